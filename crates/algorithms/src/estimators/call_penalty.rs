@@ -1,0 +1,43 @@
+//! A heuristic: GRPO on `r_task - price * N_call`. What one would try first, and a baseline for everything better.
+
+use super::{Advantages, EstimatorError, Group, grpo};
+use serde::{Deserialize, Serialize};
+
+/// Settings of the call penalty.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CallPenaltyConfig {
+    /// Reward lost per call.
+    pub price: f32,
+    /// Whether to divide by the group's standard deviation.
+    pub std_normalization: bool,
+}
+
+impl Default for CallPenaltyConfig {
+    fn default() -> Self {
+        Self { price: 0.1, std_normalization: true }
+    }
+}
+
+pub(super) fn advantages(config: &CallPenaltyConfig, groups: &[Group]) -> Result<Advantages, EstimatorError> {
+    let mut scalars = Vec::with_capacity(groups.len());
+    for group in groups {
+        let calls = group.calls.as_ref().ok_or(EstimatorError::NoCalls("call_penalty"))?;
+        scalars.push(group.rewards.iter().zip(calls).map(|(reward, calls)| reward[0] - config.price * *calls as f32).collect());
+    }
+    Ok(grpo::from_scalars(scalars.into_iter(), config.std_normalization))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_call_has_its_price() {
+        let group = Group { rewards: vec![vec![1.0], vec![1.0]], calls: Some(vec![0, 2]), ..Group::default() };
+        // r = (1, 0.8), mean 0.9
+        let config = CallPenaltyConfig { std_normalization: false, ..CallPenaltyConfig::default() };
+        let values = &advantages(&config, &[group]).unwrap().values[0];
+        assert!((values[0] - 0.1).abs() < 1e-6 && (values[1] + 0.1).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,254 @@
+//! Advantage estimators: from the reward vectors of a step to one number per trajectory.
+//!
+//! Each estimator is a file of plain f32 code with its formula; [`EstimatorConfig`] picks one. What an estimator remembers between
+//! steps lies in [`EstimatorState`], which is part of the checkpoint.
+
+pub mod call_penalty;
+mod chebyshev;
+pub mod gdpo;
+mod grpo;
+pub mod hv_weighting;
+pub mod mo_grpo;
+pub mod otc;
+pub mod paretopo;
+pub mod reinforce_plus_plus;
+mod rloo;
+mod statistics;
+
+pub use paretopo::ParetoPoConfig;
+
+use crate::pareto::{Archive, Point};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The rollouts of one prompt.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Group {
+    /// Identifies the prompt over the whole run.
+    pub prompt: String,
+    /// One reward vector per rollout, each value in [0, 1]; the first objective is task success.
+    pub rewards: Vec<Point>,
+    /// Tool calls per rollout; `None` when unknown.
+    pub calls: Option<Vec<usize>>,
+}
+
+/// How far the run is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Steps done before this one.
+    pub step: u64,
+    /// Steps planned.
+    pub total_steps: u64,
+    /// Seed of this step's random numbers (only `stochastic_rank` draws any).
+    pub seed: u64,
+}
+
+/// One advantage per rollout, group by group, and what to log.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Advantages {
+    /// As many values per group as it has rollouts.
+    pub values: Vec<Vec<f32>>,
+    /// Numbers for the metrics.
+    pub diagnostics: BTreeMap<&'static str, f64>,
+}
+
+/// What estimators remember between steps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EstimatorState {
+    /// The archive `B`.
+    pub archive: Archive,
+    /// An archive per prompt, where `archive_scope = "per_prompt"`.
+    pub prompt_archives: BTreeMap<String, Archive>,
+    /// The running average of dHV.
+    pub average_gain: f64,
+    /// The archive's hypervolume at the last step that moved it.
+    pub plateau_level: f64,
+    /// Steps since then.
+    pub plateau_steps: u64,
+    /// Whether ParetoPO has gone over to stage 2.
+    pub switched: bool,
+    /// dHV of the policy's latest validation point, for `hv_weighting`.
+    pub validation_gain: f64,
+}
+
+impl EstimatorState {
+    /// Tells the estimator the policy's own point on the validation tasks (used by `hv_weighting`).
+    pub fn observe_validation(&mut self, point: &[f32], config: &EstimatorConfig) {
+        if let EstimatorConfig::HvWeighting(_) = config {
+            self.validation_gain = self.archive.gain(point, &vec![0.0; point.len()]);
+            self.archive.insert(point);
+        }
+    }
+}
+
+/// A scalar reward made of weights, and whether to divide by the group's deviation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WeightedConfig {
+    /// One weight per objective.
+    pub weights: Vec<f32>,
+    /// Whether to divide by the group's standard deviation.
+    pub std_normalization: bool,
+}
+
+impl Default for WeightedConfig {
+    fn default() -> Self {
+        Self { weights: vec![0.6, 0.4], std_normalization: true }
+    }
+}
+
+/// Weights over the objectives; empty means the first objective alone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TaskConfig {
+    /// One weight per objective; empty for accuracy alone.
+    pub weights: Vec<f32>,
+}
+
+/// Which estimator, with its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum EstimatorConfig {
+    /// Pareto ranking policy optimization (arXiv 2606.16111).
+    #[serde(rename = "paretopo")]
+    ParetoPo(ParetoPoConfig),
+    /// GRPO on accuracy alone (ToRL, Search-R1).
+    Grpo(TaskConfig),
+    /// GRPO without the division by the deviation (Dr. GRPO, arXiv 2503.20783).
+    DrGrpo(TaskConfig),
+    /// Leave-one-out baseline (RLOO, arXiv 2402.14740).
+    Rloo(TaskConfig),
+    /// Standardised over the whole batch (REINFORCE++, arXiv 2501.03262).
+    ReinforcePlusPlus(reinforce_plus_plus::ReinforceConfig),
+    /// GRPO on a fixed weighting (static scalarization).
+    Scalarized(WeightedConfig),
+    /// GRPO on the weighted Chebyshev distance from (1, ..., 1).
+    Chebyshev(WeightedConfig),
+    /// OTC-GRPO (arXiv 2504.14870).
+    Otc(otc::OtcConfig),
+    /// GRPO on accuracy minus a price per call (a heuristic).
+    CallPenalty(call_penalty::CallPenaltyConfig),
+    /// Sum of separately standardised objectives (MO-GRPO, arXiv 2509.22047).
+    MoGrpo(mo_grpo::MoGrpoConfig),
+    /// Group-wise decoupled normalisation (GDPO, arXiv 2601.05242).
+    Gdpo(gdpo::GdpoConfig),
+    /// Scalarization weighted by the validation point's hypervolume gain (arXiv 2509.11452).
+    HvWeighting(hv_weighting::HvWeightingConfig),
+}
+
+impl EstimatorConfig {
+    /// The values of `type`.
+    pub const TYPES: [&str; 12] = [
+        "paretopo",
+        "grpo",
+        "dr_grpo",
+        "rloo",
+        "reinforce_plus_plus",
+        "scalarized",
+        "chebyshev",
+        "otc",
+        "call_penalty",
+        "mo_grpo",
+        "gdpo",
+        "hv_weighting",
+    ];
+
+    /// Settings that are legal but do not do what one may expect.
+    pub fn warnings(&self) -> Vec<String> {
+        match self {
+            Self::ParetoPo(config) => config.warnings(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Why a step's rewards cannot be turned into advantages.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[non_exhaustive]
+pub enum EstimatorError {
+    /// A reward is NaN or infinite.
+    #[error("the reward vector {reward:?} of prompt `{prompt}` holds a value that is not finite")]
+    NotFinite {
+        /// The prompt.
+        prompt: String,
+        /// The vector.
+        reward: Point,
+    },
+    /// Reward vectors of different length.
+    #[error("the reward vector {reward:?} of prompt `{prompt}` has {found} objectives, but {expected} are expected")]
+    Objectives {
+        /// The prompt.
+        prompt: String,
+        /// The vector.
+        reward: Point,
+        /// Its length.
+        found: usize,
+        /// The length asked for.
+        expected: usize,
+    },
+    /// The estimator needs the number of calls.
+    #[error("`{0}` needs the number of tool calls of each rollout (`calls`)")]
+    NoCalls(&'static str),
+}
+
+/// Turns the rewards of a step into advantages.
+///
+/// # Errors
+/// When a reward is not finite, vectors or weights differ in length, or calls are needed and not given.
+pub fn advantages(
+    config: &EstimatorConfig,
+    state: &mut EstimatorState,
+    groups: &[Group],
+    progress: Progress,
+) -> Result<Advantages, EstimatorError> {
+    check(config, groups)?;
+    let mut advantages = match config {
+        EstimatorConfig::ParetoPo(config) => paretopo::advantages(config, state, groups, progress),
+        EstimatorConfig::Grpo(config) => grpo::advantages(&config.weights, true, groups),
+        EstimatorConfig::DrGrpo(config) => grpo::advantages(&config.weights, false, groups),
+        EstimatorConfig::Rloo(config) => rloo::advantages(&config.weights, groups),
+        EstimatorConfig::ReinforcePlusPlus(config) => reinforce_plus_plus::advantages(config, groups),
+        EstimatorConfig::Scalarized(config) => grpo::advantages(&config.weights, config.std_normalization, groups),
+        EstimatorConfig::Chebyshev(config) => chebyshev::advantages(config, groups),
+        EstimatorConfig::Otc(config) => otc::advantages(config, groups)?,
+        EstimatorConfig::CallPenalty(config) => call_penalty::advantages(config, groups)?,
+        EstimatorConfig::MoGrpo(config) => mo_grpo::advantages(config, groups),
+        EstimatorConfig::Gdpo(config) => gdpo::advantages(config, groups),
+        EstimatorConfig::HvWeighting(config) => hv_weighting::advantages(config, state, groups),
+    };
+    let silent = advantages.values.iter().filter(|group| group.iter().all(|value| value.abs() < 1e-6)).count();
+    advantages.diagnostics.insert("groups_without_signal", silent as f64 / groups.len().max(1) as f64);
+    Ok(advantages)
+}
+
+fn check(config: &EstimatorConfig, groups: &[Group]) -> Result<(), EstimatorError> {
+    let weights = match config {
+        EstimatorConfig::ParetoPo(config) => Some(&config.weights),
+        EstimatorConfig::Grpo(config) | EstimatorConfig::DrGrpo(config) | EstimatorConfig::Rloo(config) => Some(&config.weights),
+        EstimatorConfig::ReinforcePlusPlus(config) => Some(&config.weights),
+        EstimatorConfig::Scalarized(config) | EstimatorConfig::Chebyshev(config) => Some(&config.weights),
+        EstimatorConfig::HvWeighting(config) => Some(&config.weights),
+        EstimatorConfig::Gdpo(config) => Some(&config.weights),
+        EstimatorConfig::Otc(_) | EstimatorConfig::CallPenalty(_) | EstimatorConfig::MoGrpo(_) => None,
+    };
+    let first = groups.iter().find_map(|group| group.rewards.first()).map(Vec::len);
+    let expected = weights.filter(|weights| !weights.is_empty()).map(Vec::len).or(first).unwrap_or(0);
+    for group in groups {
+        for reward in &group.rewards {
+            let (prompt, reward) = (group.prompt.clone(), reward.clone());
+            if reward.iter().any(|value| !value.is_finite()) {
+                return Err(EstimatorError::NotFinite { prompt, reward });
+            }
+            if reward.len() != expected || reward.is_empty() {
+                return Err(EstimatorError::Objectives { prompt, found: reward.len(), reward, expected });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `w . r`; with no weights the first objective.
+fn weighted(weights: &[f32], reward: &[f32]) -> f32 {
+    if weights.is_empty() { reward[0] } else { weights.iter().zip(reward).map(|(weight, value)| weight * value).sum() }
+}

@@ -1,0 +1,76 @@
+//! OTC-GRPO (Wang et al., 2025, arXiv 2504.14870): `r = a * r_tool * r_task`, then GRPO.
+//!
+//! With m calls in this rollout and n the fewest calls among the group's correct rollouts:
+//! `r_tool = 1` if m = n = 0; `cos(m pi / (2m + c))` if n = 0; `sin(f pi / (2n))` with `f = 2nm / (m + n)` otherwise.
+
+use super::{Advantages, EstimatorError, Group, grpo};
+use serde::{Deserialize, Serialize};
+use std::f32::consts::PI;
+
+/// Settings of OTC.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OtcConfig {
+    /// The factor `a`.
+    pub scale: f32,
+    /// The constant `c` > 0: larger forgives calls where none was needed.
+    pub smoothing: f32,
+    /// Whether to divide by the group's standard deviation.
+    pub std_normalization: bool,
+}
+
+impl Default for OtcConfig {
+    fn default() -> Self {
+        Self { scale: 1.0, smoothing: 1.0, std_normalization: true }
+    }
+}
+
+pub(super) fn advantages(config: &OtcConfig, groups: &[Group]) -> Result<Advantages, EstimatorError> {
+    let mut scalars = Vec::with_capacity(groups.len());
+    for group in groups {
+        let calls = group.calls.as_ref().ok_or(EstimatorError::NoCalls("otc"))?;
+        let correct = group.rewards.iter().zip(calls).filter(|(reward, _)| reward[0] > 0.5);
+        let fewest = correct.map(|(_, calls)| *calls).min();
+        let reward = |(reward, calls): (&Vec<f32>, &usize)| {
+            // without a correct rollout every r_task is 0 and r_tool does not matter
+            config.scale * reward[0] * fewest.map_or(0.0, |fewest| tool_reward(*calls as f32, fewest as f32, config.smoothing))
+        };
+        scalars.push(group.rewards.iter().zip(calls).map(reward).collect());
+    }
+    Ok(grpo::from_scalars(scalars.into_iter(), config.std_normalization))
+}
+
+fn tool_reward(m: f32, n: f32, c: f32) -> f32 {
+    match (m, n) {
+        (0.0, 0.0) => 1.0,
+        (_, 0.0) => (m * PI / (2.0 * m + c)).cos(),
+        _ => {
+            let f = 2.0 * n * m / (m + n);
+            (f * PI / (2.0 * n)).sin()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fewest_calls_pay_most() {
+        assert_eq!(tool_reward(0.0, 0.0, 1.0), 1.0);
+        // cos(pi / 3) = 0.5 and cos(2 pi / 5) = 0.309017
+        assert!((tool_reward(1.0, 0.0, 1.0) - 0.5).abs() < 1e-6 && (tool_reward(2.0, 0.0, 1.0) - 0.309_017).abs() < 1e-6);
+        // n = 1: m = 1 gives f = 1, sin(pi / 2) = 1; m = 3 gives f = 1.5, sin(3 pi / 4) = 0.707107
+        assert!((tool_reward(1.0, 1.0, 1.0) - 1.0).abs() < 1e-6 && (tool_reward(3.0, 1.0, 1.0) - 0.707_106_8).abs() < 1e-6);
+    }
+
+    #[test]
+    fn wrong_rollouts_get_nothing_and_calls_are_needed() {
+        let group = Group { rewards: vec![vec![1.0, 1.0], vec![0.0, 1.0]], calls: Some(vec![1, 0]), ..Group::default() };
+        let config = OtcConfig { std_normalization: false, ..OtcConfig::default() };
+        // r = (1 * sin(pi / 2), 0), mean 0.5
+        let values = advantages(&config, std::slice::from_ref(&group)).unwrap().values;
+        assert!((values[0][0] - 0.5).abs() < 1e-6 && (values[0][1] + 0.5).abs() < 1e-6);
+        assert_eq!(advantages(&config, &[Group { calls: None, ..group }]), Err(EstimatorError::NoCalls("otc")));
+    }
+}

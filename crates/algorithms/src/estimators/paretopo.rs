@@ -1,0 +1,244 @@
+//! ParetoPO (ICML 2026, arXiv 2606.16111): stage 1 adapts the reward by hypervolume progress, stage 2 turns Pareto ranks into
+//! advantages. Both share the archive. Where the paper leaves a choice open it is an option here.
+
+mod stage1;
+mod stage2;
+
+use super::{Advantages, EstimatorState, Group, Progress, weighted};
+use crate::pareto::non_dominated_ranks;
+use serde::{Deserialize, Serialize};
+
+/// When stage 2 begins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum StageSwitch {
+    /// After this share of the run's steps: 0 is stage 2 from the start, 1 is stage 1 throughout.
+    Fraction {
+        /// In [0, 1].
+        at: f64,
+    },
+    /// When the archive's hypervolume has not moved by more than `epsilon` for `patience` steps.
+    Plateau {
+        /// Smallest change that counts as progress.
+        epsilon: f64,
+        /// Steps without progress.
+        patience: u64,
+    },
+}
+
+/// What dHV is averaged over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Smoothing {
+    /// Each trajectory mixes its own dHV with the running average of past steps.
+    PerTrajectory,
+    /// One factor a step, the literal reading; division by the group's deviation cancels it.
+    PerStep,
+}
+
+/// Which archive dHV is measured against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArchiveScope {
+    /// One for the run.
+    Global,
+    /// One for each prompt.
+    PerPrompt,
+}
+
+/// What enters the archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArchiveContent {
+    /// The reward vectors of trajectories. Reaches (1, 1) with the first success, and dHV is 0 from then on.
+    Trajectory,
+    /// The mean reward vector of the step: the policy's own point.
+    BatchMean,
+}
+
+/// What is subtracted from stage 2's advantages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Centering {
+    /// Nothing (the literal formula): every advantage is positive.
+    None,
+    /// The group's mean.
+    Mean,
+    /// The group's mean, then division by its deviation.
+    MeanStd,
+}
+
+/// Settings of ParetoPO.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ParetoPoConfig {
+    /// Preference weights `w`, one per objective.
+    pub weights: Vec<f32>,
+    /// When stage 2 begins.
+    pub switch: StageSwitch,
+    /// The reference point of the hypervolume; empty for the origin.
+    pub reference: Vec<f32>,
+    /// Share of the past in the smoothed dHV, in [0, 1).
+    pub gamma: f64,
+    /// What dHV is averaged over.
+    pub smoothing: Smoothing,
+    /// Which archive dHV is measured against.
+    pub archive_scope: ArchiveScope,
+    /// What enters the archive.
+    pub archive_content: ArchiveContent,
+    /// Whether stage 1 divides by the group's deviation.
+    pub std_normalization: bool,
+    /// Share of the reward inside a rank, in [0, 1].
+    pub beta: f32,
+    /// What is subtracted from stage 2's advantages.
+    pub centering: Centering,
+    /// Scale of the Gumbel noise on objectives before sorting; 0 sorts exactly.
+    pub stochastic_rank: f32,
+}
+
+impl Default for ParetoPoConfig {
+    fn default() -> Self {
+        Self {
+            weights: vec![0.6, 0.4],
+            switch: StageSwitch::Fraction { at: 0.5 },
+            reference: Vec::new(),
+            gamma: 0.9,
+            smoothing: Smoothing::PerTrajectory,
+            archive_scope: ArchiveScope::Global,
+            archive_content: ArchiveContent::Trajectory,
+            std_normalization: true,
+            beta: 1.0,
+            centering: Centering::Mean,
+            stochastic_rank: 0.0,
+        }
+    }
+}
+
+impl ParetoPoConfig {
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.smoothing == Smoothing::PerStep && self.std_normalization {
+            warnings.push("`smoothing = \"per_step\"` with `std_normalization` makes stage 1 equal to `scalarized`: the factor cancels".into());
+        }
+        if self.beta < 0.5 {
+            warnings.push(format!("`beta = {}` lets a wrong answer without a call rank with a right answer that called too often", self.beta));
+        }
+        if !(0.0..=1.0).contains(&self.beta) {
+            warnings.push(format!("`beta = {}` is outside [0, 1]: a worse rank may get the higher advantage", self.beta));
+        }
+        warnings
+    }
+
+    fn reference(&self, objectives: usize) -> Vec<f32> {
+        if self.reference.is_empty() { vec![0.0; objectives] } else { self.reference.clone() }
+    }
+}
+
+pub(super) fn advantages(config: &ParetoPoConfig, state: &mut EstimatorState, groups: &[Group], progress: Progress) -> Advantages {
+    let objectives = groups.iter().find_map(|group| group.rewards.first()).map_or(0, Vec::len);
+    let reference = config.reference(objectives);
+    state.switched = state.switched || should_switch(&config.switch, state, progress);
+    let mut advantages =
+        if state.switched { stage2::advantages(config, groups, progress) } else { stage1::advantages(config, state, groups, &reference) };
+    stage1::merge_into_archive(config, state, groups);
+    let level = state.archive.hypervolume(&reference);
+    track_plateau(&config.switch, state, level);
+    let diagnostics = &mut advantages.diagnostics;
+    diagnostics.insert("stage", if state.switched { 2.0 } else { 1.0 });
+    diagnostics.insert("archive_size", state.archive.points().len() as f64);
+    diagnostics.insert("archive_hypervolume", level);
+    rank_diagnostics(groups, diagnostics);
+    advantages
+}
+
+fn should_switch(switch: &StageSwitch, state: &EstimatorState, progress: Progress) -> bool {
+    match *switch {
+        StageSwitch::Fraction { at } => progress.step as f64 >= at * progress.total_steps as f64,
+        StageSwitch::Plateau { patience, .. } => state.plateau_steps >= patience,
+    }
+}
+
+fn track_plateau(switch: &StageSwitch, state: &mut EstimatorState, level: f64) {
+    let StageSwitch::Plateau { epsilon, .. } = switch else { return };
+    if (level - state.plateau_level).abs() > *epsilon {
+        state.plateau_level = level;
+        state.plateau_steps = 0;
+    } else {
+        state.plateau_steps += 1;
+    }
+}
+
+/// The share of each rank, and how often a wrong rollout ranks no worse than a right one of its group.
+fn rank_diagnostics(groups: &[Group], diagnostics: &mut std::collections::BTreeMap<&'static str, f64>) {
+    const NAMES: [&str; 4] = ["rank_1", "rank_2", "rank_3", "rank_4_and_more"];
+    let (mut histogram, mut rollouts, mut tied, mut mixed) = ([0usize; 4], 0usize, 0usize, 0usize);
+    for group in groups {
+        let ranks = non_dominated_ranks(&group.rewards);
+        for rank in &ranks {
+            histogram[(rank - 1).min(3)] += 1;
+        }
+        rollouts += ranks.len();
+        let ranked = || group.rewards.iter().zip(&ranks);
+        let worst_right = ranked().filter(|(reward, _)| reward[0] > 0.5).map(|(_, rank)| *rank).max();
+        let best_wrong = ranked().filter(|(reward, _)| reward[0] <= 0.5).map(|(_, rank)| *rank).min();
+        if let (Some(right), Some(wrong)) = (worst_right, best_wrong) {
+            mixed += 1;
+            tied += usize::from(wrong <= right);
+        }
+    }
+    for (name, count) in NAMES.iter().zip(histogram) {
+        diagnostics.insert(name, count as f64 / rollouts.max(1) as f64);
+    }
+    diagnostics.insert("tie_right_wrong", tied as f64 / mixed.max(1) as f64);
+}
+
+fn scalar_rewards(config: &ParetoPoConfig, group: &Group) -> Vec<f32> {
+    group.rewards.iter().map(|reward| weighted(&config.weights, reward)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EstimatorConfig, advantages};
+
+    fn progress(step: u64) -> Progress {
+        Progress { step, total_steps: 10, seed: 0 }
+    }
+
+    #[test]
+    fn the_stages_switch_by_fraction_or_plateau_and_never_back() {
+        let groups = [Group { rewards: vec![vec![1.0, 1.0], vec![0.0, 0.5]], ..Group::default() }];
+        let stage = |config: &EstimatorConfig, state: &mut EstimatorState, step| {
+            advantages(config, state, &groups, progress(step)).unwrap().diagnostics["stage"]
+        };
+        let mut state = EstimatorState::default();
+        let fraction = EstimatorConfig::ParetoPo(ParetoPoConfig::default());
+        assert_eq!([0, 4, 5, 9].map(|step| stage(&fraction, &mut state, step)), [1.0, 1.0, 2.0, 2.0]);
+        // the archive holds (1, 1) after step 0; steps 1 and 2 bring nothing, so step 3 is in stage 2
+        let plateau =
+            EstimatorConfig::ParetoPo(ParetoPoConfig { switch: StageSwitch::Plateau { epsilon: 1e-3, patience: 2 }, ..ParetoPoConfig::default() });
+        let mut state = EstimatorState::default();
+        assert_eq!([0, 1, 2, 3, 4].map(|step| stage(&plateau, &mut state, step)), [1.0, 1.0, 1.0, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn bad_rewards_are_errors() {
+        let config = EstimatorConfig::ParetoPo(ParetoPoConfig::default());
+        let run = |rewards| {
+            let group = Group { prompt: "p".into(), rewards, calls: None };
+            advantages(&config, &mut EstimatorState::default(), &[group], progress(0)).unwrap_err().to_string()
+        };
+        assert!(run(vec![vec![f32::NAN, 0.0]]).contains("not finite"));
+        assert!(run(vec![vec![1.0]]).contains("2 are expected"));
+    }
+
+    #[test]
+    fn tie_right_wrong_counts_groups() {
+        // (1, .4) and (0, 1) are incomparable, so the wrong one ranks with the right one
+        let tied = Group { rewards: vec![vec![1.0, 0.4], vec![0.0, 1.0]], ..Group::default() };
+        let clear = Group { rewards: vec![vec![1.0, 1.0], vec![0.0, 1.0]], ..Group::default() };
+        let mut diagnostics = std::collections::BTreeMap::new();
+        rank_diagnostics(&[tied, clear], &mut diagnostics);
+        assert_eq!((diagnostics["tie_right_wrong"], diagnostics["rank_1"], diagnostics["rank_2"]), (0.5, 0.75, 0.25));
+    }
+}

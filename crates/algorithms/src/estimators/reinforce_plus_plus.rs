@@ -1,0 +1,61 @@
+//! REINFORCE++ (Hu, 2025, arXiv 2501.03262): rewards standardised over the whole batch; with `group_baseline` each group's mean is
+//! subtracted first (its variant for several rollouts a prompt).
+
+use super::statistics::{mean, standardised};
+use super::{Advantages, Group, weighted};
+use serde::{Deserialize, Serialize};
+
+/// Settings of REINFORCE++.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReinforceConfig {
+    /// One weight per objective; empty for accuracy alone.
+    pub weights: Vec<f32>,
+    /// Whether to subtract the group's mean before standardising over the batch.
+    pub group_baseline: bool,
+}
+
+impl Default for ReinforceConfig {
+    fn default() -> Self {
+        Self { weights: Vec::new(), group_baseline: true }
+    }
+}
+
+pub(super) fn advantages(config: &ReinforceConfig, groups: &[Group]) -> Advantages {
+    let mut all = Vec::new();
+    for group in groups {
+        let scalars: Vec<f32> = group.rewards.iter().map(|reward| weighted(&config.weights, reward)).collect();
+        let baseline = if config.group_baseline { mean(&scalars) } else { 0.0 };
+        all.extend(scalars.iter().map(|scalar| scalar - baseline));
+    }
+    Advantages { values: split_like(&standardised(&all, true), groups), ..Advantages::default() }
+}
+
+/// Cuts a flat list into pieces as long as the groups.
+pub(super) fn split_like(flat: &[f32], groups: &[Group]) -> Vec<Vec<f32>> {
+    let mut rest = flat;
+    let mut pieces = Vec::with_capacity(groups.len());
+    for group in groups {
+        let (piece, behind) = rest.split_at(group.rewards.len());
+        pieces.push(piece.to_vec());
+        rest = behind;
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn standardises_over_the_batch() {
+        let group = |rewards: [f32; 2]| Group { rewards: rewards.iter().map(|r| vec![*r]).collect(), ..Group::default() };
+        let groups = [group([1.0, 0.0]), group([1.0, 1.0])];
+        // group means 0.5 and 1: (0.5, -0.5, 0, 0), batch mean 0, std sqrt(0.5 / 3) = 0.408248; 0.5 / 0.408348 = 1.224445
+        let values = advantages(&ReinforceConfig::default(), &groups).values;
+        assert!((values[0][0] - 1.224_445).abs() < 1e-5 && values[1] == [0.0, 0.0], "{values:?}");
+        // without the baseline the sure success of the second group is praised: mean 0.75
+        let plain = advantages(&ReinforceConfig { group_baseline: false, ..ReinforceConfig::default() }, &groups).values;
+        assert!(plain[1][0] > 0.0);
+    }
+}

@@ -1,0 +1,53 @@
+//! The archive `B`: the non-dominated reward vectors seen so far.
+
+use super::hypervolume::merge_non_dominated;
+use super::{Point, hypervolume, hypervolume_gain};
+use serde::{Deserialize, Serialize};
+
+/// Mutually non-dominated points; part of a run's checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Archive {
+    points: Vec<Point>,
+}
+
+impl Archive {
+    /// Adds a point unless the archive already holds or dominates it, and drops what it dominates. Returns whether it entered.
+    pub fn insert(&mut self, point: &[f32]) -> bool {
+        merge_non_dominated(&mut self.points, point)
+    }
+
+    /// `dHV(point, B)`.
+    pub fn gain(&self, point: &[f32], reference: &[f32]) -> f64 {
+        hypervolume_gain(point, &self.points, reference)
+    }
+
+    /// `HV(B)`.
+    pub fn hypervolume(&self, reference: &[f32]) -> f64 {
+        hypervolume(&self.points, reference)
+    }
+
+    /// The points, in the order of their arrival.
+    pub fn points(&self) -> &[Point] {
+        &self.points
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_only_what_nothing_dominates() {
+        let mut archive = Archive::default();
+        assert!(archive.insert(&[0.5, 0.5]));
+        assert!(archive.insert(&[0.2, 0.9]));
+        assert!(!archive.insert(&[0.5, 0.5]) && !archive.insert(&[0.1, 0.9]));
+        // 0.5 * 0.5 + 0.2 * (0.9 - 0.5) = 0.33, and (1, 1) adds the other 0.67
+        assert!((archive.hypervolume(&[0.0, 0.0]) - 0.33).abs() < 1e-6);
+        assert!((archive.gain(&[1.0, 1.0], &[0.0, 0.0]) - 0.67).abs() < 1e-6);
+        assert!(archive.insert(&[1.0, 1.0]));
+        assert_eq!(archive.points(), [vec![1.0, 1.0]]);
+        assert_eq!(archive.gain(&[0.9, 0.9], &[0.0, 0.0]), 0.0);
+    }
+}

@@ -1,0 +1,46 @@
+//! Text <-> tokens: the tokenizer, the chat template, the syntaxes of tool calls, and when a turn stops.
+//!
+//! Text becomes ids in exactly two situations, both before the policy reads them: the opening of an episode and the text that
+//! a tool returned. What the policy samples is only ever decoded, to look for stop strings, calls and answers.
+
+mod stop;
+mod syntax;
+mod template;
+mod tokenizer;
+
+pub use stop::TurnText;
+pub use syntax::{Parsed, ToolSyntax};
+pub use template::{ChatTemplate, TemplateContext};
+pub use tokenizer::Tokenizer;
+
+use std::path::PathBuf;
+
+/// What can go wrong with a checkpoint's text files.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChatError {
+    /// A file is missing or unreadable.
+    #[error("cannot read `{path}`: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("`{path}` is not a valid {what}: {reason}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What it should be.
+        what: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The tokenizer refused the text.
+    #[error("the tokenizer failed: {0}")]
+    Tokenizer(String),
+    /// The chat template could not be rendered.
+    #[error("the chat template failed: {0}")]
+    Template(String),
+}

@@ -1,0 +1,180 @@
+//! How a policy writes a tool call, and how the tool's output is put before it.
+//!
+//! Three syntaxes from the literature: fenced Python (ToRL, arXiv 2503.23383), search tags (Search-R1, arXiv 2503.09516) and
+//! Hermes JSON (NousResearch; Qwen's chat templates). Each turns text into a [`ToolCall`] and back.
+
+use paretopo_trajectory::ToolCall;
+use serde::{Deserialize, Serialize};
+
+/// A tool-call syntax.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ToolSyntax {
+    /// ```` ```python ```` ... ```` ``` ````, answered by ```` ```output ```` ... ```` ``` ````.
+    FencedPython {},
+    /// `<search>query</search>`, answered by `<information>...</information>`.
+    SearchTags {},
+    /// `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, answered by `<tool_response>...</tool_response>`.
+    Hermes {},
+}
+
+/// What a finished turn asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Parsed {
+    /// No call: the turn is the final answer.
+    None,
+    /// A call.
+    Call(ToolCall),
+    /// Meant as a call but not one; the text says why, for the model to read.
+    Malformed(String),
+}
+
+const PYTHON_OPEN: &str = "```python\n";
+const FENCE_CLOSE: &str = "\n```";
+
+impl ToolSyntax {
+    /// The string that ends a call; generation pauses there.
+    pub fn stop_string(&self) -> &'static str {
+        match self {
+            Self::FencedPython {} => FENCE_CLOSE,
+            Self::SearchTags {} => "</search>",
+            Self::Hermes {} => "</tool_call>",
+        }
+    }
+
+    /// The string that begins a call. Before it has been written, [`Self::stop_string`] means nothing.
+    pub fn open_string(&self) -> &'static str {
+        match self {
+            Self::FencedPython {} => PYTHON_OPEN,
+            Self::SearchTags {} => "<search>",
+            Self::Hermes {} => "<tool_call>",
+        }
+    }
+
+    /// Reads the call off a turn's text that ends with [`Self::stop_string`]; without it there is no call.
+    pub fn parse(&self, turn: &str) -> Parsed {
+        let Some(before_stop) = turn.strip_suffix(self.stop_string()) else { return Parsed::None };
+        let Some(at) = before_stop.rfind(self.open_string()).or_else(|| self.empty_body(turn)) else { return Parsed::None };
+        let body = before_stop.get(at + self.open_string().len()..).unwrap_or_default();
+        match self {
+            Self::FencedPython {} => call("python", serde_json::json!({ "code": body })),
+            Self::SearchTags {} => call("search", serde_json::json!({ "query": body.trim() })),
+            Self::Hermes {} => parse_hermes(body),
+        }
+    }
+
+    /// In ```` ```python\n``` ```` the two markers share the newline, so the body is empty and the opening not in `before_stop`.
+    fn empty_body(&self, turn: &str) -> Option<usize> {
+        (matches!(self, Self::FencedPython {}) && turn.ends_with("```python\n```")).then(|| turn.len() - "```python\n```".len())
+    }
+
+    /// Writes a call as the policy should. `None` if this syntax cannot express it.
+    pub fn render_call(&self, call: &ToolCall) -> Option<String> {
+        match self {
+            Self::FencedPython {} => Some(format!("{PYTHON_OPEN}{}{FENCE_CLOSE}", call.arguments.get("code")?.as_str()?)),
+            Self::SearchTags {} => Some(format!("<search>{}</search>", call.arguments.get("query")?.as_str()?)),
+            Self::Hermes {} => {
+                let body = serde_json::json!({ "name": call.name, "arguments": call.arguments });
+                Some(format!("<tool_call>\n{body}\n</tool_call>"))
+            }
+        }
+    }
+
+    /// The markers that stand before and after a tool's output.
+    pub fn output_markers(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::FencedPython {} => ("\n```output\n", "\n```\n"),
+            Self::SearchTags {} => ("\n\n<information>", "</information>\n\n"),
+            Self::Hermes {} => ("\n<tool_response>\n", "\n</tool_response>\n"),
+        }
+    }
+}
+
+fn call(name: &str, arguments: serde_json::Value) -> Parsed {
+    Parsed::Call(ToolCall { name: name.to_owned(), arguments })
+}
+
+fn parse_hermes(body: &str) -> Parsed {
+    let malformed = |reason: String| Parsed::Malformed(format!("ToolError: the call is not valid: {reason}"));
+    let value: serde_json::Value = match serde_json::from_str(body.trim()) {
+        Ok(value) => value,
+        Err(error) => return malformed(error.to_string()),
+    };
+    let Some(name) = value.get("name").and_then(|name| name.as_str()) else { return malformed("`name` is missing".into()) };
+    match value.get("arguments") {
+        Some(arguments @ serde_json::Value::Object(_)) => call(name, arguments.clone()),
+        // some models write the arguments as a string of JSON
+        Some(serde_json::Value::String(text)) => match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) {
+            Ok(arguments) => call(name, arguments.into()),
+            Err(error) => malformed(format!("`arguments`: {error}")),
+        },
+        Some(_) => malformed("`arguments` is not an object".into()),
+        None => call(name, serde_json::json!({})),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ALL: [ToolSyntax; 3] = [ToolSyntax::FencedPython {}, ToolSyntax::SearchTags {}, ToolSyntax::Hermes {}];
+
+    #[test]
+    fn the_last_opening_counts_and_text_without_a_call_is_none() {
+        let fenced = ToolSyntax::FencedPython {};
+        let code = |text: &str| match fenced.parse(text) {
+            Parsed::Call(call) => call.arguments["code"].as_str().unwrap().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(code("Let me see.\n```python\nprint(1)\n```"), "print(1)");
+        assert_eq!(code("```python\n```"), "");
+        assert_eq!(fenced.parse("the answer is \\boxed{5}"), Parsed::None);
+        assert_eq!(fenced.parse("```output\n5\n```"), Parsed::None);
+        for syntax in ALL {
+            assert_eq!(syntax.parse(syntax.stop_string()), Parsed::None);
+        }
+    }
+
+    #[test]
+    fn broken_json_is_malformed_with_the_reason() {
+        for (text, reason) in [("{", "EOF"), ("{\"arguments\":{}}", "`name`"), ("{\"name\":\"x\",\"arguments\":3}", "object")] {
+            match (ToolSyntax::Hermes {}).parse(&format!("<tool_call>{text}</tool_call>")) {
+                Parsed::Malformed(message) => assert!(message.contains(reason), "{message}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn fenced_python_round_trips(code in "[a-z0-9 =+*()'\n]{0,60}") {
+            prop_assume!(!code.contains("```"));
+            let call = ToolCall { name: "python".into(), arguments: serde_json::json!({ "code": code }) };
+            let text = (ToolSyntax::FencedPython {}).render_call(&call).unwrap();
+            prop_assert_eq!((ToolSyntax::FencedPython {}).parse(&text), Parsed::Call(call));
+        }
+
+        #[test]
+        fn search_tags_round_trip(query in "[\\PC&&[^<]]{0,60}") {
+            let call = ToolCall { name: "search".into(), arguments: serde_json::json!({ "query": query.trim() }) };
+            let text = (ToolSyntax::SearchTags {}).render_call(&call).unwrap();
+            prop_assert_eq!((ToolSyntax::SearchTags {}).parse(&text), Parsed::Call(call));
+        }
+
+        #[test]
+        fn hermes_round_trips(name in "[a-z_]{1,12}", key in "[a-z]{1,8}", value in "\\PC{0,40}", number in any::<i64>()) {
+            prop_assume!(!value.contains("<tool_call>") && !value.contains("</tool_call>"));
+            let call = ToolCall { name, arguments: serde_json::json!({ key: value, "n": number }) };
+            let text = (ToolSyntax::Hermes {}).render_call(&call).unwrap();
+            prop_assert_eq!((ToolSyntax::Hermes {}).parse(&text), Parsed::Call(call));
+        }
+
+        #[test]
+        fn no_text_panics(text in "(```python\n|\n```|<search>|</search>|<tool_call>|</tool_call>|\\{|\"|ä|x|\n){0,12}") {
+            for syntax in ALL {
+                let _ = syntax.parse(&text);
+            }
+        }
+    }
+}

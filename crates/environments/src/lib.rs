@@ -1,0 +1,89 @@
+//! What the agent is asked, and what its answers are worth.
+//!
+//! An [`Environment`] gives tasks, the messages that open an episode, the tools, and a list of [`Objective`]s. Scoring turns a
+//! trajectory into a reward *vector* with one value in [0, 1] per objective; nothing here weighs one against another.
+//!
+//! An environment is a folder or file here plus a variant of [`EnvironmentConfig`]; an objective a struct in `objectives.rs` plus
+//! a variant of [`ObjectiveConfig`]. Neither may know tokens, burn or training.
+
+mod jsonl;
+pub mod math;
+mod memory;
+mod objectives;
+
+pub use jsonl::{DataError, read_tasks};
+pub use math::{Demonstration, DemonstrationTurn, MathConfig, MathEnvironment};
+pub use memory::RunMemory;
+pub use objectives::{BeforeFirstSuccess, Objective, ObjectiveConfig};
+
+use paretopo_tools::Tool;
+use paretopo_trajectory::{Message, Split, Task, Trajectory};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A family of tasks with its tools and objectives.
+pub trait Environment: Send + Sync {
+    /// The tasks of a split, always in the same order. Splits share no question.
+    fn tasks(&self, split: Split) -> &[Task];
+
+    /// The messages that open an episode on `task`.
+    fn opening(&self, task: &Task) -> Vec<Message>;
+
+    /// What the agent may call.
+    fn tools(&self) -> &[Arc<dyn Tool>];
+
+    /// The objectives, in the order of the reward vector; the first is task success.
+    fn objectives(&self) -> &[Box<dyn Objective>];
+
+    /// The final answer in a response, if there is one.
+    fn extract_answer(&self, response: &str) -> Option<String>;
+
+    /// Whether the trajectory's answer is right.
+    fn succeeded(&self, task: &Task, trajectory: &Trajectory) -> bool;
+
+    /// Worked solutions of mixed quality for supervised warm starts, from training questions only. `index` seeds each.
+    fn demonstration(&self, index: u64) -> Option<Demonstration>;
+}
+
+/// Which environment, with its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum EnvironmentConfig {
+    /// Math problems with a Python tool.
+    Math(MathConfig),
+}
+
+impl Default for EnvironmentConfig {
+    fn default() -> Self {
+        Self::Math(MathConfig::default())
+    }
+}
+
+impl EnvironmentConfig {
+    /// Builds the environment. `python_worker` is the command that starts a worker of the Python tool.
+    ///
+    /// # Errors
+    /// When data cannot be read or a setting makes no sense.
+    pub fn build(&self, python_worker: Vec<PathBuf>) -> Result<Box<dyn Environment>, DataError> {
+        match self {
+            Self::Math(config) => Ok(Box::new(MathEnvironment::new(config, python_worker)?)),
+        }
+    }
+}
+
+/// Scores the rollouts of one task: first success, then the memory (`N_optimal`), then every objective.
+///
+/// The memory moves *before* the group is scored, so a group's own first success already counts (method, "Setting").
+/// An objective that does not apply scores 0.
+pub fn score_group(environment: &dyn Environment, task: &Task, group: &mut [Trajectory], memory: &mut RunMemory) {
+    for trajectory in group.iter() {
+        if environment.succeeded(task, trajectory) {
+            memory.record_success(&task.id, trajectory.call_count());
+        }
+    }
+    for trajectory in group.iter_mut() {
+        let rewards = environment.objectives().iter().map(|objective| objective.score(environment, task, trajectory, memory).unwrap_or(0.0));
+        trajectory.rewards = rewards.collect();
+    }
+}

@@ -1,0 +1,78 @@
+//! Demonstrations of mixed quality for the warm start: answers in the head, one call, or more calls than needed.
+//!
+//! All end with the right answer. What a small decoder cannot compute in its head it still learns to *attempt*, so the policy
+//! starts out inaccurate where it skips the tool and wasteful where it uses it, and both objectives can improve.
+
+use super::problems::{LEVELS, generate_problem, question_split};
+use paretopo_trajectory::Split;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// Relative frequency of each way to solve a problem.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StrategyMixture {
+    /// Answer without a call.
+    pub head: f64,
+    /// One call that holds the whole expression.
+    pub one_call: f64,
+    /// More calls than needed: step by step, repeated, or both.
+    pub redundant: f64,
+}
+
+impl Default for StrategyMixture {
+    fn default() -> Self {
+        Self { head: 0.40, one_call: 0.20, redundant: 0.40 }
+    }
+}
+
+/// A worked solution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Demonstration {
+    /// The question.
+    pub question: String,
+    /// What the agent writes and reads, in order.
+    pub turns: Vec<DemonstrationTurn>,
+}
+
+/// A stretch of a demonstration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DemonstrationTurn {
+    /// A Python program to call.
+    Program(String),
+    /// What the tool answered.
+    Output(String),
+    /// The final text.
+    Answer(String),
+}
+
+pub(super) fn demonstrate(seed: u64, index: u64, level_weights: &[f64; LEVELS], mixture: &StrategyMixture) -> Demonstration {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xD3);
+    rng.set_stream(index);
+    let problem = loop {
+        let problem = generate_problem(&mut rng, level_weights);
+        if question_split(&problem.question) == Split::Train {
+            break problem;
+        }
+    };
+    let whole = (problem.expression.clone(), problem.answer);
+    let strategy = rng.random_range(0.0..mixture.head + mixture.one_call + mixture.redundant);
+    let programs = if strategy < mixture.head {
+        Vec::new()
+    } else if strategy < mixture.head + mixture.one_call {
+        vec![whole]
+    } else {
+        let mut programs = if problem.steps.len() > 1 && rng.random_bool(0.6) { problem.steps.clone() } else { vec![whole.clone()] };
+        let repeats = if programs.len() > 1 { rng.random_range(0..2) } else { rng.random_range(1..3) };
+        programs.extend(std::iter::repeat_n(whole, repeats));
+        programs
+    };
+    let mut turns = Vec::new();
+    for (expression, value) in programs {
+        turns.push(DemonstrationTurn::Program(format!("print({expression})")));
+        turns.push(DemonstrationTurn::Output(value.to_string()));
+    }
+    turns.push(DemonstrationTurn::Answer(format!("\\boxed{{{}}}", problem.answer)));
+    Demonstration { question: problem.question, turns }
+}

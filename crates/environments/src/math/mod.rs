@@ -1,0 +1,249 @@
+//! Math problems with a Python tool: generated ones of graded difficulty, or a JSON-lines file.
+
+mod answer;
+mod demonstrations;
+mod problems;
+mod vocabulary;
+
+pub use answer::{answers_equal, extract_answer};
+pub use demonstrations::{Demonstration, DemonstrationTurn, StrategyMixture};
+pub use problems::{Problem, generate_problem};
+pub use vocabulary::tokenizer_json;
+
+use crate::{DataError, Environment, Objective, ObjectiveConfig, read_tasks};
+use paretopo_tools::{PythonConfig, PythonTool, Tool};
+use paretopo_trajectory::{Message, Role, Split, Task, Trajectory};
+use problems::{LEVELS, question_split};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where the problems come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ProblemSource {
+    /// Generated; see [`generate_problem`] for the levels.
+    Generated {
+        /// Seed of the problems (not of the training).
+        seed: u64,
+        /// Training problems.
+        train: usize,
+        /// Validation problems.
+        validation: usize,
+        /// Test problems.
+        test: usize,
+        /// Relative frequency of each level, 0 to 5.
+        level_weights: [f64; LEVELS],
+    },
+    /// A file of `{"id", "question", "answer"}` lines, split by position: first test, then validation, the rest is for training.
+    Jsonl {
+        /// The file.
+        path: PathBuf,
+        /// Test problems.
+        test: usize,
+        /// Validation problems.
+        validation: usize,
+    },
+}
+
+/// How the episode opens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Opening {
+    /// The question alone; for policies that were trained on this environment.
+    Question {},
+    /// A system message that explains the tool, then the question; for general instruct models.
+    Instruction {
+        /// The system message.
+        system: String,
+    },
+}
+
+/// Settings of the math environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MathConfig {
+    /// Where the problems come from.
+    pub problems: ProblemSource,
+    /// How the episode opens.
+    pub opening: Opening,
+    /// The Python tool; set `enabled = false` for answers in the head only.
+    pub python: PythonConfig,
+    /// Whether the tool may be called.
+    pub tool_enabled: bool,
+    /// The reward vector; the first must be `task`.
+    pub objectives: Vec<ObjectiveConfig>,
+    /// How demonstrations for the warm start are mixed.
+    pub demonstrations: StrategyMixture,
+}
+
+impl Default for MathConfig {
+    fn default() -> Self {
+        Self {
+            problems: ProblemSource::Generated { seed: 1, train: 2048, validation: 300, test: 1000, level_weights: [0.1, 0.2, 0.2, 0.15, 0.15, 0.2] },
+            opening: Opening::Question {},
+            python: PythonConfig::default(),
+            tool_enabled: true,
+            objectives: vec![
+                ObjectiveConfig::Task {},
+                ObjectiveConfig::ToolEfficiency { alpha: 0.5, before_first_success: crate::BeforeFirstSuccess::Neutral },
+            ],
+            demonstrations: StrategyMixture::default(),
+        }
+    }
+}
+
+/// The environment.
+pub struct MathEnvironment {
+    config: MathConfig,
+    train: Vec<Task>,
+    validation: Vec<Task>,
+    test: Vec<Task>,
+    tools: Vec<Arc<dyn Tool>>,
+    objectives: Vec<Box<dyn Objective>>,
+}
+
+impl MathEnvironment {
+    /// Generates or reads the problems.
+    ///
+    /// # Errors
+    /// When the file cannot be read or holds too few problems, or a setting makes no sense.
+    pub fn new(config: &MathConfig, python_worker: Vec<PathBuf>) -> Result<Self, DataError> {
+        if config.objectives.first() != Some(&ObjectiveConfig::Task {}) {
+            return Err(DataError::Setting("the first of `environment.objectives` must be `{ type = \"task\" }`".into()));
+        }
+        let (train, validation, test) = match &config.problems {
+            ProblemSource::Generated { seed, train, validation, test, level_weights } => {
+                if level_weights.iter().any(|weight| !(0.0..).contains(weight)) || level_weights.iter().sum::<f64>() <= 0.0 {
+                    return Err(DataError::Setting("`level_weights` must be 0 or more, and one of them positive".into()));
+                }
+                let generate = |split, count, stream| generate_tasks(split, count, *seed, stream, level_weights);
+                (generate(Split::Train, *train, 0)?, generate(Split::Validation, *validation, 1)?, generate(Split::Test, *test, 2)?)
+            }
+            ProblemSource::Jsonl { path, test, validation } => {
+                let mut tasks = read_tasks(path)?;
+                if tasks.len() <= test + validation {
+                    return Err(DataError::Setting(format!(
+                        "`{}` holds {} problems, and {test} test and {validation} validation problems leave none for training",
+                        path.display(),
+                        tasks.len()
+                    )));
+                }
+                let mut rest = tasks.split_off(*test);
+                let train = rest.split_off(*validation);
+                (train, rest, tasks)
+            }
+        };
+        let tools: Vec<Arc<dyn Tool>> =
+            if config.tool_enabled { vec![Arc::new(PythonTool::new(config.python.clone(), python_worker))] } else { Vec::new() };
+        let objectives = config.objectives.iter().map(ObjectiveConfig::build).collect();
+        Ok(Self { config: config.clone(), train, validation, test, tools, objectives })
+    }
+}
+
+fn generate_tasks(split: Split, count: usize, seed: u64, stream: u64, level_weights: &[f64; LEVELS]) -> Result<Vec<Task>, DataError> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(stream);
+    let (mut tasks, mut seen) = (Vec::with_capacity(count), HashSet::new());
+    let mut attempts = 0usize;
+    while tasks.len() < count {
+        attempts += 1;
+        if attempts > 1000 * (count + 100) {
+            return Err(DataError::Setting(format!("only {} different problems of these levels exist, not {count}", tasks.len())));
+        }
+        let problem = generate_problem(&mut rng, level_weights);
+        if question_split(&problem.question) == split && seen.insert(problem.question.clone()) {
+            let prefix = match split {
+                Split::Train => "train",
+                Split::Validation => "validation",
+                Split::Test => "test",
+            };
+            tasks.push(Task {
+                id: format!("{prefix}-{}", tasks.len()),
+                question: problem.question,
+                answers: vec![problem.answer.to_string()],
+                level: Some(problem.level),
+            });
+        }
+    }
+    Ok(tasks)
+}
+
+impl Environment for MathEnvironment {
+    fn tasks(&self, split: Split) -> &[Task] {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+            Split::Test => &self.test,
+        }
+    }
+
+    fn opening(&self, task: &Task) -> Vec<Message> {
+        let question = Message { role: Role::User, content: task.question.clone() };
+        match &self.config.opening {
+            Opening::Question {} => vec![question],
+            Opening::Instruction { system } => vec![Message { role: Role::System, content: system.clone() }, question],
+        }
+    }
+
+    fn tools(&self) -> &[Arc<dyn Tool>] {
+        &self.tools
+    }
+
+    fn objectives(&self) -> &[Box<dyn Objective>] {
+        &self.objectives
+    }
+
+    fn extract_answer(&self, response: &str) -> Option<String> {
+        extract_answer(response)
+    }
+
+    fn succeeded(&self, task: &Task, trajectory: &Trajectory) -> bool {
+        trajectory.answer.as_ref().is_some_and(|answer| task.answers.iter().any(|gold| answers_equal(gold, answer)))
+    }
+
+    fn demonstration(&self, index: u64) -> Option<Demonstration> {
+        match &self.config.problems {
+            ProblemSource::Generated { seed, level_weights, .. } => {
+                Some(demonstrations::demonstrate(*seed, index, level_weights, &self.config.demonstrations))
+            }
+            ProblemSource::Jsonl { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_share_no_question_and_are_reproducible() {
+        let environment = MathEnvironment::new(&MathConfig::default(), vec![]).unwrap();
+        let again = MathEnvironment::new(&MathConfig::default(), vec![]).unwrap();
+        let mut questions = HashSet::new();
+        for split in [Split::Train, Split::Validation, Split::Test] {
+            assert_eq!(environment.tasks(split), again.tasks(split));
+            for task in environment.tasks(split) {
+                assert!(questions.insert(task.question.clone()), "`{}` appears twice", task.question);
+            }
+        }
+        assert_eq!(questions.len(), 2048 + 300 + 1000);
+        for index in 0..2000 {
+            let demonstration = environment.demonstration(index).unwrap();
+            assert_eq!(question_split(&demonstration.question), Split::Train);
+        }
+    }
+
+    #[test]
+    fn impossible_settings_are_errors() {
+        let generated = |train, level_weights| ProblemSource::Generated { seed: 1, train, validation: 1, test: 1, level_weights };
+        let error = |problems| {
+            MathEnvironment::new(&MathConfig { problems, ..MathConfig::default() }, vec![]).err().expect("an error").to_string()
+        };
+        assert!(error(generated(1, [0.0; 6])).contains("level_weights"));
+        assert!(error(ProblemSource::Jsonl { path: "/nonexistent".into(), test: 1, validation: 1 }).contains("cannot read"));
+    }
+}

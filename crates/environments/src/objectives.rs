@@ -1,0 +1,178 @@
+//! Objectives: pure functions of a task, a trajectory and the run's memory, with values in [0, 1].
+
+use crate::{Environment, RunMemory};
+use paretopo_trajectory::{CallStatus, Task, Trajectory};
+use serde::{Deserialize, Serialize};
+
+/// One coordinate of the reward vector.
+pub trait Objective: Send + Sync {
+    /// The name in metrics and tables.
+    fn name(&self) -> &'static str;
+
+    /// The value in [0, 1], higher is better; `None` where the objective does not apply.
+    fn score(&self, environment: &dyn Environment, task: &Task, trajectory: &Trajectory, memory: &RunMemory) -> Option<f32>;
+}
+
+/// What `r_tool` is before a task's first success, when there is no `N_optimal`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BeforeFirstSuccess {
+    /// 0 for the whole group: no signal.
+    #[default]
+    Neutral,
+    /// As if `N_optimal` were 0.
+    FewestCalls,
+}
+
+/// Which objective, with its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ObjectiveConfig {
+    /// `r_task`: 1 for a right answer, else 0.
+    Task {},
+    /// `r_tool = exp(-alpha * |N_call - N_optimal|)` (ParetoPO).
+    ToolEfficiency {
+        /// How fast a call too many (or too few) costs; per call.
+        alpha: f32,
+        /// Before the task's first success.
+        #[serde(default)]
+        before_first_success: BeforeFirstSuccess,
+    },
+    /// `r_length = exp(-sampled tokens / scale)`.
+    ResponseLength {
+        /// Tokens at which the value has fallen to 1/e.
+        scale: f32,
+    },
+    /// `r_format`: 1 when there is an answer and no call failed, else 0.
+    Format {},
+}
+
+impl ObjectiveConfig {
+    /// Builds the objective.
+    pub fn build(&self) -> Box<dyn Objective> {
+        match *self {
+            Self::Task {} => Box::new(TaskSuccess),
+            Self::ToolEfficiency { alpha, before_first_success } => Box::new(ToolEfficiency { alpha, before_first_success }),
+            Self::ResponseLength { scale } => Box::new(ResponseLength { scale }),
+            Self::Format {} => Box::new(Format),
+        }
+    }
+}
+
+struct TaskSuccess;
+
+impl Objective for TaskSuccess {
+    fn name(&self) -> &'static str {
+        "r_task"
+    }
+
+    fn score(&self, environment: &dyn Environment, task: &Task, trajectory: &Trajectory, _: &RunMemory) -> Option<f32> {
+        Some(f32::from(u8::from(environment.succeeded(task, trajectory))))
+    }
+}
+
+struct ToolEfficiency {
+    alpha: f32,
+    before_first_success: BeforeFirstSuccess,
+}
+
+impl Objective for ToolEfficiency {
+    fn name(&self) -> &'static str {
+        "r_tool"
+    }
+
+    fn score(&self, _: &dyn Environment, task: &Task, trajectory: &Trajectory, memory: &RunMemory) -> Option<f32> {
+        let optimal = match (memory.fewest_calls(&task.id), self.before_first_success) {
+            (Some(fewest), _) => fewest,
+            (None, BeforeFirstSuccess::FewestCalls) => 0,
+            (None, BeforeFirstSuccess::Neutral) => return Some(0.0),
+        };
+        Some((-self.alpha * trajectory.call_count().abs_diff(optimal) as f32).exp())
+    }
+}
+
+struct ResponseLength {
+    scale: f32,
+}
+
+impl Objective for ResponseLength {
+    fn name(&self) -> &'static str {
+        "r_length"
+    }
+
+    fn score(&self, _: &dyn Environment, _: &Task, trajectory: &Trajectory, _: &RunMemory) -> Option<f32> {
+        Some((-(trajectory.sampled_tokens() as f32) / self.scale).exp())
+    }
+}
+
+struct Format;
+
+impl Objective for Format {
+    fn name(&self) -> &'static str {
+        "r_format"
+    }
+
+    fn score(&self, _: &dyn Environment, _: &Task, trajectory: &Trajectory, _: &RunMemory) -> Option<f32> {
+        let clean = trajectory.answer.is_some() && trajectory.calls.iter().all(|call| call.outcome.status == CallStatus::Ok);
+        Some(f32::from(u8::from(clean)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{EnvironmentConfig, MathConfig, ObjectiveConfig, RunMemory, score_group};
+    use paretopo_trajectory::{CallRecord, CallStatus, FinishReason, Split, ToolOutcome, Trajectory};
+
+    fn trajectory(answer: &str, calls: usize) -> Trajectory {
+        let outcome = ToolOutcome { status: CallStatus::Ok, text: String::new(), truncated: false, seconds: 0.0 };
+        Trajectory {
+            task_id: String::new(),
+            sample: 0,
+            weight_version: 0,
+            segments: vec![],
+            calls: vec![CallRecord { call: None, outcome }; calls],
+            finish: FinishReason::Stop,
+            response: String::new(),
+            answer: Some(answer.into()),
+            rewards: vec![],
+            seconds: 0.0,
+        }
+    }
+
+    fn rewards(config: MathConfig, group: &[(bool, usize)], memory: &mut RunMemory) -> Vec<Vec<f32>> {
+        let environment = EnvironmentConfig::Math(config).build(vec![]).unwrap();
+        let task = environment.tasks(Split::Train)[0].clone();
+        let mut group: Vec<_> =
+            group.iter().map(|(right, calls)| trajectory(if *right { &task.answers[0] } else { "no number" }, *calls)).collect();
+        score_group(environment.as_ref(), &task, &mut group, memory);
+        group.into_iter().map(|trajectory| trajectory.rewards).collect()
+    }
+
+    #[test]
+    fn n_optimal_is_updated_before_the_group_is_scored() {
+        let mut memory = RunMemory::default();
+        // the group's own fewest calls in a success are 1, so with alpha 0.5:
+        //   right, 1 call:  exp(-0.5 * 0) = 1        right, 3 calls: exp(-0.5 * 2) = 0.367879
+        //   wrong, 0 calls: exp(-0.5 * 1) = 0.606531 (too few calls are inefficient, too)
+        let scored = rewards(MathConfig::default(), &[(true, 1), (true, 3), (false, 0)], &mut memory);
+        let expected = [[1.0, 1.0], [1.0, 0.367_879_44], [0.0, 0.606_530_66]];
+        for (got, want) in scored.iter().zip(expected) {
+            assert!((got[0] - want[0]).abs() < 1e-6 && (got[1] - want[1]).abs() < 1e-6, "{scored:?}");
+        }
+        // a later group that succeeds without a call lowers it to 0: exp(-0.5 * 1)
+        let scored = rewards(MathConfig::default(), &[(true, 0), (true, 1)], &mut memory);
+        assert_eq!((scored[0][1], scored[1][1]), (1.0, 0.606_530_66));
+    }
+
+    #[test]
+    fn before_the_first_success_there_is_no_signal_unless_asked_for() {
+        let scored = rewards(MathConfig::default(), &[(false, 0), (false, 2)], &mut RunMemory::default());
+        assert_eq!(scored, [[0.0, 0.0], [0.0, 0.0]]);
+        let mut config = MathConfig::default();
+        config.objectives[1] =
+            ObjectiveConfig::ToolEfficiency { alpha: 0.5, before_first_success: super::BeforeFirstSuccess::FewestCalls };
+        // N_optimal = 0: exp(0) = 1 and exp(-0.5 * 2) = 0.367879
+        let scored = rewards(config, &[(false, 0), (false, 2)], &mut RunMemory::default());
+        assert!((scored[0][1] - 1.0).abs() < 1e-6 && (scored[1][1] - 0.367_879_44).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,43 @@
+//! What an agent can call.
+//!
+//! A [`Tool`] is synchronous and never fails: whatever happens becomes a [`ToolOutcome`] that the model reads. A
+//! [`ToolPool`] runs calls on its own threads, so that a slow call never holds up the decoding of other sequences, and
+//! delivers each outcome over a channel by the call's deadline at the latest.
+//!
+//! No async runtime: calls are few, short and bounded, and a fixed set of threads is easier to reason about.
+
+mod output;
+mod pool;
+mod python;
+
+pub use output::truncate_middle;
+pub use pool::{Completed, ToolPool};
+pub use python::{PythonConfig, PythonLimits, PythonTool, evaluate_python, python_worker};
+
+use paretopo_trajectory::{ToolCall, ToolOutcome, ToolSpec};
+use std::time::{Duration, Instant};
+
+/// What a tool is told about a call.
+#[derive(Clone, Debug)]
+pub struct CallContext {
+    /// The trajectory that calls; used in messages and by tools that keep state.
+    pub trajectory: u64,
+    /// When the outcome is due.
+    pub deadline: Instant,
+}
+
+impl CallContext {
+    /// Time left until the deadline; zero when it has passed.
+    pub fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Something an agent can call.
+pub trait Tool: Send + Sync {
+    /// Name, description and argument schema.
+    fn spec(&self) -> ToolSpec;
+
+    /// Runs the call. Errors are data; the implementation must return soon after `context.deadline`.
+    fn call(&self, call: &ToolCall, context: &CallContext) -> ToolOutcome;
+}

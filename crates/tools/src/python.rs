@@ -1,0 +1,322 @@
+//! The Python tool: monty, an interpreter with no access to files, network, environment or processes, in worker processes.
+//!
+//! A worker is this very binary, started as `paretopo python-worker`. It reads a program per line and answers with a line.
+//! A process and not a thread, because only so can memory be limited and a crash be contained: monty enforces time and
+//! recursion between its instructions, the worker's allocator enforces memory, and the parent kills a worker that has not
+//! answered shortly after the deadline. A worker that died is replaced and its call gets an error outcome.
+//!
+//! Left out: packages (numpy, sympy) and files. A sandboxed CPython can be added as another [`Tool`].
+
+use crate::{CallContext, Tool, truncate_middle};
+use monty::MontyRun;
+use monty_types::{CompileOptions, ExcType, MontyObject, OOM_EXIT_CODE, PrintWriter, ResourceLimits, ResourceTracker};
+use paretopo_trajectory::{CallStatus, ToolCall, ToolOutcome, ToolSpec};
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// Time beyond a call's own limit after which its worker is killed.
+const GRACE: Duration = Duration::from_millis(100);
+/// Programs longer than this are refused unread, in bytes.
+const LONGEST_PROGRAM: usize = 64 * 1024;
+
+/// What one program may use.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PythonLimits {
+    /// Execution time in seconds.
+    pub seconds: f64,
+    /// Memory in bytes beyond what an idle worker needs.
+    pub memory: usize,
+    /// Depth of function calls.
+    pub recursion: usize,
+    /// Bytes that a program may print before it is stopped.
+    pub printed: usize,
+}
+
+impl Default for PythonLimits {
+    fn default() -> Self {
+        Self { seconds: 2.0, memory: 64 << 20, recursion: 200, printed: 1 << 20 }
+    }
+}
+
+/// The Python tool's settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PythonConfig {
+    /// Limits for each program.
+    pub limits: PythonLimits,
+    /// Longest text that the model reads, in characters; longer output loses its middle.
+    pub output_characters: usize,
+}
+
+impl Default for PythonConfig {
+    fn default() -> Self {
+        Self { limits: PythonLimits::default(), output_characters: 256 }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Request {
+    program: String,
+    limits: PythonLimits,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    status: CallStatus,
+    text: String,
+}
+
+/// Runs a program in this process and thread, and returns its status with what it printed.
+///
+/// A program that prints nothing yields the `repr` of its last expression, as an interactive session would. An exception
+/// yields what was printed before it and the last line of the traceback. The memory limit holds only in a process whose
+/// global allocator is monty's; use [`PythonTool`] for untrusted programs.
+pub fn evaluate_python(program: &str, limits: &PythonLimits) -> (CallStatus, String) {
+    if program.len() > LONGEST_PROGRAM {
+        return (CallStatus::Limit, format!("MemoryError: the program is longer than {LONGEST_PROGRAM} bytes"));
+    }
+    let tracker = ResourceTracker::new(ResourceLimits {
+        max_duration: Some(Duration::from_secs_f64(limits.seconds.clamp(0.0, 3600.0))),
+        max_memory: Some(limits.memory),
+        max_recursion_depth: limits.recursion,
+        ..ResourceLimits::default()
+    });
+    let mut printed = String::new();
+    let result = MontyRun::new(program.to_owned(), "main.py", Vec::new(), CompileOptions::default())
+        .and_then(|runner| runner.run(Vec::new(), tracker, PrintWriter::CollectString(&mut printed, Some(limits.printed))));
+    match result {
+        Ok(value) => {
+            if printed.is_empty() && value != MontyObject::None {
+                printed = value.py_repr();
+            }
+            (CallStatus::Ok, printed)
+        }
+        Err(exception) => {
+            let status = match exception.exc_type() {
+                ExcType::TimeoutError => CallStatus::Timeout,
+                ExcType::MemoryError | ExcType::RecursionError => CallStatus::Limit,
+                _ => CallStatus::Error,
+            };
+            if !printed.is_empty() && !printed.ends_with('\n') {
+                printed.push('\n');
+            }
+            (status, printed + &exception.summary())
+        }
+    }
+}
+
+/// The worker's main loop: a JSON request a line on standard input, a JSON answer a line on standard output.
+///
+/// # Errors
+/// When standard input or output break, which ends the worker.
+pub fn python_worker() -> std::io::Result<()> {
+    let (input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    for line in input.lines() {
+        let request: Request = serde_json::from_str(&line?)?;
+        // not being installed as the allocator is only possible in a foreign binary; the limit is then not enforced
+        let _ = monty_alloc::set_limit(Some(request.limits.memory), false);
+        let (status, text) = evaluate_python(&request.program, &request.limits);
+        // between programs the worker itself may allocate as it likes
+        let _ = monty_alloc::set_limit(None, false);
+        serde_json::to_writer(&mut output, &Answer { status, text })?;
+        output.write_all(b"\n")?;
+        output.flush()?;
+    }
+    Ok(())
+}
+
+/// The Python tool. Safe to call from several threads: each call in flight has a worker of its own.
+pub struct PythonTool {
+    config: PythonConfig,
+    worker_command: Vec<PathBuf>,
+    idle: Mutex<Vec<Worker>>,
+}
+
+impl PythonTool {
+    /// A tool whose workers are started with `worker_command` (program, then arguments).
+    pub fn new(config: PythonConfig, worker_command: Vec<PathBuf>) -> Self {
+        Self { config, worker_command, idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Runs a program under the tool's limits, at most until `deadline`.
+    pub fn run(&self, program: &str, deadline: Instant) -> ToolOutcome {
+        let started = Instant::now();
+        let time_left = deadline.saturating_duration_since(started);
+        let mut limits = self.config.limits;
+        limits.seconds = limits.seconds.min(time_left.as_secs_f64());
+        let (status, text) = self.run_in_worker(program, limits);
+        let (text, truncated) = truncate_middle(text.trim_end(), self.config.output_characters);
+        ToolOutcome { status, text, truncated, seconds: started.elapsed().as_secs_f32() }
+    }
+
+    fn run_in_worker(&self, program: &str, limits: PythonLimits) -> (CallStatus, String) {
+        let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
+        let mut worker = match idle.map_or_else(|| Worker::start(&self.worker_command), Ok) {
+            Ok(worker) => worker,
+            Err(error) => return (CallStatus::Error, format!("ToolError: the python worker did not start: {error}")),
+        };
+        let request = Request { program: program.to_owned(), limits };
+        match worker.ask(&request, Duration::from_secs_f64(limits.seconds) + GRACE) {
+            Ok(answer) => {
+                if let Ok(mut idle) = self.idle.lock() {
+                    idle.push(worker);
+                }
+                (answer.status, answer.text)
+            }
+            Err(WorkerFailure::Late) => (CallStatus::Timeout, format!("TimeoutError: no answer within {:.1} s", limits.seconds)),
+            Err(WorkerFailure::Died) => match worker.exit_code() {
+                Some(OOM_EXIT_CODE) => (CallStatus::Limit, format!("MemoryError: more than {} MiB used", limits.memory >> 20)),
+                code => (CallStatus::Error, format!("ToolError: the interpreter crashed (exit code {})", code.map_or("none".into(), |code| code.to_string()))),
+            },
+        }
+    }
+}
+
+impl Tool for PythonTool {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: "python".into(),
+            description: "Runs a Python program and returns what it prints.".into(),
+            parameters: serde_json::json!({
+                "type": "object",
+                "properties": { "code": { "type": "string", "description": "the program; print the result" } },
+                "required": ["code"],
+            }),
+        }
+    }
+
+    fn call(&self, call: &ToolCall, context: &CallContext) -> ToolOutcome {
+        match call.arguments.get("code").and_then(|code| code.as_str()) {
+            Some(program) => self.run(program, context.deadline),
+            None => ToolOutcome {
+                status: CallStatus::Error,
+                text: "ToolError: `python` needs a string argument `code`".into(),
+                truncated: false,
+                seconds: 0.0,
+            },
+        }
+    }
+}
+
+enum WorkerFailure {
+    Late,
+    Died,
+}
+
+struct Worker {
+    child: Child,
+    requests: ChildStdin,
+    answers: Receiver<String>,
+}
+
+impl Worker {
+    fn start(command: &[PathBuf]) -> std::io::Result<Self> {
+        let (program, arguments) = command.split_first().ok_or_else(|| std::io::Error::other("no worker command given"))?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let requests = child.stdin.take().expect("stdin was asked for");
+        let stdout = BufReader::new(child.stdout.take().expect("stdout was asked for"));
+        let (sender, answers) = channel();
+        // the reader ends with the worker's stdout, so at the latest when the worker is dropped and killed
+        std::thread::spawn(move || {
+            for line in stdout.lines() {
+                let Ok(line) = line else { return };
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { child, requests, answers })
+    }
+
+    fn ask(&mut self, request: &Request, patience: Duration) -> Result<Answer, WorkerFailure> {
+        let mut line = serde_json::to_string(request).map_err(|_| WorkerFailure::Died)?;
+        line.push('\n');
+        self.requests.write_all(line.as_bytes()).map_err(|_| WorkerFailure::Died)?;
+        match self.answers.recv_timeout(patience) {
+            Ok(line) => serde_json::from_str(&line).map_err(|_| WorkerFailure::Died),
+            Err(RecvTimeoutError::Timeout) => Err(WorkerFailure::Late),
+            Err(RecvTimeoutError::Disconnected) => Err(WorkerFailure::Died),
+        }
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        self.child.wait().ok().and_then(|status| status.code())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // both fail only when the worker has already ended
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evaluate(program: &str) -> (CallStatus, String) {
+        evaluate_python(program, &PythonLimits { seconds: 0.2, ..PythonLimits::default() })
+    }
+
+    #[test]
+    fn prints_or_shows_the_last_expression() {
+        assert_eq!(evaluate("print(347 * 28)"), (CallStatus::Ok, "9716\n".into()));
+        assert_eq!(evaluate("x = 6\nx * 7"), (CallStatus::Ok, "42".into()));
+        assert_eq!(evaluate("x = 1"), (CallStatus::Ok, String::new()));
+    }
+
+    #[test]
+    fn an_exception_is_its_last_traceback_line_after_what_was_printed() {
+        assert_eq!(evaluate("print('a')\n1 / 0"), (CallStatus::Error, "a\nZeroDivisionError: division by zero".into()));
+        let (status, text) = evaluate("print(");
+        assert_eq!(status, CallStatus::Error);
+        assert!(text.starts_with("SyntaxError"), "{text}");
+    }
+
+    #[test]
+    fn loops_and_recursion_are_stopped() {
+        assert_eq!(evaluate("while True: pass").0, CallStatus::Timeout);
+        assert_eq!(evaluate("def f(n): return f(n + 1)\nf(0)").0, CallStatus::Limit);
+        assert_eq!(evaluate("while True: print('x' * 1000)").0, CallStatus::Limit);
+    }
+
+    #[test]
+    fn there_is_no_host_to_reach() {
+        for program in ["open('/etc/passwd').read()", "import os\nos.system('id')", "import socket", "import subprocess"] {
+            assert_eq!(evaluate(program).0, CallStatus::Error, "{program}");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_cannot_start_is_an_outcome() {
+        let tool = PythonTool::new(PythonConfig::default(), vec!["/nonexistent".into()]);
+        let outcome = tool.run("1", Instant::now() + Duration::from_secs(1));
+        assert_eq!(outcome.status, CallStatus::Error);
+        assert!(outcome.text.contains("did not start"), "{}", outcome.text);
+    }
+
+    #[test]
+    fn a_worker_that_dies_or_hangs_is_an_outcome() {
+        let context = Instant::now() + Duration::from_secs(1);
+        let dead = PythonTool::new(PythonConfig::default(), vec!["true".into()]).run("1", context);
+        assert_eq!(dead.status, CallStatus::Error, "{}", dead.text);
+        let mut config = PythonConfig::default();
+        config.limits.seconds = 0.05;
+        let hung = PythonTool::new(config, vec!["sleep".into(), "30".into()]).run("1", context);
+        assert_eq!(hung.status, CallStatus::Timeout, "{}", hung.text);
+    }
+}

@@ -1,0 +1,124 @@
+//! The architecture named by `model_type`, as transformers' `AutoModelForCausalLM` picks it.
+//!
+//! To add one: write its file, add a variant to [`AutoConfig`] and to [`AutoModel`]; the compiler names every place that is left.
+
+use crate::llama::{LlamaConfig, LlamaForCausalLm};
+use crate::qwen2::{Qwen2Config, Qwen2ForCausalLm};
+use crate::qwen3::{Qwen3Config, Qwen3ForCausalLm};
+use crate::{CausalLm, ForwardInput, KvCache};
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use serde::{Deserialize, Serialize};
+
+/// A `config.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "model_type", rename_all = "snake_case")]
+pub enum AutoConfig {
+    /// Llama 2 and 3, SmolLM2, TinyLlama and others.
+    Llama(LlamaConfig),
+    /// Qwen2 and Qwen2.5.
+    Qwen2(Qwen2Config),
+    /// Qwen3 (dense).
+    Qwen3(Qwen3Config),
+}
+
+/// A model of any supported architecture.
+#[derive(Module, Debug)]
+pub enum AutoModel<B: Backend> {
+    /// See [`crate::llama`].
+    Llama(LlamaForCausalLm<B>),
+    /// See [`crate::qwen2`].
+    Qwen2(Qwen2ForCausalLm<B>),
+    /// See [`crate::qwen3`].
+    Qwen3(Qwen3ForCausalLm<B>),
+}
+
+impl AutoConfig {
+    /// The supported values of `model_type`.
+    pub const MODEL_TYPES: [&str; 3] = ["llama", "qwen2", "qwen3"];
+
+    /// A model with zero weights.
+    ///
+    /// # Errors
+    /// Says which setting of the configuration is not supported.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> Result<AutoModel<B>, String> {
+        Ok(match self {
+            Self::Llama(config) => AutoModel::Llama(config.init(device)?),
+            Self::Qwen2(config) => AutoModel::Qwen2(config.init(device)?),
+            Self::Qwen3(config) => AutoModel::Qwen3(config.init(device)?),
+        })
+    }
+
+    /// Number of decoder layers.
+    pub fn layers(&self) -> usize {
+        match self {
+            Self::Llama(config) => config.num_hidden_layers,
+            Self::Qwen2(config) => config.num_hidden_layers,
+            Self::Qwen3(config) => config.num_hidden_layers,
+        }
+    }
+
+    /// Number of tokens that the model knows.
+    pub fn vocab_size(&self) -> usize {
+        match self {
+            Self::Llama(config) => config.vocab_size,
+            Self::Qwen2(config) => config.vocab_size,
+            Self::Qwen3(config) => config.vocab_size,
+        }
+    }
+
+    /// Longest sequence that the model was made for.
+    pub fn context(&self) -> usize {
+        match self {
+            Self::Llama(config) => config.max_position_embeddings,
+            Self::Qwen2(config) => config.max_position_embeddings,
+            Self::Qwen3(config) => config.max_position_embeddings,
+        }
+    }
+
+    /// Standard deviation of initial weights.
+    pub fn initializer_range(&self) -> f32 {
+        match self {
+            Self::Llama(config) => config.initializer_range,
+            Self::Qwen2(config) => config.initializer_range,
+            Self::Qwen3(config) => config.initializer_range,
+        }
+    }
+
+    /// Whether the output matrix is the embedding.
+    pub fn tied(&self) -> bool {
+        match self {
+            Self::Llama(config) => config.tie_word_embeddings,
+            Self::Qwen2(config) => config.tie_word_embeddings,
+            Self::Qwen3(config) => config.tie_word_embeddings,
+        }
+    }
+
+    /// The class name that transformers expects under `architectures`.
+    pub fn class_name(&self) -> &'static str {
+        match self {
+            Self::Llama(_) => "LlamaForCausalLM",
+            Self::Qwen2(_) => "Qwen2ForCausalLM",
+            Self::Qwen3(_) => "Qwen3ForCausalLM",
+        }
+    }
+}
+
+impl<B: Backend> CausalLm<B> for AutoModel<B> {
+    fn hidden(&self, input: &ForwardInput<B>, cache: Option<&mut KvCache<B>>) -> Tensor<B, 3> {
+        match self {
+            Self::Llama(model) => model.hidden(input, cache),
+            Self::Qwen2(model) => model.hidden(input, cache),
+            Self::Qwen3(model) => model.hidden(input, cache),
+        }
+    }
+
+    fn unembed(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
+        match self {
+            Self::Llama(model) => model.unembed(hidden),
+            Self::Qwen2(model) => model.unembed(hidden),
+            Self::Qwen3(model) => model.unembed(hidden),
+        }
+    }
+}

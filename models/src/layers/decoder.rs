@@ -1,0 +1,100 @@
+//! The pre-norm decoder stack.
+
+use super::{Attention, FeedForward, RmsNorm, RotaryEmbedding};
+use crate::{ForwardInput, KvCache};
+use burn::module::{Module, Param};
+use burn::nn::Embedding;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+/// The numbers that a decoder is built from; each architecture derives them from its own configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecoderShape {
+    /// Number of tokens.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width inside the feed-forward block.
+    pub intermediate_size: usize,
+    /// Number of layers.
+    pub layers: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key-value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Features of a head; even.
+    pub head_dim: usize,
+    /// Added to the mean square under the root.
+    pub rms_norm_eps: f64,
+    /// Whether `q_proj`, `k_proj`, `v_proj` have biases.
+    pub query_key_value_bias: bool,
+    /// Whether `o_proj` has a bias.
+    pub output_bias: bool,
+    /// Whether the feed-forward maps have biases.
+    pub feed_forward_bias: bool,
+    /// Whether queries and keys are normalised per head.
+    pub query_key_norm: bool,
+    /// Positions.
+    pub rotary: RotaryEmbedding,
+}
+
+/// Attention and feed-forward, each behind a norm and around a residual.
+#[derive(Module, Debug)]
+pub struct DecoderLayer<B: Backend> {
+    /// Before attention.
+    pub input_layernorm: RmsNorm<B>,
+    /// Attention.
+    pub self_attn: Attention<B>,
+    /// Before the feed-forward block.
+    pub post_attention_layernorm: RmsNorm<B>,
+    /// Feed-forward.
+    pub mlp: FeedForward<B>,
+}
+
+/// Embedding, layers and final norm.
+#[derive(Module, Debug)]
+pub struct Decoder<B: Backend> {
+    /// `[vocab_size, hidden_size]`
+    pub embed_tokens: Embedding<B>,
+    /// The layers.
+    pub layers: Vec<DecoderLayer<B>>,
+    /// After the last layer.
+    pub norm: RmsNorm<B>,
+    #[module(skip)]
+    rotary: RotaryEmbedding,
+}
+
+impl<B: Backend> Decoder<B> {
+    /// A decoder with zero weights.
+    pub fn new(shape: &DecoderShape, device: &B::Device) -> Self {
+        let norm = || RmsNorm::new(shape.hidden_size, shape.rms_norm_eps, device);
+        let layer = |_| DecoderLayer {
+            input_layernorm: norm(),
+            self_attn: Attention::new(shape, device),
+            post_attention_layernorm: norm(),
+            mlp: FeedForward::new(shape.hidden_size, shape.intermediate_size, shape.feed_forward_bias, device),
+        };
+        Self {
+            embed_tokens: Embedding { weight: Param::from_tensor(Tensor::zeros([shape.vocab_size, shape.hidden_size], device)) },
+            layers: (0..shape.layers).map(layer).collect(),
+            norm: norm(),
+            rotary: shape.rotary.clone(),
+        }
+    }
+
+    /// # Shapes
+    /// - `input.tokens`: `[batch, time]`
+    /// - output: `[batch, time, hidden_size]`
+    pub fn forward(&self, input: &ForwardInput<B>, mut cache: Option<&mut KvCache<B>>) -> Tensor<B, 3> {
+        let [batch, time] = input.tokens.dims();
+        let rotation = self.rotary.rotation(&input.positions, batch, time, &input.tokens.device());
+        let mut x = self.embed_tokens.forward(input.tokens.clone());
+        for (index, layer) in self.layers.iter().enumerate() {
+            let layer_cache = cache.as_deref_mut().map(|cache| cache.layer(index));
+            let attended = layer.self_attn.forward(layer.input_layernorm.forward(x.clone()), &rotation, input.mask.as_ref(), layer_cache);
+            x = x + attended;
+            x = x.clone() + layer.mlp.forward(layer.post_attention_layernorm.forward(x));
+        }
+        self.norm.forward(x)
+    }
+}

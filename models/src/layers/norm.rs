@@ -1,0 +1,43 @@
+//! Root-mean-square normalisation (Zhang & Sennrich, 2019).
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+/// `y = x / sqrt(mean(x^2) + eps) * weight`, over the last dimension.
+#[derive(Module, Debug)]
+pub struct RmsNorm<B: Backend> {
+    /// Scale of each feature, `[size]`.
+    pub weight: Param<Tensor<B, 1>>,
+    eps: f64,
+}
+
+impl<B: Backend> RmsNorm<B> {
+    /// A norm over `size` features with scale 1.
+    pub fn new(size: usize, eps: f64, device: &B::Device) -> Self {
+        Self { weight: Param::from_tensor(Tensor::ones([size], device)), eps }
+    }
+
+    /// # Shapes
+    /// - `x`, output: `[.., size]`
+    pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
+        let mean_square = x.clone().square().mean_dim(D - 1);
+        x * (mean_square + self.eps).sqrt().recip() * self.weight.val().unsqueeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Tolerance;
+
+    #[test]
+    fn divides_by_the_root_mean_square() {
+        type B = burn_flex::Flex;
+        let device = Default::default();
+        let norm = RmsNorm::<B>::new(2, 0.0, &device);
+        // mean((3, 4)^2) = 12.5; 3 / sqrt(12.5) = 0.848528, 4 / sqrt(12.5) = 1.131371
+        let y = norm.forward(Tensor::<B, 2>::from_data([[3.0, 4.0]], &device));
+        y.into_data().assert_approx_eq::<f32>(&[[0.848_528_1f32, 1.131_370_9]].into(), Tolerance::absolute(1e-6));
+    }
+}

@@ -1,0 +1,152 @@
+//! Rotary position embedding in the half-split layout of Hugging Face checkpoints (feature `i` is paired with `i + d/2`), with
+//! the `default`, `linear` and `llama3` scalings. Left out: `yarn`, `dynamic`, `longrope` and partial rotation, which are refused.
+
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use serde::{Deserialize, Serialize};
+
+/// `rope_parameters` (transformers 5) or `rope_scaling` (before) of a `config.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RopeParameters {
+    /// Base of the frequencies; before transformers 5 it stands at the top level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_theta: Option<f64>,
+    /// `default`, `linear` or `llama3`.
+    #[serde(default, alias = "type", skip_serializing_if = "Option::is_none")]
+    pub rope_type: Option<String>,
+    /// By how much long wavelengths are stretched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor: Option<f64>,
+    /// `llama3`: wavelengths above `original / low_freq_factor` are stretched fully.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_freq_factor: Option<f64>,
+    /// `llama3`: wavelengths below `original / high_freq_factor` stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high_freq_factor: Option<f64>,
+    /// `llama3`: the context that the model was first trained with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original_max_position_embeddings: Option<f64>,
+    /// Share of the features that rotate; only 1 is supported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial_rotary_factor: Option<f64>,
+}
+
+/// The frequencies of each feature pair.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RotaryEmbedding {
+    frequencies: Vec<f64>,
+}
+
+impl RotaryEmbedding {
+    /// `frequency_i = theta^(-2 i / head_dim)`, `i < head_dim / 2`, then scaled.
+    ///
+    /// # Errors
+    /// Names the scaling that is not supported or the field that is missing.
+    pub fn new(head_dim: usize, theta: f64, parameters: &RopeParameters) -> Result<Self, String> {
+        if parameters.partial_rotary_factor.is_some_and(|factor| factor != 1.0) {
+            return Err("`partial_rotary_factor` other than 1 is not supported".into());
+        }
+        let mut frequencies: Vec<f64> = (0..head_dim / 2).map(|pair| theta.powf(-2.0 * pair as f64 / head_dim as f64)).collect();
+        let required = |name: &str, value: Option<f64>| value.ok_or_else(|| format!("the rope scaling needs `{name}`"));
+        match parameters.rope_type.as_deref().unwrap_or("default") {
+            "default" => {}
+            "linear" => {
+                let factor = required("factor", parameters.factor)?;
+                frequencies.iter_mut().for_each(|frequency| *frequency /= factor);
+            }
+            "llama3" => {
+                let factor = required("factor", parameters.factor)?;
+                let low = required("low_freq_factor", parameters.low_freq_factor)?;
+                let high = required("high_freq_factor", parameters.high_freq_factor)?;
+                let original = required("original_max_position_embeddings", parameters.original_max_position_embeddings)?;
+                for frequency in &mut frequencies {
+                    let wavelength = 2.0 * std::f64::consts::PI / *frequency;
+                    // how many wavelengths fit into the original context: 0 at `low`, 1 at `high`
+                    let smooth = ((original / wavelength - low) / (high - low)).clamp(0.0, 1.0);
+                    *frequency *= (1.0 - smooth) / factor + smooth;
+                }
+            }
+            other => return Err(format!("the rope type `{other}` is not supported (`default`, `linear` and `llama3` are)")),
+        }
+        Ok(Self { frequencies })
+    }
+
+    /// Sines and cosines for the given positions, shared by all layers of a forward pass.
+    ///
+    /// # Shapes
+    /// - `positions`: `batch * time` values, row by row
+    /// - output: `[batch, 1, time, head_dim / 2]` each
+    pub fn rotation<B: Backend>(&self, positions: &[u32], batch: usize, time: usize, device: &B::Device) -> Rotation<B> {
+        let pairs = self.frequencies.len();
+        let longest = positions.iter().max().map_or(0, |position| *position as usize + 1);
+        // in f32 like transformers, whose angle is the f32 product of position and frequency
+        let angles = (0..longest).flat_map(|position| self.frequencies.iter().map(move |frequency| position as f32 * *frequency as f32));
+        let table: Vec<(f32, f32)> = angles.map(f32::sin_cos).collect();
+        let rows = positions.iter().map(|position| &table[*position as usize * pairs..][..pairs]);
+        let (sin, cos): (Vec<f32>, Vec<f32>) = rows.flatten().copied().unzip();
+        let shape = [batch, 1, time, pairs];
+        Rotation { cos: crate::from_host(cos, shape, device), sin: crate::from_host(sin, shape, device) }
+    }
+}
+
+/// Cosines and sines of the angles by which queries and keys turn.
+#[derive(Clone, Debug)]
+pub struct Rotation<B: Backend> {
+    cos: Tensor<B, 4>,
+    sin: Tensor<B, 4>,
+}
+
+impl<B: Backend> Rotation<B> {
+    /// `(a, b) -> (a cos - b sin, b cos + a sin)` with `a` the first and `b` the second half of the features.
+    ///
+    /// # Shapes
+    /// - `x`, output: `[batch, heads, time, head_dim]`
+    pub fn apply(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        let half = x.dims()[3] / 2;
+        let (a, b) = (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
+        let first = a.clone() * self.cos.clone() - b.clone() * self.sin.clone();
+        let second = b * self.cos.clone() + a * self.sin.clone();
+        Tensor::cat(vec![first, second], 3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_are_paired_and_angles_are_position_times_frequency() {
+        type B = burn_flex::Flex;
+        let device = Default::default();
+        let rope = RotaryEmbedding::new(4, 100.0, &RopeParameters::default()).unwrap();
+        // frequencies 100^0 = 1 and 100^(-1/2) = 0.1; at position 2 the angles are 2 and 0.2
+        // x = (1, 0, 0, 1): pairs (x0, x2) = (1, 0) and (x1, x3) = (0, 1)
+        //   (cos 2, sin 2) = (-0.416147, 0.909297); (-sin 0.2, cos 0.2) = (-0.198669, 0.980067)
+        let x = Tensor::<B, 4>::from_data([[[[1.0, 0.0, 0.0, 1.0]]]], &device);
+        let y = crate::to_host(rope.rotation::<B>(&[2], 1, 1, &device).apply(x));
+        let expected = [-0.416_146_84, -0.198_669_33, 0.909_297_4, 0.980_066_6];
+        assert!(y.iter().zip(expected).all(|(got, want)| (got - want).abs() < 1e-6), "{y:?}");
+    }
+
+    #[test]
+    fn llama3_stretches_only_long_wavelengths() {
+        let parameters = RopeParameters {
+            rope_type: Some("llama3".into()),
+            factor: Some(8.0),
+            low_freq_factor: Some(1.0),
+            high_freq_factor: Some(4.0),
+            original_max_position_embeddings: Some(100.0),
+            ..RopeParameters::default()
+        };
+        let scaled = RotaryEmbedding::new(4, 10_000.0, &parameters).unwrap();
+        // frequency 1: wavelength 6.28, 100 / 6.28 = 15.9 > 4, unchanged
+        // frequency 0.01: wavelength 628, 100 / 628 = 0.16 < 1, divided by 8
+        assert!((scaled.frequencies[0] - 1.0).abs() < 1e-12 && (scaled.frequencies[1] - 0.01 / 8.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn an_unknown_scaling_is_refused_by_name() {
+        let parameters = RopeParameters { rope_type: Some("yarn".into()), ..RopeParameters::default() };
+        assert!(RotaryEmbedding::new(4, 1e4, &parameters).unwrap_err().contains("`yarn`"));
+    }
+}

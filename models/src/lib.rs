@@ -1,0 +1,58 @@
+//! Decoder language models, exact against Hugging Face transformers, and their checkpoints.
+//!
+//! One file per architecture ([`llama`], [`qwen2`], [`qwen3`]): its configuration with the field names of `config.json`, and the
+//! model with the field names of the checkpoint's keys. What the three share lies in [`layers`]. [`AutoModel`] picks one by
+//! `model_type`; adding an architecture is a file, a variant there, and a parity fixture.
+//!
+//! Nothing here knows reinforcement learning. A model maps tokens to hidden states and hidden states to logits; the two steps
+//! are apart so that log-probabilities can be computed for some positions only.
+
+mod auto;
+mod cache;
+mod checkpoint;
+mod input;
+pub mod layers;
+pub mod llama;
+mod parameters;
+pub mod qwen2;
+pub mod qwen3;
+
+pub use auto::{AutoConfig, AutoModel};
+pub use cache::KvCache;
+pub use checkpoint::{CheckpointError, load_folder, load_tensors, save_folder, tensors_to_bytes};
+pub use input::ForwardInput;
+pub use parameters::{NamedTensor, fill_parameters, initialize, named_parameters, parameter_count};
+
+use burn::module::Module;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+
+/// A decoder-only language model.
+pub trait CausalLm<B: Backend>: Module<B> {
+    /// The last layer's normalised hidden states.
+    ///
+    /// # Shapes
+    /// - `input.tokens`: `[batch, time]`
+    /// - output: `[batch, time, hidden_size]`
+    fn hidden(&self, input: &ForwardInput<B>, cache: Option<&mut KvCache<B>>) -> Tensor<B, 3>;
+
+    /// Logits from hidden states.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[.., .., hidden_size]`
+    /// - output: `[.., .., vocab_size]`
+    fn unembed(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3>;
+}
+
+/// A tensor's values as f32 on the host, in row-major order; waits for the device.
+pub fn to_host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().into_vec().expect("just converted to f32")
+}
+
+/// A tensor from host values in row-major order.
+///
+/// # Shapes
+/// - `values`: as many as the product of `shape`
+pub fn from_host<B: Backend, const D: usize>(values: Vec<f32>, shape: [usize; D], device: &B::Device) -> Tensor<B, D> {
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
