@@ -1,1 +1,63 @@
-fn main() {}
+//! The binary `paretopo`: arguments, the choice of a backend, and errors for people.
+//!
+//! Exit codes: 0 done, 1 the run failed, 2 the user's mistake (arguments, configuration, files), 130 interrupted.
+
+mod arguments;
+mod backends;
+mod commands;
+mod embedded;
+mod problem;
+mod progress;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use problem::Problem;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Counts memory, so that a worker of the Python tool can be held to its limit; elsewhere it is the system's allocator.
+#[global_allocator]
+static ALLOCATOR: monty_alloc::LimitedAllocator = monty_alloc::LimitedAllocator;
+
+/// Set by Ctrl-C; recipes look at it between steps.
+static CANCELLED: AtomicBool = AtomicBool::new(false);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Command::PythonWorker = arguments.command {
+        return match paretopo_tools::python_worker() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    keep_freed_memory();
+    // a second Ctrl-C ends the process at once
+    let handler = || {
+        if CANCELLED.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    };
+    if let Err(error) = ctrlc::set_handler(handler) {
+        eprintln!("note: Ctrl-C will not stop gracefully: {error}");
+    }
+    match commands::run(arguments, &CANCELLED) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("error: {}", problem.message);
+            ExitCode::from(problem.exit_code)
+        }
+    }
+}
+
+/// Large tensors are freed and allocated all the time; handing their pages back and forth costs more than computing on them.
+fn keep_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: mallopt only changes the allocator's thresholds, before any thread is started
+        #[expect(unsafe_code, reason = "glibc offers its thresholds only as a C function")]
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
+        }
+    }
+}

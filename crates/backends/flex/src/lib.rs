@@ -1,1 +1,21 @@
-//! stub
+//! burn's flex backend: portable SIMD on the CPU, no system library. The default.
+
+use burn::backend::Autodiff;
+use burn_flex::{Flex, FlexDevice};
+use paretopo_training::{BackendChoice, EntryPoints};
+
+struct Choice;
+
+impl BackendChoice for Choice {
+    const NAME: &'static str = "flex";
+    type Backend = Autodiff<Flex>;
+
+    fn device(index: usize) -> Result<FlexDevice, String> {
+        if index == 0 { Ok(FlexDevice) } else { Err("there is one CPU device, `flex:0`".into()) }
+    }
+}
+
+/// The recipes on this backend.
+pub fn entry_points() -> EntryPoints {
+    EntryPoints::of::<Choice>()
+}

@@ -36,7 +36,7 @@ pub enum ProblemSource {
         /// Test problems.
         test: usize,
         /// Relative frequency of each level, 0 to 5.
-        level_weights: [f64; LEVELS],
+        level_weights: [f64; 6],
     },
     /// A file of `{"id", "question", "answer"}` lines, split by position: first test, then validation, the rest is for training.
     Jsonl {

@@ -14,7 +14,7 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 
 /// Number of levels.
-pub const LEVELS: usize = 6;
+pub(super) const LEVELS: usize = 6;
 
 pub(super) const NAMES: [&str; 8] = ["Ann", "Ben", "Cara", "Dan", "Eva", "Finn", "Gina", "Hugo"];
 pub(super) const THINGS: [&str; 8] = ["apples", "books", "coins", "eggs", "pens", "shells", "stamps", "tickets"];
@@ -35,7 +35,7 @@ pub struct Problem {
 }
 
 /// Draws a problem; a level is drawn in proportion to `level_weights` (non-negative, not all zero).
-pub fn generate_problem(rng: &mut impl Rng, level_weights: &[f64; LEVELS]) -> Problem {
+pub fn generate_problem(rng: &mut impl Rng, level_weights: &[f64; 6]) -> Problem {
     let mut point = rng.random_range(0.0..level_weights.iter().sum::<f64>());
     let mut level = 0;
     for (index, weight) in level_weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
@@ -60,7 +60,7 @@ pub fn generate_problem(rng: &mut impl Rng, level_weights: &[f64; LEVELS]) -> Pr
 
 /// Which split a question belongs to: decided by its text alone, so splits can never overlap. 1 in 10 is for validation, 2 in
 /// 10 for test. FNV-1a, because the standard library's hasher may change between releases.
-pub fn question_split(question: &str) -> Split {
+pub(super) fn question_split(question: &str) -> Split {
     let hash = question.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     match (hash >> 20) % 10 {
         0 => Split::Validation,

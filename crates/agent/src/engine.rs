@@ -1,0 +1,112 @@
+//! A batch of sequences that decode together, with continuous batching: rows join, leave and are extended between steps.
+//!
+//! Each step feeds every row one token (or none, while it waits for a tool). A prompt that several new rows share is read once. Long
+//! insertions (tool output) are read in one block instead of token by token.
+
+use burn::tensor::backend::Backend;
+use paretopo_models::{AutoModel, CausalLm, ForwardInput, KvCache, to_host};
+use std::collections::BTreeMap;
+
+/// Prompt tokens, padding included, that are read in one forward pass; bounds memory.
+const PREFILL_TOKENS: usize = 4096;
+
+/// The engine. Rows are known by the key that they were admitted with.
+pub struct Engine<'a, B: Backend> {
+    model: &'a AutoModel<B>,
+    device: B::Device,
+    layers: usize,
+    cache: KvCache<B>,
+    keys: Vec<usize>,
+    /// Tokens read by the model so far, padding not counted.
+    pub tokens_read: u64,
+}
+
+impl<'a, B: Backend> Engine<'a, B> {
+    /// An engine without rows. `layers` is the model's number of layers.
+    pub fn new(model: &'a AutoModel<B>, layers: usize, device: &B::Device) -> Self {
+        Self { model, device: device.clone(), layers, cache: KvCache::new(layers, 0), keys: Vec::new(), tokens_read: 0 }
+    }
+
+    /// The keys of the rows, in the order in which [`Self::step`] wants and returns values.
+    pub fn keys(&self) -> &[usize] {
+        &self.keys
+    }
+
+    /// Reads the prompts of new rows and adds the rows. Returns each row's logits after its prompt, in the given order.
+    ///
+    /// # Shapes
+    /// - output: one list of `vocab_size` logits per new row
+    pub fn admit(&mut self, new: &[(usize, &[u32])]) -> Vec<Vec<f32>> {
+        let mut distinct: Vec<&[u32]> = Vec::new();
+        let mut place: BTreeMap<&[u32], usize> = BTreeMap::new();
+        for (_, prompt) in new {
+            place.entry(prompt).or_insert_with(|| {
+                distinct.push(prompt);
+                distinct.len() - 1
+            });
+        }
+        let (mut cache, mut logits) = (KvCache::new(self.layers, 0), Vec::with_capacity(distinct.len()));
+        let longest = distinct.iter().map(|prompt| prompt.len()).max().unwrap_or(1).max(1);
+        for block in distinct.chunks((PREFILL_TOKENS / longest).max(1)) {
+            let mut block_cache = KvCache::new(self.layers, block.len());
+            logits.extend(self.read(block, &mut block_cache));
+            cache = cache.merge(block_cache);
+        }
+        let rows: Vec<usize> = new.iter().map(|(_, prompt)| place[prompt]).collect();
+        let grown = std::mem::replace(&mut self.cache, KvCache::new(self.layers, 0)).merge(cache.select(&rows));
+        self.cache = grown;
+        self.keys.extend(new.iter().map(|(key, _)| *key));
+        rows.iter().map(|row| logits[*row].clone()).collect()
+    }
+
+    /// Feeds each row at most one token. Returns the logits behind it, meaningless for rows that were fed none.
+    ///
+    /// # Shapes
+    /// - `tokens`: one entry per row; output: one list of `vocab_size` logits per row
+    pub fn step(&mut self, tokens: &[Option<u32>]) -> Vec<Vec<f32>> {
+        let rows: Vec<&[u32]> = tokens.iter().map(|token| token.as_slice()).collect();
+        let mut cache = std::mem::replace(&mut self.cache, KvCache::new(self.layers, 0));
+        let logits = self.read(&rows, &mut cache);
+        self.cache = cache;
+        logits
+    }
+
+    /// Feeds a block of tokens to some rows, while the others stay as they are. Returns the logits behind each block. The rows move
+    /// to the end of [`Self::keys`].
+    ///
+    /// # Shapes
+    /// - output: one list of `vocab_size` logits per block
+    pub fn extend(&mut self, blocks: &[(usize, &[u32])]) -> Vec<Vec<f32>> {
+        let row_of = |key: usize| self.keys.iter().position(|other| *other == key).expect("only rows of this engine are extended");
+        let moved: Vec<usize> = blocks.iter().map(|(key, _)| row_of(*key)).collect();
+        let staying: Vec<usize> = (0..self.keys.len()).filter(|row| !moved.contains(row)).collect();
+        let whole = std::mem::replace(&mut self.cache, KvCache::new(self.layers, 0));
+        let mut extended = whole.clone().select(&moved).trim();
+        let rows: Vec<&[u32]> = blocks.iter().map(|(_, ids)| *ids).collect();
+        let logits = self.read(&rows, &mut extended);
+        self.cache = whole.select(&staying).merge(extended);
+        self.keys = staying.iter().chain(&moved).map(|row| self.keys[*row]).collect();
+        logits
+    }
+
+    /// Removes the rows for which `finished` holds.
+    pub fn retire(&mut self, finished: impl Fn(usize) -> bool) {
+        let staying: Vec<usize> = (0..self.keys.len()).filter(|row| !finished(self.keys[*row])).collect();
+        if staying.len() == self.keys.len() {
+            return;
+        }
+        let cache = std::mem::replace(&mut self.cache, KvCache::new(self.layers, 0));
+        self.cache = if staying.is_empty() { KvCache::new(self.layers, 0) } else { cache.select(&staying).trim() };
+        self.keys = staying.iter().map(|row| self.keys[*row]).collect();
+    }
+
+    fn read(&mut self, rows: &[&[u32]], cache: &mut KvCache<B>) -> Vec<Vec<f32>> {
+        self.tokens_read += rows.iter().map(|row| row.len() as u64).sum::<u64>();
+        let input = ForwardInput::cached(rows, cache, &self.device);
+        let time = input.tokens.dims()[1];
+        let hidden = self.model.hidden(&input, Some(cache));
+        let logits = self.model.unembed(hidden.narrow(1, time - 1, 1));
+        let vocab_size = logits.dims()[2];
+        to_host(logits).chunks(vocab_size).map(<[f32]>::to_vec).collect()
+    }
+}

@@ -1,0 +1,517 @@
+//! The turn loop: generate, call, append, go on, up to a call and token budget, then one last generation without tools.
+//!
+//! Nothing waits for anything but its own tool: while one episode's call runs, the others decode. Every call and every episode has a
+//! deadline, so no rollout can hang. What goes wrong with a tool or an episode becomes part of its trajectory.
+
+use crate::{Engine, PolicyText, SamplingConfig, sample};
+use burn::tensor::backend::Backend;
+use paretopo_chat::{ChatError, Parsed, ToolSyntax, TurnText};
+use paretopo_environments::Environment;
+use paretopo_models::AutoModel;
+use paretopo_tools::{CallContext, Tool, ToolPool};
+use paretopo_trajectory::{Author, CallRecord, CallStatus, FinishReason, Segment, Task, TokenId, ToolCall, ToolOutcome, Trajectory};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Insertions longer than this are read in one block instead of one token a step.
+const BLOCK_FROM: usize = 16;
+/// How long after its deadline a call is given up even if its tool has not answered.
+const CALL_GRACE: Duration = Duration::from_secs(1);
+
+/// When a tool's outcome reaches its episode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ToolSchedule {
+    /// A fixed number of decoding steps after the call, waiting for it if need be. What is batched with what then does not depend on
+    /// the clock, and a seeded run is bit-exact on a CPU backend.
+    FixedLag {
+        /// Decoding steps; at least 1.
+        steps: u64,
+    },
+    /// As soon as it is there. For slow tools; runs are then not bit-exact.
+    AsReady {},
+}
+
+/// Budgets and limits of a rollout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RolloutConfig {
+    /// How tokens are drawn.
+    pub sampling: SamplingConfig,
+    /// How calls are written.
+    pub syntax: ToolSyntax,
+    /// Calls an episode may make; afterwards it finishes without tools.
+    pub max_calls: usize,
+    /// Tokens an episode may sample.
+    pub max_sampled_tokens: usize,
+    /// Tokens of tool output an episode may read after each call; longer output is cut off behind.
+    pub max_output_tokens: usize,
+    /// Seconds a call may take.
+    pub call_seconds: f64,
+    /// Seconds an episode may take.
+    pub episode_seconds: f64,
+    /// Episodes that decode together.
+    pub batch_size: usize,
+    /// Threads that run tool calls.
+    pub tool_threads: usize,
+    /// When a tool's outcome reaches its episode.
+    pub tool_schedule: ToolSchedule,
+}
+
+impl Default for RolloutConfig {
+    fn default() -> Self {
+        Self {
+            sampling: SamplingConfig::default(),
+            syntax: ToolSyntax::FencedPython {},
+            max_calls: 4,
+            max_sampled_tokens: 96,
+            max_output_tokens: 256,
+            call_seconds: 5.0,
+            episode_seconds: 600.0,
+            batch_size: 128,
+            tool_threads: 2,
+            tool_schedule: ToolSchedule::FixedLag { steps: 2 },
+        }
+    }
+}
+
+/// One episode to play.
+#[derive(Clone, Debug)]
+pub struct RolloutRequest<'a> {
+    /// The task.
+    pub task: &'a Task,
+    /// Which of the task's rollouts.
+    pub sample: usize,
+    /// Seed of the episode's random numbers; the tokens do not depend on what the episode is batched with.
+    pub seed: u64,
+}
+
+/// What all episodes share.
+pub struct RolloutContext<'a, B: Backend> {
+    /// The policy's weights.
+    pub model: &'a AutoModel<B>,
+    /// Number of decoder layers.
+    pub layers: usize,
+    /// Longest sequence that the model was made for.
+    pub context: usize,
+    /// Where it runs.
+    pub device: &'a B::Device,
+    /// The policy's text side.
+    pub text: &'a PolicyText,
+    /// Tasks, tools, answers.
+    pub environment: &'a dyn Environment,
+    /// Optimiser steps behind the weights.
+    pub weight_version: u64,
+    /// Set from outside to give up.
+    pub cancelled: &'a AtomicBool,
+}
+
+/// How much work a rollout was.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RolloutStatistics {
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// Tokens sampled.
+    pub sampled_tokens: u64,
+    /// Tokens read: prompts (a shared one once), sampled, tool output.
+    pub tokens_read: u64,
+    /// Seconds in which every episode waited for a tool.
+    pub stalled_seconds: f64,
+}
+
+/// Why a rollout as a whole failed. A failing episode is not an error but a trajectory.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RolloutError {
+    /// The template or tokenizer cannot open the episodes.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
+    /// A prompt leaves no room in the model's context.
+    #[error("the prompt of task `{task}` has {tokens} tokens, but the model's context is {context}")]
+    PromptTooLong {
+        /// The task.
+        task: String,
+        /// Its length.
+        tokens: usize,
+        /// The limit.
+        context: usize,
+    },
+    /// The rollout was given up from outside.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+/// The calls in flight.
+struct ToolDesk {
+    tools: HashMap<String, Arc<dyn Tool>>,
+    pool: ToolPool,
+    arrived: HashMap<u64, ToolOutcome>,
+    next_ticket: u64,
+    /// Rounds of the turn loop so far.
+    round: u64,
+}
+
+impl ToolDesk {
+    /// Takes in what has arrived, waiting at most `patience` for the first.
+    fn receive(&mut self, patience: Duration) {
+        if let Some(completed) = self.pool.wait(patience) {
+            self.arrived.insert(completed.ticket, completed.outcome);
+        }
+        while let Some(completed) = self.pool.poll() {
+            self.arrived.insert(completed.ticket, completed.outcome);
+        }
+    }
+}
+
+enum State {
+    Generating,
+    Waiting { ticket: u64, call: ToolCall, due: u64, give_up: Instant },
+    Finished(FinishReason),
+}
+
+struct Episode<'a> {
+    request: &'a RolloutRequest<'a>,
+    state: State,
+    segments: Vec<Segment>,
+    calls: Vec<CallRecord>,
+    /// Ids in `segments` that the model has not read yet.
+    unread: VecDeque<TokenId>,
+    turn: TurnText,
+    model_text: String,
+    response: String,
+    rng: ChaCha8Rng,
+    started: Instant,
+    seconds: f32,
+    sampled: usize,
+    length: usize,
+}
+
+impl Episode<'_> {
+    fn is_finished(&self) -> bool {
+        matches!(self.state, State::Finished(_))
+    }
+
+    fn finish(&mut self, reason: FinishReason) {
+        if !self.is_finished() {
+            self.model_text.push_str(self.turn.text());
+            self.response.push_str(self.turn.text());
+            self.turn = TurnText::default();
+            self.seconds = self.started.elapsed().as_secs_f32();
+            self.state = State::Finished(reason);
+        }
+    }
+
+    fn push_sampled(&mut self, id: TokenId, logprob: f32, sampling_logprob: f32) {
+        if self.segments.last().is_none_or(|segment| segment.author != Author::Model) {
+            self.segments.push(Segment { author: Author::Model, ids: vec![], logprobs: vec![], sampling_logprobs: vec![] });
+        }
+        let segment = self.segments.last_mut().expect("just pushed");
+        segment.ids.push(id);
+        segment.logprobs.push(logprob);
+        segment.sampling_logprobs.push(sampling_logprob);
+        self.sampled += 1;
+        self.length += 1;
+        self.unread.push_back(id);
+    }
+
+    fn push_given(&mut self, author: Author, ids: Vec<TokenId>) {
+        self.length += ids.len();
+        self.unread.extend(&ids);
+        self.segments.push(Segment::given(author, ids));
+    }
+}
+
+/// Plays all requests and returns their trajectories in the same order, not yet scored. `on_finished` hears of each as it ends.
+///
+/// # Errors
+/// When an episode cannot be opened, or the rollout is cancelled.
+pub fn rollout<B: Backend>(
+    context: &RolloutContext<'_, B>,
+    config: &RolloutConfig,
+    requests: &[RolloutRequest<'_>],
+    on_finished: &mut dyn FnMut(&Trajectory),
+) -> Result<(Vec<Trajectory>, RolloutStatistics), RolloutError> {
+    let started = Instant::now();
+    let prompts = open_all(context, config, requests)?;
+    let mut desk = ToolDesk {
+        tools: context.environment.tools().iter().map(|tool| (tool.spec().name, tool.clone())).collect(),
+        pool: ToolPool::new(config.tool_threads),
+        arrived: HashMap::new(),
+        next_ticket: 0,
+        round: 0,
+    };
+    let mut engine = Engine::new(context.model, context.layers, context.device);
+    let mut episodes: Vec<Episode<'_>> = Vec::with_capacity(requests.len());
+    let mut trajectories: Vec<Option<Trajectory>> = vec![None; requests.len()];
+    let mut statistics = RolloutStatistics::default();
+    let mut done = 0;
+    while done < requests.len() {
+        if context.cancelled.load(Ordering::Relaxed) {
+            return Err(RolloutError::Cancelled);
+        }
+        // rows of finished episodes leave, and new episodes take their places
+        let finished_rows = engine.keys().iter().filter(|key| episodes[**key].is_finished()).count();
+        let waiting = requests.len() - episodes.len();
+        if finished_rows * 4 >= engine.keys().len() || (waiting > 0 && finished_rows * 8 >= config.batch_size) {
+            engine.retire(|key| episodes[key].is_finished());
+        }
+        let free = config.batch_size.max(1).saturating_sub(engine.keys().len()).min(waiting);
+        let mut logits: Vec<(usize, Vec<f32>)> = Vec::new();
+        if free > 0 {
+            let first = episodes.len();
+            for request in &requests[first..first + free] {
+                episodes.push(open(request, &prompts[&request.task.id]));
+            }
+            let new: Vec<(usize, &[u32])> = (first..first + free).map(|key| (key, prompts[&requests[key].task.id].as_slice())).collect();
+            logits.extend((first..first + free).zip(engine.admit(&new)));
+        }
+        desk.round += 1;
+        statistics.stalled_seconds += deliver_outcomes(&mut desk, context, config, &mut episodes)?;
+        if logits.is_empty() {
+            logits = advance(&mut engine, &mut episodes);
+        }
+        if logits.is_empty() && engine.keys().iter().all(|key| matches!(episodes[*key].state, State::Waiting { .. })) {
+            // nothing to decode until a tool answers
+            let waited = Instant::now();
+            desk.receive(Duration::from_millis(5));
+            statistics.stalled_seconds += waited.elapsed().as_secs_f64();
+        }
+        for (key, logits) in logits {
+            draw(context, config, &logits, &mut episodes[key])?;
+            call_if_asked(context, config, &mut desk, key, &mut episodes[key])?;
+        }
+        for (key, episode) in episodes.iter_mut().enumerate() {
+            if !episode.is_finished() && episode.started.elapsed().as_secs_f64() > config.episode_seconds {
+                episode.finish(FinishReason::Deadline);
+            }
+            if episode.is_finished() && trajectories[key].is_none() {
+                let trajectory = to_trajectory(context, episode);
+                on_finished(&trajectory);
+                statistics.sampled_tokens += episode.sampled as u64;
+                trajectories[key] = Some(trajectory);
+                done += 1;
+            }
+        }
+    }
+    statistics.tokens_read = engine.tokens_read;
+    statistics.seconds = started.elapsed().as_secs_f64();
+    Ok((trajectories.into_iter().flatten().collect(), statistics))
+}
+
+fn open_all<B: Backend>(
+    context: &RolloutContext<'_, B>,
+    config: &RolloutConfig,
+    requests: &[RolloutRequest<'_>],
+) -> Result<HashMap<String, Vec<TokenId>>, RolloutError> {
+    let describe_tools = matches!(config.syntax, ToolSyntax::Hermes {});
+    let mut prompts = HashMap::new();
+    for request in requests {
+        if !prompts.contains_key(&request.task.id) {
+            let ids = context.text.opening(context.environment, request.task, describe_tools)?;
+            if ids.len() >= context.context {
+                return Err(RolloutError::PromptTooLong { task: request.task.id.clone(), tokens: ids.len(), context: context.context });
+            }
+            prompts.insert(request.task.id.clone(), ids);
+        }
+    }
+    Ok(prompts)
+}
+
+fn open<'a>(request: &'a RolloutRequest<'a>, prompt: &[TokenId]) -> Episode<'a> {
+    Episode {
+        request,
+        state: State::Generating,
+        segments: vec![Segment::given(Author::Prompt, prompt.to_vec())],
+        calls: Vec::new(),
+        unread: VecDeque::new(),
+        turn: TurnText::default(),
+        model_text: String::new(),
+        response: String::new(),
+        rng: ChaCha8Rng::seed_from_u64(request.seed),
+        started: Instant::now(),
+        seconds: 0.0,
+        sampled: 0,
+        length: prompt.len(),
+    }
+}
+
+/// Lets the model read what is unread, and returns the logits of the episodes that may sample next.
+fn advance<B: Backend>(engine: &mut Engine<'_, B>, episodes: &mut [Episode<'_>]) -> Vec<(usize, Vec<f32>)> {
+    let long: Vec<usize> =
+        engine.keys().iter().copied().filter(|key| !episodes[*key].is_finished() && episodes[*key].unread.len() > BLOCK_FROM).collect();
+    if !long.is_empty() {
+        let blocks: Vec<(usize, Vec<TokenId>)> = long.iter().map(|key| (*key, episodes[*key].unread.drain(..).collect())).collect();
+        let blocks: Vec<(usize, &[u32])> = blocks.iter().map(|(key, ids)| (*key, ids.as_slice())).collect();
+        let read = engine.extend(&blocks);
+        return long.into_iter().zip(read).filter(|(key, _)| matches!(episodes[*key].state, State::Generating)).collect();
+    }
+    let next = |key: &usize| if episodes[*key].is_finished() { None } else { episodes[*key].unread.pop_front() };
+    let tokens: Vec<Option<TokenId>> = engine.keys().iter().map(next).collect();
+    if tokens.iter().all(Option::is_none) {
+        return Vec::new();
+    }
+    let read = engine.step(&tokens);
+    let may_sample = |key: &usize| episodes[*key].unread.is_empty() && matches!(episodes[*key].state, State::Generating);
+    let rows = engine.keys().iter().zip(&tokens).zip(read);
+    rows.filter(|((key, token), _)| token.is_some() && may_sample(key)).map(|((key, _), row)| (*key, row)).collect()
+}
+
+/// Samples an episode's next token and ends the episode where that token or a budget says so.
+fn draw<B: Backend>(
+    context: &RolloutContext<'_, B>,
+    config: &RolloutConfig,
+    logits: &[f32],
+    episode: &mut Episode<'_>,
+) -> Result<(), RolloutError> {
+    let Some(drawn) = sample(logits, &config.sampling, &mut episode.rng) else {
+        episode.finish(FinishReason::Failed("the policy's logits are not finite".into()));
+        return Ok(());
+    };
+    episode.push_sampled(drawn.id, drawn.logprob, drawn.sampling_logprob);
+    if context.text.end_ids.contains(&drawn.id) {
+        episode.finish(FinishReason::Stop);
+        return Ok(());
+    }
+    // the stop string counts once a call has been opened
+    episode.turn.push(&context.text.tokenizer, drawn.id, &[])?;
+    if episode.sampled >= config.max_sampled_tokens || episode.length >= context.context {
+        episode.finish(FinishReason::Length);
+    }
+    Ok(())
+}
+
+/// Submits the call that the turn has just completed, if any.
+fn call_if_asked<B: Backend>(
+    context: &RolloutContext<'_, B>,
+    config: &RolloutConfig,
+    desk: &mut ToolDesk,
+    key: usize,
+    episode: &mut Episode<'_>,
+) -> Result<(), RolloutError> {
+    if episode.is_finished() || desk.tools.is_empty() || episode.calls.len() >= config.max_calls {
+        return Ok(());
+    }
+    let Some(written) = completed_call(&config.syntax, episode.turn.text()) else { return Ok(()) };
+    let lag = match config.tool_schedule {
+        ToolSchedule::FixedLag { steps } => steps.max(1),
+        ToolSchedule::AsReady {} => 0,
+    };
+    let failed = |text: String| ToolOutcome { status: CallStatus::Error, text, truncated: false, seconds: 0.0 };
+    match config.syntax.parse(written) {
+        Parsed::None => Ok(()),
+        Parsed::Malformed(reason) => append_outcome(context, config, None, failed(reason), episode),
+        Parsed::Call(call) => match desk.tools.get(&call.name) {
+            None => {
+                let reason = format!("ToolError: there is no tool `{}`", call.name);
+                append_outcome(context, config, Some(call), failed(reason), episode)
+            }
+            Some(tool) => {
+                let deadline = Instant::now() + Duration::from_secs_f64(config.call_seconds);
+                let (ticket, due) = (desk.next_ticket, desk.round + lag);
+                desk.next_ticket += 1;
+                desk.pool.submit(ticket, tool.clone(), call.clone(), CallContext { trajectory: key as u64, deadline });
+                episode.state = State::Waiting { ticket, call, due, give_up: deadline + CALL_GRACE };
+                Ok(())
+            }
+        },
+    }
+}
+
+/// The turn's text up to the end of its first complete call. The last token may run on beyond the stop string.
+fn completed_call<'t>(syntax: &ToolSyntax, turn: &'t str) -> Option<&'t str> {
+    let open = turn.find(syntax.open_string())?;
+    // the fence that closes an empty program shares its newline with the opening
+    let from = open + syntax.open_string().len() - usize::from(syntax.stop_string().starts_with('\n'));
+    let stop = turn[from..].find(syntax.stop_string())?;
+    Some(&turn[..from + stop + syntax.stop_string().len()])
+}
+
+/// Hands outcomes to the episodes that are due, in the order of the episodes. Returns the seconds spent waiting.
+fn deliver_outcomes<B: Backend>(
+    desk: &mut ToolDesk,
+    context: &RolloutContext<'_, B>,
+    config: &RolloutConfig,
+    episodes: &mut [Episode<'_>],
+) -> Result<f64, RolloutError> {
+    let mut waited = 0.0;
+    desk.receive(Duration::ZERO);
+    for episode in episodes {
+        let State::Waiting { ticket, due, give_up, .. } = &episode.state else { continue };
+        let (ticket, give_up) = (*ticket, *give_up);
+        let held = matches!(config.tool_schedule, ToolSchedule::FixedLag { .. });
+        if held && desk.round < *due {
+            continue;
+        }
+        let started = Instant::now();
+        while held && !desk.arrived.contains_key(&ticket) && Instant::now() < give_up && !context.cancelled.load(Ordering::Relaxed) {
+            desk.receive(Duration::from_millis(20));
+        }
+        waited += started.elapsed().as_secs_f64();
+        let outcome = match desk.arrived.remove(&ticket) {
+            Some(outcome) => outcome,
+            None if Instant::now() >= give_up => {
+                let text = format!("TimeoutError: the tool did not answer within {:.1} s", config.call_seconds);
+                ToolOutcome { status: CallStatus::Timeout, text, truncated: false, seconds: config.call_seconds as f32 }
+            }
+            None => continue,
+        };
+        if let State::Waiting { call, .. } = std::mem::replace(&mut episode.state, State::Generating) {
+            append_outcome(context, config, Some(call), outcome, episode)?;
+        }
+    }
+    Ok(waited)
+}
+
+/// Puts a tool's output behind the turn, marked as the tool's, and lets the episode go on.
+fn append_outcome<B: Backend>(
+    context: &RolloutContext<'_, B>,
+    config: &RolloutConfig,
+    call: Option<ToolCall>,
+    mut outcome: ToolOutcome,
+    episode: &mut Episode<'_>,
+) -> Result<(), RolloutError> {
+    let tokenizer = &context.text.tokenizer;
+    let (before, after) = config.syntax.output_markers();
+    let mut output = tokenizer.encode_plain(&outcome.text)?;
+    if output.len() > config.max_output_tokens {
+        output.truncate(config.max_output_tokens);
+        outcome.truncated = true;
+    }
+    let shown = if outcome.truncated { tokenizer.decode(&output)? } else { outcome.text.clone() };
+    let turn = std::mem::take(&mut episode.turn);
+    episode.model_text.push_str(turn.text());
+    episode.response.push_str(turn.text());
+    episode.response.push_str(before);
+    episode.response.push_str(&shown);
+    episode.response.push_str(after);
+    episode.push_given(Author::Template, tokenizer.encode_plain(before)?);
+    episode.push_given(Author::Tool, output);
+    episode.push_given(Author::Template, tokenizer.encode_plain(after)?);
+    episode.calls.push(CallRecord { call, outcome });
+    if episode.length >= context.context {
+        episode.finish(FinishReason::Length);
+    }
+    Ok(())
+}
+
+fn to_trajectory<B: Backend>(context: &RolloutContext<'_, B>, episode: &mut Episode<'_>) -> Trajectory {
+    let State::Finished(finish) = &episode.state else { unreachable!("only finished episodes become trajectories") };
+    Trajectory {
+        task_id: episode.request.task.id.clone(),
+        sample: episode.request.sample,
+        weight_version: context.weight_version,
+        segments: std::mem::take(&mut episode.segments),
+        calls: std::mem::take(&mut episode.calls),
+        finish: finish.clone(),
+        // only what the policy wrote can hold its answer; a tool may print anything
+        answer: context.environment.extract_answer(&episode.model_text),
+        response: std::mem::take(&mut episode.response),
+        rewards: Vec::new(),
+        seconds: episode.seconds,
+    }
+}

@@ -1,0 +1,163 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Trains tool-calling language agents under several objectives (ParetoPO and its baselines).
+#[derive(Debug, Parser)]
+#[command(name = "paretopo", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// Backend and device, as NAME or NAME:INDEX; `paretopo devices` lists what is there
+    #[arg(long, global = true, value_name = "NAME[:INDEX]")]
+    pub(crate) backend: Option<String>,
+
+    /// Print results and errors only
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// A configuration file and changes to it.
+#[derive(Args, Debug)]
+pub(crate) struct ConfigArguments {
+    /// TOML configuration; the built-in math experiment when absent
+    pub(crate) config: Option<PathBuf>,
+
+    /// Change a setting, e.g. `--set train.steps=200` (repeatable)
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+
+    /// Start from this checkpoint folder (short for `--set policy={type="folder",path=...}`)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+
+    /// Print the resolved configuration and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a policy by reinforcement learning; the same command resumes an interrupted run
+    Train {
+        #[command(flatten)]
+        config: ConfigArguments,
+        /// Folder of the run
+        #[arg(long, value_name = "DIR", default_value = "runs/train")]
+        run: PathBuf,
+    },
+    /// Warm-start a policy on the environment's demonstrations
+    Sft {
+        #[command(flatten)]
+        config: ConfigArguments,
+        /// Folder of the run
+        #[arg(long, value_name = "DIR", default_value = "runs/sft")]
+        run: PathBuf,
+    },
+    /// Evaluate a policy on held-out tasks
+    Evaluate {
+        #[command(flatten)]
+        config: ConfigArguments,
+        /// Folder for `evaluation.json` and the trajectories
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Train several methods with several seeds and compare them in a table and a picture
+    Compare {
+        /// TOML list of methods and seeds; the built-in quick math experiment when absent
+        experiment: Option<PathBuf>,
+        /// Folder for the runs, the table and the figures
+        #[arg(long, value_name = "DIR", default_value = "runs/compare")]
+        out: PathBuf,
+        /// Change a setting of every method (repeatable)
+        #[arg(long, value_name = "KEY.PATH=VALUE")]
+        set: Vec<String>,
+        /// Runs at a time; one per core when absent
+        #[arg(long)]
+        jobs: Option<usize>,
+    },
+    /// Let a policy solve one question and show what it did
+    Solve {
+        /// The question
+        question: String,
+        #[command(flatten)]
+        config: ConfigArguments,
+    },
+    /// Write a commented configuration, a tokenizer or the skeleton of an architecture
+    New {
+        /// What to write
+        #[arg(value_enum)]
+        what: NewThing,
+        /// Where to, or the architecture's name
+        target: String,
+    },
+    /// List the compiled-in backends and whether their devices are there
+    Devices,
+    /// Score sequences: `{"ids":[..]}` or `{"text":..}` -> `{"logprobs":[..],"top":[[id,logit],..]}`
+    Score {
+        /// Checkpoint folder
+        model: PathBuf,
+        /// JSON lines; `-` for standard input
+        file: PathBuf,
+    },
+    /// Rank points: `{"point":[..]}` -> the same with `"rank"`, then `{"hypervolume":..}`
+    Front {
+        /// JSON lines; `-` for standard input
+        file: PathBuf,
+        /// Reference point of the hypervolume, e.g. `0,0`; the origin when absent
+        #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
+        reference: Vec<f32>,
+    },
+    /// Estimate advantages: `{"group":..,"rewards":[..]}` -> the same with `"advantage"`
+    Advantages {
+        /// JSON lines; `-` for standard input. `"calls"` is needed by `otc` and `call_penalty`
+        file: PathBuf,
+        /// The estimator, as `type` in a configuration
+        #[arg(long)]
+        estimator: String,
+        /// Change a setting of the estimator, e.g. `--set beta=0.5` (repeatable)
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// Seed of estimators that draw random numbers
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
+    /// Grade answers: `{"gold":..,"pred":..}` -> the same with `"equal"`
+    Grade {
+        /// JSON lines; `-` for standard input
+        file: PathBuf,
+    },
+    /// Run a program in the Python tool's sandbox and print what the model would read
+    Python {
+        /// The program; `-` for standard input
+        file: PathBuf,
+        /// Seconds it may take
+        #[arg(long, default_value_t = 2.0)]
+        seconds: f64,
+        /// Memory in MiB
+        #[arg(long, default_value_t = 64)]
+        memory: usize,
+        /// Characters of output; longer output loses its middle
+        #[arg(long, default_value_t = 256)]
+        output: usize,
+    },
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    #[command(hide = true)]
+    PythonWorker,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum NewThing {
+    /// The default configuration, to a file
+    Config,
+    /// The tokenizer of the math environment, to a folder
+    Tokenizer,
+    /// `models/src/NAME.rs`, and what to add by hand
+    Architecture,
+}

@@ -1,0 +1,47 @@
+//! The compiled-in backends, best first, and the choice among them.
+
+use crate::problem::Problem;
+use paretopo_training::EntryPoints;
+
+/// All backends that cargo features compiled in.
+#[expect(clippy::vec_init_then_push, reason = "each entry depends on a feature")]
+pub(crate) fn compiled_in() -> Vec<EntryPoints> {
+    #[allow(unused_mut, clippy::allow_attributes, reason = "without any backend nothing is pushed")]
+    let mut found = Vec::new();
+    #[cfg(feature = "cuda")]
+    found.push(paretopo_backend_cuda::entry_points());
+    #[cfg(feature = "flex")]
+    found.push(paretopo_backend_flex::entry_points());
+    #[cfg(feature = "ndarray")]
+    found.push(paretopo_backend_ndarray::entry_points());
+    #[cfg(feature = "wgpu")]
+    found.push(paretopo_backend_wgpu::entry_points());
+    found
+}
+
+/// Every name that `--backend` may take in some build.
+const KNOWN: [&str; 4] = ["cuda", "flex", "ndarray", "wgpu"];
+
+/// The backend and the index of its device; without a wish the first that works.
+pub(crate) fn choose(wish: Option<&str>) -> Result<(EntryPoints, usize), Problem> {
+    let compiled = compiled_in();
+    let names = || compiled.iter().map(|backend| format!("`{}`", backend.name)).collect::<Vec<_>>().join(", ");
+    let Some(wish) = wish else {
+        let present = compiled.iter().find(|backend| (backend.probe)(0).is_ok());
+        return present.map(|backend| (*backend, 0)).ok_or_else(|| Problem::mistake("no compiled-in backend finds its device"));
+    };
+    let (name, index) = wish.split_once(':').unwrap_or((wish, "0"));
+    let index = index.parse().map_err(|_| Problem::mistake(format!("`--backend {wish}`: `{index}` is not a device index")))?;
+    let Some(backend) = compiled.iter().find(|backend| backend.name == name) else {
+        return Err(Problem::mistake(if KNOWN.contains(&name) {
+            format!(
+                "the backend `{name}` is not compiled into this binary (it has {})\nhint: build it with `cargo build --release --features {name}`",
+                names()
+            )
+        } else {
+            format!("there is no backend `{name}` (this binary has {})", names())
+        }));
+    };
+    (backend.probe)(index).map_err(|reason| Problem::mistake(format!("the backend `{wish}` cannot be used: {reason}")))?;
+    Ok((*backend, index))
+}

@@ -1,0 +1,44 @@
+//! One function per command.
+
+mod compare;
+mod lines;
+mod new;
+mod recipes;
+mod tools;
+
+use crate::arguments::{Arguments, Command};
+use crate::problem::Problem;
+use clap::CommandFactory;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+/// Runs what was asked for.
+pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Result<(), Problem> {
+    let Arguments { backend, quiet, command } = arguments;
+    let backend = backend.as_deref();
+    match command {
+        Command::Train { config, run } => recipes::train(&config, &run, backend, quiet, cancelled),
+        Command::Sft { config, run } => recipes::sft(&config, &run, backend, quiet, cancelled),
+        Command::Evaluate { config, out } => recipes::evaluate(&config, out.as_deref(), backend, quiet, cancelled),
+        Command::Solve { question, config } => recipes::solve(&question, &config, backend, quiet, cancelled),
+        Command::Compare { experiment, out, set, jobs } => compare::compare(experiment.as_deref(), &out, &set, jobs, backend, quiet, cancelled),
+        Command::New { what, target } => new::new(what, &target),
+        Command::Devices => tools::devices(),
+        Command::Score { model, file } => tools::score(&model, &file, backend),
+        Command::Front { file, reference } => tools::front(&file, &reference),
+        Command::Advantages { file, estimator, set, seed } => tools::advantages(&file, &estimator, &set, seed),
+        Command::Grade { file } => tools::grade(&file),
+        Command::Python { file, seconds, memory, output } => tools::python(&file, seconds, memory, output),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "paretopo", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::PythonWorker => unreachable!("main starts the worker before anything else"),
+    }
+}
+
+/// The command that starts a worker of the Python tool: this binary.
+fn python_worker() -> Result<Vec<PathBuf>, Problem> {
+    let program = std::env::current_exe().map_err(|error| Problem::failure(format!("cannot find this program's own file: {error}")))?;
+    Ok(vec![program, "python-worker".into()])
+}

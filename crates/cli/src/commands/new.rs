@@ -1,0 +1,54 @@
+//! `new`: files to start from.
+
+use crate::arguments::NewThing;
+use crate::problem::Problem;
+use paretopo_environments::math::tokenizer_json;
+use paretopo_training::RunConfig;
+use std::path::Path;
+
+/// The architecture that a new one starts from.
+const LLAMA: &str = include_str!("../../../../models/src/llama.rs");
+
+pub(super) fn new(what: NewThing, target: &str) -> Result<(), Problem> {
+    match what {
+        NewThing::Config => write(Path::new(target), &format!("# paretopo train {target}\n{}", RunConfig::default().to_toml()?)),
+        NewThing::Tokenizer => {
+            let json = serde_json::to_string_pretty(&tokenizer_json()).map_err(Problem::failure)?;
+            write(&Path::new(target).join("tokenizer.json"), &(json + "\n"))
+        }
+        NewThing::Architecture => architecture(target),
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Problem> {
+    if path.exists() {
+        return Err(Problem::mistake(format!("`{}` exists already\nhint: remove it first, or choose another name", path.display())));
+    }
+    let failed = |error: std::io::Error| Problem::mistake(format!("cannot write `{}`: {error}", path.display()));
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    std::fs::write(path, text).map_err(failed)?;
+    println!("wrote {}", path.display());
+    Ok(())
+}
+
+fn architecture(name: &str) -> Result<(), Problem> {
+    let valid = name.starts_with(|first: char| first.is_ascii_lowercase()) && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if !valid {
+        return Err(Problem::mistake(format!("`{name}` is not a module name: use lower-case letters, digits and `_`")));
+    }
+    if !Path::new("models/src").is_dir() {
+        return Err(Problem::mistake("there is no folder `models/src` here\nhint: run this in the root of a checkout of paretopo"));
+    }
+    let class: String = name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
+    let rest = LLAMA.lines().skip_while(|line| line.starts_with("//!")).collect::<Vec<_>>().join("\n");
+    let text = rest.replace("LlamaForCausalLm", &format!("{class}ForCausalLm")).replace("LlamaConfig", &format!("{class}Config"));
+    let header = format!("//! {class}: say from which paper or checkpoint format, and what is left out. Starts as a copy of Llama.\n");
+    write(&Path::new("models/src").join(format!("{name}.rs")), &format!("{header}{text}\n"))?;
+    println!("next:");
+    println!("  1. models/src/lib.rs: `pub mod {name};`");
+    println!("  2. models/src/auto.rs: a variant `{class}` of `AutoConfig` and `AutoModel`, `\"{name}\"` in `MODEL_TYPES`; the compiler names the rest");
+    println!("  3. tests/fixtures/make_models.py: add a tiny checkpoint, run it, and list the folder in tests/parity_models.rs");
+    Ok(())
+}

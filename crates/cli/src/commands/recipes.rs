@@ -1,0 +1,150 @@
+//! `train`, `sft`, `evaluate`, `solve`.
+
+use super::python_worker;
+use crate::arguments::ConfigArguments;
+use crate::backends;
+use crate::embedded;
+use crate::problem::Problem;
+use crate::progress::Progress;
+use paretopo_training::{Evaluation, Observer, PolicySource, RunConfig, Surroundings, write_atomically};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+/// Reads the configuration and applies `--set` and `--model`; `None` when a dry run has printed it.
+fn resolve(arguments: &ConfigArguments) -> Result<Option<RunConfig>, Problem> {
+    let (text, name) = match &arguments.config {
+        Some(path) => (std::fs::read_to_string(path).map_err(|error| Problem::unreadable(path, &error))?, path.display().to_string()),
+        None => (String::new(), "the defaults".to_owned()),
+    };
+    let mut config = RunConfig::parse(&text, &name, &arguments.set)?;
+    if let Some(folder) = &arguments.model {
+        config.policy = PolicySource::Folder { path: folder.clone() };
+    }
+    if arguments.dry_run {
+        print!("{}", config.to_toml()?);
+        return Ok(None);
+    }
+    Ok(Some(config))
+}
+
+fn surroundings(backend: &str, cancelled: &'static AtomicBool) -> Result<Surroundings<'static>, Problem> {
+    Ok(Surroundings {
+        python_worker: python_worker()?,
+        cancelled,
+        backend: backend.to_owned(),
+        commit: env!("PARETOPO_COMMIT"),
+        embedded_policy: embedded::policy_folder()?,
+    })
+}
+
+fn announce(progress: &mut Progress, config: &RunConfig, backend: &str, run: &Path) {
+    progress.note(&format!("backend {backend}, seed {}, run folder {}", config.seed, run.display()));
+    for warning in config.warnings() {
+        progress.note(&format!("warning: {warning}"));
+    }
+}
+
+pub(crate) fn train(
+    arguments: &ConfigArguments,
+    run: &Path,
+    wish: Option<&str>,
+    quiet: bool,
+    cancelled: &'static AtomicBool,
+) -> Result<(), Problem> {
+    let Some(config) = resolve(arguments)? else { return Ok(()) };
+    let (backend, index) = backends::choose(wish)?;
+    let name = format!("{}:{index}", backend.name);
+    let mut progress = Progress::new(quiet);
+    announce(&mut progress, &config, &name, run);
+    (backend.train)(index, &config, run, &surroundings(&name, cancelled)?, &mut progress)?;
+    drop(progress);
+    show_evaluation_of(run)
+}
+
+pub(crate) fn sft(
+    arguments: &ConfigArguments,
+    run: &Path,
+    wish: Option<&str>,
+    quiet: bool,
+    cancelled: &'static AtomicBool,
+) -> Result<(), Problem> {
+    let Some(config) = resolve(arguments)? else { return Ok(()) };
+    let (backend, index) = backends::choose(wish)?;
+    let name = format!("{}:{index}", backend.name);
+    let mut progress = Progress::new(quiet);
+    announce(&mut progress, &config, &name, run);
+    (backend.sft)(index, &config, run, &surroundings(&name, cancelled)?, &mut progress)?;
+    drop(progress);
+    show_evaluation_of(run)
+}
+
+pub(crate) fn evaluate(
+    arguments: &ConfigArguments,
+    out: Option<&Path>,
+    wish: Option<&str>,
+    quiet: bool,
+    cancelled: &'static AtomicBool,
+) -> Result<(), Problem> {
+    let Some(config) = resolve(arguments)? else { return Ok(()) };
+    let (backend, index) = backends::choose(wish)?;
+    let name = format!("{}:{index}", backend.name);
+    let mut progress = Progress::new(quiet);
+    if let Some(out) = out {
+        std::fs::create_dir_all(out).map_err(|error| Problem::mistake(format!("cannot create `{}`: {error}", out.display())))?;
+    }
+    let (evaluation, trajectories) = (backend.evaluate)(index, &config, &surroundings(&name, cancelled)?, &mut progress)?;
+    drop(progress);
+    if let Some(out) = out {
+        let mut lines = Vec::new();
+        for trajectory in &trajectories {
+            serde_json::to_writer(&mut lines, trajectory).map_err(Problem::failure)?;
+            lines.push(b'\n');
+        }
+        write_atomically(&out.join("trajectories.jsonl"), &lines)?;
+        write_atomically(&out.join("evaluation.json"), &serde_json::to_vec_pretty(&evaluation).map_err(Problem::failure)?)?;
+    }
+    show(&evaluation);
+    Ok(())
+}
+
+pub(crate) fn solve(
+    question: &str,
+    arguments: &ConfigArguments,
+    wish: Option<&str>,
+    quiet: bool,
+    cancelled: &'static AtomicBool,
+) -> Result<(), Problem> {
+    let Some(mut config) = resolve(arguments)? else { return Ok(()) };
+    // a single answer is best when nothing is left to chance
+    config.rollout.sampling.temperature = 0.0;
+    let (backend, index) = backends::choose(wish)?;
+    let trajectory = (backend.solve)(index, &config, question, &surroundings(backend.name, cancelled)?)?;
+    if !quiet {
+        println!("{}", trajectory.response.trim_end());
+        println!("---");
+    }
+    println!("{}", trajectory.answer.as_deref().unwrap_or("(no answer)"));
+    Ok(())
+}
+
+fn show_evaluation_of(run: &Path) -> Result<(), Problem> {
+    let path = run.join("evaluation.json");
+    let text = std::fs::read(&path).map_err(|error| Problem::unreadable(&path, &error))?;
+    let evaluation: Evaluation = serde_json::from_slice(&text).map_err(|error| Problem::failure(format!("`{}`: {error}", path.display())))?;
+    show(&evaluation);
+    Ok(())
+}
+
+fn show(evaluation: &Evaluation) {
+    println!("EM     {:.3} +- {:.3}   ({} episodes on {} tasks)", evaluation.em, evaluation.em_interval, evaluation.episodes, evaluation.tasks);
+    let per_correct = evaluation.calls_per_correct.map_or("none correct".to_owned(), |calls| format!("{calls:.2} per right answer"));
+    println!("#Tool  {:.2}   ({per_correct}, {:.1}% of calls failed)", evaluation.calls, 100.0 * evaluation.failed_calls);
+    println!("tokens {:.1} a response, {:.0} a second", evaluation.response_tokens, evaluation.tokens_per_second);
+    println!("answer in {:.1}% of episodes, {:.1}% ran out of tokens", 100.0 * evaluation.answered, 100.0 * evaluation.truncated);
+    for (level, summary) in &evaluation.levels {
+        println!("  level {level}: EM {:.3}, #Tool {:.2} ({} episodes)", summary.em, summary.calls, summary.episodes);
+    }
+    if let Some(memory) = evaluation.peak_memory_mib {
+        println!("peak memory {memory:.0} MiB");
+    }
+}

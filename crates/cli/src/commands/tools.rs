@@ -1,0 +1,176 @@
+//! Small tools to debug with: JSON lines in, JSON lines out.
+
+use super::{lines, python_worker};
+use crate::backends;
+use crate::problem::Problem;
+use paretopo_algorithms::pareto::{hypervolume, non_dominated_ranks};
+use paretopo_algorithms::{EstimatorConfig, EstimatorState, Group, Progress};
+use paretopo_environments::math::answers_equal;
+use paretopo_tools::{PythonConfig, PythonLimits, PythonTool};
+use paretopo_training::ScoreRequest;
+use paretopo_trajectory::CallStatus;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+pub(super) fn devices() -> Result<(), Problem> {
+    for backend in backends::compiled_in() {
+        match (backend.probe)(0) {
+            Ok(device) => println!("{:8} {device}", backend.name),
+            Err(reason) => println!("{:8} not usable: {}", backend.name, reason.lines().next().unwrap_or_default()),
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn score(model: &Path, file: &Path, wish: Option<&str>) -> Result<(), Problem> {
+    let requests: Vec<ScoreRequest> = lines::read(file)?;
+    let (backend, index) = backends::choose(wish)?;
+    lines::print((backend.score)(index, model, &requests)?)
+}
+
+#[derive(Deserialize)]
+struct PointRow {
+    point: Vec<f32>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+pub(super) fn front(file: &Path, reference: &[f32]) -> Result<(), Problem> {
+    let rows: Vec<PointRow> = lines::read(file)?;
+    let objectives = rows.first().map_or(reference.len(), |row| row.point.len());
+    for (index, row) in rows.iter().enumerate() {
+        let wrong = |reason: String| Err(Problem::mistake(format!("`{}`, point {}: {reason}", file.display(), index + 1)));
+        if row.point.is_empty() || row.point.iter().any(|value| !value.is_finite()) {
+            return wrong("every coordinate must be a finite number, and there must be one".into());
+        }
+        if row.point.len() != objectives {
+            return wrong(format!("it has {} objectives, but the first point has {objectives}", row.point.len()));
+        }
+    }
+    let reference = if reference.is_empty() { vec![0.0; objectives] } else { reference.to_vec() };
+    if reference.len() != objectives || reference.iter().any(|value| !value.is_finite()) {
+        return Err(Problem::mistake(format!("`--reference` needs {objectives} finite numbers, one per objective")));
+    }
+    let points: Vec<&[f32]> = rows.iter().map(|row| row.point.as_slice()).collect();
+    let (ranks, volume) = (non_dominated_ranks(&points), hypervolume(&points, &reference));
+    let ranked = rows.iter().zip(ranks).map(|(row, rank)| {
+        let mut out = Map::new();
+        out.insert("point".into(), json!(row.point));
+        out.extend(row.rest.clone());
+        out.insert("rank".into(), rank.into());
+        Value::from(out)
+    });
+    lines::print(ranked.chain([json!({ "hypervolume": volume })]))
+}
+
+#[derive(Deserialize)]
+struct RewardRow {
+    group: Value,
+    rewards: Vec<f32>,
+    calls: Option<usize>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+pub(super) fn advantages(file: &Path, estimator: &str, set: &[String], seed: u64) -> Result<(), Problem> {
+    let config = estimator_config(estimator, set)?;
+    for warning in config.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    let rows: Vec<RewardRow> = lines::read(file)?;
+    // groups in the order of their first line; a group's lines need not be adjacent
+    let mut names: Vec<String> = Vec::new();
+    let mut members: Vec<Vec<usize>> = Vec::new();
+    for (index, row) in rows.iter().enumerate() {
+        let name = row.group.to_string();
+        match names.iter().position(|other| *other == name) {
+            Some(place) => members[place].push(index),
+            None => {
+                names.push(name);
+                members.push(vec![index]);
+            }
+        }
+    }
+    let groups: Vec<Group> = names
+        .iter()
+        .zip(&members)
+        .map(|(name, members)| Group {
+            prompt: name.clone(),
+            rewards: members.iter().map(|index| rows[*index].rewards.clone()).collect(),
+            calls: members.iter().map(|index| rows[*index].calls).collect(),
+        })
+        .collect();
+    let progress = Progress { step: 0, total_steps: 1, seed };
+    let result = paretopo_algorithms::advantages(&config, &mut EstimatorState::default(), &groups, progress).map_err(Problem::mistake)?;
+    let mut by_row = vec![0.0; rows.len()];
+    for (members, values) in members.iter().zip(&result.values) {
+        for (index, value) in members.iter().zip(values) {
+            by_row[*index] = *value;
+        }
+    }
+    lines::print(rows.iter().zip(by_row).map(|(row, advantage)| {
+        let mut out = Map::new();
+        out.insert("group".into(), row.group.clone());
+        out.insert("rewards".into(), json!(row.rewards));
+        if let Some(calls) = row.calls {
+            out.insert("calls".into(), calls.into());
+        }
+        out.extend(row.rest.clone());
+        out.insert("advantage".into(), json!(advantage));
+        Value::from(out)
+    }))
+}
+
+/// The estimator of that name with its defaults, changed by `key=value`.
+fn estimator_config(name: &str, set: &[String]) -> Result<EstimatorConfig, Problem> {
+    if !EstimatorConfig::TYPES.contains(&name) {
+        let known = EstimatorConfig::TYPES.join("`, `");
+        return Err(Problem::mistake(format!("there is no estimator `{name}` (there are `{known}`)")));
+    }
+    let mut text = format!("type = \"{name}\"\n");
+    for assignment in set {
+        let (key, value) =
+            assignment.split_once('=').ok_or_else(|| Problem::mistake(format!("`--set {assignment}`: expected `key=value`")))?;
+        let literal = format!("{key} = {value}\n");
+        // what is not TOML by itself is taken as a string
+        if toml::from_str::<toml::Table>(&literal).is_ok() {
+            text.push_str(&literal);
+        } else {
+            text.push_str(&format!("{key} = {}\n", toml::Value::from(value)));
+        }
+    }
+    toml::from_str(&text).map_err(|error| Problem::mistake(format!("`--set`: {}", error.message())))
+}
+
+#[derive(Deserialize)]
+struct GradeRow {
+    gold: Value,
+    pred: Value,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+pub(super) fn grade(file: &Path) -> Result<(), Problem> {
+    let rows: Vec<GradeRow> = lines::read(file)?;
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+    lines::print(rows.into_iter().map(|row| {
+        let equal = answers_equal(&text(&row.gold), &text(&row.pred));
+        let mut out = Map::new();
+        out.insert("gold".into(), row.gold);
+        out.insert("pred".into(), row.pred);
+        out.extend(row.rest);
+        out.insert("equal".into(), equal.into());
+        Value::from(out)
+    }))
+}
+
+pub(super) fn python(file: &Path, seconds: f64, memory: usize, output: usize) -> Result<(), Problem> {
+    let program = lines::read_text(file)?;
+    let limits = PythonLimits { seconds, memory: memory << 20, ..PythonLimits::default() };
+    let tool = PythonTool::new(PythonConfig { limits, output_characters: output }, python_worker()?);
+    let outcome = tool.run(&program, Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 3600.0)));
+    println!("{}", outcome.text);
+    if outcome.status == CallStatus::Ok { Ok(()) } else { Err(Problem::failure(format!("the program ended with status {:?}", outcome.status))) }
+}

@@ -1,0 +1,44 @@
+//! An error for a person, with the exit code.
+
+use paretopo_training::{ConfigError, TrainingError};
+use std::fmt::Display;
+
+/// What went wrong.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    pub(crate) message: String,
+    pub(crate) exit_code: u8,
+}
+
+impl Problem {
+    /// The user can mend it: exit code 2.
+    pub(crate) fn mistake(message: impl Display) -> Self {
+        Self { message: message.to_string(), exit_code: 2 }
+    }
+
+    /// The run failed: exit code 1.
+    pub(crate) fn failure(message: impl Display) -> Self {
+        Self { message: message.to_string(), exit_code: 1 }
+    }
+
+    /// A file cannot be read.
+    pub(crate) fn unreadable(path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::mistake(format!("cannot read `{}`: {error}", path.display()))
+    }
+}
+
+impl From<ConfigError> for Problem {
+    fn from(error: ConfigError) -> Self {
+        Self::mistake(error)
+    }
+}
+
+impl From<TrainingError> for Problem {
+    fn from(error: TrainingError) -> Self {
+        match error {
+            TrainingError::Interrupted => Self { message: error.to_string(), exit_code: 130 },
+            TrainingError::Numbers { .. } | TrainingError::Rollout(_) | TrainingError::Estimator(_) => Self::failure(error),
+            _ => Self::mistake(error),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Progress on a terminal; a line now and then where the output is no terminal.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use paretopo_training::{Metrics, Observer};
+use std::io::IsTerminal;
+use std::time::Duration;
+
+/// Draws a bar with the current EM and #Tool, or says nothing.
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    quiet: bool,
+    lines: bool,
+}
+
+impl Progress {
+    pub(crate) fn new(quiet: bool) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let bar = (!quiet && terminal).then(|| {
+            let bar = ProgressBar::new(0);
+            let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {msg} ({elapsed}, {eta} left)");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.enable_steady_tick(Duration::from_millis(250));
+            bar
+        });
+        Self { bar, quiet, lines: !quiet && !terminal }
+    }
+
+    fn say(&self, message: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(message),
+            None if self.quiet => {}
+            None => eprintln!("{message}"),
+        }
+    }
+}
+
+impl Observer for Progress {
+    fn progress(&mut self, phase: &str, done: usize, total: usize) {
+        let Some(bar) = &self.bar else { return };
+        if phase == "evaluate" {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        }
+        bar.set_prefix(phase.to_owned());
+    }
+
+    fn step(&mut self, step: u64, total: u64, metrics: &Metrics) {
+        let shown: Vec<String> = [("em", "EM"), ("calls", "#Tool"), ("loss", "loss")]
+            .iter()
+            .filter_map(|(key, name)| metrics.get(*key).map(|value| format!("{name} {value:.3}")))
+            .collect();
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+            bar.set_position(step);
+            bar.set_prefix("train");
+            bar.set_message(shown.join("  "));
+        } else if self.lines && (step.is_multiple_of(10) || step == total) {
+            eprintln!("step {step}/{total}  {}", shown.join("  "));
+        }
+    }
+
+    fn note(&mut self, message: &str) {
+        self.say(message);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Everything that a run needs to go on exactly: weights, both moments, the run's memory, the estimator's state, where it was.
+//!
+//! Random numbers need no state: each step derives its own from the run's seed.
+
+use crate::run_folder::{access, write_atomically};
+use crate::{AdamW, Policy, TrainingError};
+use burn::tensor::backend::AutodiffBackend;
+use paretopo_algorithms::EstimatorState;
+use paretopo_environments::RunMemory;
+use paretopo_models::{load_folder, load_tensors, tensors_to_bytes};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The state besides weights and moments.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingState {
+    /// Steps done.
+    pub step: u64,
+    /// Optimiser updates done.
+    pub updates: u64,
+    /// Prompts drawn so far.
+    pub prompts_drawn: u64,
+    /// `N_optimal` of each prompt.
+    pub memory: RunMemory,
+    /// The estimator's archive and averages.
+    pub estimator: EstimatorState,
+}
+
+const STATE: &str = "state.json";
+const MOMENTS: &str = "optimizer.safetensors";
+
+fn folder_of(run: &Path) -> PathBuf {
+    run.join("checkpoints")
+}
+
+/// Writes a checkpoint beside the others and removes all but the latest `keep`.
+pub(crate) fn save<B: AutodiffBackend>(
+    run: &Path,
+    policy: &Policy<B>,
+    optimizer: &AdamW<B>,
+    state: &TrainingState,
+    keep: usize,
+) -> Result<(), TrainingError> {
+    let name = format!("step-{:06}", state.step);
+    let unfinished = folder_of(run).join(format!("unfinished-{name}"));
+    let finished = folder_of(run).join(&name);
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).map_err(access(&unfinished))?;
+    }
+    policy.save(&policy.model, &unfinished)?;
+    let moments = unfinished.join(MOMENTS);
+    let bytes = tensors_to_bytes(&optimizer.state()).map_err(|reason| TrainingError::Invalid { path: moments.clone(), reason })?;
+    write_atomically(&moments, &bytes)?;
+    let json = serde_json::to_vec(state).expect("plain data serialises");
+    write_atomically(&unfinished.join(STATE), &json)?;
+    for entry in fs::read_dir(&unfinished).map_err(access(&unfinished))? {
+        let path = entry.map_err(access(&unfinished))?.path();
+        fs::File::open(&path).and_then(|file| file.sync_all()).map_err(access(&path))?;
+    }
+    if finished.exists() {
+        fs::remove_dir_all(&finished).map_err(access(&finished))?;
+    }
+    fs::rename(&unfinished, &finished).map_err(access(&finished))?;
+    let steps = list(run);
+    for step in steps.iter().rev().skip(keep.max(1)) {
+        let old = folder_of(run).join(format!("step-{step:06}"));
+        fs::remove_dir_all(&old).map_err(access(&old))?;
+    }
+    Ok(())
+}
+
+/// The steps of all finished checkpoints, ascending.
+fn list(run: &Path) -> Vec<u64> {
+    let Ok(entries) = fs::read_dir(folder_of(run)) else { return Vec::new() };
+    let step = |name: &str| name.strip_prefix("step-")?.parse().ok();
+    let mut steps: Vec<u64> = entries.flatten().filter_map(|entry| step(entry.file_name().to_str()?)).collect();
+    steps.sort_unstable();
+    steps
+}
+
+/// Restores the latest whole checkpoint, if there is one; `note` hears of those that are damaged and passed over.
+pub(crate) fn restore<B: AutodiffBackend>(
+    run: &Path,
+    policy: &mut Policy<B>,
+    optimizer: &mut AdamW<B>,
+    device: &B::Device,
+    note: &mut dyn FnMut(&str),
+) -> Result<Option<TrainingState>, TrainingError> {
+    for step in list(run).into_iter().rev() {
+        let folder = folder_of(run).join(format!("step-{step:06}"));
+        match restore_from(&folder, policy, optimizer, device) {
+            Ok(state) => return Ok(Some(state)),
+            Err(error) => note(&format!("passing over a damaged checkpoint: {error}")),
+        }
+    }
+    Ok(None)
+}
+
+fn restore_from<B: AutodiffBackend>(
+    folder: &Path,
+    policy: &mut Policy<B>,
+    optimizer: &mut AdamW<B>,
+    device: &B::Device,
+) -> Result<TrainingState, TrainingError> {
+    let path = folder.join(STATE);
+    let text = fs::read(&path).map_err(access(&path))?;
+    let state: TrainingState = serde_json::from_slice(&text).map_err(|error| TrainingError::Invalid { path, reason: error.to_string() })?;
+    let (_, model) = load_folder::<B>(folder, device)?;
+    let moments = folder.join(MOMENTS);
+    let tensors = load_tensors(&moments)?;
+    optimizer.restore(&model, state.updates, tensors, device).map_err(|reason| TrainingError::Invalid { path: moments, reason })?;
+    policy.model = model;
+    Ok(state)
+}

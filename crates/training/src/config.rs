@@ -1,0 +1,414 @@
+//! The configuration of a run: one TOML file, defaults that are the vetted setting, overrides as `key.path=value`.
+
+use paretopo_agent::{RolloutConfig, SamplingConfig};
+use paretopo_algorithms::EstimatorConfig;
+use paretopo_algorithms::estimators::ParetoPoConfig;
+use paretopo_algorithms::losses::{Aggregation, KlConfig, PolicyLossConfig};
+use paretopo_environments::EnvironmentConfig;
+use paretopo_trajectory::Split;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Where the policy comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum PolicySource {
+    /// The small policy inside the binary, made by `just warm-start-math`.
+    Embedded {},
+    /// A Hugging Face checkpoint folder.
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Random weights; `config.json` and the tokenizer files are read from a folder.
+    New {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// Everything about a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunConfig {
+    /// Seed of everything random but the generated problems.
+    pub seed: u64,
+    /// Where the policy comes from.
+    pub policy: PolicySource,
+    /// Tasks, tools and objectives.
+    pub environment: EnvironmentConfig,
+    /// Budgets and limits of rollouts.
+    pub rollout: RolloutConfig,
+    /// How rewards become advantages.
+    pub estimator: EstimatorConfig,
+    /// The reinforcement learning recipe.
+    pub train: TrainConfig,
+    /// The warm-start recipe.
+    pub sft: SftConfig,
+    /// The evaluation recipe.
+    pub evaluation: EvaluationConfig,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            policy: PolicySource::Embedded {},
+            environment: EnvironmentConfig::default(),
+            rollout: RolloutConfig::default(),
+            estimator: EstimatorConfig::ParetoPo(ParetoPoConfig::default()),
+            train: TrainConfig::default(),
+            sft: SftConfig::default(),
+            evaluation: EvaluationConfig::default(),
+        }
+    }
+}
+
+/// Which log-probabilities the importance ratio is taken against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OldLogprobs {
+    /// Those recorded while sampling; saves a forward pass.
+    Sampler,
+    /// Computed by the trainer before the update; allows an importance correction for what differs from sampling.
+    Recompute,
+}
+
+/// Settings of the reinforcement learning recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Optimisation steps; each plays new rollouts.
+    pub steps: u64,
+    /// Prompts a step.
+    pub prompts_per_step: usize,
+    /// Rollouts a prompt: the group.
+    pub rollouts_per_prompt: usize,
+    /// Passes over a step's trajectories.
+    pub epochs: usize,
+    /// Optimiser updates a pass.
+    pub minibatches: usize,
+    /// Tokens, padding included, that are held in one forward and backward pass.
+    pub micro_batch_tokens: usize,
+    /// The optimiser.
+    pub optimizer: OptimizerConfig,
+    /// The policy loss.
+    pub loss: PolicyLossConfig,
+    /// How token losses are averaged.
+    pub aggregation: Aggregation,
+    /// The KL penalty; at coefficient 0 no reference model is held.
+    pub kl: KlConfig,
+    /// Factor of the entropy bonus.
+    pub entropy_coefficient: f32,
+    /// Which log-probabilities the ratio is taken against.
+    pub old_logprobs: OldLogprobs,
+    /// Cap of the truncated importance correction between sampler and trainer; needs `old_logprobs = "recompute"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub importance_cap: Option<f32>,
+    /// Groups without signal are replaced by new ones in up to this many further rounds (dynamic sampling).
+    pub refill_rounds: usize,
+    /// Whether trajectories that ran out of tokens carry no loss.
+    pub mask_overlong: bool,
+    /// A log ratio beyond this stops the run.
+    pub largest_log_ratio: f32,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+    /// Which checkpoints are kept.
+    pub keep: KeepConfig,
+    /// Steps between validations; 0 for none.
+    pub validate_every: u64,
+    /// Steps between the trajectories that are written out; 0 for none.
+    pub save_trajectories_every: u64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            steps: 60,
+            prompts_per_step: 16,
+            rollouts_per_prompt: 8,
+            epochs: 1,
+            minibatches: 1,
+            micro_batch_tokens: 8192,
+            optimizer: OptimizerConfig::default(),
+            loss: PolicyLossConfig::default(),
+            aggregation: Aggregation::TokenMean {},
+            kl: KlConfig::default(),
+            entropy_coefficient: 0.0,
+            old_logprobs: OldLogprobs::Sampler,
+            importance_cap: None,
+            refill_rounds: 0,
+            mask_overlong: false,
+            largest_log_ratio: 10.0,
+            checkpoint_every: 10,
+            keep: KeepConfig::default(),
+            validate_every: 20,
+            save_trajectories_every: 10,
+        }
+    }
+}
+
+/// Which checkpoints are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeepConfig {
+    /// The latest so many.
+    pub latest: usize,
+}
+
+impl Default for KeepConfig {
+    fn default() -> Self {
+        Self { latest: 2 }
+    }
+}
+
+/// AdamW with warm-up, a schedule and clipping by the global norm.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptimizerConfig {
+    /// Learning rate after the warm-up.
+    pub learning_rate: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Decoupled weight decay of matrices.
+    pub weight_decay: f64,
+    /// Largest norm of all gradients together; 0 for no clipping.
+    pub clip_grad_norm: f64,
+    /// Updates over which the learning rate rises linearly.
+    pub warmup_updates: u64,
+    /// What follows.
+    pub schedule: LearningRateSchedule,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self {
+            learning_rate: 1.5e-4,
+            beta1: 0.9,
+            beta2: 0.99,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            clip_grad_norm: 1.0,
+            warmup_updates: 5,
+            schedule: LearningRateSchedule::Constant {},
+        }
+    }
+}
+
+/// The learning rate after the warm-up, as a share of the highest.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum LearningRateSchedule {
+    /// Stays.
+    Constant {},
+    /// Falls in a straight line to `final_share` at the last update.
+    Linear {
+        /// In [0, 1].
+        final_share: f64,
+    },
+    /// Falls along half a cosine to `final_share` at the last update.
+    Cosine {
+        /// In [0, 1].
+        final_share: f64,
+    },
+}
+
+/// Settings of the warm start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SftConfig {
+    /// Optimiser updates.
+    pub steps: u64,
+    /// Demonstrations an update.
+    pub batch_size: usize,
+    /// Tokens, padding included, that are held in one forward and backward pass.
+    pub micro_batch_tokens: usize,
+    /// The optimiser.
+    pub optimizer: OptimizerConfig,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+}
+
+impl Default for SftConfig {
+    fn default() -> Self {
+        Self {
+            steps: 3000,
+            batch_size: 128,
+            micro_batch_tokens: 16_384,
+            optimizer: OptimizerConfig {
+                learning_rate: 2e-3,
+                weight_decay: 0.01,
+                warmup_updates: 100,
+                schedule: LearningRateSchedule::Cosine { final_share: 0.05 },
+                ..OptimizerConfig::default()
+            },
+            checkpoint_every: 250,
+        }
+    }
+}
+
+/// Settings of the evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluationConfig {
+    /// Which tasks.
+    pub split: Split,
+    /// At most so many of them; 0 for all.
+    pub tasks: usize,
+    /// Episodes a task.
+    pub samples: usize,
+    /// How tokens are drawn.
+    pub sampling: SamplingConfig,
+}
+
+impl Default for EvaluationConfig {
+    fn default() -> Self {
+        Self { split: Split::Test, tasks: 0, samples: 1, sampling: SamplingConfig::default() }
+    }
+}
+
+/// What can be wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file is missing or unreadable.
+    #[error("cannot read `{path}`: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The text is not a configuration; the message has line and column.
+    #[error("`{path}`: {message}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        message: String,
+    },
+    /// An override cannot be applied.
+    #[error("`--set {assignment}`: {reason}")]
+    Override {
+        /// As given.
+        assignment: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A combination of settings makes no sense.
+    #[error("{0}")]
+    Setting(String),
+}
+
+impl RunConfig {
+    /// Parses TOML text and applies overrides (`train.steps=200`); `name` is used in messages.
+    ///
+    /// # Errors
+    /// Names line and column of an unknown key or a wrong value, or the override that does not fit.
+    pub fn parse(text: &str, name: &str, overrides: &[String]) -> Result<Self, ConfigError> {
+        let parse_error = |error: toml::de::Error| ConfigError::Parse { path: name.into(), message: error.to_string().trim_end().to_owned() };
+        // first alone, so that messages point into the file
+        let plain: Self = toml::from_str(text).map_err(parse_error)?;
+        let mut config = plain;
+        for assignment in overrides {
+            config = config.with_override(assignment)?;
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn with_override(&self, assignment: &str) -> Result<Self, ConfigError> {
+        let wrong = |reason: String| ConfigError::Override { assignment: assignment.into(), reason };
+        let (path, value) = assignment.split_once('=').ok_or_else(|| wrong("expected `key.path=value`".into()))?;
+        let value = parse_value(value.trim());
+        let mut table = toml::Table::try_from(self).map_err(|error| wrong(error.to_string()))?;
+        let mut keys: Vec<&str> = path.trim().split('.').collect();
+        let last = keys.pop().unwrap_or_default();
+        let mut place = &mut table;
+        for key in keys {
+            place = place
+                .get_mut(key)
+                .and_then(toml::Value::as_table_mut)
+                .ok_or_else(|| wrong(format!("there is no section `{key}`")))?;
+        }
+        place.insert(last.to_owned(), value);
+        table.try_into().map_err(|error: toml::de::Error| wrong(error.message().to_owned()))
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let setting = |message: &str| Err(ConfigError::Setting(message.into()));
+        let train = &self.train;
+        if train.rollouts_per_prompt < 2 {
+            return setting("`train.rollouts_per_prompt` must be at least 2: a group of one has nothing to be compared with");
+        }
+        if train.steps == 0 || train.prompts_per_step == 0 || train.epochs == 0 || train.minibatches == 0 || train.checkpoint_every == 0 {
+            return setting("`steps`, `prompts_per_step`, `epochs`, `minibatches` and `checkpoint_every` of `train` must be at least 1");
+        }
+        if train.importance_cap.is_some() && train.old_logprobs != OldLogprobs::Recompute {
+            return setting("`train.importance_cap` needs `train.old_logprobs = \"recompute\"`");
+        }
+        if self.rollout.batch_size == 0 || self.rollout.max_sampled_tokens == 0 {
+            return setting("`rollout.batch_size` and `rollout.max_sampled_tokens` must be at least 1");
+        }
+        if self.evaluation.samples == 0 {
+            return setting("`evaluation.samples` must be at least 1");
+        }
+        Ok(())
+    }
+
+    /// The whole configuration as TOML.
+    ///
+    /// # Errors
+    /// Never for a configuration that was parsed; TOML cannot express all values a program could build.
+    pub fn to_toml(&self) -> Result<String, ConfigError> {
+        toml::to_string_pretty(self).map_err(|error| ConfigError::Setting(error.to_string()))
+    }
+
+    /// Settings that are legal but may not do what one expects.
+    pub fn warnings(&self) -> Vec<String> {
+        self.estimator.warnings()
+    }
+}
+
+/// TOML syntax where it is some, else a string: `0.5`, `true`, `[1, 2]`, `{ type = "grpo" }`, `runs/x`.
+fn parse_value(text: &str) -> toml::Value {
+    let parsed: Result<toml::Table, _> = toml::from_str(&format!("value = {text}"));
+    parsed.ok().and_then(|mut table| table.remove("value")).unwrap_or_else(|| toml::Value::String(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_round_trip_and_overrides_apply() {
+        let config = RunConfig::parse("", "x.toml", &[]).unwrap();
+        assert_eq!(config, RunConfig::default());
+        assert_eq!(RunConfig::parse(&config.to_toml().unwrap(), "x.toml", &[]).unwrap(), config);
+        let overrides = ["train.steps=7".to_owned(), "estimator={ type = \"grpo\" }".into(), "policy={ type = \"folder\", path = \"x\" }".into()];
+        let changed = RunConfig::parse("seed = 3", "x.toml", &overrides).unwrap();
+        assert_eq!((changed.seed, changed.train.steps), (3, 7));
+        assert!(matches!(changed.estimator, EstimatorConfig::Grpo(_)));
+        assert_eq!(changed.policy, PolicySource::Folder { path: "x".into() });
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        let error = |text: &str, overrides: &[&str]| {
+            let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+            RunConfig::parse(text, "x.toml", &overrides).unwrap_err().to_string()
+        };
+        let unknown = error("[train]\nstepz = 3", &[]);
+        assert!(unknown.contains("line 2, column 1") && unknown.contains("stepz"), "{unknown}");
+        assert!(error("seed = \"a\"", &[]).contains("line 1"));
+        assert!(error("[estimator]\ntype = \"grpo\"\nbeta = 1", &[]).contains("beta"));
+        assert!(error("", &["train.stepz=3"]).contains("stepz"));
+        assert!(error("", &["trainn.steps=3"]).contains("trainn"));
+        assert!(error("", &["train.steps"]).contains("key.path=value"));
+        assert!(error("train.rollouts_per_prompt = 1", &[]).contains("at least 2"));
+    }
+}

@@ -1,0 +1,175 @@
+//! What a backend offers to the command line: plain functions without type parameters.
+//!
+//! Generic code is compiled where a concrete backend is named. A backend's crate does that once, by [`EntryPoints::of`]; whoever calls the
+//! functions need not know burn.
+
+use crate::{Evaluation, Observer, Policy, RunConfig, Surroundings, TrainingError, train};
+use burn::tensor::backend::AutodiffBackend;
+use paretopo_agent::{RolloutContext, RolloutRequest, log_softmax, rollout};
+use paretopo_models::{CausalLm, ForwardInput, load_folder, to_host};
+use paretopo_trajectory::{Task, Trajectory};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// A concrete backend.
+pub trait BackendChoice {
+    /// The name for `--backend`.
+    const NAME: &'static str;
+    /// The backend, with autodiff.
+    type Backend: AutodiffBackend;
+
+    /// The device of that index.
+    ///
+    /// # Errors
+    /// Says what is missing on this machine.
+    fn device(index: usize) -> Result<<Self::Backend as burn::tensor::backend::BackendTypes>::Device, String>;
+}
+
+/// A text or a list of ids to score.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ScoreRequest {
+    /// Token ids.
+    Ids {
+        /// At least one.
+        ids: Vec<u32>,
+    },
+    /// Text, encoded with the tokenizer's special tokens.
+    Text {
+        /// At least one token.
+        text: String,
+    },
+}
+
+/// The scores of a sequence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// Log-probability of each token but the first, given those before it.
+    pub logprobs: Vec<f32>,
+    /// The ten likeliest next tokens, as id and logit.
+    pub top: Vec<(u32, f32)>,
+}
+
+type Recipe = fn(usize, &RunConfig, &Path, &Surroundings<'_>, &mut dyn Observer) -> Result<(), TrainingError>;
+type EvaluateRecipe = fn(usize, &RunConfig, &Surroundings<'_>, &mut dyn Observer) -> Result<(Evaluation, Vec<Trajectory>), TrainingError>;
+type Solve = fn(usize, &RunConfig, &str, &Surroundings<'_>) -> Result<Trajectory, TrainingError>;
+type Score = fn(usize, &Path, &[ScoreRequest]) -> Result<Vec<Scores>, TrainingError>;
+
+/// The functions of one backend; the first argument is the device's index.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryPoints {
+    /// The name for `--backend`.
+    pub name: &'static str,
+    /// Whether the device of that index is there.
+    pub probe: fn(usize) -> Result<String, String>,
+    /// The reinforcement learning recipe.
+    pub train: Recipe,
+    /// The warm-start recipe.
+    pub sft: Recipe,
+    /// The evaluation recipe on the configuration's policy.
+    pub evaluate: EvaluateRecipe,
+    /// One episode on a question.
+    pub solve: Solve,
+    /// Log-probabilities of given sequences.
+    pub score: Score,
+}
+
+impl EntryPoints {
+    /// The entry points of a backend.
+    pub fn of<C: BackendChoice>() -> Self {
+        Self {
+            name: C::NAME,
+            probe: |index| C::device(index).map(|device| format!("{device:?}")),
+            train: |index, config, run, surroundings, observer| train::<C::Backend>(config, run, &device::<C>(index)?, surroundings, observer),
+            sft: |index, config, run, surroundings, observer| crate::sft::<C::Backend>(config, run, &device::<C>(index)?, surroundings, observer),
+            evaluate: evaluate_policy::<C>,
+            solve: solve::<C>,
+            score: score::<C>,
+        }
+    }
+}
+
+type Device<C> = <<C as BackendChoice>::Backend as burn::tensor::backend::BackendTypes>::Device;
+type Inner<C> = <<C as BackendChoice>::Backend as AutodiffBackend>::InnerBackend;
+
+fn device<C: BackendChoice>(index: usize) -> Result<Device<C>, TrainingError> {
+    C::device(index).map_err(|reason| TrainingError::Backend { name: C::NAME, reason })
+}
+
+fn evaluate_policy<C: BackendChoice>(
+    index: usize,
+    config: &RunConfig,
+    surroundings: &Surroundings<'_>,
+    observer: &mut dyn Observer,
+) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
+    let device = device::<C>(index)?;
+    let environment = config.environment.build(surroundings.python_worker.clone())?;
+    let policy = Policy::<Inner<C>>::load(&config.policy, &surroundings.embedded_policy, config.seed, &device)?;
+    let context = RolloutContext {
+        model: &policy.model,
+        layers: policy.config.layers(),
+        context: policy.config.context(),
+        device: &device,
+        text: &policy.text,
+        environment: environment.as_ref(),
+        weight_version: 0,
+        cancelled: surroundings.cancelled,
+    };
+    crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, observer)
+}
+
+fn solve<C: BackendChoice>(index: usize, config: &RunConfig, question: &str, surroundings: &Surroundings<'_>) -> Result<Trajectory, TrainingError> {
+    let device = device::<C>(index)?;
+    let environment = config.environment.build(surroundings.python_worker.clone())?;
+    let policy = Policy::<Inner<C>>::load(&config.policy, &surroundings.embedded_policy, config.seed, &device)?;
+    let task = Task { id: "question".into(), question: question.to_owned(), answers: vec![String::new()], level: None };
+    let context = RolloutContext {
+        model: &policy.model,
+        layers: policy.config.layers(),
+        context: policy.config.context(),
+        device: &device,
+        text: &policy.text,
+        environment: environment.as_ref(),
+        weight_version: 0,
+        cancelled: surroundings.cancelled,
+    };
+    let request = RolloutRequest { task: &task, sample: 0, seed: config.seed };
+    let (mut trajectories, _) = rollout(&context, &config.rollout, &[request], &mut |_| {})?;
+    Ok(trajectories.remove(0))
+}
+
+fn score<C: BackendChoice>(index: usize, folder: &Path, requests: &[ScoreRequest]) -> Result<Vec<Scores>, TrainingError> {
+    let device = device::<C>(index)?;
+    let (config, model) = load_folder::<Inner<C>>(folder, &device)?;
+    let needs_text = requests.iter().any(|request| matches!(request, ScoreRequest::Text { .. }));
+    let tokenizer = if needs_text { Some(paretopo_chat::Tokenizer::from_file(&folder.join("tokenizer.json"))?) } else { None };
+    let mut scores = Vec::with_capacity(requests.len());
+    for (line, request) in requests.iter().enumerate() {
+        let invalid = |reason: String| TrainingError::Invalid { path: format!("request {}", line + 1).into(), reason };
+        let ids = match (request, &tokenizer) {
+            (ScoreRequest::Ids { ids }, _) => ids.clone(),
+            (ScoreRequest::Text { text }, Some(tokenizer)) => tokenizer.encode_with_special(text)?,
+            (ScoreRequest::Text { .. }, None) => unreachable!("a tokenizer was loaded for text"),
+        };
+        if ids.is_empty() {
+            return Err(invalid("there is no token to score".into()));
+        }
+        if let Some(id) = ids.iter().find(|id| **id as usize >= config.vocab_size()) {
+            return Err(invalid(format!("the id {id} is outside the vocabulary of {}", config.vocab_size())));
+        }
+        if ids.len() > config.context() {
+            return Err(invalid(format!("{} tokens exceed the model's context of {}", ids.len(), config.context())));
+        }
+        let hidden = model.hidden(&ForwardInput::right_padded(&[&ids], &device), None);
+        let logits = model.unembed(hidden);
+        let vocab_size = logits.dims()[2];
+        let logits = to_host(logits);
+        let rows: Vec<&[f32]> = logits.chunks(vocab_size).collect();
+        let logprobs = ids[1..].iter().zip(&rows).map(|(id, row)| log_softmax(row)[*id as usize]).collect();
+        let last = rows[ids.len() - 1];
+        let mut order: Vec<u32> = (0..vocab_size as u32).collect();
+        order.sort_by(|a, b| last[*b as usize].total_cmp(&last[*a as usize]));
+        scores.push(Scores { logprobs, top: order.into_iter().take(10).map(|id| (id, last[id as usize])).collect() });
+    }
+    Ok(scores)
+}

@@ -1,0 +1,131 @@
+//! The evaluation recipe: play episodes on held-out tasks, grade, count.
+
+use crate::{EvaluationConfig, Observer, TrainingError};
+use burn::tensor::backend::Backend;
+use paretopo_agent::{RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, rollout};
+use paretopo_environments::{RunMemory, score_group};
+use paretopo_trajectory::{CallStatus, FinishReason, Task, Trajectory};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What an evaluation found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Episodes.
+    pub episodes: usize,
+    /// Tasks.
+    pub tasks: usize,
+    /// Share of episodes with a right answer.
+    pub em: f64,
+    /// Half the width of its 95% interval, from the binomial standard error over tasks.
+    pub em_interval: f64,
+    /// Mean tool calls an episode (#Tool).
+    pub calls: f64,
+    /// Tool calls per right answer; `None` without one.
+    pub calls_per_correct: Option<f64>,
+    /// Mean sampled tokens an episode.
+    pub response_tokens: f64,
+    /// Share of episodes that gave an answer at all.
+    pub answered: f64,
+    /// Share of calls that failed, timed out or hit a limit.
+    pub failed_calls: f64,
+    /// Share of episodes that ran out of tokens.
+    pub truncated: f64,
+    /// The achieved point: (EM, 1 - #Tool / largest number of calls), both to be maximised in [0, 1].
+    pub point: [f64; 2],
+    /// By level, where tasks have one.
+    pub levels: BTreeMap<u32, LevelSummary>,
+    /// Tokens sampled a second.
+    pub tokens_per_second: f64,
+    /// Peak resident memory in MiB, where the system tells.
+    pub peak_memory_mib: Option<f64>,
+}
+
+/// An evaluation of one level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LevelSummary {
+    /// Episodes.
+    pub episodes: usize,
+    /// Share of episodes with a right answer.
+    pub em: f64,
+    /// Mean tool calls an episode.
+    pub calls: f64,
+}
+
+/// Plays `config.samples` episodes on each task and summarises them. `seed` decides the episodes' random numbers.
+///
+/// # Errors
+/// When a rollout as a whole fails or is cancelled.
+pub fn evaluate<B: Backend>(
+    context: &RolloutContext<'_, B>,
+    rollout_config: &RolloutConfig,
+    config: &EvaluationConfig,
+    seed: u64,
+    observer: &mut dyn Observer,
+) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
+    let all = context.environment.tasks(config.split);
+    let tasks = if config.tasks == 0 { all } else { &all[..config.tasks.min(all.len())] };
+    let requests: Vec<RolloutRequest<'_>> = tasks
+        .iter()
+        .enumerate()
+        .flat_map(|(index, task)| {
+            let seed_of = move |sample: usize| seed ^ ((index as u64) << 24) ^ ((sample as u64) << 8) ^ 0xE7A1;
+            (0..config.samples).map(move |sample| RolloutRequest { task, sample, seed: seed_of(sample) })
+        })
+        .collect();
+    let rollout_config = RolloutConfig { sampling: config.sampling, ..rollout_config.clone() };
+    let (mut done, total) = (0, requests.len());
+    let mut report = |_: &Trajectory| {
+        done += 1;
+        observer.progress("evaluate", done, total);
+    };
+    let (mut trajectories, statistics) = rollout(context, &rollout_config, &requests, &mut report)?;
+    let mut memory = RunMemory::default();
+    for (task, group) in tasks.iter().zip(trajectories.chunks_mut(config.samples)) {
+        score_group(context.environment, task, group, &mut memory);
+    }
+    let evaluation = summarise(tasks, &trajectories, config.samples, rollout_config.max_calls, &statistics);
+    Ok((evaluation, trajectories))
+}
+
+/// Counts scored trajectories, `samples` per task in the order of `tasks`.
+pub fn summarise(tasks: &[Task], trajectories: &[Trajectory], samples: usize, max_calls: usize, statistics: &RolloutStatistics) -> Evaluation {
+    let count = trajectories.len().max(1) as f64;
+    let share = |condition: &dyn Fn(&Trajectory) -> bool| trajectories.iter().filter(|trajectory| condition(trajectory)).count() as f64 / count;
+    let right = |trajectory: &Trajectory| trajectory.rewards.first().is_some_and(|reward| *reward > 0.5);
+    let em = share(&right);
+    let total_calls: usize = trajectories.iter().map(Trajectory::call_count).sum();
+    let failed = trajectories.iter().flat_map(|trajectory| &trajectory.calls).filter(|call| call.outcome.status != CallStatus::Ok).count();
+    let calls = total_calls as f64 / count;
+    let correct = (em * count).round();
+    let mut levels: BTreeMap<u32, LevelSummary> = BTreeMap::new();
+    for (task, group) in tasks.iter().zip(trajectories.chunks(samples.max(1))) {
+        let Some(level) = task.level else { continue };
+        let summary = levels.entry(level).or_default();
+        for trajectory in group {
+            summary.episodes += 1;
+            summary.em += f64::from(u8::from(right(trajectory)));
+            summary.calls += trajectory.call_count() as f64;
+        }
+    }
+    for summary in levels.values_mut() {
+        summary.em /= summary.episodes as f64;
+        summary.calls /= summary.episodes as f64;
+    }
+    Evaluation {
+        episodes: trajectories.len(),
+        tasks: tasks.len(),
+        em,
+        em_interval: 1.96 * (em * (1.0 - em) / tasks.len().max(1) as f64).sqrt(),
+        calls,
+        calls_per_correct: (correct > 0.0).then(|| total_calls as f64 / correct),
+        response_tokens: trajectories.iter().map(Trajectory::sampled_tokens).sum::<usize>() as f64 / count,
+        answered: share(&|trajectory| trajectory.answer.is_some()),
+        failed_calls: failed as f64 / total_calls.max(1) as f64,
+        truncated: share(&|trajectory| trajectory.finish == FinishReason::Length),
+        point: [em, (1.0 - calls / max_calls.max(1) as f64).max(0.0)],
+        levels,
+        tokens_per_second: statistics.sampled_tokens as f64 / statistics.seconds.max(1e-9),
+        peak_memory_mib: crate::run_folder::peak_memory_mib(),
+    }
+}

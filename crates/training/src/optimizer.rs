@@ -1,0 +1,206 @@
+//! AdamW (Loshchilov and Hutter, 2019) with clipping by the global gradient norm.
+//!
+//! Written here because gradients are accumulated over micro-batches and clipped together, and because the moments go into the same
+//! portable checkpoint as the weights. Moments and updates live on the inner backend.
+
+use crate::config::{LearningRateSchedule, OptimizerConfig};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use burn::tensor::backend::AutodiffBackend;
+use paretopo_models::{AutoModel, NamedTensor, from_host, to_host};
+use std::collections::BTreeMap;
+
+/// The optimiser's state: gradients being accumulated and both moments, flat, in the order of the model's parameters.
+#[derive(Clone, Debug)]
+pub struct AdamW<B: AutodiffBackend> {
+    config: OptimizerConfig,
+    total_updates: u64,
+    updates: u64,
+    accumulated: Vec<Option<Tensor<B::InnerBackend, 1>>>,
+    first_moments: Vec<Tensor<B::InnerBackend, 1>>,
+    second_moments: Vec<Tensor<B::InnerBackend, 1>>,
+}
+
+impl<B: AutodiffBackend> AdamW<B> {
+    /// An optimiser for `total_updates` updates of a model.
+    pub fn new(config: OptimizerConfig, total_updates: u64) -> Self {
+        Self { config, total_updates, updates: 0, accumulated: Vec::new(), first_moments: Vec::new(), second_moments: Vec::new() }
+    }
+
+    /// Adds the gradients of one micro-batch.
+    pub fn accumulate(&mut self, model: &AutoModel<B>, gradients: &B::Gradients) {
+        struct Collect<'a, B: AutodiffBackend> {
+            gradients: &'a B::Gradients,
+            found: Vec<Option<Tensor<B::InnerBackend, 1>>>,
+        }
+        impl<B: AutodiffBackend> ModuleVisitor<B> for Collect<'_, B> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+                self.found.push(param.val().grad(self.gradients).map(|gradient| gradient.flatten(0, D - 1)));
+            }
+        }
+        let mut collect = Collect::<B> { gradients, found: Vec::new() };
+        model.visit(&mut collect);
+        if self.accumulated.is_empty() {
+            self.accumulated = collect.found;
+            return;
+        }
+        for (sum, new) in self.accumulated.iter_mut().zip(collect.found) {
+            *sum = match (sum.take(), new) {
+                (Some(sum), Some(new)) => Some(sum + new),
+                (sum, new) => sum.or(new),
+            };
+        }
+    }
+
+    /// The norm of all accumulated gradients together; waits for the device.
+    pub fn gradient_norm(&self) -> f64 {
+        let squares = self.accumulated.iter().flatten().map(|gradient| gradient.clone().square().sum());
+        let total = squares.reduce(|sum, square| sum + square);
+        total.map_or(0.0, |total| f64::from(to_host(total)[0]).sqrt())
+    }
+
+    /// `schedule(update)` times the highest learning rate.
+    pub fn learning_rate(&self) -> f64 {
+        let (update, warmup) = (self.updates + 1, self.config.warmup_updates);
+        if update <= warmup {
+            return self.config.learning_rate * update as f64 / (warmup + 1) as f64;
+        }
+        let done = (update - warmup) as f64 / self.total_updates.saturating_sub(warmup).max(1) as f64;
+        let done = done.min(1.0);
+        let share = match self.config.schedule {
+            LearningRateSchedule::Constant {} => 1.0,
+            LearningRateSchedule::Linear { final_share } => 1.0 - (1.0 - final_share) * done,
+            LearningRateSchedule::Cosine { final_share } => {
+                final_share + (1.0 - final_share) * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+            }
+        };
+        self.config.learning_rate * share
+    }
+
+    /// One update with the accumulated gradients, which are then forgotten. With `g` the gradient scaled to the largest norm allowed:
+    ///
+    /// `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`,
+    /// `w = w - lr * decay * w - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)`; only matrices decay.
+    pub fn update(&mut self, model: AutoModel<B>, gradient_norm: f64) -> AutoModel<B> {
+        struct Update<'a, B: AutodiffBackend> {
+            optimizer: &'a mut AdamW<B>,
+            learning_rate: f64,
+            scale: f64,
+            index: usize,
+        }
+        impl<B: AutodiffBackend> ModuleMapper<B> for Update<'_, B> {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+                let index = self.index;
+                self.index += 1;
+                let optimizer = &mut *self.optimizer;
+                let Some(gradient) = optimizer.accumulated[index].take() else { return param };
+                let (config, time) = (optimizer.config, optimizer.updates as i32);
+                let gradient = gradient * self.scale;
+                let blend = |moment: &mut Tensor<B::InnerBackend, 1>, new: Tensor<B::InnerBackend, 1>, decay: f64| {
+                    let empty = Tensor::empty([0], &new.device());
+                    *moment = std::mem::replace(moment, empty) * decay + new * (1.0 - decay);
+                    moment.clone()
+                };
+                let first = blend(&mut optimizer.first_moments[index], gradient.clone(), config.beta1) / (1.0 - config.beta1.powi(time));
+                let second = blend(&mut optimizer.second_moments[index], gradient.square(), config.beta2) / (1.0 - config.beta2.powi(time));
+                let step = first / (second.sqrt() + config.epsilon) * self.learning_rate;
+                let decay = if D > 1 { 1.0 - self.learning_rate * config.weight_decay } else { 1.0 };
+                param.map(|weight| {
+                    let shape = weight.dims();
+                    let inner = weight.inner();
+                    let inner = if decay == 1.0 { inner } else { inner * decay };
+                    Tensor::from_inner(inner - step.reshape(shape)).require_grad()
+                })
+            }
+        }
+        if self.first_moments.is_empty() {
+            self.first_moments = self.zeros(&model);
+            self.second_moments = self.first_moments.clone();
+        }
+        let learning_rate = self.learning_rate();
+        self.updates += 1;
+        let limit = self.config.clip_grad_norm;
+        let scale = if limit > 0.0 && gradient_norm > limit { limit / (gradient_norm + 1e-6) } else { 1.0 };
+        let model = model.map(&mut Update { optimizer: self, learning_rate, scale, index: 0 });
+        self.accumulated.clear();
+        model
+    }
+
+    fn zeros(&self, model: &AutoModel<B>) -> Vec<Tensor<B::InnerBackend, 1>> {
+        struct Sizes<B: AutodiffBackend>(Vec<Tensor<B::InnerBackend, 1>>);
+        impl<B: AutodiffBackend> ModuleVisitor<B> for Sizes<B> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+                let weight = param.val().inner();
+                self.0.push(Tensor::zeros([weight.dims().iter().product::<usize>()], &weight.device()));
+            }
+        }
+        let mut sizes = Sizes::<B>(Vec::new());
+        model.visit(&mut sizes);
+        sizes.0
+    }
+
+    /// Updates done.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// Both moments, for a checkpoint.
+    pub fn state(&self) -> Vec<NamedTensor> {
+        let named = |kind: &str, moments: &[Tensor<B::InnerBackend, 1>]| -> Vec<NamedTensor> {
+            let tensor = |(index, moment): (usize, &Tensor<B::InnerBackend, 1>)| {
+                let values = to_host(moment.clone());
+                NamedTensor { name: format!("{kind}.{index:05}"), shape: vec![values.len()], values }
+            };
+            moments.iter().enumerate().map(tensor).collect()
+        };
+        named("first", &self.first_moments).into_iter().chain(named("second", &self.second_moments)).collect()
+    }
+
+    /// Restores [`Self::state`].
+    ///
+    /// # Errors
+    /// When the moments do not fit the model.
+    pub fn restore(&mut self, model: &AutoModel<B>, updates: u64, mut state: BTreeMap<String, NamedTensor>, device: &B::Device) -> Result<(), String> {
+        let expected = self.zeros(model);
+        let mut take = |kind: &str| -> Result<Vec<Tensor<B::InnerBackend, 1>>, String> {
+            let moment = |(index, zeros): (usize, &Tensor<B::InnerBackend, 1>)| {
+                let name = format!("{kind}.{index:05}");
+                let tensor = state.remove(&name).ok_or_else(|| format!("the moment `{name}` is missing"))?;
+                let [size] = zeros.dims();
+                if tensor.values.len() != size {
+                    return Err(format!("the moment `{name}` has {} values, but the parameter has {size}", tensor.values.len()));
+                }
+                Ok(from_host(tensor.values, [size], device))
+            };
+            expected.iter().enumerate().map(moment).collect()
+        };
+        if updates > 0 {
+            self.first_moments = take("first")?;
+            self.second_moments = take("second")?;
+        }
+        self.updates = updates;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_by_hand() {
+        type B = burn::backend::Autodiff<burn_flex::Flex>;
+        let rates = |schedule, updates: &[u64]| {
+            let config = OptimizerConfig { learning_rate: 1.0, warmup_updates: 3, schedule, ..OptimizerConfig::default() };
+            let mut optimizer = AdamW::<B>::new(config, 13);
+            updates.iter().map(|update| { optimizer.updates = *update; optimizer.learning_rate() }).collect::<Vec<_>>()
+        };
+        // warm-up over 3 updates: 1/4, 2/4, 3/4; the 4th is 1/10 into the schedule
+        assert_eq!(rates(LearningRateSchedule::Constant {}, &[0, 1, 2, 3]), [0.25, 0.5, 0.75, 1.0]);
+        // 8th update: (8 - 3) / 10 = 0.5; linear 1 - 0.8 * 0.5 = 0.6, cosine 0.2 + 0.8 * 0.5 = 0.6; at the 13th 0.2
+        for schedule in [LearningRateSchedule::Linear { final_share: 0.2 }, LearningRateSchedule::Cosine { final_share: 0.2 }] {
+            let got = rates(schedule, &[7, 12]);
+            assert!((got[0] - 0.6).abs() < 1e-12 && (got[1] - 0.2).abs() < 1e-12, "{got:?}");
+        }
+    }
+}

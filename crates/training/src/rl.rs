@@ -1,0 +1,449 @@
+//! The reinforcement learning recipe: roll out, score, estimate advantages, update; step by step, resumable after a kill at any moment.
+
+use crate::batch::micro_batches;
+use crate::config::OldLogprobs;
+use crate::run_folder::{peak_memory_mib, write_atomically};
+use crate::{
+    AdamW, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError, TrainingSequence, TrainingState, checkpoint,
+    response_logprobs,
+};
+use burn::module::AutodiffModule;
+use burn::tensor::backend::AutodiffBackend;
+use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics, rollout};
+use paretopo_algorithms::losses::{kl_penalty, policy_loss, token_weights};
+use paretopo_algorithms::{Advantages, Group, Progress, advantages};
+use paretopo_environments::{Environment, score_group};
+use paretopo_models::{AutoModel, from_host, to_host};
+use paretopo_trajectory::{CallStatus, FinishReason, Split, Task, Trajectory};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// The rollouts of a step, group by group.
+struct Batch {
+    tasks: Vec<Task>,
+    groups: Vec<Vec<Trajectory>>,
+    advantages: Advantages,
+    statistics: RolloutStatistics,
+    refills: usize,
+}
+
+/// Sums over the tokens and updates of a step.
+#[derive(Default)]
+struct UpdateSums {
+    loss: f64,
+    tokens: f64,
+    clipped_low: f64,
+    clipped_high: f64,
+    largest_log_ratio: f64,
+    mismatch: f64,
+    kl: f64,
+    entropy: f64,
+    gradient_norm: f64,
+    updates: f64,
+}
+
+/// Trains a policy and evaluates it; the result lies in `run/policy` and `run/evaluation.json`.
+///
+/// # Errors
+/// When something cannot be read or written, the numbers go wrong, or the run is interrupted. Running it again resumes.
+pub fn train<B: AutodiffBackend>(
+    config: &RunConfig,
+    run: &Path,
+    device: &B::Device,
+    surroundings: &Surroundings<'_>,
+    observer: &mut dyn Observer,
+) -> Result<(), TrainingError> {
+    let mut folder = RunFolder::open(run, config, "train", surroundings)?;
+    let environment = config.environment.build(surroundings.python_worker.clone())?;
+    let mut policy = Policy::<B>::load(&config.policy, &surroundings.embedded_policy, config.seed, device)?;
+    let reference = (config.train.kl.coefficient != 0.0).then(|| policy.model.valid());
+    let updates_per_step = (config.train.epochs * config.train.minibatches) as u64;
+    let mut optimizer = AdamW::new(config.train.optimizer, config.train.steps * updates_per_step);
+    let restored = checkpoint::restore(run, &mut policy, &mut optimizer, device, &mut |message| observer.note(message))?;
+    let mut state = restored.unwrap_or_default();
+    if state.step > 0 {
+        observer.note(&format!("resuming after step {}", state.step));
+    }
+    folder.rewind(state.step)?;
+    while state.step < config.train.steps {
+        if surroundings.cancelled.load(Ordering::Relaxed) {
+            return Err(TrainingError::Interrupted);
+        }
+        let mut metrics = Metrics::new();
+        let model = policy.model.valid();
+        let context = RolloutContext {
+            model: &model,
+            layers: policy.config.layers(),
+            context: policy.config.context(),
+            device,
+            text: &policy.text,
+            environment: environment.as_ref(),
+            weight_version: state.updates,
+            cancelled: surroundings.cancelled,
+        };
+        if config.train.validate_every > 0 && state.step.is_multiple_of(config.train.validate_every) {
+            validate(config, &context, &mut state, &mut metrics, observer)?;
+        }
+        let batch = collect(config, &context, &mut state, observer)?;
+        if config.train.save_trajectories_every > 0 && state.step.is_multiple_of(config.train.save_trajectories_every) {
+            folder.save_trajectories(&format!("step-{:06}", state.step), batch.groups.iter().flatten())?;
+        }
+        describe(&batch, environment.as_ref(), &state, &mut metrics);
+        let started = Instant::now();
+        let step = state.step;
+        let sums = update(config, &mut policy, &mut optimizer, reference.as_ref(), &batch, step, device).map_err(|reason| {
+            match folder.save_trajectories(&format!("failed-step-{step:06}"), batch.groups.iter().flatten()) {
+                Ok(batch) => TrainingError::Numbers { step, reason, batch },
+                Err(error) => error,
+            }
+        })?;
+        describe_update(&sums, started.elapsed().as_secs_f64(), &batch, &mut metrics);
+        metrics.insert("learning_rate".into(), optimizer.learning_rate());
+        folder.log(state.step, &metrics)?;
+        state.step += 1;
+        state.updates = optimizer.updates();
+        observer.step(state.step, config.train.steps, &metrics);
+        if state.step.is_multiple_of(config.train.checkpoint_every) || state.step == config.train.steps {
+            checkpoint::save(run, &policy, &optimizer, &state, config.train.keep.latest)?;
+        }
+    }
+    policy.save(&policy.model, &run.join("policy"))?;
+    let model = policy.model.valid();
+    let context = RolloutContext {
+        model: &model,
+        layers: policy.config.layers(),
+        context: policy.config.context(),
+        device,
+        text: &policy.text,
+        environment: environment.as_ref(),
+        weight_version: state.updates,
+        cancelled: surroundings.cancelled,
+    };
+    let (evaluation, trajectories) = crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, observer)?;
+    folder.save_trajectories("evaluation", trajectories.iter())?;
+    write_atomically(&run.join("evaluation.json"), &serde_json::to_vec_pretty(&evaluation).expect("plain data serialises"))
+}
+
+/// A seed for one purpose of one step.
+fn derive_seed(seed: u64, step: u64, purpose: u64) -> u64 {
+    // SplitMix64's finaliser
+    let mut mixed = seed.wrapping_add(step.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_add(purpose.wrapping_mul(0xbf58_476d_1ce4_e5b9));
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
+}
+
+fn validate<B: burn::tensor::backend::Backend>(
+    config: &RunConfig,
+    context: &RolloutContext<'_, B>,
+    state: &mut TrainingState,
+    metrics: &mut Metrics,
+    observer: &mut dyn Observer,
+) -> Result<(), TrainingError> {
+    let settings = crate::EvaluationConfig { split: Split::Validation, samples: 1, ..config.evaluation.clone() };
+    let (validation, trajectories) = crate::evaluate(context, &config.rollout, &settings, config.seed, observer)?;
+    let objectives = context.environment.objectives().len();
+    let mean = |k: usize| trajectories.iter().map(|trajectory| trajectory.rewards[k]).sum::<f32>() / trajectories.len().max(1) as f32;
+    let point: Vec<f32> = (0..objectives).map(mean).collect();
+    state.estimator.observe_validation(&point, &config.estimator);
+    metrics.insert("validation/em".into(), validation.em);
+    metrics.insert("validation/calls".into(), validation.calls);
+    Ok(())
+}
+
+/// The next prompts: the training tasks in a new order each time all have been used.
+fn next_tasks(tasks: &[Task], seed: u64, drawn: &mut u64, count: usize) -> Vec<Task> {
+    let mut chosen = Vec::with_capacity(count);
+    while chosen.len() < count {
+        let (pass, place) = (*drawn / tasks.len() as u64, (*drawn % tasks.len() as u64) as usize);
+        let mut order: Vec<usize> = (0..tasks.len()).collect();
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(derive_seed(seed, pass, 1)));
+        let taken = (count - chosen.len()).min(tasks.len() - place);
+        chosen.extend(order[place..place + taken].iter().map(|index| tasks[*index].clone()));
+        *drawn += taken as u64;
+    }
+    chosen
+}
+
+/// Plays, scores and weighs the groups of a step; with dynamic sampling, groups without signal are replaced.
+fn collect<B: burn::tensor::backend::Backend>(
+    config: &RunConfig,
+    context: &RolloutContext<'_, B>,
+    state: &mut TrainingState,
+    observer: &mut dyn Observer,
+) -> Result<Batch, TrainingError> {
+    let (settings, size) = (&config.train, config.train.rollouts_per_prompt);
+    let (mut tasks, mut groups) = (Vec::new(), Vec::new());
+    let mut statistics = RolloutStatistics::default();
+    let mut refills = 0;
+    loop {
+        let wanted = settings.prompts_per_step - tasks.len();
+        let new = next_tasks(context.environment.tasks(Split::Train), config.seed, &mut state.prompts_drawn, wanted);
+        let drawn = state.prompts_drawn;
+        let requests: Vec<RolloutRequest<'_>> = new
+            .iter()
+            .enumerate()
+            .flat_map(|(index, task)| {
+                let seed = move |sample: usize| derive_seed(config.seed, drawn, 1000 + (index * size + sample) as u64);
+                (0..size).map(move |sample| RolloutRequest { task, sample, seed: seed(sample) })
+            })
+            .collect();
+        let (mut done, total) = (0, requests.len());
+        let mut report = |_: &Trajectory| {
+            done += 1;
+            observer.progress("rollout", done, total);
+        };
+        let (trajectories, part) = rollout(context, &config.rollout, &requests, &mut report)?;
+        statistics.seconds += part.seconds;
+        statistics.sampled_tokens += part.sampled_tokens;
+        statistics.tokens_read += part.tokens_read;
+        statistics.stalled_seconds += part.stalled_seconds;
+        let mut trajectories = trajectories.into_iter();
+        for task in new {
+            let mut group: Vec<Trajectory> = trajectories.by_ref().take(size).collect();
+            score_group(context.environment, &task, &mut group, &mut state.memory);
+            tasks.push(task);
+            groups.push(group);
+        }
+        if refills >= settings.refill_rounds {
+            break;
+        }
+        let silent = |group: &[Trajectory]| group.iter().all(|trajectory| trajectory.rewards == group[0].rewards);
+        let kept: Vec<bool> = groups.iter().map(|group| !silent(group)).collect();
+        if kept.iter().all(|kept| *kept) {
+            break;
+        }
+        let mut keep = kept.iter();
+        tasks.retain(|_| *keep.next().unwrap_or(&true));
+        let mut keep = kept.iter();
+        groups.retain(|_| *keep.next().unwrap_or(&true));
+        refills += 1;
+    }
+    let rewards: Vec<Group> = tasks
+        .iter()
+        .zip(&groups)
+        .map(|(task, group): (&Task, &Vec<Trajectory>)| Group {
+            prompt: task.id.clone(),
+            rewards: group.iter().map(|trajectory| trajectory.rewards.clone()).collect(),
+            calls: Some(group.iter().map(Trajectory::call_count).collect()),
+        })
+        .collect();
+    let progress = Progress { step: state.step, total_steps: settings.steps, seed: derive_seed(config.seed, state.step, 2) };
+    let advantages = advantages(&config.estimator, &mut state.estimator, &rewards, progress)?;
+    Ok(Batch { tasks, groups, advantages, statistics, refills })
+}
+
+/// The trajectories as training sequences, without weights.
+fn to_sequences(config: &RunConfig, batch: &Batch) -> Vec<TrainingSequence> {
+    let mut sequences = Vec::new();
+    for (group, advantages) in batch.groups.iter().zip(&batch.advantages.values) {
+        for (trajectory, advantage) in group.iter().zip(advantages) {
+            let dropped = config.train.mask_overlong && trajectory.finish == FinishReason::Length;
+            let mask = trajectory.mask();
+            let picked = |values: Vec<f32>| values.into_iter().zip(&mask).filter(|(_, sampled)| **sampled).map(|(value, _)| value).collect();
+            let old_logprobs = picked(trajectory.aligned_logprobs());
+            let mask = if dropped { vec![false; mask.len()] } else { mask.clone() };
+            let old_logprobs = if dropped { Vec::new() } else { old_logprobs };
+            sequences.push(TrainingSequence { ids: trajectory.ids(), mask, old_logprobs, weights: Vec::new(), advantage: *advantage });
+        }
+    }
+    sequences
+}
+
+/// All epochs and minibatches of a step.
+///
+/// # Errors
+/// Says which number went wrong.
+fn update<B: AutodiffBackend>(
+    config: &RunConfig,
+    policy: &mut Policy<B>,
+    optimizer: &mut AdamW<B>,
+    reference: Option<&AutoModel<B::InnerBackend>>,
+    batch: &Batch,
+    step: u64,
+    device: &B::Device,
+) -> Result<UpdateSums, String> {
+    let settings = &config.train;
+    let mut sequences = to_sequences(config, batch);
+    let mut corrections: Vec<Vec<f32>> = sequences.iter().map(|sequence| vec![1.0; sequence.old_logprobs.len()]).collect();
+    let mut sums = UpdateSums::default();
+    if settings.old_logprobs == OldLogprobs::Recompute {
+        recompute(&policy.model.valid(), &mut sequences, &mut corrections, settings.importance_cap, settings.micro_batch_tokens, device);
+    }
+    let references = reference.map(|model| logprobs_of(model, &sequences, settings.micro_batch_tokens, device));
+    let mut order: Vec<usize> = (0..sequences.len()).collect();
+    for epoch in 0..settings.epochs {
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(derive_seed(config.seed, step, 100 + epoch as u64)));
+        for minibatch in order.chunks(order.len().div_ceil(settings.minibatches)) {
+            let masks: Vec<&[bool]> = minibatch.iter().map(|index| sequences[*index].mask.as_slice()).collect();
+            let weights = token_weights(settings.aggregation, &masks);
+            let members: Vec<TrainingSequence> = minibatch
+                .iter()
+                .zip(weights)
+                .map(|(index, weights)| {
+                    let mut sequence = sequences[*index].clone();
+                    let sampled = weights.into_iter().zip(&sequence.mask).filter(|(_, sampled)| **sampled);
+                    sequence.weights = sampled.zip(&corrections[*index]).map(|((weight, _), correction)| weight * correction).collect();
+                    sequence
+                })
+                .collect();
+            for group in micro_batches(&members, settings.micro_batch_tokens) {
+                let rows: Vec<&TrainingSequence> = group.iter().map(|place| &members[*place]).collect();
+                if rows.iter().all(|sequence| sequence.weights.is_empty()) {
+                    continue;
+                }
+                let batch = MicroBatch::<B>::new(&rows, device);
+                let (logprobs, entropy) = response_logprobs(&policy.model, &batch, settings.entropy_coefficient != 0.0);
+                let sampled = batch.weights.clone().not_equal_elem(0.0).float();
+                let mut extra = logprobs.clone().zeros_like();
+                if let Some(references) = &references {
+                    let longest = logprobs.dims()[1];
+                    let padded = group.iter().flat_map(|place| {
+                        let row = &references[minibatch[*place]];
+                        row.iter().copied().chain(std::iter::repeat_n(0.0, longest - row.len()))
+                    });
+                    let reference = from_host(padded.collect(), logprobs.dims(), device);
+                    let kl = kl_penalty(settings.kl.estimator, logprobs.clone() * sampled.clone(), reference);
+                    sums.kl += f64::from(to_host((kl.clone() * sampled.clone()).sum().inner())[0]);
+                    extra = extra + kl * settings.kl.coefficient;
+                }
+                if let Some(entropy) = entropy {
+                    sums.entropy += f64::from(to_host((entropy.clone() * sampled.clone()).sum().inner())[0]);
+                    extra = extra - entropy * settings.entropy_coefficient;
+                }
+                let mismatch = ((logprobs.clone() - batch.old_logprobs.clone()) * sampled.clone()).abs().sum().inner();
+                let result = policy_loss(&settings.loss, logprobs, batch.old_logprobs, batch.advantages, batch.weights.clone());
+                let loss = result.loss + (extra * batch.weights).sum();
+                let gradients = loss.backward();
+                optimizer.accumulate(&policy.model, &gradients);
+                if sums.updates == 0.0 {
+                    // before the first update the trainer's and the sampler's weights are the same
+                    sums.mismatch += f64::from(to_host(mismatch)[0]);
+                }
+                sums.loss += f64::from(to_host(loss.inner())[0]);
+                sums.tokens += f64::from(to_host(sampled.sum().inner())[0]);
+                sums.clipped_low += f64::from(to_host(result.clipped_low.inner())[0]);
+                sums.clipped_high += f64::from(to_host(result.clipped_high.inner())[0]);
+                let log_ratio = f64::from(to_host(result.largest_log_ratio.inner())[0]);
+                sums.largest_log_ratio = sums.largest_log_ratio.max(log_ratio);
+                if log_ratio.is_nan() || log_ratio > f64::from(settings.largest_log_ratio) {
+                    return Err(format!("a log importance ratio of {log_ratio} (at most {} is allowed)", settings.largest_log_ratio));
+                }
+            }
+            let norm = optimizer.gradient_norm();
+            if !norm.is_finite() || !sums.loss.is_finite() {
+                return Err(format!("loss {}, gradient norm {norm}", sums.loss));
+            }
+            sums.gradient_norm += norm;
+            sums.updates += 1.0;
+            policy.model = optimizer.update(policy.model.clone(), norm);
+        }
+    }
+    Ok(sums)
+}
+
+/// Log-probabilities of the sampled tokens under a model without gradients.
+fn logprobs_of<B: burn::tensor::backend::Backend>(
+    model: &AutoModel<B>,
+    sequences: &[TrainingSequence],
+    tokens: usize,
+    device: &B::Device,
+) -> Vec<Vec<f32>> {
+    let mut found = vec![Vec::new(); sequences.len()];
+    for group in micro_batches(sequences, tokens) {
+        let rows: Vec<&TrainingSequence> = group.iter().map(|index| &sequences[*index]).collect();
+        let batch = MicroBatch::<B>::new(&rows, device);
+        let (logprobs, _) = response_logprobs(model, &batch, false);
+        let longest = logprobs.dims()[1];
+        for (index, row) in group.into_iter().zip(to_host(logprobs).chunks(longest)) {
+            found[index] = row[..sequences[index].old_logprobs.len()].to_vec();
+        }
+    }
+    found
+}
+
+/// Replaces the sampler's log-probabilities by the trainer's; with a cap, `min(exp(trainer - sampler), cap)` corrects each token.
+fn recompute<B: burn::tensor::backend::Backend>(
+    model: &AutoModel<B>,
+    sequences: &mut [TrainingSequence],
+    corrections: &mut [Vec<f32>],
+    cap: Option<f32>,
+    tokens: usize,
+    device: &B::Device,
+) {
+    let trainer_logprobs = logprobs_of(model, sequences, tokens, device);
+    for ((sequence, corrections), trainer) in sequences.iter_mut().zip(corrections).zip(trainer_logprobs) {
+        if let Some(cap) = cap {
+            let ratios = trainer.iter().zip(&sequence.old_logprobs).map(|(trainer, sampler)| (trainer - sampler).exp().min(cap));
+            *corrections = ratios.collect();
+        }
+        sequence.old_logprobs = trainer;
+    }
+}
+
+fn describe(batch: &Batch, environment: &dyn Environment, state: &TrainingState, metrics: &mut Metrics) {
+    let trajectories: Vec<&Trajectory> = batch.groups.iter().flatten().collect();
+    let count = trajectories.len().max(1) as f64;
+    let mut put = |name: &str, value: f64| {
+        metrics.insert(name.to_owned(), value);
+    };
+    for (k, objective) in environment.objectives().iter().enumerate() {
+        let values: Vec<f64> = trajectories.iter().map(|trajectory| f64::from(trajectory.rewards[k])).collect();
+        let mean = values.iter().sum::<f64>() / count;
+        put(&format!("reward/{}", objective.name()), mean);
+        put(&format!("reward/{}_std", objective.name()), (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt());
+    }
+    let right: Vec<&&Trajectory> = trajectories.iter().filter(|trajectory| trajectory.rewards[0] > 0.5).collect();
+    let calls: usize = trajectories.iter().map(|trajectory| trajectory.call_count()).sum();
+    let statuses = |status| trajectories.iter().flat_map(|t| &t.calls).filter(|call| call.outcome.status == status).count() as f64;
+    put("em", right.len() as f64 / count);
+    put("calls", calls as f64 / count);
+    put("calls_correct", right.iter().map(|trajectory| trajectory.call_count()).sum::<usize>() as f64 / right.len().max(1) as f64);
+    put("tool/errors", (statuses(CallStatus::Error) + statuses(CallStatus::Limit)) / calls.max(1) as f64);
+    put("tool/timeouts", statuses(CallStatus::Timeout) / calls.max(1) as f64);
+    put("response_tokens", trajectories.iter().map(|trajectory| trajectory.sampled_tokens()).sum::<usize>() as f64 / count);
+    put("truncated", trajectories.iter().filter(|trajectory| trajectory.finish == FinishReason::Length).count() as f64 / count);
+    let failed = |trajectory: &&&Trajectory| matches!(trajectory.finish, FinishReason::Failed(_) | FinishReason::Deadline);
+    put("failed", trajectories.iter().filter(failed).count() as f64 / count);
+    let sampled: f64 = trajectories.iter().map(|trajectory| trajectory.sampled_tokens() as f64).sum();
+    let logprobs = trajectories.iter().flat_map(|t| &t.segments).flat_map(|segment| &segment.logprobs).map(|value| f64::from(*value));
+    put("entropy_estimate", -logprobs.sum::<f64>() / sampled.max(1.0));
+    let optimal: Vec<usize> = batch.tasks.iter().filter_map(|task| state.memory.fewest_calls(&task.id)).collect();
+    put("n_optimal/mean", optimal.iter().sum::<usize>() as f64 / optimal.len().max(1) as f64);
+    put("n_optimal/zero_share", optimal.iter().filter(|calls| **calls == 0).count() as f64 / optimal.len().max(1) as f64);
+    for (name, value) in &batch.advantages.diagnostics {
+        put(&format!("estimator/{name}"), *value);
+    }
+    let advantages: Vec<f64> = batch.advantages.values.iter().flatten().map(|value| f64::from(*value)).collect();
+    let mean = advantages.iter().sum::<f64>() / count;
+    put("advantage_std", (advantages.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt());
+    put("refills", batch.refills as f64);
+    put("rollout/seconds", batch.statistics.seconds);
+    put("rollout/stalled_seconds", batch.statistics.stalled_seconds);
+    put("rollout/tokens_per_second", batch.statistics.sampled_tokens as f64 / batch.statistics.seconds.max(1e-9));
+}
+
+fn describe_update(sums: &UpdateSums, seconds: f64, batch: &Batch, metrics: &mut Metrics) {
+    let tokens = sums.tokens.max(1.0);
+    let ids: usize = batch.groups.iter().flatten().flat_map(|trajectory| &trajectory.segments).map(|segment| segment.ids.len()).sum();
+    let values = [
+        ("loss", sums.loss / sums.updates.max(1.0)),
+        ("gradient_norm", sums.gradient_norm / sums.updates.max(1.0)),
+        ("clip/low", sums.clipped_low / tokens),
+        ("clip/high", sums.clipped_high / tokens),
+        ("largest_log_ratio", sums.largest_log_ratio),
+        ("logprob_mismatch", sums.mismatch * sums.updates.max(1.0) / tokens),
+        ("kl", sums.kl / tokens),
+        ("entropy", sums.entropy / tokens),
+        ("update/seconds", seconds),
+        ("update/tokens_per_second", ids as f64 / seconds.max(1e-9)),
+    ];
+    metrics.extend(values.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    if let Some(memory) = peak_memory_mib() {
+        metrics.insert("peak_memory_mib".into(), memory);
+    }
+}

@@ -1,0 +1,148 @@
+//! The warm-start recipe: next-token cross-entropy on demonstrations, on the tokens that the agent writes.
+
+use crate::batch::micro_batches;
+use crate::checkpoint;
+use crate::run_folder::write_atomically;
+use crate::{AdamW, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError, TrainingSequence, response_logprobs};
+use burn::module::AutodiffModule;
+use burn::tensor::backend::AutodiffBackend;
+use paretopo_agent::{PolicyText, RolloutContext};
+use paretopo_algorithms::losses::{Aggregation, token_weights};
+use paretopo_chat::{ChatError, ToolSyntax};
+use paretopo_environments::{Demonstration, DemonstrationTurn, Environment};
+use paretopo_models::to_host;
+use paretopo_trajectory::{Task, ToolCall};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// Trains a policy on the environment's demonstrations and writes it to `run/policy`.
+///
+/// # Errors
+/// When something cannot be read or written, the environment has no demonstrations, or the loss is no number.
+pub fn sft<B: AutodiffBackend>(
+    config: &RunConfig,
+    run: &Path,
+    device: &B::Device,
+    surroundings: &Surroundings<'_>,
+    observer: &mut dyn Observer,
+) -> Result<(), TrainingError> {
+    let mut folder = RunFolder::open(run, config, "sft", surroundings)?;
+    let environment = config.environment.build(surroundings.python_worker.clone())?;
+    let mut policy = Policy::<B>::load(&config.policy, &surroundings.embedded_policy, config.seed, device)?;
+    let settings = &config.sft;
+    let mut optimizer = AdamW::new(settings.optimizer, settings.steps);
+    let mut state = checkpoint::restore(run, &mut policy, &mut optimizer, device, &mut |message| observer.note(message))?.unwrap_or_default();
+    folder.rewind(state.step)?;
+    while state.step < settings.steps {
+        if surroundings.cancelled.load(Ordering::Relaxed) {
+            return Err(TrainingError::Interrupted);
+        }
+        let started = Instant::now();
+        let first = state.step * settings.batch_size as u64;
+        let mut sequences = Vec::with_capacity(settings.batch_size);
+        for index in first..first + settings.batch_size as u64 {
+            let demonstration = environment.demonstration(config.seed.wrapping_mul(1 << 32).wrapping_add(index)).ok_or_else(|| {
+                TrainingError::Invalid { path: run.join("config.toml"), reason: "this environment has no demonstrations to learn from".into() }
+            })?;
+            sequences.push(to_sequence(&demonstration, &policy.text, environment.as_ref(), &config.rollout.syntax)?);
+        }
+        weigh(&mut sequences);
+        let tokens: usize = sequences.iter().map(|sequence| sequence.ids.len()).sum();
+        let mut loss = 0.0;
+        for group in micro_batches(&sequences, settings.micro_batch_tokens) {
+            let rows: Vec<&TrainingSequence> = group.iter().map(|index| &sequences[*index]).collect();
+            let batch = MicroBatch::<B>::new(&rows, device);
+            let (logprobs, _) = response_logprobs(&policy.model, &batch, false);
+            let part = (logprobs * batch.weights).sum().neg();
+            let gradients = part.backward();
+            loss += f64::from(to_host(part.inner())[0]);
+            optimizer.accumulate(&policy.model, &gradients);
+        }
+        let norm = optimizer.gradient_norm();
+        if !loss.is_finite() || !norm.is_finite() {
+            let batch = run.join(format!("failed-step-{:06}.json", state.step));
+            let ids: Vec<&Vec<u32>> = sequences.iter().map(|sequence| &sequence.ids).collect();
+            write_atomically(&batch, &serde_json::to_vec(&ids).expect("plain data serialises"))?;
+            return Err(TrainingError::Numbers { step: state.step, reason: format!("loss {loss}, gradient norm {norm}"), batch });
+        }
+        let learning_rate = optimizer.learning_rate();
+        policy.model = optimizer.update(policy.model, norm);
+        let metrics = [
+            ("loss", loss),
+            ("gradient_norm", norm),
+            ("learning_rate", learning_rate),
+            ("tokens_per_second", tokens as f64 / started.elapsed().as_secs_f64()),
+        ];
+        let metrics = metrics.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        folder.log(state.step, &metrics)?;
+        state.step += 1;
+        state.updates = optimizer.updates();
+        observer.step(state.step, settings.steps, &metrics);
+        if state.step.is_multiple_of(settings.checkpoint_every) || state.step == settings.steps {
+            checkpoint::save(run, &policy, &optimizer, &state, config.train.keep.latest)?;
+        }
+    }
+    policy.save(&policy.model, &run.join("policy"))?;
+    let inner = policy.model.valid();
+    let context = RolloutContext {
+        model: &inner,
+        layers: policy.config.layers(),
+        context: policy.config.context(),
+        device,
+        text: &policy.text,
+        environment: environment.as_ref(),
+        weight_version: state.step,
+        cancelled: surroundings.cancelled,
+    };
+    let (evaluation, trajectories) = crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, observer)?;
+    folder.save_trajectories("evaluation", trajectories.iter())?;
+    write_atomically(&run.join("evaluation.json"), &serde_json::to_vec_pretty(&evaluation).expect("plain data serialises"))
+}
+
+/// Turns a demonstration into ids piece by piece, as the turn loop would have: the agent's text, then the tool's between its markers.
+fn to_sequence(
+    demonstration: &Demonstration,
+    text: &PolicyText,
+    environment: &dyn Environment,
+    syntax: &ToolSyntax,
+) -> Result<TrainingSequence, ChatError> {
+    let task = Task { id: String::new(), question: demonstration.question.clone(), answers: Vec::new(), level: None };
+    let opening = text.opening(environment, &task, matches!(syntax, ToolSyntax::Hermes {}))?;
+    let mut sequence = TrainingSequence { mask: vec![false; opening.len()], ids: opening, ..TrainingSequence::default() };
+    let mut push = |ids: Vec<u32>, trained: bool| {
+        sequence.mask.resize(sequence.mask.len() + ids.len(), trained);
+        sequence.ids.extend(ids);
+    };
+    let (before, after) = syntax.output_markers();
+    for turn in &demonstration.turns {
+        match turn {
+            DemonstrationTurn::Program(program) => {
+                let call = ToolCall { name: "python".into(), arguments: serde_json::json!({ "code": program }) };
+                let written = syntax.render_call(&call).ok_or_else(|| ChatError::Template("this syntax cannot express a python call".into()))?;
+                push(text.tokenizer.encode_plain(&written)?, true);
+            }
+            DemonstrationTurn::Output(output) => {
+                for piece in [before, output, after] {
+                    push(text.tokenizer.encode_plain(piece)?, false);
+                }
+            }
+            DemonstrationTurn::Answer(answer) => {
+                push(text.tokenizer.encode_plain(answer)?, true);
+                push(text.end_ids[..1].to_vec(), true);
+            }
+        }
+    }
+    Ok(sequence)
+}
+
+/// Every trained token counts the same.
+fn weigh(sequences: &mut [TrainingSequence]) {
+    let masks: Vec<&[bool]> = sequences.iter().map(|sequence| sequence.mask.as_slice()).collect();
+    let weights = token_weights(Aggregation::TokenMean {}, &masks);
+    for (sequence, weights) in sequences.iter_mut().zip(weights) {
+        sequence.weights = weights.into_iter().filter(|weight| *weight > 0.0).collect();
+        sequence.old_logprobs = vec![0.0; sequence.weights.len()];
+    }
+}
+
