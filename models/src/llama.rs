@@ -1,7 +1,7 @@
 //! Llama (Touvron et al., 2023) as in transformers' `modeling_llama.py`: optional biases, `llama3` rope scaling. SmolLM2 and
 //! many others are Llama checkpoints. Left out: `pretraining_tp` other than 1, which changes nothing but rounding.
 
-use crate::layers::{Decoder, DecoderShape, RopeParameters, RotaryEmbedding, linear, project, unembed_tied};
+use crate::layers::{Decoder, DecoderShape, RopeParameters, RotaryEmbedding, linear, unembed};
 use crate::{CausalLm, ForwardInput, KvCache};
 use burn::module::Module;
 use burn::nn::Linear;
@@ -128,9 +128,6 @@ impl<B: Backend> CausalLm<B> for LlamaForCausalLm<B> {
     }
 
     fn unembed(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
-        match &self.lm_head {
-            Some(lm_head) => project(lm_head, hidden),
-            None => unembed_tied(&self.model.embed_tokens, hidden),
-        }
+        unembed(self.lm_head.as_ref(), &self.model.embed_tokens, hidden)
     }
 }

@@ -2,7 +2,7 @@
 //! projections. Left out: sliding-window attention, which no released dense checkpoint turns on; a configuration that does is
 //! refused.
 
-use crate::layers::{Decoder, DecoderShape, RopeParameters, RotaryEmbedding, linear, project, unembed_tied};
+use crate::layers::{Decoder, DecoderShape, RopeParameters, RotaryEmbedding, linear, unembed};
 use crate::{CausalLm, ForwardInput, KvCache};
 use burn::module::Module;
 use burn::nn::Linear;
@@ -129,9 +129,6 @@ impl<B: Backend> CausalLm<B> for Qwen2ForCausalLm<B> {
     }
 
     fn unembed(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
-        match &self.lm_head {
-            Some(lm_head) => project(lm_head, hidden),
-            None => unembed_tied(&self.model.embed_tokens, hidden),
-        }
+        unembed(self.lm_head.as_ref(), &self.model.embed_tokens, hidden)
     }
 }

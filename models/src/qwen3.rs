@@ -1,7 +1,7 @@
 //! Qwen3, dense (Qwen team, 2025) as in transformers' `modeling_qwen3.py`: Llama with a norm over each query and key head, and a
 //! head size of its own. Left out: sliding-window attention, which is refused, and mixtures of experts.
 
-use crate::layers::{Decoder, DecoderShape, RopeParameters, RotaryEmbedding, linear, project, unembed_tied};
+use crate::layers::{Decoder, DecoderShape, RopeParameters, RotaryEmbedding, linear, unembed};
 use crate::{CausalLm, ForwardInput, KvCache};
 use burn::module::Module;
 use burn::nn::Linear;
@@ -131,9 +131,6 @@ impl<B: Backend> CausalLm<B> for Qwen3ForCausalLm<B> {
     }
 
     fn unembed(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
-        match &self.lm_head {
-            Some(lm_head) => project(lm_head, hidden),
-            None => unembed_tied(&self.model.embed_tokens, hidden),
-        }
+        unembed(self.lm_head.as_ref(), &self.model.embed_tokens, hidden)
     }
 }

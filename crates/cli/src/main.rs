@@ -11,7 +11,6 @@ mod progress;
 
 use arguments::{Arguments, Command};
 use clap::Parser;
-use problem::Problem;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 

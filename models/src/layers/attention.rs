@@ -1,9 +1,7 @@
 //! Grouped-query attention (Ainslie et al., 2023) with rotary positions, optional biases (Qwen2) and per-head query and key norms
 //! (Qwen3).
-//!
-//! Query heads that share a key-value head are laid out as further query rows of it, so keys and values are never repeated.
 
-use super::{DecoderShape, RmsNorm, Rotation, linear, project};
+use super::{DecoderShape, HeadLayout, RmsNorm, linear, project};
 use crate::cache::LayerCache;
 use burn::module::Module;
 use burn::nn::Linear;
@@ -26,7 +24,6 @@ pub struct Attention<B: Backend> {
     pub q_norm: Option<RmsNorm<B>>,
     /// Over `head_dim`, if the architecture has it.
     pub k_norm: Option<RmsNorm<B>>,
-    heads: usize,
     kv_heads: usize,
     head_dim: usize,
 }
@@ -43,7 +40,6 @@ impl<B: Backend> Attention<B> {
             o_proj: linear(queries, hidden, shape.output_bias, device),
             q_norm: norm(),
             k_norm: norm(),
-            heads: shape.heads,
             kv_heads: shape.kv_heads,
             head_dim: shape.head_dim,
         }
@@ -52,34 +48,50 @@ impl<B: Backend> Attention<B> {
     /// `softmax(q k^T / sqrt(head_dim) + mask) v`.
     ///
     /// # Shapes
-    /// - `x`, output: `[batch, time, hidden_size]`
-    /// - `mask`, added to the scores: `[batch or 1, 1, time, past + time]`
-    pub fn forward(&self, x: Tensor<B, 3>, rotation: &Rotation<B>, mask: Option<&Tensor<B, 4>>, cache: Option<&mut LayerCache<B>>) -> Tensor<B, 3> {
-        let [batch, time, _] = x.dims();
-        let split = |projected: Tensor<B, 3>, heads: usize| projected.reshape([batch, time, heads, self.head_dim]).swap_dims(1, 2);
-        let normalise = |norm: &Option<RmsNorm<B>>, x| match norm {
-            Some(norm) => norm.forward(x),
-            None => x,
-        };
-        let queries = normalise(&self.q_norm, split(project(&self.q_proj, x.clone()), self.heads));
-        let keys = normalise(&self.k_norm, split(project(&self.k_proj, x.clone()), self.kv_heads));
-        let values = split(project(&self.v_proj, x), self.kv_heads);
+    /// - `x`, output: `[tokens, hidden_size]`
+    pub fn forward(&self, x: Tensor<B, 2>, layout: &HeadLayout<B>, cache: Option<&mut LayerCache<B>>) -> Tensor<B, 2> {
+        let queries = self.normalise(&self.q_norm, project(&self.q_proj, x.clone()));
+        let keys = self.normalise(&self.k_norm, project(&self.k_proj, x.clone()));
+        let values = layout.split_keys(project(&self.v_proj, x), self.kv_heads, self.head_dim);
         // scaling the queries costs less than scaling the scores
-        let queries = rotation.apply(queries) * (self.head_dim as f64).powf(-0.5);
-        let keys = rotation.apply(keys);
+        let queries = layout.query_rotation.apply(queries) * (self.head_dim as f64).powf(-0.5);
+        let queries = layout.split_queries(queries, self.kv_heads, self.head_dim);
+        let keys = layout.split_keys(layout.key_rotation.apply(keys), self.kv_heads, self.head_dim);
         let (keys, values) = match cache {
             Some(cache) => cache.append(keys, values),
             None => (keys, values),
         };
-        let past_and_time = keys.dims()[2];
-        let group = self.heads / self.kv_heads;
-        let queries = queries.reshape([batch, self.kv_heads, group * time, self.head_dim]);
-        let mut scores = queries.matmul(keys.swap_dims(2, 3)).reshape([batch, self.heads, time, past_and_time]);
-        if let Some(mask) = mask {
-            scores = scores + mask.clone();
-        }
-        let weights = softmax(scores, 3).reshape([batch, self.kv_heads, group * time, past_and_time]);
-        let mixed = weights.matmul(values).reshape([batch, self.heads, time, self.head_dim]);
-        project(&self.o_proj, mixed.swap_dims(1, 2).reshape([batch, time, self.heads * self.head_dim]))
+        let scores = queries.matmul(keys.swap_dims(2, 3));
+        layout.join(masked_softmax(scores, layout.mask.as_ref()).matmul(values))
     }
+
+    fn normalise(&self, norm: &Option<RmsNorm<B>>, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let Some(norm) = norm else { return x };
+        let [tokens, width] = x.dims();
+        norm.forward(x.reshape([tokens * width / self.head_dim, self.head_dim])).reshape([tokens, width])
+    }
+}
+
+/// Softmax over the last dimension of `scores + mask`.
+///
+/// # Shapes
+/// - `scores`, output: `[batch, kv_heads, group * time, columns]`
+/// - `mask`: see [`HeadLayout::mask`]
+fn masked_softmax<B: Backend>(scores: Tensor<B, 4>, mask: Option<&Tensor<B, 2>>) -> Tensor<B, 4> {
+    let shape = scores.dims();
+    let scores = match mask {
+        Some(mask) => {
+            let [rows, width] = mask.dims();
+            let rows = if rows == 1 { shape.iter().product::<usize>() / width } else { rows };
+            (scores.reshape([rows, width]) + mask.clone()).reshape(shape)
+        }
+        None => scores,
+    };
+    if !B::ad_enabled(&scores.device()) {
+        return softmax(scores, 3);
+    }
+    // exp(-87) is the smallest normal f32 and vanishes beside the largest weight, exp(0); below it exp takes a path many times slower
+    let shifted = scores.clone() - scores.detach().max_dim(3);
+    let weights = shifted.clamp_min(-87.0).exp();
+    weights.clone() / weights.sum_dim(3)
 }

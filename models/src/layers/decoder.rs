@@ -1,6 +1,6 @@
 //! The pre-norm decoder stack.
 
-use super::{Attention, FeedForward, RmsNorm, RotaryEmbedding};
+use super::{Attention, FeedForward, HeadLayout, RmsNorm, RotaryEmbedding};
 use crate::{ForwardInput, KvCache};
 use burn::module::{Module, Param};
 use burn::nn::Embedding;
@@ -60,6 +60,8 @@ pub struct Decoder<B: Backend> {
     pub layers: Vec<DecoderLayer<B>>,
     /// After the last layer.
     pub norm: RmsNorm<B>,
+    heads: usize,
+    kv_heads: usize,
     #[module(skip)]
     rotary: RotaryEmbedding,
 }
@@ -78,6 +80,8 @@ impl<B: Backend> Decoder<B> {
             embed_tokens: Embedding { weight: Param::from_tensor(Tensor::zeros([shape.vocab_size, shape.hidden_size], device)) },
             layers: (0..shape.layers).map(layer).collect(),
             norm: norm(),
+            heads: shape.heads,
+            kv_heads: shape.kv_heads,
             rotary: shape.rotary.clone(),
         }
     }
@@ -87,14 +91,15 @@ impl<B: Backend> Decoder<B> {
     /// - output: `[batch, time, hidden_size]`
     pub fn forward(&self, input: &ForwardInput<B>, mut cache: Option<&mut KvCache<B>>) -> Tensor<B, 3> {
         let [batch, time] = input.tokens.dims();
-        let rotation = self.rotary.rotation(&input.positions, batch, time, &input.tokens.device());
-        let mut x = self.embed_tokens.forward(input.tokens.clone());
+        let layout = HeadLayout::new(input, &self.rotary, self.heads, self.kv_heads);
+        let embedding = self.embed_tokens.weight.val();
+        let [_, hidden_size] = embedding.dims();
+        let mut x = embedding.select(0, input.tokens.clone().reshape([batch * time]));
         for (index, layer) in self.layers.iter().enumerate() {
             let layer_cache = cache.as_deref_mut().map(|cache| cache.layer(index));
-            let attended = layer.self_attn.forward(layer.input_layernorm.forward(x.clone()), &rotation, input.mask.as_ref(), layer_cache);
-            x = x + attended;
+            x = x.clone() + layer.self_attn.forward(layer.input_layernorm.forward(x), &layout, layer_cache);
             x = x.clone() + layer.mlp.forward(layer.post_attention_layernorm.forward(x));
         }
-        self.norm.forward(x)
+        self.norm.forward(x).reshape([batch, time, hidden_size])
     }
 }

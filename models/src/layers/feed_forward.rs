@@ -29,8 +29,8 @@ impl<B: Backend> FeedForward<B> {
     }
 
     /// # Shapes
-    /// - `x`, output: `[batch, time, hidden_size]`
-    pub fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
+    /// - `x`, output: `[tokens, hidden_size]`
+    pub fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         let gate = silu(project(&self.gate_proj, x.clone()));
         project(&self.down_proj, gate * project(&self.up_proj, x))
     }

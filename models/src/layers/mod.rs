@@ -2,6 +2,7 @@
 
 mod attention;
 mod decoder;
+mod head_layout;
 mod feed_forward;
 mod norm;
 mod rotary;
@@ -9,6 +10,7 @@ mod rotary;
 pub use attention::Attention;
 pub use decoder::{Decoder, DecoderLayer, DecoderShape};
 pub use feed_forward::FeedForward;
+pub use head_layout::HeadLayout;
 pub use norm::RmsNorm;
 pub use rotary::{RopeParameters, Rotation, RotaryEmbedding};
 
@@ -25,32 +27,32 @@ pub fn linear<B: Backend>(d_input: usize, d_output: usize, bias: bool, device: &
     }
 }
 
-/// `x W + b` over the last dimension, as one two-dimensional product: a batched one would repeat the weights and, in the
-/// backward pass, their gradient for each row of the batch.
+/// `x W + b`. Tokens of all sequences are rows of one product: a batched one would repeat the weights and, in the backward pass,
+/// their gradient for each sequence.
 ///
 /// # Shapes
-/// - `x`: `[batch, time, d_input]`
-/// - output: `[batch, time, d_output]`
-pub fn project<B: Backend>(linear: &Linear<B>, x: Tensor<B, 3>) -> Tensor<B, 3> {
-    let [batch, time, d_input] = x.dims();
-    let weight = linear.weight.val();
-    let [_, d_output] = weight.dims();
-    let y = x.reshape([batch * time, d_input]).matmul(weight);
-    let y = match &linear.bias {
+/// - `x`: `[tokens, d_input]`
+/// - output: `[tokens, d_output]`
+pub fn project<B: Backend>(linear: &Linear<B>, x: Tensor<B, 2>) -> Tensor<B, 2> {
+    let y = x.matmul(linear.weight.val());
+    match &linear.bias {
         Some(bias) => y + bias.val().unsqueeze(),
         None => y,
-    };
-    y.reshape([batch, time, d_output])
+    }
 }
 
-/// The output map of models whose output matrix is the embedding: `hidden E^T`.
+/// Logits from hidden states by `lm_head`, or by the embedding, `hidden E^T`, where there is none.
 ///
 /// # Shapes
 /// - `hidden`: `[batch, time, hidden_size]`
 /// - output: `[batch, time, vocab_size]`
-pub fn unembed_tied<B: Backend>(embedding: &Embedding<B>, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
+pub fn unembed<B: Backend>(lm_head: Option<&Linear<B>>, embedding: &Embedding<B>, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
     let [batch, time, hidden_size] = hidden.dims();
-    let embedding = embedding.weight.val();
-    let [vocab_size, _] = embedding.dims();
-    hidden.reshape([batch * time, hidden_size]).matmul(embedding.transpose()).reshape([batch, time, vocab_size])
+    let rows = hidden.reshape([batch * time, hidden_size]);
+    let logits = match lm_head {
+        Some(lm_head) => project(lm_head, rows),
+        None => rows.matmul(embedding.weight.val().transpose()),
+    };
+    let [_, vocab_size] = logits.dims();
+    logits.reshape([batch, time, vocab_size])
 }

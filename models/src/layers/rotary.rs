@@ -74,39 +74,50 @@ impl RotaryEmbedding {
     /// Sines and cosines for the given positions, shared by all layers of a forward pass.
     ///
     /// # Shapes
-    /// - `positions`: `batch * time` values, row by row
-    /// - output: `[batch, 1, time, head_dim / 2]` each
-    pub fn rotation<B: Backend>(&self, positions: &[u32], batch: usize, time: usize, device: &B::Device) -> Rotation<B> {
+    /// - `positions`: one per token
+    pub fn rotation<B: Backend>(&self, positions: &[u32], heads: usize, device: &B::Device) -> Rotation<B> {
         let pairs = self.frequencies.len();
         let longest = positions.iter().max().map_or(0, |position| *position as usize + 1);
         // in f32 like transformers, whose angle is the f32 product of position and frequency
         let angles = (0..longest).flat_map(|position| self.frequencies.iter().map(move |frequency| position as f32 * *frequency as f32));
         let table: Vec<(f32, f32)> = angles.map(f32::sin_cos).collect();
-        let rows = positions.iter().map(|position| &table[*position as usize * pairs..][..pairs]);
-        let (sin, cos): (Vec<f32>, Vec<f32>) = rows.flatten().copied().unzip();
-        let shape = [batch, 1, time, pairs];
-        Rotation { cos: crate::from_host(cos, shape, device), sin: crate::from_host(sin, shape, device) }
+        let row = |position: &u32| &table[*position as usize * pairs..][..pairs];
+        let spread = |pick: fn(&(f32, f32)) -> f32| {
+            let values: Vec<f32> =
+                positions.iter().flat_map(|position| (0..2 * heads).flat_map(move |_| row(position).iter().map(pick))).collect();
+            crate::from_host(values, [positions.len(), heads * 2 * pairs], device)
+        };
+        let mut swap = vec![0.0; 4 * pairs * pairs];
+        for pair in 0..pairs {
+            swap[(pair + pairs) * 2 * pairs + pair] = -1.0;
+            swap[pair * 2 * pairs + pair + pairs] = 1.0;
+        }
+        Rotation { cos: spread(|(_, cos)| *cos), sin: spread(|(sin, _)| *sin), swap: crate::from_host(swap, [2 * pairs, 2 * pairs], device) }
     }
 }
 
-/// Cosines and sines of the angles by which queries and keys turn.
+/// Cosines and sines of the angles by which the heads of each token turn.
 #[derive(Clone, Debug)]
 pub struct Rotation<B: Backend> {
-    cos: Tensor<B, 4>,
-    sin: Tensor<B, 4>,
+    /// `[tokens, heads * head_dim]`
+    cos: Tensor<B, 2>,
+    /// `[tokens, heads * head_dim]`
+    sin: Tensor<B, 2>,
+    /// Maps `(a, b)` to `(-b, a)`, `[head_dim, head_dim]`. A small product keeps the data contiguous, where slicing the halves apart would
+    /// send everything after it down slow strided paths.
+    swap: Tensor<B, 2>,
 }
 
 impl<B: Backend> Rotation<B> {
-    /// `(a, b) -> (a cos - b sin, b cos + a sin)` with `a` the first and `b` the second half of the features.
+    /// `x cos + (-b, a) sin` with `x = (a, b)` the halves of each head.
     ///
     /// # Shapes
-    /// - `x`, output: `[batch, heads, time, head_dim]`
-    pub fn apply(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        let half = x.dims()[3] / 2;
-        let (a, b) = (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
-        let first = a.clone() * self.cos.clone() - b.clone() * self.sin.clone();
-        let second = b * self.cos.clone() + a * self.sin.clone();
-        Tensor::cat(vec![first, second], 3)
+    /// - `x`, output: `[tokens, heads * head_dim]`
+    pub fn apply(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let [tokens, width] = x.dims();
+        let [head_dim, _] = self.swap.dims();
+        let swapped = x.clone().reshape([tokens * width / head_dim, head_dim]).matmul(self.swap.clone()).reshape([tokens, width]);
+        x * self.cos.clone() + swapped * self.sin.clone()
     }
 }
 
@@ -122,9 +133,10 @@ mod tests {
         // frequencies 100^0 = 1 and 100^(-1/2) = 0.1; at position 2 the angles are 2 and 0.2
         // x = (1, 0, 0, 1): pairs (x0, x2) = (1, 0) and (x1, x3) = (0, 1)
         //   (cos 2, sin 2) = (-0.416147, 0.909297); (-sin 0.2, cos 0.2) = (-0.198669, 0.980067)
-        let x = Tensor::<B, 4>::from_data([[[[1.0, 0.0, 0.0, 1.0]]]], &device);
-        let y = crate::to_host(rope.rotation::<B>(&[2], 1, 1, &device).apply(x));
-        let expected = [-0.416_146_84, -0.198_669_33, 0.909_297_4, 0.980_066_6];
+        // a second head that is zero stays zero
+        let x = Tensor::<B, 2>::from_data([[1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]], &device);
+        let y = crate::to_host(rope.rotation::<B>(&[2], 2, &device).apply(x));
+        let expected = [-0.416_146_84, -0.198_669_33, 0.909_297_4, 0.980_066_6, 0.0, 0.0, 0.0, 0.0];
         assert!(y.iter().zip(expected).all(|(got, want)| (got - want).abs() < 1e-6), "{y:?}");
     }
 
