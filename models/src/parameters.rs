@@ -125,7 +125,7 @@ pub fn fill_parameters<B: Backend>(model: AutoModel<B>, mut tensors: BTreeMap<St
                 return param;
             }
             let values = if transposed { transpose(&tensor.values, expected[0], expected[1]) } else { tensor.values };
-            param.map(|old| crate::from_host(values, shape, &old.device()))
+            param.map(|old| crate::from_host(values, shape, &old.device()).require_grad())
         }
     }
     let mut fill = Fill { path: Path::default(), tensors: &mut tensors, problems: Vec::new() };
@@ -156,7 +156,7 @@ pub fn initialize<B: Backend>(model: AutoModel<B>, std: f32, seed: u64) -> AutoM
             }
             let shape = param.lazy_shape().dims::<D>();
             let values = (0..shape.iter().product()).map(|_| self.std * standard_normal(&mut self.rng)).collect();
-            param.map(|old| crate::from_host(values, shape, &old.device()))
+            param.map(|old| crate::from_host(values, shape, &old.device()).require_grad())
         }
     }
     model.map(&mut Initialize { rng: ChaCha8Rng::seed_from_u64(seed), std })

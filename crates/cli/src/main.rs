@@ -55,8 +55,9 @@ fn keep_freed_memory() {
         // SAFETY: mallopt only changes the allocator's thresholds, before any thread is started
         #[expect(unsafe_code, reason = "glibc offers its thresholds only as a C function")]
         unsafe {
-            libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
-            libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
+            libc::mallopt(libc::M_MMAP_MAX, 0);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+            libc::mallopt(libc::M_TOP_PAD, 64 << 20);
         }
     }
 }

@@ -1,4 +1,310 @@
+//! `compare`: several methods, several seeds, one process a run, as many at a time as there are cores; then the table and the figures.
+//!
+//! Runs are processes of this same binary with one thread each: on small models two runs side by side are faster than one run on two
+//! cores, and a run that fails takes no other with it. A finished run is not repeated, so the same command resumes.
+
+use crate::embedded;
 use crate::problem::Problem;
-pub(super) fn compare(_: Option<&std::path::Path>, _: &std::path::Path, _: &[String], _: Option<usize>, _: Option<&str>, _: bool, _: &'static std::sync::atomic::AtomicBool) -> Result<(), Problem> {
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use paretopo_report::{
+    RunResult, archive_svg, curves_svg, front_picture, front_svg, levels_table, read_run, summarise_methods, summary_table,
+};
+use paretopo_training::{RunConfig, write_atomically};
+use serde::{Deserialize, Serialize};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// The list of methods and seeds.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Experiment {
+    seeds: Vec<u64>,
+    /// Settings changed for every method.
+    #[serde(default)]
+    set: Vec<String>,
+    methods: Vec<Method>,
+}
+
+/// A method of an experiment.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Method {
+    /// Its name in tables.
+    name: String,
+    /// Its configuration, beside the experiment's file.
+    config: PathBuf,
+    /// Settings changed for this method.
+    #[serde(default)]
+    set: Vec<String>,
+    /// Whether the starting policy is only evaluated.
+    #[serde(default)]
+    untrained: bool,
+    /// Whether others are compared with it.
+    #[serde(default = "yes")]
+    baseline: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+struct Job {
+    method: Method,
+    seed: u64,
+    folder: PathBuf,
+    config: PathBuf,
+    set: Vec<String>,
+    steps: u64,
+}
+
+struct Running {
+    job: Job,
+    child: Child,
+    bar: Option<ProgressBar>,
+    started: Instant,
+}
+
+/// What an unfinished pool of runs leaves behind when it is dropped: nothing.
+struct Pool(Vec<Running>);
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for running in &mut self.0 {
+            // both fail only when the run has already ended
+            let _ = running.child.kill();
+            let _ = running.child.wait();
+        }
+    }
+}
+
+pub(super) fn compare(
+    experiment: Option<&Path>,
+    out: &Path,
+    set: &[String],
+    jobs: Option<usize>,
+    backend: Option<&str>,
+    quiet: bool,
+    cancelled: &'static AtomicBool,
+) -> Result<(), Problem> {
+    let unwritable = |error: std::io::Error| Problem::mistake(format!("cannot create `{}`: {error}", out.display()));
+    std::fs::create_dir_all(out).map_err(unwritable)?;
+    let (text, folder, name) = match experiment {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| Problem::unreadable(path, &error))?;
+            (text, path.parent().unwrap_or(Path::new("")).to_owned(), path.display().to_string())
+        }
+        None => (builtin(out)?, out.join("configs"), "the built-in experiment".to_owned()),
+    };
+    let experiment: Experiment = toml::from_str(&text).map_err(|error| Problem::mistake(format!("`{name}`: {}", error.to_string().trim_end())))?;
+    let baselines: Vec<String> = experiment.methods.iter().filter(|method| method.baseline).map(|method| method.name.clone()).collect();
+    let queue = plan(&experiment, &folder, out, set)?;
+    let all: Vec<(String, u64, PathBuf)> = queue.iter().map(|job| (job.method.name.clone(), job.seed, job.folder.clone())).collect();
+    let waiting: Vec<Job> = queue.into_iter().filter(|job| !job.folder.join("evaluation.json").exists()).collect();
+    let at_a_time = jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
+    let started = Instant::now();
+    if !quiet {
+        eprintln!("{} runs, {} to do, {at_a_time} at a time; results in {}", all.len(), waiting.len(), out.display());
+    }
+    run_all(waiting, at_a_time, backend, quiet, cancelled)?;
+    let mut results = Vec::new();
+    for (method, seed, folder) in &all {
+        results.push(read_run(folder, method, *seed).map_err(Problem::failure)?);
+    }
+    report(&results, &baselines, out, &all)?;
+    if !quiet {
+        eprintln!("done in {:.1} minutes", started.elapsed().as_secs_f64() / 60.0);
+    }
     Ok(())
+}
+
+/// Writes the built-in configurations and returns the experiment's text.
+fn builtin(out: &Path) -> Result<String, Problem> {
+    let folder = out.join("configs");
+    let failed = |error: std::io::Error| Problem::mistake(format!("cannot write `{}`: {error}", folder.display()));
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    for (name, text) in embedded::EXPERIMENT {
+        std::fs::write(folder.join(format!("{name}.toml")), text).map_err(failed)?;
+    }
+    Ok(embedded::EXPERIMENT[0].1.to_owned())
+}
+
+/// All runs, seed by seed so that early results span all methods; every configuration is checked before the first run starts.
+fn plan(experiment: &Experiment, folder: &Path, out: &Path, set: &[String]) -> Result<Vec<Job>, Problem> {
+    let mut jobs = Vec::new();
+    for seed in &experiment.seeds {
+        for method in &experiment.methods {
+            let config = folder.join(&method.config);
+            let text = std::fs::read_to_string(&config).map_err(|error| Problem::unreadable(&config, &error))?;
+            let mut settings = experiment.set.clone();
+            settings.extend(method.set.iter().chain(set).cloned());
+            settings.push(format!("seed={seed}"));
+            let parsed = RunConfig::parse(&text, &config.display().to_string(), &settings)?;
+            let slug: String = method.name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+            jobs.push(Job {
+                method: method.clone(),
+                seed: *seed,
+                folder: out.join("runs").join(format!("{slug}-{seed}")),
+                config,
+                set: settings,
+                steps: parsed.train.steps,
+            });
+        }
+    }
+    Ok(jobs)
+}
+
+fn run_all(jobs: Vec<Job>, at_a_time: usize, backend: Option<&str>, quiet: bool, cancelled: &AtomicBool) -> Result<(), Problem> {
+    let total = jobs.len();
+    let mut jobs = jobs.into_iter();
+    let mut pool = Pool(Vec::new());
+    let bars = (!quiet && std::io::stderr().is_terminal()).then(MultiProgress::new);
+    let mut done = 0;
+    loop {
+        if cancelled.load(Ordering::Relaxed) {
+            return Err(Problem { message: "interrupted; run the same command again to resume".into(), exit_code: 130 });
+        }
+        while pool.0.len() < at_a_time
+            && let Some(job) = jobs.next()
+        {
+            pool.0.push(start(job, backend, bars.as_ref())?);
+        }
+        if pool.0.is_empty() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        let mut index = 0;
+        while index < pool.0.len() {
+            show_progress(&pool.0[index]);
+            let ended = pool.0[index].child.try_wait().map_err(Problem::failure)?;
+            let Some(status) = ended else {
+                index += 1;
+                continue;
+            };
+            let running = pool.0.swap_remove(index);
+            done += 1;
+            finish(&running, status.success(), done, total, bars.as_ref(), quiet)?;
+        }
+    }
+}
+
+fn start(job: Job, backend: Option<&str>, bars: Option<&MultiProgress>) -> Result<Running, Problem> {
+    let failed = |error: std::io::Error| Problem::failure(format!("cannot start a run in `{}`: {error}", job.folder.display()));
+    std::fs::create_dir_all(&job.folder).map_err(failed)?;
+    let log = std::fs::File::create(job.folder.join("log.txt")).map_err(failed)?;
+    let program = std::env::current_exe().map_err(failed)?;
+    let mut command = Command::new(program);
+    command.arg("--quiet");
+    if let Some(backend) = backend {
+        command.args(["--backend", backend]);
+    }
+    if job.method.untrained {
+        command.arg("evaluate").arg(&job.config).arg("--out").arg(&job.folder);
+    } else {
+        command.arg("train").arg(&job.config).arg("--run").arg(&job.folder);
+    }
+    for assignment in &job.set {
+        command.args(["--set", assignment]);
+    }
+    // a run of its own group would not hear Ctrl-C; it stops at its next step and resumes later
+    command.env("RAYON_NUM_THREADS", "1").stdin(Stdio::null()).stdout(log.try_clone().map_err(failed)?).stderr(log);
+    let child = command.spawn().map_err(failed)?;
+    let bar = bars.map(|bars| {
+        let bar = bars.add(ProgressBar::new(job.steps));
+        let style = ProgressStyle::with_template("{prefix:28!} [{bar:24}] {pos:>3}/{len} {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_prefix(format!("{} (seed {})", job.method.name, job.seed));
+        bar
+    });
+    Ok(Running { job, child, bar, started: Instant::now() })
+}
+
+/// The last line of the run's metrics.
+fn show_progress(running: &Running) {
+    let Some(bar) = &running.bar else { return };
+    let Ok(text) = std::fs::read_to_string(running.job.folder.join("metrics.jsonl")) else { return };
+    let last = text.lines().next_back().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    if let Some(metrics) = last {
+        let number = |key: &str| metrics[key].as_f64().unwrap_or(0.0);
+        bar.set_position(number("step") as u64 + 1);
+        bar.set_message(format!("EM {:.3}  #Tool {:.2}", number("em"), number("calls")));
+    }
+}
+
+fn finish(running: &Running, success: bool, done: usize, total: usize, bars: Option<&MultiProgress>, quiet: bool) -> Result<(), Problem> {
+    if let Some(bar) = &running.bar {
+        bar.finish_and_clear();
+    }
+    let (job, log) = (&running.job, running.job.folder.join("log.txt"));
+    if !success {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let reason = text.lines().rev().take(3).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+        return Err(Problem::failure(format!("{} with seed {} failed (see `{}`):\n{reason}", job.method.name, job.seed, log.display())));
+    }
+    let result = read_run(&job.folder, &job.method.name, job.seed).map_err(Problem::failure)?;
+    let line = format!(
+        "[{done}/{total}] {} (seed {}): EM {:.3}, #Tool {:.2}, {:.0} s",
+        job.method.name,
+        job.seed,
+        result.em,
+        result.calls,
+        running.started.elapsed().as_secs_f64()
+    );
+    match bars {
+        Some(bars) => bars.println(line).map_err(Problem::failure)?,
+        None if quiet => {}
+        None => eprintln!("{line}"),
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct StoredResults<'a> {
+    commit: &'a str,
+    methods: &'a [paretopo_report::MethodSummary],
+    runs: &'a [RunResult],
+}
+
+/// Writes table, figures and numbers, and prints the table and the picture.
+fn report(results: &[RunResult], baselines: &[String], out: &Path, all: &[(String, u64, PathBuf)]) -> Result<(), Problem> {
+    let summaries = summarise_methods(results, baselines);
+    let (table, levels) = (summary_table(&summaries), levels_table(results));
+    let trained: Vec<String> = summaries
+        .iter()
+        .filter(|summary| results.iter().any(|run| run.method == summary.method && !run.metrics.is_empty()))
+        .map(|summary| summary.method.clone())
+        .collect();
+    write_atomically(&out.join("results.md"), format!("{table}\n{levels}").as_bytes())?;
+    let stored = StoredResults { commit: env!("PARETOPO_COMMIT"), methods: &summaries, runs: results };
+    write_atomically(&out.join("results.json"), &serde_json::to_vec_pretty(&stored).map_err(Problem::failure)?)?;
+    write_atomically(&out.join("front.svg"), front_svg(&summaries, results).as_bytes())?;
+    let panels = [
+        ("em", "EM on training prompts"),
+        ("calls", "#Tool on training prompts"),
+        ("estimator/r_pareto", "r_pareto (stage 1)"),
+        ("estimator/tie_right_wrong", "groups in which a wrong rollout ranks no worse than a right one"),
+        ("estimator/rank_1", "share of rollouts in rank 1"),
+        ("estimator/rank_2", "share of rollouts in rank 2"),
+        ("estimator/archive_hypervolume", "hypervolume of the archive"),
+        ("response_tokens", "sampled tokens a response"),
+    ];
+    write_atomically(&out.join("curves.svg"), curves_svg(&trained, results, &panels).as_bytes())?;
+    if let Some((name, points)) = all.iter().find_map(|(name, _, folder)| Some((name, archive_of(folder)?))) {
+        write_atomically(&out.join("archive.svg"), archive_svg(&format!("Archive of {name}"), &points).as_bytes())?;
+    }
+    println!("{table}\n{levels}\n{}", front_picture(&summaries));
+    println!("table {0}/results.md, figures {0}/front.svg and {0}/curves.svg", out.display());
+    Ok(())
+}
+
+/// The archive in a run's latest checkpoint, if its estimator keeps one of two objectives.
+fn archive_of(run: &Path) -> Option<Vec<[f64; 2]>> {
+    let mut checkpoints: Vec<PathBuf> = std::fs::read_dir(run.join("checkpoints")).ok()?.flatten().map(|entry| entry.path()).collect();
+    checkpoints.sort();
+    let text = std::fs::read_to_string(checkpoints.last()?.join("state.json")).ok()?;
+    let state: serde_json::Value = serde_json::from_str(&text).ok()?;
+    let points: Vec<[f64; 2]> = serde_json::from_value(state["estimator"]["archive"]["points"].clone()).ok()?;
+    (!points.is_empty()).then_some(points)
 }

@@ -1,0 +1,151 @@
+//! SVG figures. Text is drawn by the viewer, so no font is needed.
+
+use crate::{MethodSummary, RunResult, mean};
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+/// Distinct also for most colour-blind readers (Okabe and Ito), then repeated darker.
+const COLOURS: [RGBColor; 8] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(120, 120, 120),
+    RGBColor(60, 60, 60),
+];
+
+fn colour(index: usize) -> RGBColor {
+    let RGBColor(r, g, b) = COLOURS[index % COLOURS.len()];
+    if index < COLOURS.len() { RGBColor(r, g, b) } else { RGBColor(r / 2, g / 2, b / 2) }
+}
+
+type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
+
+fn padded(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    if low > high {
+        return 0.0..1.0;
+    }
+    let room = ((high - low) * 0.08).max(0.01);
+    low - room..high + room
+}
+
+/// The accuracy-efficiency front: every run as a small dot, every method's mean with its 95% intervals.
+pub fn front_svg(summaries: &[MethodSummary], runs: &[RunResult]) -> String {
+    let mut svg = String::new();
+    let drawn = draw_front(&mut svg, summaries, runs);
+    drawn.expect("drawing into memory does not fail");
+    svg
+}
+
+fn draw_front(svg: &mut String, summaries: &[MethodSummary], runs: &[RunResult]) -> Drawn {
+    let root = SVGBackend::with_string(svg, (860, 520)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let (plot, legend) = root.split_horizontally(620);
+    let shown: Vec<&RunResult> = runs.iter().filter(|run| summaries.iter().any(|summary| summary.method == run.method)).collect();
+    let xs = padded(shown.iter().map(|run| run.calls).chain(summaries.iter().flat_map(|summary| summary.calls_interval)));
+    let ys = padded(shown.iter().map(|run| run.em).chain(summaries.iter().flat_map(|summary| summary.em_interval)));
+    let mut chart = ChartBuilder::on(&plot)
+        .margin(16)
+        .x_label_area_size(44)
+        .y_label_area_size(56)
+        .caption("Accuracy and tool calls on held-out problems", ("sans-serif", 18))
+        .build_cartesian_2d(xs, ys)?;
+    chart.configure_mesh().x_desc("#Tool: mean calls an episode (fewer is better)").y_desc("EM").light_line_style(WHITE).draw()?;
+    for (index, summary) in summaries.iter().enumerate() {
+        let colour = colour(index);
+        let own = shown.iter().filter(|run| run.method == summary.method);
+        chart.draw_series(own.map(|run| Circle::new((run.calls, run.em), 3, colour.mix(0.35).filled())))?;
+        let (x, y) = (summary.calls, summary.em);
+        let intervals = [
+            [(summary.calls_interval[0], y), (summary.calls_interval[1], y)],
+            [(x, summary.em_interval[0]), (x, summary.em_interval[1])],
+        ];
+        chart.draw_series(intervals.map(|line| PathElement::new(line.to_vec(), colour.stroke_width(2))))?;
+        chart.draw_series([Circle::new((x, y), 6, colour.filled())])?;
+    }
+    let style = |size: i32| ("sans-serif", size).into_text_style(&legend).pos(Pos::new(HPos::Left, VPos::Center));
+    for (index, summary) in summaries.iter().enumerate() {
+        let y = 60 + 24 * index as i32;
+        legend.draw(&Circle::new((12, y), 6, colour(index).filled()))?;
+        legend.draw(&Text::new(summary.method.clone(), (26, y), style(14)))?;
+    }
+    root.present()
+}
+
+/// One panel per metric: the mean over seeds at each step, a line per method. Metrics that no run has are left out.
+pub fn curves_svg(methods: &[String], runs: &[RunResult], metrics: &[(&str, &str)]) -> String {
+    let has = |key: &str| runs.iter().any(|run| run.metrics.iter().any(|step| step.contains_key(key)));
+    let metrics: Vec<_> = metrics.iter().filter(|(key, _)| has(key)).collect();
+    let mut svg = String::new();
+    if metrics.is_empty() {
+        return svg;
+    }
+    draw_curves(&mut svg, methods, runs, &metrics).expect("drawing into memory does not fail");
+    svg
+}
+
+/// The mean over a method's runs at each step that has the metric.
+fn curve(runs: &[RunResult], method: &str, key: &str) -> Vec<(f64, f64)> {
+    let mut by_step: std::collections::BTreeMap<u64, Vec<f64>> = std::collections::BTreeMap::new();
+    for step in runs.iter().filter(|run| run.method == method).flat_map(|run| &run.metrics) {
+        if let (Some(number), Some(value)) = (step.get("step"), step.get(key)) {
+            by_step.entry(*number as u64).or_default().push(*value);
+        }
+    }
+    by_step.into_iter().map(|(step, values)| (step as f64, mean(&values))).collect()
+}
+
+fn draw_curves(svg: &mut String, methods: &[String], runs: &[RunResult], metrics: &[&(&str, &str)]) -> Drawn {
+    let rows = metrics.len().div_ceil(2);
+    let root = SVGBackend::with_string(svg, (1000, 300 * rows as u32 + 40)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let (legend, plots) = root.split_vertically(40);
+    for ((key, title), area) in metrics.iter().zip(plots.split_evenly((rows, 2))) {
+        let curves: Vec<Vec<(f64, f64)>> = methods.iter().map(|method| curve(runs, method, key)).collect();
+        let xs = padded(curves.iter().flatten().map(|(x, _)| *x));
+        let ys = padded(curves.iter().flatten().map(|(_, y)| *y));
+        let mut chart = ChartBuilder::on(&area)
+            .margin(12)
+            .x_label_area_size(32)
+            .y_label_area_size(48)
+            .caption(title, ("sans-serif", 15))
+            .build_cartesian_2d(xs, ys)?;
+        chart.configure_mesh().x_desc("step").light_line_style(WHITE).draw()?;
+        for (index, points) in curves.into_iter().enumerate() {
+            chart.draw_series(LineSeries::new(points, colour(index).stroke_width(2)))?;
+        }
+    }
+    let style = ("sans-serif", 13).into_text_style(&legend).pos(Pos::new(HPos::Left, VPos::Center));
+    let mut x = 16;
+    for (index, method) in methods.iter().enumerate() {
+        legend.draw(&Circle::new((x, 20), 5, colour(index).filled()))?;
+        legend.draw(&Text::new(method.clone(), (x + 9, 20), style.clone()))?;
+        x += 24 + 7 * method.chars().count() as i32;
+    }
+    root.present()
+}
+
+/// The points of an archive and the steps of the volume that they dominate.
+pub fn archive_svg(title: &str, points: &[[f64; 2]]) -> String {
+    let mut svg = String::new();
+    draw_archive(&mut svg, title, points).expect("drawing into memory does not fail");
+    svg
+}
+
+fn draw_archive(svg: &mut String, title: &str, points: &[[f64; 2]]) -> Drawn {
+    let root = SVGBackend::with_string(svg, (460, 420)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&root)
+        .margin(12)
+        .x_label_area_size(36)
+        .y_label_area_size(44)
+        .caption(title, ("sans-serif", 15))
+        .build_cartesian_2d(0.0..1.05, 0.0..1.05)?;
+    chart.configure_mesh().x_desc("r_task").y_desc("r_tool").light_line_style(WHITE).draw()?;
+    chart.draw_series(points.iter().map(|[x, y]| Rectangle::new([(0.0, 0.0), (*x, *y)], colour(0).mix(0.15).filled())))?;
+    chart.draw_series(points.iter().map(|[x, y]| Circle::new((*x, *y), 4, colour(0).filled())))?;
+    root.present()
+}

@@ -1,0 +1,86 @@
+//! What a finished run left in its folder.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The result of one run of one method.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// The method's name in tables.
+    pub method: String,
+    /// The run's seed.
+    pub seed: u64,
+    /// Share of right answers.
+    pub em: f64,
+    /// Mean tool calls an episode.
+    pub calls: f64,
+    /// Tool calls per right answer.
+    pub calls_per_correct: Option<f64>,
+    /// Mean sampled tokens an episode.
+    pub response_tokens: f64,
+    /// (EM, 1 - #Tool / largest number of calls).
+    pub point: [f64; 2],
+    /// EM and #Tool by level.
+    pub levels: BTreeMap<u32, [f64; 2]>,
+    /// The lines of `metrics.jsonl`; empty for methods without training.
+    #[serde(skip)]
+    pub metrics: Vec<BTreeMap<String, f64>>,
+}
+
+/// What is wrong with a run folder.
+#[derive(Debug, thiserror::Error)]
+#[error("`{path}`: {reason}")]
+pub struct ReportError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub reason: String,
+}
+
+#[derive(Deserialize)]
+struct StoredEvaluation {
+    em: f64,
+    calls: f64,
+    calls_per_correct: Option<f64>,
+    response_tokens: f64,
+    point: [f64; 2],
+    levels: BTreeMap<u32, StoredLevel>,
+}
+
+#[derive(Deserialize)]
+struct StoredLevel {
+    em: f64,
+    calls: f64,
+}
+
+/// Reads `evaluation.json` and, if present, `metrics.jsonl`.
+///
+/// # Errors
+/// When a file cannot be read or is malformed.
+pub fn read_run(folder: &Path, method: &str, seed: u64) -> Result<RunResult, ReportError> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read_to_string(&path).map_err(|error| ReportError { path, reason: error.to_string() })
+    };
+    let wrong = |name: &str, error: serde_json::Error| ReportError { path: folder.join(name), reason: error.to_string() };
+    let stored: StoredEvaluation = serde_json::from_str(&read("evaluation.json")?).map_err(|error| wrong("evaluation.json", error))?;
+    let metrics = if folder.join("metrics.jsonl").exists() {
+        let lines = read("metrics.jsonl")?;
+        let parsed: Result<Vec<BTreeMap<String, f64>>, _> = lines.lines().map(serde_json::from_str).collect();
+        parsed.map_err(|error| wrong("metrics.jsonl", error))?
+    } else {
+        Vec::new()
+    };
+    Ok(RunResult {
+        method: method.to_owned(),
+        seed,
+        em: stored.em,
+        calls: stored.calls,
+        calls_per_correct: stored.calls_per_correct,
+        response_tokens: stored.response_tokens,
+        point: stored.point,
+        levels: stored.levels.into_iter().map(|(level, found)| (level, [found.em, found.calls])).collect(),
+        metrics,
+    })
+}
