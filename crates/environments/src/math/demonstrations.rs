@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StrategyMixture {
+    /// Arithmetic as a bare expression, answered without a call: practice for the head in a form that no task has, so that it does not
+    /// teach when to call.
+    pub drill: f64,
     /// Answer without a call.
     pub head: f64,
     /// One call that holds the whole expression.
@@ -23,7 +26,7 @@ pub struct StrategyMixture {
 
 impl Default for StrategyMixture {
     fn default() -> Self {
-        Self { head: 0.40, one_call: 0.20, redundant: 0.40 }
+        Self { drill: 1.0, head: 0.35, one_call: 0.25, redundant: 0.40 }
     }
 }
 
@@ -57,7 +60,12 @@ pub(super) fn demonstrate(seed: u64, index: u64, level_weights: &[f64; LEVELS], 
         }
     };
     let whole = (problem.expression.clone(), problem.answer);
-    let strategy = rng.random_range(0.0..mixture.head + mixture.one_call + mixture.redundant);
+    let strategy = rng.random_range(0.0..mixture.drill + mixture.head + mixture.one_call + mixture.redundant);
+    if strategy < mixture.drill {
+        let answer = DemonstrationTurn::Answer(format!("\\boxed{{{}}}", problem.answer));
+        return Demonstration { question: problem.expression, turns: vec![answer] };
+    }
+    let strategy = strategy - mixture.drill;
     let programs = if strategy < mixture.head {
         Vec::new()
     } else if strategy < mixture.head + mixture.one_call {

@@ -1,0 +1,257 @@
+//! The agent on the shipped policy: token-exact trajectories, log-probabilities, budgets, tools that are slow or wrong.
+
+use crate::{Plain, assert_close, checkout};
+use paretopo_agent::{
+    PolicyText, RolloutConfig, RolloutContext, RolloutRequest, SamplingConfig, ToolSchedule, log_softmax, rollout,
+};
+use paretopo_environments::math::{answers_equal, extract_answer};
+use paretopo_environments::{Demonstration, Environment, EnvironmentConfig, MathConfig, Objective};
+use paretopo_models::{AutoModel, CausalLm, ForwardInput, load_folder, to_host};
+use paretopo_tools::{CallContext, Tool};
+use paretopo_trajectory::{Author, CallStatus, FinishReason, Message, Role, Split, Task, ToolCall, ToolOutcome, ToolSpec, Trajectory};
+use proptest::prelude::*;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+fn policy() -> (AutoModel<Plain>, usize, PolicyText) {
+    let folder = checkout("models/tiny-math");
+    let (config, model) = load_folder::<Plain>(&folder, &Default::default()).unwrap();
+    (model, config.layers(), PolicyText::from_folder(&folder).unwrap())
+}
+
+fn python_worker() -> Vec<PathBuf> {
+    vec![env!("CARGO_BIN_EXE_paretopo").into(), "python-worker".into()]
+}
+
+fn math() -> Box<dyn Environment> {
+    EnvironmentConfig::Math(MathConfig::default()).build(python_worker()).unwrap()
+}
+
+fn play(environment: &dyn Environment, tasks: &[Task], config: &RolloutConfig) -> Vec<Trajectory> {
+    let (model, layers, text) = policy();
+    let device = Default::default();
+    let context =
+        RolloutContext { model: &model, layers, context: 256, device: &device, text: &text, environment, weight_version: 3, cancelled: &NEVER };
+    let requests: Vec<RolloutRequest<'_>> =
+        tasks.iter().enumerate().map(|(index, task)| RolloutRequest { task, sample: 0, seed: index as u64 }).collect();
+    let mut heard = 0;
+    let (trajectories, statistics) = rollout(&context, config, &requests, &mut |_| heard += 1).unwrap();
+    assert_eq!((heard, trajectories.len()), (tasks.len(), tasks.len()));
+    assert_eq!(statistics.sampled_tokens as usize, trajectories.iter().map(Trajectory::sampled_tokens).sum::<usize>());
+    trajectories
+}
+
+/// What must hold for any trajectory: authorship, log-probabilities under a fresh forward pass over exactly its ids, ids that spell its text.
+fn check_exactness(model: &AutoModel<Plain>, text: &PolicyText, trajectory: &Trajectory) {
+    let (ids, mask, logprobs) = (trajectory.ids(), trajectory.mask(), trajectory.aligned_logprobs());
+    let logits = model.unembed(model.hidden(&ForwardInput::right_padded(&[&ids], &Default::default()), None));
+    let vocab_size = logits.dims()[2];
+    let rows: Vec<Vec<f32>> = to_host(logits).chunks(vocab_size).map(log_softmax).collect();
+    for position in (1..ids.len()).filter(|position| mask[*position]) {
+        let recomputed = rows[position - 1][ids[position] as usize];
+        assert_close(&[logprobs[position]], &[recomputed], 2e-4, &format!("{}, position {position}", trajectory.task_id));
+    }
+    assert_eq!(trajectory.segments[0].author, Author::Prompt);
+    let after_prompt: Vec<u32> = trajectory.segments[1..].iter().flat_map(|segment| segment.ids.clone()).collect();
+    let spelled = text.tokenizer.decode(&after_prompt).unwrap();
+    assert_eq!(spelled.trim_end_matches("<|end|>"), trajectory.response, "{}", trajectory.task_id);
+    let outputs = trajectory.segments.iter().filter(|segment| segment.author == Author::Tool).count();
+    assert_eq!(outputs, trajectory.call_count());
+}
+
+#[test]
+fn trajectories_are_token_exact() {
+    let environment = math();
+    let (model, _, text) = policy();
+    let trajectories = play(environment.as_ref(), &environment.tasks(Split::Test)[..40], &RolloutConfig { batch_size: 16, ..RolloutConfig::default() });
+    for trajectory in &trajectories {
+        check_exactness(&model, &text, trajectory);
+    }
+    assert!(trajectories.iter().any(|trajectory| trajectory.call_count() > 0), "the shipped policy calls its tool sometimes");
+    assert!(trajectories.iter().filter(|t| t.calls.iter().all(|call| call.outcome.status == CallStatus::Ok)).count() > 30);
+}
+
+#[test]
+fn batching_does_not_change_what_is_sampled_nor_its_log_probabilities() {
+    let environment = math();
+    let tasks = &environment.tasks(Split::Test)[..24];
+    let alone = play(environment.as_ref(), tasks, &RolloutConfig { batch_size: 1, ..RolloutConfig::default() });
+    let together = play(environment.as_ref(), tasks, &RolloutConfig { batch_size: 24, ..RolloutConfig::default() });
+    let ready = RolloutConfig { batch_size: 7, tool_schedule: ToolSchedule::AsReady {}, ..RolloutConfig::default() };
+    for other in [together, play(environment.as_ref(), tasks, &ready)] {
+        for (a, b) in alone.iter().zip(&other) {
+            assert_eq!(a.ids(), b.ids());
+            assert_close(&a.aligned_logprobs(), &b.aligned_logprobs(), 1e-4, &a.task_id);
+        }
+    }
+}
+
+#[test]
+fn a_fixed_schedule_is_bit_exact() {
+    let environment = math();
+    let tasks = &environment.tasks(Split::Test)[..24];
+    let without_clock = |mut trajectories: Vec<Trajectory>| {
+        for trajectory in &mut trajectories {
+            trajectory.seconds = 0.0;
+            trajectory.calls.iter_mut().for_each(|call| call.outcome.seconds = 0.0);
+        }
+        trajectories
+    };
+    let first = without_clock(play(environment.as_ref(), tasks, &RolloutConfig::default()));
+    assert_eq!(first, without_clock(play(environment.as_ref(), tasks, &RolloutConfig::default())));
+}
+
+/// An environment whose tool is given by the test.
+struct Scripted {
+    task: Vec<Task>,
+    tools: Vec<Arc<dyn Tool>>,
+}
+
+impl Environment for Scripted {
+    fn tasks(&self, _: Split) -> &[Task] {
+        &self.task
+    }
+    fn opening(&self, task: &Task) -> Vec<Message> {
+        vec![Message { role: Role::User, content: task.question.clone() }]
+    }
+    fn tools(&self) -> &[Arc<dyn Tool>] {
+        &self.tools
+    }
+    fn objectives(&self) -> &[Box<dyn Objective>] {
+        &[]
+    }
+    fn extract_answer(&self, response: &str) -> Option<String> {
+        extract_answer(response)
+    }
+    fn succeeded(&self, task: &Task, trajectory: &Trajectory) -> bool {
+        trajectory.answer.as_ref().is_some_and(|answer| answers_equal(&task.answers[0], answer))
+    }
+    fn demonstration(&self, _: u64) -> Option<Demonstration> {
+        None
+    }
+}
+
+/// Answers with a text after a delay.
+struct Reply {
+    text: String,
+    delay: Duration,
+}
+
+impl Tool for Reply {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec { name: "python".into(), description: String::new(), parameters: serde_json::json!({}) }
+    }
+    fn call(&self, _: &ToolCall, _: &CallContext) -> ToolOutcome {
+        std::thread::sleep(self.delay);
+        ToolOutcome { status: CallStatus::Ok, text: self.text.clone(), truncated: false, seconds: 0.0 }
+    }
+}
+
+fn scripted(text: &str, delay: Duration) -> Scripted {
+    // problems that the shipped policy likes to give to its tool
+    let problems = (0..12).map(|index| Task {
+        id: format!("t{index}"),
+        question: format!("What is {}*{}?", 421 + 37 * index, 23 + index),
+        answers: vec!["1".into()],
+        level: None,
+    });
+    Scripted { task: problems.collect(), tools: vec![Arc::new(Reply { text: text.into(), delay })] }
+}
+
+#[test]
+fn a_tool_that_never_answers_in_time_costs_its_deadline_and_no_more() {
+    let environment = scripted("1", Duration::from_secs(30));
+    for tool_schedule in [ToolSchedule::FixedLag { steps: 2 }, ToolSchedule::AsReady {}] {
+        let config = RolloutConfig { call_seconds: 0.1, max_calls: 1, tool_threads: 12, tool_schedule, ..RolloutConfig::default() };
+        let started = Instant::now();
+        let trajectories = play(&environment, &environment.task, &config);
+        // one deadline and its grace of a second; calls run side by side
+        assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+        let calls: Vec<_> = trajectories.iter().flat_map(|trajectory| &trajectory.calls).collect();
+        assert!(!calls.is_empty() && calls.iter().all(|call| call.outcome.status == CallStatus::Timeout));
+    }
+}
+
+#[test]
+fn an_episode_ends_at_its_deadline() {
+    let environment = scripted("1", Duration::from_millis(300));
+    let config = RolloutConfig { episode_seconds: 0.05, tool_schedule: ToolSchedule::AsReady {}, ..RolloutConfig::default() };
+    let trajectories = play(&environment, &environment.task, &config);
+    assert!(trajectories.iter().any(|trajectory| trajectory.finish == FinishReason::Deadline));
+}
+
+#[test]
+fn budgets_hold() {
+    let environment = scripted("7", Duration::ZERO);
+    let config = RolloutConfig { max_calls: 1, max_sampled_tokens: 20, ..RolloutConfig::default() };
+    for trajectory in play(&environment, &environment.task, &config) {
+        assert!(trajectory.call_count() <= 1 && trajectory.sampled_tokens() <= 20, "{}", trajectory.response);
+        if trajectory.sampled_tokens() == 20 {
+            assert!(matches!(trajectory.finish, FinishReason::Length | FinishReason::Stop));
+        }
+    }
+    let none = RolloutConfig { max_calls: 0, ..config };
+    assert!(play(&environment, &environment.task, &none).iter().all(|trajectory| trajectory.call_count() == 0));
+}
+
+#[test]
+fn output_is_cut_to_its_token_budget_and_read_in_a_block() {
+    let environment = scripted(&"1 ".repeat(200), Duration::ZERO);
+    let (model, _, text) = policy();
+    let config = RolloutConfig { max_calls: 2, max_output_tokens: 40, ..RolloutConfig::default() };
+    let trajectories = play(&environment, &environment.task, &config);
+    assert!(trajectories.iter().any(|trajectory| trajectory.call_count() > 0));
+    for trajectory in &trajectories {
+        check_exactness(&model, &text, trajectory);
+        for segment in trajectory.segments.iter().filter(|segment| segment.author == Author::Tool) {
+            assert_eq!(segment.ids.len(), 40);
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_rollout_ends() {
+    let environment = math();
+    let (model, layers, text) = policy();
+    let cancelled = AtomicBool::new(true);
+    let device = Default::default();
+    let context = RolloutContext {
+        model: &model,
+        layers,
+        context: 256,
+        device: &device,
+        text: &text,
+        environment: environment.as_ref(),
+        weight_version: 0,
+        cancelled: &cancelled,
+    };
+    let request = RolloutRequest { task: &environment.tasks(Split::Test)[0], sample: 0, seed: 0 };
+    assert!(rollout(&context, &RolloutConfig::default(), &[request], &mut |_| {}).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #[test]
+    fn tool_output_never_becomes_the_policys_text_nor_a_marker(
+        output in "(<\\|end\\|>|<\\|assistant\\|>|```|```python\n|\n```\n|\\\\boxed\\{1\\}|[0-9]{1,3}|\n|ä){0,8}",
+        temperature in prop_oneof![Just(0.0f32), Just(1.0), Just(1.5)],
+    ) {
+        let environment = scripted(&output, Duration::ZERO);
+        let (_, _, text) = policy();
+        let config = RolloutConfig { max_calls: 2, sampling: SamplingConfig { temperature, ..SamplingConfig::default() }, ..RolloutConfig::default() };
+        for trajectory in play(&environment, &environment.task[..4], &config) {
+            for segment in &trajectory.segments {
+                let sampled = segment.author == Author::Model;
+                prop_assert_eq!(segment.logprobs.len(), if sampled { segment.ids.len() } else { 0 });
+                if segment.author == Author::Tool {
+                    prop_assert!(segment.ids.iter().all(|id| !text.end_ids.contains(id)));
+                    prop_assert_eq!(&segment.ids, &text.tokenizer.encode_plain(&output).unwrap());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The command line as a person meets it: help, the likeliest mistakes, the small tools.
+
+use crate::checkout;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn paretopo(arguments: &[&str], folder: &Path, input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_paretopo"))
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// Exit code, standard output and standard error as one text.
+fn transcript(arguments: &[&str], folder: &Path, input: &str) -> String {
+    let output = paretopo(arguments, folder, input);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&folder.display().to_string(), "[FOLDER]");
+    format!("exit code {:?}\n--- stdout\n{}--- stderr\n{}", output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+macro_rules! snapshot {
+    ($name:literal, $transcript:expr) => {
+        let transcript = $transcript;
+        insta::with_settings!({ snapshot_path => "snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
+            insta::assert_snapshot!($name, transcript);
+        });
+    };
+}
+
+#[test]
+fn help() {
+    let folder = tempfile::tempdir().unwrap();
+    snapshot!("help", transcript(&["--help"], folder.path(), ""));
+    snapshot!("help_train", transcript(&["train", "--help"], folder.path(), ""));
+}
+
+#[test]
+fn the_likeliest_mistakes() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let write = |name: &str, text: &str| std::fs::write(here.join(name), text).unwrap();
+    snapshot!("missing_file", transcript(&["train", "nothing.toml"], here, ""));
+    write("bad.toml", "seed = 1\n[train\nsteps = 2\n");
+    snapshot!("bad_toml", transcript(&["train", "bad.toml"], here, ""));
+    write("unknown_key.toml", "seed = 1\n\n[train]\nstepz = 2\n");
+    snapshot!("unknown_key", transcript(&["train", "unknown_key.toml"], here, ""));
+    snapshot!("bad_override", transcript(&["train", "--set", "train.learning_rat=1"], here, ""));
+    snapshot!("unknown_backend", transcript(&["--backend", "tpu", "train"], here, ""));
+    snapshot!("no_such_device", transcript(&["--backend", "flex:3", "train"], here, ""));
+    std::fs::create_dir(here.join("checkpoint")).unwrap();
+    write("checkpoint/config.json", "{\"model_type\": \"gemma\"}");
+    snapshot!("bad_checkpoint", transcript(&["evaluate", "--model", "checkpoint", "-q"], here, ""));
+    write("data.jsonl", "{\"id\":\"a\",\"question\":\"1+1?\",\"answer\":\"2\"}\n{\"id\":\"b\",\"question\":\"1+2?\"}\n");
+    let source = "environment.problems={type=\"jsonl\",path=\"data.jsonl\",test=0,validation=0}";
+    snapshot!("bad_data_line", transcript(&["train", "-q", "--set", source], here, ""));
+    write("file", "");
+    snapshot!("unwritable_folder", transcript(&["train", "-q", "--run", "file/run"], here, ""));
+    let short: [&str; 10] = ["train", "-q", "--run", "run", "--set", "train.steps=1", "--set", "evaluation.tasks=1", "--set", "train.validate_every=0"];
+    assert!(paretopo(&short, here, "").status.success());
+    let mut other = short.to_vec();
+    other.extend(["--set", "seed=9"]);
+    snapshot!("resume_with_another_configuration", transcript(&other, here, ""));
+    snapshot!("unknown_estimator", transcript(&["advantages", "-", "--estimator", "ppo"], here, ""));
+    snapshot!("bad_line", transcript(&["front", "-"], here, "{\"point\":[1,2]}\n{\"point\":[1]}\n"));
+}
+
+#[test]
+#[cfg(not(feature = "cuda"))]
+fn a_backend_that_is_not_compiled_in() {
+    let folder = tempfile::tempdir().unwrap();
+    snapshot!("backend_not_compiled_in", transcript(&["--backend", "cuda", "train"], folder.path(), ""));
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_stops_after_the_step_and_says_how_to_resume() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_paretopo"))
+        .args(["-q", "train", "--run", "run"])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let metrics = folder.path().join("run/metrics.jsonl");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    while std::fs::read_to_string(&metrics).map_or(true, |text| text.is_empty()) {
+        assert!(std::time::Instant::now() < deadline, "no step within two minutes");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("run the same command again to resume"));
+}
+
+#[test]
+fn front_ranks_and_measures() {
+    let folder = tempfile::tempdir().unwrap();
+    let points = "{\"point\":[1,0.2],\"name\":\"a\"}\n{\"point\":[0.6,0.5]}\n{\"point\":[0.5,0.4]}\n";
+    // 1 * 0.2 + 0.6 * 0.3 = 0.38
+    snapshot!("front", transcript(&["front", "-", "--reference", "0,0"], folder.path(), points));
+}
+
+#[test]
+fn advantages_by_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = "{\"group\":1,\"rewards\":[1,1]}\n{\"group\":2,\"rewards\":[0,0]}\n{\"group\":1,\"rewards\":[1,0.6]}\n{\"group\":1,\"rewards\":[0,1]}\n{\"group\":1,\"rewards\":[0,0.6]}\n";
+    let stage2 = ["advantages", "-", "--estimator", "paretopo", "--set", "switch={type=\"fraction\",at=0}"];
+    snapshot!("advantages", transcript(&stage2, folder.path(), rows));
+    snapshot!("advantages_need_calls", transcript(&["advantages", "-", "--estimator", "otc"], folder.path(), rows));
+}
+
+#[test]
+fn grade_and_python() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = "{\"gold\":\"0.5\",\"pred\":\"\\\\frac12\"}\n{\"gold\":\"3\",\"pred\":\"4\",\"id\":7}\n";
+    snapshot!("grade", transcript(&["grade", "-"], folder.path(), rows));
+    snapshot!("python", transcript(&["python", "-"], folder.path(), "print(sum(range(10)))\n1/0\n"));
+    snapshot!("python_truncated", transcript(&["python", "-", "--output", "20"], folder.path(), "print('0123456789' * 10)"));
+}
+
+#[test]
+fn score_and_solve_on_the_shipped_policy() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = checkout("models/tiny-math");
+    let output = paretopo(&["score", policy.to_str().unwrap(), "-"], folder.path(), "{\"text\":\"1+2\"}\n{\"ids\":[5,6,7]}\n");
+    let lines: Vec<serde_json::Value> =
+        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    for line in lines {
+        // three tokens: two log-probabilities, ten candidates for the fourth
+        assert_eq!((line["logprobs"].as_array().unwrap().len(), line["top"].as_array().unwrap().len()), (2, 10));
+        assert!(line["logprobs"].as_array().unwrap().iter().all(|logprob| logprob.as_f64().unwrap() <= 0.0));
+    }
+    let output = paretopo(&["solve", "-q", "What is 3+4?"], folder.path(), "");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stdout).trim()), (Some(0), "7"));
+    let outside = paretopo(&["score", policy.to_str().unwrap(), "-"], folder.path(), "{\"ids\":[5,9999]}\n");
+    assert_eq!(outside.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&outside.stderr).contains("9999"));
+}
+
+#[test]
+fn a_dry_run_prints_a_configuration_that_parses_to_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = paretopo(&["train", "--dry-run", "--set", "train.steps=7"], folder.path(), "");
+    std::fs::write(folder.path().join("again.toml"), &first.stdout).unwrap();
+    let second = paretopo(&["train", "again.toml", "--dry-run"], folder.path(), "");
+    assert!(first.status.success() && !first.stdout.is_empty());
+    assert_eq!(first.stdout, second.stdout);
+    assert!(!folder.path().join("runs").exists(), "a dry run writes nothing");
+}

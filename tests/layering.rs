@@ -1,0 +1,72 @@
+//! The invariants of ARCHITECTURE.md that the manifests can hold.
+
+use crate::checkout;
+
+/// The names under `[dependencies]` of a member's manifest.
+fn dependencies(member: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(checkout(member).join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = toml::from_str(&text).unwrap();
+    manifest["dependencies"].as_table().unwrap().keys().cloned().collect()
+}
+
+#[track_caller]
+fn check_absent(member: &str, absent: &[&str]) {
+    for name in dependencies(member) {
+        assert!(!absent.iter().any(|prefix| name.starts_with(prefix)), "`{member}` must not depend on `{name}`");
+    }
+}
+
+#[test]
+fn what_knows_text_does_not_know_burn() {
+    for member in ["crates/trajectory", "crates/chat", "crates/tools", "crates/environments", "crates/report"] {
+        check_absent(member, &["burn", "paretopo-models", "paretopo-algorithms", "paretopo-agent", "paretopo-training"]);
+    }
+}
+
+#[test]
+fn the_foundations_depend_on_nothing_of_ours() {
+    for member in ["crates/trajectory", "crates/algorithms", "models"] {
+        check_absent(member, &["paretopo-"]);
+    }
+}
+
+#[test]
+fn only_backend_crates_name_a_backend() {
+    let backends = ["burn-flex", "burn-ndarray", "burn-wgpu", "burn-cuda"];
+    for member in ["crates/algorithms", "crates/agent", "crates/training", "crates/cli", "models"] {
+        check_absent(member, &backends);
+    }
+}
+
+#[test]
+fn only_the_command_line_prints() {
+    for member in ["trajectory", "chat", "tools", "environments", "algorithms", "agent", "training", "report"] {
+        for path in sources(&checkout("crates").join(member).join("src")) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(!text.contains("println!"), "`{}` prints", path.display());
+        }
+    }
+}
+
+#[test]
+fn no_file_is_a_drawer_for_everything() {
+    for root in ["crates", "models/src", "tests"] {
+        for path in sources(&checkout(root)) {
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            assert!(!["utils", "common", "core", "helpers", "misc"].contains(&name), "{}", path.display());
+        }
+    }
+}
+
+fn sources(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}

@@ -1,0 +1,220 @@
+//! Architectures against Hugging Face transformers, on the tiny checkpoints of `fixtures/make_models.py`.
+
+use crate::{Plain, Tracked, assert_close, checkout, ids, json, numbers};
+use burn::tensor::backend::Backend;
+use paretopo_agent::Engine;
+use paretopo_models::{AutoModel, CausalLm, ForwardInput, KvCache, load_folder, load_tensors, named_parameters, save_folder, to_host};
+use paretopo_training::{AdamW, MicroBatch, OptimizerConfig, TrainingSequence, response_logprobs};
+use std::path::PathBuf;
+
+const CASES: [&str; 4] = ["llama", "llama_tied_rope3_bias", "qwen2", "qwen3"];
+
+fn folder(case: &str) -> PathBuf {
+    checkout("tests/fixtures/models").join(case)
+}
+
+fn logits<B: Backend>(model: &AutoModel<B>, input: &ForwardInput<B>, cache: Option<&mut KvCache<B>>) -> Vec<Vec<f32>> {
+    let logits = model.unembed(model.hidden(input, cache));
+    let vocab_size = logits.dims()[2];
+    to_host(logits).chunks(vocab_size).map(<[f32]>::to_vec).collect()
+}
+
+#[test]
+fn logits_equal_transformers() {
+    let device = Default::default();
+    for case in CASES {
+        let expected = json(&folder(case).join("expected.json"));
+        let (_, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
+        let got = logits(&model, &ForwardInput::right_padded(&[&ids(&expected["ids"])], &device), None);
+        for (position, (got, want)) in got.iter().zip(expected["logits"].as_array().unwrap()).enumerate() {
+            assert_close(got, &numbers(want), 1e-4, &format!("{case}, position {position}"));
+        }
+    }
+}
+
+#[test]
+fn cached_decoding_equals_the_full_forward_pass_in_any_batch() {
+    let device = Default::default();
+    for case in CASES {
+        let expected = json(&folder(case).join("expected.json"));
+        let all = ids(&expected["ids"]);
+        let (_, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
+        let full = logits(&model, &ForwardInput::right_padded(&[&all], &device), None);
+        // three rows that start at different lengths, one of them idle now and then
+        let mut cache = KvCache::new(2, 3);
+        let prefixes: [&[u32]; 3] = [&all[..5], &all[..1], &all[..9]];
+        let first = logits(&model, &ForwardInput::cached(&prefixes, &mut cache, &device), Some(&mut cache));
+        let mut read = [5, 1, 9];
+        let last = |rows: &[Vec<f32>], row: usize| rows[(row + 1) * rows.len() / 3 - 1].clone();
+        for row in 0..3 {
+            assert_close(&last(&first, row), &full[read[row] - 1], 1e-4, &format!("{case}, prefix of row {row}"));
+        }
+        for step in 0..10 {
+            let idle = step % 3;
+            let blocks: Vec<&[u32]> = (0..3).map(|row| if row == idle { &[][..] } else { &all[read[row]..read[row] + 1] }).collect();
+            let got = logits(&model, &ForwardInput::cached(&blocks, &mut cache, &device), Some(&mut cache));
+            for row in (0..3).filter(|row| *row != idle) {
+                read[row] += 1;
+                assert_close(&got[row], &full[read[row] - 1], 1e-4, &format!("{case}, row {row}, step {step}"));
+            }
+        }
+        // taking rows out, merging and reading a block behind gaps changes nothing
+        let cache = cache.select(&[2, 0]).trim();
+        let mut other = KvCache::new(2, 1);
+        logits(&model, &ForwardInput::cached(&[&all[..20]], &mut other, &device), Some(&mut other));
+        let mut merged = cache.merge(other);
+        let blocks: [&[u32]; 3] = [&all[read[2]..read[2] + 3], &all[read[0]..read[0] + 1], &all[20..22]];
+        let got = logits(&model, &ForwardInput::cached(&blocks, &mut merged, &device), Some(&mut merged));
+        for (row, end) in [read[2] + 3, read[0] + 1, 22].into_iter().enumerate() {
+            assert_close(&last(&got, row), &full[end - 1], 1e-4, &format!("{case}, merged row {row}"));
+        }
+    }
+}
+
+#[test]
+fn right_padding_changes_no_logit() {
+    let device = Default::default();
+    for case in CASES {
+        let all = ids(&json(&folder(case).join("expected.json"))["ids"]);
+        let (_, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
+        let alone = logits(&model, &ForwardInput::right_padded(&[&all[3..10]], &device), None);
+        let together = logits(&model, &ForwardInput::right_padded(&[&all, &all[3..10]], &device), None);
+        for position in 0..7 {
+            assert_close(&together[all.len() + position], &alone[position], 1e-4, case);
+        }
+    }
+}
+
+#[test]
+fn the_engine_decodes_greedily_as_transformers_generates() {
+    let device = Default::default();
+    for case in CASES {
+        let expected = json(&folder(case).join("expected.json"));
+        let (all, greedy) = (ids(&expected["ids"]), ids(&expected["greedy"]));
+        let (_, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
+        let mut engine = Engine::new(&model, 2, &device);
+        let best = |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap() as u32;
+        // two rows share the prompt, a third has another
+        let mut rows = engine.admit(&[(0, &all[..8]), (1, &all[..8]), (2, &all[2..7])]);
+        for want in greedy {
+            assert_eq!((best(&rows[0]), best(&rows[1])), (want, want), "{case}");
+            rows = engine.step(&[Some(want), Some(want), Some(best(&rows[2]))]);
+        }
+    }
+}
+
+fn whole_sequence(all: &[u32]) -> TrainingSequence {
+    let trained = all.len() - 1;
+    let mut mask = vec![true; all.len()];
+    mask[0] = false;
+    TrainingSequence { ids: all.to_vec(), mask, old_logprobs: vec![0.0; trained], weights: vec![1.0 / trained as f32; trained], advantage: 0.0 }
+}
+
+#[test]
+fn gradients_and_updates_equal_pytorch() {
+    let device = Default::default();
+    for case in CASES {
+        let expected = json(&folder(case).join("expected.json"));
+        let all = ids(&expected["ids"]);
+        let (_, mut model) = load_folder::<Tracked>(&folder(case), &device).unwrap();
+        let sequence = whole_sequence(&all);
+        let config = OptimizerConfig { learning_rate: 0.01, weight_decay: 0.1, warmup_updates: 0, ..OptimizerConfig::default() };
+        let mut optimizer = AdamW::<Tracked>::new(config, 3);
+        for step in 0..3 {
+            let batch = MicroBatch::new(&[&sequence], &device);
+            let (logprobs, _) = response_logprobs(&model, &batch, false);
+            let loss = (logprobs * batch.weights).sum().neg();
+            let gradients = loss.backward();
+            optimizer.accumulate(&model, &gradients);
+            if step == 0 {
+                assert_close(&[loss.into_scalar()], &[expected["loss"].as_f64().unwrap() as f32], 1e-5, case);
+                let want = load_tensors(&folder(case).join("gradients.safetensors")).unwrap();
+                let norm: f64 = want.values().flat_map(|tensor| &tensor.values).map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+                assert!((optimizer.gradient_norm() - norm).abs() < 1e-4 * norm, "{case}: norm {} is not {norm}", optimizer.gradient_norm());
+                let got = parameter_gradients(&model, &sequence);
+                assert_eq!(got.len(), want.len(), "{case}: parameters");
+                for (name, got) in got {
+                    assert_close(&got, &want[&name].values, 2e-4, &format!("{case}: gradient of {name}"));
+                }
+            }
+            let norm = optimizer.gradient_norm();
+            model = optimizer.update(model, norm);
+        }
+        let got = logits(&model, &ForwardInput::right_padded(&[&all], &device), None);
+        assert_close(got.last().unwrap(), &numbers(&expected["trained_logits"]), 2e-3, &format!("{case}: after three updates"));
+    }
+}
+
+/// The gradient of every parameter in the checkpoint's layout, read off a plain gradient step: `w - (w - lr g) = lr g`.
+fn parameter_gradients(model: &AutoModel<Tracked>, sequence: &TrainingSequence) -> Vec<(String, Vec<f32>)> {
+    use burn::module::{Module, ModuleMapper, Param};
+    use burn::tensor::Tensor;
+    struct Replace<'a>(&'a <Tracked as burn::tensor::backend::AutodiffBackend>::Gradients);
+    impl ModuleMapper<Tracked> for Replace<'_> {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<Tracked, D>>) -> Param<Tensor<Tracked, D>> {
+            let gradient = param.val().grad(self.0).expect("every parameter has a gradient");
+            param.map(|_| Tensor::from_inner(gradient))
+        }
+    }
+    let device = Default::default();
+    let batch = MicroBatch::new(&[sequence], &device);
+    let (logprobs, _) = response_logprobs(model, &batch, false);
+    let gradients = (logprobs * batch.weights).sum().neg().backward();
+    let replaced = model.clone().map(&mut Replace(&gradients));
+    named_parameters(&replaced).into_iter().map(|tensor| (tensor.name, tensor.values)).collect()
+}
+
+#[test]
+fn a_saved_checkpoint_loads_again() {
+    let device = Default::default();
+    for case in CASES {
+        let (config, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        save_folder(copy.path(), &config, &model).unwrap();
+        let (config_again, again) = load_folder::<Plain>(copy.path(), &device).unwrap();
+        assert_eq!(config, config_again);
+        assert_eq!(named_parameters(&model), named_parameters(&again));
+    }
+}
+
+#[test]
+fn half_precision_and_shards_load() {
+    use std::collections::BTreeMap;
+    let device = Default::default();
+    let (_, model) = load_folder::<Plain>(&folder("qwen2"), &device).unwrap();
+    let parameters = named_parameters(&model);
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::copy(folder("qwen2").join("config.json"), copy.path().join("config.json")).unwrap();
+    let mut weight_map = BTreeMap::new();
+    for (shard, part) in parameters.chunks(parameters.len().div_ceil(2)).enumerate() {
+        let name = format!("model-{shard}.safetensors");
+        std::fs::write(copy.path().join(&name), paretopo_models::tensors_to_bytes(part).unwrap()).unwrap();
+        weight_map.extend(part.iter().map(|tensor| (tensor.name.clone(), name.clone())));
+    }
+    std::fs::write(copy.path().join("model.safetensors.index.json"), serde_json::json!({ "weight_map": weight_map }).to_string()).unwrap();
+    let (_, sharded) = load_folder::<Plain>(copy.path(), &device).unwrap();
+    assert_eq!(named_parameters(&sharded), parameters);
+}
+
+#[test]
+fn a_wrong_checkpoint_is_named() {
+    let device = Default::default();
+    let error = |change: &dyn Fn(&mut serde_json::Value)| {
+        let copy = tempfile::tempdir().unwrap();
+        let mut config = json(&folder("llama").join("config.json"));
+        change(&mut config);
+        std::fs::write(copy.path().join("config.json"), config.to_string()).unwrap();
+        std::fs::copy(folder("llama").join("model.safetensors"), copy.path().join("model.safetensors")).unwrap();
+        load_folder::<Plain>(copy.path(), &device).unwrap_err().to_string()
+    };
+    let unknown = error(&|config| config["model_type"] = "gemma".into());
+    assert!(unknown.contains("`gemma`") && unknown.contains("qwen3"), "{unknown}");
+    let missing = error(&|config| config["num_hidden_layers"] = 3.into());
+    assert!(missing.contains("`model.layers.2.input_layernorm.weight` is missing"), "{missing}");
+    let extra = error(&|config| config["num_hidden_layers"] = 1.into());
+    assert!(extra.contains("`model.layers.1.") && extra.contains("belongs to no parameter"), "{extra}");
+    let shape = error(&|config| config["intermediate_size"] = 41.into());
+    assert!(shape.contains("gate_proj.weight` has the shape [40, 32]") && shape.contains("[41, 32]"), "{shape}");
+    let activation = error(&|config| config["hidden_act"] = "gelu".into());
+    assert!(activation.contains("`gelu`"), "{activation}");
+}

@@ -1,0 +1,105 @@
+//! A run that is killed again and again ends with the same weights as one that is not.
+
+use crate::checkout;
+use rand::{Rng, SeedableRng};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const SETTINGS: [&str; 9] = [
+    "train.steps=5",
+    "train.prompts_per_step=3",
+    "train.rollouts_per_prompt=4",
+    "train.checkpoint_every=1",
+    "train.validate_every=2",
+    "train.save_trajectories_every=1",
+    "evaluation.tasks=6",
+    "rollout.batch_size=8",
+    "train.refill_rounds=1",
+];
+
+fn command(run: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paretopo"));
+    command.args(["--quiet", "train"]).arg(checkout("experiments/math/paretopo.toml")).arg("--run").arg(run);
+    for setting in SETTINGS {
+        command.args(["--set", setting]);
+    }
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+fn weights(run: &Path) -> Vec<u8> {
+    std::fs::read(run.join("policy/model.safetensors")).unwrap()
+}
+
+/// Metrics without what the clock decides.
+fn metrics(run: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let timed = ["seconds", "per_second", "memory"];
+    text.lines()
+        .map(|line| {
+            let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+            value.as_object_mut().unwrap().retain(|key, _| !timed.iter().any(|part| key.contains(part)));
+            value
+        })
+        .collect()
+}
+
+#[test]
+fn killing_a_run_at_random_moments_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    let started = Instant::now();
+    assert!(command(&whole).status().unwrap().success());
+    let duration = started.elapsed();
+    let killed = folder.path().join("killed");
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(4);
+    let mut kills = 0;
+    for attempt in 0.. {
+        assert!(attempt < 60, "the run never ends");
+        let mut child = command(&killed).spawn().unwrap();
+        // at most 60% of a whole run, so that each attempt has a chance to be hit anywhere
+        let moment = if kills < 10 { duration.mul_f64(rng.random_range(0.02..0.6)) } else { Duration::from_secs(600) };
+        let deadline = Instant::now() + moment;
+        let ended = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break Some(status);
+            }
+            if Instant::now() >= deadline {
+                break None;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        match ended {
+            Some(status) => {
+                assert!(status.success(), "{:?}", child.wait_with_output());
+                break;
+            }
+            None => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                kills += 1;
+            }
+        }
+    }
+    assert!(kills > 0, "nothing was killed");
+    assert_eq!(weights(&whole), weights(&killed), "after {kills} kills");
+    assert_eq!(metrics(&whole), metrics(&killed));
+    assert_eq!(std::fs::read(whole.join("policy/config.json")).unwrap(), std::fs::read(killed.join("policy/config.json")).unwrap());
+}
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, damaged) = (folder.path().join("whole"), folder.path().join("damaged"));
+    assert!(command(&whole).status().unwrap().success());
+    assert!(command(&damaged).status().unwrap().success());
+    let last = damaged.join("checkpoints/step-000005");
+    let bytes = std::fs::read(last.join("model.safetensors")).unwrap();
+    std::fs::write(last.join("model.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
+    let mut again = command(&damaged);
+    again.args(["--set", "seed=1"]);
+    let output = again.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(weights(&whole), weights(&damaged));
+}
