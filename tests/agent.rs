@@ -1,9 +1,7 @@
 //! The agent on the shipped policy: token-exact trajectories, log-probabilities, budgets, tools that are slow or wrong.
 
 use crate::{Plain, assert_close, checkout};
-use paretopo_agent::{
-    PolicyText, RolloutConfig, RolloutContext, RolloutRequest, SamplingConfig, ToolSchedule, log_softmax, rollout,
-};
+use paretopo_agent::{PolicyText, RolloutConfig, RolloutContext, RolloutRequest, SamplingConfig, ToolSchedule, log_softmax, rollout};
 use paretopo_environments::math::{answers_equal, extract_answer};
 use paretopo_environments::{Demonstration, Environment, EnvironmentConfig, MathConfig, Objective};
 use paretopo_models::{AutoModel, CausalLm, ForwardInput, load_folder, to_host};
@@ -34,8 +32,16 @@ fn math() -> Box<dyn Environment> {
 fn play(environment: &dyn Environment, tasks: &[Task], config: &RolloutConfig) -> Vec<Trajectory> {
     let (model, layers, text) = policy();
     let device = Default::default();
-    let context =
-        RolloutContext { model: &model, layers, context: 256, device: &device, text: &text, environment, weight_version: 3, cancelled: &NEVER };
+    let context = RolloutContext {
+        model: &model,
+        layers,
+        context: 256,
+        device: &device,
+        text: &text,
+        environment,
+        weight_version: 3,
+        cancelled: &NEVER,
+    };
     let requests: Vec<RolloutRequest<'_>> =
         tasks.iter().enumerate().map(|(index, task)| RolloutRequest { task, sample: 0, seed: index as u64 }).collect();
     let mut heard = 0;
@@ -67,7 +73,8 @@ fn check_exactness(model: &AutoModel<Plain>, text: &PolicyText, trajectory: &Tra
 fn trajectories_are_token_exact() {
     let environment = math();
     let (model, _, text) = policy();
-    let trajectories = play(environment.as_ref(), &environment.tasks(Split::Test)[..40], &RolloutConfig { batch_size: 16, ..RolloutConfig::default() });
+    let trajectories =
+        play(environment.as_ref(), &environment.tasks(Split::Test)[..40], &RolloutConfig { batch_size: 16, ..RolloutConfig::default() });
     for trajectory in &trajectories {
         check_exactness(&model, &text, trajectory);
     }

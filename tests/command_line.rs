@@ -62,7 +62,8 @@ fn the_likeliest_mistakes() {
     snapshot!("bad_data_line", transcript(&["train", "-q", "--set", source], here, ""));
     write("file", "");
     snapshot!("unwritable_folder", transcript(&["train", "-q", "--run", "file/run"], here, ""));
-    let short: [&str; 10] = ["train", "-q", "--run", "run", "--set", "train.steps=1", "--set", "evaluation.tasks=1", "--set", "train.validate_every=0"];
+    let short: [&str; 10] =
+        ["train", "-q", "--run", "run", "--set", "train.steps=1", "--set", "evaluation.tasks=1", "--set", "train.validate_every=0"];
     assert!(paretopo(&short, here, "").status.success());
     let mut other = short.to_vec();
     other.extend(["--set", "seed=9"]);

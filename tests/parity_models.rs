@@ -107,7 +107,13 @@ fn whole_sequence(all: &[u32]) -> TrainingSequence {
     let trained = all.len() - 1;
     let mut mask = vec![true; all.len()];
     mask[0] = false;
-    TrainingSequence { ids: all.to_vec(), mask, old_logprobs: vec![0.0; trained], weights: vec![1.0 / trained as f32; trained], advantage: 0.0 }
+    TrainingSequence {
+        ids: all.to_vec(),
+        mask,
+        old_logprobs: vec![0.0; trained],
+        weights: vec![1.0 / trained as f32; trained],
+        advantage: 0.0,
+    }
 }
 
 #[test]

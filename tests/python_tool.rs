@@ -25,7 +25,7 @@ fn hostile_programs_are_contained_and_the_next_call_is_unaffected() {
         ("open('/etc/passwd').read()", CallStatus::Error),
         ("import os\nos.kill(1, 9)", CallStatus::Error),
         ("1 / 0", CallStatus::Error),
-        ("(" , CallStatus::Error),
+        ("(", CallStatus::Error),
     ];
     for (program, expected) in programs {
         let started = Instant::now();
@@ -42,7 +42,9 @@ fn hostile_programs_are_contained_and_the_next_call_is_unaffected() {
 #[test]
 fn deep_nesting_does_not_end_the_run() {
     let tool = tool(PythonLimits::default());
-    for program in ["(".repeat(20_000), "[".repeat(50_000), format!("x = {}1{}", "(".repeat(3000), ")".repeat(3000)), "-".repeat(60_000) + "1"] {
+    for program in
+        ["(".repeat(20_000), "[".repeat(50_000), format!("x = {}1{}", "(".repeat(3000), ")".repeat(3000)), "-".repeat(60_000) + "1"]
+    {
         assert_ne!(tool.run(&program, soon()).status, CallStatus::Ok);
         assert_eq!(tool.run("print(1)", soon()).text, "1");
     }
@@ -52,10 +54,14 @@ fn deep_nesting_does_not_end_the_run() {
 fn calls_run_side_by_side() {
     let tool = tool(PythonLimits { seconds: 0.5, ..PythonLimits::default() });
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8).map(|number| scope.spawn({
-            let tool = &tool;
-            move || tool.run(&format!("print({number} * 1000)"), soon()).text
-        })).collect();
+        let threads: Vec<_> = (0..8)
+            .map(|number| {
+                scope.spawn({
+                    let tool = &tool;
+                    move || tool.run(&format!("print({number} * 1000)"), soon()).text
+                })
+            })
+            .collect();
         for (number, thread) in threads.into_iter().enumerate() {
             assert_eq!(thread.join().unwrap(), (number * 1000).to_string());
         }

@@ -64,7 +64,9 @@ fn parse_config(text: &str) -> Result<AutoConfig, String> {
     let supported = AutoConfig::MODEL_TYPES.join("`, `");
     match value.get("model_type").and_then(|name| name.as_str()) {
         None => Err(format!("`model_type` is missing (supported: `{supported}`)")),
-        Some(name) if !AutoConfig::MODEL_TYPES.contains(&name) => Err(format!("the `model_type` `{name}` is not supported (supported: `{supported}`)")),
+        Some(name) if !AutoConfig::MODEL_TYPES.contains(&name) => {
+            Err(format!("the `model_type` `{name}` is not supported (supported: `{supported}`)"))
+        }
         Some(_) => serde_json::from_value(value).map_err(|error| error.to_string()),
     }
 }

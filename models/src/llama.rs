@@ -87,7 +87,10 @@ impl LlamaConfig {
         }
         let kv_heads = self.num_key_value_heads.unwrap_or(self.num_attention_heads);
         if kv_heads == 0 || !self.num_attention_heads.is_multiple_of(kv_heads) {
-            return Err(format!("`num_attention_heads` ({}) must be a multiple of `num_key_value_heads` ({kv_heads})", self.num_attention_heads));
+            return Err(format!(
+                "`num_attention_heads` ({}) must be a multiple of `num_key_value_heads` ({kv_heads})",
+                self.num_attention_heads
+            ));
         }
         let head_dim = self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads);
         let rope = self.rope_parameters.clone().or(self.rope_scaling.clone()).unwrap_or_default();

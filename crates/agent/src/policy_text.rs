@@ -37,7 +37,11 @@ impl PolicyText {
         end_ids.dedup();
         if end_ids.is_empty() {
             let path = folder.join("tokenizer_config.json");
-            return Err(ChatError::Invalid { path, what: "tokenizer configuration", reason: "no `eos_token`, so no turn would ever end".into() });
+            return Err(ChatError::Invalid {
+                path,
+                what: "tokenizer configuration",
+                reason: "no `eos_token`, so no turn would ever end".into(),
+            });
         }
         Ok(Self { tokenizer, template, end_ids })
     }

@@ -169,7 +169,8 @@ mod tests {
 
     #[test]
     fn tools_render_as_python_json() {
-        let tool = ToolSpec { name: "python".into(), description: "ä".into(), parameters: serde_json::json!({"type": "object", "n": [1, 2]}) };
+        let tool =
+            ToolSpec { name: "python".into(), description: "ä".into(), parameters: serde_json::json!({"type": "object", "n": [1, 2]}) };
         assert_eq!(
             render("{{ tools[0] | tojson }}", &[tool]).unwrap(),
             r#"{"type": "function", "function": {"name": "python", "description": "ä", "parameters": {"type": "object", "n": [1, 2]}}}"#

@@ -19,9 +19,10 @@ pub(crate) const EXPERIMENT: &[(&str, &str)] = &experiment_files!("quick", "pare
 
 /// The folder of the embedded policy, written once per content under the system's temporary folder.
 pub(crate) fn policy_folder() -> Result<PathBuf, Problem> {
-    let size_and_sum = POLICY.iter().flat_map(|(_, bytes)| bytes.iter()).fold((0u64, 0u64), |(size, sum), byte| {
-        (size + 1, (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-    });
+    let size_and_sum = POLICY
+        .iter()
+        .flat_map(|(_, bytes)| bytes.iter())
+        .fold((0u64, 0u64), |(size, sum), byte| (size + 1, (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)));
     let name = format!("paretopo-tiny-math-{}-{:016x}", size_and_sum.0, size_and_sum.1);
     let folder = std::env::temp_dir().join(name);
     let failed = |error: std::io::Error| Problem::failure(format!("cannot write the embedded policy to `{}`: {error}", folder.display()));

@@ -83,7 +83,8 @@ pub fn score_group(environment: &dyn Environment, task: &Task, group: &mut [Traj
         }
     }
     for trajectory in group.iter_mut() {
-        let rewards = environment.objectives().iter().map(|objective| objective.score(environment, task, trajectory, memory).unwrap_or(0.0));
+        let rewards =
+            environment.objectives().iter().map(|objective| objective.score(environment, task, trajectory, memory).unwrap_or(0.0));
         trajectory.rewards = rewards.collect();
     }
 }

@@ -169,8 +169,7 @@ mod tests {
         let scored = rewards(MathConfig::default(), &[(false, 0), (false, 2)], &mut RunMemory::default());
         assert_eq!(scored, [[0.0, 0.0], [0.0, 0.0]]);
         let mut config = MathConfig::default();
-        config.objectives[1] =
-            ObjectiveConfig::ToolEfficiency { alpha: 0.5, before_first_success: super::BeforeFirstSuccess::FewestCalls };
+        config.objectives[1] = ObjectiveConfig::ToolEfficiency { alpha: 0.5, before_first_success: super::BeforeFirstSuccess::FewestCalls };
         // N_optimal = 0: exp(0) = 1 and exp(-0.5 * 2) = 0.367879
         let scored = rewards(config, &[(false, 0), (false, 2)], &mut RunMemory::default());
         assert!((scored[0][1] - 1.0).abs() < 1e-6 && (scored[1][1] - 0.367_879_44).abs() < 1e-6);

@@ -59,10 +59,8 @@ fn draw_front(svg: &mut String, summaries: &[MethodSummary], runs: &[RunResult])
         let own = shown.iter().filter(|run| run.method == summary.method);
         chart.draw_series(own.map(|run| Circle::new((run.calls, run.em), 3, colour.mix(0.35).filled())))?;
         let (x, y) = (summary.calls, summary.em);
-        let intervals = [
-            [(summary.calls_interval[0], y), (summary.calls_interval[1], y)],
-            [(x, summary.em_interval[0]), (x, summary.em_interval[1])],
-        ];
+        let intervals =
+            [[(summary.calls_interval[0], y), (summary.calls_interval[1], y)], [(x, summary.em_interval[0]), (x, summary.em_interval[1])]];
         chart.draw_series(intervals.map(|line| PathElement::new(line.to_vec(), colour.stroke_width(2))))?;
         chart.draw_series([Circle::new((x, y), 6, colour.filled())])?;
     }

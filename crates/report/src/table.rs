@@ -87,9 +87,8 @@ pub fn summarise_methods(runs: &[results::RunResult], baselines: &[String]) -> V
 
 /// The main table.
 pub fn summary_table(summaries: &[MethodSummary]) -> String {
-    let mut rows = vec![
-        ["method", "runs", "EM", "#Tool", "calls per right answer", "tokens", "hypervolume", "IGD+", "p"].map(str::to_owned).to_vec(),
-    ];
+    let mut rows =
+        vec![["method", "runs", "EM", "#Tool", "calls per right answer", "tokens", "hypervolume", "IGD+", "p"].map(str::to_owned).to_vec()];
     let with_interval = |value: f64, [low, high]: [f64; 2], digits: usize| {
         if low == high { format!("{value:.digits$}") } else { format!("{value:.digits$} [{low:.digits$}, {high:.digits$}]") }
     };
@@ -118,10 +117,12 @@ pub fn levels_table(runs: &[RunResult]) -> String {
             methods.push(&run.method);
         }
     }
-    let mut rows = vec![std::iter::once("EM / #Tool".to_owned()).chain(levels.iter().map(|level| format!("level {level}"))).collect::<Vec<_>>()];
+    let mut rows =
+        vec![std::iter::once("EM / #Tool".to_owned()).chain(levels.iter().map(|level| format!("level {level}"))).collect::<Vec<_>>()];
     for method in methods {
         let cell = |level: &u32| {
-            let found: Vec<[f64; 2]> = runs.iter().filter(|run| run.method == method).filter_map(|run| run.levels.get(level).copied()).collect();
+            let found: Vec<[f64; 2]> =
+                runs.iter().filter(|run| run.method == method).filter_map(|run| run.levels.get(level).copied()).collect();
             let average = |k: usize| mean(&found.iter().map(|pair| pair[k]).collect::<Vec<_>>());
             format!("{:.3} / {:.2}", average(0), average(1))
         };
@@ -132,7 +133,8 @@ pub fn levels_table(runs: &[RunResult]) -> String {
 
 /// A table with aligned columns; the first row is the header.
 fn markdown(rows: &[Vec<String>]) -> String {
-    let widths: Vec<usize> = (0..rows[0].len()).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> =
+        (0..rows[0].len()).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
     let mut text = String::new();
     for (index, row) in rows.iter().enumerate() {
         for (cell, width) in row.iter().zip(&widths) {

@@ -83,7 +83,12 @@ fn work(jobs: &Mutex<Receiver<Job>>, outcomes: &Sender<Completed>) {
         let Ok(job) = job else { return };
         let started = Instant::now();
         let outcome = if job.context.time_left().is_zero() {
-            ToolOutcome { status: CallStatus::Timeout, text: "TimeoutError: the call's deadline passed while it was queued".into(), truncated: false, seconds: 0.0 }
+            ToolOutcome {
+                status: CallStatus::Timeout,
+                text: "TimeoutError: the call's deadline passed while it was queued".into(),
+                truncated: false,
+                seconds: 0.0,
+            }
         } else {
             catch_unwind(AssertUnwindSafe(|| job.tool.call(&job.call, &job.context))).unwrap_or_else(|_| ToolOutcome {
                 status: CallStatus::Error,

@@ -172,7 +172,10 @@ impl PythonTool {
             Err(WorkerFailure::Late) => (CallStatus::Timeout, format!("TimeoutError: no answer within {:.1} s", limits.seconds)),
             Err(WorkerFailure::Died) => match worker.exit_code() {
                 Some(OOM_EXIT_CODE) => (CallStatus::Limit, format!("MemoryError: more than {} MiB used", limits.memory >> 20)),
-                code => (CallStatus::Error, format!("ToolError: the interpreter crashed (exit code {})", code.map_or("none".into(), |code| code.to_string()))),
+                code => (
+                    CallStatus::Error,
+                    format!("ToolError: the interpreter crashed (exit code {})", code.map_or("none".into(), |code| code.to_string())),
+                ),
             },
         }
     }
@@ -218,13 +221,8 @@ struct Worker {
 impl Worker {
     fn start(command: &[PathBuf]) -> std::io::Result<Self> {
         let (program, arguments) = command.split_first().ok_or_else(|| std::io::Error::other("no worker command given"))?;
-        let mut child = Command::new(program)
-            .args(arguments)
-            .env_clear()
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let mut child =
+            Command::new(program).args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let requests = child.stdin.take().expect("stdin was asked for");
         let stdout = BufReader::new(child.stdout.take().expect("stdout was asked for"));
         let (sender, answers) = channel();

@@ -72,10 +72,8 @@ impl<B: Backend> MicroBatch<B> {
             })
             .collect();
         let time = read.iter().map(|row| row.len()).max().unwrap_or(0);
-        let trained: Vec<Vec<usize>> = sequences
-            .iter()
-            .map(|sequence| (1..sequence.ids.len()).filter(|position| sequence.mask[*position]).collect())
-            .collect();
+        let trained: Vec<Vec<usize>> =
+            sequences.iter().map(|sequence| (1..sequence.ids.len()).filter(|position| sequence.mask[*position]).collect()).collect();
         let longest = trained.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let shape = [sequences.len(), longest];
         let (mut positions, mut targets) = (Vec::new(), Vec::new());
@@ -126,8 +124,10 @@ mod tests {
 
     #[test]
     fn micro_batches_hold_each_sequence_once_within_the_budget() {
-        let sequences: Vec<TrainingSequence> =
-            [5usize, 9, 2, 7, 7, 30].iter().map(|length| TrainingSequence { ids: vec![0; *length], ..TrainingSequence::default() }).collect();
+        let sequences: Vec<TrainingSequence> = [5usize, 9, 2, 7, 7, 30]
+            .iter()
+            .map(|length| TrainingSequence { ids: vec![0; *length], ..TrainingSequence::default() })
+            .collect();
         let groups = micro_batches(&sequences, 20);
         // 30 alone although it is too long; 9 and 7 padded to 18; 7 and 5 padded to 14; adding 2 would make 21
         assert_eq!(groups, [vec![5], vec![1, 3], vec![4, 0], vec![2]]);

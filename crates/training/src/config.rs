@@ -310,7 +310,8 @@ impl RunConfig {
     /// # Errors
     /// Names line and column of an unknown key or a wrong value, or the override that does not fit.
     pub fn parse(text: &str, name: &str, overrides: &[String]) -> Result<Self, ConfigError> {
-        let parse_error = |error: toml::de::Error| ConfigError::Parse { path: name.into(), message: error.to_string().trim_end().to_owned() };
+        let parse_error =
+            |error: toml::de::Error| ConfigError::Parse { path: name.into(), message: error.to_string().trim_end().to_owned() };
         // first alone, so that messages point into the file
         let plain: Self = toml::from_str(text).map_err(parse_error)?;
         let mut config = plain;
@@ -330,10 +331,7 @@ impl RunConfig {
         let last = keys.pop().unwrap_or_default();
         let mut place = &mut table;
         for key in keys {
-            place = place
-                .get_mut(key)
-                .and_then(toml::Value::as_table_mut)
-                .ok_or_else(|| wrong(format!("there is no section `{key}`")))?;
+            place = place.get_mut(key).and_then(toml::Value::as_table_mut).ok_or_else(|| wrong(format!("there is no section `{key}`")))?;
         }
         place.insert(last.to_owned(), value);
         table.try_into().map_err(|error: toml::de::Error| wrong(error.message().to_owned()))
@@ -389,7 +387,8 @@ mod tests {
         let config = RunConfig::parse("", "x.toml", &[]).unwrap();
         assert_eq!(config, RunConfig::default());
         assert_eq!(RunConfig::parse(&config.to_toml().unwrap(), "x.toml", &[]).unwrap(), config);
-        let overrides = ["train.steps=7".to_owned(), "estimator={ type = \"grpo\" }".into(), "policy={ type = \"folder\", path = \"x\" }".into()];
+        let overrides =
+            ["train.steps=7".to_owned(), "estimator={ type = \"grpo\" }".into(), "policy={ type = \"folder\", path = \"x\" }".into()];
         let changed = RunConfig::parse("seed = 3", "x.toml", &overrides).unwrap();
         assert_eq!((changed.seed, changed.train.steps), (3, 7));
         assert!(matches!(changed.estimator, EstimatorConfig::Grpo(_)));

@@ -80,8 +80,12 @@ impl EntryPoints {
         Self {
             name: C::NAME,
             probe: |index| C::device(index).map(|device| format!("{device:?}")),
-            train: |index, config, run, surroundings, observer| train::<C::Backend>(config, run, &device::<C>(index)?, surroundings, observer),
-            sft: |index, config, run, surroundings, observer| crate::sft::<C::Backend>(config, run, &device::<C>(index)?, surroundings, observer),
+            train: |index, config, run, surroundings, observer| {
+                train::<C::Backend>(config, run, &device::<C>(index)?, surroundings, observer)
+            },
+            sft: |index, config, run, surroundings, observer| {
+                crate::sft::<C::Backend>(config, run, &device::<C>(index)?, surroundings, observer)
+            },
             evaluate: evaluate_policy::<C>,
             solve: solve::<C>,
             score: score::<C>,
@@ -118,7 +122,12 @@ fn evaluate_policy<C: BackendChoice>(
     crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, observer)
 }
 
-fn solve<C: BackendChoice>(index: usize, config: &RunConfig, question: &str, surroundings: &Surroundings<'_>) -> Result<Trajectory, TrainingError> {
+fn solve<C: BackendChoice>(
+    index: usize,
+    config: &RunConfig,
+    question: &str,
+    surroundings: &Surroundings<'_>,
+) -> Result<Trajectory, TrainingError> {
     let device = device::<C>(index)?;
     let environment = config.environment.build(surroundings.python_worker.clone())?;
     let policy = Policy::<Inner<C>>::load(&config.policy, &surroundings.embedded_policy, config.seed, &device)?;

@@ -47,7 +47,9 @@ pub enum TrainingError {
         reason: String,
     },
     /// The folder holds a run with other settings.
-    #[error("`{path}` holds a run with another configuration (first difference: `{difference}`)\nhint: choose another folder with `--run`, or delete this one")]
+    #[error(
+        "`{path}` holds a run with another configuration (first difference: `{difference}`)\nhint: choose another folder with `--run`, or delete this one"
+    )]
     OtherRun {
         /// The folder.
         path: PathBuf,
@@ -55,7 +57,9 @@ pub enum TrainingError {
         difference: String,
     },
     /// Training went numerically wrong.
-    #[error("step {step}: {reason}; the batch is in `{batch}`\nhint: lower `train.optimizer.learning_rate`, or resume from the last checkpoint")]
+    #[error(
+        "step {step}: {reason}; the batch is in `{batch}`\nhint: lower `train.optimizer.learning_rate`, or resume from the last checkpoint"
+    )]
     Numbers {
         /// The step.
         step: u64,

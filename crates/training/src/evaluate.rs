@@ -89,9 +89,16 @@ pub fn evaluate<B: Backend>(
 }
 
 /// Counts scored trajectories, `samples` per task in the order of `tasks`.
-pub fn summarise(tasks: &[Task], trajectories: &[Trajectory], samples: usize, max_calls: usize, statistics: &RolloutStatistics) -> Evaluation {
+pub fn summarise(
+    tasks: &[Task],
+    trajectories: &[Trajectory],
+    samples: usize,
+    max_calls: usize,
+    statistics: &RolloutStatistics,
+) -> Evaluation {
     let count = trajectories.len().max(1) as f64;
-    let share = |condition: &dyn Fn(&Trajectory) -> bool| trajectories.iter().filter(|trajectory| condition(trajectory)).count() as f64 / count;
+    let share =
+        |condition: &dyn Fn(&Trajectory) -> bool| trajectories.iter().filter(|trajectory| condition(trajectory)).count() as f64 / count;
     let right = |trajectory: &Trajectory| trajectory.rewards.first().is_some_and(|reward| *reward > 0.5);
     let em = share(&right);
     let total_calls: usize = trajectories.iter().map(Trajectory::call_count).sum();

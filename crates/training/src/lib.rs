@@ -20,7 +20,8 @@ mod tensorboard;
 pub use batch::{MicroBatch, TrainingSequence, response_logprobs};
 pub use checkpoint::TrainingState;
 pub use config::{
-    ConfigError,    EvaluationConfig, KeepConfig, LearningRateSchedule, OldLogprobs, OptimizerConfig, PolicySource, RunConfig, SftConfig, TrainConfig,
+    ConfigError, EvaluationConfig, KeepConfig, LearningRateSchedule, OldLogprobs, OptimizerConfig, PolicySource, RunConfig, SftConfig,
+    TrainConfig,
 };
 pub use entry::{BackendChoice, EntryPoints, ScoreRequest, Scores};
 pub use error::TrainingError;

@@ -160,7 +160,13 @@ impl<B: AutodiffBackend> AdamW<B> {
     ///
     /// # Errors
     /// When the moments do not fit the model.
-    pub fn restore(&mut self, model: &AutoModel<B>, updates: u64, mut state: BTreeMap<String, NamedTensor>, device: &B::Device) -> Result<(), String> {
+    pub fn restore(
+        &mut self,
+        model: &AutoModel<B>,
+        updates: u64,
+        mut state: BTreeMap<String, NamedTensor>,
+        device: &B::Device,
+    ) -> Result<(), String> {
         let expected = self.zeros(model);
         let mut take = |kind: &str| -> Result<Vec<Tensor<B::InnerBackend, 1>>, String> {
             let moment = |(index, zeros): (usize, &Tensor<B::InnerBackend, 1>)| {
@@ -193,7 +199,13 @@ mod tests {
         let rates = |schedule, updates: &[u64]| {
             let config = OptimizerConfig { learning_rate: 1.0, warmup_updates: 3, schedule, ..OptimizerConfig::default() };
             let mut optimizer = AdamW::<B>::new(config, 13);
-            updates.iter().map(|update| { optimizer.updates = *update; optimizer.learning_rate() }).collect::<Vec<_>>()
+            updates
+                .iter()
+                .map(|update| {
+                    optimizer.updates = *update;
+                    optimizer.learning_rate()
+                })
+                .collect::<Vec<_>>()
         };
         // warm-up over 3 updates: 1/4, 2/4, 3/4; the 4th is 1/10 into the schedule
         assert_eq!(rates(LearningRateSchedule::Constant {}, &[0, 1, 2, 3]), [0.25, 0.5, 0.75, 1.0]);

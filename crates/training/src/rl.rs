@@ -4,8 +4,8 @@ use crate::batch::micro_batches;
 use crate::config::OldLogprobs;
 use crate::run_folder::{peak_memory_mib, write_atomically};
 use crate::{
-    AdamW, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError, TrainingSequence, TrainingState, checkpoint,
-    response_logprobs,
+    AdamW, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError, TrainingSequence, TrainingState,
+    checkpoint, response_logprobs,
 };
 use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
@@ -95,11 +95,11 @@ pub fn train<B: AutodiffBackend>(
         describe(&batch, environment.as_ref(), &state, &mut metrics);
         let started = Instant::now();
         let step = state.step;
-        let sums = update(config, &mut policy, &mut optimizer, reference.as_ref(), &batch, step, device).map_err(|reason| {
-            match folder.save_trajectories(&format!("failed-step-{step:06}"), batch.groups.iter().flatten()) {
-                Ok(batch) => TrainingError::Numbers { step, reason, batch },
-                Err(error) => error,
-            }
+        let sums = update(config, &mut policy, &mut optimizer, reference.as_ref(), &batch, step, device).map_err(|reason| match folder
+            .save_trajectories(&format!("failed-step-{step:06}"), batch.groups.iter().flatten())
+        {
+            Ok(batch) => TrainingError::Numbers { step, reason, batch },
+            Err(error) => error,
         })?;
         describe_update(&sums, started.elapsed().as_secs_f64(), &batch, &mut metrics);
         metrics.insert("learning_rate".into(), optimizer.learning_rate());
@@ -244,7 +244,8 @@ fn to_sequences(config: &RunConfig, batch: &Batch) -> Vec<TrainingSequence> {
         for (trajectory, advantage) in group.iter().zip(advantages) {
             let dropped = config.train.mask_overlong && trajectory.finish == FinishReason::Length;
             let mask = trajectory.mask();
-            let picked = |values: Vec<f32>| values.into_iter().zip(&mask).filter(|(_, sampled)| **sampled).map(|(value, _)| value).collect();
+            let picked =
+                |values: Vec<f32>| values.into_iter().zip(&mask).filter(|(_, sampled)| **sampled).map(|(value, _)| value).collect();
             let old_logprobs = picked(trajectory.aligned_logprobs());
             let mask = if dropped { vec![false; mask.len()] } else { mask.clone() };
             let old_logprobs = if dropped { Vec::new() } else { old_logprobs };

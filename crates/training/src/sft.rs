@@ -32,7 +32,8 @@ pub fn sft<B: AutodiffBackend>(
     let mut policy = Policy::<B>::load(&config.policy, &surroundings.embedded_policy, config.seed, device)?;
     let settings = &config.sft;
     let mut optimizer = AdamW::new(settings.optimizer, settings.steps);
-    let mut state = checkpoint::restore(run, &mut policy, &mut optimizer, device, &mut |message| observer.note(message))?.unwrap_or_default();
+    let mut state =
+        checkpoint::restore(run, &mut policy, &mut optimizer, device, &mut |message| observer.note(message))?.unwrap_or_default();
     folder.rewind(state.step)?;
     while state.step < settings.steps {
         if surroundings.cancelled.load(Ordering::Relaxed) {
@@ -42,9 +43,11 @@ pub fn sft<B: AutodiffBackend>(
         let first = state.step * settings.batch_size as u64;
         let mut sequences = Vec::with_capacity(settings.batch_size);
         for index in first..first + settings.batch_size as u64 {
-            let demonstration = environment.demonstration(config.seed.wrapping_mul(1 << 32).wrapping_add(index)).ok_or_else(|| {
-                TrainingError::Invalid { path: run.join("config.toml"), reason: "this environment has no demonstrations to learn from".into() }
-            })?;
+            let demonstration =
+                environment.demonstration(config.seed.wrapping_mul(1 << 32).wrapping_add(index)).ok_or_else(|| TrainingError::Invalid {
+                    path: run.join("config.toml"),
+                    reason: "this environment has no demonstrations to learn from".into(),
+                })?;
             sequences.push(to_sequence(&demonstration, &policy.text, environment.as_ref(), &config.rollout.syntax)?);
         }
         weigh(&mut sequences);
@@ -119,7 +122,8 @@ fn to_sequence(
         match turn {
             DemonstrationTurn::Program(program) => {
                 let call = ToolCall { name: "python".into(), arguments: serde_json::json!({ "code": program }) };
-                let written = syntax.render_call(&call).ok_or_else(|| ChatError::Template("this syntax cannot express a python call".into()))?;
+                let written =
+                    syntax.render_call(&call).ok_or_else(|| ChatError::Template("this syntax cannot express a python call".into()))?;
                 push(text.tokenizer.encode_plain(&written)?, true);
             }
             DemonstrationTurn::Output(output) => {
@@ -145,4 +149,3 @@ fn weigh(sequences: &mut [TrainingSequence]) {
         sequence.old_logprobs = vec![0.0; sequence.weights.len()];
     }
 }
-

@@ -91,10 +91,7 @@ impl Trajectory {
 
     /// The loss mask: true exactly where [`Author::Model`] wrote. As long as [`Self::ids`].
     pub fn mask(&self) -> Vec<bool> {
-        self.segments
-            .iter()
-            .flat_map(|segment| std::iter::repeat_n(segment.author == Author::Model, segment.ids.len()))
-            .collect()
+        self.segments.iter().flat_map(|segment| std::iter::repeat_n(segment.author == Author::Model, segment.ids.len())).collect()
     }
 
     /// Untempered log-probabilities aligned with [`Self::ids`], 0 where nothing was sampled.

@@ -62,7 +62,7 @@ impl<B: Backend> Attention<B> {
             None => (keys, values),
         };
         let scores = queries.matmul(keys.swap_dims(2, 3));
-        layout.join(masked_softmax(scores, layout.mask.as_ref()).matmul(values))
+        project(&self.o_proj, layout.join(masked_softmax(scores, layout.mask.as_ref()).matmul(values)))
     }
 
     fn normalise(&self, norm: &Option<RmsNorm<B>>, x: Tensor<B, 2>) -> Tensor<B, 2> {

@@ -3,7 +3,7 @@
 //! Activations are `[tokens, heads * head_dim]`; attention wants `[batch, heads, time, head_dim]`. The rows of `head_dim` values are moved
 //! by gathering, which copies whole rows and leaves everything contiguous on every backend.
 
-use super::{Rotation, RotaryEmbedding};
+use super::{RotaryEmbedding, Rotation};
 use crate::ForwardInput;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};

@@ -2,8 +2,8 @@
 
 mod attention;
 mod decoder;
-mod head_layout;
 mod feed_forward;
+mod head_layout;
 mod norm;
 mod rotary;
 
@@ -12,7 +12,7 @@ pub use decoder::{Decoder, DecoderLayer, DecoderShape};
 pub use feed_forward::FeedForward;
 pub use head_layout::HeadLayout;
 pub use norm::RmsNorm;
-pub use rotary::{RopeParameters, Rotation, RotaryEmbedding};
+pub use rotary::{RopeParameters, RotaryEmbedding, Rotation};
 
 use burn::module::Param;
 use burn::nn::{Embedding, Linear};

@@ -92,7 +92,11 @@ impl RotaryEmbedding {
             swap[(pair + pairs) * 2 * pairs + pair] = -1.0;
             swap[pair * 2 * pairs + pair + pairs] = 1.0;
         }
-        Rotation { cos: spread(|(_, cos)| *cos), sin: spread(|(sin, _)| *sin), swap: crate::from_host(swap, [2 * pairs, 2 * pairs], device) }
+        Rotation {
+            cos: spread(|(_, cos)| *cos),
+            sin: spread(|(sin, _)| *sin),
+            swap: crate::from_host(swap, [2 * pairs, 2 * pairs], device),
+        }
     }
 }
 

@@ -118,10 +118,12 @@ impl ParetoPoConfig {
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.smoothing == Smoothing::PerStep && self.std_normalization {
-            warnings.push("`smoothing = \"per_step\"` with `std_normalization` makes stage 1 equal to `scalarized`: the factor cancels".into());
+            warnings
+                .push("`smoothing = \"per_step\"` with `std_normalization` makes stage 1 equal to `scalarized`: the factor cancels".into());
         }
         if self.beta < 0.5 {
-            warnings.push(format!("`beta = {}` lets a wrong answer without a call rank with a right answer that called too often", self.beta));
+            warnings
+                .push(format!("`beta = {}` lets a wrong answer without a call rank with a right answer that called too often", self.beta));
         }
         if !(0.0..=1.0).contains(&self.beta) {
             warnings.push(format!("`beta = {}` is outside [0, 1]: a worse rank may get the higher advantage", self.beta));
@@ -215,8 +217,10 @@ mod tests {
         let fraction = EstimatorConfig::ParetoPo(ParetoPoConfig::default());
         assert_eq!([0, 4, 5, 9].map(|step| stage(&fraction, &mut state, step)), [1.0, 1.0, 2.0, 2.0]);
         // the archive holds (1, 1) after step 0; steps 1 and 2 bring nothing, so step 3 is in stage 2
-        let plateau =
-            EstimatorConfig::ParetoPo(ParetoPoConfig { switch: StageSwitch::Plateau { epsilon: 1e-3, patience: 2 }, ..ParetoPoConfig::default() });
+        let plateau = EstimatorConfig::ParetoPo(ParetoPoConfig {
+            switch: StageSwitch::Plateau { epsilon: 1e-3, patience: 2 },
+            ..ParetoPoConfig::default()
+        });
         let mut state = EstimatorState::default();
         assert_eq!([0, 1, 2, 3, 4].map(|step| stage(&plateau, &mut state, step)), [1.0, 1.0, 1.0, 2.0, 2.0]);
     }

@@ -16,7 +16,9 @@ impl BackendChoice for Choice {
         let probe = std::panic::catch_unwind(|| burn::tensor::Tensor::<Wgpu, 1>::ones([1], &device).into_data());
         match probe {
             Ok(_) => Ok(device),
-            Err(_) => Err("no graphics adapter was found\nhint: install a Vulkan driver (on Debian `mesa-vulkan-drivers` for the CPU)".into()),
+            Err(_) => {
+                Err("no graphics adapter was found\nhint: install a Vulkan driver (on Debian `mesa-vulkan-drivers` for the CPU)".into())
+            }
         }
     }
 }

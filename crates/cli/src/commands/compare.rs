@@ -98,7 +98,8 @@ pub(super) fn compare(
         }
         None => (builtin(out)?, out.join("configs"), "the built-in experiment".to_owned()),
     };
-    let experiment: Experiment = toml::from_str(&text).map_err(|error| Problem::mistake(format!("`{name}`: {}", error.to_string().trim_end())))?;
+    let experiment: Experiment =
+        toml::from_str(&text).map_err(|error| Problem::mistake(format!("`{name}`: {}", error.to_string().trim_end())))?;
     let baselines: Vec<String> = experiment.methods.iter().filter(|method| method.baseline).map(|method| method.name.clone()).collect();
     let queue = plan(&experiment, &folder, out, set)?;
     let all: Vec<(String, u64, PathBuf)> = queue.iter().map(|job| (job.method.name.clone(), job.seed, job.folder.clone())).collect();

@@ -21,7 +21,9 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
         Command::Sft { config, run } => recipes::sft(&config, &run, backend, quiet, cancelled),
         Command::Evaluate { config, out } => recipes::evaluate(&config, out.as_deref(), backend, quiet, cancelled),
         Command::Solve { question, config } => recipes::solve(&question, &config, backend, quiet, cancelled),
-        Command::Compare { experiment, out, set, jobs } => compare::compare(experiment.as_deref(), &out, &set, jobs, backend, quiet, cancelled),
+        Command::Compare { experiment, out, set, jobs } => {
+            compare::compare(experiment.as_deref(), &out, &set, jobs, backend, quiet, cancelled)
+        }
         Command::New { what, target } => new::new(what, &target),
         Command::Devices => tools::devices(),
         Command::Score { model, file } => tools::score(&model, &file, backend),

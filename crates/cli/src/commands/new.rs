@@ -34,7 +34,8 @@ fn write(path: &Path, text: &str) -> Result<(), Problem> {
 }
 
 fn architecture(name: &str) -> Result<(), Problem> {
-    let valid = name.starts_with(|first: char| first.is_ascii_lowercase()) && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    let valid = name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if !valid {
         return Err(Problem::mistake(format!("`{name}` is not a module name: use lower-case letters, digits and `_`")));
     }
@@ -48,7 +49,9 @@ fn architecture(name: &str) -> Result<(), Problem> {
     write(&Path::new("models/src").join(format!("{name}.rs")), &format!("{header}{text}\n"))?;
     println!("next:");
     println!("  1. models/src/lib.rs: `pub mod {name};`");
-    println!("  2. models/src/auto.rs: a variant `{class}` of `AutoConfig` and `AutoModel`, `\"{name}\"` in `MODEL_TYPES`; the compiler names the rest");
+    println!(
+        "  2. models/src/auto.rs: a variant `{class}` of `AutoConfig` and `AutoModel`, `\"{name}\"` in `MODEL_TYPES`; the compiler names the rest"
+    );
     println!("  3. tests/fixtures/make_models.py: add a tiny checkpoint, run it, and list the folder in tests/parity_models.rs");
     Ok(())
 }

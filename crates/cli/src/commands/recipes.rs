@@ -130,13 +130,17 @@ pub(crate) fn solve(
 fn show_evaluation_of(run: &Path) -> Result<(), Problem> {
     let path = run.join("evaluation.json");
     let text = std::fs::read(&path).map_err(|error| Problem::unreadable(&path, &error))?;
-    let evaluation: Evaluation = serde_json::from_slice(&text).map_err(|error| Problem::failure(format!("`{}`: {error}", path.display())))?;
+    let evaluation: Evaluation =
+        serde_json::from_slice(&text).map_err(|error| Problem::failure(format!("`{}`: {error}", path.display())))?;
     show(&evaluation);
     Ok(())
 }
 
 fn show(evaluation: &Evaluation) {
-    println!("EM     {:.3} +- {:.3}   ({} episodes on {} tasks)", evaluation.em, evaluation.em_interval, evaluation.episodes, evaluation.tasks);
+    println!(
+        "EM     {:.3} +- {:.3}   ({} episodes on {} tasks)",
+        evaluation.em, evaluation.em_interval, evaluation.episodes, evaluation.tasks
+    );
     let per_correct = evaluation.calls_per_correct.map_or("none correct".to_owned(), |calls| format!("{calls:.2} per right answer"));
     println!("#Tool  {:.2}   ({per_correct}, {:.1}% of calls failed)", evaluation.calls, 100.0 * evaluation.failed_calls);
     println!("tokens {:.1} a response, {:.0} a second", evaluation.response_tokens, evaluation.tokens_per_second);

@@ -172,5 +172,9 @@ pub(super) fn python(file: &Path, seconds: f64, memory: usize, output: usize) ->
     let tool = PythonTool::new(PythonConfig { limits, output_characters: output }, python_worker()?);
     let outcome = tool.run(&program, Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 3600.0)));
     println!("{}", outcome.text);
-    if outcome.status == CallStatus::Ok { Ok(()) } else { Err(Problem::failure(format!("the program ended with status {:?}", outcome.status))) }
+    if outcome.status == CallStatus::Ok {
+        Ok(())
+    } else {
+        Err(Problem::failure(format!("the program ended with status {:?}", outcome.status)))
+    }
 }

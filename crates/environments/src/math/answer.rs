@@ -262,9 +262,17 @@ mod tests {
 
     #[test]
     fn different_values_are_not_equal() {
-        for (gold, prediction) in
-            [("12", "1,2"), ("12", "21"), ("1", ""), ("0.33", "\\frac13"), ("5", "five"), ("5", "5x"), ("2", "1/0"), ("12", "12 or 13"), ("3", "3 + 0i")]
-        {
+        for (gold, prediction) in [
+            ("12", "1,2"),
+            ("12", "21"),
+            ("1", ""),
+            ("0.33", "\\frac13"),
+            ("5", "five"),
+            ("5", "5x"),
+            ("2", "1/0"),
+            ("12", "12 or 13"),
+            ("3", "3 + 0i"),
+        ] {
             assert!(!answers_equal(gold, prediction), "`{gold}` and `{prediction}`");
         }
     }

@@ -83,7 +83,13 @@ pub struct MathConfig {
 impl Default for MathConfig {
     fn default() -> Self {
         Self {
-            problems: ProblemSource::Generated { seed: 1, train: 2048, validation: 300, test: 1000, level_weights: [0.1, 0.2, 0.25, 0.15, 0.1, 0.2] },
+            problems: ProblemSource::Generated {
+                seed: 1,
+                train: 2048,
+                validation: 300,
+                test: 1000,
+                level_weights: [0.1, 0.2, 0.25, 0.15, 0.1, 0.2],
+            },
             opening: Opening::Question {},
             python: PythonConfig::default(),
             tool_enabled: true,
@@ -242,9 +248,8 @@ mod tests {
     #[test]
     fn impossible_settings_are_errors() {
         let generated = |train, level_weights| ProblemSource::Generated { seed: 1, train, validation: 1, test: 1, level_weights };
-        let error = |problems| {
-            MathEnvironment::new(&MathConfig { problems, ..MathConfig::default() }, vec![]).err().expect("an error").to_string()
-        };
+        let error =
+            |problems| MathEnvironment::new(&MathConfig { problems, ..MathConfig::default() }, vec![]).err().expect("an error").to_string();
         assert!(error(generated(1, [0.0; 6])).contains("level_weights"));
         assert!(error(ProblemSource::Jsonl { path: "/nonexistent".into(), test: 1, validation: 1 }).contains("cannot read"));
     }

@@ -1,0 +1,69 @@
+# Recipes; `just` lists them. Each is one line that also works when typed by hand.
+
+# Cargo features to compile in, e.g. `just backend=ndarray exp-math`
+backend := "flex"
+release := "--release --locked --no-default-features --features " + backend
+paretopo := "cargo run --quiet " + release + " -- --backend " + backend
+
+# List the recipes
+default:
+    @just --list --unsorted
+
+# --- experiments ---
+
+# Train ParetoPO, GRPO, OTC and scalarized with three seeds; ends with a table and a picture (under 20 minutes on two cores)
+[group('experiments')]
+exp-math:
+    {{paretopo}} compare experiments/math/quick.toml --out runs/exp-math
+
+# The same with all methods and ten seeds
+[group('experiments')]
+exp-math-full:
+    {{paretopo}} compare experiments/math/full.toml --out runs/exp-math-full
+
+# Make the shipped policy anew: tokenizer, then supervised training on demonstrations (about half an hour on one core)
+[group('experiments')]
+warm-start-math:
+    rm -f models/tiny-math/tokenizer.json
+    {{paretopo}} new tokenizer models/tiny-math
+    RAYON_NUM_THREADS=1 {{paretopo}} sft experiments/math/warm_start.toml --run runs/warm-start-math
+    cp runs/warm-start-math/policy/model.safetensors models/tiny-math/
+
+# Evaluate a checkpoint folder on 50 GSM8K problems with the Python tool; DATA is a file of {"id","question","answer"} lines
+[group('experiments')]
+gsm8k model data:
+    {{paretopo}} evaluate experiments/gsm8k/evaluate.toml --model {{model}} --set 'environment.problems.path={{data}}' --out runs/gsm8k
+
+# --- development ---
+
+# All tests
+[group('development')]
+test:
+    cargo test --release --locked --workspace --exclude paretopo-backend-wgpu --exclude paretopo-backend-cuda
+
+# Formatting, lints on every backend, documentation; warnings are errors
+[group('development')]
+lint:
+    cargo fmt --all --check
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace --exclude paretopo-backend-wgpu --exclude paretopo-backend-cuda
+
+# Format everything
+[group('development')]
+fmt:
+    cargo fmt --all
+
+# Measure decoding and training of the shipped policy on this machine
+[group('development')]
+bench:
+    {{paretopo}} evaluate --set evaluation.samples=2
+    RAYON_NUM_THREADS=1 {{paretopo}} train --run runs/bench --set train.steps=10 --set train.validate_every=0 --set evaluation.tasks=100
+    tail -n 1 runs/bench/metrics.jsonl
+    rm -rf runs/bench
+
+# Make the test fixtures anew from their reference implementations (needs Python; see the scripts' headers)
+[group('development')]
+fixtures python="python3":
+    {{python}} tests/fixtures/make_models.py
+    {{python}} tests/fixtures/make_pareto.py
+    {{python}} tests/fixtures/make_losses.py
