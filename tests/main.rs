@@ -3,6 +3,8 @@
 //! One crate and one binary, so that the generic code is compiled for one backend once. Tests that need data beside the checkout
 //! (`../shared`) say so and do nothing without it.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod agent;
 mod command_line;
 mod configurations;

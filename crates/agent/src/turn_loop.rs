@@ -377,8 +377,7 @@ fn draw<B: Backend>(
         episode.finish(FinishReason::Stop);
         return Ok(());
     }
-    // the stop string counts once a call has been opened
-    episode.turn.push(&context.text.tokenizer, drawn.id, &[])?;
+    episode.turn.push(&context.text.tokenizer, drawn.id)?;
     if episode.sampled >= config.max_sampled_tokens || episode.length >= context.context {
         episode.finish(FinishReason::Length);
     }
@@ -396,7 +395,7 @@ fn call_if_asked<B: Backend>(
     if episode.is_finished() || desk.tools.is_empty() || episode.calls.len() >= config.max_calls {
         return Ok(());
     }
-    let Some(written) = completed_call(&config.syntax, episode.turn.text()) else { return Ok(()) };
+    let Some(written) = config.syntax.completed_call(episode.turn.text()) else { return Ok(()) };
     let lag = match config.tool_schedule {
         ToolSchedule::FixedLag { steps } => steps.max(1),
         ToolSchedule::AsReady {} => 0,
@@ -420,15 +419,6 @@ fn call_if_asked<B: Backend>(
             }
         },
     }
-}
-
-/// The turn's text up to the end of its first complete call. The last token may run on beyond the stop string.
-fn completed_call<'t>(syntax: &ToolSyntax, turn: &'t str) -> Option<&'t str> {
-    let open = turn.find(syntax.open_string())?;
-    // the fence that closes an empty program shares its newline with the opening
-    let from = open + syntax.open_string().len() - usize::from(syntax.stop_string().starts_with('\n'));
-    let stop = turn[from..].find(syntax.stop_string())?;
-    Some(&turn[..from + stop + syntax.stop_string().len()])
 }
 
 /// Hands outcomes to the episodes that are due, in the order of the episodes. Returns the seconds spent waiting.

@@ -3,15 +3,15 @@
 //! Text becomes ids in exactly two situations, both before the policy reads them: the opening of an episode and the text that
 //! a tool returned. What the policy samples is only ever decoded, to look for stop strings, calls and answers.
 
-mod stop;
 mod syntax;
 mod template;
 mod tokenizer;
+mod turn_text;
 
-pub use stop::TurnText;
 pub use syntax::{Parsed, ToolSyntax};
 pub use template::{ChatTemplate, TemplateContext};
 pub use tokenizer::Tokenizer;
+pub use turn_text::TurnText;
 
 use std::path::PathBuf;
 

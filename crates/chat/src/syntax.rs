@@ -51,6 +51,15 @@ impl ToolSyntax {
         }
     }
 
+    /// A turn's text up to the end of its first complete call. The turn may run on beyond it, as its last token may.
+    pub fn completed_call<'t>(&self, turn: &'t str) -> Option<&'t str> {
+        let open = turn.find(self.open_string())?;
+        // the fence that closes an empty program shares its newline with the opening
+        let from = open + self.open_string().len() - usize::from(self.stop_string().starts_with('\n'));
+        let stop = turn[from..].find(self.stop_string())?;
+        Some(&turn[..from + stop + self.stop_string().len()])
+    }
+
     /// Reads the call off a turn's text that ends with [`Self::stop_string`]; without it there is no call.
     pub fn parse(&self, turn: &str) -> Parsed {
         let Some(before_stop) = turn.strip_suffix(self.stop_string()) else { return Parsed::None };
@@ -134,6 +143,16 @@ mod tests {
         for syntax in ALL {
             assert_eq!(syntax.parse(syntax.stop_string()), Parsed::None);
         }
+    }
+
+    #[test]
+    fn a_call_is_complete_at_its_first_stop_string_behind_an_opening() {
+        let fenced = ToolSyntax::FencedPython {};
+        assert_eq!(fenced.completed_call("a\n```\n```python\n1\n``` and on"), Some("a\n```\n```python\n1\n```"));
+        assert_eq!(fenced.completed_call("```python\n```"), Some("```python\n```"));
+        assert_eq!(fenced.completed_call("```python\n1"), None);
+        assert_eq!(fenced.completed_call("no call\n```"), None);
+        assert_eq!(ToolSyntax::SearchTags {}.completed_call("</search><search>x</search>y"), Some("</search><search>x</search>"));
     }
 
     #[test]

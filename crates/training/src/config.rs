@@ -124,8 +124,8 @@ pub struct TrainConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
-            steps: 60,
-            prompts_per_step: 16,
+            steps: 40,
+            prompts_per_step: 12,
             rollouts_per_prompt: 8,
             epochs: 1,
             minibatches: 1,

@@ -9,7 +9,8 @@ use paretopo_environments::math::answers_equal;
 use paretopo_tools::{PythonConfig, PythonLimits, PythonTool};
 use paretopo_training::ScoreRequest;
 use paretopo_trajectory::CallStatus;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -30,39 +31,59 @@ pub(super) fn score(model: &Path, file: &Path, wish: Option<&str>) -> Result<(),
     lines::print((backend.score)(index, model, &requests)?)
 }
 
+/// A line with the fields that a command needs, and all of it as it was.
+struct Row<T> {
+    fields: T,
+    line: Map<String, Value>,
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Row<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let line = Map::deserialize(deserializer)?;
+        let fields = T::deserialize(Value::from(line.clone())).map_err(serde::de::Error::custom)?;
+        Ok(Self { fields, line })
+    }
+}
+
+impl<T> Row<T> {
+    /// The line with one more field.
+    fn with(self, name: &str, value: impl Into<Value>) -> Value {
+        let mut line = self.line;
+        line.insert(name.into(), value.into());
+        line.into()
+    }
+}
+
+/// The shortest decimal that reads back as the same f32.
+fn shortest(value: f32) -> Value {
+    value.to_string().parse::<f64>().map_or(Value::Null, Value::from)
+}
+
 #[derive(Deserialize)]
 struct PointRow {
     point: Vec<f32>,
-    #[serde(flatten)]
-    rest: Map<String, Value>,
 }
 
 pub(super) fn front(file: &Path, reference: &[f32]) -> Result<(), Problem> {
-    let rows: Vec<PointRow> = lines::read(file)?;
-    let objectives = rows.first().map_or(reference.len(), |row| row.point.len());
+    let rows: Vec<Row<PointRow>> = lines::read(file)?;
+    let objectives = rows.first().map_or(reference.len(), |row| row.fields.point.len());
     for (index, row) in rows.iter().enumerate() {
         let wrong = |reason: String| Err(Problem::mistake(format!("`{}`, point {}: {reason}", file.display(), index + 1)));
-        if row.point.is_empty() || row.point.iter().any(|value| !value.is_finite()) {
+        if row.fields.point.is_empty() || row.fields.point.iter().any(|value| !value.is_finite()) {
             return wrong("every coordinate must be a finite number, and there must be one".into());
         }
-        if row.point.len() != objectives {
-            return wrong(format!("it has {} objectives, but the first point has {objectives}", row.point.len()));
+        if row.fields.point.len() != objectives {
+            return wrong(format!("it has {} objectives, but the first point has {objectives}", row.fields.point.len()));
         }
     }
     let reference = if reference.is_empty() { vec![0.0; objectives] } else { reference.to_vec() };
     if reference.len() != objectives || reference.iter().any(|value| !value.is_finite()) {
         return Err(Problem::mistake(format!("`--reference` needs {objectives} finite numbers, one per objective")));
     }
-    let points: Vec<&[f32]> = rows.iter().map(|row| row.point.as_slice()).collect();
+    let points: Vec<&[f32]> = rows.iter().map(|row| row.fields.point.as_slice()).collect();
     let (ranks, volume) = (non_dominated_ranks(&points), hypervolume(&points, &reference));
-    let ranked = rows.iter().zip(ranks).map(|(row, rank)| {
-        let mut out = Map::new();
-        out.insert("point".into(), json!(row.point));
-        out.extend(row.rest.clone());
-        out.insert("rank".into(), rank.into());
-        Value::from(out)
-    });
-    lines::print(ranked.chain([json!({ "hypervolume": volume })]))
+    let ranked: Vec<Value> = rows.into_iter().zip(ranks).map(|(row, rank)| row.with("rank", rank)).collect();
+    lines::print(ranked.into_iter().chain([json!({ "hypervolume": volume })]))
 }
 
 #[derive(Deserialize)]
@@ -70,8 +91,6 @@ struct RewardRow {
     group: Value,
     rewards: Vec<f32>,
     calls: Option<usize>,
-    #[serde(flatten)]
-    rest: Map<String, Value>,
 }
 
 pub(super) fn advantages(file: &Path, estimator: &str, set: &[String], seed: u64) -> Result<(), Problem> {
@@ -79,12 +98,12 @@ pub(super) fn advantages(file: &Path, estimator: &str, set: &[String], seed: u64
     for warning in config.warnings() {
         eprintln!("warning: {warning}");
     }
-    let rows: Vec<RewardRow> = lines::read(file)?;
+    let rows: Vec<Row<RewardRow>> = lines::read(file)?;
     // groups in the order of their first line; a group's lines need not be adjacent
     let mut names: Vec<String> = Vec::new();
     let mut members: Vec<Vec<usize>> = Vec::new();
     for (index, row) in rows.iter().enumerate() {
-        let name = row.group.to_string();
+        let name = row.fields.group.to_string();
         match names.iter().position(|other| *other == name) {
             Some(place) => members[place].push(index),
             None => {
@@ -98,8 +117,8 @@ pub(super) fn advantages(file: &Path, estimator: &str, set: &[String], seed: u64
         .zip(&members)
         .map(|(name, members)| Group {
             prompt: name.clone(),
-            rewards: members.iter().map(|index| rows[*index].rewards.clone()).collect(),
-            calls: members.iter().map(|index| rows[*index].calls).collect(),
+            rewards: members.iter().map(|index| rows[*index].fields.rewards.clone()).collect(),
+            calls: members.iter().map(|index| rows[*index].fields.calls).collect(),
         })
         .collect();
     let progress = Progress { step: 0, total_steps: 1, seed };
@@ -110,17 +129,7 @@ pub(super) fn advantages(file: &Path, estimator: &str, set: &[String], seed: u64
             by_row[*index] = *value;
         }
     }
-    lines::print(rows.iter().zip(by_row).map(|(row, advantage)| {
-        let mut out = Map::new();
-        out.insert("group".into(), row.group.clone());
-        out.insert("rewards".into(), json!(row.rewards));
-        if let Some(calls) = row.calls {
-            out.insert("calls".into(), calls.into());
-        }
-        out.extend(row.rest.clone());
-        out.insert("advantage".into(), json!(advantage));
-        Value::from(out)
-    }))
+    lines::print(rows.into_iter().zip(by_row).map(|(row, advantage)| row.with("advantage", shortest(advantage))))
 }
 
 /// The estimator of that name with its defaults, changed by `key=value`.
@@ -148,21 +157,14 @@ fn estimator_config(name: &str, set: &[String]) -> Result<EstimatorConfig, Probl
 struct GradeRow {
     gold: Value,
     pred: Value,
-    #[serde(flatten)]
-    rest: Map<String, Value>,
 }
 
 pub(super) fn grade(file: &Path) -> Result<(), Problem> {
-    let rows: Vec<GradeRow> = lines::read(file)?;
+    let rows: Vec<Row<GradeRow>> = lines::read(file)?;
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
     lines::print(rows.into_iter().map(|row| {
-        let equal = answers_equal(&text(&row.gold), &text(&row.pred));
-        let mut out = Map::new();
-        out.insert("gold".into(), row.gold);
-        out.insert("pred".into(), row.pred);
-        out.extend(row.rest);
-        out.insert("equal".into(), equal.into());
-        Value::from(out)
+        let equal = answers_equal(&text(&row.fields.gold), &text(&row.fields.pred));
+        row.with("equal", equal)
     }))
 }
 

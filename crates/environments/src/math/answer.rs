@@ -150,7 +150,7 @@ fn parse_number(text: &str) -> Option<BigRational> {
 fn without_unit(text: &str) -> Option<&str> {
     let at = text.find(|character: char| character.is_alphabetic())?;
     let (number, unit) = text.split_at(at);
-    let is_unit = unit.chars().all(|character| character.is_alphabetic() || character == ' ') && number.ends_with(|last: char| last == ' ');
+    let is_unit = unit.chars().all(|character| character.is_alphabetic() || character == ' ') && number.ends_with(' ');
     (is_unit && number.trim().ends_with(|last: char| last.is_ascii_digit() || last == '}')).then(|| number.trim())
 }
 

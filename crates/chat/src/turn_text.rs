@@ -1,7 +1,7 @@
-//! The text of the turn that is being sampled, decoded token by token, and the stop strings in it.
+//! The text of the turn that is being sampled, decoded token by token.
 //!
-//! A stop string may begin inside one token and end inside another. It is looked for in the decoded text; the ids stay as
-//! they were sampled, including one whose text runs on beyond the stop string.
+//! A stop string may begin inside one token and end inside another, so calls are looked for in this text
+//! ([`crate::ToolSyntax::completed_call`]); the ids stay as they were sampled.
 
 use crate::{ChatError, Tokenizer};
 use paretopo_trajectory::TokenId;
@@ -19,19 +19,18 @@ pub struct TurnText {
 }
 
 impl TurnText {
-    /// Adds a sampled id and returns the byte position after the first stop string that the text now contains.
+    /// Adds a sampled id.
     ///
     /// # Errors
     /// When the tokenizer cannot decode the ids.
-    pub fn push(&mut self, tokenizer: &Tokenizer, id: TokenId, stop_strings: &[&str]) -> Result<Option<usize>, ChatError> {
-        let before = self.text.len();
+    pub fn push(&mut self, tokenizer: &Tokenizer, id: TokenId) -> Result<(), ChatError> {
         self.ids.push(id);
         let start = self.settled.saturating_sub(CONTEXT);
         let known = tokenizer.decode(&self.ids[start..self.settled])?;
         let extended = tokenizer.decode(&self.ids[start..])?;
         // an incomplete character decodes to U+FFFD; wait for the rest of it
         if extended.ends_with('\u{FFFD}') && self.ids.len() - self.settled < 4 {
-            return Ok(None);
+            return Ok(());
         }
         match extended.strip_prefix(&known) {
             Some(new) => self.text.push_str(new),
@@ -39,31 +38,12 @@ impl TurnText {
             None => self.text = tokenizer.decode(&self.ids)?,
         }
         self.settled = self.ids.len();
-        Ok(self.find_stop(before, stop_strings))
-    }
-
-    fn find_stop(&self, before: usize, stop_strings: &[&str]) -> Option<usize> {
-        stop_strings
-            .iter()
-            .filter(|stop| !stop.is_empty())
-            .filter_map(|stop| {
-                let mut from = before.saturating_sub(stop.len()).min(self.text.len());
-                while !self.text.is_char_boundary(from) {
-                    from -= 1;
-                }
-                self.text[from..].find(stop).map(|at| from + at + stop.len())
-            })
-            .min()
+        Ok(())
     }
 
     /// The text so far.
     pub fn text(&self) -> &str {
         &self.text
-    }
-
-    /// The ids so far.
-    pub fn ids(&self) -> &[TokenId] {
-        &self.ids
     }
 }
 
@@ -81,31 +61,21 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_string_may_straddle_tokens() {
+    fn tokens_join_to_text_whatever_they_straddle() {
         let (tokenizer, mut turn) = (tokenizer(), TurnText::default());
-        // a, bc, d: the stop "cd" begins inside `bc` and ends with `d`; the text ends at byte 4
-        assert_eq!(turn.push(&tokenizer, 0, &["cd"]).unwrap(), None);
-        assert_eq!(turn.push(&tokenizer, 4, &["cd"]).unwrap(), None);
-        assert_eq!(turn.push(&tokenizer, 3, &["cd"]).unwrap(), Some(4));
-        assert_eq!(turn.ids(), &[0, 4, 3]);
-    }
-
-    #[test]
-    fn text_after_the_stop_stays_in_the_ids_only() {
-        let (tokenizer, mut turn) = (tokenizer(), TurnText::default());
-        turn.push(&tokenizer, 0, &["ab"]).unwrap();
-        // the token `bc` completes "ab" and goes on with `c`
-        assert_eq!(turn.push(&tokenizer, 4, &["ab"]).unwrap(), Some(2));
-        assert_eq!((turn.text(), turn.ids()), ("abc", [0, 4].as_slice()));
+        for (id, text) in [(0, "a"), (4, "abc"), (3, "abcd")] {
+            turn.push(&tokenizer, id).unwrap();
+            assert_eq!(turn.text(), text);
+        }
     }
 
     #[test]
     fn a_character_split_over_tokens_comes_out_whole() {
         let (tokenizer, mut turn) = (tokenizer(), TurnText::default());
         // "ä" is the bytes C3 A4
-        turn.push(&tokenizer, 5, &[]).unwrap();
+        turn.push(&tokenizer, 5).unwrap();
         assert_eq!(turn.text(), "");
-        assert_eq!(turn.push(&tokenizer, 6, &["ä"]).unwrap(), Some(2));
+        turn.push(&tokenizer, 6).unwrap();
         assert_eq!(turn.text(), "ä");
     }
 }
