@@ -59,7 +59,20 @@ pub enum Opening {
     Instruction {
         /// The system message.
         system: String,
+        /// Worked examples, as earlier turns of the conversation.
+        #[serde(default)]
+        examples: Vec<Example>,
     },
+}
+
+/// A worked example in the opening.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Example {
+    /// The question.
+    pub question: String,
+    /// The whole response, with its calls and their output.
+    pub response: String,
 }
 
 /// Settings of the math environment.
@@ -189,10 +202,16 @@ impl Environment for MathEnvironment {
 
     fn opening(&self, task: &Task) -> Vec<Message> {
         let question = Message { role: Role::User, content: task.question.clone() };
-        match &self.config.opening {
-            Opening::Question {} => vec![question],
-            Opening::Instruction { system } => vec![Message { role: Role::System, content: system.clone() }, question],
+        let mut messages = Vec::new();
+        if let Opening::Instruction { system, examples } = &self.config.opening {
+            messages.push(Message { role: Role::System, content: system.clone() });
+            for example in examples {
+                messages.push(Message { role: Role::User, content: example.question.clone() });
+                messages.push(Message { role: Role::Assistant, content: example.response.clone() });
+            }
         }
+        messages.push(question);
+        messages
     }
 
     fn tools(&self) -> &[Arc<dyn Tool>] {
