@@ -124,7 +124,7 @@ pub struct TrainConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
-            steps: 40,
+            steps: 60,
             prompts_per_step: 12,
             rollouts_per_prompt: 8,
             epochs: 1,
@@ -187,7 +187,7 @@ pub struct OptimizerConfig {
 impl Default for OptimizerConfig {
     fn default() -> Self {
         Self {
-            learning_rate: 1.5e-4,
+            learning_rate: 4e-4,
             beta1: 0.9,
             beta2: 0.99,
             epsilon: 1e-8,

@@ -61,7 +61,9 @@ mod tests {
         // cos(pi / 3) = 0.5 and cos(2 pi / 5) = 0.309017
         assert!((tool_reward(1.0, 0.0, 1.0) - 0.5).abs() < 1e-6 && (tool_reward(2.0, 0.0, 1.0) - 0.309_017).abs() < 1e-6);
         // n = 1: m = 1 gives f = 1, sin(pi / 2) = 1; m = 3 gives f = 1.5, sin(3 pi / 4) = 0.707107
-        assert!((tool_reward(1.0, 1.0, 1.0) - 1.0).abs() < 1e-6 && (tool_reward(3.0, 1.0, 1.0) - 0.707_106_8).abs() < 1e-6);
+        assert!(
+            (tool_reward(1.0, 1.0, 1.0) - 1.0).abs() < 1e-6 && (tool_reward(3.0, 1.0, 1.0) - std::f32::consts::FRAC_1_SQRT_2).abs() < 1e-6
+        );
     }
 
     #[test]

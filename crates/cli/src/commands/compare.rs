@@ -3,6 +3,7 @@
 //! Runs are processes of this same binary with one thread each: on small models two runs side by side are faster than one run on two
 //! cores, and a run that fails takes no other with it. A finished run is not repeated, so the same command resumes.
 
+use super::this_program;
 use crate::embedded;
 use crate::problem::Problem;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -195,8 +196,7 @@ fn start(job: Job, backend: Option<&str>, bars: Option<&MultiProgress>) -> Resul
     let failed = |error: std::io::Error| Problem::failure(format!("cannot start a run in `{}`: {error}", job.folder.display()));
     std::fs::create_dir_all(&job.folder).map_err(failed)?;
     let log = std::fs::File::create(job.folder.join("log.txt")).map_err(failed)?;
-    let program = std::env::current_exe().map_err(failed)?;
-    let mut command = Command::new(program);
+    let mut command = Command::new(this_program()?);
     command.arg("--quiet");
     if let Some(backend) = backend {
         command.args(["--backend", backend]);

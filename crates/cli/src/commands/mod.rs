@@ -39,8 +39,16 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
     }
 }
 
+/// This program, also when its file has been replaced since it started (as a rebuild does).
+fn this_program() -> Result<PathBuf, Problem> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() {
+        return Ok(running);
+    }
+    std::env::current_exe().map_err(|error| Problem::failure(format!("cannot find this program's own file: {error}")))
+}
+
 /// The command that starts a worker of the Python tool: this binary.
 fn python_worker() -> Result<Vec<PathBuf>, Problem> {
-    let program = std::env::current_exe().map_err(|error| Problem::failure(format!("cannot find this program's own file: {error}")))?;
-    Ok(vec![program, "python-worker".into()])
+    Ok(vec![this_program()?, "python-worker".into()])
 }
