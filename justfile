@@ -32,7 +32,7 @@ warm-start-math:
 # Evaluate a checkpoint folder on 50 GSM8K problems with the Python tool; DATA is a file of {"id","question","answer"} lines
 [group('experiments')]
 gsm8k model data:
-    {{paretopo}} evaluate experiments/gsm8k/evaluate.toml --model {{model}} --set 'environment.problems.path={{data}}' --out runs/gsm8k
+    {{paretopo}} evaluate experiments/gsm8k/smollm2.toml --model {{model}} --set 'environment.problems.path={{data}}' --out runs/gsm8k
 
 # --- development ---
 

@@ -2,9 +2,10 @@
 //!
 //! To add one: write its file, add a variant to [`AutoConfig`] and to [`AutoModel`]; the compiler names every place that is left.
 
-use crate::llama::{LlamaConfig, LlamaForCausalLm};
-use crate::qwen2::{Qwen2Config, Qwen2ForCausalLm};
-use crate::qwen3::{Qwen3Config, Qwen3ForCausalLm};
+use crate::layers::{CausalDecoder, DecoderConfig};
+use crate::llama::LlamaConfig;
+use crate::qwen2::Qwen2Config;
+use crate::qwen3::Qwen3Config;
 use crate::{CausalLm, ForwardInput, KvCache};
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -27,11 +28,11 @@ pub enum AutoConfig {
 #[derive(Module, Debug)]
 pub enum AutoModel<B: Backend> {
     /// See [`crate::llama`].
-    Llama(LlamaForCausalLm<B>),
+    Llama(CausalDecoder<B>),
     /// See [`crate::qwen2`].
-    Qwen2(Qwen2ForCausalLm<B>),
+    Qwen2(CausalDecoder<B>),
     /// See [`crate::qwen3`].
-    Qwen3(Qwen3ForCausalLm<B>),
+    Qwen3(CausalDecoder<B>),
 }
 
 impl AutoConfig {
@@ -50,49 +51,28 @@ impl AutoConfig {
         })
     }
 
+    /// The fields that all architectures share.
+    pub fn decoder(&self) -> &DecoderConfig {
+        match self {
+            Self::Llama(config) => &config.decoder,
+            Self::Qwen2(config) => &config.decoder,
+            Self::Qwen3(config) => &config.decoder,
+        }
+    }
+
     /// Number of decoder layers.
     pub fn layers(&self) -> usize {
-        match self {
-            Self::Llama(config) => config.num_hidden_layers,
-            Self::Qwen2(config) => config.num_hidden_layers,
-            Self::Qwen3(config) => config.num_hidden_layers,
-        }
+        self.decoder().num_hidden_layers
     }
 
     /// Number of tokens that the model knows.
     pub fn vocab_size(&self) -> usize {
-        match self {
-            Self::Llama(config) => config.vocab_size,
-            Self::Qwen2(config) => config.vocab_size,
-            Self::Qwen3(config) => config.vocab_size,
-        }
+        self.decoder().vocab_size
     }
 
     /// Longest sequence that the model was made for.
     pub fn context(&self) -> usize {
-        match self {
-            Self::Llama(config) => config.max_position_embeddings,
-            Self::Qwen2(config) => config.max_position_embeddings,
-            Self::Qwen3(config) => config.max_position_embeddings,
-        }
-    }
-
-    /// Standard deviation of initial weights.
-    pub fn initializer_range(&self) -> f32 {
-        match self {
-            Self::Llama(config) => config.initializer_range,
-            Self::Qwen2(config) => config.initializer_range,
-            Self::Qwen3(config) => config.initializer_range,
-        }
-    }
-
-    /// Whether the output matrix is the embedding.
-    pub fn tied(&self) -> bool {
-        match self {
-            Self::Llama(config) => config.tie_word_embeddings,
-            Self::Qwen2(config) => config.tie_word_embeddings,
-            Self::Qwen3(config) => config.tie_word_embeddings,
-        }
+        self.decoder().max_position_embeddings
     }
 
     /// The class name that transformers expects under `architectures`.

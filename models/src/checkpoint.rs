@@ -54,7 +54,7 @@ pub fn load_folder<B: Backend>(folder: &Path, device: &B::Device) -> Result<(Aut
         tensors.append(&mut load_tensors(&file)?);
     }
     // buffers that old checkpoints carry along, and the copy of a tied embedding
-    tensors.retain(|name, _| !(name.ends_with("rotary_emb.inv_freq") || config.tied() && name == "lm_head.weight"));
+    tensors.retain(|name, _| !(name.ends_with("rotary_emb.inv_freq") || config.decoder().tie_word_embeddings && name == "lm_head.weight"));
     let model = fill_parameters(model, tensors).map_err(|reason| invalid(folder, reason))?;
     Ok((config, model))
 }

@@ -1,56 +1,16 @@
 //! Qwen3, dense (Qwen team, 2025) as in transformers' `modeling_qwen3.py`: Llama with a norm over each query and key head, and a
 //! head size of its own. Left out: sliding-window attention, which is refused, and mixtures of experts.
 
-use crate::layers::{Decoder, DecoderShape, RopeParameters, RotaryEmbedding, linear, unembed};
-use crate::{CausalLm, ForwardInput, KvCache};
-use burn::module::Module;
-use burn::nn::Linear;
-use burn::tensor::Tensor;
+use crate::layers::{CausalDecoder, DecoderConfig, Differences};
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
-/// The fields of `config.json` that change the computation, named as there. Fields that do not are ignored.
+/// A `config.json` of this architecture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Qwen3Config {
-    /// Number of tokens.
-    pub vocab_size: usize,
-    /// Width of the residual stream.
-    pub hidden_size: usize,
-    /// Width inside the feed-forward block.
-    pub intermediate_size: usize,
-    /// Number of layers.
-    pub num_hidden_layers: usize,
-    /// Query heads.
-    pub num_attention_heads: usize,
-    /// Key-value heads; as many as query heads when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub num_key_value_heads: Option<usize>,
-    /// Features of a head; `hidden_size / num_attention_heads` when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub head_dim: Option<usize>,
-    /// Longest sequence.
-    pub max_position_embeddings: usize,
-    /// Added to the mean square under the root.
-    #[serde(default = "default_rms_norm_eps")]
-    pub rms_norm_eps: f64,
-    /// Base of the rotary frequencies (before transformers 5).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rope_theta: Option<f64>,
-    /// Scaling of the rotary frequencies (before transformers 5).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rope_scaling: Option<RopeParameters>,
-    /// Base and scaling of the rotary frequencies (transformers 5).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rope_parameters: Option<RopeParameters>,
-    /// Whether the output matrix is the embedding.
-    #[serde(default)]
-    pub tie_word_embeddings: bool,
-    /// The feed-forward activation; only `silu` is supported.
-    #[serde(default = "default_hidden_act")]
-    pub hidden_act: String,
-    /// Standard deviation of initial weights.
-    #[serde(default = "default_initializer_range")]
-    pub initializer_range: f32,
+    /// What it shares with others.
+    #[serde(flatten)]
+    pub decoder: DecoderConfig,
     /// Whether the attention projections have biases.
     #[serde(default)]
     pub attention_bias: bool,
@@ -59,81 +19,21 @@ pub struct Qwen3Config {
     pub use_sliding_window: bool,
 }
 
-fn default_rms_norm_eps() -> f64 {
-    1e-6
-}
-
-fn default_hidden_act() -> String {
-    "silu".into()
-}
-
-fn default_initializer_range() -> f32 {
-    0.02
-}
-
-/// The model; fields are named as the checkpoint's keys.
-#[derive(Module, Debug)]
-pub struct Qwen3ForCausalLm<B: Backend> {
-    /// The decoder stack.
-    pub model: Decoder<B>,
-    /// The output matrix; `None` when it is the embedding.
-    pub lm_head: Option<Linear<B>>,
-}
-
 impl Qwen3Config {
-    fn decoder_shape(&self) -> Result<DecoderShape, String> {
-        if self.hidden_act != "silu" {
-            return Err(format!("`hidden_act` must be `silu`, not `{}`", self.hidden_act));
-        }
-        if self.use_sliding_window {
-            return Err("`use_sliding_window` is not supported".into());
-        }
-        let kv_heads = self.num_key_value_heads.unwrap_or(self.num_attention_heads);
-        if kv_heads == 0 || !self.num_attention_heads.is_multiple_of(kv_heads) {
-            return Err(format!(
-                "`num_attention_heads` ({}) must be a multiple of `num_key_value_heads` ({kv_heads})",
-                self.num_attention_heads
-            ));
-        }
-        let head_dim = self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads);
-        let rope = self.rope_parameters.clone().or(self.rope_scaling.clone()).unwrap_or_default();
-        let theta = rope.rope_theta.or(self.rope_theta).unwrap_or(10_000.0);
-        Ok(DecoderShape {
-            vocab_size: self.vocab_size,
-            hidden_size: self.hidden_size,
-            intermediate_size: self.intermediate_size,
-            layers: self.num_hidden_layers,
-            heads: self.num_attention_heads,
-            kv_heads,
-            head_dim,
-            rms_norm_eps: self.rms_norm_eps,
-            query_key_value_bias: self.attention_bias,
-            output_bias: self.attention_bias,
-            feed_forward_bias: false,
-            query_key_norm: true,
-            rotary: RotaryEmbedding::new(head_dim, theta, &rope)?,
-        })
-    }
-
     /// A model with zero weights.
     ///
     /// # Errors
     /// Says which setting is not supported.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> Result<Qwen3ForCausalLm<B>, String> {
-        let shape = self.decoder_shape()?;
-        Ok(Qwen3ForCausalLm {
-            model: Decoder::new(&shape, device),
-            lm_head: (!self.tie_word_embeddings).then(|| linear(self.hidden_size, self.vocab_size, false, device)),
-        })
-    }
-}
-
-impl<B: Backend> CausalLm<B> for Qwen3ForCausalLm<B> {
-    fn hidden(&self, input: &ForwardInput<B>, cache: Option<&mut KvCache<B>>) -> Tensor<B, 3> {
-        self.model.forward(input, cache)
-    }
-
-    fn unembed(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
-        unembed(self.lm_head.as_ref(), &self.model.embed_tokens, hidden)
+    pub fn init<B: Backend>(&self, device: &B::Device) -> Result<CausalDecoder<B>, String> {
+        if self.use_sliding_window {
+            return Err("`use_sliding_window` is not supported".into());
+        }
+        let differences = Differences {
+            query_key_value_bias: self.attention_bias,
+            output_bias: self.attention_bias,
+            query_key_norm: true,
+            ..Differences::default()
+        };
+        self.decoder.init(differences, device)
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::{Evaluation, Observer, Policy, RunConfig, Surroundings, TrainingError, train};
 use burn::tensor::backend::AutodiffBackend;
-use paretopo_agent::{RolloutContext, RolloutRequest, log_softmax, rollout};
+use paretopo_agent::{RolloutRequest, log_softmax, rollout};
 use paretopo_models::{CausalLm, ForwardInput, load_folder, to_host};
 use paretopo_trajectory::{Task, Trajectory};
 use serde::{Deserialize, Serialize};
@@ -50,7 +50,8 @@ pub struct Scores {
     pub top: Vec<(u32, f32)>,
 }
 
-type Recipe = fn(usize, &RunConfig, &Path, &Surroundings<'_>, &mut dyn Observer) -> Result<(), TrainingError>;
+/// A recipe: device index, configuration, run folder, surroundings, observer.
+pub type Recipe = fn(usize, &RunConfig, &Path, &Surroundings<'_>, &mut dyn Observer) -> Result<(), TrainingError>;
 type EvaluateRecipe = fn(usize, &RunConfig, &Surroundings<'_>, &mut dyn Observer) -> Result<(Evaluation, Vec<Trajectory>), TrainingError>;
 type Solve = fn(usize, &RunConfig, &str, &Surroundings<'_>) -> Result<Trajectory, TrainingError>;
 type Score = fn(usize, &Path, &[ScoreRequest]) -> Result<Vec<Scores>, TrainingError>;
@@ -109,16 +110,7 @@ fn evaluate_policy<C: BackendChoice>(
     let device = device::<C>(index)?;
     let environment = config.environment.build(surroundings.python_worker.clone())?;
     let policy = Policy::<Inner<C>>::load(&config.policy, &surroundings.embedded_policy, config.seed, &device)?;
-    let context = RolloutContext {
-        model: &policy.model,
-        layers: policy.config.layers(),
-        context: policy.config.context(),
-        device: &device,
-        text: &policy.text,
-        environment: environment.as_ref(),
-        weight_version: 0,
-        cancelled: surroundings.cancelled,
-    };
+    let context = policy.context(&policy.model, &device, environment.as_ref(), 0, surroundings.cancelled);
     crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, observer)
 }
 
@@ -132,16 +124,7 @@ fn solve<C: BackendChoice>(
     let environment = config.environment.build(surroundings.python_worker.clone())?;
     let policy = Policy::<Inner<C>>::load(&config.policy, &surroundings.embedded_policy, config.seed, &device)?;
     let task = Task { id: "question".into(), question: question.to_owned(), answers: vec![String::new()], level: None };
-    let context = RolloutContext {
-        model: &policy.model,
-        layers: policy.config.layers(),
-        context: policy.config.context(),
-        device: &device,
-        text: &policy.text,
-        environment: environment.as_ref(),
-        weight_version: 0,
-        cancelled: surroundings.cancelled,
-    };
+    let context = policy.context(&policy.model, &device, environment.as_ref(), 0, surroundings.cancelled);
     let request = RolloutRequest { task: &task, sample: 0, seed: config.seed };
     let (mut trajectories, _) = rollout(&context, &config.rollout, &[request], &mut |_| {})?;
     Ok(trajectories.remove(0))

@@ -1,9 +1,11 @@
 //! The evaluation recipe: play episodes on held-out tasks, grade, count.
 
-use crate::{EvaluationConfig, Observer, TrainingError};
-use burn::tensor::backend::Backend;
+use crate::run_folder::write_atomically;
+use crate::{EvaluationConfig, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError};
+use burn::module::AutodiffModule;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use paretopo_agent::{RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, rollout};
-use paretopo_environments::{RunMemory, score_group};
+use paretopo_environments::{Environment, RunMemory, score_group};
 use paretopo_trajectory::{CallStatus, FinishReason, Task, Trajectory};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -86,6 +88,27 @@ pub fn evaluate<B: Backend>(
     }
     let evaluation = summarise(tasks, &trajectories, config.samples, rollout_config.max_calls, &statistics);
     Ok((evaluation, trajectories))
+}
+
+/// The end of a training recipe: the policy goes to `run/policy`, its evaluation to `run/evaluation.json`.
+#[expect(clippy::too_many_arguments, reason = "what both recipes hold at their end")]
+pub(crate) fn conclude<B: AutodiffBackend>(
+    config: &RunConfig,
+    folder: &RunFolder,
+    policy: &Policy<B>,
+    environment: &dyn Environment,
+    weight_version: u64,
+    device: &B::Device,
+    surroundings: &Surroundings<'_>,
+    observer: &mut dyn Observer,
+) -> Result<(), TrainingError> {
+    policy.save(&policy.model, &folder.path().join("policy"))?;
+    let model = policy.model.valid();
+    let context = policy.context(&model, device, environment, weight_version, surroundings.cancelled);
+    let (evaluation, trajectories) = evaluate(&context, &config.rollout, &config.evaluation, config.seed, observer)?;
+    folder.save_trajectories("evaluation", trajectories.iter())?;
+    let json = serde_json::to_vec_pretty(&evaluation).expect("plain data serialises");
+    write_atomically(&folder.path().join("evaluation.json"), &json)
 }
 
 /// Counts scored trajectories, `samples` per task in the order of `tasks`.

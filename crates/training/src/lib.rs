@@ -23,7 +23,7 @@ pub use config::{
     ConfigError, EvaluationConfig, KeepConfig, LearningRateSchedule, OldLogprobs, OptimizerConfig, PolicySource, RunConfig, SftConfig,
     TrainConfig,
 };
-pub use entry::{BackendChoice, EntryPoints, ScoreRequest, Scores};
+pub use entry::{BackendChoice, EntryPoints, Recipe, ScoreRequest, Scores};
 pub use error::TrainingError;
 pub use evaluate::{Evaluation, LevelSummary, evaluate, summarise};
 pub use optimizer::AdamW;

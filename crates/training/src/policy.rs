@@ -2,9 +2,11 @@
 
 use crate::{PolicySource, TrainingError};
 use burn::tensor::backend::Backend;
-use paretopo_agent::PolicyText;
+use paretopo_agent::{PolicyText, RolloutContext};
+use paretopo_environments::Environment;
 use paretopo_models::{AutoConfig, AutoModel, CheckpointError, initialize, load_folder, save_folder};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 /// Files besides the weights that make a folder a usable checkpoint.
 const TEXT_FILES: [&str; 4] = ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
@@ -37,7 +39,7 @@ impl<B: Backend> Policy<B> {
             let invalid = |reason: String| CheckpointError::Invalid { path: path.clone(), reason };
             let config: AutoConfig = serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
             let model = config.init(device).map_err(invalid)?;
-            let model = initialize(model, config.initializer_range(), seed);
+            let model = initialize(model, config.decoder().initializer_range, seed);
             (config, model)
         } else {
             load_folder(folder, device)?
@@ -49,6 +51,19 @@ impl<B: Backend> Policy<B> {
             return Err(CheckpointError::Invalid { path: folder.into(), reason }.into());
         }
         Ok(Self { config, model, text, folder: folder.to_owned() })
+    }
+
+    /// What rollouts with `model`, this policy's weights on some backend, need.
+    pub fn context<'a, C: Backend>(
+        &'a self,
+        model: &'a AutoModel<C>,
+        device: &'a C::Device,
+        environment: &'a dyn Environment,
+        weight_version: u64,
+        cancelled: &'a AtomicBool,
+    ) -> RolloutContext<'a, C> {
+        let (layers, context) = (self.config.layers(), self.config.context());
+        RolloutContext { model, layers, context, device, text: &self.text, environment, weight_version, cancelled }
     }
 
     /// Writes a checkpoint folder with `model`'s weights that this project and transformers load.

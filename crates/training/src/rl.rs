@@ -2,7 +2,8 @@
 
 use crate::batch::micro_batches;
 use crate::config::OldLogprobs;
-use crate::run_folder::{peak_memory_mib, write_atomically};
+use crate::evaluate::conclude;
+use crate::run_folder::peak_memory_mib;
 use crate::{
     AdamW, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError, TrainingSequence, TrainingState,
     checkpoint, response_logprobs,
@@ -75,16 +76,7 @@ pub fn train<B: AutodiffBackend>(
         }
         let mut metrics = Metrics::new();
         let model = policy.model.valid();
-        let context = RolloutContext {
-            model: &model,
-            layers: policy.config.layers(),
-            context: policy.config.context(),
-            device,
-            text: &policy.text,
-            environment: environment.as_ref(),
-            weight_version: state.updates,
-            cancelled: surroundings.cancelled,
-        };
+        let context = policy.context(&model, device, environment.as_ref(), state.updates, surroundings.cancelled);
         if config.train.validate_every > 0 && state.step.is_multiple_of(config.train.validate_every) {
             validate(config, &context, &mut state, &mut metrics, observer)?;
         }
@@ -111,21 +103,7 @@ pub fn train<B: AutodiffBackend>(
             checkpoint::save(run, &policy, &optimizer, &state, config.train.keep.latest)?;
         }
     }
-    policy.save(&policy.model, &run.join("policy"))?;
-    let model = policy.model.valid();
-    let context = RolloutContext {
-        model: &model,
-        layers: policy.config.layers(),
-        context: policy.config.context(),
-        device,
-        text: &policy.text,
-        environment: environment.as_ref(),
-        weight_version: state.updates,
-        cancelled: surroundings.cancelled,
-    };
-    let (evaluation, trajectories) = crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, observer)?;
-    folder.save_trajectories("evaluation", trajectories.iter())?;
-    write_atomically(&run.join("evaluation.json"), &serde_json::to_vec_pretty(&evaluation).expect("plain data serialises"))
+    conclude(config, &folder, &policy, environment.as_ref(), state.updates, device, surroundings, observer)
 }
 
 /// A seed for one purpose of one step.

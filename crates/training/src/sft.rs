@@ -2,11 +2,11 @@
 
 use crate::batch::micro_batches;
 use crate::checkpoint;
+use crate::evaluate::conclude;
 use crate::run_folder::write_atomically;
 use crate::{AdamW, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError, TrainingSequence, response_logprobs};
-use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
-use paretopo_agent::{PolicyText, RolloutContext};
+use paretopo_agent::PolicyText;
 use paretopo_algorithms::losses::{Aggregation, token_weights};
 use paretopo_chat::{ChatError, ToolSyntax};
 use paretopo_environments::{Demonstration, DemonstrationTurn, Environment};
@@ -86,21 +86,7 @@ pub fn sft<B: AutodiffBackend>(
             checkpoint::save(run, &policy, &optimizer, &state, config.train.keep.latest)?;
         }
     }
-    policy.save(&policy.model, &run.join("policy"))?;
-    let inner = policy.model.valid();
-    let context = RolloutContext {
-        model: &inner,
-        layers: policy.config.layers(),
-        context: policy.config.context(),
-        device,
-        text: &policy.text,
-        environment: environment.as_ref(),
-        weight_version: state.step,
-        cancelled: surroundings.cancelled,
-    };
-    let (evaluation, trajectories) = crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, observer)?;
-    folder.save_trajectories("evaluation", trajectories.iter())?;
-    write_atomically(&run.join("evaluation.json"), &serde_json::to_vec_pretty(&evaluation).expect("plain data serialises"))
+    conclude(config, &folder, &policy, environment.as_ref(), state.updates, device, surroundings, observer)
 }
 
 /// Turns a demonstration into ids piece by piece, as the turn loop would have: the agent's text, then the tool's between its markers.

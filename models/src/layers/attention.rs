@@ -32,12 +32,12 @@ impl<B: Backend> Attention<B> {
     /// A block with zero weights.
     pub fn new(shape: &DecoderShape, device: &B::Device) -> Self {
         let (hidden, queries, keys) = (shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim);
-        let norm = || shape.query_key_norm.then(|| RmsNorm::new(shape.head_dim, shape.rms_norm_eps, device));
+        let norm = || shape.differences.query_key_norm.then(|| RmsNorm::new(shape.head_dim, shape.rms_norm_eps, device));
         Self {
-            q_proj: linear(hidden, queries, shape.query_key_value_bias, device),
-            k_proj: linear(hidden, keys, shape.query_key_value_bias, device),
-            v_proj: linear(hidden, keys, shape.query_key_value_bias, device),
-            o_proj: linear(queries, hidden, shape.output_bias, device),
+            q_proj: linear(hidden, queries, shape.differences.query_key_value_bias, device),
+            k_proj: linear(hidden, keys, shape.differences.query_key_value_bias, device),
+            v_proj: linear(hidden, keys, shape.differences.query_key_value_bias, device),
+            o_proj: linear(queries, hidden, shape.differences.output_bias, device),
             q_norm: norm(),
             k_norm: norm(),
             kv_heads: shape.kv_heads,

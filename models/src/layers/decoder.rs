@@ -1,6 +1,6 @@
 //! The pre-norm decoder stack.
 
-use super::{Attention, FeedForward, HeadLayout, RmsNorm, RotaryEmbedding};
+use super::{Attention, Differences, FeedForward, HeadLayout, RmsNorm, RotaryEmbedding};
 use crate::{ForwardInput, KvCache};
 use burn::module::{Module, Param};
 use burn::nn::Embedding;
@@ -26,14 +26,8 @@ pub struct DecoderShape {
     pub head_dim: usize,
     /// Added to the mean square under the root.
     pub rms_norm_eps: f64,
-    /// Whether `q_proj`, `k_proj`, `v_proj` have biases.
-    pub query_key_value_bias: bool,
-    /// Whether `o_proj` has a bias.
-    pub output_bias: bool,
-    /// Whether the feed-forward maps have biases.
-    pub feed_forward_bias: bool,
-    /// Whether queries and keys are normalised per head.
-    pub query_key_norm: bool,
+    /// Biases and norms that not all architectures have.
+    pub differences: Differences,
     /// Positions.
     pub rotary: RotaryEmbedding,
 }
@@ -74,7 +68,7 @@ impl<B: Backend> Decoder<B> {
             input_layernorm: norm(),
             self_attn: Attention::new(shape, device),
             post_attention_layernorm: norm(),
-            mlp: FeedForward::new(shape.hidden_size, shape.intermediate_size, shape.feed_forward_bias, device),
+            mlp: FeedForward::new(shape.hidden_size, shape.intermediate_size, shape.differences.feed_forward_bias, device),
         };
         Self {
             embed_tokens: Embedding { weight: Param::from_tensor(Tensor::zeros([shape.vocab_size, shape.hidden_size], device)) },

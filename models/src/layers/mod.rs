@@ -1,6 +1,7 @@
 //! What Llama, Qwen2 and Qwen3 share: RMSNorm, half-split rotary embedding, grouped-query attention, SwiGLU, the decoder stack.
 
 mod attention;
+mod causal_decoder;
 mod decoder;
 mod feed_forward;
 mod head_layout;
@@ -8,6 +9,7 @@ mod norm;
 mod rotary;
 
 pub use attention::Attention;
+pub use causal_decoder::{CausalDecoder, DecoderConfig, Differences};
 pub use decoder::{Decoder, DecoderLayer, DecoderShape};
 pub use feed_forward::FeedForward;
 pub use head_layout::HeadLayout;

@@ -17,8 +17,8 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
     let Arguments { backend, quiet, command } = arguments;
     let backend = backend.as_deref();
     match command {
-        Command::Train { config, run } => recipes::train(&config, &run, backend, quiet, cancelled),
-        Command::Sft { config, run } => recipes::sft(&config, &run, backend, quiet, cancelled),
+        Command::Train { config, run } => recipes::run(|backend| backend.train, &config, &run, backend, quiet, cancelled),
+        Command::Sft { config, run } => recipes::run(|backend| backend.sft, &config, &run, backend, quiet, cancelled),
         Command::Evaluate { config, out } => recipes::evaluate(&config, out.as_deref(), backend, quiet, cancelled),
         Command::Solve { question, config } => recipes::solve(&question, &config, backend, quiet, cancelled),
         Command::Compare { experiment, out, set, jobs } => {

@@ -44,7 +44,7 @@ fn architecture(name: &str) -> Result<(), Problem> {
     }
     let class: String = name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
     let rest = LLAMA.lines().skip_while(|line| line.starts_with("//!")).collect::<Vec<_>>().join("\n");
-    let text = rest.replace("LlamaForCausalLm", &format!("{class}ForCausalLm")).replace("LlamaConfig", &format!("{class}Config"));
+    let text = rest.replace("LlamaConfig", &format!("{class}Config"));
     let header = format!("//! {class}: say from which paper or checkpoint format, and what is left out. Starts as a copy of Llama.\n");
     write(&Path::new("models/src").join(format!("{name}.rs")), &format!("{header}{text}\n"))?;
     println!("next:");

@@ -6,7 +6,7 @@ use crate::backends;
 use crate::embedded;
 use crate::problem::Problem;
 use crate::progress::Progress;
-use paretopo_training::{Evaluation, Observer, PolicySource, RunConfig, Surroundings, write_atomically};
+use paretopo_training::{EntryPoints, Evaluation, Observer, PolicySource, Recipe, RunConfig, Surroundings, write_atomically};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -44,7 +44,9 @@ fn announce(progress: &mut Progress, config: &RunConfig, backend: &str, run: &Pa
     }
 }
 
-pub(crate) fn train(
+/// `train` or `sft`, whichever `pick` picks from the backend.
+pub(crate) fn run(
+    pick: fn(&EntryPoints) -> Recipe,
     arguments: &ConfigArguments,
     run: &Path,
     wish: Option<&str>,
@@ -56,24 +58,7 @@ pub(crate) fn train(
     let name = format!("{}:{index}", backend.name);
     let mut progress = Progress::new(quiet);
     announce(&mut progress, &config, &name, run);
-    (backend.train)(index, &config, run, &surroundings(&name, cancelled)?, &mut progress)?;
-    drop(progress);
-    show_evaluation_of(run)
-}
-
-pub(crate) fn sft(
-    arguments: &ConfigArguments,
-    run: &Path,
-    wish: Option<&str>,
-    quiet: bool,
-    cancelled: &'static AtomicBool,
-) -> Result<(), Problem> {
-    let Some(config) = resolve(arguments)? else { return Ok(()) };
-    let (backend, index) = backends::choose(wish)?;
-    let name = format!("{}:{index}", backend.name);
-    let mut progress = Progress::new(quiet);
-    announce(&mut progress, &config, &name, run);
-    (backend.sft)(index, &config, run, &surroundings(&name, cancelled)?, &mut progress)?;
+    pick(&backend)(index, &config, run, &surroundings(&name, cancelled)?, &mut progress)?;
     drop(progress);
     show_evaluation_of(run)
 }
