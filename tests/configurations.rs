@@ -2,13 +2,15 @@
 
 use crate::checkout;
 use paretopo_training::RunConfig;
+use std::path::Path;
 
 #[test]
 fn every_configuration_parses_and_names_its_command() {
-    let folder = checkout("experiments/math");
+    let entries = |folder: &Path| std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path()).collect::<Vec<_>>();
+    let folders = entries(&checkout("experiments")).into_iter().filter(|path| path.is_dir());
     let mut count = 0;
-    for entry in std::fs::read_dir(&folder).unwrap().flatten() {
-        let path = entry.path();
+    for path in folders.flat_map(|folder| entries(&folder)) {
+        let folder = path.parent().unwrap();
         if path.extension().is_none_or(|extension| extension != "toml") {
             continue;
         }
