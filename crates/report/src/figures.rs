@@ -32,15 +32,18 @@ fn padded(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     low - room..high + room
 }
 
-/// The accuracy-efficiency front: every run as a small dot, every method's mean with its 95% intervals.
+/// The accuracy-efficiency front: every run as a small dot, every method's mean with its 95% intervals. Methods with less than half of the
+/// best EM would leave no room for the others; they are named with their numbers in the legend only.
 pub fn front_svg(summaries: &[MethodSummary], runs: &[RunResult]) -> String {
     let mut svg = String::new();
-    let drawn = draw_front(&mut svg, summaries, runs);
+    let best = summaries.iter().map(|summary| summary.em).fold(0.0, f64::max);
+    let (inside, outside): (Vec<_>, Vec<_>) = summaries.iter().cloned().partition(|summary| summary.em >= 0.5 * best);
+    let drawn = draw_front(&mut svg, &inside, &outside, runs);
     drawn.expect("drawing into memory does not fail");
     svg
 }
 
-fn draw_front(svg: &mut String, summaries: &[MethodSummary], runs: &[RunResult]) -> Drawn {
+fn draw_front(svg: &mut String, summaries: &[MethodSummary], outside: &[MethodSummary], runs: &[RunResult]) -> Drawn {
     let root = SVGBackend::with_string(svg, (860, 520)).into_drawing_area();
     root.fill(&WHITE)?;
     let (plot, legend) = root.split_horizontally(620);
@@ -65,10 +68,14 @@ fn draw_front(svg: &mut String, summaries: &[MethodSummary], runs: &[RunResult])
         chart.draw_series([Circle::new((x, y), 6, colour.filled())])?;
     }
     let style = |size: i32| ("sans-serif", size).into_text_style(&legend).pos(Pos::new(HPos::Left, VPos::Center));
+    let line = |index: usize| 60 + 24 * index as i32;
     for (index, summary) in summaries.iter().enumerate() {
-        let y = 60 + 24 * index as i32;
-        legend.draw(&Circle::new((12, y), 6, colour(index).filled()))?;
-        legend.draw(&Text::new(summary.method.clone(), (26, y), style(14)))?;
+        legend.draw(&Circle::new((12, line(index)), 6, colour(index).filled()))?;
+        legend.draw(&Text::new(summary.method.clone(), (26, line(index)), style(14)))?;
+    }
+    for (index, summary) in outside.iter().enumerate() {
+        let text = format!("not shown: {} ({:.2} / {:.2})", summary.method, summary.em, summary.calls);
+        legend.draw(&Text::new(text, (6, line(summaries.len() + index)), style(12)))?;
     }
     root.present()
 }
@@ -98,9 +105,9 @@ fn curve(runs: &[RunResult], method: &str, key: &str) -> Vec<(f64, f64)> {
 
 fn draw_curves(svg: &mut String, methods: &[String], runs: &[RunResult], metrics: &[&(&str, &str)]) -> Drawn {
     let rows = metrics.len().div_ceil(2);
-    let root = SVGBackend::with_string(svg, (1000, 300 * rows as u32 + 40)).into_drawing_area();
+    let root = SVGBackend::with_string(svg, (1000, 300 * rows as u32 + 64)).into_drawing_area();
     root.fill(&WHITE)?;
-    let (legend, plots) = root.split_vertically(40);
+    let (legend, plots) = root.split_vertically(64);
     for ((key, title), area) in metrics.iter().zip(plots.split_evenly((rows, 2))) {
         let curves: Vec<Vec<(f64, f64)>> = methods.iter().map(|method| curve(runs, method, key)).collect();
         let xs = padded(curves.iter().flatten().map(|(x, _)| *x));
@@ -117,11 +124,15 @@ fn draw_curves(svg: &mut String, methods: &[String], runs: &[RunResult], metrics
         }
     }
     let style = ("sans-serif", 13).into_text_style(&legend).pos(Pos::new(HPos::Left, VPos::Center));
-    let mut x = 16;
+    let (mut x, mut y) = (16, 18);
     for (index, method) in methods.iter().enumerate() {
-        legend.draw(&Circle::new((x, 20), 5, colour(index).filled()))?;
-        legend.draw(&Text::new(method.clone(), (x + 9, 20), style.clone()))?;
-        x += 24 + 7 * method.chars().count() as i32;
+        let width = 24 + 7 * method.chars().count() as i32;
+        if x + width > 990 {
+            (x, y) = (16, y + 24);
+        }
+        legend.draw(&Circle::new((x, y), 5, colour(index).filled()))?;
+        legend.draw(&Text::new(method.clone(), (x + 9, y), style.clone()))?;
+        x += width;
     }
     root.present()
 }
