@@ -3,7 +3,7 @@
 # Cargo features to compile in, e.g. `just backend=ndarray exp-math`
 backend := "flex"
 release := "--release --locked --no-default-features --features " + backend
-paretopo := "cargo run --quiet " + release + " -- --backend " + backend
+paretopo := "cargo run " + release + " -- --backend " + backend
 
 # List the recipes
 default:
