@@ -39,7 +39,7 @@ gsm8k model data:
 # All tests
 [group('development')]
 test:
-    cargo test --release --locked --workspace --exclude paretopo-backend-wgpu --exclude paretopo-backend-cuda
+    cargo test --release --locked --workspace --exclude paretopo-backend-wgpu --exclude paretopo-backend-cuda --exclude paretopo-backend-ndarray
 
 # Formatting, lints on every backend, documentation; warnings are errors
 [group('development')]
