@@ -91,7 +91,6 @@ pub fn evaluate<B: Backend>(
 }
 
 /// The end of a training recipe: the policy goes to `run/policy`, its evaluation to `run/evaluation.json`.
-#[expect(clippy::too_many_arguments, reason = "what both recipes hold at their end")]
 pub(crate) fn conclude<B: AutodiffBackend>(
     config: &RunConfig,
     folder: &RunFolder,

@@ -1,4 +1,4 @@
-//! Recipes that read top to bottom: [`sft`] (warm start), [`rl`], [`evaluate`]; and what they stand on: configuration, run folder,
+//! Recipes that read top to bottom: [`sft`] (warm start), [`train`] (reinforcement learning), [`evaluate`]; and what they stand on: configuration, run folder,
 //! checkpoints, optimiser, batches.
 //!
 //! A recipe is generic over the backend `B`. Rollouts and evaluation run on `B::InnerBackend`, which has no autodiff graph. Nothing here
