@@ -14,12 +14,12 @@ default:
 # Train ParetoPO, GRPO, OTC and scalarized with three seeds; ends with a table and a picture (under 20 minutes on two cores)
 [group('experiments')]
 exp-math:
-    {{paretopo}} compare experiments/math/quick.toml --out runs/exp-math
+    {{paretopo}} compare experiments/math/quick.toml --out runs/exp-math-{{backend}}
 
 # The same with all methods and ten seeds
 [group('experiments')]
 exp-math-full:
-    {{paretopo}} compare experiments/math/full.toml --out runs/exp-math-full
+    {{paretopo}} compare experiments/math/full.toml --out runs/exp-math-full-{{backend}}
 
 # Make the shipped policy anew: tokenizer, then supervised training on demonstrations (about half an hour on one core)
 [group('experiments')]

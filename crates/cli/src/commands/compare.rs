@@ -59,6 +59,28 @@ struct Job {
     config: PathBuf,
     set: Vec<String>,
     steps: u64,
+    /// The configuration with all its settings, as a run writes it into its folder.
+    resolved: String,
+}
+
+impl Job {
+    /// Whether an earlier call has finished this run.
+    ///
+    /// # Errors
+    /// When the folder holds the result of other settings.
+    fn is_done(&self) -> Result<bool, Problem> {
+        if !self.folder.join("evaluation.json").exists() {
+            return Ok(false);
+        }
+        match std::fs::read_to_string(self.folder.join("config.toml")) {
+            Ok(found) if found != self.resolved => Err(Problem::mistake(format!(
+                "`{}` holds a run with another configuration\nhint: choose another folder with `--out`, or delete this one",
+                self.folder.display()
+            ))),
+            // evaluations of untrained policies leave no configuration behind
+            _ => Ok(true),
+        }
+    }
 }
 
 struct Running {
@@ -104,7 +126,12 @@ pub(super) fn compare(
     let baselines: Vec<String> = experiment.methods.iter().filter(|method| method.baseline).map(|method| method.name.clone()).collect();
     let queue = plan(&experiment, &folder, out, set)?;
     let all: Vec<(String, u64, PathBuf)> = queue.iter().map(|job| (job.method.name.clone(), job.seed, job.folder.clone())).collect();
-    let waiting: Vec<Job> = queue.into_iter().filter(|job| !job.folder.join("evaluation.json").exists()).collect();
+    let mut waiting = Vec::new();
+    for job in queue {
+        if !job.is_done()? {
+            waiting.push(job);
+        }
+    }
     let at_a_time = jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let started = Instant::now();
     if !quiet {
@@ -152,6 +179,7 @@ fn plan(experiment: &Experiment, folder: &Path, out: &Path, set: &[String]) -> R
                 config,
                 set: settings,
                 steps: parsed.train.steps,
+                resolved: parsed.to_toml()?,
             });
         }
     }
