@@ -53,8 +53,7 @@ impl<'a, B: Backend> Engine<'a, B> {
             cache = cache.merge(block_cache);
         }
         let rows: Vec<usize> = new.iter().map(|(_, prompt)| place[prompt]).collect();
-        let grown = std::mem::replace(&mut self.cache, KvCache::new(self.layers, 0)).merge(cache.select(&rows));
-        self.cache = grown;
+        self.cache = self.take_cache().merge(cache.select(&rows));
         self.keys.extend(new.iter().map(|(key, _)| *key));
         rows.iter().map(|row| logits[*row].clone()).collect()
     }
@@ -65,7 +64,7 @@ impl<'a, B: Backend> Engine<'a, B> {
     /// - `tokens`: one entry per row; output: one list of `vocab_size` logits per row
     pub fn step(&mut self, tokens: &[Option<u32>]) -> Vec<Vec<f32>> {
         let rows: Vec<&[u32]> = tokens.iter().map(|token| token.as_slice()).collect();
-        let mut cache = std::mem::replace(&mut self.cache, KvCache::new(self.layers, 0));
+        let mut cache = self.take_cache();
         let logits = self.read(&rows, &mut cache);
         self.cache = cache;
         logits
@@ -80,7 +79,7 @@ impl<'a, B: Backend> Engine<'a, B> {
         let row_of = |key: usize| self.keys.iter().position(|other| *other == key).expect("only rows of this engine are extended");
         let moved: Vec<usize> = blocks.iter().map(|(key, _)| row_of(*key)).collect();
         let staying: Vec<usize> = (0..self.keys.len()).filter(|row| !moved.contains(row)).collect();
-        let whole = std::mem::replace(&mut self.cache, KvCache::new(self.layers, 0));
+        let whole = self.take_cache();
         let mut extended = whole.clone().select(&moved).trim();
         let rows: Vec<&[u32]> = blocks.iter().map(|(_, ids)| *ids).collect();
         let logits = self.read(&rows, &mut extended);
@@ -95,9 +94,16 @@ impl<'a, B: Backend> Engine<'a, B> {
         if staying.len() == self.keys.len() {
             return;
         }
-        let cache = std::mem::replace(&mut self.cache, KvCache::new(self.layers, 0));
-        self.cache = if staying.is_empty() { KvCache::new(self.layers, 0) } else { cache.select(&staying).trim() };
+        let cache = self.take_cache();
+        if !staying.is_empty() {
+            self.cache = cache.select(&staying).trim();
+        }
         self.keys = staying.iter().map(|row| self.keys[*row]).collect();
+    }
+
+    /// The cache, for changing it as a whole; an empty one is left in its place.
+    fn take_cache(&mut self) -> KvCache<B> {
+        std::mem::replace(&mut self.cache, KvCache::new(self.layers, 0))
     }
 
     fn read(&mut self, rows: &[&[u32]], cache: &mut KvCache<B>) -> Vec<Vec<f32>> {

@@ -29,7 +29,7 @@ pub use evaluate::{Evaluation, LevelSummary, evaluate, summarise};
 pub use optimizer::AdamW;
 pub use policy::Policy;
 pub use rl::train;
-pub use run_folder::{RunFolder, RunMetadata, write_atomically};
+pub use run_folder::{RunFolder, RunMetadata, write_atomically, write_trajectories};
 pub use sft::sft;
 
 use std::collections::BTreeMap;

@@ -138,15 +138,23 @@ impl RunFolder {
     pub fn save_trajectories<'t>(&self, name: &str, trajectories: impl Iterator<Item = &'t Trajectory>) -> Result<PathBuf, TrainingError> {
         let folder = self.path.join("trajectories");
         fs::create_dir_all(&folder).map_err(access(&folder))?;
-        let mut text = Vec::new();
-        for trajectory in trajectories {
-            serde_json::to_writer(&mut text, trajectory).expect("plain data serialises");
-            text.push(b'\n');
-        }
         let path = folder.join(format!("{name}.jsonl"));
-        write_atomically(&path, &text)?;
+        write_trajectories(&path, trajectories)?;
         Ok(path)
     }
+}
+
+/// Writes trajectories to a file, one JSON object a line.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_trajectories<'t>(path: &Path, trajectories: impl Iterator<Item = &'t Trajectory>) -> Result<(), TrainingError> {
+    let mut text = Vec::new();
+    for trajectory in trajectories {
+        serde_json::to_writer(&mut text, trajectory).expect("plain data serialises");
+        text.push(b'\n');
+    }
+    write_atomically(path, &text)
 }
 
 /// Peak resident memory of this process in MiB, where the system tells.

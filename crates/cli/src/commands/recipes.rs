@@ -6,7 +6,9 @@ use crate::backends;
 use crate::embedded;
 use crate::problem::Problem;
 use crate::progress::Progress;
-use paretopo_training::{EntryPoints, Evaluation, Observer, PolicySource, Recipe, RunConfig, Surroundings, write_atomically};
+use paretopo_training::{
+    EntryPoints, Evaluation, Observer, PolicySource, Recipe, RunConfig, Surroundings, write_atomically, write_trajectories,
+};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -80,12 +82,7 @@ pub(crate) fn evaluate(
     let (evaluation, trajectories) = (backend.evaluate)(index, &config, &surroundings(&name, cancelled)?, &mut progress)?;
     drop(progress);
     if let Some(out) = out {
-        let mut lines = Vec::new();
-        for trajectory in &trajectories {
-            serde_json::to_writer(&mut lines, trajectory).map_err(Problem::failure)?;
-            lines.push(b'\n');
-        }
-        write_atomically(&out.join("trajectories.jsonl"), &lines)?;
+        write_trajectories(&out.join("trajectories.jsonl"), trajectories.iter())?;
         write_atomically(&out.join("evaluation.json"), &serde_json::to_vec_pretty(&evaluation).map_err(Problem::failure)?)?;
     }
     show(&evaluation);
