@@ -1,6 +1,7 @@
 //! The evaluation recipe: play episodes on held-out tasks, grade, count.
 
 use crate::run_folder::write_atomically;
+use crate::seeds::derive_seed;
 use crate::{EvaluationConfig, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError};
 use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -71,7 +72,7 @@ pub fn evaluate<B: Backend>(
         .iter()
         .enumerate()
         .flat_map(|(index, task)| {
-            let seed_of = move |sample: usize| seed ^ ((index as u64) << 24) ^ ((sample as u64) << 8) ^ 0xE7A1;
+            let seed_of = move |sample: usize| derive_seed(seed, index as u64, 0xE7A1_0000 + sample as u64);
             (0..config.samples).map(move |sample| RolloutRequest { task, sample, seed: seed_of(sample) })
         })
         .collect();

@@ -14,6 +14,7 @@ mod optimizer;
 mod policy;
 mod rl;
 mod run_folder;
+mod seeds;
 mod sft;
 mod tensorboard;
 

@@ -3,6 +3,7 @@
 use crate::batch::micro_batches;
 use crate::config::OldLogprobs;
 use crate::evaluate::conclude;
+use crate::seeds::derive_seed;
 use crate::run_folder::peak_memory_mib;
 use crate::{
     AdamW, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError, TrainingSequence, TrainingState,
@@ -44,6 +45,8 @@ struct UpdateSums {
     kl: f64,
     entropy: f64,
     gradient_norm: f64,
+    /// Of the last update.
+    learning_rate: f64,
     updates: f64,
 }
 
@@ -87,14 +90,15 @@ pub fn train<B: AutodiffBackend>(
         describe(&batch, environment.as_ref(), &state, &mut metrics);
         let started = Instant::now();
         let step = state.step;
-        let sums = update(config, &mut policy, &mut optimizer, reference.as_ref(), &batch, step, device).map_err(|reason| match folder
-            .save_trajectories(&format!("failed-step-{step:06}"), batch.groups.iter().flatten())
-        {
-            Ok(batch) => TrainingError::Numbers { step, reason, batch },
-            Err(error) => error,
+        // with the sampler's view of the weights gone, the optimiser may update them in place
+        drop(model);
+        let updated = update(config, policy, &mut optimizer, reference.as_ref(), &batch, step, device);
+        let (trained, sums) = updated.map_err(|reason| {
+            let saved = folder.save_trajectories(&format!("failed-step-{step:06}"), batch.groups.iter().flatten());
+            saved.map_or_else(|error| error, |batch| TrainingError::Numbers { step, reason, batch })
         })?;
+        policy = trained;
         describe_update(&sums, started.elapsed().as_secs_f64(), &batch, &mut metrics);
-        metrics.insert("learning_rate".into(), optimizer.learning_rate());
         folder.log(state.step, &metrics)?;
         state.step += 1;
         state.updates = optimizer.updates();
@@ -104,15 +108,6 @@ pub fn train<B: AutodiffBackend>(
         }
     }
     conclude(config, &folder, &policy, environment.as_ref(), state.updates, device, surroundings, observer)
-}
-
-/// A seed for one purpose of one step.
-fn derive_seed(seed: u64, step: u64, purpose: u64) -> u64 {
-    // SplitMix64's finaliser
-    let mut mixed = seed.wrapping_add(step.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_add(purpose.wrapping_mul(0xbf58_476d_1ce4_e5b9));
-    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ mixed >> 31
 }
 
 fn validate<B: burn::tensor::backend::Backend>(
@@ -239,13 +234,13 @@ fn to_sequences(config: &RunConfig, batch: &Batch) -> Vec<TrainingSequence> {
 /// Says which number went wrong.
 fn update<B: AutodiffBackend>(
     config: &RunConfig,
-    policy: &mut Policy<B>,
+    mut policy: Policy<B>,
     optimizer: &mut AdamW<B>,
     reference: Option<&AutoModel<B::InnerBackend>>,
     batch: &Batch,
     step: u64,
     device: &B::Device,
-) -> Result<UpdateSums, String> {
+) -> Result<(Policy<B>, UpdateSums), String> {
     let settings = &config.train;
     let mut sequences = to_sequences(config, batch);
     let mut corrections: Vec<Vec<f32>> = sequences.iter().map(|sequence| vec![1.0; sequence.old_logprobs.len()]).collect();
@@ -319,10 +314,11 @@ fn update<B: AutodiffBackend>(
             }
             sums.gradient_norm += norm;
             sums.updates += 1.0;
-            policy.model = optimizer.update(policy.model.clone(), norm);
+            sums.learning_rate = optimizer.learning_rate();
+            policy.model = optimizer.update(policy.model, norm);
         }
     }
-    Ok(sums)
+    Ok((policy, sums))
 }
 
 /// Log-probabilities of the sampled tokens under a model without gradients.
@@ -412,6 +408,7 @@ fn describe_update(sums: &UpdateSums, seconds: f64, batch: &Batch, metrics: &mut
     let values = [
         ("loss", sums.loss / sums.updates.max(1.0)),
         ("gradient_norm", sums.gradient_norm / sums.updates.max(1.0)),
+        ("learning_rate", sums.learning_rate),
         ("clip/low", sums.clipped_low / tokens),
         ("clip/high", sums.clipped_high / tokens),
         ("largest_log_ratio", sums.largest_log_ratio),

@@ -35,11 +35,12 @@ impl<B: Backend> HeadLayout<B> {
             let [rows, _, _, columns] = mask.dims();
             if rows == 1 { mask.reshape([1, time * columns]) } else { mask.repeat_dim(1, heads).reshape([batch * heads, time * columns]) }
         });
+        let [query_rotation, key_rotation] = rotary.rotations(&input.positions, [heads, kv_heads], &device);
         Self {
             batch,
             time,
-            query_rotation: rotary.rotation(&input.positions, heads, &device),
-            key_rotation: rotary.rotation(&input.positions, kv_heads, &device),
+            query_rotation,
+            key_rotation,
             mask,
             queries_forward: indices(heads, true),
             queries_back: indices(heads, false),

@@ -4,6 +4,7 @@
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// `rope_parameters` (transformers 5) or `rope_scaling` (before) of a `config.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -71,20 +72,21 @@ impl RotaryEmbedding {
         Ok(Self { frequencies })
     }
 
-    /// Sines and cosines for the given positions, shared by all layers of a forward pass.
+    /// Sines and cosines for the given positions, shared by all layers of a forward pass; one rotation for each number of heads.
     ///
     /// # Shapes
     /// - `positions`: one per token
-    pub fn rotation<B: Backend>(&self, positions: &[u32], heads: usize, device: &B::Device) -> Rotation<B> {
+    pub fn rotations<B: Backend, const N: usize>(&self, positions: &[u32], heads: [usize; N], device: &B::Device) -> [Rotation<B>; N] {
         let pairs = self.frequencies.len();
-        let longest = positions.iter().max().map_or(0, |position| *position as usize + 1);
         // in f32 like transformers, whose angle is the f32 product of position and frequency
-        let angles = (0..longest).flat_map(|position| self.frequencies.iter().map(move |frequency| position as f32 * *frequency as f32));
-        let table: Vec<(f32, f32)> = angles.map(f32::sin_cos).collect();
-        let row = |position: &u32| &table[*position as usize * pairs..][..pairs];
-        let spread = |pick: fn(&(f32, f32)) -> f32| {
-            let values: Vec<f32> =
-                positions.iter().flat_map(|position| (0..2 * heads).flat_map(move |_| row(position).iter().map(pick))).collect();
+        let angles = |position: u32| self.frequencies.iter().map(move |frequency| (position as f32 * *frequency as f32).sin_cos());
+        let mut table: BTreeMap<u32, Vec<(f32, f32)>> = BTreeMap::new();
+        for position in positions {
+            table.entry(*position).or_insert_with(|| angles(*position).collect());
+        }
+        let rows: Vec<&Vec<(f32, f32)>> = positions.iter().map(|position| &table[position]).collect();
+        let spread = |heads: usize, pick: fn(&(f32, f32)) -> f32| {
+            let values: Vec<f32> = rows.iter().flat_map(|row| (0..2 * heads).flat_map(move |_| row.iter().map(pick))).collect();
             crate::from_host(values, [positions.len(), heads * 2 * pairs], device)
         };
         let mut swap = vec![0.0; 4 * pairs * pairs];
@@ -92,11 +94,8 @@ impl RotaryEmbedding {
             swap[(pair + pairs) * 2 * pairs + pair] = -1.0;
             swap[pair * 2 * pairs + pair + pairs] = 1.0;
         }
-        Rotation {
-            cos: spread(|(_, cos)| *cos),
-            sin: spread(|(sin, _)| *sin),
-            swap: crate::from_host(swap, [2 * pairs, 2 * pairs], device),
-        }
+        let swap = crate::from_host(swap, [2 * pairs, 2 * pairs], device);
+        heads.map(|heads| Rotation { cos: spread(heads, |(_, cos)| *cos), sin: spread(heads, |(sin, _)| *sin), swap: swap.clone() })
     }
 }
 
@@ -139,7 +138,8 @@ mod tests {
         //   (cos 2, sin 2) = (-0.416147, 0.909297); (-sin 0.2, cos 0.2) = (-0.198669, 0.980067)
         // a second head that is zero stays zero
         let x = Tensor::<B, 2>::from_data([[1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]], &device);
-        let y = crate::to_host(rope.rotation::<B>(&[2], 2, &device).apply(x));
+        let [rotation] = rope.rotations::<B, 1>(&[2], [2], &device);
+        let y = crate::to_host(rotation.apply(x));
         let expected = [-0.416_146_84, -0.198_669_33, 0.909_297_4, 0.980_066_6, 0.0, 0.0, 0.0, 0.0];
         assert!(y.iter().zip(expected).all(|(got, want)| (got - want).abs() < 1e-6), "{y:?}");
     }

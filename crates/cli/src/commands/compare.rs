@@ -27,6 +27,35 @@ struct Experiment {
     #[serde(default)]
     set: Vec<String>,
     methods: Vec<Method>,
+    /// A setting that every trained method is run with several values of.
+    #[serde(default)]
+    sweep: Option<Sweep>,
+}
+
+/// A setting and its values; a method's name gets the value behind it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sweep {
+    key: String,
+    values: Vec<toml::Value>,
+}
+
+impl Experiment {
+    /// The methods, each once for every value of the sweep.
+    fn variants(&self) -> Vec<Method> {
+        let Some(sweep) = &self.sweep else { return self.methods.clone() };
+        let with = |method: &Method, value: &toml::Value| {
+            let mut variant = method.clone();
+            variant.name = format!("{} {value}", method.name);
+            variant.set.push(format!("{}={value}", sweep.key));
+            variant
+        };
+        let of = |method: &Method| match method.untrained {
+            true => vec![method.clone()],
+            false => sweep.values.iter().map(|value| with(method, value)).collect(),
+        };
+        self.methods.iter().flat_map(of).collect()
+    }
 }
 
 /// A method of an experiment.
@@ -123,8 +152,9 @@ pub(super) fn compare(
     };
     let experiment: Experiment =
         toml::from_str(&text).map_err(|error| Problem::mistake(format!("`{name}`: {}", error.to_string().trim_end())))?;
-    let baselines: Vec<String> = experiment.methods.iter().filter(|method| method.baseline).map(|method| method.name.clone()).collect();
-    let queue = plan(&experiment, &folder, out, set)?;
+    let methods = experiment.variants();
+    let baselines: Vec<String> = methods.iter().filter(|method| method.baseline).map(|method| method.name.clone()).collect();
+    let queue = plan(&experiment, &methods, &folder, out, set)?;
     let all: Vec<(String, u64, PathBuf)> = queue.iter().map(|job| (job.method.name.clone(), job.seed, job.folder.clone())).collect();
     let mut waiting = Vec::new();
     for job in queue {
@@ -161,10 +191,10 @@ fn builtin(out: &Path) -> Result<String, Problem> {
 }
 
 /// All runs, seed by seed so that early results span all methods; every configuration is checked before the first run starts.
-fn plan(experiment: &Experiment, folder: &Path, out: &Path, set: &[String]) -> Result<Vec<Job>, Problem> {
+fn plan(experiment: &Experiment, methods: &[Method], folder: &Path, out: &Path, set: &[String]) -> Result<Vec<Job>, Problem> {
     let mut jobs = Vec::new();
     for seed in &experiment.seeds {
-        for method in &experiment.methods {
+        for method in methods {
             let config = folder.join(&method.config);
             let text = std::fs::read_to_string(&config).map_err(|error| Problem::unreadable(&config, &error))?;
             let mut settings = experiment.set.clone();
