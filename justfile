@@ -29,6 +29,35 @@ warm-start-math:
     RAYON_NUM_THREADS=1 {{paretopo}} sft experiments/math/warm_start.toml --run runs/warm-start-math
     cp runs/warm-start-math/policy/model.safetensors models/tiny-math/
 
+# The learning rate of every math method, with equal effort, on validation problems
+[group('experiments')]
+tune-math:
+    {{paretopo}} compare experiments/math/tuning.toml --out runs/tune-math-{{backend}}
+
+# Multi-hop questions with a search tool: ParetoPO, GRPO, OTC and scalarized with three seeds (under 20 minutes on two cores)
+[group('experiments')]
+exp-qa:
+    {{paretopo}} compare experiments/qa/quick.toml --out runs/exp-qa-{{backend}}
+
+# The same with all methods and five seeds
+[group('experiments')]
+exp-qa-full:
+    {{paretopo}} compare experiments/qa/full.toml --out runs/exp-qa-full-{{backend}}
+
+# Make the shipped question-answering policy anew
+[group('experiments')]
+warm-start-qa:
+    rm -f models/tiny-qa/tokenizer.json
+    {{paretopo}} new qa-tokenizer models/tiny-qa
+    RAYON_NUM_THREADS=1 {{paretopo}} sft experiments/qa/warm_start.toml --run runs/warm-start-qa
+    cp runs/warm-start-qa/policy/model.safetensors models/tiny-qa/
+
+# Evaluate a checkpoint folder with search on 50 questions of a file; and how well BM25 finds their passages
+[group('experiments')]
+hotpotqa model questions corpus:
+    {{paretopo}} search {{corpus}} --questions {{questions}} --topk 10
+    {{paretopo}} evaluate experiments/hotpotqa/smollm2.toml --model {{model}} --set 'environment.questions.path={{questions}}' --set 'environment.passages.path={{corpus}}' --out runs/hotpotqa
+
 # Evaluate a checkpoint folder on 50 GSM8K problems with the Python tool; DATA is a file of {"id","question","answer"} lines
 [group('experiments')]
 gsm8k model data:

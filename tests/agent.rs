@@ -3,7 +3,7 @@
 use crate::{Plain, assert_close, checkout};
 use paretopo_agent::{PolicyText, RolloutConfig, RolloutContext, RolloutRequest, SamplingConfig, ToolSchedule, log_softmax, rollout};
 use paretopo_environments::math::{answers_equal, extract_answer};
-use paretopo_environments::{Demonstration, Environment, EnvironmentConfig, MathConfig, Objective};
+use paretopo_environments::{Demonstration, Environment, EnvironmentConfig, MathConfig, Objective, Resources};
 use paretopo_models::{AutoModel, CausalLm, ForwardInput, load_folder, to_host};
 use paretopo_tools::{CallContext, Tool};
 use paretopo_trajectory::{Author, CallStatus, FinishReason, Message, Role, Split, Task, ToolCall, ToolOutcome, ToolSpec, Trajectory};
@@ -26,7 +26,9 @@ fn python_worker() -> Vec<PathBuf> {
 }
 
 fn math() -> Box<dyn Environment> {
-    EnvironmentConfig::Math(MathConfig::default()).build(python_worker()).unwrap()
+    EnvironmentConfig::Math(MathConfig::default())
+        .build(&Resources { python_worker: python_worker(), ..Resources::default() }, &mut |_, _, _| {})
+        .unwrap()
 }
 
 fn play(environment: &dyn Environment, tasks: &[Task], config: &RolloutConfig) -> Vec<Trajectory> {
@@ -154,7 +156,7 @@ impl Tool for Reply {
     }
     fn call(&self, _: &ToolCall, _: &CallContext) -> ToolOutcome {
         std::thread::sleep(self.delay);
-        ToolOutcome { status: CallStatus::Ok, text: self.text.clone(), truncated: false, seconds: 0.0 }
+        ToolOutcome::new(CallStatus::Ok, self.text.clone(), 0.0)
     }
 }
 
@@ -164,7 +166,7 @@ fn scripted(text: &str, delay: Duration) -> Scripted {
         id: format!("t{index}"),
         question: format!("What is {}*{}?", 421 + 37 * index, 23 + index),
         answers: vec!["1".into()],
-        level: None,
+        ..Task::default()
     });
     Scripted { task: problems.collect(), tools: vec![Arc::new(Reply { text: text.into(), delay })] }
 }

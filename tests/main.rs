@@ -14,6 +14,7 @@ mod parity_models;
 mod parity_shared;
 mod python_tool;
 mod resuming;
+mod search;
 
 use burn::backend::Autodiff;
 use std::path::{Path, PathBuf};

@@ -12,4 +12,6 @@ mod turn_loop;
 pub use engine::Engine;
 pub use policy_text::PolicyText;
 pub use sampling::{Sampled, SamplingConfig, log_softmax, sample};
-pub use turn_loop::{RolloutConfig, RolloutContext, RolloutError, RolloutRequest, RolloutStatistics, ToolSchedule, rollout};
+pub use turn_loop::{
+    OutputTruncation, RolloutConfig, RolloutContext, RolloutError, RolloutRequest, RolloutStatistics, ToolSchedule, rollout,
+};

@@ -37,6 +37,30 @@ pub enum ToolSchedule {
     AsReady {},
 }
 
+/// What tool output loses that is longer than its budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputTruncation {
+    /// Its end.
+    Tail,
+    /// Its middle, where an ellipsis stands instead.
+    Middle,
+}
+
+impl OutputTruncation {
+    /// At most `budget` of the ids.
+    fn apply(self, ids: &[TokenId], budget: usize, ellipsis: &[TokenId]) -> Vec<TokenId> {
+        match self {
+            Self::Middle if budget > ellipsis.len() => {
+                let kept = budget - ellipsis.len();
+                let (head, tail) = (kept.div_ceil(2), kept / 2);
+                [&ids[..head], ellipsis, &ids[ids.len() - tail..]].concat()
+            }
+            _ => ids[..budget].to_vec(),
+        }
+    }
+}
+
 /// Budgets and limits of a rollout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -49,8 +73,10 @@ pub struct RolloutConfig {
     pub max_calls: usize,
     /// Tokens an episode may sample.
     pub max_sampled_tokens: usize,
-    /// Tokens of tool output an episode may read after each call; longer output is cut off behind.
+    /// Tokens of tool output an episode may read after each call.
     pub max_output_tokens: usize,
+    /// What longer output loses.
+    pub output_truncation: OutputTruncation,
     /// Seconds a call may take.
     pub call_seconds: f64,
     /// Seconds an episode may take.
@@ -71,6 +97,7 @@ impl Default for RolloutConfig {
             max_calls: 4,
             max_sampled_tokens: 96,
             max_output_tokens: 256,
+            output_truncation: OutputTruncation::Tail,
             call_seconds: 5.0,
             episode_seconds: 600.0,
             batch_size: 128,
@@ -400,7 +427,7 @@ fn call_if_asked<B: Backend>(
         ToolSchedule::FixedLag { steps } => steps.max(1),
         ToolSchedule::AsReady {} => 0,
     };
-    let failed = |text: String| ToolOutcome { status: CallStatus::Error, text, truncated: false, seconds: 0.0 };
+    let failed = |text: String| ToolOutcome::new(CallStatus::Error, text, 0.0);
     match config.syntax.parse(written) {
         Parsed::None => Ok(()),
         Parsed::Malformed(reason) => append_outcome(context, config, None, failed(reason), episode),
@@ -446,7 +473,7 @@ fn deliver_outcomes<B: Backend>(
             Some(outcome) => outcome,
             None if Instant::now() >= give_up => {
                 let text = format!("TimeoutError: the tool did not answer within {:.1} s", config.call_seconds);
-                ToolOutcome { status: CallStatus::Timeout, text, truncated: false, seconds: config.call_seconds as f32 }
+                ToolOutcome::new(CallStatus::Timeout, text, config.call_seconds as f32)
             }
             None => continue,
         };
@@ -469,7 +496,8 @@ fn append_outcome<B: Backend>(
     let (before, after) = config.syntax.output_markers();
     let mut output = tokenizer.encode_plain(&outcome.text)?;
     if output.len() > config.max_output_tokens {
-        output.truncate(config.max_output_tokens);
+        let ellipsis = tokenizer.encode_plain("...")?;
+        output = config.output_truncation.apply(&output, config.max_output_tokens, &ellipsis);
         outcome.truncated = true;
     }
     let shown = if outcome.truncated { tokenizer.decode(&output)? } else { outcome.text.clone() };
@@ -503,5 +531,20 @@ fn to_trajectory<B: Backend>(context: &RolloutContext<'_, B>, episode: &mut Epis
         response: std::mem::take(&mut episode.response),
         rewards: Vec::new(),
         seconds: episode.seconds,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_output_loses_its_end_or_its_middle() {
+        let ids: Vec<TokenId> = (0..10).collect();
+        assert_eq!(OutputTruncation::Tail.apply(&ids, 4, &[99]), [0, 1, 2, 3]);
+        // a budget of 6 leaves 5 beside the ellipsis: 3 in front, 2 behind
+        assert_eq!(OutputTruncation::Middle.apply(&ids, 6, &[99]), [0, 1, 2, 99, 8, 9]);
+        // no room for an ellipsis
+        assert_eq!(OutputTruncation::Middle.apply(&ids, 1, &[99]), [0]);
     }
 }

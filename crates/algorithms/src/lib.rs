@@ -4,8 +4,10 @@
 //! in the state. [`losses`] are functions of tensors, generic over the backend. Nothing here knows text, environments or how
 //! rollouts are made.
 
+mod call_threshold;
 pub mod estimators;
 pub mod losses;
 pub mod pareto;
 
+pub use call_threshold::call_threshold;
 pub use estimators::{Advantages, EstimatorConfig, EstimatorState, Group, Progress, advantages};

@@ -113,7 +113,11 @@ pub(crate) enum Command {
     /// Estimate advantages: `{"group":..,"rewards":[..]}` -> the same with `"advantage"`
     Advantages {
         /// JSON lines; `-` for standard input. `"calls"` is needed by `otc` and `call_penalty`
-        file: PathBuf,
+        #[arg(required_unless_present = "call_threshold")]
+        file: Option<PathBuf>,
+        /// Print p* instead: from which success rate in the head on no call is preferred to a sure one, for r_tool with this alpha
+        #[arg(long, value_name = "ALPHA", conflicts_with = "file")]
+        call_threshold: Option<f32>,
         /// The estimator, as `type` in a configuration
         #[arg(long)]
         estimator: String,
@@ -124,10 +128,38 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 0)]
         seed: u64,
     },
-    /// Grade answers: `{"gold":..,"pred":..}` -> the same with `"equal"`
+    /// Grade answers: `{"gold":..,"pred":..}` -> the same with `"equal"` (math) or `"em"` and `"f1"` (qa)
     Grade {
-        /// JSON lines; `-` for standard input
+        /// JSON lines; `-` for standard input. For qa `gold` may be a list of accepted answers
         file: PathBuf,
+        /// How answers are compared
+        #[arg(long, value_enum, default_value_t = GradeKind::Math)]
+        kind: GradeKind,
+    },
+    /// Search a corpus, or measure how well the passages of questions are found
+    Search {
+        /// Corpus of `{"id","title","text"}` lines; indexed once
+        corpus: PathBuf,
+        /// What to look for
+        #[arg(long, required_unless_present = "questions")]
+        query: Option<String>,
+        /// File of questions with supporting passages: reports the share whose passages are all found
+        #[arg(long, value_name = "FILE", conflicts_with = "query")]
+        questions: Option<PathBuf>,
+        /// Passages a query
+        #[arg(long, default_value_t = 10)]
+        topk: usize,
+    },
+    /// Serve a corpus by the retrieval protocol of Search-R1 (`POST /retrieve`)
+    ServeSearch {
+        /// Corpus of `{"id","title","text"}` lines; indexed once
+        corpus: PathBuf,
+        /// Where to listen; port 0 for any
+        #[arg(long, default_value = "127.0.0.1:8000")]
+        address: String,
+        /// Passages a query, for requests that do not say
+        #[arg(long, default_value_t = 3)]
+        topk: usize,
     },
     /// Run a program in the Python tool's sandbox and print what the model would read
     Python {
@@ -153,11 +185,21 @@ pub(crate) enum Command {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum GradeKind {
+    /// Numbers, fractions, `\\boxed`
+    Math,
+    /// Words: exact match and F1 as the official HotpotQA script has them
+    Qa,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum NewThing {
     /// The default configuration, to a file
     Config,
     /// The tokenizer of the math environment, to a folder
     Tokenizer,
+    /// The tokenizer of the question environment's world, to a folder
+    QaTokenizer,
     /// `models/src/NAME.rs`, and what to add by hand
     Architecture,
 }

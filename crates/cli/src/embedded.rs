@@ -1,14 +1,19 @@
-//! What the binary carries: the small math policy and the quick experiment, so that it works in any folder without a file.
+//! What the binary carries: the small policies and the quick experiment, so that it works in any folder without a file.
 
 use crate::problem::Problem;
 use std::path::PathBuf;
 
-macro_rules! policy_files {
-    ($($name:literal),*) => { [$(($name, include_bytes!(concat!("../../../models/tiny-math/", $name)) as &[u8])),*] };
+/// A file's name and contents.
+type File = (&'static str, &'static [u8]);
+
+macro_rules! policy {
+    ($folder:literal: $($name:literal),*) => {
+        ($folder, &[$(($name, include_bytes!(concat!("../../../models/", $folder, "/", $name)) as &[u8])),*])
+    };
 }
 
-const POLICY: [(&str, &[u8]); 5] =
-    policy_files!("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json");
+const POLICIES: [(&str, &[File]); 1] =
+    [policy!("tiny-math": "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")];
 
 macro_rules! experiment_files {
     ($($name:literal),*) => { [$(($name, include_str!(concat!("../../../experiments/math/", $name, ".toml")))),*] };
@@ -17,20 +22,23 @@ macro_rules! experiment_files {
 /// The quick experiment and the configurations that it names.
 pub(crate) const EXPERIMENT: &[(&str, &str)] = &experiment_files!("quick", "paretopo", "grpo", "otc", "scalarized");
 
-/// The folder of the embedded policy, written once per content under the system's temporary folder.
-pub(crate) fn policy_folder() -> Result<PathBuf, Problem> {
-    let size_and_sum = POLICY
+/// The folder of an embedded policy, written once per content under the system's temporary folder.
+pub(crate) fn policy_folder(policy: &str) -> Result<PathBuf, Problem> {
+    let Some((_, files)) = POLICIES.iter().find(|(name, _)| *name == policy) else {
+        let known = POLICIES.map(|(name, _)| name).join("`, `");
+        return Err(Problem::mistake(format!("`policy.name`: there is no embedded policy `{policy}` (there are `{known}`)")));
+    };
+    let size_and_sum = files
         .iter()
         .flat_map(|(_, bytes)| bytes.iter())
         .fold((0u64, 0u64), |(size, sum), byte| (size + 1, (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)));
-    let name = format!("paretopo-tiny-math-{}-{:016x}", size_and_sum.0, size_and_sum.1);
-    let folder = std::env::temp_dir().join(name);
+    let folder = std::env::temp_dir().join(format!("paretopo-{policy}-{}-{:016x}", size_and_sum.0, size_and_sum.1));
     let failed = |error: std::io::Error| Problem::failure(format!("cannot write the embedded policy to `{}`: {error}", folder.display()));
     std::fs::create_dir_all(&folder).map_err(failed)?;
-    for (name, bytes) in POLICY {
+    for (name, bytes) in *files {
         let path = folder.join(name);
         // compared and not only looked for: the folder may be left over from a kill, or somebody else's
-        if std::fs::read(&path).ok().as_deref() != Some(bytes) {
+        if std::fs::read(&path).ok().as_deref() != Some(*bytes) {
             let beside = folder.join(format!("{name}.{}", std::process::id()));
             std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, &path)).map_err(failed)?;
         }

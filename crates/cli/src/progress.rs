@@ -37,7 +37,7 @@ impl Progress {
 impl Observer for Progress {
     fn progress(&mut self, phase: &str, done: usize, total: usize) {
         let Some(bar) = &self.bar else { return };
-        if phase == "evaluate" {
+        if phase == "evaluate" || phase == "index" {
             bar.set_length(total as u64);
             bar.set_position(done as u64);
         }

@@ -26,6 +26,9 @@ pub enum DataError {
         /// What is wrong.
         reason: String,
     },
+    /// The passages to search in.
+    #[error(transparent)]
+    Retrieval(#[from] paretopo_retrieval::RetrievalError),
     /// A setting makes no sense.
     #[error("{0}")]
     Setting(String),
@@ -65,7 +68,7 @@ pub fn read_tasks(path: &Path) -> Result<Vec<Task>, DataError> {
         if !ids.insert(id.clone()) {
             return Err(wrong(format!("the id `{id}` appears twice")));
         }
-        tasks.push(Task { id, question: row.question, answers, level: None });
+        tasks.push(Task { id, question: row.question, answers, ..Task::default() });
     }
     if tasks.is_empty() {
         return Err(DataError::Setting(format!("`{}` holds no task", path.display())));

@@ -6,15 +6,22 @@
 //! An environment is a folder or file here plus a variant of [`EnvironmentConfig`]; an objective a struct in `objectives.rs` plus
 //! a variant of [`ObjectiveConfig`]. Neither may know tokens, burn or training.
 
+mod demonstration;
 mod jsonl;
 pub mod math;
 mod memory;
 mod objectives;
+mod opening;
+pub mod qa;
+mod word_level;
 
+pub use demonstration::{Demonstration, DemonstrationTurn};
 pub use jsonl::{DataError, read_tasks};
-pub use math::{Demonstration, DemonstrationTurn, MathConfig, MathEnvironment};
+pub use math::{MathConfig, MathEnvironment};
 pub use memory::RunMemory;
 pub use objectives::{BeforeFirstSuccess, Objective, ObjectiveConfig};
+pub use opening::{Example, Opening};
+pub use qa::{QaConfig, QaEnvironment};
 
 use paretopo_tools::Tool;
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
@@ -42,6 +49,16 @@ pub trait Environment: Send + Sync {
     /// Whether the trajectory's answer is right.
     fn succeeded(&self, task: &Task, trajectory: &Trajectory) -> bool;
 
+    /// `r_task`, in [0, 1]: what the answer is worth.
+    fn task_reward(&self, task: &Task, trajectory: &Trajectory) -> f32 {
+        f32::from(u8::from(self.succeeded(task, trajectory)))
+    }
+
+    /// Further numbers about an episode, by name; their means are reported. A name that does not apply is left out.
+    fn metrics(&self, _task: &Task, _trajectory: &Trajectory) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
+
     /// Worked solutions of mixed quality for supervised warm starts, from training questions only. `index` seeds each.
     fn demonstration(&self, index: u64) -> Option<Demonstration>;
 }
@@ -52,6 +69,8 @@ pub trait Environment: Send + Sync {
 pub enum EnvironmentConfig {
     /// Math problems with a Python tool.
     Math(MathConfig),
+    /// Multi-hop questions with a search tool.
+    Qa(QaConfig),
 }
 
 impl Default for EnvironmentConfig {
@@ -60,14 +79,27 @@ impl Default for EnvironmentConfig {
     }
 }
 
+/// What environments use of the machine they run on.
+#[derive(Clone, Debug, Default)]
+pub struct Resources {
+    /// The command that starts a worker of the Python tool.
+    pub python_worker: Vec<PathBuf>,
+    /// A folder for what is made once and used again, such as search indices.
+    pub cache: PathBuf,
+}
+
+/// Hears how far something is: what, done, total.
+pub type OnProgress<'a> = &'a mut dyn FnMut(&str, u64, u64);
+
 impl EnvironmentConfig {
-    /// Builds the environment. `python_worker` is the command that starts a worker of the Python tool.
+    /// Builds the environment.
     ///
     /// # Errors
     /// When data cannot be read or a setting makes no sense.
-    pub fn build(&self, python_worker: Vec<PathBuf>) -> Result<Box<dyn Environment>, DataError> {
+    pub fn build(&self, resources: &Resources, progress: OnProgress<'_>) -> Result<Box<dyn Environment>, DataError> {
         match self {
-            Self::Math(config) => Ok(Box::new(MathEnvironment::new(config, python_worker)?)),
+            Self::Math(config) => Ok(Box::new(MathEnvironment::new(config, resources.python_worker.clone())?)),
+            Self::Qa(config) => Ok(Box::new(QaEnvironment::new(config, resources, progress)?)),
         }
     }
 }

@@ -28,7 +28,7 @@ pub enum BeforeFirstSuccess {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ObjectiveConfig {
-    /// `r_task`: 1 for a right answer, else 0.
+    /// `r_task`: what the environment gives for the answer; 1 for a right one, else 0, unless it is configured otherwise.
     Task {},
     /// `r_tool = exp(-alpha * |N_call - N_optimal|)` (ParetoPO).
     ToolEfficiency {
@@ -67,7 +67,7 @@ impl Objective for TaskSuccess {
     }
 
     fn score(&self, environment: &dyn Environment, task: &Task, trajectory: &Trajectory, _: &RunMemory) -> Option<f32> {
-        Some(f32::from(u8::from(environment.succeeded(task, trajectory))))
+        Some(environment.task_reward(task, trajectory))
     }
 }
 
@@ -120,11 +120,11 @@ impl Objective for Format {
 
 #[cfg(test)]
 mod tests {
-    use crate::{EnvironmentConfig, MathConfig, ObjectiveConfig, RunMemory, score_group};
+    use crate::{EnvironmentConfig, MathConfig, ObjectiveConfig, Resources, RunMemory, score_group};
     use paretopo_trajectory::{CallRecord, CallStatus, FinishReason, Split, ToolOutcome, Trajectory};
 
     fn trajectory(answer: &str, calls: usize) -> Trajectory {
-        let outcome = ToolOutcome { status: CallStatus::Ok, text: String::new(), truncated: false, seconds: 0.0 };
+        let outcome = ToolOutcome::new(CallStatus::Ok, "", 0.0);
         Trajectory {
             task_id: String::new(),
             sample: 0,
@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn rewards(config: MathConfig, group: &[(bool, usize)], memory: &mut RunMemory) -> Vec<Vec<f32>> {
-        let environment = EnvironmentConfig::Math(config).build(vec![]).unwrap();
+        let environment = EnvironmentConfig::Math(config).build(&Resources::default(), &mut |_, _, _| {}).unwrap();
         let task = environment.tasks(Split::Train)[0].clone();
         let mut group: Vec<_> =
             group.iter().map(|(right, calls)| trajectory(if *right { &task.answers[0] } else { "no number" }, *calls)).collect();

@@ -23,6 +23,9 @@ pub struct RunResult {
     pub point: [f64; 2],
     /// EM and #Tool by level.
     pub levels: BTreeMap<u32, [f64; 2]>,
+    /// Means of the environment's own metrics.
+    #[serde(default)]
+    pub environment: BTreeMap<String, f64>,
     /// The lines of `metrics.jsonl`; empty for methods without training.
     #[serde(skip)]
     pub metrics: Vec<BTreeMap<String, f64>>,
@@ -46,6 +49,8 @@ struct StoredEvaluation {
     response_tokens: f64,
     point: [f64; 2],
     levels: BTreeMap<u32, StoredLevel>,
+    #[serde(default)]
+    environment: BTreeMap<String, f64>,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +86,7 @@ pub fn read_run(folder: &Path, method: &str, seed: u64) -> Result<RunResult, Rep
         response_tokens: stored.response_tokens,
         point: stored.point,
         levels: stored.levels.into_iter().map(|(level, found)| (level, [found.em, found.calls])).collect(),
+        environment: stored.environment,
         metrics,
     })
 }

@@ -37,12 +37,7 @@ pub struct MethodSummary {
 /// Summaries in the order of each method's first run. Baselines are the methods in `baselines`; the strongest has the largest mean
 /// hypervolume.
 pub fn summarise_methods(runs: &[results::RunResult], baselines: &[String]) -> Vec<MethodSummary> {
-    let mut methods: Vec<&str> = Vec::new();
-    for run in runs {
-        if !methods.contains(&run.method.as_str()) {
-            methods.push(&run.method);
-        }
-    }
+    let methods = methods_of(runs);
     let front = pareto_front(&runs.iter().map(|run| run.point).collect::<Vec<_>>());
     let of = |method: &str| runs.iter().filter(|run| run.method == method).collect::<Vec<_>>();
     let volume = |run: &RunResult| run.point[0] * run.point[1];
@@ -111,15 +106,9 @@ pub fn summary_table(summaries: &[MethodSummary]) -> String {
 /// EM / #Tool by level.
 pub fn levels_table(runs: &[RunResult]) -> String {
     let levels: std::collections::BTreeSet<u32> = runs.iter().flat_map(|run| run.levels.keys().copied()).collect();
-    let mut methods: Vec<&str> = Vec::new();
-    for run in runs {
-        if !methods.contains(&run.method.as_str()) {
-            methods.push(&run.method);
-        }
-    }
     let mut rows =
         vec![std::iter::once("EM / #Tool".to_owned()).chain(levels.iter().map(|level| format!("level {level}"))).collect::<Vec<_>>()];
-    for method in methods {
+    for method in methods_of(runs) {
         let cell = |level: &u32| {
             let found: Vec<[f64; 2]> =
                 runs.iter().filter(|run| run.method == method).filter_map(|run| run.levels.get(level).copied()).collect();
@@ -129,6 +118,35 @@ pub fn levels_table(runs: &[RunResult]) -> String {
         rows.push(std::iter::once(method.to_owned()).chain(levels.iter().map(cell)).collect());
     }
     markdown(&rows)
+}
+
+/// Means of the environment's own metrics by method; `None` where the environment has none.
+pub fn environment_table(runs: &[RunResult]) -> Option<String> {
+    let names: std::collections::BTreeSet<&str> = runs.iter().flat_map(|run| run.environment.keys().map(String::as_str)).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let mut rows = vec![std::iter::once("method").chain(names.iter().copied()).map(str::to_owned).collect::<Vec<_>>()];
+    for method in methods_of(runs) {
+        let cell = |name: &&str| {
+            let found: Vec<f64> =
+                runs.iter().filter(|run| run.method == method).filter_map(|run| run.environment.get(*name).copied()).collect();
+            if found.is_empty() { "-".to_owned() } else { format!("{:.3}", mean(&found)) }
+        };
+        rows.push(std::iter::once(method.to_owned()).chain(names.iter().map(cell)).collect());
+    }
+    Some(markdown(&rows))
+}
+
+/// The methods in the order of their first runs.
+fn methods_of(runs: &[RunResult]) -> Vec<&str> {
+    let mut methods: Vec<&str> = Vec::new();
+    for run in runs {
+        if !methods.contains(&run.method.as_str()) {
+            methods.push(&run.method);
+        }
+    }
+    methods
 }
 
 /// A table with aligned columns; the first row is the header.
@@ -165,6 +183,7 @@ mod tests {
             response_tokens: 10.0,
             point: [em, 1.0 - calls / 4.0],
             levels: [(0, [em, calls])].into(),
+            environment: [("f1".to_owned(), em)].into(),
             metrics: vec![],
         }
     }
@@ -184,5 +203,6 @@ mod tests {
         assert_eq!(table.lines().count(), 5);
         assert!(table.lines().all(|line| line.chars().count() == table.lines().next().unwrap().chars().count()), "{table}");
         assert!(levels_table(&runs).contains("0.850 / 1.00"));
+        assert!(environment_table(&runs).unwrap().contains("| a      | 0.850 |"));
     }
 }

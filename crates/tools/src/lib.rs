@@ -9,10 +9,12 @@
 mod output;
 mod pool;
 mod python;
+mod search;
 
 pub use output::truncate_middle;
 pub use pool::{Completed, ToolPool};
 pub use python::{PythonConfig, PythonLimits, PythonTool, evaluate_python, python_worker};
+pub use search::SearchTool;
 
 use paretopo_trajectory::{ToolCall, ToolOutcome, ToolSpec};
 use std::time::{Duration, Instant};

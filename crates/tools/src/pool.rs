@@ -83,18 +83,14 @@ fn work(jobs: &Mutex<Receiver<Job>>, outcomes: &Sender<Completed>) {
         let Ok(job) = job else { return };
         let started = Instant::now();
         let outcome = if job.context.time_left().is_zero() {
-            ToolOutcome {
-                status: CallStatus::Timeout,
-                text: "TimeoutError: the call's deadline passed while it was queued".into(),
-                truncated: false,
-                seconds: 0.0,
-            }
+            ToolOutcome::new(CallStatus::Timeout, "TimeoutError: the call's deadline passed while it was queued", 0.0)
         } else {
-            catch_unwind(AssertUnwindSafe(|| job.tool.call(&job.call, &job.context))).unwrap_or_else(|_| ToolOutcome {
-                status: CallStatus::Error,
-                text: format!("ToolError: `{}` failed internally", job.call.name),
-                truncated: false,
-                seconds: started.elapsed().as_secs_f32(),
+            catch_unwind(AssertUnwindSafe(|| job.tool.call(&job.call, &job.context))).unwrap_or_else(|_| {
+                ToolOutcome::new(
+                    CallStatus::Error,
+                    format!("ToolError: `{}` failed internally", job.call.name),
+                    started.elapsed().as_secs_f32(),
+                )
             })
         };
         if outcomes.send(Completed { ticket: job.ticket, outcome }).is_err() {
@@ -119,7 +115,7 @@ mod tests {
         fn call(&self, call: &ToolCall, _context: &CallContext) -> ToolOutcome {
             let milliseconds = call.arguments["ms"].as_u64().expect("the test gives a number");
             std::thread::sleep(Duration::from_millis(milliseconds));
-            ToolOutcome { status: CallStatus::Ok, text: milliseconds.to_string(), truncated: false, seconds: 0.0 }
+            ToolOutcome::new(CallStatus::Ok, milliseconds.to_string(), 0.0)
         }
     }
 

@@ -152,7 +152,7 @@ impl PythonTool {
         limits.seconds = limits.seconds.min(time_left.as_secs_f64());
         let (status, text) = self.run_in_worker(program, limits);
         let (text, truncated) = truncate_middle(text.trim_end(), self.config.output_characters);
-        ToolOutcome { status, text, truncated, seconds: started.elapsed().as_secs_f32() }
+        ToolOutcome { truncated, ..ToolOutcome::new(status, text, started.elapsed().as_secs_f32()) }
     }
 
     fn run_in_worker(&self, program: &str, limits: PythonLimits) -> (CallStatus, String) {
@@ -197,12 +197,7 @@ impl Tool for PythonTool {
     fn call(&self, call: &ToolCall, context: &CallContext) -> ToolOutcome {
         match call.arguments.get("code").and_then(|code| code.as_str()) {
             Some(program) => self.run(program, context.deadline),
-            None => ToolOutcome {
-                status: CallStatus::Error,
-                text: "ToolError: `python` needs a string argument `code`".into(),
-                truncated: false,
-                seconds: 0.0,
-            },
+            None => ToolOutcome::new(CallStatus::Error, "ToolError: `python` needs a string argument `code`", 0.0),
         }
     }
 }

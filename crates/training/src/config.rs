@@ -13,8 +13,12 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PolicySource {
-    /// The small policy inside the binary, made by `just warm-start-math`.
-    Embedded {},
+    /// A small policy inside the binary: `tiny-math` (made by `just warm-start-math`) or `tiny-qa` (`just warm-start-qa`).
+    Embedded {
+        /// Which.
+        #[serde(default = "tiny_math")]
+        name: String,
+    },
     /// A Hugging Face checkpoint folder.
     Folder {
         /// The folder.
@@ -25,6 +29,10 @@ pub enum PolicySource {
         /// The folder.
         path: PathBuf,
     },
+}
+
+fn tiny_math() -> String {
+    "tiny-math".into()
 }
 
 /// Everything about a run.
@@ -53,7 +61,7 @@ impl Default for RunConfig {
     fn default() -> Self {
         Self {
             seed: 1,
-            policy: PolicySource::Embedded {},
+            policy: PolicySource::Embedded { name: tiny_math() },
             environment: EnvironmentConfig::default(),
             rollout: RolloutConfig::default(),
             estimator: EstimatorConfig::ParetoPo(ParetoPoConfig::default()),

@@ -108,7 +108,7 @@ fn evaluate_policy<C: BackendChoice>(
     observer: &mut dyn Observer,
 ) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
     let device = device::<C>(index)?;
-    let environment = config.environment.build(surroundings.python_worker.clone())?;
+    let environment = surroundings.environment(config, observer)?;
     let policy = Policy::<Inner<C>>::load(&config.policy, &surroundings.embedded_policy, config.seed, &device)?;
     let context = policy.context(&policy.model, &device, environment.as_ref(), 0, surroundings.cancelled);
     crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, observer)
@@ -121,9 +121,9 @@ fn solve<C: BackendChoice>(
     surroundings: &Surroundings<'_>,
 ) -> Result<Trajectory, TrainingError> {
     let device = device::<C>(index)?;
-    let environment = config.environment.build(surroundings.python_worker.clone())?;
+    let environment = config.environment.build(&surroundings.resources, &mut |_, _, _| {})?;
     let policy = Policy::<Inner<C>>::load(&config.policy, &surroundings.embedded_policy, config.seed, &device)?;
-    let task = Task { id: "question".into(), question: question.to_owned(), answers: vec![String::new()], level: None };
+    let task = Task { id: "question".into(), question: question.to_owned(), answers: vec![String::new()], ..Task::default() };
     let context = policy.context(&policy.model, &device, environment.as_ref(), 0, surroundings.cancelled);
     let request = RolloutRequest { task: &task, sample: 0, seed: config.seed };
     let (mut trajectories, _) = rollout(&context, &config.rollout, &[request], &mut |_| {})?;

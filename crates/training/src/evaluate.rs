@@ -38,6 +38,9 @@ pub struct Evaluation {
     pub point: [f64; 2],
     /// By level, where tasks have one.
     pub levels: BTreeMap<u32, LevelSummary>,
+    /// Means of the environment's own metrics, over the episodes to which each applies.
+    #[serde(default)]
+    pub environment: BTreeMap<String, f64>,
     /// Tokens sampled a second.
     pub tokens_per_second: f64,
     /// Peak resident memory in MiB, where the system tells.
@@ -87,7 +90,7 @@ pub fn evaluate<B: Backend>(
     for (task, group) in tasks.iter().zip(trajectories.chunks_mut(config.samples)) {
         score_group(context.environment, task, group, &mut memory);
     }
-    let evaluation = summarise(tasks, &trajectories, config.samples, rollout_config.max_calls, &statistics);
+    let evaluation = summarise(context.environment, tasks, &trajectories, config.samples, rollout_config.max_calls, &statistics);
     Ok((evaluation, trajectories))
 }
 
@@ -113,6 +116,7 @@ pub(crate) fn conclude<B: AutodiffBackend>(
 
 /// Counts scored trajectories, `samples` per task in the order of `tasks`.
 pub fn summarise(
+    environment: &dyn Environment,
     tasks: &[Task],
     trajectories: &[Trajectory],
     samples: usize,
@@ -122,19 +126,19 @@ pub fn summarise(
     let count = trajectories.len().max(1) as f64;
     let share =
         |condition: &dyn Fn(&Trajectory) -> bool| trajectories.iter().filter(|trajectory| condition(trajectory)).count() as f64 / count;
-    let right = |trajectory: &Trajectory| trajectory.rewards.first().is_some_and(|reward| *reward > 0.5);
-    let em = share(&right);
+    let groups = || tasks.iter().zip(trajectories.chunks(samples.max(1)));
+    let right: usize = groups().map(|(task, group)| group.iter().filter(|own| environment.succeeded(task, own)).count()).sum();
+    let em = right as f64 / count;
     let total_calls: usize = trajectories.iter().map(Trajectory::call_count).sum();
     let failed = trajectories.iter().flat_map(|trajectory| &trajectory.calls).filter(|call| call.outcome.status != CallStatus::Ok).count();
     let calls = total_calls as f64 / count;
-    let correct = (em * count).round();
     let mut levels: BTreeMap<u32, LevelSummary> = BTreeMap::new();
-    for (task, group) in tasks.iter().zip(trajectories.chunks(samples.max(1))) {
+    for (task, group) in groups() {
         let Some(level) = task.level else { continue };
         let summary = levels.entry(level).or_default();
         for trajectory in group {
             summary.episodes += 1;
-            summary.em += f64::from(u8::from(right(trajectory)));
+            summary.em += f64::from(u8::from(environment.succeeded(task, trajectory)));
             summary.calls += trajectory.call_count() as f64;
         }
     }
@@ -148,14 +152,31 @@ pub fn summarise(
         em,
         em_interval: 1.96 * (em * (1.0 - em) / tasks.len().max(1) as f64).sqrt(),
         calls,
-        calls_per_correct: (correct > 0.0).then(|| total_calls as f64 / correct),
+        calls_per_correct: (right > 0).then(|| total_calls as f64 / right as f64),
         response_tokens: trajectories.iter().map(Trajectory::sampled_tokens).sum::<usize>() as f64 / count,
         answered: share(&|trajectory| trajectory.answer.is_some()),
         failed_calls: failed as f64 / total_calls.max(1) as f64,
         truncated: share(&|trajectory| trajectory.finish == FinishReason::Length),
         point: [em, (1.0 - calls / max_calls.max(1) as f64).max(0.0)],
         levels,
+        environment: environment_metrics(environment, groups()),
         tokens_per_second: statistics.sampled_tokens as f64 / statistics.seconds.max(1e-9),
         peak_memory_mib: crate::run_folder::peak_memory_mib(),
     }
+}
+
+/// The means of an environment's own metrics, each over the episodes to which it applies.
+pub(crate) fn environment_metrics<'a>(
+    environment: &dyn Environment,
+    groups: impl Iterator<Item = (&'a Task, &'a [Trajectory])>,
+) -> BTreeMap<String, f64> {
+    let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+    for (task, group) in groups {
+        for (name, value) in group.iter().flat_map(|trajectory| environment.metrics(task, trajectory)) {
+            let (sum, count) = sums.entry(name).or_default();
+            *sum += value;
+            *count += 1.0;
+        }
+    }
+    sums.into_iter().map(|(name, (sum, count))| (name.to_owned(), sum / count)).collect()
 }

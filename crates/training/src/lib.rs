@@ -33,6 +33,7 @@ pub use rl::train;
 pub use run_folder::{RunFolder, RunMetadata, write_atomically, write_trajectories};
 pub use sft::sft;
 
+use paretopo_environments::{DataError, Environment, Resources};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -55,14 +56,21 @@ pub trait Observer {
 /// What every recipe is given besides its configuration.
 #[derive(Debug)]
 pub struct Surroundings<'a> {
-    /// The command that starts a worker of the Python tool.
-    pub python_worker: Vec<PathBuf>,
+    /// What environments use of this machine.
+    pub resources: Resources,
     /// Set from outside to stop at the next safe point.
     pub cancelled: &'a AtomicBool,
     /// The backend's name, for the run's records.
     pub backend: String,
     /// The commit that the binary was built from, for the run's records.
     pub commit: &'static str,
-    /// The folder that holds the policy inside the binary.
+    /// The folder that holds the policy inside the binary, of the name that the configuration gives.
     pub embedded_policy: PathBuf,
+}
+
+impl Surroundings<'_> {
+    /// Builds a run's environment; the observer hears what takes time.
+    pub(crate) fn environment(&self, config: &RunConfig, observer: &mut dyn Observer) -> Result<Box<dyn Environment>, DataError> {
+        config.environment.build(&self.resources, &mut |phase, done, total| observer.progress(phase, done as usize, total as usize))
+    }
 }

@@ -30,7 +30,7 @@ impl<B: Backend> Policy<B> {
     /// Names the file that is missing or wrong.
     pub fn load(source: &PolicySource, embedded: &Path, seed: u64, device: &B::Device) -> Result<Self, TrainingError> {
         let folder = match source {
-            PolicySource::Embedded {} => embedded,
+            PolicySource::Embedded { .. } => embedded,
             PolicySource::Folder { path } | PolicySource::New { path } => path,
         };
         let (config, model) = if let PolicySource::New { .. } = source {

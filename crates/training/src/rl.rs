@@ -2,9 +2,9 @@
 
 use crate::batch::micro_batches;
 use crate::config::OldLogprobs;
-use crate::evaluate::conclude;
-use crate::seeds::derive_seed;
+use crate::evaluate::{conclude, environment_metrics};
 use crate::run_folder::peak_memory_mib;
+use crate::seeds::derive_seed;
 use crate::{
     AdamW, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError, TrainingSequence, TrainingState,
     checkpoint, response_logprobs,
@@ -62,7 +62,7 @@ pub fn train<B: AutodiffBackend>(
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
     let mut folder = RunFolder::open(run, config, "train", surroundings)?;
-    let environment = config.environment.build(surroundings.python_worker.clone())?;
+    let environment = surroundings.environment(config, observer)?;
     let mut policy = Policy::<B>::load(&config.policy, &surroundings.embedded_policy, config.seed, device)?;
     let reference = (config.train.kl.coefficient != 0.0).then(|| policy.model.valid());
     let updates_per_step = (config.train.epochs * config.train.minibatches) as u64;
@@ -372,7 +372,9 @@ fn describe(batch: &Batch, environment: &dyn Environment, state: &TrainingState,
         put(&format!("reward/{}", objective.name()), mean);
         put(&format!("reward/{}_std", objective.name()), (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt());
     }
-    let right: Vec<&&Trajectory> = trajectories.iter().filter(|trajectory| trajectory.rewards[0] > 0.5).collect();
+    let groups = || batch.tasks.iter().zip(&batch.groups);
+    let successes = groups().flat_map(|(task, group)| group.iter().filter(|own| environment.succeeded(task, own)));
+    let right: Vec<&Trajectory> = successes.collect();
     let calls: usize = trajectories.iter().map(|trajectory| trajectory.call_count()).sum();
     let statuses = |status| trajectories.iter().flat_map(|t| &t.calls).filter(|call| call.outcome.status == status).count() as f64;
     put("em", right.len() as f64 / count);
@@ -390,6 +392,9 @@ fn describe(batch: &Batch, environment: &dyn Environment, state: &TrainingState,
     let optimal: Vec<usize> = batch.tasks.iter().filter_map(|task| state.memory.fewest_calls(&task.id)).collect();
     put("n_optimal/mean", optimal.iter().sum::<usize>() as f64 / optimal.len().max(1) as f64);
     put("n_optimal/zero_share", optimal.iter().filter(|calls| **calls == 0).count() as f64 / optimal.len().max(1) as f64);
+    for (name, value) in environment_metrics(environment, groups().map(|(task, group)| (task, group.as_slice()))) {
+        put(&format!("environment/{name}"), value);
+    }
     for (name, value) in &batch.advantages.diagnostics {
         put(&format!("estimator/{name}"), *value);
     }

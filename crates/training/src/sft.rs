@@ -11,7 +11,7 @@ use paretopo_algorithms::losses::{Aggregation, token_weights};
 use paretopo_chat::{ChatError, ToolSyntax};
 use paretopo_environments::{Demonstration, DemonstrationTurn, Environment};
 use paretopo_models::to_host;
-use paretopo_trajectory::{Task, ToolCall};
+use paretopo_trajectory::Task;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -28,7 +28,7 @@ pub fn sft<B: AutodiffBackend>(
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
     let mut folder = RunFolder::open(run, config, "sft", surroundings)?;
-    let environment = config.environment.build(surroundings.python_worker.clone())?;
+    let environment = surroundings.environment(config, observer)?;
     let mut policy = Policy::<B>::load(&config.policy, &surroundings.embedded_policy, config.seed, device)?;
     let settings = &config.sft;
     let mut optimizer = AdamW::new(settings.optimizer, settings.steps);
@@ -96,7 +96,7 @@ fn to_sequence(
     environment: &dyn Environment,
     syntax: &ToolSyntax,
 ) -> Result<TrainingSequence, ChatError> {
-    let task = Task { id: String::new(), question: demonstration.question.clone(), answers: Vec::new(), level: None };
+    let task = Task { question: demonstration.question.clone(), ..Task::default() };
     let opening = text.opening(environment, &task, matches!(syntax, ToolSyntax::Hermes {}))?;
     let mut sequence = TrainingSequence { mask: vec![false; opening.len()], ids: opening, ..TrainingSequence::default() };
     let mut push = |ids: Vec<u32>, trained: bool| {
@@ -106,10 +106,9 @@ fn to_sequence(
     let (before, after) = syntax.output_markers();
     for turn in &demonstration.turns {
         match turn {
-            DemonstrationTurn::Program(program) => {
-                let call = ToolCall { name: "python".into(), arguments: serde_json::json!({ "code": program }) };
-                let written =
-                    syntax.render_call(&call).ok_or_else(|| ChatError::Template("this syntax cannot express a python call".into()))?;
+            DemonstrationTurn::Call(call) => {
+                let wrong = || ChatError::Template(format!("the configured syntax cannot express a call of `{}`", call.name));
+                let written = syntax.render_call(call).ok_or_else(wrong)?;
                 push(text.tokenizer.encode_plain(&written)?, true);
             }
             DemonstrationTurn::Output(output) => {

@@ -26,7 +26,7 @@ pub struct Message {
 }
 
 /// Which part of an environment's tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
     /// Trained on.
@@ -38,7 +38,7 @@ pub enum Split {
 }
 
 /// A question with its accepted answers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Task {
     /// Unique in its environment; `N_optimal` is remembered under it.
@@ -50,4 +50,7 @@ pub struct Task {
     /// Difficulty, if the environment grades it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<u32>,
+    /// Titles of the passages that the answer follows from, where the data tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub supporting: Vec<String>,
 }

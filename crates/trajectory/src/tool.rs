@@ -50,6 +50,16 @@ pub struct ToolOutcome {
     pub truncated: bool,
     /// Wall-clock seconds of the call.
     pub seconds: f32,
+    /// Titles of the passages in `text`, for tools that search.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
+}
+
+impl ToolOutcome {
+    /// An outcome that holds all of `text`.
+    pub fn new(status: CallStatus, text: impl Into<String>, seconds: f32) -> Self {
+        Self { status, text: text.into(), truncated: false, seconds, sources: Vec::new() }
+    }
 }
 
 /// A call with its outcome.

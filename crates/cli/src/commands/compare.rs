@@ -8,7 +8,8 @@ use crate::embedded;
 use crate::problem::Problem;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use paretopo_report::{
-    RunResult, archive_svg, curves_svg, front_picture, front_svg, levels_table, read_run, summarise_methods, summary_table,
+    RunResult, archive_svg, curves_svg, environment_table, front_picture, front_svg, levels_table, read_run, summarise_methods,
+    summary_table,
 };
 use paretopo_training::{RunConfig, write_atomically};
 use serde::{Deserialize, Serialize};
@@ -335,7 +336,8 @@ fn report(results: &[RunResult], baselines: &[String], out: &Path, all: &[(Strin
         .filter(|summary| results.iter().any(|run| run.method == summary.method && !run.metrics.is_empty()))
         .map(|summary| summary.method.clone())
         .collect();
-    write_atomically(&out.join("results.md"), format!("{table}\n{levels}").as_bytes())?;
+    let tables = [Some(table), Some(levels), environment_table(results)].into_iter().flatten().collect::<Vec<_>>().join("\n");
+    write_atomically(&out.join("results.md"), tables.as_bytes())?;
     let stored = StoredResults { commit: env!("PARETOPO_COMMIT"), methods: &summaries, runs: results };
     write_atomically(&out.join("results.json"), &serde_json::to_vec_pretty(&stored).map_err(Problem::failure)?)?;
     write_atomically(&out.join("front.svg"), front_svg(&summaries, results).as_bytes())?;
@@ -353,7 +355,7 @@ fn report(results: &[RunResult], baselines: &[String], out: &Path, all: &[(Strin
     if let Some((name, points)) = all.iter().find_map(|(name, _, folder)| Some((name, archive_of(folder)?))) {
         write_atomically(&out.join("archive.svg"), archive_svg(&format!("Archive of {name}"), &points).as_bytes())?;
     }
-    println!("{table}\n{levels}\n{}", front_picture(&summaries));
+    println!("{tables}\n{}", front_picture(&summaries));
     println!("table {0}/results.md, figures {0}/front.svg and {0}/curves.svg", out.display());
     Ok(())
 }

@@ -4,11 +4,13 @@ mod compare;
 mod lines;
 mod new;
 mod recipes;
+mod search;
 mod tools;
 
 use crate::arguments::{Arguments, Command};
 use crate::problem::Problem;
 use clap::CommandFactory;
+use paretopo_environments::Resources;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
@@ -27,9 +29,16 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
         Command::New { what, target } => new::new(what, &target),
         Command::Devices => tools::devices(),
         Command::Score { model, file } => tools::score(&model, &file, backend),
+        Command::Search { corpus, query: Some(query), topk, .. } => search::query(&corpus, &query, topk, quiet),
+        Command::Search { corpus, questions: Some(questions), topk, .. } => search::recall(&corpus, &questions, topk, quiet),
+        Command::Search { .. } => unreachable!("the arguments hold a query or a file of questions"),
+        Command::ServeSearch { corpus, address, topk } => search::serve(&corpus, &address, topk, quiet, cancelled),
         Command::Front { file, reference } => tools::front(&file, &reference),
-        Command::Advantages { file, estimator, set, seed } => tools::advantages(&file, &estimator, &set, seed),
-        Command::Grade { file } => tools::grade(&file),
+        Command::Advantages { file: Some(file), estimator, set, seed, .. } => tools::advantages(&file, &estimator, &set, seed),
+        Command::Advantages { call_threshold: alpha, estimator, set, .. } => {
+            tools::call_threshold(&estimator, &set, alpha.unwrap_or_default())
+        }
+        Command::Grade { file, kind } => tools::grade(&file, kind),
         Command::Python { file, seconds, memory, output } => tools::python(&file, seconds, memory, output),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "paretopo", &mut std::io::stdout());
@@ -51,4 +60,12 @@ fn this_program() -> Result<PathBuf, Problem> {
 /// The command that starts a worker of the Python tool: this binary.
 fn python_worker() -> Result<Vec<PathBuf>, Problem> {
     Ok(vec![this_program()?, "python-worker".into()])
+}
+
+/// What environments use of this machine. Indices are kept in `$PARETOPO_CACHE`, or where the system keeps such things.
+fn resources() -> Result<Resources, Problem> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let usual = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
+    let cache = variable("PARETOPO_CACHE").unwrap_or_else(|| usual.unwrap_or_else(std::env::temp_dir).join("paretopo"));
+    Ok(Resources { python_worker: python_worker()?, cache })
 }

@@ -2,7 +2,7 @@
 
 use crate::arguments::NewThing;
 use crate::problem::Problem;
-use paretopo_environments::math::tokenizer_json;
+use paretopo_environments::{math, qa};
 use paretopo_training::RunConfig;
 use std::path::Path;
 
@@ -12,12 +12,15 @@ const LLAMA: &str = include_str!("../../../../models/src/llama.rs");
 pub(super) fn new(what: NewThing, target: &str) -> Result<(), Problem> {
     match what {
         NewThing::Config => write(Path::new(target), &format!("# paretopo train {target}\n{}", RunConfig::default().to_toml()?)),
-        NewThing::Tokenizer => {
-            let json = serde_json::to_string_pretty(&tokenizer_json()).map_err(Problem::failure)?;
-            write(&Path::new(target).join("tokenizer.json"), &(json + "\n"))
-        }
+        NewThing::Tokenizer => tokenizer(target, &math::tokenizer_json()),
+        NewThing::QaTokenizer => tokenizer(target, &qa::tokenizer_json()),
         NewThing::Architecture => architecture(target),
     }
+}
+
+fn tokenizer(folder: &str, json: &serde_json::Value) -> Result<(), Problem> {
+    let json = serde_json::to_string_pretty(json).map_err(Problem::failure)?;
+    write(&Path::new(folder).join("tokenizer.json"), &(json + "\n"))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Problem> {

@@ -1,6 +1,6 @@
 //! `train`, `sft`, `evaluate`, `solve`.
 
-use super::python_worker;
+use super::resources;
 use crate::arguments::ConfigArguments;
 use crate::backends;
 use crate::embedded;
@@ -9,7 +9,7 @@ use crate::progress::Progress;
 use paretopo_training::{
     EntryPoints, Evaluation, Observer, PolicySource, Recipe, RunConfig, Surroundings, write_atomically, write_trajectories,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 /// Reads the configuration and applies `--set` and `--model`; `None` when a dry run has printed it.
@@ -29,13 +29,16 @@ fn resolve(arguments: &ConfigArguments) -> Result<Option<RunConfig>, Problem> {
     Ok(Some(config))
 }
 
-fn surroundings(backend: &str, cancelled: &'static AtomicBool) -> Result<Surroundings<'static>, Problem> {
+fn surroundings(config: &RunConfig, backend: &str, cancelled: &'static AtomicBool) -> Result<Surroundings<'static>, Problem> {
     Ok(Surroundings {
-        python_worker: python_worker()?,
+        resources: resources()?,
         cancelled,
         backend: backend.to_owned(),
         commit: env!("PARETOPO_COMMIT"),
-        embedded_policy: embedded::policy_folder()?,
+        embedded_policy: match &config.policy {
+            PolicySource::Embedded { name } => embedded::policy_folder(name)?,
+            PolicySource::Folder { .. } | PolicySource::New { .. } => PathBuf::new(),
+        },
     })
 }
 
@@ -60,7 +63,7 @@ pub(crate) fn run(
     let name = format!("{}:{index}", backend.name);
     let mut progress = Progress::new(quiet);
     announce(&mut progress, &config, &name, run);
-    pick(&backend)(index, &config, run, &surroundings(&name, cancelled)?, &mut progress)?;
+    pick(&backend)(index, &config, run, &surroundings(&config, &name, cancelled)?, &mut progress)?;
     drop(progress);
     show_evaluation_of(run)
 }
@@ -79,7 +82,7 @@ pub(crate) fn evaluate(
     if let Some(out) = out {
         std::fs::create_dir_all(out).map_err(|error| Problem::mistake(format!("cannot create `{}`: {error}", out.display())))?;
     }
-    let (evaluation, trajectories) = (backend.evaluate)(index, &config, &surroundings(&name, cancelled)?, &mut progress)?;
+    let (evaluation, trajectories) = (backend.evaluate)(index, &config, &surroundings(&config, &name, cancelled)?, &mut progress)?;
     drop(progress);
     if let Some(out) = out {
         write_trajectories(&out.join("trajectories.jsonl"), trajectories.iter())?;
@@ -100,7 +103,7 @@ pub(crate) fn solve(
     // a single answer is best when nothing is left to chance
     config.rollout.sampling.temperature = 0.0;
     let (backend, index) = backends::choose(wish)?;
-    let trajectory = (backend.solve)(index, &config, question, &surroundings(backend.name, cancelled)?)?;
+    let trajectory = (backend.solve)(index, &config, question, &surroundings(&config, backend.name, cancelled)?)?;
     if !quiet {
         println!("{}", trajectory.response.trim_end());
         println!("---");

@@ -1,11 +1,13 @@
 //! Small tools to debug with: JSON lines in, JSON lines out.
 
 use super::{lines, python_worker};
+use crate::arguments::GradeKind;
 use crate::backends;
 use crate::problem::Problem;
 use paretopo_algorithms::pareto::{hypervolume, non_dominated_ranks};
 use paretopo_algorithms::{EstimatorConfig, EstimatorState, Group, Progress};
 use paretopo_environments::math::answers_equal;
+use paretopo_environments::qa;
 use paretopo_tools::{PythonConfig, PythonLimits, PythonTool};
 use paretopo_training::ScoreRequest;
 use paretopo_trajectory::CallStatus;
@@ -132,6 +134,13 @@ pub(super) fn advantages(file: &Path, estimator: &str, set: &[String], seed: u64
     lines::print(rows.into_iter().zip(by_row).map(|(row, advantage)| row.with("advantage", shortest(advantage))))
 }
 
+pub(super) fn call_threshold(estimator: &str, set: &[String], alpha: f32) -> Result<(), Problem> {
+    let config = estimator_config(estimator, set)?;
+    let threshold = paretopo_algorithms::call_threshold(&config, 8, alpha).map_err(Problem::mistake)?;
+    println!("{}", json!({ "estimator": estimator, "alpha": alpha, "group": 8, "call_threshold": (threshold * 1e4).round() / 1e4 }));
+    Ok(())
+}
+
 /// The estimator of that name with its defaults, changed by `key=value`.
 fn estimator_config(name: &str, set: &[String]) -> Result<EstimatorConfig, Problem> {
     if !EstimatorConfig::TYPES.contains(&name) {
@@ -159,12 +168,24 @@ struct GradeRow {
     pred: Value,
 }
 
-pub(super) fn grade(file: &Path) -> Result<(), Problem> {
+pub(super) fn grade(file: &Path, kind: GradeKind) -> Result<(), Problem> {
     let rows: Vec<Row<GradeRow>> = lines::read(file)?;
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-    lines::print(rows.into_iter().map(|row| {
-        let equal = answers_equal(&text(&row.fields.gold), &text(&row.fields.pred));
-        row.with("equal", equal)
+    lines::print(rows.into_iter().map(|mut row| {
+        let pred = text(&row.fields.pred);
+        match kind {
+            GradeKind::Math => {
+                let equal = answers_equal(&text(&row.fields.gold), &pred);
+                row.with("equal", equal)
+            }
+            GradeKind::Qa => {
+                let golds: Vec<String> =
+                    row.fields.gold.as_array().map_or_else(|| vec![text(&row.fields.gold)], |list| list.iter().map(text).collect());
+                let em = golds.iter().any(|gold| qa::exact_match(gold, &pred));
+                row.line.insert("em".into(), em.into());
+                row.with("f1", qa::best_f1(golds.iter().map(String::as_str), &pred))
+            }
+        }
     }))
 }
 

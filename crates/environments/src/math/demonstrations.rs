@@ -4,7 +4,8 @@
 //! starts out inaccurate where it skips the tool and wasteful where it uses it, and both objectives can improve.
 
 use super::problems::{LEVELS, generate_problem, question_split};
-use paretopo_trajectory::Split;
+use crate::{Demonstration, DemonstrationTurn};
+use paretopo_trajectory::{Split, ToolCall};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -28,26 +29,6 @@ impl Default for StrategyMixture {
     fn default() -> Self {
         Self { drill: 1.0, head: 0.35, one_call: 0.25, redundant: 0.40 }
     }
-}
-
-/// A worked solution.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Demonstration {
-    /// The question.
-    pub question: String,
-    /// What the agent writes and reads, in order.
-    pub turns: Vec<DemonstrationTurn>,
-}
-
-/// A stretch of a demonstration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DemonstrationTurn {
-    /// A Python program to call.
-    Program(String),
-    /// What the tool answered.
-    Output(String),
-    /// The final text.
-    Answer(String),
 }
 
 pub(super) fn demonstrate(seed: u64, index: u64, level_weights: &[f64; LEVELS], mixture: &StrategyMixture) -> Demonstration {
@@ -78,7 +59,8 @@ pub(super) fn demonstrate(seed: u64, index: u64, level_weights: &[f64; LEVELS], 
     };
     let mut turns = Vec::new();
     for (expression, value) in programs {
-        turns.push(DemonstrationTurn::Program(format!("print({expression})")));
+        let arguments = serde_json::json!({ "code": format!("print({expression})") });
+        turns.push(DemonstrationTurn::Call(ToolCall { name: "python".into(), arguments }));
         turns.push(DemonstrationTurn::Output(value.to_string()));
     }
     turns.push(DemonstrationTurn::Answer(format!("\\boxed{{{}}}", problem.answer)));

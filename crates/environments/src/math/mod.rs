@@ -6,13 +6,13 @@ mod problems;
 mod vocabulary;
 
 pub use answer::{answers_equal, extract_answer};
-pub use demonstrations::{Demonstration, DemonstrationTurn, StrategyMixture};
+pub use demonstrations::StrategyMixture;
 pub use problems::{Problem, generate_problem};
 pub use vocabulary::tokenizer_json;
 
-use crate::{DataError, Environment, Objective, ObjectiveConfig, read_tasks};
+use crate::{DataError, Demonstration, Environment, Objective, ObjectiveConfig, Opening, read_tasks};
 use paretopo_tools::{PythonConfig, PythonTool, Tool};
-use paretopo_trajectory::{Message, Role, Split, Task, Trajectory};
+use paretopo_trajectory::{Message, Split, Task, Trajectory};
 use problems::{LEVELS, question_split};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -47,32 +47,6 @@ pub enum ProblemSource {
         /// Validation problems.
         validation: usize,
     },
-}
-
-/// How the episode opens.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Opening {
-    /// The question alone; for policies that were trained on this environment.
-    Question {},
-    /// A system message that explains the tool, then the question; for general instruct models.
-    Instruction {
-        /// The system message.
-        system: String,
-        /// Worked examples, as earlier turns of the conversation.
-        #[serde(default)]
-        examples: Vec<Example>,
-    },
-}
-
-/// A worked example in the opening.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Example {
-    /// The question.
-    pub question: String,
-    /// The whole response, with its calls and their output.
-    pub response: String,
 }
 
 /// Settings of the math environment.
@@ -185,6 +159,7 @@ fn generate_tasks(split: Split, count: usize, seed: u64, stream: u64, level_weig
                 question: problem.question,
                 answers: vec![problem.answer.to_string()],
                 level: Some(problem.level),
+                supporting: Vec::new(),
             });
         }
     }
@@ -201,17 +176,7 @@ impl Environment for MathEnvironment {
     }
 
     fn opening(&self, task: &Task) -> Vec<Message> {
-        let question = Message { role: Role::User, content: task.question.clone() };
-        let mut messages = Vec::new();
-        if let Opening::Instruction { system, examples } = &self.config.opening {
-            messages.push(Message { role: Role::System, content: system.clone() });
-            for example in examples {
-                messages.push(Message { role: Role::User, content: example.question.clone() });
-                messages.push(Message { role: Role::Assistant, content: example.response.clone() });
-            }
-        }
-        messages.push(question);
-        messages
+        self.config.opening.messages(&task.question)
     }
 
     fn tools(&self) -> &[Arc<dyn Tool>] {

@@ -1,11 +1,10 @@
-//! The tokenizer of policies that know only this environment: whole words, single digits, and the markers of the agent's format.
-//!
-//! A Hugging Face `tokenizer.json` with a word-level model: one regular expression cuts text into pieces, each piece is a
-//! token, anything else is `<|unk|>`. Decoding joins the pieces.
+//! The words of the math environment.
 
 use super::problems::{NAMES, THINGS};
-use serde_json::{Value, json};
+use crate::word_level::word_level_tokenizer;
+use serde_json::Value;
 
+/// Longer ones first: a marker that begins another must not win.
 const MARKERS: [&str; 6] = ["\n```output\n", "\n```\n", "\n```", "```python\n", "print(", "\\boxed{"];
 const WORDS: [&str; 40] = [
     "What",
@@ -49,42 +48,8 @@ const WORDS: [&str; 40] = [
     "invalid",
     "syntax",
 ];
-/// `<|unk|>`, then padding, the two headers and the end of a turn.
-const SPECIAL: [&str; 5] = ["<|unk|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|end|>"];
 
-/// The contents of `tokenizer.json`.
+/// The contents of `tokenizer.json` for policies that know only this environment.
 pub fn tokenizer_json() -> Value {
-    let mut pieces: Vec<String> = SPECIAL.iter().map(ToString::to_string).collect();
-    pieces.extend(('0'..='9').map(String::from));
-    pieces.extend("+-*/()=?.,:}{'\n ".chars().map(String::from));
-    pieces.extend(MARKERS.map(String::from));
-    // a word may open a sentence or follow a space
-    for word in WORDS.iter().chain(&NAMES).chain(&THINGS) {
-        pieces.push((*word).to_owned());
-        pieces.push(format!(" {word}"));
-    }
-    let vocabulary: serde_json::Map<String, Value> = pieces.iter().enumerate().map(|(id, piece)| (piece.clone(), id.into())).collect();
-    let added: Vec<Value> = SPECIAL
-        .iter()
-        .enumerate()
-        .map(|(id, token)| {
-            json!({"id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})
-        })
-        .collect();
-    json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": added,
-        "normalizer": null,
-        "pre_tokenizer": {
-            "type": "Split",
-            "pattern": { "Regex": r"\n```output\n|\n```\n|\n```|```python\n|print\(|\\boxed\{| ?[A-Za-z]+|[0-9]|[\s\S]" },
-            "behavior": "Isolated",
-            "invert": false,
-        },
-        "post_processor": null,
-        "decoder": { "type": "Fuse" },
-        "model": { "type": "WordLevel", "vocab": vocabulary, "unk_token": "<|unk|>" },
-    })
+    word_level_tokenizer("+-*/()=?.,:}{'\n ", &MARKERS, WORDS.iter().chain(&NAMES).chain(&THINGS).copied())
 }

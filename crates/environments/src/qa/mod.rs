@@ -1,0 +1,410 @@
+//! Questions over a collection of passages, with a search tool: a generated world, or published multi-hop data.
+
+mod answer;
+mod demonstrations;
+mod questions;
+mod vocabulary;
+mod world;
+
+pub use answer::{best_f1, exact_match, extract_tagged, f1, normalize_answer};
+pub use demonstrations::SearchMixture;
+pub use questions::{Question, read_questions};
+pub use vocabulary::tokenizer_json;
+
+use crate::{BeforeFirstSuccess, DataError, Demonstration, Environment, Objective, ObjectiveConfig, OnProgress, Opening, Resources};
+use paretopo_retrieval::{Passage, PassageIndex, RemoteConfig, RemoteRetriever, Retriever};
+use paretopo_tools::{CallContext, SearchTool, Tool};
+use paretopo_trajectory::{Message, Split, Task, ToolCall, Trajectory};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use world::{World, WorldQuestion};
+
+/// Where the questions come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum QuestionSource {
+    /// A generated world of fictional people, works and places.
+    World {
+        /// Seed of the world (not of the training).
+        seed: u64,
+        /// People in it.
+        people: usize,
+        /// Works in it.
+        works: usize,
+        /// Places in it.
+        places: usize,
+        /// Training questions.
+        train: usize,
+        /// Validation questions.
+        validation: usize,
+        /// Test questions.
+        test: usize,
+    },
+    /// A file of questions (see [`read_questions`] for the forms), split by position: first test, then validation, the rest is for training.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Test questions.
+        test: usize,
+        /// Validation questions.
+        validation: usize,
+    },
+}
+
+/// Where the passages are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum PassageSource {
+    /// The pages of the generated world.
+    World {},
+    /// The contexts that come with the questions of a file.
+    Contexts {},
+    /// A corpus file of `{"id", "title", "text"}` lines, plain or compressed; indexed once.
+    Corpus {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A server of the Search-R1 protocol.
+    Remote(RemoteConfig),
+}
+
+/// What `r_task` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerReward {
+    /// 1 for an exact match, else 0.
+    ExactMatch,
+    /// The F1 of the answer's words.
+    F1,
+}
+
+/// Settings of the question environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QaConfig {
+    /// Where the questions come from.
+    pub questions: QuestionSource,
+    /// Where the passages are.
+    pub passages: PassageSource,
+    /// Passages that a search shows.
+    pub topk: usize,
+    /// How the episode opens.
+    pub opening: Opening,
+    /// Whether the tool may be called.
+    pub tool_enabled: bool,
+    /// What the answer is worth.
+    pub reward: AnswerReward,
+    /// The reward vector; the first must be `task`.
+    pub objectives: Vec<ObjectiveConfig>,
+    /// How demonstrations for the warm start are mixed.
+    pub demonstrations: SearchMixture,
+}
+
+impl Default for QaConfig {
+    fn default() -> Self {
+        Self {
+            questions: QuestionSource::World { seed: 1, people: 600, works: 320, places: 120, train: 2048, validation: 200, test: 600 },
+            passages: PassageSource::World {},
+            topk: 2,
+            opening: Opening::Question {},
+            tool_enabled: true,
+            reward: AnswerReward::ExactMatch,
+            objectives: vec![
+                ObjectiveConfig::Task {},
+                ObjectiveConfig::ToolEfficiency { alpha: 0.5, before_first_success: BeforeFirstSuccess::Neutral },
+            ],
+            demonstrations: SearchMixture::default(),
+        }
+    }
+}
+
+/// The environment.
+pub struct QaEnvironment {
+    config: QaConfig,
+    train: Vec<Task>,
+    validation: Vec<Task>,
+    test: Vec<Task>,
+    /// The world with its training questions, for demonstrations.
+    world: Option<(World, Vec<WorldQuestion>)>,
+    search: SearchTool,
+    tools: Vec<Arc<dyn Tool>>,
+    objectives: Vec<Box<dyn Objective>>,
+}
+
+/// Tasks by split, the world if it was generated, and the passages that came with the questions.
+type Loaded = ([Vec<Task>; 3], Option<(World, Vec<WorldQuestion>)>, Vec<Passage>);
+
+impl QaEnvironment {
+    /// Generates or reads the questions, and opens the index or reaches out for the server.
+    ///
+    /// # Errors
+    /// When a file cannot be read or holds too little, or a setting makes no sense.
+    pub fn new(config: &QaConfig, resources: &Resources, progress: OnProgress<'_>) -> Result<Self, DataError> {
+        if config.objectives.first() != Some(&ObjectiveConfig::Task {}) {
+            return Err(DataError::Setting("the first of `environment.objectives` must be `{ type = \"task\" }`".into()));
+        }
+        if config.topk == 0 {
+            return Err(DataError::Setting("`environment.topk` must be at least 1".into()));
+        }
+        let ([train, validation, test], world, contexts) = match &config.questions {
+            QuestionSource::World { seed, people, works, places, train, validation, test } => {
+                generate(*seed, [*people, *works, *places], [*train, *validation, *test])?
+            }
+            QuestionSource::File { path, test, validation } => load(path, *test, *validation)?,
+        };
+        let retriever: Arc<dyn Retriever> = match &config.passages {
+            PassageSource::World {} => {
+                let Some((world, _)) = &world else {
+                    return Err(DataError::Setting(
+                        "`environment.passages` is the world's, but the questions are from a file\nhint: give `passages` a `corpus`, `contexts` or `remote`".into(),
+                    ));
+                };
+                Arc::new(PassageIndex::in_memory(&world.passages())?)
+            }
+            PassageSource::Contexts {} if contexts.is_empty() => {
+                return Err(DataError::Setting("`environment.passages` is `contexts`, but the questions come without".into()));
+            }
+            PassageSource::Contexts {} => Arc::new(PassageIndex::in_memory(&contexts)?),
+            PassageSource::Corpus { path } => {
+                let mut report = |done, total| progress("index", done, total);
+                Arc::new(PassageIndex::open_or_build(path, &resources.cache, &mut report)?)
+            }
+            PassageSource::Remote(remote) => Arc::new(RemoteRetriever::new(remote)),
+        };
+        let tool = || SearchTool::new(retriever.clone(), config.topk);
+        let tools: Vec<Arc<dyn Tool>> = if config.tool_enabled { vec![Arc::new(tool())] } else { Vec::new() };
+        let objectives = config.objectives.iter().map(ObjectiveConfig::build).collect();
+        Ok(Self { config: config.clone(), train, validation, test, world, search: tool(), tools, objectives })
+    }
+}
+
+fn generate(seed: u64, [people, works, places]: [usize; 3], wanted: [usize; 3]) -> Result<Loaded, DataError> {
+    let world = World::new(seed, people, works, places)
+        .ok_or_else(|| DataError::Setting("a world has 2 to 2880 people, 1 to 320 works and 1 to 120 places".into()))?;
+    let mut pools: HashMap<Split, Vec<WorldQuestion>> = HashMap::new();
+    for (split, question) in world.questions() {
+        pools.entry(split).or_default().push(question);
+    }
+    let mut splits = [Vec::new(), Vec::new(), Vec::new()];
+    let mut demonstrated = Vec::new();
+    let names = [(Split::Train, "train"), (Split::Validation, "validation"), (Split::Test, "test")];
+    for (stream, ((split, name), count)) in names.into_iter().zip(wanted).enumerate() {
+        let mut pool = pools.remove(&split).unwrap_or_default();
+        if pool.len() < count {
+            return Err(DataError::Setting(format!("this world has {} {name} questions, not {count}", pool.len())));
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(stream as u64 + 1);
+        pool.shuffle(&mut rng);
+        pool.truncate(count);
+        for (index, question) in pool.iter_mut().enumerate() {
+            question.task.id = format!("{name}-{index}");
+        }
+        splits[stream] = pool.iter().map(|question| question.task.clone()).collect();
+        if split == Split::Train {
+            demonstrated = pool;
+        }
+    }
+    Ok((splits, Some((world, demonstrated)), Vec::new()))
+}
+
+fn load(path: &std::path::Path, test: usize, validation: usize) -> Result<Loaded, DataError> {
+    let questions = read_questions(path)?;
+    if questions.len() < test + validation {
+        let reason =
+            format!("`{}` holds {} questions, not {test} for testing and {validation} for validation", path.display(), questions.len());
+        return Err(DataError::Setting(reason));
+    }
+    let (mut tasks, mut passages, mut seen) = (Vec::with_capacity(questions.len()), Vec::new(), HashSet::new());
+    for question in questions {
+        tasks.push(question.task);
+        passages.extend(question.context.into_iter().filter(|passage| seen.insert((passage.title.clone(), passage.text.clone()))));
+    }
+    for (index, passage) in passages.iter_mut().enumerate() {
+        passage.id = index.to_string();
+    }
+    let mut rest = tasks.split_off(test);
+    let train = rest.split_off(validation);
+    Ok(([train, rest, tasks], None, passages))
+}
+
+impl Environment for QaEnvironment {
+    fn tasks(&self, split: Split) -> &[Task] {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+            Split::Test => &self.test,
+        }
+    }
+
+    fn opening(&self, task: &Task) -> Vec<Message> {
+        self.config.opening.messages(&task.question)
+    }
+
+    fn tools(&self) -> &[Arc<dyn Tool>] {
+        &self.tools
+    }
+
+    fn objectives(&self) -> &[Box<dyn Objective>] {
+        &self.objectives
+    }
+
+    fn extract_answer(&self, response: &str) -> Option<String> {
+        extract_tagged(response)
+    }
+
+    fn succeeded(&self, task: &Task, trajectory: &Trajectory) -> bool {
+        trajectory.answer.as_ref().is_some_and(|answer| task.answers.iter().any(|gold| exact_match(gold, answer)))
+    }
+
+    fn task_reward(&self, task: &Task, trajectory: &Trajectory) -> f32 {
+        match self.config.reward {
+            AnswerReward::ExactMatch => f32::from(u8::from(self.succeeded(task, trajectory))),
+            AnswerReward::F1 => f1_of(task, trajectory) as f32,
+        }
+    }
+
+    /// `f1`; `support_retrieved`: whether all supporting passages were shown; `no_search`: answered without a search;
+    /// `repeated_queries`: searches for what had been searched for before.
+    fn metrics(&self, task: &Task, trajectory: &Trajectory) -> Vec<(&'static str, f64)> {
+        let share = |condition: bool| f64::from(u8::from(condition));
+        let mut metrics = vec![
+            ("f1", f1_of(task, trajectory)),
+            ("no_search", share(trajectory.answer.is_some() && trajectory.calls.is_empty())),
+            ("repeated_queries", repeated_queries(trajectory) as f64),
+        ];
+        if !task.supporting.is_empty() {
+            let shown: HashSet<&String> = trajectory.calls.iter().flat_map(|call| &call.outcome.sources).collect();
+            metrics.push(("support_retrieved", share(task.supporting.iter().all(|title| shown.contains(title)))));
+        }
+        metrics
+    }
+
+    fn demonstration(&self, index: u64) -> Option<Demonstration> {
+        let (world, questions) = self.world.as_ref()?;
+        let QuestionSource::World { seed, .. } = self.config.questions else { return None };
+        let search = |call: &ToolCall| {
+            let context = CallContext { trajectory: index, deadline: Instant::now() + Duration::from_secs(60) };
+            self.search.call(call, &context).text
+        };
+        Some(demonstrations::demonstrate(world, questions, seed, index, &self.config.demonstrations, &search))
+    }
+}
+
+fn f1_of(task: &Task, trajectory: &Trajectory) -> f64 {
+    trajectory.answer.as_ref().map_or(0.0, |answer| best_f1(task.answers.iter().map(String::as_str), answer))
+}
+
+/// Searches of an episode whose query, after normalisation, had been searched for before.
+fn repeated_queries(trajectory: &Trajectory) -> usize {
+    let queries = trajectory.calls.iter().filter_map(|call| call.call.as_ref()?.arguments.get("query")?.as_str());
+    let mut seen = HashSet::new();
+    queries.filter(|query| !seen.insert(normalize_answer(query))).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DemonstrationTurn;
+    use paretopo_trajectory::{CallRecord, CallStatus, FinishReason, ToolOutcome};
+
+    fn environment() -> QaEnvironment {
+        QaEnvironment::new(&QaConfig::default(), &Resources::default(), &mut |_, _, _| {}).unwrap()
+    }
+
+    #[test]
+    fn the_world_is_reproducible_and_its_demonstrations_are_played_with_the_real_tool() {
+        let (environment, again) = (environment(), environment());
+        for (split, count) in [(Split::Train, 2048), (Split::Validation, 200), (Split::Test, 600)] {
+            assert_eq!(environment.tasks(split).len(), count);
+            assert_eq!(environment.tasks(split), again.tasks(split));
+        }
+        let train: HashMap<&str, &Task> = environment.tasks(Split::Train).iter().map(|task| (task.question.as_str(), task)).collect();
+        let (mut right, mut searches) = (0.0, 0.0);
+        for index in 0..400 {
+            let demonstration = environment.demonstration(index).unwrap();
+            assert_eq!(Some(&demonstration), again.demonstration(index).as_ref());
+            let task = train[demonstration.question.as_str()];
+            for turn in &demonstration.turns {
+                match turn {
+                    DemonstrationTurn::Output(text) => assert!(text.starts_with("Doc 1(Title: "), "{text}"),
+                    DemonstrationTurn::Call(_) => searches += 1.0 / 400.0,
+                    DemonstrationTurn::Answer(text) => {
+                        right += f64::from(u8::from(exact_match(&task.answers[0], &extract_tagged(text).unwrap()))) / 400.0
+                    }
+                }
+            }
+        }
+        // a quarter guesses, and few guesses are right
+        assert!((0.7..0.85).contains(&right) && searches > 1.5, "{right} {searches}");
+    }
+
+    #[test]
+    fn every_word_of_the_world_is_a_token() {
+        let json = tokenizer_json();
+        let known = json["model"]["vocab"].as_object().unwrap();
+        let environment = environment();
+        let (world, _) = environment.world.as_ref().unwrap();
+        let texts = world.passages().into_iter().map(|passage| format!("Doc 1(Title: {}) {}", passage.title, passage.text));
+        let questions = world.questions().into_iter().map(|(_, question)| question.task.question);
+        for text in texts.chain(questions) {
+            for (index, word) in text.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty()).enumerate() {
+                let piece = if index == 0 { word.to_owned() } else { format!(" {word}") };
+                assert!(known.contains_key(&piece) || known.contains_key(&format!("({word}:")), "`{piece}` in `{text}`");
+            }
+        }
+    }
+
+    #[test]
+    fn metrics_tell_how_an_answer_came_about() {
+        let environment = environment();
+        let task = Task { supporting: vec!["A".into(), "B".into()], answers: vec!["Kora Venn".into(), "K. V.".into()], ..Task::default() };
+        let call = |query: &str, sources: &[&str]| CallRecord {
+            call: Some(ToolCall { name: "search".into(), arguments: serde_json::json!({ "query": query }) }),
+            outcome: ToolOutcome {
+                sources: sources.iter().map(ToString::to_string).collect(),
+                ..ToolOutcome::new(CallStatus::Ok, "", 0.0)
+            },
+        };
+        let mut trajectory = Trajectory {
+            task_id: String::new(),
+            sample: 0,
+            weight_version: 0,
+            segments: vec![],
+            calls: vec![call("x", &["A"]), call("The X!", &["A", "B"])],
+            finish: FinishReason::Stop,
+            response: String::new(),
+            answer: Some("kora".into()),
+            rewards: vec![],
+            seconds: 0.0,
+        };
+        // F1 of "kora" against "kora venn": precision 1, recall 1/2, so 2/3
+        let expected = [("f1", 2.0 / 3.0), ("no_search", 0.0), ("repeated_queries", 1.0), ("support_retrieved", 1.0)];
+        assert_eq!(environment.metrics(&task, &trajectory), expected);
+        assert!(!environment.succeeded(&task, &trajectory));
+        trajectory.answer = Some("the kora venn.".into());
+        assert!(environment.succeeded(&task, &trajectory));
+        trajectory.calls.clear();
+        assert_eq!(environment.metrics(&task, &trajectory)[1], ("no_search", 1.0));
+    }
+
+    #[test]
+    fn impossible_settings_are_errors() {
+        let error =
+            |config: QaConfig| QaEnvironment::new(&config, &Resources::default(), &mut |_, _, _| {}).err().expect("an error").to_string();
+        let file = QuestionSource::File { path: "/nonexistent".into(), test: 1, validation: 0 };
+        assert!(error(QaConfig { questions: file, ..QaConfig::default() }).contains("cannot read"));
+        assert!(error(QaConfig { topk: 0, ..QaConfig::default() }).contains("topk"));
+        assert!(error(QaConfig { passages: PassageSource::Contexts {}, ..QaConfig::default() }).contains("contexts"));
+        let corpus = PassageSource::Corpus { path: "/nonexistent".into() };
+        assert!(error(QaConfig { passages: corpus, ..QaConfig::default() }).contains("cannot access"));
+        let questions = QuestionSource::World { seed: 1, people: 9, works: 9, places: 9, train: 2048, validation: 0, test: 0 };
+        assert!(error(QaConfig { questions, ..QaConfig::default() }).contains("train questions, not 2048"));
+    }
+}

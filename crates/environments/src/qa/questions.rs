@@ -1,0 +1,253 @@
+//! Questions from files, in the forms in which the data sets are published; told apart by their fields, row by row.
+//!
+//! | data | fields that are read |
+//! |---|---|
+//! | ours | `id`, `question`, `answer` or `answers`, `supporting_titles`, `hops` |
+//! | HotpotQA, 2WikiMultihopQA | `_id` or `id`, `question`, `answer`, `supporting_facts`, `context` (as pairs, as columns, or as text that holds JSON) |
+//! | MuSiQue | `id`, `question`, `answer`, `answer_aliases`, `paragraphs`, `question_decomposition` |
+//! | NQ | `question`, and `answer`, `answers` or `golden_answers` as a list |
+//!
+//! Files are JSON (one list), JSON lines, or parquet, told apart by their first bytes. Left out: unanswerable questions, which are refused.
+
+use crate::DataError;
+use paretopo_retrieval::Passage;
+use paretopo_trajectory::Task;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use serde_json::Value;
+use std::fs::File;
+use std::path::Path;
+
+/// A question, and the passages that came with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    /// The question, its answers, the titles of its supporting passages.
+    pub task: Task,
+    /// The passages of its context, if the data have them.
+    pub context: Vec<Passage>,
+    /// The data set it is from, if the row says so.
+    pub source: Option<String>,
+}
+
+/// Reads a file of questions.
+///
+/// # Errors
+/// When the file cannot be read, or a row is not a question; the error names the row.
+pub fn read_questions(path: &Path) -> Result<Vec<Question>, DataError> {
+    let mut questions = Vec::new();
+    let mut ids = std::collections::HashSet::new();
+    for (place, row) in read_rows(path)? {
+        let wrong = |reason: String| DataError::Line { path: path.into(), line: place, reason };
+        let question = to_question(&row, || format!("{}:{place}", path.display())).map_err(wrong)?;
+        if !ids.insert(question.task.id.clone()) {
+            return Err(wrong(format!("the id `{}` appears twice", question.task.id)));
+        }
+        questions.push(question);
+    }
+    if questions.is_empty() {
+        return Err(DataError::Setting(format!("`{}` holds no question", path.display())));
+    }
+    Ok(questions)
+}
+
+/// All rows, with their line (JSON lines) or number (otherwise), counted from 1.
+fn read_rows(path: &Path) -> Result<Vec<(usize, Value)>, DataError> {
+    let read = |source| DataError::Read { path: path.into(), source };
+    let wrong = |line: usize, reason: String| DataError::Line { path: path.into(), line, reason };
+    let bytes = std::fs::read(path).map_err(read)?;
+    if bytes.starts_with(b"PAR1") {
+        let damaged = |error: parquet::errors::ParquetError| wrong(0, format!("not a readable parquet file: {error}"));
+        let reader = SerializedFileReader::new(File::open(path).map_err(read)?).map_err(damaged)?;
+        let rows = reader.get_row_iter(None).map_err(damaged)?.enumerate();
+        return rows
+            .map(|(index, row)| Ok((index + 1, row.map_err(|error| wrong(index + 1, error.to_string()))?.to_json_value())))
+            .collect();
+    }
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        let rows: Vec<Value> = serde_json::from_slice(&bytes).map_err(|error| wrong(error.line(), error.to_string()))?;
+        return Ok(rows.into_iter().enumerate().map(|(index, row)| (index + 1, row)).collect());
+    }
+    let lines = bytes.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
+    lines.map(|(index, line)| Ok((index + 1, serde_json::from_slice(line).map_err(|error| wrong(index + 1, error.to_string()))?))).collect()
+}
+
+fn to_question(row: &Value, default_id: impl Fn() -> String) -> Result<Question, String> {
+    if !row.is_object() {
+        return Err("a question is an object".into());
+    }
+    if row["answerable"] == Value::Bool(false) {
+        return Err("the question is not answerable\nhint: use the file without unanswerable questions".into());
+    }
+    let question = row["question"].as_str().filter(|text| !text.trim().is_empty()).ok_or("no `question`")?.to_owned();
+    let id = [&row["_id"], &row["id"]].into_iter().find_map(text_of).unwrap_or_else(default_id);
+    let mut answers = Vec::new();
+    for field in ["answer", "answers", "golden_answers", "answer_aliases"] {
+        match &row[field] {
+            Value::Array(list) => answers.extend(list.iter().filter_map(text_of)),
+            // SQuAD's form
+            Value::Object(columns) => {
+                answers.extend(columns.get("text").and_then(Value::as_array).into_iter().flatten().filter_map(text_of))
+            }
+            other => answers.extend(text_of(other)),
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    answers.retain(|answer: &String| !answer.trim().is_empty() && seen.insert(answer.clone()));
+    if answers.is_empty() {
+        return Err("no `answer`, `answers` or `golden_answers`".into());
+    }
+    let context = context_of(row)?;
+    let supporting = supporting_of(row)?;
+    let hops = row["hops"].as_u64().or_else(|| row["question_decomposition"].as_array().map(|steps| steps.len() as u64));
+    let task = Task { id, question, answers, level: hops.map(|hops| hops as u32), supporting };
+    Ok(Question { task, context, source: text_of(&row["source"]) })
+}
+
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// A field's value, or the JSON that its text holds.
+fn parsed(row: &Value, field: &str) -> Result<Value, String> {
+    match &row[field] {
+        Value::String(text) => serde_json::from_str(text).map_err(|error| format!("`{field}`: {error}")),
+        other => Ok(other.clone()),
+    }
+}
+
+/// First entries of `[[title, ...], ...]`, or the column `title` of `{"title": [...], ...}`, without repetition.
+fn titles_of(value: &Value) -> Option<Vec<String>> {
+    let mut titles: Vec<String> = match value {
+        Value::Array(pairs) => pairs.iter().map(|pair| pair.get(0)?.as_str().map(str::to_owned)).collect::<Option<_>>()?,
+        Value::Object(columns) => {
+            columns.get("title")?.as_array()?.iter().map(|title| title.as_str().map(str::to_owned)).collect::<Option<_>>()?
+        }
+        _ => return None,
+    };
+    let mut seen = std::collections::HashSet::new();
+    titles.retain(|title| seen.insert(title.clone()));
+    Some(titles)
+}
+
+fn supporting_of(row: &Value) -> Result<Vec<String>, String> {
+    if let Some(titles) = row["supporting_titles"].as_array() {
+        return titles.iter().map(|title| text_of(title).ok_or_else(|| "`supporting_titles` must hold texts".to_owned())).collect();
+    }
+    if let Some(paragraphs) = row["paragraphs"].as_array() {
+        let supporting = paragraphs.iter().filter(|paragraph| paragraph["is_supporting"] == Value::Bool(true));
+        let mut titles: Vec<String> = supporting.filter_map(|paragraph| text_of(&paragraph["title"])).collect();
+        titles.dedup();
+        return Ok(titles);
+    }
+    match parsed(row, "supporting_facts")? {
+        Value::Null => Ok(Vec::new()),
+        facts => titles_of(&facts).ok_or_else(|| "`supporting_facts` must be pairs of title and sentence".into()),
+    }
+}
+
+fn context_of(row: &Value) -> Result<Vec<Passage>, String> {
+    let passage = |title: &str, text: String| Passage { id: String::new(), title: title.to_owned(), text };
+    if let Some(paragraphs) = row["paragraphs"].as_array() {
+        let read = |paragraph: &Value| Some(passage(paragraph["title"].as_str()?, text_of(&paragraph["paragraph_text"])?));
+        return paragraphs
+            .iter()
+            .map(|paragraph| read(paragraph).ok_or("`paragraphs` must have `title` and `paragraph_text`".into()))
+            .collect();
+    }
+    let joined = |sentences: &Value| -> Option<String> {
+        match sentences {
+            Value::Array(list) => list.iter().map(Value::as_str).collect::<Option<Vec<_>>>().map(|list| list.concat().trim().to_owned()),
+            other => text_of(other),
+        }
+    };
+    let context = parsed(row, "context")?;
+    let read = || -> Option<Vec<Passage>> {
+        match &context {
+            Value::Null => Some(Vec::new()),
+            Value::Array(pairs) => pairs.iter().map(|pair| Some(passage(pair.get(0)?.as_str()?, joined(pair.get(1)?)?))).collect(),
+            Value::Object(columns) => {
+                let texts = columns.get("sentences").or_else(|| columns.get("content"))?.as_array()?;
+                let titles = columns.get("title")?.as_array()?;
+                titles.iter().zip(texts).map(|(title, text)| Some(passage(title.as_str()?, joined(text)?))).collect()
+            }
+            _ => None,
+        }
+    };
+    read().ok_or_else(|| "`context` must be pairs of title and sentences".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn read(text: &str) -> Result<Vec<Question>, String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        read_questions(file.path()).map_err(|error| error.to_string())
+    }
+
+    fn passage(title: &str, text: &str) -> Passage {
+        Passage { id: String::new(), title: title.into(), text: text.into() }
+    }
+
+    #[test]
+    fn hotpotqa_in_its_three_forms() {
+        let published = r#"[{"_id":"h1","question":"Q?","answer":"yes","type":"bridge","level":"hard",
+            "supporting_facts":[["A",0],["B",1],["A",2]],"context":[["A",["One. "," Two."]],["B",["Three."]]]}]"#;
+        let columns = r#"{"id":"h1","question":"Q?","answer":"yes","supporting_facts":{"title":["A","B","A"],"sent_id":[0,1,2]},
+            "context":{"title":["A","B"],"sentences":[["One. "," Two."],["Three."]]}}"#
+            .replace('\n', " ");
+        let text = r#"{"_id":"h1","question":"Q?","answer":"yes","supporting_facts":"[[\"A\",0],[\"B\",1]]",
+            "context":"[[\"A\",[\"One. \",\" Two.\"]],[\"B\",[\"Three.\"]]]"}"#
+            .replace('\n', " ");
+        let task = Task {
+            id: "h1".into(),
+            question: "Q?".into(),
+            answers: vec!["yes".into()],
+            level: None,
+            supporting: vec!["A".into(), "B".into()],
+        };
+        let expected = Question { task, context: vec![passage("A", "One.  Two."), passage("B", "Three.")], source: None };
+        for form in [published, &columns, &text] {
+            assert_eq!(read(form).unwrap(), [expected.clone()]);
+        }
+    }
+
+    #[test]
+    fn musique_and_nq() {
+        let musique = r#"{"id":"2hop__1_2","question":"Q?","answer":"X","answer_aliases":["Y","X"],"answerable":true,
+            "question_decomposition":[{"id":1},{"id":2}],
+            "paragraphs":[{"idx":0,"title":"A","paragraph_text":"t","is_supporting":true},{"idx":1,"title":"B","paragraph_text":"u","is_supporting":false}]}"#
+            .replace('\n', " ");
+        let question = read(&musique).unwrap().remove(0);
+        assert_eq!((question.task.answers, question.task.level), (vec!["X".to_owned(), "Y".to_owned()], Some(2)));
+        assert_eq!((question.task.supporting, question.context.len()), (vec!["A".to_owned()], 2));
+        for nq in [r#"{"question":"q","answer":["a","b"]}"#, r#"{"id":"test_0","question":"q","golden_answers":["a","b"]}"#] {
+            assert_eq!(read(nq).unwrap()[0].task.answers, ["a", "b"]);
+        }
+    }
+
+    #[test]
+    fn a_bad_row_is_named() {
+        for (text, reason) in [
+            ("{\"question\":\"q\",\"answer\":\"a\"}\n{\"question\":\"q\"}", "line 2: no `answer`"),
+            ("{\"answer\":\"a\"}", "line 1: no `question`"),
+            (
+                "{\"id\":1,\"question\":\"q\",\"answer\":1}\n\n{\"id\":1,\"question\":\"q\",\"answer\":1}",
+                "line 3: the id `1` appears twice",
+            ),
+            ("{\"question\":\"q\",\"answer\":\"a\",\"context\":[3]}", "`context` must be pairs"),
+            ("{\"question\":\"q\",\"answer\":\"a\",\"answerable\":false}", "not answerable"),
+            ("[3]", "line 1: a question is an object"),
+            ("PAR1", "parquet"),
+            ("", "no question"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The embedded retriever: BM25 (Robertson et al., 1994; k1 = 1.2, b = 0.75) over title and text, by tantivy.
+//!
+//! An index is built once per corpus, in a folder named after the corpus's hash, and mapped into memory from then on. Passages keep the
+//! order of the corpus, and equal scores are answered in that order, so the same query finds the same passages on every machine.
+
+use crate::corpus::{CorpusReader, Passage};
+use crate::{Hit, RetrievalError, RetrieveError, Retriever};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use tantivy::collector::TopDocs;
+use tantivy::indexer::NoMergePolicy;
+use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
+use tantivy::schema::{FAST, Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value};
+use tantivy::tokenizer::{AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, TextAnalyzer};
+use tantivy::{Index, IndexReader, IndexWriter, TantivyDocument, Term};
+
+/// Changes with everything that changes what an index holds, so that old ones are not taken for new ones.
+const VERSION: &str = "1";
+/// Bytes of postings that are held in memory before a segment is written.
+const WRITER_MEMORY: usize = 256 << 20;
+const ANALYZER: &str = "english";
+/// Terms of a query that are looked up; further ones are passed over.
+const MAX_QUERY_TERMS: usize = 1024;
+
+/// An index of passages.
+pub struct PassageIndex {
+    reader: IndexReader,
+    fields: Fields,
+    analyzer: TextAnalyzer,
+}
+
+#[derive(Clone, Copy)]
+struct Fields {
+    id: Field,
+    title: Field,
+    text: Field,
+    /// What is searched: title and text.
+    contents: Field,
+    /// Place in the corpus.
+    place: Field,
+}
+
+fn schema() -> (Schema, Fields) {
+    let mut schema = Schema::builder();
+    let indexing = TextFieldIndexing::default().set_tokenizer(ANALYZER).set_index_option(IndexRecordOption::WithFreqs);
+    let fields = Fields {
+        id: schema.add_text_field("id", STRING | STORED),
+        title: schema.add_text_field("title", STORED),
+        text: schema.add_text_field("text", STORED),
+        contents: schema.add_text_field("contents", TextOptions::default().set_indexing_options(indexing)),
+        place: schema.add_u64_field("place", FAST),
+    };
+    (schema.build(), fields)
+}
+
+fn analyzer() -> TextAnalyzer {
+    TextAnalyzer::builder(SimpleTokenizer::default())
+        .filter(RemoveLongFilter::limit(255))
+        .filter(LowerCaser)
+        .filter(AsciiFoldingFilter)
+        .filter(Stemmer::new(Language::English))
+        .build()
+}
+
+impl PassageIndex {
+    /// The index of a corpus file, built in `cache` if it is not there yet. `progress` hears of bytes read and the file's size.
+    ///
+    /// # Errors
+    /// When the corpus cannot be read, a line of it is wrong, or the cache cannot be written.
+    pub fn open_or_build(corpus: &Path, cache: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Self, RetrievalError> {
+        let access = |path: &Path| {
+            let path = path.to_owned();
+            move |source| RetrievalError::Access { path, source }
+        };
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_mmap(corpus).map_err(access(corpus))?;
+        let folder = cache.join(format!("passages-v{VERSION}-{}", &hasher.finalize().to_hex()[..32]));
+        let broken = |reason: String| RetrievalError::Index { path: folder.clone(), reason };
+        if !folder.exists() {
+            // built beside its place and then renamed, so that what stands in the place is whole
+            let unfinished = folder.with_extension(format!("unfinished-{}", std::process::id()));
+            if unfinished.exists() {
+                std::fs::remove_dir_all(&unfinished).map_err(access(&unfinished))?;
+            }
+            std::fs::create_dir_all(&unfinished).map_err(access(&unfinished))?;
+            let index = Index::create_in_dir(&unfinished, schema().0).map_err(|error| broken(error.to_string()))?;
+            let mut reader = CorpusReader::open(corpus)?;
+            let built = fill(
+                &index,
+                WRITER_MEMORY,
+                &mut std::iter::from_fn(|| {
+                    let row = reader.next();
+                    let (read, size) = reader.progress();
+                    progress(read, size);
+                    row
+                }),
+            );
+            let count = match built {
+                Ok(count) => count,
+                Err(Filling::Row(error)) => {
+                    // the unfinished folder is of no use to anyone
+                    let _ = std::fs::remove_dir_all(&unfinished);
+                    return Err(error);
+                }
+                Err(Filling::Index(error)) => return Err(broken(error.to_string())),
+            };
+            if count == 0 {
+                let _ = std::fs::remove_dir_all(&unfinished);
+                return Err(RetrievalError::Empty(corpus.into()));
+            }
+            drop(index);
+            match std::fs::rename(&unfinished, &folder) {
+                // another process was faster, and its index is the same
+                Err(_) if folder.exists() => std::fs::remove_dir_all(&unfinished).map_err(access(&unfinished))?,
+                renamed => renamed.map_err(access(&folder))?,
+            }
+        }
+        let index = Index::open_in_dir(&folder).map_err(|error| broken(error.to_string()))?;
+        Self::over(&index).map_err(|error| broken(error.to_string()))
+    }
+
+    /// An index in memory.
+    ///
+    /// # Errors
+    /// When there is no passage.
+    pub fn in_memory(passages: &[Passage]) -> Result<Self, RetrievalError> {
+        let nowhere = || PathBuf::from("(memory)");
+        let broken = |error: tantivy::TantivyError| RetrievalError::Index { path: nowhere(), reason: error.to_string() };
+        let index = Index::create_in_ram(schema().0);
+        match fill(&index, 32 << 20, &mut passages.iter().cloned().map(Ok)) {
+            Ok(0) => Err(RetrievalError::Empty(nowhere())),
+            Ok(_) => Self::over(&index).map_err(broken),
+            Err(Filling::Row(error)) => Err(error),
+            Err(Filling::Index(error)) => Err(broken(error)),
+        }
+    }
+
+    fn over(index: &Index) -> tantivy::Result<Self> {
+        Ok(Self { reader: index.reader()?, fields: schema().1, analyzer: analyzer() })
+    }
+
+    /// Number of passages.
+    pub fn len(&self) -> u64 {
+        self.reader.searcher().num_docs()
+    }
+
+    /// Whether there is none; never so for an index that was built here.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The best passages, best first, equal ones in the order of the corpus.
+    ///
+    /// # Errors
+    /// When the index's files cannot be read any more.
+    pub fn search(&self, query: &str, topk: usize) -> Result<Vec<Hit>, RetrieveError> {
+        let mut terms: Vec<(Occur, Box<dyn Query>)> = Vec::new();
+        let mut analyzer = self.analyzer.clone();
+        let mut tokens = analyzer.token_stream(query);
+        while terms.len() < MAX_QUERY_TERMS && tokens.advance() {
+            let term = Term::from_field_text(self.fields.contents, &tokens.token().text);
+            terms.push((Occur::Should, Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs))));
+        }
+        if terms.is_empty() || topk == 0 {
+            return Ok(Vec::new());
+        }
+        let failed = |error: tantivy::TantivyError| RetrieveError::Failed(error.to_string());
+        let searcher = self.reader.searcher();
+        let best = searcher.search(&BooleanQuery::new(terms), &TopDocs::with_limit(topk).order_by_score()).map_err(failed)?;
+        let hit = |(score, address)| {
+            let document: TantivyDocument = searcher.doc(address)?;
+            let text = |field| document.get_first(field).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+            let passage = Passage { id: text(self.fields.id), title: text(self.fields.title), text: text(self.fields.text) };
+            Ok(Hit { passage, score })
+        };
+        best.into_iter().map(hit).collect::<tantivy::Result<_>>().map_err(failed)
+    }
+}
+
+impl Retriever for PassageIndex {
+    fn retrieve(&self, query: &str, topk: usize, _deadline: Instant) -> Result<Vec<Hit>, RetrieveError> {
+        // takes milliseconds, so there is no deadline to watch
+        self.search(query, topk)
+    }
+}
+
+enum Filling {
+    Row(RetrievalError),
+    Index(tantivy::TantivyError),
+}
+
+impl From<tantivy::TantivyError> for Filling {
+    fn from(error: tantivy::TantivyError) -> Self {
+        Self::Index(error)
+    }
+}
+
+/// Writes the passages as one segment in the order of the corpus, and returns their number.
+fn fill(index: &Index, memory: usize, passages: &mut dyn Iterator<Item = Result<Passage, RetrievalError>>) -> Result<u64, Filling> {
+    let (_, fields) = schema();
+    index.tokenizers().register(ANALYZER, analyzer());
+    // one thread, so that segments are runs of the corpus
+    let mut writer: IndexWriter = index.writer_with_num_threads(1, memory)?;
+    writer.set_merge_policy(Box::new(NoMergePolicy));
+    let mut count = 0;
+    for passage in passages {
+        let passage = passage.map_err(Filling::Row)?;
+        let mut document = TantivyDocument::default();
+        document.add_text(fields.contents, format!("{}\n{}", passage.title, passage.text));
+        document.add_text(fields.id, passage.id);
+        document.add_text(fields.title, passage.title);
+        document.add_text(fields.text, passage.text);
+        document.add_u64(fields.place, count);
+        writer.add_document(document)?;
+        count += 1;
+    }
+    writer.commit()?;
+    let mut segments = Vec::new();
+    for segment in index.reader()?.searcher().segment_readers() {
+        let first = segment.fast_fields().u64("place")?.first(0);
+        segments.push((first, segment.segment_id()));
+    }
+    segments.sort();
+    if segments.len() > 1 {
+        let order: Vec<_> = segments.into_iter().map(|(_, segment)| segment).collect();
+        writer.merge(&order).wait()?;
+        writer.garbage_collect_files().wait()?;
+    }
+    writer.wait_merging_threads()?;
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passage(id: &str, title: &str, text: &str) -> Passage {
+        Passage { id: id.into(), title: title.into(), text: text.into() }
+    }
+
+    fn ids(index: &PassageIndex, query: &str, topk: usize) -> Vec<String> {
+        index.search(query, topk).unwrap().into_iter().map(|hit| hit.passage.id).collect()
+    }
+
+    #[test]
+    fn scores_are_bm25() {
+        let index =
+            PassageIndex::in_memory(&[passage("a", "", "cat dog"), passage("b", "", "cat cat bird fish"), passage("c", "", "bird")])
+                .unwrap();
+        let hits = index.search("cat", 3).unwrap();
+        // 3 passages, "cat" in 2: idf = ln(1 + (3 - 2 + 0.5) / (2 + 0.5)) = ln(1.6) = 0.470004
+        // lengths 2, 4, 1, mean 7/3; score = idf * 2.2 * tf / (tf + 1.2 * (0.25 + 0.75 * length / mean))
+        //   b: tf 2, length 4: 0.470004 * 4.4 / (2 + 1.2 * (0.25 + 0.75 * 12/7)) = 2.068016 / 3.842857 = 0.538145
+        //   a: tf 1, length 2: 0.470004 * 2.2 / (1 + 1.2 * (0.25 + 0.75 * 6/7)) = 1.034008 / 2.071429 = 0.499176
+        let got: Vec<(&str, f32)> = hits.iter().map(|hit| (hit.passage.id.as_str(), hit.score)).collect();
+        assert_eq!((got[0].0, got[1].0, got.len()), ("b", "a", 2));
+        assert!((got[0].1 - 0.538_145).abs() < 1e-4 && (got[1].1 - 0.499_176).abs() < 1e-4, "{got:?}");
+    }
+
+    #[test]
+    fn titles_count_endings_and_accents_do_not() {
+        let index = PassageIndex::in_memory(&[passage("1", "Alû", "a demon"), passage("2", "Films", "directed by Müller")]).unwrap();
+        assert_eq!(ids(&index, "ALU", 5), ["1"]);
+        assert_eq!(ids(&index, "film director muller", 5), ["2"]);
+        assert!(ids(&index, "", 5).is_empty() && ids(&index, "?!", 5).is_empty() && ids(&index, "demon", 0).is_empty());
+    }
+
+    #[test]
+    fn equal_scores_keep_the_order_of_the_corpus_over_segments() {
+        // enough text for several segments of the smallest size
+        let filler = "lorem ipsum dolor sit amet ".repeat(40);
+        let passages: Vec<Passage> = (0..20_000).map(|i| passage(&i.to_string(), &format!("t{i}"), &filler)).collect();
+        let index = Index::create_in_ram(schema().0);
+        let count = fill(&index, 15_000_000, &mut passages.into_iter().map(Ok)).map_err(|_| ()).unwrap();
+        let index = PassageIndex::over(&index).unwrap();
+        assert_eq!((count, index.len()), (20_000, 20_000));
+        let expected: Vec<String> = (0..50).map(|i| i.to_string()).collect();
+        assert_eq!(ids(&index, "ipsum", 50), expected);
+    }
+
+    #[test]
+    fn a_corpus_is_indexed_once_and_again_when_it_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (corpus, cache) = (folder.path().join("c.jsonl"), folder.path().join("cache"));
+        std::fs::write(&corpus, "{\"id\":\"a\",\"title\":\"T\",\"text\":\"cat\"}\n").unwrap();
+        let mut steps = 0;
+        let mut open = || PassageIndex::open_or_build(&corpus, &cache, &mut |_, _| steps += 1).unwrap().len();
+        assert_eq!((open(), open()), (1, 1));
+        assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
+        std::fs::write(&corpus, "{\"id\":\"a\",\"text\":\"cat\"}\n{\"id\":\"b\",\"text\":\"dog\"}\n").unwrap();
+        assert_eq!(open(), 2);
+        assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 2);
+        std::fs::write(&corpus, "{\"id\":\"a\",\"text\":\"cat\"}\n{\"id\":").unwrap();
+        let error = PassageIndex::open_or_build(&corpus, &cache, &mut |_, _| {}).err().unwrap().to_string();
+        assert!(error.contains("line 2"), "{error}");
+        // nothing unfinished stays behind
+        assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 2);
+    }
+}

@@ -1,0 +1,37 @@
+//! Passages to search in: corpus files, the BM25 index over them, and both ends of the protocol by which retrievers are reached.
+//!
+//! A [`Retriever`] finds the passages for a query, by a deadline. Two exist: [`PassageIndex`], which is embedded, and [`RemoteRetriever`],
+//! which asks a server; [`server`] is such a server over an index. Nothing here knows agents or tools.
+
+mod corpus;
+mod error;
+mod index;
+mod protocol;
+mod remote;
+pub mod server;
+
+pub use corpus::{CorpusReader, Passage};
+pub use error::{RetrievalError, RetrieveError};
+pub use index::PassageIndex;
+pub use protocol::{RetrieveRequest, RetrieveResponse};
+pub use remote::{RemoteConfig, RemoteRetriever};
+
+use std::time::Instant;
+
+/// A passage that was found, with its score; higher is better.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// The passage.
+    pub passage: Passage,
+    /// Its score; for an index BM25.
+    pub score: f32,
+}
+
+/// Something that finds passages.
+pub trait Retriever: Send + Sync {
+    /// The best passages for `query`, best first, at most `topk`.
+    ///
+    /// # Errors
+    /// When nothing can be said by the deadline, or the retriever is out of order.
+    fn retrieve(&self, query: &str, topk: usize, deadline: Instant) -> Result<Vec<Hit>, RetrieveError>;
+}

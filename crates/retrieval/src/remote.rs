@@ -1,0 +1,176 @@
+//! A retriever behind a URL. Queries of many episodes travel together; each has its own deadline.
+//!
+//! A fixed number of threads is the bound on requests in flight. A thread takes the first query that waits, gathers what else arrives
+//! within a few milliseconds, sends all of it as one request, and tries again after a pause when the server is busy or away.
+
+use crate::protocol::{Found, RetrieveRequest, RetrieveResponse};
+use crate::{Hit, RetrieveError, Retriever};
+use serde::{Deserialize, Serialize};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How a retrieval server is asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteConfig {
+    /// The address of `POST /retrieve`, e.g. `http://127.0.0.1:8000/retrieve`.
+    pub url: String,
+    /// Seconds for one request.
+    #[serde(default = "defaults::request_seconds")]
+    pub request_seconds: f64,
+    /// Further attempts after the first.
+    #[serde(default = "defaults::retries")]
+    pub retries: u32,
+    /// Seconds before the second attempt; doubles with each.
+    #[serde(default = "defaults::backoff_seconds")]
+    pub backoff_seconds: f64,
+    /// Requests in flight.
+    #[serde(default = "defaults::concurrency")]
+    pub concurrency: usize,
+    /// Queries in one request.
+    #[serde(default = "defaults::batch_size")]
+    pub batch_size: usize,
+    /// Seconds that a query waits for company.
+    #[serde(default = "defaults::batch_wait_seconds")]
+    pub batch_wait_seconds: f64,
+}
+
+mod defaults {
+    pub(super) fn request_seconds() -> f64 {
+        10.0
+    }
+    pub(super) fn retries() -> u32 {
+        3
+    }
+    pub(super) fn backoff_seconds() -> f64 {
+        0.1
+    }
+    pub(super) fn concurrency() -> usize {
+        4
+    }
+    pub(super) fn batch_size() -> usize {
+        64
+    }
+    pub(super) fn batch_wait_seconds() -> f64 {
+        0.002
+    }
+}
+
+/// Bytes of an answer that are read; more is nonsense.
+const MAX_ANSWER: u64 = 64 << 20;
+
+struct Job {
+    query: String,
+    topk: usize,
+    deadline: Instant,
+    answer: std::sync::mpsc::SyncSender<Result<Vec<Hit>, RetrieveError>>,
+}
+
+/// A client of the retrieval protocol.
+pub struct RemoteRetriever {
+    jobs: Sender<Job>,
+}
+
+impl RemoteRetriever {
+    /// Starts the threads; they end when the retriever is dropped and their requests are done.
+    pub fn new(config: &RemoteConfig) -> Self {
+        let (jobs, receiver) = channel();
+        let receiver = Arc::new(Mutex::new(receiver));
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        for _ in 0..config.concurrency.max(1) {
+            let (config, receiver, agent) = (config.clone(), receiver.clone(), agent.clone());
+            std::thread::spawn(move || {
+                while let Some(batch) = next_batch(&receiver, &config) {
+                    answer(batch, &config, &agent);
+                }
+            });
+        }
+        Self { jobs }
+    }
+}
+
+impl Retriever for RemoteRetriever {
+    fn retrieve(&self, query: &str, topk: usize, deadline: Instant) -> Result<Vec<Hit>, RetrieveError> {
+        let (sender, receiver) = sync_channel(1);
+        let job = Job { query: query.to_owned(), topk, deadline, answer: sender };
+        self.jobs.send(job).map_err(|_| RetrieveError::Failed("the client's threads have ended".into()))?;
+        match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => Err(RetrieveError::Timeout),
+            Err(RecvTimeoutError::Disconnected) => Err(RetrieveError::Failed("the request was given up".into())),
+        }
+    }
+}
+
+/// The next queries to send together; `None` when the retriever is gone.
+fn next_batch(jobs: &Mutex<Receiver<Job>>, config: &RemoteConfig) -> Option<Vec<Job>> {
+    // held while a batch forms, never during a request
+    let jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut batch = vec![jobs.recv().ok()?];
+    let closing = Instant::now() + Duration::from_secs_f64(config.batch_wait_seconds);
+    while batch.len() < config.batch_size.max(1)
+        && let Ok(job) = jobs.recv_timeout(closing.saturating_duration_since(Instant::now()))
+    {
+        batch.push(job);
+    }
+    Some(batch)
+}
+
+/// Sends a batch and hands out the answers. Who no longer waits is passed over.
+fn answer(mut batch: Vec<Job>, config: &RemoteConfig, agent: &ureq::Agent) {
+    let mut pause = Duration::from_secs_f64(config.backoff_seconds);
+    for attempt in 0..=config.retries {
+        batch.retain(|job| Instant::now() < job.deadline);
+        let Some(latest) = batch.iter().map(|job| job.deadline).max() else { return };
+        let left = latest.saturating_duration_since(Instant::now()).min(Duration::from_secs_f64(config.request_seconds));
+        match ask(&batch, config, agent, left) {
+            Ok(lists) => {
+                for (job, hits) in batch.into_iter().zip(lists) {
+                    // a failing send means that nobody waits any more
+                    let _ = job.answer.send(Ok(hits.into_iter().take(job.topk).collect()));
+                }
+                return;
+            }
+            Err(Failure { message, final_word }) if final_word || attempt == config.retries => {
+                for job in batch {
+                    let _ = job.answer.send(Err(RetrieveError::Failed(message.clone())));
+                }
+                return;
+            }
+            Err(_) => {}
+        }
+        std::thread::sleep(pause.min(latest.saturating_duration_since(Instant::now())));
+        pause *= 2;
+    }
+}
+
+struct Failure {
+    message: String,
+    /// Whether asking again would change nothing.
+    final_word: bool,
+}
+
+fn ask(batch: &[Job], config: &RemoteConfig, agent: &ureq::Agent, timeout: Duration) -> Result<Vec<Vec<Hit>>, Failure> {
+    let failure = |message: String, final_word| Failure { message: format!("{}: {message}", config.url), final_word };
+    let request = RetrieveRequest {
+        queries: batch.iter().map(|job| job.query.clone()).collect(),
+        topk: batch.iter().map(|job| job.topk).max(),
+        return_scores: true,
+    };
+    let sent = agent.post(&config.url).config().timeout_global(Some(timeout)).build().send_json(&request);
+    let mut response = sent.map_err(|error| failure(error.to_string(), false))?;
+    let status = response.status();
+    let body = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().map_err(|error| failure(error.to_string(), false))?;
+    if !status.is_success() {
+        let said: String = String::from_utf8_lossy(&body).chars().take(200).collect();
+        let busy = status.is_server_error() || status.as_u16() == 429 || status.as_u16() == 408;
+        return Err(failure(format!("status {status}: {said}"), !busy));
+    }
+    let answer: RetrieveResponse = serde_json::from_slice(&body).map_err(|error| failure(format!("not the protocol: {error}"), false))?;
+    if answer.result.len() != batch.len() {
+        return Err(failure(format!("{} lists for {} queries", answer.result.len(), batch.len()), false));
+    }
+    let lists = answer.result.into_iter().map(|list| list.into_iter().map(Found::into_hit).collect::<Option<Vec<Hit>>>());
+    lists.collect::<Option<_>>().ok_or_else(|| failure("a passage without text".into(), false))
+}
