@@ -11,7 +11,9 @@ use tantivy::collector::TopDocs;
 use tantivy::indexer::NoMergePolicy;
 use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
 use tantivy::schema::{FAST, Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value};
-use tantivy::tokenizer::{AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, TextAnalyzer};
+use tantivy::tokenizer::{
+    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, StopWordFilter, TextAnalyzer,
+};
 use tantivy::{Index, IndexReader, IndexWriter, TantivyDocument, Term};
 
 /// Changes with everything that changes what an index holds, so that old ones are not taken for new ones.
@@ -27,6 +29,7 @@ pub struct PassageIndex {
     reader: IndexReader,
     fields: Fields,
     analyzer: TextAnalyzer,
+    without_stop_words: TextAnalyzer,
 }
 
 #[derive(Clone, Copy)]
@@ -53,13 +56,15 @@ fn schema() -> (Schema, Fields) {
     (schema.build(), fields)
 }
 
-fn analyzer() -> TextAnalyzer {
-    TextAnalyzer::builder(SimpleTokenizer::default())
-        .filter(RemoveLongFilter::limit(255))
-        .filter(LowerCaser)
-        .filter(AsciiFoldingFilter)
-        .filter(Stemmer::new(Language::English))
-        .build()
+/// Words, folded to lower case and ASCII, cut to their stems; without stop words where `stop_words` are given.
+fn analyzer(stop_words: Option<StopWordFilter>) -> TextAnalyzer {
+    let words = TextAnalyzer::builder(SimpleTokenizer::default()).filter(RemoveLongFilter::limit(255)).filter(LowerCaser);
+    let words = words.filter(AsciiFoldingFilter).dynamic();
+    let words = match stop_words {
+        Some(filter) => words.filter_dynamic(filter),
+        None => words,
+    };
+    words.filter_dynamic(Stemmer::new(Language::English)).build()
 }
 
 impl PassageIndex {
@@ -136,7 +141,8 @@ impl PassageIndex {
     }
 
     fn over(index: &Index) -> tantivy::Result<Self> {
-        Ok(Self { reader: index.reader()?, fields: schema().1, analyzer: analyzer() })
+        let without_stop_words = analyzer(StopWordFilter::new(Language::English));
+        Ok(Self { reader: index.reader()?, fields: schema().1, analyzer: analyzer(None), without_stop_words })
     }
 
     /// Number of passages.
@@ -149,17 +155,26 @@ impl PassageIndex {
         self.len() == 0
     }
 
+    fn terms(&self, analyzer: &TextAnalyzer, query: &str) -> Vec<(Occur, Box<dyn Query>)> {
+        let mut terms: Vec<(Occur, Box<dyn Query>)> = Vec::new();
+        let mut analyzer = analyzer.clone();
+        let mut tokens = analyzer.token_stream(query);
+        while terms.len() < MAX_QUERY_TERMS && tokens.advance() {
+            let term = Term::from_field_text(self.fields.contents, &tokens.token().text);
+            terms.push((Occur::Should, Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs))));
+        }
+        terms
+    }
+
     /// The best passages, best first, equal ones in the order of the corpus.
     ///
     /// # Errors
     /// When the index's files cannot be read any more.
     pub fn search(&self, query: &str, topk: usize) -> Result<Vec<Hit>, RetrieveError> {
-        let mut terms: Vec<(Occur, Box<dyn Query>)> = Vec::new();
-        let mut analyzer = self.analyzer.clone();
-        let mut tokens = analyzer.token_stream(query);
-        while terms.len() < MAX_QUERY_TERMS && tokens.advance() {
-            let term = Term::from_field_text(self.fields.contents, &tokens.token().text);
-            terms.push((Occur::Should, Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs))));
+        // stop words cost most of the time and find nothing, unless there is nothing else ("The Who")
+        let mut terms = self.terms(&self.without_stop_words, query);
+        if terms.is_empty() {
+            terms = self.terms(&self.analyzer, query);
         }
         if terms.is_empty() || topk == 0 {
             return Ok(Vec::new());
@@ -198,7 +213,7 @@ impl From<tantivy::TantivyError> for Filling {
 /// Writes the passages as one segment in the order of the corpus, and returns their number.
 fn fill(index: &Index, memory: usize, passages: &mut dyn Iterator<Item = Result<Passage, RetrievalError>>) -> Result<u64, Filling> {
     let (_, fields) = schema();
-    index.tokenizers().register(ANALYZER, analyzer());
+    index.tokenizers().register(ANALYZER, analyzer(None));
     // one thread, so that segments are runs of the corpus
     let mut writer: IndexWriter = index.writer_with_num_threads(1, memory)?;
     writer.set_merge_policy(Box::new(NoMergePolicy));
@@ -263,6 +278,13 @@ mod tests {
         assert_eq!(ids(&index, "ALU", 5), ["1"]);
         assert_eq!(ids(&index, "film director muller", 5), ["2"]);
         assert!(ids(&index, "", 5).is_empty() && ids(&index, "?!", 5).is_empty() && ids(&index, "demon", 0).is_empty());
+    }
+
+    #[test]
+    fn stop_words_count_only_where_there_is_nothing_else() {
+        let index = PassageIndex::in_memory(&[passage("1", "The Who", "A band."), passage("2", "Kora", "The town.")]).unwrap();
+        assert_eq!(ids(&index, "the band", 5), ["1"]);
+        assert_eq!(ids(&index, "who is the", 5), ["1", "2"]);
     }
 
     #[test]
