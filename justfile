@@ -29,6 +29,11 @@ warm-start-math:
     RAYON_NUM_THREADS=1 {{paretopo}} sft experiments/math/warm_start.toml --run runs/warm-start-math
     cp runs/warm-start-math/policy/model.safetensors models/tiny-math/
 
+# ParetoPO's open choices, one at a time, three seeds
+[group('experiments')]
+exp-math-choices:
+    {{paretopo}} compare experiments/math/choices.toml --out runs/exp-math-choices-{{backend}}
+
 # The learning rate of every math method, with equal effort, on validation problems
 [group('experiments')]
 tune-math:
@@ -90,9 +95,15 @@ bench:
     tail -n 1 runs/bench/metrics.jsonl
     rm -rf runs/bench
 
+# How the embedded search grows from six thousand to a million passages
+[group('development')]
+bench-search:
+    cargo run {{release}} --example search_growth
+
 # Make the test fixtures anew from their reference implementations (needs Python; see the scripts' headers)
 [group('development')]
 fixtures python="python3":
     {{python}} tests/fixtures/make_models.py
     {{python}} tests/fixtures/make_pareto.py
     {{python}} tests/fixtures/make_losses.py
+    {{python}} tests/fixtures/make_questions.py

@@ -8,6 +8,7 @@
 mod agent;
 mod command_line;
 mod configurations;
+mod grading;
 mod layering;
 mod parity_algorithms;
 mod parity_models;
