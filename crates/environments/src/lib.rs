@@ -13,6 +13,7 @@ mod memory;
 mod objectives;
 mod opening;
 pub mod qa;
+mod splits;
 mod word_level;
 
 pub use demonstration::{Demonstration, DemonstrationTurn};

@@ -1,6 +1,6 @@
 //! Objectives: pure functions of a task, a trajectory and the run's memory, with values in [0, 1].
 
-use crate::{Environment, RunMemory};
+use crate::{DataError, Environment, RunMemory};
 use paretopo_trajectory::{CallStatus, Task, Trajectory};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,17 @@ pub enum ObjectiveConfig {
 }
 
 impl ObjectiveConfig {
+    /// Builds a reward vector.
+    ///
+    /// # Errors
+    /// When its first objective is not task success.
+    pub(crate) fn build_all(configs: &[Self]) -> Result<Vec<Box<dyn Objective>>, DataError> {
+        if configs.first() != Some(&Self::Task {}) {
+            return Err(DataError::Setting("the first of `environment.objectives` must be `{ type = \"task\" }`".into()));
+        }
+        Ok(configs.iter().map(Self::build).collect())
+    }
+
     /// Builds the objective.
     pub fn build(&self) -> Box<dyn Objective> {
         match *self {

@@ -6,8 +6,8 @@ use crate::{EvaluationConfig, Observer, Policy, RunConfig, RunFolder, Surroundin
 use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use paretopo_agent::{RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, rollout};
-use paretopo_environments::{Environment, RunMemory, score_group};
-use paretopo_trajectory::{CallStatus, FinishReason, Task, Trajectory};
+use paretopo_environments::{DataError, Environment, RunMemory, score_group};
+use paretopo_trajectory::{CallStatus, FinishReason, Split, Task, Trajectory};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -69,6 +69,7 @@ pub fn evaluate<B: Backend>(
     seed: u64,
     observer: &mut dyn Observer,
 ) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
+    require_tasks(context.environment, config.split)?;
     let all = context.environment.tasks(config.split);
     let tasks = if config.tasks == 0 { all } else { &all[..config.tasks.min(all.len())] };
     let requests: Vec<RolloutRequest<'_>> = tasks
@@ -92,6 +93,18 @@ pub fn evaluate<B: Backend>(
     }
     let evaluation = summarise(context.environment, tasks, &trajectories, config.samples, rollout_config.max_calls, &statistics);
     Ok((evaluation, trajectories))
+}
+
+/// # Errors
+/// When a split that is needed is empty.
+pub(crate) fn require_tasks(environment: &dyn Environment, split: Split) -> Result<(), TrainingError> {
+    if environment.tasks(split).is_empty() {
+        let name = format!("{split:?}").to_lowercase();
+        return Err(
+            DataError::Setting(format!("there is no {name} task\nhint: `environment` says how many there are of each split")).into()
+        );
+    }
+    Ok(())
 }
 
 /// The end of a training recipe: the policy goes to `run/policy`, its evaluation to `run/evaluation.json`.

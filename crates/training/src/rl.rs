@@ -2,7 +2,7 @@
 
 use crate::batch::micro_batches;
 use crate::config::OldLogprobs;
-use crate::evaluate::{conclude, environment_metrics};
+use crate::evaluate::{conclude, environment_metrics, require_tasks};
 use crate::run_folder::peak_memory_mib;
 use crate::seeds::derive_seed;
 use crate::{
@@ -63,6 +63,11 @@ pub fn train<B: AutodiffBackend>(
 ) -> Result<(), TrainingError> {
     let mut folder = RunFolder::open(run, config, "train", surroundings)?;
     let environment = surroundings.environment(config, observer)?;
+    // better now than after hours of training
+    let validation = (config.train.validate_every > 0).then_some(Split::Validation);
+    for split in [Split::Train, config.evaluation.split].into_iter().chain(validation) {
+        require_tasks(environment.as_ref(), split)?;
+    }
     let mut policy = Policy::<B>::load(&config.policy, &surroundings.embedded_policy, config.seed, device)?;
     let reference = (config.train.kl.coefficient != 0.0).then(|| policy.model.valid());
     let updates_per_step = (config.train.epochs * config.train.minibatches) as u64;

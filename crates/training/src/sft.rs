@@ -2,7 +2,7 @@
 
 use crate::batch::micro_batches;
 use crate::checkpoint;
-use crate::evaluate::conclude;
+use crate::evaluate::{conclude, require_tasks};
 use crate::run_folder::write_atomically;
 use crate::{AdamW, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError, TrainingSequence, response_logprobs};
 use burn::tensor::backend::AutodiffBackend;
@@ -29,6 +29,7 @@ pub fn sft<B: AutodiffBackend>(
 ) -> Result<(), TrainingError> {
     let mut folder = RunFolder::open(run, config, "sft", surroundings)?;
     let environment = surroundings.environment(config, observer)?;
+    require_tasks(environment.as_ref(), config.evaluation.split)?;
     let mut policy = Policy::<B>::load(&config.policy, &surroundings.embedded_policy, config.seed, device)?;
     let settings = &config.sft;
     let mut optimizer = AdamW::new(settings.optimizer, settings.steps);

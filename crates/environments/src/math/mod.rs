@@ -10,6 +10,7 @@ pub use demonstrations::StrategyMixture;
 pub use problems::{Problem, generate_problem};
 pub use vocabulary::tokenizer_json;
 
+use crate::splits::Splits;
 use crate::{DataError, Demonstration, Environment, Objective, ObjectiveConfig, Opening, read_tasks};
 use paretopo_tools::{PythonConfig, PythonTool, Tool};
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
@@ -92,9 +93,7 @@ impl Default for MathConfig {
 /// The environment.
 pub struct MathEnvironment {
     config: MathConfig,
-    train: Vec<Task>,
-    validation: Vec<Task>,
-    test: Vec<Task>,
+    tasks: Splits,
     tools: Vec<Arc<dyn Tool>>,
     objectives: Vec<Box<dyn Objective>>,
 }
@@ -105,35 +104,24 @@ impl MathEnvironment {
     /// # Errors
     /// When the file cannot be read or holds too few problems, or a setting makes no sense.
     pub fn new(config: &MathConfig, python_worker: Vec<PathBuf>) -> Result<Self, DataError> {
-        if config.objectives.first() != Some(&ObjectiveConfig::Task {}) {
-            return Err(DataError::Setting("the first of `environment.objectives` must be `{ type = \"task\" }`".into()));
-        }
-        let (train, validation, test) = match &config.problems {
+        let tasks = match &config.problems {
             ProblemSource::Generated { seed, train, validation, test, level_weights } => {
                 if level_weights.iter().any(|weight| !(0.0..).contains(weight)) || level_weights.iter().sum::<f64>() <= 0.0 {
                     return Err(DataError::Setting("`level_weights` must be 0 or more, and one of them positive".into()));
                 }
                 let generate = |split, count, stream| generate_tasks(split, count, *seed, stream, level_weights);
-                (generate(Split::Train, *train, 0)?, generate(Split::Validation, *validation, 1)?, generate(Split::Test, *test, 2)?)
-            }
-            ProblemSource::Jsonl { path, test, validation } => {
-                let mut tasks = read_tasks(path)?;
-                if tasks.len() <= test + validation {
-                    return Err(DataError::Setting(format!(
-                        "`{}` holds {} problems, and {test} test and {validation} validation problems leave none for training",
-                        path.display(),
-                        tasks.len()
-                    )));
+                Splits {
+                    train: generate(Split::Train, *train, 0)?,
+                    validation: generate(Split::Validation, *validation, 1)?,
+                    test: generate(Split::Test, *test, 2)?,
                 }
-                let mut rest = tasks.split_off(*test);
-                let train = rest.split_off(*validation);
-                (train, rest, tasks)
             }
+            ProblemSource::Jsonl { path, test, validation } => Splits::by_position(path, read_tasks(path)?, *test, *validation)?,
         };
         let tools: Vec<Arc<dyn Tool>> =
             if config.tool_enabled { vec![Arc::new(PythonTool::new(config.python.clone(), python_worker))] } else { Vec::new() };
-        let objectives = config.objectives.iter().map(ObjectiveConfig::build).collect();
-        Ok(Self { config: config.clone(), train, validation, test, tools, objectives })
+        let objectives = ObjectiveConfig::build_all(&config.objectives)?;
+        Ok(Self { config: config.clone(), tasks, tools, objectives })
     }
 }
 
@@ -168,11 +156,7 @@ fn generate_tasks(split: Split, count: usize, seed: u64, stream: u64, level_weig
 
 impl Environment for MathEnvironment {
     fn tasks(&self, split: Split) -> &[Task] {
-        match split {
-            Split::Train => &self.train,
-            Split::Validation => &self.validation,
-            Split::Test => &self.test,
-        }
+        self.tasks.get(split)
     }
 
     fn opening(&self, task: &Task) -> Vec<Message> {

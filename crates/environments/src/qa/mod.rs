@@ -11,6 +11,7 @@ pub use demonstrations::SearchMixture;
 pub use questions::{Question, read_questions};
 pub use vocabulary::tokenizer_json;
 
+use crate::splits::Splits;
 use crate::{BeforeFirstSuccess, DataError, Demonstration, Environment, Objective, ObjectiveConfig, OnProgress, Opening, Resources};
 use demonstrations::Practice;
 use paretopo_retrieval::{Passage, PassageIndex, RemoteConfig, RemoteRetriever, Retriever};
@@ -127,9 +128,7 @@ impl Default for QaConfig {
 /// The environment.
 pub struct QaEnvironment {
     config: QaConfig,
-    train: Vec<Task>,
-    validation: Vec<Task>,
-    test: Vec<Task>,
+    tasks: Splits,
     /// The world in which the latest demonstration was played.
     practice: Mutex<Option<Practice>>,
     tools: Vec<Arc<dyn Tool>>,
@@ -137,7 +136,7 @@ pub struct QaEnvironment {
 }
 
 /// Tasks by split, the world if it was generated, and the passages that came with the questions.
-type Loaded = ([Vec<Task>; 3], Option<World>, Vec<Passage>);
+type Loaded = (Splits, Option<World>, Vec<Passage>);
 
 impl QaEnvironment {
     /// Generates or reads the questions, and opens the index or reaches out for the server.
@@ -145,13 +144,10 @@ impl QaEnvironment {
     /// # Errors
     /// When a file cannot be read or holds too little, or a setting makes no sense.
     pub fn new(config: &QaConfig, resources: &Resources, progress: OnProgress<'_>) -> Result<Self, DataError> {
-        if config.objectives.first() != Some(&ObjectiveConfig::Task {}) {
-            return Err(DataError::Setting("the first of `environment.objectives` must be `{ type = \"task\" }`".into()));
-        }
         if config.topk == 0 {
             return Err(DataError::Setting("`environment.topk` must be at least 1".into()));
         }
-        let ([train, validation, test], world, contexts) = match &config.questions {
+        let (tasks, world, contexts) = match &config.questions {
             QuestionSource::World { seed, people, works, places, train, validation, test } => {
                 generate(*seed, [*people, *works, *places], [*train, *validation, *test])?
             }
@@ -178,8 +174,8 @@ impl QaEnvironment {
         };
         let tools: Vec<Arc<dyn Tool>> =
             if config.tool_enabled { vec![Arc::new(SearchTool::new(retriever, config.topk))] } else { Vec::new() };
-        let objectives = config.objectives.iter().map(ObjectiveConfig::build).collect();
-        Ok(Self { config: config.clone(), train, validation, test, practice: Mutex::new(None), tools, objectives })
+        let objectives = ObjectiveConfig::build_all(&config.objectives)?;
+        Ok(Self { config: config.clone(), tasks, practice: Mutex::new(None), tools, objectives })
     }
 }
 
@@ -206,16 +202,12 @@ fn generate(seed: u64, [people, works, places]: [usize; 3], wanted: [usize; 3]) 
         }
         splits[stream] = pool.into_iter().map(|question| question.task).collect();
     }
-    Ok((splits, Some(world), Vec::new()))
+    let [train, validation, test] = splits;
+    Ok((Splits { train, validation, test }, Some(world), Vec::new()))
 }
 
 fn load(path: &std::path::Path, test: usize, validation: usize) -> Result<Loaded, DataError> {
     let questions = read_questions(path)?;
-    if questions.len() < test + validation {
-        let reason =
-            format!("`{}` holds {} questions, not {test} for testing and {validation} for validation", path.display(), questions.len());
-        return Err(DataError::Setting(reason));
-    }
     let (mut tasks, mut passages, mut seen) = (Vec::with_capacity(questions.len()), Vec::new(), HashSet::new());
     for question in questions {
         tasks.push(question.task);
@@ -224,18 +216,12 @@ fn load(path: &std::path::Path, test: usize, validation: usize) -> Result<Loaded
     for (index, passage) in passages.iter_mut().enumerate() {
         passage.id = index.to_string();
     }
-    let mut rest = tasks.split_off(test);
-    let train = rest.split_off(validation);
-    Ok(([train, rest, tasks], None, passages))
+    Ok((Splits::by_position(path, tasks, test, validation)?, None, passages))
 }
 
 impl Environment for QaEnvironment {
     fn tasks(&self, split: Split) -> &[Task] {
-        match split {
-            Split::Train => &self.train,
-            Split::Validation => &self.validation,
-            Split::Test => &self.test,
-        }
+        self.tasks.get(split)
     }
 
     fn opening(&self, task: &Task) -> Vec<Message> {
