@@ -18,10 +18,13 @@ pub struct Evaluation {
     pub episodes: usize,
     /// Tasks.
     pub tasks: usize,
-    /// Share of episodes with a right answer.
+    /// Share of episodes with a right answer (avg@k for k episodes a task).
     pub em: f64,
-    /// Half the width of its 95% interval, from the binomial standard error over tasks.
+    /// Half the width of its 95% interval, from the standard error of the tasks' means.
     pub em_interval: f64,
+    /// pass@j for j = 1, 2, 4, ... up to the episodes a task: the chance that at least one of j episodes is right.
+    #[serde(default)]
+    pub pass_at: BTreeMap<usize, f64>,
     /// Mean tool calls an episode (#Tool).
     pub calls: f64,
     /// Tool calls per right answer; `None` without one.
@@ -140,7 +143,9 @@ pub fn summarise(
     let share =
         |condition: &dyn Fn(&Trajectory) -> bool| trajectories.iter().filter(|trajectory| condition(trajectory)).count() as f64 / count;
     let groups = || tasks.iter().zip(trajectories.chunks(samples.max(1)));
-    let right: usize = groups().map(|(task, group)| group.iter().filter(|own| environment.succeeded(task, own)).count()).sum();
+    let right_of = |(task, group): (&Task, &[Trajectory])| group.iter().filter(|own| environment.succeeded(task, own)).count();
+    let right_by_task: Vec<usize> = groups().map(right_of).collect();
+    let right: usize = right_by_task.iter().sum();
     let em = right as f64 / count;
     let total_calls: usize = trajectories.iter().map(Trajectory::call_count).sum();
     let failed = trajectories.iter().flat_map(|trajectory| &trajectory.calls).filter(|call| call.outcome.status != CallStatus::Ok).count();
@@ -163,7 +168,8 @@ pub fn summarise(
         episodes: trajectories.len(),
         tasks: tasks.len(),
         em,
-        em_interval: 1.96 * (em * (1.0 - em) / tasks.len().max(1) as f64).sqrt(),
+        em_interval: 1.96 * standard_error(&right_by_task.iter().map(|right| *right as f64 / samples.max(1) as f64).collect::<Vec<_>>()),
+        pass_at: (0..).map(|power| 1 << power).take_while(|j| *j <= samples).map(|j| (j, pass_at(&right_by_task, samples, j))).collect(),
         calls,
         calls_per_correct: (right > 0).then(|| total_calls as f64 / right as f64),
         response_tokens: trajectories.iter().map(Trajectory::sampled_tokens).sum::<usize>() as f64 / count,
@@ -176,6 +182,26 @@ pub fn summarise(
         tokens_per_second: statistics.sampled_tokens as f64 / statistics.seconds.max(1e-9),
         peak_memory_mib: crate::run_folder::peak_memory_mib(),
     }
+}
+
+/// The deviation of a mean; 0 for fewer than two values.
+fn standard_error(values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    if values.len() < 2 {
+        return 0.0;
+    }
+    let mean = values.iter().sum::<f64>() / count;
+    (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0) / count).sqrt()
+}
+
+/// Mean over tasks of `1 - C(n - c, j) / C(n, j)`, with `c` of `n` episodes right (Chen et al., 2021, arXiv 2107.03374).
+fn pass_at(right: &[usize], samples: usize, j: usize) -> f64 {
+    let of_task = |c: &usize| {
+        let wrong = samples - c;
+        // C(n - c, j) / C(n, j) = product of (n - c - i) / (n - i) for i < j
+        1.0 - (0..j).map(|i| wrong.saturating_sub(i) as f64 / (samples - i) as f64).product::<f64>()
+    };
+    right.iter().map(of_task).sum::<f64>() / right.len().max(1) as f64
 }
 
 /// The means of an environment's own metrics, each over the episodes to which it applies.
@@ -192,4 +218,26 @@ pub(crate) fn environment_metrics<'a>(
         }
     }
     sums.into_iter().map(|(name, (sum, count))| (name.to_owned(), sum / count)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pass_at_counts_the_draws_that_hold_a_right_one() {
+        // 4 episodes, 1 right: of the 6 pairs 3 hold it; with 3 right every pair does; with none no pair
+        assert!((pass_at(&[1], 4, 2) - 0.5).abs() < 1e-12);
+        assert!((pass_at(&[3, 0], 4, 2) - 0.5).abs() < 1e-12);
+        // pass@1 is the mean: (1/4 + 3/4) / 2
+        assert!((pass_at(&[1, 3], 4, 1) - 0.5).abs() < 1e-12);
+        assert!((pass_at(&[1], 4, 4) - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_standard_error_is_that_of_the_mean() {
+        // values 0 and 1: variance (0.25 + 0.25) / 1 = 0.5, of the mean 0.25
+        assert!((standard_error(&[0.0, 1.0]) - 0.5).abs() < 1e-12);
+        assert_eq!(standard_error(&[1.0]), 0.0);
+    }
 }

@@ -126,12 +126,19 @@ fn show(evaluation: &Evaluation) {
         "EM     {:.3} +- {:.3}   ({} episodes on {} tasks)",
         evaluation.em, evaluation.em_interval, evaluation.episodes, evaluation.tasks
     );
+    let passes: Vec<String> = evaluation.pass_at.iter().filter(|(j, _)| **j > 1).map(|(j, share)| format!("pass@{j} {share:.3}")).collect();
+    if !passes.is_empty() {
+        println!("       {}", passes.join("  "));
+    }
     let per_correct = evaluation.calls_per_correct.map_or("none correct".to_owned(), |calls| format!("{calls:.2} per right answer"));
     println!("#Tool  {:.2}   ({per_correct}, {:.1}% of calls failed)", evaluation.calls, 100.0 * evaluation.failed_calls);
     println!("tokens {:.1} a response, {:.0} a second", evaluation.response_tokens, evaluation.tokens_per_second);
     println!("answer in {:.1}% of episodes, {:.1}% ran out of tokens", 100.0 * evaluation.answered, 100.0 * evaluation.truncated);
     for (level, summary) in &evaluation.levels {
         println!("  level {level}: EM {:.3}, #Tool {:.2} ({} episodes)", summary.em, summary.calls, summary.episodes);
+    }
+    for (name, value) in &evaluation.environment {
+        println!("{name} {value:.3}");
     }
     if let Some(memory) = evaluation.peak_memory_mib {
         println!("peak memory {memory:.0} MiB");
