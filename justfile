@@ -34,6 +34,11 @@ warm-start-math:
 exp-math-choices:
     {{paretopo}} compare experiments/math/choices.toml --out runs/exp-math-choices-{{backend}}
 
+# Three methods with twice the steps, three seeds
+[group('experiments')]
+exp-math-longer:
+    {{paretopo}} compare experiments/math/longer.toml --out runs/exp-math-longer-{{backend}}
+
 # The learning rate of every math method, with equal effort, on validation problems
 [group('experiments')]
 tune-math:

@@ -334,17 +334,14 @@ fn same_scalar(gold: &Node, prediction: &Node) -> bool {
         return false;
     }
     let percent = |node: &Node| matches!(node, Node::Percent(_));
-    match (rational(gold), rational(prediction)) {
-        (Some(a), Some(b)) => {
-            if a == b || rounds_to(prediction, &b, &a) || rounds_to(gold, &a, &b) {
-                return true;
-            }
+    if let (Some(a), Some(b)) = (rational(gold), rational(prediction)) {
+        let hundred = BigRational::from(num_bigint::BigInt::from(100));
+        return a == b
+            || rounds_to(prediction, &b, &a)
+            || rounds_to(gold, &a, &b)
             // 28% is 0.28
-            let hundred = BigRational::from(num_bigint::BigInt::from(100));
-            return (percent(gold) && !percent(prediction) && a / &hundred == b)
-                || (percent(prediction) && !percent(gold) && rational(gold).is_some_and(|a| a == b / hundred));
-        }
-        _ => {}
+            || (percent(gold) && !percent(prediction) && &a / &hundred == b)
+            || (percent(prediction) && !percent(gold) && a == b / hundred);
     }
     if variables(gold) != variables(prediction) && !cancels(gold, prediction) {
         return false;
