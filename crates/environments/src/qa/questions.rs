@@ -213,7 +213,7 @@ mod tests {
         };
         let expected = Question { task, context: vec![passage("A", "One.  Two."), passage("B", "Three.")], source: None };
         for form in [published, &columns, &text] {
-            assert_eq!(read(form).unwrap(), [expected.clone()]);
+            assert_eq!(read(form).unwrap().as_slice(), std::slice::from_ref(&expected));
         }
     }
 
