@@ -44,7 +44,7 @@ exp-math-longer:
 tune-math:
     {{paretopo}} compare experiments/math/tuning.toml --out runs/tune-math-{{backend}}
 
-# Multi-hop questions with a search tool: ParetoPO, GRPO, OTC and scalarized with three seeds (under 20 minutes on two cores)
+# Multi-hop questions with a search tool: ParetoPO, GRPO, OTC and scalarized with three seeds; needs `warm-start-qa` first
 [group('experiments')]
 exp-qa:
     {{paretopo}} compare experiments/qa/quick.toml --out runs/exp-qa-{{backend}}
