@@ -60,7 +60,7 @@ pub trait Environment: Send + Sync {
         Vec::new()
     }
 
-    /// Worked solutions of mixed quality for supervised warm starts, from training questions only. `index` seeds each.
+    /// Worked solutions of mixed quality for supervised warm starts, never of a validation or test task. `index` seeds each.
     fn demonstration(&self, index: u64) -> Option<Demonstration>;
 }
 

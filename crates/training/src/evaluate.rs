@@ -151,14 +151,12 @@ pub fn summarise(
     let failed = trajectories.iter().flat_map(|trajectory| &trajectory.calls).filter(|call| call.outcome.status != CallStatus::Ok).count();
     let calls = total_calls as f64 / count;
     let mut levels: BTreeMap<u32, LevelSummary> = BTreeMap::new();
-    for (task, group) in groups() {
+    for ((task, group), right) in groups().zip(&right_by_task) {
         let Some(level) = task.level else { continue };
         let summary = levels.entry(level).or_default();
-        for trajectory in group {
-            summary.episodes += 1;
-            summary.em += f64::from(u8::from(environment.succeeded(task, trajectory)));
-            summary.calls += trajectory.call_count() as f64;
-        }
+        summary.episodes += group.len();
+        summary.em += *right as f64;
+        summary.calls += group.iter().map(Trajectory::call_count).sum::<usize>() as f64;
     }
     for summary in levels.values_mut() {
         summary.em /= summary.episodes as f64;

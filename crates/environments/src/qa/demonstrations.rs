@@ -73,9 +73,9 @@ pub(super) fn demonstrate(practice: &Practice, seed: u64, index: u64, mixture: &
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xD3);
     rng.set_stream(index);
     let question = &practice.questions[rng.random_range(0..practice.questions.len())];
-    let hops = question.queries.len();
+    let hops = question.task.supporting.len();
     let strategy = rng.random_range(0.0..mixture.guess + mixture.enough + mixture.redundant);
-    let mut queries = question.queries.clone();
+    let mut queries = question.task.supporting.clone();
     let mut answer = question.task.answers[0].clone();
     if strategy < mixture.guess {
         queries.truncate(rng.random_range(0..hops));

@@ -134,12 +134,10 @@ const FORMS: [Form; 16] = {
     ]
 };
 
-/// A generated question.
+/// A generated question; the supporting titles of its task are the names to search for, hop by hop.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct WorldQuestion {
     pub(super) task: Task,
-    /// The name to search for at each hop.
-    pub(super) queries: Vec<String>,
     /// What a guess would be.
     pub(super) kind: AnswerKind,
 }
@@ -278,15 +276,15 @@ impl World {
                     Thing::Occupation(_) => AnswerKind::Occupation,
                 };
                 let owner = if matches!(kind, AnswerKind::Person | AnswerKind::Place) { answer } else { start };
-                let queries: Vec<String> = path[..relations.len()].iter().map(|thing| self.name(*thing).to_owned()).collect();
+                let supporting: Vec<String> = path[..relations.len()].iter().map(|thing| self.name(*thing).to_owned()).collect();
                 let task = Task {
                     id: String::new(),
                     question: text.replace("{}", self.name(start)),
                     answers: vec![self.name(answer).to_owned()],
                     level: Some(relations.len() as u32),
-                    supporting: queries.clone(),
+                    supporting,
                 };
-                questions.push((split_of(self.name(owner)), WorldQuestion { task, queries, kind }));
+                questions.push((split_of(self.name(owner)), WorldQuestion { task, kind }));
             }
         }
         questions
@@ -326,10 +324,10 @@ mod tests {
         let questions = world.questions();
         assert!(questions.len() > 1000);
         for (_, question) in &questions {
-            assert_eq!(question.queries.len(), question.task.level.unwrap() as usize);
+            assert_eq!(question.task.supporting.len(), question.task.level.unwrap() as usize);
             // each page names what the next hop asks for, and the last one the answer
-            let next = question.queries.iter().skip(1).chain(&question.task.answers);
-            for (page, name) in question.queries.iter().zip(next) {
+            let next = question.task.supporting.iter().skip(1).chain(&question.task.answers);
+            for (page, name) in question.task.supporting.iter().zip(next) {
                 assert!(pages[page].contains(name.as_str()), "{:?}", question.task);
             }
         }

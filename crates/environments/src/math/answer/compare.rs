@@ -28,26 +28,21 @@ fn settle(node: &Node) -> Node {
             // `a = 4, -8, -10` names the whole list
             let named_first =
                 items.len() > 1 && is_named(&items[0]) && !items[1..].iter().any(is_named) && items[1..].iter().all(Node::is_scalar);
-            let items: Vec<Node> = items
-                .iter()
-                .enumerate()
-                .map(|(index, item)| if index == 0 && named_first { value_of(item) } else { item.clone() })
-                .collect();
-            if named_first { Node::Set(items) } else { Node::List(items) }
+            if named_first { Node::Set(without_first_name(items)) } else { Node::List(items) }
         }
         // alternatives of scalars or tuples are a set; of intervals and sets a union
         Node::Union(items) if !items.iter().any(|item| matches!(item, Node::Set(_)) || is_interval(item)) => {
             let named_first = is_named(&items[0]) && !items[1..].iter().any(is_named);
-            Node::Set(
-                items
-                    .iter()
-                    .enumerate()
-                    .map(|(index, item)| if index == 0 && named_first { value_of(item) } else { item.clone() })
-                    .collect(),
-            )
+            Node::Set(if named_first { without_first_name(items) } else { items })
         }
         node => node,
     }
+}
+
+/// The items, the first one's name left out.
+fn without_first_name(mut items: Vec<Node>) -> Vec<Node> {
+    items[0] = value_of(&items[0]);
+    items
 }
 
 fn is_interval(node: &Node) -> bool {
@@ -114,7 +109,6 @@ fn value_of(node: &Node) -> Node {
             }
         }
         Node::Member(_, of) => (**of).clone(),
-        Node::Ratio(_) => node.clone(),
         other => other.clone(),
     }
 }
@@ -143,11 +137,10 @@ fn same(gold: &Node, prediction: &Node) -> bool {
     // `x \in [a, b]` and `a \le x \le b`; a bare interval is not told by a relation
     match (gold, prediction) {
         (Node::Member(_, of), Node::Chain { members, relations }) => return solution(members, relations).is_some_and(|set| same(of, &set)),
-        (Node::Chain { members, relations }, Node::Member(_, of)) if solution(members, relations).is_some() => {
-            return solution(members, relations).is_some_and(|set| same(&set, of));
-        }
-        (Node::Chain { members, relations }, Node::Bracket { .. } | Node::Union(_)) if solution(members, relations).is_some() => {
-            return solution(members, relations).is_some_and(|set| same(&set, prediction));
+        (Node::Chain { members, relations }, Node::Member(..) | Node::Bracket { .. } | Node::Union(_)) => {
+            if let Some(set) = solution(members, relations) {
+                return same(&set, &value_of(prediction));
+            }
         }
         _ => {}
     }
