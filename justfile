@@ -44,7 +44,7 @@ exp-math-longer:
 tune-math:
     {{paretopo}} compare experiments/math/tuning.toml --out runs/tune-math-{{backend}}
 
-# Multi-hop questions with a search tool: ParetoPO, GRPO, OTC and scalarized with three seeds; needs `warm-start-qa` first
+# Multi-hop questions with a search tool: ParetoPO, GRPO, OTC and scalarized with three seeds (under 20 minutes on two cores)
 [group('experiments')]
 exp-qa:
     {{paretopo}} compare experiments/qa/quick.toml --out runs/exp-qa-{{backend}}
@@ -54,7 +54,12 @@ exp-qa:
 exp-qa-full:
     {{paretopo}} compare experiments/qa/full.toml --out runs/exp-qa-full-{{backend}}
 
-# Make the shipped question-answering policy anew
+# The learning rate of five methods, on validation questions
+[group('experiments')]
+tune-qa:
+    {{paretopo}} compare experiments/qa/tuning.toml --out runs/tune-qa-{{backend}}
+
+# Make the shipped question-answering policy anew (about half an hour on one core)
 [group('experiments')]
 warm-start-qa:
     rm -f models/tiny-qa/tokenizer.json
@@ -104,6 +109,16 @@ bench:
 [group('development')]
 bench-search:
     cargo run {{release}} --example search_growth
+
+# How many answers a second the math grader judges, for a file of {"gold":..,"pred":..} lines
+[group('development')]
+bench-grading file:
+    cargo run {{release}} --example grading_speed {{file}}
+
+# Peak memory and speed of a gradient with each memory setting, for a checkpoint folder
+[group('development')]
+bench-memory model batch="4" time="256":
+    MALLOC_MMAP_THRESHOLD_=262144 MALLOC_TRIM_THRESHOLD_=262144 RAYON_NUM_THREADS=1 cargo run {{release}} --example training_memory {{model}} {{batch}} {{time}}
 
 # Make the test fixtures anew from their reference implementations (needs Python; see the scripts' headers)
 [group('development')]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub enum ToolSyntax {
     /// ```` ```python ```` ... ```` ``` ````, answered by ```` ```output ```` ... ```` ``` ````.
     FencedPython {},
-    /// `<search>query</search>`, answered by `<information>...</information>`.
+    /// `<search> query </search>`, answered by `<information>...</information>`.
     SearchTags {},
     /// `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, answered by `<tool_response>...</tool_response>`.
     Hermes {},
@@ -81,7 +81,7 @@ impl ToolSyntax {
     pub fn render_call(&self, call: &ToolCall) -> Option<String> {
         match self {
             Self::FencedPython {} => Some(format!("{PYTHON_OPEN}{}{FENCE_CLOSE}", call.arguments.get("code")?.as_str()?)),
-            Self::SearchTags {} => Some(format!("<search>{}</search>", call.arguments.get("query")?.as_str()?)),
+            Self::SearchTags {} => Some(format!("<search> {} </search>", call.arguments.get("query")?.as_str()?)),
             Self::Hermes {} => {
                 let body = serde_json::json!({ "name": call.name, "arguments": call.arguments });
                 Some(format!("<tool_call>\n{body}\n</tool_call>"))

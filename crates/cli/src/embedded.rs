@@ -7,13 +7,15 @@ use std::path::PathBuf;
 type File = (&'static str, &'static [u8]);
 
 macro_rules! policy {
+    ($folder:literal) => {
+        policy!($folder: "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+    };
     ($folder:literal: $($name:literal),*) => {
         ($folder, &[$(($name, include_bytes!(concat!("../../../models/", $folder, "/", $name)) as &[u8])),*])
     };
 }
 
-const POLICIES: [(&str, &[File]); 1] =
-    [policy!("tiny-math": "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")];
+const POLICIES: [(&str, &[File]); 2] = [policy!("tiny-math"), policy!("tiny-qa")];
 
 macro_rules! experiment_files {
     ($($name:literal),*) => { [$(($name, include_str!(concat!("../../../experiments/math/", $name, ".toml")))),*] };

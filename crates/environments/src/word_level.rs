@@ -8,8 +8,14 @@ use serde_json::{Value, json};
 /// `<|unk|>`, then padding, the two headers and the end of a turn.
 const SPECIAL: [&str; 5] = ["<|unk|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|end|>"];
 
-/// The contents of `tokenizer.json`: digits, `symbols`, `markers`, and each of `words` with and without a space in front.
-pub(crate) fn word_level_tokenizer<'a>(symbols: &str, markers: &[&str], words: impl Iterator<Item = &'a str>) -> Value {
+/// The contents of `tokenizer.json`: digits, `symbols`, `markers`, each of `words` with and without a space in front, and each of
+/// `names` with one: a name that is to be copied must be the same token wherever it stands.
+pub(crate) fn word_level_tokenizer<'a>(
+    symbols: &str,
+    markers: &[&str],
+    words: impl Iterator<Item = &'a str>,
+    names: impl Iterator<Item = &'a str>,
+) -> Value {
     let mut pieces: Vec<String> = SPECIAL.iter().map(ToString::to_string).collect();
     pieces.extend(('0'..='9').map(String::from));
     pieces.extend(symbols.chars().map(String::from));
@@ -19,6 +25,7 @@ pub(crate) fn word_level_tokenizer<'a>(symbols: &str, markers: &[&str], words: i
         pieces.push(word.to_owned());
         pieces.push(format!(" {word}"));
     }
+    pieces.extend(names.map(|name| format!(" {name}")));
     let vocabulary: serde_json::Map<String, Value> = pieces.iter().enumerate().map(|(id, piece)| (piece.clone(), id.into())).collect();
     let added: Vec<Value> = SPECIAL
         .iter()

@@ -51,5 +51,5 @@ const WORDS: [&str; 40] = [
 
 /// The contents of `tokenizer.json` for policies that know only this environment.
 pub fn tokenizer_json() -> Value {
-    word_level_tokenizer("+-*/()=?.,:}{'\n ", &MARKERS, WORDS.iter().chain(&NAMES).chain(&THINGS).copied())
+    word_level_tokenizer("+-*/()=?.,:}{'\n ", &MARKERS, WORDS.iter().chain(&NAMES).chain(&THINGS).copied(), std::iter::empty())
 }

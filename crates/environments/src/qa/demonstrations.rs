@@ -1,4 +1,4 @@
-//! Demonstrations of mixed quality for the warm start: guesses, as many searches as there are hops, or more than needed.
+//! Demonstrations of mixed quality for the warm start: answers after too few searches, one search a hop, or more than needed.
 //!
 //! They are played in practice worlds: the names of the real one with other facts, another world every [`PER_WORLD`] demonstrations. In one fixed world
 //! a policy of this size learns the answers by heart instead of reading them off the passages (measured: EM 0.22 on held-out questions). Guesses
@@ -23,8 +23,8 @@ const PER_WORLD: u64 = 256;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SearchMixture {
-    /// A guess after fewer searches than there are hops, often none.
-    pub guess: f64,
+    /// Fewer searches than hops, often none; then the answer if the passages happen to hold it, else a guess.
+    pub early: f64,
     /// One search a hop.
     pub enough: f64,
     /// Further searches: the same again, or for the answer.
@@ -33,7 +33,7 @@ pub struct SearchMixture {
 
 impl Default for SearchMixture {
     fn default() -> Self {
-        Self { guess: 0.25, enough: 0.35, redundant: 0.40 }
+        Self { early: 0.35, enough: 0.30, redundant: 0.35 }
     }
 }
 
@@ -74,13 +74,12 @@ pub(super) fn demonstrate(practice: &Practice, seed: u64, index: u64, mixture: &
     rng.set_stream(index);
     let question = &practice.questions[rng.random_range(0..practice.questions.len())];
     let hops = question.task.supporting.len();
-    let strategy = rng.random_range(0.0..mixture.guess + mixture.enough + mixture.redundant);
+    let strategy = rng.random_range(0.0..mixture.early + mixture.enough + mixture.redundant);
     let mut queries = question.task.supporting.clone();
     let mut answer = question.task.answers[0].clone();
-    if strategy < mixture.guess {
+    if strategy < mixture.early {
         queries.truncate(rng.random_range(0..hops));
-        answer = practice.world.guess(question.kind, &mut rng);
-    } else if strategy >= mixture.guess + mixture.enough {
+    } else if strategy >= mixture.early + mixture.enough {
         for _ in 0..rng.random_range(1..3) {
             let place = rng.random_range(0..queries.len());
             if rng.random_bool(0.5) {
@@ -90,12 +89,49 @@ pub(super) fn demonstrate(practice: &Practice, seed: u64, index: u64, mixture: &
             }
         }
     }
-    let mut turns = Vec::new();
+    let (mut turns, mut shown) = (Vec::new(), String::new());
     for query in queries {
         let call = ToolCall { name: "search".into(), arguments: serde_json::json!({ "query": query }) };
         let output = practice.search(&call);
+        shown.push_str(&output);
         turns.extend([DemonstrationTurn::Call(call), DemonstrationTurn::Output(output)]);
     }
-    turns.push(DemonstrationTurn::Answer(format!("<answer>{answer}</answer>")));
+    if !question.task.supporting.iter().all(|title| shown.contains(&format!("(Title: {title})"))) {
+        answer = practice.world.guess(question.kind, &mut rng);
+    }
+    turns.push(DemonstrationTurn::Answer(format!("<answer> {answer} </answer>")));
     Demonstration { question: question.task.question.clone(), turns }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::qa::extract_tagged;
+
+    #[test]
+    fn who_stops_early_answers_what_the_passages_hold_and_else_guesses() {
+        let practice = Practice::for_demonstration(0, 1, [320, 160, 80], 2).unwrap().unwrap();
+        let mixture = SearchMixture { early: 1.0, enough: 0.0, redundant: 0.0 };
+        let (mut held, mut guessed) = (0, 0);
+        for index in 0..PER_WORLD {
+            let demonstration = demonstrate(&practice, 1, index, &mixture);
+            let question = practice.questions.iter().find(|question| question.task.question == demonstration.question).unwrap();
+            let (mut calls, mut shown, mut answer) = (0, String::new(), None);
+            for turn in &demonstration.turns {
+                match turn {
+                    DemonstrationTurn::Call(_) => calls += 1,
+                    DemonstrationTurn::Output(text) => shown.push_str(text),
+                    DemonstrationTurn::Answer(text) => answer = extract_tagged(text),
+                }
+            }
+            assert!(calls < question.task.supporting.len());
+            if question.task.supporting.iter().all(|title| shown.contains(&format!("(Title: {title})"))) {
+                assert_eq!(answer.as_ref(), Some(&question.task.answers[0]));
+                held += 1;
+            } else {
+                guessed += 1;
+            }
+        }
+        assert!(held > 10 && guessed > 100, "{held} and {guessed}");
+    }
 }
