@@ -120,6 +120,12 @@ fn advantages_by_group() {
 }
 
 #[test]
+fn plan_prints_the_memory_of_each_phase() {
+    let folder = tempfile::tempdir().unwrap();
+    snapshot!("plan", transcript(&["plan", "--prompt-tokens", "40"], folder.path(), ""));
+}
+
+#[test]
 fn grade_and_python() {
     let folder = tempfile::tempdir().unwrap();
     let rows = "{\"gold\":\"0.5\",\"pred\":\"\\\\frac12\"}\n{\"gold\":\"3\",\"pred\":\"4\",\"id\":7}\n";

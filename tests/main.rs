@@ -10,6 +10,7 @@ mod command_line;
 mod configurations;
 mod grading;
 mod layering;
+mod memory;
 mod parity_algorithms;
 mod parity_models;
 mod parity_shared;

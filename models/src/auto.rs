@@ -2,7 +2,7 @@
 //!
 //! To add one: write its file, add a variant to [`AutoConfig`] and to [`AutoModel`]; the compiler names every place that is left.
 
-use crate::layers::{CausalDecoder, DecoderConfig};
+use crate::layers::{CausalDecoder, DecoderConfig, HeadLayout};
 use crate::llama::LlamaConfig;
 use crate::qwen2::Qwen2Config;
 use crate::qwen3::Qwen3Config;
@@ -85,20 +85,39 @@ impl AutoConfig {
     }
 }
 
-impl<B: Backend> CausalLm<B> for AutoModel<B> {
-    fn hidden(&self, input: &ForwardInput<B>, cache: Option<&mut KvCache<B>>) -> Tensor<B, 3> {
-        match self {
-            Self::Llama(model) => model.hidden(input, cache),
-            Self::Qwen2(model) => model.hidden(input, cache),
-            Self::Qwen3(model) => model.hidden(input, cache),
+/// The same expression for the model of every variant.
+macro_rules! each {
+    ($auto:expr, $model:ident => $result:expr) => {
+        match $auto {
+            AutoModel::Llama($model) => $result,
+            AutoModel::Qwen2($model) => $result,
+            AutoModel::Qwen3($model) => $result,
         }
+    };
+}
+
+impl<B: Backend> CausalLm<B> for AutoModel<B> {
+    fn layout(&self, input: &ForwardInput<B>) -> HeadLayout<B> {
+        each!(self, model => model.layout(input))
+    }
+
+    fn embed(&self, input: &ForwardInput<B>) -> Tensor<B, 2> {
+        each!(self, model => model.embed(input))
+    }
+
+    fn depth(&self) -> usize {
+        each!(self, model => model.depth())
+    }
+
+    fn layer(&self, index: usize, x: Tensor<B, 2>, layout: &HeadLayout<B>, cache: Option<&mut KvCache<B>>) -> Tensor<B, 2> {
+        each!(self, model => model.layer(index, x, layout, cache))
+    }
+
+    fn final_norm(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        each!(self, model => model.final_norm(x))
     }
 
     fn unembed(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
-        match self {
-            Self::Llama(model) => model.unembed(hidden),
-            Self::Qwen2(model) => model.unembed(hidden),
-            Self::Qwen3(model) => model.unembed(hidden),
-        }
+        each!(self, model => model.unembed(hidden))
     }
 }

@@ -4,7 +4,7 @@
 //! positions count real tokens only, so a sequence's logits do not depend on what it is batched with.
 
 use crate::KvCache;
-use burn::tensor::backend::Backend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor, TensorData};
 
 /// Added to the score of a position that must not be attended to. Finite, so that a row of padding yields numbers.
@@ -73,5 +73,12 @@ impl<B: Backend> ForwardInput<B> {
         }
         let mask = anything_blocked.then(|| crate::from_host(mask, [rows.len(), 1, time, past + time], device));
         Self { tokens: Tensor::from_data(TensorData::new(tokens, [rows.len(), time]), device), positions, mask }
+    }
+}
+
+impl<B: AutodiffBackend> ForwardInput<B> {
+    /// The same for a model without autodiff.
+    pub fn inner(&self) -> ForwardInput<B::InnerBackend> {
+        ForwardInput { tokens: self.tokens.clone().inner(), positions: self.positions.clone(), mask: self.mask.clone().map(Tensor::inner) }
     }
 }

@@ -26,15 +26,38 @@ pub use parameters::{NamedTensor, fill_parameters, initialize, named_parameters,
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
+use layers::HeadLayout;
 
-/// A decoder-only language model.
+/// A decoder-only language model, in stages, so that training can hold the activations of one layer at a time.
+///
+/// # Shapes
+/// - `input.tokens`: `[batch, time]`; `tokens = batch * time`, row by row
 pub trait CausalLm<B: Backend>: Module<B> {
-    /// The last layer's normalised hidden states.
-    ///
-    /// # Shapes
-    /// - `input.tokens`: `[batch, time]`
-    /// - output: `[batch, time, hidden_size]`
-    fn hidden(&self, input: &ForwardInput<B>, cache: Option<&mut KvCache<B>>) -> Tensor<B, 3>;
+    /// What all layers of a forward pass share.
+    fn layout(&self, input: &ForwardInput<B>) -> HeadLayout<B>;
+
+    /// The embedded tokens, `[tokens, hidden_size]`.
+    fn embed(&self, input: &ForwardInput<B>) -> Tensor<B, 2>;
+
+    /// Number of layers.
+    fn depth(&self) -> usize;
+
+    /// One layer with its residuals, `[tokens, hidden_size]` in and out.
+    fn layer(&self, index: usize, x: Tensor<B, 2>, layout: &HeadLayout<B>, cache: Option<&mut KvCache<B>>) -> Tensor<B, 2>;
+
+    /// The norm behind the last layer, `[tokens, hidden_size]` in and out.
+    fn final_norm(&self, x: Tensor<B, 2>) -> Tensor<B, 2>;
+
+    /// The last layer's normalised hidden states, `[batch, time, hidden_size]`.
+    fn hidden(&self, input: &ForwardInput<B>, mut cache: Option<&mut KvCache<B>>) -> Tensor<B, 3> {
+        let [batch, time] = input.tokens.dims();
+        let layout = self.layout(input);
+        let layers = 0..self.depth();
+        let x = layers.fold(self.embed(input), |x, index| self.layer(index, x, &layout, cache.as_deref_mut()));
+        let x = self.final_norm(x);
+        let [_, hidden_size] = x.dims();
+        x.reshape([batch, time, hidden_size])
+    }
 
     /// Logits from hidden states.
     ///

@@ -64,6 +64,14 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+    /// Compute the memory that a training run will need, before anything is loaded
+    Plan {
+        #[command(flatten)]
+        config: ConfigArguments,
+        /// Tokens of the longest prompt
+        #[arg(long, value_name = "N", default_value_t = 256)]
+        prompt_tokens: usize,
+    },
     /// Train several methods with several seeds and compare them in a table and a picture
     Compare {
         /// TOML list of methods and seeds; the built-in quick math experiment when absent

@@ -25,21 +25,21 @@ pub struct TrainingSequence {
 /// Sequences that share a forward pass.
 ///
 /// # Shapes
-/// - `targets`, `old_logprobs`, `weights`: `[batch, longest]`, padded with weight 0
+/// - `old_logprobs`, `weights`: `[batch, longest]`, padded with weight 0
 /// - `advantages`: `[batch, 1]`
 #[derive(Debug)]
 pub struct MicroBatch<B: Backend> {
-    input: ForwardInput<B>,
-    /// Rows of the flattened hidden states in front of each target.
-    positions: Tensor<B, 1, Int>,
-    targets: Tensor<B, 2, Int>,
+    pub(crate) input: ForwardInput<B>,
+    /// Rows of the flattened hidden states in front of each target, `[batch * longest]`.
+    pub(crate) positions: Tensor<B, 1, Int>,
+    pub(crate) targets: Tensor<B, 1, Int>,
     /// See [`TrainingSequence::old_logprobs`].
     pub old_logprobs: Tensor<B, 2>,
     /// See [`TrainingSequence::weights`].
     pub weights: Tensor<B, 2>,
     /// See [`TrainingSequence::advantage`].
     pub advantages: Tensor<B, 2>,
-    shape: [usize; 2],
+    pub(crate) shape: [usize; 2],
 }
 
 /// Groups sequences of similar length so that each group, padded, holds at most `tokens` ids (or a single longer sequence).
@@ -95,7 +95,7 @@ impl<B: Backend> MicroBatch<B> {
         Self {
             input: ForwardInput::right_padded(&read, device),
             positions: Tensor::from_data(TensorData::new(positions, [shape[0] * shape[1]]), device),
-            targets: Tensor::from_data(TensorData::new(targets, shape), device),
+            targets: Tensor::from_data(TensorData::new(targets, [shape[0] * shape[1]]), device),
             old_logprobs: from_host(old_logprobs, shape, device),
             weights: from_host(weights, shape, device),
             advantages: from_host(advantages, [shape[0], 1], device),
@@ -111,11 +111,24 @@ impl<B: Backend> MicroBatch<B> {
 pub fn response_logprobs<B: Backend>(model: &AutoModel<B>, batch: &MicroBatch<B>, entropy: bool) -> (Tensor<B, 2>, Option<Tensor<B, 2>>) {
     let hidden = model.hidden(&batch.input, None);
     let [rows, time, size] = hidden.dims();
-    let [sequences, longest] = batch.shape;
-    let picked = hidden.reshape([rows * time, size]).select(0, batch.positions.clone()).reshape([sequences, longest, size]);
-    let logprobs = log_softmax(model.unembed(picked), 2);
-    let entropy = entropy.then(|| (logprobs.clone().exp() * logprobs.clone()).sum_dim(2).neg().squeeze_dim(2));
-    (logprobs.gather(2, batch.targets.clone().unsqueeze_dim(2)).squeeze_dim(2), entropy)
+    let picked = hidden.reshape([rows * time, size]).select(0, batch.positions.clone());
+    let (logprobs, entropy) = target_logprobs(model, picked, batch.targets.clone(), entropy);
+    (logprobs.reshape(batch.shape), entropy.map(|entropy| entropy.reshape(batch.shape)))
+}
+
+/// The log-probability of each target behind a hidden state and, if asked for, the entropy of the distribution.
+///
+/// # Shapes
+/// - `hidden`: `[rows, hidden_size]`; `targets`, outputs: `[rows]`
+pub(crate) fn target_logprobs<B: Backend>(
+    model: &AutoModel<B>,
+    hidden: Tensor<B, 2>,
+    targets: Tensor<B, 1, Int>,
+    entropy: bool,
+) -> (Tensor<B, 1>, Option<Tensor<B, 1>>) {
+    let logprobs = log_softmax(model.unembed(hidden.unsqueeze()).squeeze_dim::<2>(0), 1);
+    let entropy = entropy.then(|| (logprobs.clone().exp() * logprobs.clone()).sum_dim(1).neg().squeeze_dim(1));
+    (logprobs.gather(1, targets.unsqueeze_dim(1)).squeeze_dim(1), entropy)
 }
 
 #[cfg(test)]

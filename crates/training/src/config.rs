@@ -82,6 +82,16 @@ pub enum OldLogprobs {
     Recompute,
 }
 
+/// What a forward and backward pass holds in memory: less memory for more work, and the same gradients up to rounding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemoryConfig {
+    /// Hold the activations of one layer at a time and compute those of the others again (gradient checkpointing; Chen et al., 2016).
+    pub gradient_checkpointing: bool,
+    /// Trained tokens whose logits are held at a time; 0 for all of a micro-batch.
+    pub logits_chunk: usize,
+}
+
 /// Settings of the reinforcement learning recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -98,6 +108,8 @@ pub struct TrainConfig {
     pub minibatches: usize,
     /// Tokens, padding included, that are held in one forward and backward pass; on a CPU small ones stay in the cache and are twice as fast.
     pub micro_batch_tokens: usize,
+    /// What is held in memory at a time.
+    pub memory: MemoryConfig,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
     /// The policy loss.
@@ -138,6 +150,7 @@ impl Default for TrainConfig {
             epochs: 1,
             minibatches: 1,
             micro_batch_tokens: 1024,
+            memory: MemoryConfig::default(),
             optimizer: OptimizerConfig::default(),
             loss: PolicyLossConfig::default(),
             aggregation: Aggregation::TokenMean {},
@@ -235,6 +248,8 @@ pub struct SftConfig {
     pub batch_size: usize,
     /// Tokens, padding included, that are held in one forward and backward pass.
     pub micro_batch_tokens: usize,
+    /// What is held in memory at a time.
+    pub memory: MemoryConfig,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
     /// Steps between checkpoints.
@@ -247,6 +262,7 @@ impl Default for SftConfig {
             steps: 3000,
             batch_size: 128,
             micro_batch_tokens: 1024,
+            memory: MemoryConfig::default(),
             optimizer: OptimizerConfig {
                 learning_rate: 2e-3,
                 weight_decay: 0.01,

@@ -10,7 +10,9 @@ mod config;
 mod entry;
 mod error;
 mod evaluate;
+mod gradient;
 mod optimizer;
+mod plan;
 mod policy;
 mod rl;
 mod run_folder;
@@ -21,13 +23,15 @@ mod tensorboard;
 pub use batch::{MicroBatch, TrainingSequence, response_logprobs};
 pub use checkpoint::TrainingState;
 pub use config::{
-    ConfigError, EvaluationConfig, KeepConfig, LearningRateSchedule, OldLogprobs, OptimizerConfig, PolicySource, RunConfig, SftConfig,
-    TrainConfig,
+    ConfigError, EvaluationConfig, KeepConfig, LearningRateSchedule, MemoryConfig, OldLogprobs, OptimizerConfig, PolicySource, RunConfig,
+    SftConfig, TrainConfig,
 };
 pub use entry::{BackendChoice, EntryPoints, Recipe, ScoreRequest, Scores};
 pub use error::TrainingError;
 pub use evaluate::{Evaluation, LevelSummary, evaluate, summarise};
+pub use gradient::accumulate_gradient;
 pub use optimizer::AdamW;
+pub use plan::MemoryPlan;
 pub use policy::Policy;
 pub use rl::train;
 pub use run_folder::{RunFolder, RunMetadata, write_atomically, write_trajectories};

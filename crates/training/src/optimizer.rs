@@ -52,6 +52,11 @@ impl<B: AutodiffBackend> AdamW<B> {
         }
     }
 
+    /// The accumulated gradients, flat, in the order of the model's parameters; `None` for a parameter that the loss did not depend on.
+    pub fn accumulated(&self) -> &[Option<Tensor<B::InnerBackend, 1>>] {
+        &self.accumulated
+    }
+
     /// The norm of all accumulated gradients together; waits for the device.
     pub fn gradient_norm(&self) -> f64 {
         let squares = self.accumulated.iter().flatten().map(|gradient| gradient.clone().square().sum());

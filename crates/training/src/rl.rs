@@ -6,10 +6,11 @@ use crate::evaluate::{conclude, environment_metrics, require_tasks};
 use crate::run_folder::peak_memory_mib;
 use crate::seeds::derive_seed;
 use crate::{
-    AdamW, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError, TrainingSequence, TrainingState,
-    checkpoint, response_logprobs,
+    AdamW, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainConfig, TrainingError, TrainingSequence,
+    TrainingState, accumulate_gradient, checkpoint, response_logprobs,
 };
 use burn::module::AutodiffModule;
+use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics, rollout};
 use paretopo_algorithms::losses::{kl_penalty, policy_loss, token_weights};
@@ -276,42 +277,12 @@ fn update<B: AutodiffBackend>(
                     continue;
                 }
                 let batch = MicroBatch::<B>::new(&rows, device);
-                let (logprobs, entropy) = response_logprobs(&policy.model, &batch, settings.entropy_coefficient != 0.0);
-                let sampled = batch.weights.clone().not_equal_elem(0.0).float();
-                let mut extra = logprobs.clone().zeros_like();
-                if let Some(references) = &references {
-                    let longest = logprobs.dims()[1];
-                    let padded = group.iter().flat_map(|place| {
-                        let row = &references[minibatch[*place]];
-                        row.iter().copied().chain(std::iter::repeat_n(0.0, longest - row.len()))
-                    });
-                    let reference = from_host(padded.collect(), logprobs.dims(), device);
-                    let kl = kl_penalty(settings.kl.estimator, logprobs.clone() * sampled.clone(), reference);
-                    sums.kl += f64::from(to_host((kl.clone() * sampled.clone()).sum().inner())[0]);
-                    extra = extra + kl * settings.kl.coefficient;
-                }
-                if let Some(entropy) = entropy {
-                    sums.entropy += f64::from(to_host((entropy.clone() * sampled.clone()).sum().inner())[0]);
-                    extra = extra - entropy * settings.entropy_coefficient;
-                }
-                let mismatch = ((logprobs.clone() - batch.old_logprobs.clone()) * sampled.clone()).abs().sum().inner();
-                let result = policy_loss(&settings.loss, logprobs, batch.old_logprobs, batch.advantages, batch.weights.clone());
-                let loss = result.loss + (extra * batch.weights).sum();
-                let gradients = loss.backward();
-                optimizer.accumulate(&policy.model, &gradients);
-                if sums.updates == 0.0 {
-                    // before the first update the trainer's and the sampler's weights are the same
-                    sums.mismatch += f64::from(to_host(mismatch)[0]);
-                }
-                sums.loss += f64::from(to_host(loss.inner())[0]);
-                sums.tokens += f64::from(to_host(sampled.sum().inner())[0]);
-                sums.clipped_low += f64::from(to_host(result.clipped_low.inner())[0]);
-                sums.clipped_high += f64::from(to_host(result.clipped_high.inner())[0]);
-                let log_ratio = f64::from(to_host(result.largest_log_ratio.inner())[0]);
-                sums.largest_log_ratio = sums.largest_log_ratio.max(log_ratio);
-                if log_ratio.is_nan() || log_ratio > f64::from(settings.largest_log_ratio) {
-                    return Err(format!("a log importance ratio of {log_ratio} (at most {} is allowed)", settings.largest_log_ratio));
-                }
+                let reference: Option<Vec<&Vec<f32>>> =
+                    references.as_ref().map(|references| group.iter().map(|place| &references[minibatch[*place]]).collect());
+                let with_entropy = settings.entropy_coefficient != 0.0;
+                accumulate_gradient(&policy.model, &batch, settings.memory, with_entropy, optimizer, |logprobs, entropy| {
+                    loss_of(settings, &batch, logprobs, entropy, reference.as_deref(), &mut sums)
+                })?;
             }
             let norm = optimizer.gradient_norm();
             if !norm.is_finite() || !sums.loss.is_finite() {
@@ -324,6 +295,53 @@ fn update<B: AutodiffBackend>(
         }
     }
     Ok((policy, sums))
+}
+
+/// A micro-batch's policy loss with KL penalty and entropy bonus.
+///
+/// # Errors
+/// When a log importance ratio is out of range.
+fn loss_of<B: AutodiffBackend>(
+    settings: &TrainConfig,
+    batch: &MicroBatch<B>,
+    logprobs: Tensor<B, 2>,
+    entropy: Option<Tensor<B, 2>>,
+    reference: Option<&[&Vec<f32>]>,
+    sums: &mut UpdateSums,
+) -> Result<Tensor<B, 1>, String> {
+    let sampled = batch.weights.clone().not_equal_elem(0.0).float();
+    let total = |values: Tensor<B, 2>| f64::from(to_host((values * sampled.clone()).sum().inner())[0]);
+    let mut extra = logprobs.clone().zeros_like();
+    if let Some(reference) = reference {
+        let [_, longest] = logprobs.dims();
+        let padded = reference.iter().flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(0.0, longest - row.len())));
+        let reference = from_host(padded.collect(), logprobs.dims(), &logprobs.device());
+        let kl = kl_penalty(settings.kl.estimator, logprobs.clone() * sampled.clone(), reference);
+        sums.kl += total(kl.clone());
+        extra = extra + kl * settings.kl.coefficient;
+    }
+    if let Some(entropy) = entropy {
+        sums.entropy += total(entropy.clone());
+        extra = extra - entropy * settings.entropy_coefficient;
+    }
+    if sums.updates == 0.0 {
+        // before the first update the trainer's and the sampler's weights are the same
+        sums.mismatch += total((logprobs.clone() - batch.old_logprobs.clone()).abs());
+    }
+    let (old, advantages, weights) = (batch.old_logprobs.clone(), batch.advantages.clone(), batch.weights.clone());
+    let result = policy_loss(&settings.loss, logprobs, old, advantages, weights.clone());
+    let loss = result.loss + (extra * weights).sum();
+    let number = |value: Tensor<B, 1>| f64::from(to_host(value.inner())[0]);
+    sums.loss += number(loss.clone());
+    sums.tokens += number(sampled.clone().sum());
+    sums.clipped_low += number(result.clipped_low);
+    sums.clipped_high += number(result.clipped_high);
+    let log_ratio = number(result.largest_log_ratio);
+    sums.largest_log_ratio = sums.largest_log_ratio.max(log_ratio);
+    if log_ratio.is_nan() || log_ratio > f64::from(settings.largest_log_ratio) {
+        return Err(format!("a log importance ratio of {log_ratio} (at most {} is allowed)", settings.largest_log_ratio));
+    }
+    Ok(loss)
 }
 
 /// Log-probabilities of the sampled tokens under a model without gradients.

@@ -4,7 +4,9 @@ use crate::batch::micro_batches;
 use crate::checkpoint;
 use crate::evaluate::{conclude, require_tasks};
 use crate::run_folder::write_atomically;
-use crate::{AdamW, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError, TrainingSequence, response_logprobs};
+use crate::{
+    AdamW, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError, TrainingSequence, accumulate_gradient,
+};
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::PolicyText;
 use paretopo_algorithms::losses::{Aggregation, token_weights};
@@ -57,11 +59,12 @@ pub fn sft<B: AutodiffBackend>(
         for group in micro_batches(&sequences, settings.micro_batch_tokens) {
             let rows: Vec<&TrainingSequence> = group.iter().map(|index| &sequences[*index]).collect();
             let batch = MicroBatch::<B>::new(&rows, device);
-            let (logprobs, _) = response_logprobs(&policy.model, &batch, false);
-            let part = (logprobs * batch.weights).sum().neg();
-            let gradients = part.backward();
-            loss += f64::from(to_host(part.inner())[0]);
-            optimizer.accumulate(&policy.model, &gradients);
+            let weights = batch.weights.clone();
+            accumulate_gradient::<B, TrainingError>(&policy.model, &batch, settings.memory, false, &mut optimizer, |logprobs, _| {
+                let part = (logprobs * weights).sum().neg();
+                loss += f64::from(to_host(part.clone().inner())[0]);
+                Ok(part)
+            })?;
         }
         let norm = optimizer.gradient_norm();
         if !loss.is_finite() || !norm.is_finite() {

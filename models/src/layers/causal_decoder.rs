@@ -1,6 +1,6 @@
 //! What Llama, Qwen2 and Qwen3 have in common as a whole: the fields of their `config.json`, and a decoder with an output matrix.
 
-use super::{Decoder, DecoderShape, RopeParameters, RotaryEmbedding, linear, unembed};
+use super::{Decoder, DecoderShape, HeadLayout, RopeParameters, RotaryEmbedding, linear, unembed};
 use crate::{CausalLm, ForwardInput, KvCache};
 use burn::module::Module;
 use burn::nn::Linear;
@@ -126,8 +126,24 @@ pub struct CausalDecoder<B: Backend> {
 }
 
 impl<B: Backend> CausalLm<B> for CausalDecoder<B> {
-    fn hidden(&self, input: &ForwardInput<B>, cache: Option<&mut KvCache<B>>) -> Tensor<B, 3> {
-        self.model.forward(input, cache)
+    fn layout(&self, input: &ForwardInput<B>) -> HeadLayout<B> {
+        self.model.layout(input)
+    }
+
+    fn embed(&self, input: &ForwardInput<B>) -> Tensor<B, 2> {
+        self.model.embed(input)
+    }
+
+    fn depth(&self) -> usize {
+        self.model.layers.len()
+    }
+
+    fn layer(&self, index: usize, x: Tensor<B, 2>, layout: &HeadLayout<B>, cache: Option<&mut KvCache<B>>) -> Tensor<B, 2> {
+        self.model.layer(index, x, layout, cache)
+    }
+
+    fn final_norm(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.model.norm.forward(x)
     }
 
     fn unembed(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {

@@ -80,20 +80,22 @@ impl<B: Backend> Decoder<B> {
         }
     }
 
-    /// # Shapes
-    /// - `input.tokens`: `[batch, time]`
-    /// - output: `[batch, time, hidden_size]`
-    pub fn forward(&self, input: &ForwardInput<B>, mut cache: Option<&mut KvCache<B>>) -> Tensor<B, 3> {
+    /// See [`crate::CausalLm::layout`].
+    pub fn layout(&self, input: &ForwardInput<B>) -> HeadLayout<B> {
+        HeadLayout::new(input, &self.rotary, self.heads, self.kv_heads)
+    }
+
+    /// See [`crate::CausalLm::embed`].
+    pub fn embed(&self, input: &ForwardInput<B>) -> Tensor<B, 2> {
         let [batch, time] = input.tokens.dims();
-        let layout = HeadLayout::new(input, &self.rotary, self.heads, self.kv_heads);
-        let embedding = self.embed_tokens.weight.val();
-        let [_, hidden_size] = embedding.dims();
-        let mut x = embedding.select(0, input.tokens.clone().reshape([batch * time]));
-        for (index, layer) in self.layers.iter().enumerate() {
-            let layer_cache = cache.as_deref_mut().map(|cache| cache.layer(index));
-            x = x.clone() + layer.self_attn.forward(layer.input_layernorm.forward(x), &layout, layer_cache);
-            x = x.clone() + layer.mlp.forward(layer.post_attention_layernorm.forward(x));
-        }
-        self.norm.forward(x).reshape([batch, time, hidden_size])
+        self.embed_tokens.weight.val().select(0, input.tokens.clone().reshape([batch * time]))
+    }
+
+    /// See [`crate::CausalLm::layer`].
+    pub fn layer(&self, index: usize, x: Tensor<B, 2>, layout: &HeadLayout<B>, cache: Option<&mut KvCache<B>>) -> Tensor<B, 2> {
+        let layer = &self.layers[index];
+        let cache = cache.map(|cache| cache.layer(index));
+        let x = x.clone() + layer.self_attn.forward(layer.input_layernorm.forward(x), layout, cache);
+        x.clone() + layer.mlp.forward(layer.post_attention_layernorm.forward(x))
     }
 }

@@ -7,7 +7,7 @@ use crate::embedded;
 use crate::problem::Problem;
 use crate::progress::Progress;
 use paretopo_training::{
-    EntryPoints, Evaluation, Observer, PolicySource, Recipe, RunConfig, Surroundings, write_atomically, write_trajectories,
+    EntryPoints, Evaluation, MemoryPlan, Observer, PolicySource, Recipe, RunConfig, Surroundings, write_atomically, write_trajectories,
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -89,6 +89,37 @@ pub(crate) fn evaluate(
         write_atomically(&out.join("evaluation.json"), &serde_json::to_vec_pretty(&evaluation).map_err(Problem::failure)?)?;
     }
     show(&evaluation);
+    Ok(())
+}
+
+/// Graphics cards by their memory in GiB; a tenth is left for the driver, workspaces and the allocator.
+const CARDS: [f64; 6] = [8.0, 16.0, 24.0, 40.0, 48.0, 80.0];
+
+/// Prints what memory a training run needs. All backends compute in f32.
+pub(crate) fn plan(arguments: &ConfigArguments, prompt_tokens: usize) -> Result<(), Problem> {
+    let Some(config) = resolve(arguments)? else { return Ok(()) };
+    let folder = match &config.policy {
+        PolicySource::Embedded { name } => embedded::policy_folder(name)?,
+        PolicySource::Folder { path } | PolicySource::New { path } => path.clone(),
+    };
+    let path = folder.join("config.json");
+    let text = std::fs::read_to_string(&path).map_err(|error| Problem::unreadable(&path, &error))?;
+    let model = serde_json::from_str(&text).map_err(|error| Problem::mistake(format!("`{}`: {error}", path.display())))?;
+    let plan = MemoryPlan::new(&config, &model, prompt_tokens, 4.0);
+    println!("{} parameters, episodes of at most {} tokens, f32; GiB:\n", plan.parameters, plan.longest);
+    println!("| phase | parts | sum |\n|---|---|---|");
+    for (phase, parts) in &plan.phases {
+        let shown: Vec<String> = parts.iter().map(|(name, size)| format!("{name} {size:.2}")).collect();
+        println!("| {phase} | {} | {:.2} |", shown.join(", "), parts.iter().map(|(_, size)| size).sum::<f64>());
+    }
+    let peak = plan.peak();
+    match CARDS.into_iter().find(|card| peak <= 0.9 * card) {
+        Some(card) => println!("\npeak {peak:.2} GiB: fits a device of {card} GiB"),
+        None => println!(
+            "\npeak {peak:.2} GiB: does not fit a device of {} GiB\nhint: `train.memory.gradient_checkpointing=true`, a `train.memory.logits_chunk`, a smaller `train.micro_batch_tokens`",
+            CARDS[CARDS.len() - 1]
+        ),
+    }
     Ok(())
 }
 

@@ -1,0 +1,167 @@
+//! The gradient of a loss over token log-probabilities, holding as little as the settings allow.
+//!
+//! The loss sees the model only through the log-probabilities `p` (and entropies) of the trained tokens, and the model is a chain of
+//! stages `x[i + 1] = f[i](x[i]; w[i])` with `p` behind the last. So the chain rule needs the graph of one stage at a time:
+//!
+//! `dL/dw[i] = (df[i]/dw[i])^T g[i + 1]`, `g[i] = (df[i]/dx[i])^T g[i + 1]`, beginning with `g = dL/dp`.
+//!
+//! Each stage is run twice, first for its value, then with its graph; only the inputs `x[i]` are held in between. The vocabulary
+//! projection is a stage that also falls apart by rows, so the logits of a chunk of tokens are held at a time.
+
+use crate::batch::target_logprobs;
+use crate::{AdamW, MemoryConfig, MicroBatch, response_logprobs};
+use burn::module::AutodiffModule;
+use burn::tensor::Tensor;
+use burn::tensor::backend::AutodiffBackend;
+use paretopo_models::{AutoModel, CausalLm};
+
+type Inner<B> = <B as AutodiffBackend>::InnerBackend;
+type Pair<T> = (T, Option<T>);
+
+/// Adds the gradient of `loss(logprobs, entropy)` to the optimiser. `loss` is called once, with the shapes of [`response_logprobs`]; the
+/// entropy is given if `entropy` asks for it.
+///
+/// # Errors
+/// Those of `loss`; nothing is added then.
+pub fn accumulate_gradient<B: AutodiffBackend, E>(
+    model: &AutoModel<B>,
+    batch: &MicroBatch<B>,
+    memory: MemoryConfig,
+    entropy: bool,
+    optimizer: &mut AdamW<B>,
+    loss: impl FnOnce(Tensor<B, 2>, Option<Tensor<B, 2>>) -> Result<Tensor<B, 1>, E>,
+) -> Result<(), E> {
+    if memory == MemoryConfig::default() {
+        let (logprobs, entropy) = response_logprobs(model, batch, entropy);
+        let gradients = loss(logprobs, entropy)?.backward();
+        optimizer.accumulate(model, &gradients);
+        return Ok(());
+    }
+    // not just without its graph: on the autodiff backend a graph is held until the next backward pass, used or not
+    let plain = model.valid();
+    let trunk = if memory.gradient_checkpointing { Trunk::layers(&plain, batch) } else { Trunk::whole(model, batch) };
+    let picked = trunk.output();
+    let rows = picked.dims()[0];
+    let head = Head { model, batch, picked, entropy, chunk: if memory.logits_chunk == 0 { rows } else { memory.logits_chunk } };
+
+    let (logprobs, entropy) = head.values(&plain);
+    let leaf = |values: Tensor<Inner<B>, 1>| Tensor::<B, 2>::from_inner(values.reshape(batch.shape)).require_grad();
+    let (logprobs, entropy) = (leaf(logprobs), entropy.map(leaf));
+    let gradients = loss(logprobs.clone(), entropy.clone())?.backward();
+    // a loss need not depend on the entropy
+    let of = |leaf: Tensor<B, 2>| leaf.grad(&gradients).unwrap_or_else(|| leaf.inner().zeros_like()).reshape([rows]);
+    let gradient = head.backward((of(logprobs), entropy.map(of)), optimizer);
+    trunk.backward(model, batch, gradient, optimizer);
+    Ok(())
+}
+
+/// The gradients of everything in `output`'s graph, where `gradient` is that of the output.
+fn backward_through<B: AutodiffBackend, const D: usize>(output: Tensor<B, D>, gradient: Tensor<Inner<B>, D>) -> B::Gradients {
+    (output * Tensor::from_inner(gradient)).sum().backward()
+}
+
+/// From token ids to the hidden states in front of the trained tokens, `[rows, hidden_size]`.
+enum Trunk<B: AutodiffBackend> {
+    /// The output with the graph of all layers.
+    Whole(Tensor<B, 2>),
+    /// The output and the inputs of every layer and of the final norm, `[tokens, hidden_size]` each.
+    Layers { inputs: Vec<Tensor<Inner<B>, 2>>, output: Tensor<Inner<B>, 2> },
+}
+
+impl<B: AutodiffBackend> Trunk<B> {
+    fn whole(model: &AutoModel<B>, batch: &MicroBatch<B>) -> Self {
+        let layout = model.layout(&batch.input);
+        let layers = 0..model.depth();
+        let x = layers.fold(model.embed(&batch.input), |x, index| model.layer(index, x, &layout, None));
+        Self::Whole(model.final_norm(x).select(0, batch.positions.clone()))
+    }
+
+    fn layers(model: &AutoModel<Inner<B>>, batch: &MicroBatch<B>) -> Self {
+        let input = batch.input.inner();
+        let layout = model.layout(&input);
+        let mut inputs = vec![model.embed(&input)];
+        for index in 0..model.depth() {
+            inputs.push(model.layer(index, inputs[index].clone(), &layout, None));
+        }
+        let output = model.final_norm(inputs[model.depth()].clone()).select(0, batch.positions.clone().inner());
+        Self::Layers { inputs, output }
+    }
+
+    fn output(&self) -> Tensor<Inner<B>, 2> {
+        match self {
+            Self::Whole(output) => output.clone().inner(),
+            Self::Layers { output, .. } => output.clone(),
+        }
+    }
+
+    fn backward(self, model: &AutoModel<B>, batch: &MicroBatch<B>, gradient: Tensor<Inner<B>, 2>, optimizer: &mut AdamW<B>) {
+        let mut inputs = match self {
+            Self::Whole(output) => return optimizer.accumulate(model, &backward_through(output, gradient)),
+            Self::Layers { inputs, .. } => inputs,
+        };
+        let layout = model.layout(&batch.input);
+        let mut gradient = gradient;
+        while let Some(x) = inputs.pop() {
+            let x = Tensor::<B, 2>::from_inner(x).require_grad();
+            let output = if inputs.len() == model.depth() {
+                model.final_norm(x.clone()).select(0, batch.positions.clone())
+            } else {
+                model.layer(inputs.len(), x.clone(), &layout, None)
+            };
+            let gradients = backward_through(output, gradient);
+            optimizer.accumulate(model, &gradients);
+            gradient = x.grad(&gradients).expect("every stage depends on its input");
+        }
+        optimizer.accumulate(model, &backward_through(model.embed(&batch.input), gradient));
+    }
+}
+
+/// From hidden states to log-probabilities and entropies, `chunk` rows at a time.
+struct Head<'a, B: AutodiffBackend> {
+    model: &'a AutoModel<B>,
+    batch: &'a MicroBatch<B>,
+    /// `[rows, hidden_size]`
+    picked: Tensor<Inner<B>, 2>,
+    entropy: bool,
+    chunk: usize,
+}
+
+impl<B: AutodiffBackend> Head<'_, B> {
+    fn chunks(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<B> {
+        let (rows, chunk) = (self.picked.dims()[0], self.chunk);
+        (0..rows).step_by(chunk).map(move |start| start..(start + chunk).min(rows))
+    }
+
+    /// `[rows]` each.
+    fn values(&self, plain: &AutoModel<Inner<B>>) -> Pair<Tensor<Inner<B>, 1>> {
+        let (mut logprobs, mut entropies) = (Vec::new(), Vec::new());
+        for rows in self.chunks() {
+            let targets = self.batch.targets.clone().inner().slice([rows.clone()]);
+            let (chunk, entropy) = target_logprobs(plain, self.picked.clone().slice([rows]), targets, self.entropy);
+            logprobs.push(chunk);
+            entropies.extend(entropy);
+        }
+        (Tensor::cat(logprobs, 0), self.entropy.then(|| Tensor::cat(entropies, 0)))
+    }
+
+    /// The gradient of the hidden states, `[rows, hidden_size]`, from those of the outputs, `[rows]`; the vocabulary's goes to the optimiser.
+    fn backward(&self, (logprobs, entropy): Pair<Tensor<Inner<B>, 1>>, optimizer: &mut AdamW<B>) -> Tensor<Inner<B>, 2> {
+        let mut found = Vec::new();
+        for rows in self.chunks() {
+            let leaf = Tensor::<B, 2>::from_inner(self.picked.clone().slice([rows.clone()])).require_grad();
+            let targets = self.batch.targets.clone().slice([rows.clone()]);
+            let (chunk, chunk_entropy) = target_logprobs(self.model, leaf.clone(), targets, self.entropy);
+            let weighted = |output: Tensor<B, 1>, gradient: &Tensor<Inner<B>, 1>| {
+                (output * Tensor::from_inner(gradient.clone().slice([rows.clone()]))).sum()
+            };
+            let mut total = weighted(chunk, &logprobs);
+            if let (Some(chunk), Some(gradient)) = (chunk_entropy, &entropy) {
+                total = total + weighted(chunk, gradient);
+            }
+            let gradients = total.backward();
+            optimizer.accumulate(self.model, &gradients);
+            found.push(leaf.grad(&gradients).expect("logits depend on the hidden states"));
+        }
+        Tensor::cat(found, 0)
+    }
+}

@@ -1,0 +1,63 @@
+//! Training with less memory gives the same gradients: checkpointed layers, chunked logits, small micro-batches.
+
+use crate::{Tracked, checkout, ids, json};
+use paretopo_models::{AutoModel, load_folder, to_host};
+use paretopo_training::{AdamW, MemoryConfig, MicroBatch, OptimizerConfig, TrainingSequence, accumulate_gradient};
+use std::convert::Infallible;
+
+const PLAIN: MemoryConfig = MemoryConfig { gradient_checkpointing: false, logits_chunk: 0 };
+
+/// Three sequences of 24, 15 and 6 ids in which every third id is not trained on, as if a tool had written it.
+fn sequences(all: &[u32]) -> Vec<TrainingSequence> {
+    let sequence = |(ids, advantage): (&[u32], f32)| {
+        let mask: Vec<bool> = (0..ids.len()).map(|place| place > 0 && place % 3 != 0).collect();
+        let trained = mask.iter().filter(|trained| **trained).count();
+        let weights = (1..=trained).map(|place| 0.1 / place as f32).collect();
+        TrainingSequence { ids: ids.to_vec(), mask, old_logprobs: vec![-4.0; trained], weights, advantage }
+    };
+    [(&all[..24], 1.0), (&all[3..18], -0.5), (&all[9..15], 2.0)].map(sequence).to_vec()
+}
+
+/// All gradients, one parameter after the other, of `sum weight * (ratio * advantage + 0.3 * entropy)`; `groups` share forward passes.
+fn gradients(model: &AutoModel<Tracked>, groups: &[&[TrainingSequence]], memory: MemoryConfig, entropy: bool) -> Vec<f32> {
+    let device = Default::default();
+    let mut optimizer = AdamW::<Tracked>::new(OptimizerConfig::default(), 1);
+    for group in groups {
+        let batch = MicroBatch::new(&group.iter().collect::<Vec<_>>(), &device);
+        let loss = |logprobs: burn::Tensor<Tracked, 2>, entropy: Option<burn::Tensor<Tracked, 2>>| {
+            let ratio = (logprobs - batch.old_logprobs.clone()).exp() * batch.advantages.clone();
+            let value = entropy.map_or(ratio.clone(), |entropy| ratio + entropy * 0.3);
+            Ok::<_, Infallible>((value * batch.weights.clone()).sum())
+        };
+        accumulate_gradient(model, &batch, memory, entropy, &mut optimizer, loss).unwrap();
+    }
+    optimizer.accumulated().iter().flatten().flat_map(|gradient| to_host(gradient.clone())).collect()
+}
+
+/// Every gradient differs by at most 1e-5 of the largest.
+#[track_caller]
+fn assert_same(got: &[f32], want: &[f32], what: &str) {
+    assert_eq!(got.len(), want.len(), "{what}: parameters with a gradient");
+    let largest = want.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    assert!(largest > 1e-3, "{what}: the gradient vanishes");
+    let difference = got.iter().zip(want).fold(0.0f32, |difference, (got, want)| difference.max((got - want).abs()));
+    assert!(difference <= 1e-5 * largest, "{what}: {difference} of {largest}");
+}
+
+#[test]
+fn less_memory_gives_the_same_gradients() {
+    for case in ["llama", "llama_tied_rope3_bias", "qwen2", "qwen3"] {
+        let folder = checkout("tests/fixtures/models").join(case);
+        let (_, model) = load_folder::<Tracked>(&folder, &Default::default()).unwrap();
+        let sequences = sequences(&ids(&json(&folder.join("expected.json"))["ids"]));
+        for entropy in [false, true] {
+            let plain = gradients(&model, &[&sequences], PLAIN, entropy);
+            for (gradient_checkpointing, logits_chunk) in [(true, 0), (false, 5), (true, 5), (true, 1000)] {
+                let memory = MemoryConfig { gradient_checkpointing, logits_chunk };
+                assert_same(&gradients(&model, &[&sequences], memory, entropy), &plain, &format!("{case}, {memory:?}, entropy {entropy}"));
+            }
+            let alone: Vec<&[TrainingSequence]> = sequences.chunks(1).collect();
+            assert_same(&gradients(&model, &alone, PLAIN, entropy), &plain, &format!("{case}, one sequence at a time"));
+        }
+    }
+}
