@@ -67,58 +67,58 @@ fn analyzer(stop_words: Option<StopWordFilter>) -> TextAnalyzer {
     words.filter_dynamic(Stemmer::new(Language::English)).build()
 }
 
+fn cannot_access(path: &Path) -> impl FnOnce(std::io::Error) -> RetrievalError + use<> {
+    let path = path.to_owned();
+    move |source| RetrievalError::Access { path, source }
+}
+
+/// Builds the index of a corpus file: beside its place, and then renamed, so that what stands in the place is whole.
+fn build(corpus: &Path, folder: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), RetrievalError> {
+    let broken = |reason: String| RetrievalError::Index { path: folder.to_owned(), reason };
+    let unfinished = folder.with_extension(format!("unfinished-{}", std::process::id()));
+    if unfinished.exists() {
+        std::fs::remove_dir_all(&unfinished).map_err(cannot_access(&unfinished))?;
+    }
+    std::fs::create_dir_all(&unfinished).map_err(cannot_access(&unfinished))?;
+    let index = Index::create_in_dir(&unfinished, schema().0).map_err(|error| broken(error.to_string()))?;
+    let mut reader = CorpusReader::open(corpus)?;
+    let mut rows = std::iter::from_fn(|| {
+        let row = reader.next();
+        let (read, size) = reader.progress();
+        progress(read, size);
+        row
+    });
+    let failure = match fill(&index, WRITER_MEMORY, &mut rows) {
+        Ok(0) => Some(RetrievalError::Empty(corpus.into())),
+        Ok(_) => None,
+        Err(Filling::Row(error)) => Some(error),
+        Err(Filling::Index(error)) => Some(broken(error.to_string())),
+    };
+    drop(index);
+    if let Some(failure) = failure {
+        // the unfinished folder is of no use to anyone
+        let _ = std::fs::remove_dir_all(&unfinished);
+        return Err(failure);
+    }
+    match std::fs::rename(&unfinished, folder) {
+        // another process was faster, and its index is the same
+        Err(_) if folder.exists() => std::fs::remove_dir_all(&unfinished).map_err(cannot_access(&unfinished)),
+        renamed => renamed.map_err(cannot_access(folder)),
+    }
+}
+
 impl PassageIndex {
     /// The index of a corpus file, built in `cache` if it is not there yet. `progress` hears of bytes read and the file's size.
     ///
     /// # Errors
     /// When the corpus cannot be read, a line of it is wrong, or the cache cannot be written.
     pub fn open_or_build(corpus: &Path, cache: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Self, RetrievalError> {
-        let access = |path: &Path| {
-            let path = path.to_owned();
-            move |source| RetrievalError::Access { path, source }
-        };
         let mut hasher = blake3::Hasher::new();
-        hasher.update_mmap(corpus).map_err(access(corpus))?;
+        hasher.update_mmap(corpus).map_err(cannot_access(corpus))?;
         let folder = cache.join(format!("passages-v{VERSION}-{}", &hasher.finalize().to_hex()[..32]));
         let broken = |reason: String| RetrievalError::Index { path: folder.clone(), reason };
         if !folder.exists() {
-            // built beside its place and then renamed, so that what stands in the place is whole
-            let unfinished = folder.with_extension(format!("unfinished-{}", std::process::id()));
-            if unfinished.exists() {
-                std::fs::remove_dir_all(&unfinished).map_err(access(&unfinished))?;
-            }
-            std::fs::create_dir_all(&unfinished).map_err(access(&unfinished))?;
-            let index = Index::create_in_dir(&unfinished, schema().0).map_err(|error| broken(error.to_string()))?;
-            let mut reader = CorpusReader::open(corpus)?;
-            let built = fill(
-                &index,
-                WRITER_MEMORY,
-                &mut std::iter::from_fn(|| {
-                    let row = reader.next();
-                    let (read, size) = reader.progress();
-                    progress(read, size);
-                    row
-                }),
-            );
-            let count = match built {
-                Ok(count) => count,
-                Err(Filling::Row(error)) => {
-                    // the unfinished folder is of no use to anyone
-                    let _ = std::fs::remove_dir_all(&unfinished);
-                    return Err(error);
-                }
-                Err(Filling::Index(error)) => return Err(broken(error.to_string())),
-            };
-            if count == 0 {
-                let _ = std::fs::remove_dir_all(&unfinished);
-                return Err(RetrievalError::Empty(corpus.into()));
-            }
-            drop(index);
-            match std::fs::rename(&unfinished, &folder) {
-                // another process was faster, and its index is the same
-                Err(_) if folder.exists() => std::fs::remove_dir_all(&unfinished).map_err(access(&unfinished))?,
-                renamed => renamed.map_err(access(&folder))?,
-            }
+            build(corpus, &folder, progress)?;
         }
         let index = Index::open_in_dir(&folder).map_err(|error| broken(error.to_string()))?;
         Self::over(&index).map_err(|error| broken(error.to_string()))
