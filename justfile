@@ -124,6 +124,7 @@ bench-memory model batch="4" time="256":
 [group('development')]
 fixtures python="python3":
     {{python}} tests/fixtures/make_models.py
+    {{python}} tests/fixtures/make_adapters.py
     {{python}} tests/fixtures/make_pareto.py
     {{python}} tests/fixtures/make_losses.py
     {{python}} tests/fixtures/make_questions.py

@@ -27,7 +27,7 @@ fn python_worker() -> Vec<PathBuf> {
 
 fn math() -> Box<dyn Environment> {
     EnvironmentConfig::Math(MathConfig::default())
-        .build(&Resources { python_worker: python_worker(), ..Resources::default() }, &mut |_, _, _| {})
+        .build(&Resources { python_worker: python_worker(), ..Resources::default() }, &mut ())
         .unwrap()
 }
 

@@ -5,10 +5,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod adapters;
 mod agent;
 mod command_line;
 mod configurations;
 mod grading;
+mod half_precision;
+mod hub;
 mod layering;
 mod memory;
 mod parity_algorithms;

@@ -228,7 +228,7 @@ fn a_remote_environment_plays_with_a_server() {
         &[],
     );
     let EnvironmentConfig::Qa(qa) = config.unwrap().environment else { panic!("a qa environment") };
-    let environment = EnvironmentConfig::Qa(qa).build(&Resources::default(), &mut |_, _, _| {}).unwrap();
+    let environment = EnvironmentConfig::Qa(qa).build(&Resources::default(), &mut ()).unwrap();
     assert_eq!(environment.tools().len(), 1);
     assert!(!environment.tasks(Split::Train).is_empty());
 }

@@ -2,7 +2,7 @@
 //!
 //! To add one: write its file, add a variant to [`AutoConfig`] and to [`AutoModel`]; the compiler names every place that is left.
 
-use crate::layers::{CausalDecoder, DecoderConfig, HeadLayout};
+use crate::layers::{CausalDecoder, DecoderConfig, HeadLayout, Projection};
 use crate::llama::LlamaConfig;
 use crate::qwen2::Qwen2Config;
 use crate::qwen3::Qwen3Config;
@@ -115,6 +115,10 @@ impl<B: Backend> CausalLm<B> for AutoModel<B> {
 
     fn final_norm(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         each!(self, model => model.final_norm(x))
+    }
+
+    fn projections_mut(&mut self) -> Vec<(String, &mut Projection<B>)> {
+        each!(self, model => model.projections_mut())
     }
 
     fn unembed(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {

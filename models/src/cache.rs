@@ -4,6 +4,7 @@
 //! Attention does not care in which column a key lies, so gaps are exact as long as they are masked. Rows can be taken out,
 //! repeated and merged with another cache, which is what continuous batching and shared prompts need.
 
+use crate::layers::matching;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -125,7 +126,8 @@ impl<B: Backend> KvCache<B> {
         }
         let pad = |tensor: Tensor<B, 4>| {
             let [rows, heads, _, head_dim] = tensor.dims();
-            Tensor::cat(vec![Tensor::zeros([rows, heads, missing, head_dim], &tensor.device()), tensor], 2)
+            let gap = matching(Tensor::zeros([rows, heads, missing, head_dim], &tensor.device()), &tensor);
+            Tensor::cat(vec![gap, tensor], 2)
         };
         Self { layers: self.layers.into_iter().map(|layer| layer.map(pad)).collect(), valid: self.valid }
     }

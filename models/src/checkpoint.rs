@@ -1,12 +1,10 @@
-//! Hugging Face checkpoint folders: `config.json` and one or many safetensors files, in f32, f16 or bf16.
+//! Hugging Face checkpoint folders: `config.json` and one or many safetensors files.
 
-use crate::{AutoConfig, AutoModel, NamedTensor, fill_parameters, named_parameters};
+use crate::parameters::{fill_parameters, saved_parameters};
+use crate::{AutoConfig, AutoModel, WeightFiles, is_adapter_parameter, write_tensors};
+use burn::tensor::FloatDType;
 use burn::tensor::backend::Backend;
-use half::{bf16, f16};
-use memmap2::Mmap;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What can be wrong with a checkpoint.
@@ -31,32 +29,50 @@ pub enum CheckpointError {
     },
 }
 
-fn access(path: &Path) -> impl Fn(std::io::Error) -> CheckpointError {
+pub(crate) fn access(path: &Path) -> impl Fn(std::io::Error) -> CheckpointError {
     move |source| CheckpointError::Access { path: path.into(), source }
 }
 
-fn invalid(path: &Path, reason: impl ToString) -> CheckpointError {
+pub(crate) fn invalid(path: &Path, reason: impl ToString) -> CheckpointError {
     CheckpointError::Invalid { path: path.into(), reason: reason.to_string() }
 }
 
-/// Reads a checkpoint folder into a model on `device`.
+/// Reads a checkpoint folder into a model on `device`, in f32.
+///
+/// # Errors
+/// See [`load_folder_as`].
+pub fn load_folder<B: Backend>(folder: &Path, device: &B::Device) -> Result<(AutoConfig, AutoModel<B>), CheckpointError> {
+    load_folder_as(folder, FloatDType::F32, device)
+}
+
+/// Reads a checkpoint folder into a model on `device` whose matrices are held in `precision`; one tensor is on its way at a time.
 ///
 /// # Errors
 /// Names the file and what is wrong with it: an unknown `model_type`, an unsupported setting, or a tensor that is missing, left
 /// over or mis-shaped.
-pub fn load_folder<B: Backend>(folder: &Path, device: &B::Device) -> Result<(AutoConfig, AutoModel<B>), CheckpointError> {
-    let config_path = folder.join("config.json");
-    let text = std::fs::read_to_string(&config_path).map_err(access(&config_path))?;
-    let config = parse_config(&text).map_err(|reason| invalid(&config_path, reason))?;
-    let model = config.init(device).map_err(|reason| invalid(&config_path, reason))?;
-    let mut tensors = BTreeMap::new();
-    for file in weight_files(folder)? {
-        tensors.append(&mut load_tensors(&file)?);
-    }
+pub fn load_folder_as<B: Backend>(
+    folder: &Path,
+    precision: FloatDType,
+    device: &B::Device,
+) -> Result<(AutoConfig, AutoModel<B>), CheckpointError> {
+    let config = read_config(folder)?;
+    let model = config.init(device).map_err(|reason| invalid(&folder.join("config.json"), reason))?;
+    let mut weights = WeightFiles::open(&weight_files(folder)?)?;
     // buffers that old checkpoints carry along, and the copy of a tied embedding
-    tensors.retain(|name, _| !(name.ends_with("rotary_emb.inv_freq") || config.decoder().tie_word_embeddings && name == "lm_head.weight"));
-    let model = fill_parameters(model, tensors).map_err(|reason| invalid(folder, reason))?;
-    Ok((config, model))
+    let tied = config.decoder().tie_word_embeddings;
+    weights.forget(|name| name.ends_with("rotary_emb.inv_freq") || tied && name == "lm_head.weight");
+    let model = fill_parameters(model, &mut weights, precision, |key| (!is_adapter_parameter(key)).then(|| key.to_owned()));
+    Ok((config, model.map_err(|reason| invalid(folder, reason))?))
+}
+
+/// Reads a folder's `config.json`.
+///
+/// # Errors
+/// When it is missing or malformed, or its `model_type` is not supported.
+pub fn read_config(folder: &Path) -> Result<AutoConfig, CheckpointError> {
+    let path = folder.join("config.json");
+    let text = std::fs::read_to_string(&path).map_err(access(&path))?;
+    parse_config(&text).map_err(|reason| invalid(&path, reason))
 }
 
 fn parse_config(text: &str) -> Result<AutoConfig, String> {
@@ -85,51 +101,7 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
 
-/// Reads all tensors of one safetensors file as f32.
-///
-/// # Errors
-/// When the file cannot be read, is damaged, or holds another number type.
-pub fn load_tensors(path: &Path) -> Result<BTreeMap<String, NamedTensor>, CheckpointError> {
-    let file = File::open(path).map_err(access(path))?;
-    // SAFETY: the map is read-only and lives only in this function; a file that another process changes meanwhile yields wrong
-    // values, as reading it would.
-    #[expect(unsafe_code, reason = "memory-mapping avoids a second copy of the weights")]
-    let bytes = unsafe { Mmap::map(&file) }.map_err(access(path))?;
-    let parsed = SafeTensors::deserialize(&bytes).map_err(|error| invalid(path, format!("not a whole safetensors file: {error}")))?;
-    let mut tensors = BTreeMap::new();
-    for (name, view) in parsed.tensors() {
-        let values = to_f32(&view).map_err(|reason| invalid(path, format!("`{name}` {reason}")))?;
-        tensors.insert(name.clone(), NamedTensor { name, shape: view.shape().to_vec(), values });
-    }
-    Ok(tensors)
-}
-
-fn to_f32(view: &TensorView<'_>) -> Result<Vec<f32>, String> {
-    let pairs = || view.data().chunks_exact(2).map(|bytes| [bytes[0], bytes[1]]);
-    Ok(match view.dtype() {
-        Dtype::F32 => view.data().chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect(),
-        Dtype::F16 => pairs().map(|bytes| f16::from_le_bytes(bytes).to_f32()).collect(),
-        Dtype::BF16 => pairs().map(|bytes| bf16::from_le_bytes(bytes).to_f32()).collect(),
-        other => return Err(format!("is stored as {other:?}; only F32, F16 and BF16 are supported")),
-    })
-}
-
-/// Serialises tensors as a safetensors file in f32.
-///
-/// # Errors
-/// When a tensor's shape does not fit its values.
-pub fn tensors_to_bytes(tensors: &[NamedTensor]) -> Result<Vec<u8>, String> {
-    let bytes: Vec<Vec<u8>> = tensors.iter().map(|tensor| tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
-    let views: Result<Vec<_>, _> = tensors
-        .iter()
-        .zip(&bytes)
-        .map(|(tensor, bytes)| TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).map(|view| (tensor.name.as_str(), view)))
-        .collect();
-    let metadata = [("format".to_owned(), "pt".to_owned())].into();
-    safetensors::serialize(views.map_err(|error| error.to_string())?, Some(metadata)).map_err(|error| error.to_string())
-}
-
-/// Writes `config.json` and `model.safetensors` (f32) so that transformers loads them. Existing files are replaced.
+/// Writes `config.json` and `model.safetensors` (f32) so that transformers loads them. Existing files are replaced; adapters are not written.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -141,7 +113,6 @@ pub fn save_folder<B: Backend>(folder: &Path, config: &AutoConfig, model: &AutoM
     let config_path = folder.join("config.json");
     let text = serde_json::to_string_pretty(&value).map_err(|error| invalid(&config_path, error))?;
     std::fs::write(&config_path, text + "\n").map_err(access(&config_path))?;
-    let weights_path = folder.join("model.safetensors");
-    let bytes = tensors_to_bytes(&named_parameters(model)).map_err(|reason| invalid(&weights_path, reason))?;
-    std::fs::write(&weights_path, bytes).map_err(access(&weights_path))
+    let tensors = saved_parameters(model, |key| (!is_adapter_parameter(key)).then(|| key.to_owned()));
+    write_tensors(&folder.join("model.safetensors"), &tensors)
 }

@@ -5,7 +5,7 @@
 
 use crate::KvCache;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{FloatDType, Int, Tensor, TensorData};
 
 /// Added to the score of a position that must not be attended to. Finite, so that a row of padding yields numbers.
 const BLOCKED: f32 = -1e9;
@@ -19,6 +19,10 @@ pub struct ForwardInput<B: Backend> {
     pub positions: Vec<u32>,
     /// Added to attention scores, `[batch or 1, 1, time, past + time]`; `None` when everything may be attended to.
     pub mask: Option<Tensor<B, 4>>,
+    /// The number type of activations; that of the embedding when absent.
+    pub precision: Option<FloatDType>,
+    /// Seed of what adapters drop in training.
+    pub dropout: Option<u64>,
 }
 
 impl<B: Backend> ForwardInput<B> {
@@ -38,7 +42,13 @@ impl<B: Backend> ForwardInput<B> {
             let mask = (0..time).flat_map(|query| (0..time).map(move |key| if key <= query { 0.0 } else { BLOCKED }));
             crate::from_host(mask.collect(), [1, 1, time, time], device)
         });
-        Self { tokens: Tensor::from_data(TensorData::new(tokens, [rows.len(), time]), device), positions, mask }
+        Self {
+            tokens: Tensor::from_data(TensorData::new(tokens, [rows.len(), time]), device),
+            positions,
+            mask,
+            precision: None,
+            dropout: None,
+        }
     }
 
     /// New tokens behind what `cache` holds, padded in front so that the last column is every row's latest token. Rows may be
@@ -72,13 +82,25 @@ impl<B: Backend> ForwardInput<B> {
             }
         }
         let mask = anything_blocked.then(|| crate::from_host(mask, [rows.len(), 1, time, past + time], device));
-        Self { tokens: Tensor::from_data(TensorData::new(tokens, [rows.len(), time]), device), positions, mask }
+        Self {
+            tokens: Tensor::from_data(TensorData::new(tokens, [rows.len(), time]), device),
+            positions,
+            mask,
+            precision: None,
+            dropout: None,
+        }
     }
 }
 
 impl<B: AutodiffBackend> ForwardInput<B> {
     /// The same for a model without autodiff.
     pub fn inner(&self) -> ForwardInput<B::InnerBackend> {
-        ForwardInput { tokens: self.tokens.clone().inner(), positions: self.positions.clone(), mask: self.mask.clone().map(Tensor::inner) }
+        ForwardInput {
+            tokens: self.tokens.clone().inner(),
+            positions: self.positions.clone(),
+            mask: self.mask.clone().map(Tensor::inner),
+            precision: self.precision,
+            dropout: self.dropout,
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! Nothing here knows reinforcement learning. A model maps tokens to hidden states and hidden states to logits; the two steps
 //! are apart so that log-probabilities can be computed for some positions only.
 
+mod adapter;
 mod auto;
 mod cache;
 mod checkpoint;
@@ -16,17 +17,22 @@ pub mod llama;
 mod parameters;
 pub mod qwen2;
 pub mod qwen3;
+mod weights;
 
+pub use adapter::{
+    AdapterConfig, attach_adapter, freeze, is_adapter_parameter, is_frozen, load_adapter, merge_adapter, save_adapter, without_adapter,
+};
 pub use auto::{AutoConfig, AutoModel};
 pub use cache::KvCache;
-pub use checkpoint::{CheckpointError, load_folder, load_tensors, save_folder, tensors_to_bytes};
+pub use checkpoint::{CheckpointError, load_folder, load_folder_as, read_config, save_folder};
 pub use input::ForwardInput;
-pub use parameters::{NamedTensor, fill_parameters, initialize, named_parameters, parameter_count};
+pub use parameters::{in_precision, initialize, named_parameters, parameter_count};
+pub use weights::{NamedTensor, SavedTensor, WeightFiles, load_tensors, write_tensors};
 
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
-use layers::HeadLayout;
+use layers::{HeadLayout, Projection};
 
 /// A decoder-only language model, in stages, so that training can hold the activations of one layer at a time.
 ///
@@ -47,6 +53,9 @@ pub trait CausalLm<B: Backend>: Module<B> {
 
     /// The norm behind the last layer, `[tokens, hidden_size]` in and out.
     fn final_norm(&self, x: Tensor<B, 2>) -> Tensor<B, 2>;
+
+    /// The linear maps of all layers, to which adapters may be attached, with their keys (`model.layers.0.self_attn.q_proj`).
+    fn projections_mut(&mut self) -> Vec<(String, &mut Projection<B>)>;
 
     /// The last layer's normalised hidden states, `[batch, time, hidden_size]`.
     fn hidden(&self, input: &ForwardInput<B>, mut cache: Option<&mut KvCache<B>>) -> Tensor<B, 3> {

@@ -3,25 +3,13 @@
 //! A module's field path *is* its key in a Hugging Face checkpoint. Linear weights are stored `[d_input, d_output]` here and
 //! `[d_output, d_input]` there, so they are transposed on the way in and out.
 
-use crate::AutoModel;
+use crate::{AutoModel, NamedTensor, SavedTensor, WeightFiles};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use burn::tensor::{DType, FloatDType, Tensor};
 use rand::SeedableRng;
 use rand::distr::Distribution;
 use rand_chacha::ChaCha8Rng;
-use std::collections::BTreeMap;
-
-/// A parameter's values on the host, in the checkpoint's layout.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NamedTensor {
-    /// Key in the checkpoint.
-    pub name: String,
-    /// Shape in the checkpoint.
-    pub shape: Vec<usize>,
-    /// Row-major values.
-    pub values: Vec<f32>,
-}
 
 /// The path of the parameter that is being visited; the variants of [`AutoModel`] are no part of it.
 #[derive(Default)]
@@ -54,13 +42,14 @@ fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
 }
 
-/// All parameters in the order of the module's fields, read back from the device.
-pub fn named_parameters<B: Backend>(model: &AutoModel<B>) -> Vec<NamedTensor> {
-    struct Collect {
+/// The parameters whose key `name` maps to a name in a file, to be read back from the device one by one.
+pub(crate) fn saved_parameters<B: Backend>(model: &AutoModel<B>, name: impl Fn(&str) -> Option<String>) -> Vec<SavedTensor> {
+    struct Collect<F> {
         path: Path,
-        found: Vec<NamedTensor>,
+        name: F,
+        found: Vec<SavedTensor>,
     }
-    impl<B: Backend> ModuleVisitor<B> for Collect {
+    impl<B: Backend, F: Fn(&str) -> Option<String>> ModuleVisitor<B> for Collect<F> {
         fn enter_module(&mut self, name: &str, container: &str) {
             self.path.enter(name, container);
         }
@@ -70,18 +59,31 @@ pub fn named_parameters<B: Backend>(model: &AutoModel<B>) -> Vec<NamedTensor> {
         }
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-            let (name, mut shape) = (self.path.key(), param.val().dims().to_vec());
-            let mut values = crate::to_host(param.val());
-            if is_transposed(&name, D) {
-                values = transpose(&values, shape[0], shape[1]);
+            let key = self.path.key();
+            let Some(name) = (self.name)(&key) else { return };
+            let tensor = param.val();
+            let mut shape = tensor.dims().to_vec();
+            let transposed = is_transposed(&key, D);
+            let (rows, columns) = (shape[0], shape[D - 1]);
+            if transposed {
                 shape.reverse();
             }
-            self.found.push(NamedTensor { name, shape, values });
+            let values = Box::new(move || {
+                let values = crate::to_host(tensor.clone());
+                if transposed { transpose(&values, rows, columns) } else { values }
+            });
+            self.found.push(SavedTensor { name, shape, values });
         }
     }
-    let mut collect = Collect { path: Path::default(), found: Vec::new() };
+    let mut collect = Collect { path: Path::default(), name, found: Vec::new() };
     model.visit(&mut collect);
     collect.found
+}
+
+/// All parameters in the order of the module's fields, read back from the device.
+pub fn named_parameters<B: Backend>(model: &AutoModel<B>) -> Vec<NamedTensor> {
+    let read = |tensor: SavedTensor| NamedTensor { values: (tensor.values)(), name: tensor.name, shape: tensor.shape };
+    saved_parameters(model, |key| Some(key.to_owned())).into_iter().map(read).collect()
 }
 
 /// Number of scalar parameters.
@@ -89,17 +91,24 @@ pub fn parameter_count<B: Backend>(model: &AutoModel<B>) -> usize {
     model.num_params()
 }
 
-/// Replaces every parameter by the tensor of its key.
+/// Replaces the parameters whose key `name` maps to a name in the files by the tensors of these names; matrices are held in `precision`.
 ///
 /// # Errors
 /// Names every missing, mis-shaped or left-over tensor; the model is then dropped.
-pub fn fill_parameters<B: Backend>(model: AutoModel<B>, mut tensors: BTreeMap<String, NamedTensor>) -> Result<AutoModel<B>, String> {
-    struct Fill<'a> {
+pub(crate) fn fill_parameters<B: Backend>(
+    model: AutoModel<B>,
+    weights: &mut WeightFiles,
+    precision: FloatDType,
+    name: impl Fn(&str) -> Option<String>,
+) -> Result<AutoModel<B>, String> {
+    struct Fill<'a, F> {
         path: Path,
-        tensors: &'a mut BTreeMap<String, NamedTensor>,
+        weights: &'a mut WeightFiles,
+        precision: FloatDType,
+        name: F,
         problems: Vec<String>,
     }
-    impl<B: Backend> ModuleMapper<B> for Fill<'_> {
+    impl<B: Backend, F: Fn(&str) -> Option<String>> ModuleMapper<B> for Fill<'_, F> {
         fn enter_module(&mut self, name: &str, container: &str) {
             self.path.enter(name, container);
         }
@@ -110,28 +119,40 @@ pub fn fill_parameters<B: Backend>(model: AutoModel<B>, mut tensors: BTreeMap<St
 
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
             let key = self.path.key();
+            let Some(name) = (self.name)(&key) else { return param };
             let shape = param.lazy_shape().dims::<D>();
             let mut expected = shape.to_vec();
             let transposed = is_transposed(&key, D);
             if transposed {
                 expected.reverse();
             }
-            let Some(tensor) = self.tensors.remove(&key) else {
-                self.problems.push(format!("`{key}` is missing"));
-                return param;
+            let tensor = match self.weights.take(&name) {
+                Some(Ok(tensor)) if tensor.shape == expected => tensor,
+                Some(Ok(tensor)) => {
+                    self.problems.push(format!("`{name}` has the shape {:?}, but the configuration asks for {expected:?}", tensor.shape));
+                    return param;
+                }
+                Some(Err(error)) => {
+                    self.problems.push(error.to_string());
+                    return param;
+                }
+                None => {
+                    self.problems.push(format!("`{name}` is missing"));
+                    return param;
+                }
             };
-            if tensor.shape != expected {
-                self.problems.push(format!("`{key}` has the shape {:?}, but the configuration asks for {expected:?}", tensor.shape));
-                return param;
-            }
             let values = if transposed { transpose(&tensor.values, expected[0], expected[1]) } else { tensor.values };
-            param.map(|old| crate::from_host(values, shape, &old.device()).require_grad())
+            let precision = if D > 1 { self.precision } else { FloatDType::F32 };
+            param.map(|old| {
+                let new = crate::from_host(values, shape, &old.device());
+                if precision == FloatDType::F32 { new.require_grad() } else { new.cast(precision).require_grad() }
+            })
         }
     }
-    let mut fill = Fill { path: Path::default(), tensors: &mut tensors, problems: Vec::new() };
+    let mut fill = Fill { path: Path::default(), weights, precision, name, problems: Vec::new() };
     let model = model.map(&mut fill);
     let mut problems = fill.problems;
-    problems.extend(tensors.keys().map(|key| format!("`{key}` belongs to no parameter of this architecture")));
+    problems.extend(weights.names().map(|key| format!("`{key}` belongs to no parameter of this architecture")));
     if problems.is_empty() {
         return Ok(model);
     }
@@ -139,6 +160,20 @@ pub fn fill_parameters<B: Backend>(model: AutoModel<B>, mut tensors: BTreeMap<St
     let more = if problems.len() > shown { format!(" (and {} more)", problems.len() - shown) } else { String::new() };
     problems.truncate(shown);
     Err(problems.join("; ") + &more)
+}
+
+/// The model with its matrices in another number type; vectors (norms and biases) stay in f32.
+pub fn in_precision<B: Backend>(model: AutoModel<B>, precision: FloatDType) -> AutoModel<B> {
+    struct Convert(FloatDType);
+    impl<B: Backend> ModuleMapper<B> for Convert {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            if D < 2 || param.val().dtype() == DType::from(self.0) {
+                return param;
+            }
+            param.map(|tensor| tensor.cast(self.0))
+        }
+    }
+    model.map(&mut Convert(precision))
 }
 
 /// Fills matrices with normal values of standard deviation `std`, as transformers does; norms stay 1 and biases 0.

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 /// Prompt tokens, padding included, that are read in one forward pass; bounds memory.
 const PREFILL_TOKENS: usize = 4096;
+/// A shorter common beginning of all prompts is read with each of them.
+const SHARED_FROM: usize = 32;
 
 /// The engine. Rows are known by the key that they were admitted with.
 pub struct Engine<'a, B: Backend> {
@@ -17,6 +19,8 @@ pub struct Engine<'a, B: Backend> {
     layers: usize,
     cache: KvCache<B>,
     keys: Vec<usize>,
+    /// What all prompts begin with, and its cache of one row.
+    shared: Option<(Vec<u32>, KvCache<B>)>,
     /// Tokens read by the model so far, padding not counted.
     pub tokens_read: u64,
 }
@@ -24,12 +28,31 @@ pub struct Engine<'a, B: Backend> {
 impl<'a, B: Backend> Engine<'a, B> {
     /// An engine without rows. `layers` is the model's number of layers.
     pub fn new(model: &'a AutoModel<B>, layers: usize, device: &B::Device) -> Self {
-        Self { model, device: device.clone(), layers, cache: KvCache::new(layers, 0), keys: Vec::new(), tokens_read: 0 }
+        Self { model, device: device.clone(), layers, cache: KvCache::new(layers, 0), keys: Vec::new(), shared: None, tokens_read: 0 }
     }
 
     /// The keys of the rows, in the order in which [`Self::step`] wants and returns values.
     pub fn keys(&self) -> &[usize] {
         &self.keys
+    }
+
+    /// Reads once what the prompts of all rows to come begin with (a system message, worked examples).
+    pub fn share<'p>(&mut self, prompts: impl IntoIterator<Item = &'p [u32]>) {
+        let mut prompts = prompts.into_iter();
+        let Some(first) = prompts.next() else { return };
+        // each prompt keeps a token of its own, behind which its logits are
+        let mut length = first.len().saturating_sub(1);
+        let mut different = false;
+        for prompt in prompts {
+            let common = first.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+            different |= common < first.len() || prompt.len() != first.len();
+            length = length.min(common).min(prompt.len().saturating_sub(1));
+        }
+        if different && length >= SHARED_FROM {
+            let mut cache = KvCache::new(self.layers, 1);
+            self.read(&[&first[..length]], &mut cache);
+            self.shared = Some((first[..length].to_vec(), cache));
+        }
     }
 
     /// Reads the prompts of new rows and adds the rows. Returns each row's logits after its prompt, in the given order.
@@ -47,11 +70,17 @@ impl<'a, B: Backend> Engine<'a, B> {
         }
         let (mut cache, mut logits) = (KvCache::new(self.layers, 0), Vec::with_capacity(distinct.len()));
         let longest = distinct.iter().map(|prompt| prompt.len()).max().unwrap_or(1).max(1);
+        let shared = self.shared.take().filter(|(prefix, _)| distinct.iter().all(|prompt| prompt.starts_with(prefix)));
         for block in distinct.chunks((PREFILL_TOKENS / longest).max(1)) {
-            let mut block_cache = KvCache::new(self.layers, block.len());
-            logits.extend(self.read(block, &mut block_cache));
+            let (skipped, mut block_cache) = match &shared {
+                Some((prefix, cache)) => (prefix.len(), cache.clone().select(&vec![0; block.len()])),
+                None => (0, KvCache::new(self.layers, block.len())),
+            };
+            let rows: Vec<&[u32]> = block.iter().map(|prompt| &prompt[skipped..]).collect();
+            logits.extend(self.read(&rows, &mut block_cache));
             cache = cache.merge(block_cache);
         }
+        self.shared = shared;
         let rows: Vec<usize> = new.iter().map(|(_, prompt)| place[prompt]).collect();
         self.cache = self.take_cache().merge(cache.select(&rows));
         self.keys.extend(new.iter().map(|(key, _)| *key));

@@ -273,6 +273,7 @@ pub fn rollout<B: Backend>(
         round: 0,
     };
     let mut engine = Engine::new(context.model, context.layers, context.device);
+    engine.share(requests.iter().map(|request| prompts[&request.task.id].as_slice()));
     let mut episodes: Vec<Episode<'_>> = Vec::with_capacity(requests.len());
     let mut trajectories: Vec<Option<Trajectory>> = vec![None; requests.len()];
     let mut statistics = RolloutStatistics::default();

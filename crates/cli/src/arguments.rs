@@ -29,9 +29,13 @@ pub(crate) struct ConfigArguments {
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     pub(crate) set: Vec<String>,
 
-    /// Start from this checkpoint folder (short for `--set policy={type="folder",path=...}`)
-    #[arg(long, value_name = "DIR")]
-    pub(crate) model: Option<PathBuf>,
+    /// The policy to start from: a checkpoint folder, or a model on the hub as `owner/name[@revision]`
+    #[arg(long, value_name = "DIR|NAME")]
+    pub(crate) model: Option<String>,
+
+    /// A low-rank adapter (a peft folder) to start from
+    #[arg(long, value_name = "DIR", requires = "model")]
+    pub(crate) adapter: Option<PathBuf>,
 
     /// Print the resolved configuration and stop
     #[arg(long)]
@@ -60,7 +64,10 @@ pub(crate) enum Command {
     Evaluate {
         #[command(flatten)]
         config: ConfigArguments,
-        /// Folder for `evaluation.json` and the trajectories
+        /// Data sets to evaluate on instead, such as `gsm8k,math-500`; ends with a table
+        #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+        benchmarks: Vec<String>,
+        /// Folder for results and trajectories; the same command resumes an interrupted evaluation
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },

@@ -24,6 +24,11 @@ macro_rules! experiment_files {
 /// The quick experiment and the configurations that it names.
 pub(crate) const EXPERIMENT: &[(&str, &str)] = &experiment_files!("quick", "paretopo", "grpo", "otc", "scalarized");
 
+/// Whether the binary carries a policy of that name.
+pub(crate) fn is_policy(name: &str) -> bool {
+    POLICIES.iter().any(|(known, _)| *known == name)
+}
+
 /// The folder of an embedded policy, written once per content under the system's temporary folder.
 pub(crate) fn policy_folder(policy: &str) -> Result<PathBuf, Problem> {
     let Some((_, files)) = POLICIES.iter().find(|(name, _)| *name == policy) else {

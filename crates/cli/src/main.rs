@@ -6,6 +6,7 @@ mod arguments;
 mod backends;
 mod commands;
 mod embedded;
+mod policies;
 mod problem;
 mod progress;
 

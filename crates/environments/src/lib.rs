@@ -6,18 +6,17 @@
 //! An environment is a folder or file here plus a variant of [`EnvironmentConfig`]; an objective a struct in `objectives.rs` plus
 //! a variant of [`ObjectiveConfig`]. Neither may know tokens, burn or training.
 
+mod data;
 mod demonstration;
-mod jsonl;
 pub mod math;
 mod memory;
 mod objectives;
 mod opening;
 pub mod qa;
-mod splits;
 mod word_level;
 
+pub use data::{AnswerForm, BadRows, Columns, DataError, DatasetKind, DatasetSource, FileSource, KNOWN_DATASETS, KnownDataset, Question};
 pub use demonstration::{Demonstration, DemonstrationTurn};
-pub use jsonl::{DataError, read_tasks};
 pub use math::{MathConfig, MathEnvironment};
 pub use memory::RunMemory;
 pub use objectives::{BeforeFirstSuccess, Objective, ObjectiveConfig};
@@ -89,18 +88,49 @@ pub struct Resources {
     pub cache: PathBuf,
 }
 
-/// Hears how far something is: what, done, total.
-pub type OnProgress<'a> = &'a mut dyn FnMut(&str, u64, u64);
+/// Hears what building an environment does.
+pub trait LoadObserver {
+    /// How far something is.
+    fn progress(&mut self, what: &str, done: u64, total: u64);
+
+    /// Something that a person should know.
+    fn note(&mut self, message: &str);
+}
+
+/// Nobody listens.
+impl LoadObserver for () {
+    fn progress(&mut self, _: &str, _: u64, _: u64) {}
+
+    fn note(&mut self, _: &str) {}
+}
 
 impl EnvironmentConfig {
+    /// The same with the tasks of a data set, of the kind that this environment plays.
+    ///
+    /// # Errors
+    /// When the data set is of another kind.
+    pub fn with_dataset(&self, name: &str) -> Result<Self, DataError> {
+        let mut config = self.clone();
+        let known = KNOWN_DATASETS.iter().find(|known| known.name == name).map(|known| known.kind);
+        match (&mut config, known) {
+            (Self::Math(math), Some(DatasetKind::Math) | None) => math.problems = math::ProblemSource::Dataset(DatasetSource::named(name)),
+            (Self::Qa(qa), Some(DatasetKind::Qa) | None) => qa.questions = qa::QuestionSource::Dataset(DatasetSource::named(name)),
+            (_, Some(kind)) => {
+                let kind = format!("{kind:?}").to_lowercase();
+                return Err(DataError::Setting(format!("`{name}` is a data set for `environment.type = \"{kind}\"`")));
+            }
+        }
+        Ok(config)
+    }
+
     /// Builds the environment.
     ///
     /// # Errors
     /// When data cannot be read or a setting makes no sense.
-    pub fn build(&self, resources: &Resources, progress: OnProgress<'_>) -> Result<Box<dyn Environment>, DataError> {
+    pub fn build(&self, resources: &Resources, observer: &mut dyn LoadObserver) -> Result<Box<dyn Environment>, DataError> {
         match self {
-            Self::Math(config) => Ok(Box::new(MathEnvironment::new(config, resources.python_worker.clone())?)),
-            Self::Qa(config) => Ok(Box::new(QaEnvironment::new(config, resources, progress)?)),
+            Self::Math(config) => Ok(Box::new(MathEnvironment::new(config, resources.python_worker.clone(), observer)?)),
+            Self::Qa(config) => Ok(Box::new(QaEnvironment::new(config, resources, observer)?)),
         }
     }
 }

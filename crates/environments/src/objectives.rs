@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn rewards(config: MathConfig, group: &[(bool, usize)], memory: &mut RunMemory) -> Vec<Vec<f32>> {
-        let environment = EnvironmentConfig::Math(config).build(&Resources::default(), &mut |_, _, _| {}).unwrap();
+        let environment = EnvironmentConfig::Math(config).build(&Resources::default(), &mut ()).unwrap();
         let task = environment.tasks(Split::Train)[0].clone();
         let mut group: Vec<_> =
             group.iter().map(|(right, calls)| trajectory(if *right { &task.answers[0] } else { "no number" }, *calls)).collect();

@@ -4,7 +4,7 @@
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{FloatDType, Int, Tensor, TensorData};
 use paretopo_models::{AutoModel, CausalLm, ForwardInput, from_host};
 
 /// A sequence to learn from. All lists but `ids` and `mask` have one entry per id that `mask` marks.
@@ -61,6 +61,18 @@ pub(crate) fn micro_batches(sequences: &[TrainingSequence], tokens: usize) -> Ve
 }
 
 impl<B: Backend> MicroBatch<B> {
+    /// The same, computed in another number type.
+    pub fn in_precision(mut self, precision: impl Into<FloatDType>) -> Self {
+        self.input.precision = Some(precision.into());
+        self
+    }
+
+    /// The same, with adapters that drop what `seed` decides.
+    pub fn with_dropout(mut self, seed: u64) -> Self {
+        self.input.dropout = Some(seed);
+        self
+    }
+
     /// Pads and uploads the sequences.
     pub fn new(sequences: &[&TrainingSequence], device: &B::Device) -> Self {
         // the last trained id is only predicted, never read

@@ -7,7 +7,7 @@ use crate::{AdamW, Policy, TrainingError};
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_algorithms::EstimatorState;
 use paretopo_environments::RunMemory;
-use paretopo_models::{load_folder, load_tensors, tensors_to_bytes};
+use paretopo_models::{load_tensors, write_tensors};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,10 +49,8 @@ pub(crate) fn save<B: AutodiffBackend>(
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished).map_err(access(&unfinished))?;
     }
-    policy.save(&policy.model, &unfinished)?;
-    let moments = unfinished.join(MOMENTS);
-    let bytes = tensors_to_bytes(&optimizer.state()).map_err(|reason| TrainingError::Invalid { path: moments.clone(), reason })?;
-    write_atomically(&moments, &bytes)?;
+    policy.save_trained(&unfinished)?;
+    write_tensors(&unfinished.join(MOMENTS), &optimizer.state())?;
     let json = serde_json::to_vec(state).expect("plain data serialises");
     write_atomically(&unfinished.join(STATE), &json)?;
     for entry in fs::read_dir(&unfinished).map_err(access(&unfinished))? {
@@ -107,7 +105,7 @@ fn restore_from<B: AutodiffBackend>(
     let path = folder.join(STATE);
     let text = fs::read(&path).map_err(access(&path))?;
     let state: TrainingState = serde_json::from_slice(&text).map_err(|error| TrainingError::Invalid { path, reason: error.to_string() })?;
-    let (_, model) = load_folder::<B>(folder, device)?;
+    let model = policy.load_trained(folder, device)?;
     let moments = folder.join(MOMENTS);
     let tensors = load_tensors(&moments)?;
     optimizer.restore(&model, state.updates, tensors, device).map_err(|reason| TrainingError::Invalid { path: moments, reason })?;

@@ -1,13 +1,15 @@
 //! The configuration of a run: one TOML file, defaults that are the vetted setting, overrides as `key.path=value`.
 
+use burn::tensor::FloatDType;
 use paretopo_agent::{RolloutConfig, SamplingConfig};
 use paretopo_algorithms::EstimatorConfig;
 use paretopo_algorithms::estimators::ParetoPoConfig;
 use paretopo_algorithms::losses::{Aggregation, KlConfig, PolicyLossConfig};
 use paretopo_environments::EnvironmentConfig;
+use paretopo_models::AdapterConfig;
 use paretopo_trajectory::Split;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the policy comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +25,20 @@ pub enum PolicySource {
     Folder {
         /// The folder.
         path: PathBuf,
+        /// A peft folder with a low-rank adapter to start from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        adapter: Option<PathBuf>,
+    },
+    /// A model on the Hugging Face hub.
+    Hub {
+        /// `owner/name`.
+        name: String,
+        /// Branch, tag or commit.
+        #[serde(default = "main_branch")]
+        revision: String,
+        /// A peft folder with a low-rank adapter to start from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        adapter: Option<PathBuf>,
     },
     /// Random weights; `config.json` and the tokenizer files are read from a folder.
     New {
@@ -35,6 +51,58 @@ fn tiny_math() -> String {
     "tiny-math".into()
 }
 
+fn main_branch() -> String {
+    "main".into()
+}
+
+impl PolicySource {
+    /// The folder of the adapter to start from.
+    pub fn adapter(&self) -> Option<&Path> {
+        match self {
+            Self::Folder { adapter, .. } | Self::Hub { adapter, .. } => adapter.as_deref(),
+            Self::Embedded { .. } | Self::New { .. } => None,
+        }
+    }
+
+    /// How people and files name it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Embedded { name } | Self::Hub { name, .. } => name.clone(),
+            Self::Folder { path, .. } | Self::New { path } => path.display().to_string(),
+        }
+    }
+}
+
+/// The number type in which a model computes. Weights that are trained, their moments and all losses stay in f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits with the range of f32.
+    Bf16,
+    /// 16 bits; gradients below 6e-8 vanish.
+    F16,
+}
+
+impl Precision {
+    /// Bytes of a number.
+    pub fn bytes(self) -> f64 {
+        if self == Self::F32 { 4.0 } else { 2.0 }
+    }
+}
+
+impl From<Precision> for FloatDType {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::BF16,
+            Precision::F16 => Self::F16,
+        }
+    }
+}
+
 /// Everything about a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -43,6 +111,11 @@ pub struct RunConfig {
     pub seed: u64,
     /// Where the policy comes from.
     pub policy: PolicySource,
+    /// The number type in which the policy computes.
+    pub precision: Precision,
+    /// Train a low-rank adapter and nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<AdapterConfig>,
     /// Tasks, tools and objectives.
     pub environment: EnvironmentConfig,
     /// Budgets and limits of rollouts.
@@ -62,6 +135,8 @@ impl Default for RunConfig {
         Self {
             seed: 1,
             policy: PolicySource::Embedded { name: tiny_math() },
+            precision: Precision::F32,
+            lora: None,
             environment: EnvironmentConfig::default(),
             rollout: RolloutConfig::default(),
             estimator: EstimatorConfig::ParetoPo(ParetoPoConfig::default()),
@@ -287,11 +362,13 @@ pub struct EvaluationConfig {
     pub samples: usize,
     /// How tokens are drawn.
     pub sampling: SamplingConfig,
+    /// Draw tokens as the checkpoint's `generation_config.json` says instead.
+    pub checkpoint_sampling: bool,
 }
 
 impl Default for EvaluationConfig {
     fn default() -> Self {
-        Self { split: Split::Test, tasks: 0, samples: 1, sampling: SamplingConfig::default() }
+        Self { split: Split::Test, tasks: 0, samples: 1, sampling: SamplingConfig::default(), checkpoint_sampling: false }
     }
 }
 
@@ -376,6 +453,9 @@ impl RunConfig {
         if self.rollout.batch_size == 0 || self.rollout.max_sampled_tokens == 0 {
             return setting("`rollout.batch_size` and `rollout.max_sampled_tokens` must be at least 1");
         }
+        if let Some(lora) = &self.lora {
+            lora.check().map_err(|reason| ConfigError::Setting(format!("`lora`: {reason}")))?;
+        }
         if self.evaluation.samples == 0 {
             return setting("`evaluation.samples` must be at least 1");
         }
@@ -416,7 +496,7 @@ mod tests {
         let changed = RunConfig::parse("seed = 3", "x.toml", &overrides).unwrap();
         assert_eq!((changed.seed, changed.train.steps), (3, 7));
         assert!(matches!(changed.estimator, EstimatorConfig::Grpo(_)));
-        assert_eq!(changed.policy, PolicySource::Folder { path: "x".into() });
+        assert_eq!(changed.policy, PolicySource::Folder { path: "x".into(), adapter: None });
     }
 
     #[test]

@@ -3,10 +3,10 @@
 //! Generic code is compiled where a concrete backend is named. A backend's crate does that once, by [`EntryPoints::of`]; whoever calls the
 //! functions need not know burn.
 
-use crate::{Evaluation, Observer, Policy, RunConfig, Surroundings, TrainingError, train};
+use crate::{Evaluation, FinishedEpisodes, Observer, Policy, RunConfig, Surroundings, TrainingError, train};
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::{RolloutRequest, log_softmax, rollout};
-use paretopo_models::{CausalLm, ForwardInput, load_folder, to_host};
+use paretopo_models::{CausalLm, ForwardInput, in_precision, load_folder, to_host};
 use paretopo_trajectory::{Task, Trajectory};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -52,7 +52,14 @@ pub struct Scores {
 
 /// A recipe: device index, configuration, run folder, surroundings, observer.
 pub type Recipe = fn(usize, &RunConfig, &Path, &Surroundings<'_>, &mut dyn Observer) -> Result<(), TrainingError>;
-type EvaluateRecipe = fn(usize, &RunConfig, &Surroundings<'_>, &mut dyn Observer) -> Result<(Evaluation, Vec<Trajectory>), TrainingError>;
+// device index, configuration, what an interrupted call has finished, surroundings, observer.
+type EvaluateRecipe = fn(
+    usize,
+    &RunConfig,
+    Option<FinishedEpisodes>,
+    &Surroundings<'_>,
+    &mut dyn Observer,
+) -> Result<(Evaluation, Vec<Trajectory>), TrainingError>;
 type Solve = fn(usize, &RunConfig, &str, &Surroundings<'_>) -> Result<Trajectory, TrainingError>;
 type Score = fn(usize, &Path, &[ScoreRequest]) -> Result<Vec<Scores>, TrainingError>;
 
@@ -104,14 +111,16 @@ fn device<C: BackendChoice>(index: usize) -> Result<Device<C>, TrainingError> {
 fn evaluate_policy<C: BackendChoice>(
     index: usize,
     config: &RunConfig,
+    finished: Option<FinishedEpisodes>,
     surroundings: &Surroundings<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
     let device = device::<C>(index)?;
     let environment = surroundings.environment(config, observer)?;
-    let policy = Policy::<Inner<C>>::load(&config.policy, &surroundings.embedded_policy, config.seed, &device)?;
-    let context = policy.context(&policy.model, &device, environment.as_ref(), 0, surroundings.cancelled);
-    crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, observer)
+    let policy = Policy::<Inner<C>>::load(config, &surroundings.policy_folder, &device)?.merged();
+    let model = in_precision(policy.model.clone(), config.precision.into());
+    let context = policy.context(&model, &device, environment.as_ref(), 0, surroundings.cancelled);
+    crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, finished, observer)
 }
 
 fn solve<C: BackendChoice>(
@@ -121,10 +130,11 @@ fn solve<C: BackendChoice>(
     surroundings: &Surroundings<'_>,
 ) -> Result<Trajectory, TrainingError> {
     let device = device::<C>(index)?;
-    let environment = config.environment.build(&surroundings.resources, &mut |_, _, _| {})?;
-    let policy = Policy::<Inner<C>>::load(&config.policy, &surroundings.embedded_policy, config.seed, &device)?;
+    let environment = config.environment.build(&surroundings.resources, &mut ())?;
+    let policy = Policy::<Inner<C>>::load(config, &surroundings.policy_folder, &device)?.merged();
+    let model = in_precision(policy.model.clone(), config.precision.into());
     let task = Task { id: "question".into(), question: question.to_owned(), answers: vec![String::new()], ..Task::default() };
-    let context = policy.context(&policy.model, &device, environment.as_ref(), 0, surroundings.cancelled);
+    let context = policy.context(&model, &device, environment.as_ref(), 0, surroundings.cancelled);
     let request = RolloutRequest { task: &task, sample: 0, seed: config.seed };
     let (mut trajectories, _) = rollout(&context, &config.rollout, &[request], &mut |_| {})?;
     Ok(trajectories.remove(0))

@@ -1,12 +1,14 @@
 //! The evaluation recipe: play episodes on held-out tasks, grade, count.
 
+use crate::finished::FinishedEpisodes;
 use crate::run_folder::write_atomically;
 use crate::seeds::derive_seed;
-use crate::{EvaluationConfig, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError};
+use crate::{ConfigError, EvaluationConfig, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError};
 use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use paretopo_agent::{RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, rollout};
 use paretopo_environments::{DataError, Environment, RunMemory, score_group};
+use paretopo_models::in_precision;
 use paretopo_trajectory::{CallStatus, FinishReason, Split, Task, Trajectory};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -25,6 +27,9 @@ pub struct Evaluation {
     /// pass@j for j = 1, 2, 4, ... up to the episodes a task: the chance that at least one of j episodes is right.
     #[serde(default)]
     pub pass_at: BTreeMap<usize, f64>,
+    /// Half the width of its 95% interval, likewise.
+    #[serde(default)]
+    pub pass_at_interval: BTreeMap<usize, f64>,
     /// Mean tool calls an episode (#Tool).
     pub calls: f64,
     /// Tool calls per right answer; `None` without one.
@@ -61,7 +66,8 @@ pub struct LevelSummary {
     pub calls: f64,
 }
 
-/// Plays `config.samples` episodes on each task and summarises them. `seed` decides the episodes' random numbers.
+/// Plays `config.samples` episodes on each task and summarises them. `seed` decides the episodes' random numbers; episodes that are finished already
+/// are not played again.
 ///
 /// # Errors
 /// When a rollout as a whole fails or is cancelled.
@@ -70,6 +76,7 @@ pub fn evaluate<B: Backend>(
     rollout_config: &RolloutConfig,
     config: &EvaluationConfig,
     seed: u64,
+    mut finished: Option<FinishedEpisodes>,
     observer: &mut dyn Observer,
 ) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
     require_tasks(context.environment, config.split)?;
@@ -83,13 +90,34 @@ pub fn evaluate<B: Backend>(
             (0..config.samples).map(move |sample| RolloutRequest { task, sample, seed: seed_of(sample) })
         })
         .collect();
-    let rollout_config = RolloutConfig { sampling: config.sampling, ..rollout_config.clone() };
-    let (mut done, total) = (0, requests.len());
-    let mut report = |_: &Trajectory| {
+    let sampling = match (config.checkpoint_sampling, context.text.sampling) {
+        (false, _) => config.sampling,
+        (true, Some(sampling)) => sampling,
+        (true, None) => {
+            let reason = "`evaluation.checkpoint_sampling` is set, but the checkpoint has no `generation_config.json`";
+            return Err(ConfigError::Setting(reason.into()).into());
+        }
+    };
+    let rollout_config = RolloutConfig { sampling, ..rollout_config.clone() };
+    let mut earlier = finished.as_mut().map(FinishedEpisodes::take).unwrap_or_default();
+    let key = |request: &RolloutRequest<'_>| (request.task.id.clone(), request.sample);
+    let missing: Vec<RolloutRequest<'_>> = requests.iter().filter(|request| !earlier.contains_key(&key(request))).cloned().collect();
+    let (mut done, total) = (requests.len() - missing.len(), requests.len());
+    let mut unsaved = None;
+    let mut report = |trajectory: &Trajectory| {
         done += 1;
         observer.progress("evaluate", done, total);
+        if let Some(finished) = &mut finished {
+            unsaved = finished.append(trajectory).err().or(unsaved.take());
+        }
     };
-    let (mut trajectories, statistics) = rollout(context, &rollout_config, &requests, &mut report)?;
+    let (played, statistics) = rollout(context, &rollout_config, &missing, &mut report)?;
+    if let Some(error) = unsaved {
+        return Err(error);
+    }
+    let mut played = played.into_iter();
+    let in_order = requests.iter().map(|request| earlier.remove(&key(request)).or_else(|| played.next()));
+    let mut trajectories: Vec<Trajectory> = in_order.flatten().collect();
     let mut memory = RunMemory::default();
     for (task, group) in tasks.iter().zip(trajectories.chunks_mut(config.samples)) {
         score_group(context.environment, task, group, &mut memory);
@@ -110,21 +138,24 @@ pub(crate) fn require_tasks(environment: &dyn Environment, split: Split) -> Resu
     Ok(())
 }
 
-/// The end of a training recipe: the policy goes to `run/policy`, its evaluation to `run/evaluation.json`.
+/// The end of a training recipe: the policy goes to `run/policy` (and its adapter, if one was trained, to `run/adapter`), its evaluation to
+/// `run/evaluation.json`.
 pub(crate) fn conclude<B: AutodiffBackend>(
     config: &RunConfig,
     folder: &RunFolder,
-    policy: &Policy<B>,
+    policy: Policy<B>,
     environment: &dyn Environment,
     weight_version: u64,
     device: &B::Device,
     surroundings: &Surroundings<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
+    policy.save_adapter(&folder.path().join("adapter"))?;
+    let policy = policy.merged();
     policy.save(&policy.model, &folder.path().join("policy"))?;
-    let model = policy.model.valid();
+    let model = in_precision(policy.model.valid(), config.precision.into());
     let context = policy.context(&model, device, environment, weight_version, surroundings.cancelled);
-    let (evaluation, trajectories) = evaluate(&context, &config.rollout, &config.evaluation, config.seed, observer)?;
+    let (evaluation, trajectories) = evaluate(&context, &config.rollout, &config.evaluation, config.seed, None, observer)?;
     folder.save_trajectories("evaluation", trajectories.iter())?;
     let json = serde_json::to_vec_pretty(&evaluation).expect("plain data serialises");
     write_atomically(&folder.path().join("evaluation.json"), &json)
@@ -147,6 +178,8 @@ pub fn summarise(
     let right_by_task: Vec<usize> = groups().map(right_of).collect();
     let right: usize = right_by_task.iter().sum();
     let em = right as f64 / count;
+    let counts = (0..).map(|power| 1 << power).take_while(|j| *j <= samples);
+    let passes: Vec<(usize, Vec<f64>)> = counts.map(|j| (j, pass_at(&right_by_task, samples, j))).collect();
     let total_calls: usize = trajectories.iter().map(Trajectory::call_count).sum();
     let failed = trajectories.iter().flat_map(|trajectory| &trajectory.calls).filter(|call| call.outcome.status != CallStatus::Ok).count();
     let calls = total_calls as f64 / count;
@@ -167,7 +200,8 @@ pub fn summarise(
         tasks: tasks.len(),
         em,
         em_interval: 1.96 * standard_error(&right_by_task.iter().map(|right| *right as f64 / samples.max(1) as f64).collect::<Vec<_>>()),
-        pass_at: (0..).map(|power| 1 << power).take_while(|j| *j <= samples).map(|j| (j, pass_at(&right_by_task, samples, j))).collect(),
+        pass_at: passes.iter().map(|(j, tasks)| (*j, mean(tasks))).collect(),
+        pass_at_interval: passes.iter().map(|(j, tasks)| (*j, 1.96 * standard_error(tasks))).collect(),
         calls,
         calls_per_correct: (right > 0).then(|| total_calls as f64 / right as f64),
         response_tokens: trajectories.iter().map(Trajectory::sampled_tokens).sum::<usize>() as f64 / count,
@@ -182,24 +216,29 @@ pub fn summarise(
     }
 }
 
+/// 0 for no value.
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
 /// The deviation of a mean; 0 for fewer than two values.
 fn standard_error(values: &[f64]) -> f64 {
     let count = values.len() as f64;
     if values.len() < 2 {
         return 0.0;
     }
-    let mean = values.iter().sum::<f64>() / count;
+    let mean = mean(values);
     (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0) / count).sqrt()
 }
 
-/// Mean over tasks of `1 - C(n - c, j) / C(n, j)`, with `c` of `n` episodes right (Chen et al., 2021, arXiv 2107.03374).
-fn pass_at(right: &[usize], samples: usize, j: usize) -> f64 {
+/// For each task `1 - C(n - c, j) / C(n, j)`, with `c` of `n` episodes right (Chen et al., 2021, arXiv 2107.03374).
+fn pass_at(right: &[usize], samples: usize, j: usize) -> Vec<f64> {
     let of_task = |c: &usize| {
         let wrong = samples - c;
         // C(n - c, j) / C(n, j) = product of (n - c - i) / (n - i) for i < j
         1.0 - (0..j).map(|i| wrong.saturating_sub(i) as f64 / (samples - i) as f64).product::<f64>()
     };
-    right.iter().map(of_task).sum::<f64>() / right.len().max(1) as f64
+    right.iter().map(of_task).collect()
 }
 
 /// The means of an environment's own metrics, each over the episodes to which it applies.
@@ -225,6 +264,7 @@ mod tests {
     #[test]
     fn pass_at_counts_the_draws_that_hold_a_right_one() {
         // 4 episodes, 1 right: of the 6 pairs 3 hold it; with 3 right every pair does; with none no pair
+        let pass_at = |right: &[usize], samples, j| mean(&super::pass_at(right, samples, j));
         assert!((pass_at(&[1], 4, 2) - 0.5).abs() < 1e-12);
         assert!((pass_at(&[3, 0], 4, 2) - 0.5).abs() < 1e-12);
         // pass@1 is the mean: (1/4 + 3/4) / 2

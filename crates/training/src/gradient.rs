@@ -13,7 +13,7 @@ use crate::{AdamW, MemoryConfig, MicroBatch, response_logprobs};
 use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
-use paretopo_models::{AutoModel, CausalLm};
+use paretopo_models::{AutoModel, CausalLm, is_frozen};
 
 type Inner<B> = <B as AutodiffBackend>::InnerBackend;
 type Pair<T> = (T, Option<T>);
@@ -112,7 +112,9 @@ impl<B: AutodiffBackend> Trunk<B> {
             optimizer.accumulate(model, &gradients);
             gradient = x.grad(&gradients).expect("every stage depends on its input");
         }
-        optimizer.accumulate(model, &backward_through(model.embed(&batch.input), gradient));
+        if !is_frozen(model) {
+            optimizer.accumulate(model, &backward_through(model.embed(&batch.input), gradient));
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod config;
 mod entry;
 mod error;
 mod evaluate;
+mod finished;
 mod gradient;
 mod optimizer;
 mod plan;
@@ -23,21 +24,23 @@ mod tensorboard;
 pub use batch::{MicroBatch, TrainingSequence, response_logprobs};
 pub use checkpoint::TrainingState;
 pub use config::{
-    ConfigError, EvaluationConfig, KeepConfig, LearningRateSchedule, MemoryConfig, OldLogprobs, OptimizerConfig, PolicySource, RunConfig,
-    SftConfig, TrainConfig,
+    ConfigError, EvaluationConfig, KeepConfig, LearningRateSchedule, MemoryConfig, OldLogprobs, OptimizerConfig, PolicySource, Precision,
+    RunConfig, SftConfig, TrainConfig,
 };
 pub use entry::{BackendChoice, EntryPoints, Recipe, ScoreRequest, Scores};
 pub use error::TrainingError;
 pub use evaluate::{Evaluation, LevelSummary, evaluate, summarise};
+pub use finished::FinishedEpisodes;
 pub use gradient::accumulate_gradient;
 pub use optimizer::AdamW;
+pub use paretopo_models::read_config;
 pub use plan::MemoryPlan;
 pub use policy::Policy;
 pub use rl::train;
 pub use run_folder::{RunFolder, RunMetadata, write_atomically, write_trajectories};
 pub use sft::sft;
 
-use paretopo_environments::{DataError, Environment, Resources};
+use paretopo_environments::{DataError, Environment, LoadObserver, Resources};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -68,13 +71,26 @@ pub struct Surroundings<'a> {
     pub backend: String,
     /// The commit that the binary was built from, for the run's records.
     pub commit: &'static str,
-    /// The folder that holds the policy inside the binary, of the name that the configuration gives.
-    pub embedded_policy: PathBuf,
+    /// The folder that holds the configuration's policy.
+    pub policy_folder: PathBuf,
+}
+
+/// Tells an observer what building an environment does.
+struct Loading<'a>(&'a mut dyn Observer);
+
+impl LoadObserver for Loading<'_> {
+    fn progress(&mut self, what: &str, done: u64, total: u64) {
+        self.0.progress(what, done as usize, total as usize);
+    }
+
+    fn note(&mut self, message: &str) {
+        self.0.note(message);
+    }
 }
 
 impl Surroundings<'_> {
     /// Builds a run's environment; the observer hears what takes time.
     pub(crate) fn environment(&self, config: &RunConfig, observer: &mut dyn Observer) -> Result<Box<dyn Environment>, DataError> {
-        config.environment.build(&self.resources, &mut |phase, done, total| observer.progress(phase, done as usize, total as usize))
+        config.environment.build(&self.resources, &mut Loading(observer))
     }
 }

@@ -7,7 +7,7 @@ use crate::config::{LearningRateSchedule, OptimizerConfig};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
-use paretopo_models::{AutoModel, NamedTensor, from_host, to_host};
+use paretopo_models::{AutoModel, NamedTensor, SavedTensor, from_host, to_host};
 use std::collections::BTreeMap;
 
 /// The optimiser's state: gradients being accumulated and both moments, flat, in the order of the model's parameters.
@@ -17,9 +17,12 @@ pub struct AdamW<B: AutodiffBackend> {
     total_updates: u64,
     updates: u64,
     accumulated: Vec<Option<Tensor<B::InnerBackend, 1>>>,
-    first_moments: Vec<Tensor<B::InnerBackend, 1>>,
-    second_moments: Vec<Tensor<B::InnerBackend, 1>>,
+    first_moments: Moments<B>,
+    second_moments: Moments<B>,
 }
+
+/// A moment of each parameter, `None` where it is not trained.
+type Moments<B> = Vec<Option<Tensor<<B as AutodiffBackend>::InnerBackend, 1>>>;
 
 impl<B: AutodiffBackend> AdamW<B> {
     /// An optimiser for `total_updates` updates of a model.
@@ -99,6 +102,8 @@ impl<B: AutodiffBackend> AdamW<B> {
                 self.index += 1;
                 let optimizer = &mut *self.optimizer;
                 let Some(gradient) = optimizer.accumulated[index].take() else { return param };
+                let moments = (optimizer.first_moments[index].as_mut(), optimizer.second_moments[index].as_mut());
+                let (Some(first_moment), Some(second_moment)) = moments else { return param };
                 let (config, time) = (optimizer.config, optimizer.updates as i32);
                 let gradient = gradient * self.scale;
                 let blend = |moment: &mut Tensor<B::InnerBackend, 1>, new: Tensor<B::InnerBackend, 1>, decay: f64| {
@@ -106,8 +111,8 @@ impl<B: AutodiffBackend> AdamW<B> {
                     *moment = std::mem::replace(moment, empty) * decay + new * (1.0 - decay);
                     moment.clone()
                 };
-                let first = blend(&mut optimizer.first_moments[index], gradient.clone(), config.beta1) / (1.0 - config.beta1.powi(time));
-                let second = blend(&mut optimizer.second_moments[index], gradient.square(), config.beta2) / (1.0 - config.beta2.powi(time));
+                let first = blend(first_moment, gradient.clone(), config.beta1) / (1.0 - config.beta1.powi(time));
+                let second = blend(second_moment, gradient.square(), config.beta2) / (1.0 - config.beta2.powi(time));
                 let step = first / (second.sqrt() + config.epsilon) * self.learning_rate;
                 let decay = if D > 1 { 1.0 - self.learning_rate * config.weight_decay } else { 1.0 };
                 param.map(|weight| {
@@ -131,12 +136,13 @@ impl<B: AutodiffBackend> AdamW<B> {
         model
     }
 
-    fn zeros(&self, model: &AutoModel<B>) -> Vec<Tensor<B::InnerBackend, 1>> {
-        struct Sizes<B: AutodiffBackend>(Vec<Tensor<B::InnerBackend, 1>>);
+    fn zeros(&self, model: &AutoModel<B>) -> Moments<B> {
+        struct Sizes<B: AutodiffBackend>(Moments<B>);
         impl<B: AutodiffBackend> ModuleVisitor<B> for Sizes<B> {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-                let weight = param.val().inner();
-                self.0.push(Tensor::zeros([weight.dims().iter().product::<usize>()], &weight.device()));
+                let weight = param.val();
+                let zeros = || Tensor::zeros([weight.dims().iter().product::<usize>()], &weight.device());
+                self.0.push(weight.is_require_grad().then(zeros));
             }
         }
         let mut sizes = Sizes::<B>(Vec::new());
@@ -149,14 +155,15 @@ impl<B: AutodiffBackend> AdamW<B> {
         self.updates
     }
 
-    /// Both moments, for a checkpoint.
-    pub fn state(&self) -> Vec<NamedTensor> {
-        let named = |kind: &str, moments: &[Tensor<B::InnerBackend, 1>]| -> Vec<NamedTensor> {
-            let tensor = |(index, moment): (usize, &Tensor<B::InnerBackend, 1>)| {
-                let values = to_host(moment.clone());
-                NamedTensor { name: format!("{kind}.{index:05}"), shape: vec![values.len()], values }
+    /// Both moments, for a checkpoint; those of parameters that are not trained are left out.
+    pub fn state(&self) -> Vec<SavedTensor> {
+        let named = |kind: &str, moments: &Moments<B>| -> Vec<SavedTensor> {
+            let tensor = |(index, moment): (usize, &Option<Tensor<B::InnerBackend, 1>>)| {
+                let moment = moment.clone()?;
+                let shape = moment.dims().to_vec();
+                Some(SavedTensor { name: format!("{kind}.{index:05}"), shape, values: Box::new(move || to_host(moment.clone())) })
             };
-            moments.iter().enumerate().map(tensor).collect()
+            moments.iter().enumerate().filter_map(tensor).collect()
         };
         named("first", &self.first_moments).into_iter().chain(named("second", &self.second_moments)).collect()
     }
@@ -173,15 +180,16 @@ impl<B: AutodiffBackend> AdamW<B> {
         device: &B::Device,
     ) -> Result<(), String> {
         let expected = self.zeros(model);
-        let mut take = |kind: &str| -> Result<Vec<Tensor<B::InnerBackend, 1>>, String> {
-            let moment = |(index, zeros): (usize, &Tensor<B::InnerBackend, 1>)| {
+        let mut take = |kind: &str| -> Result<Moments<B>, String> {
+            let moment = |(index, zeros): (usize, &Option<Tensor<B::InnerBackend, 1>>)| {
+                let Some(zeros) = zeros else { return Ok(None) };
                 let name = format!("{kind}.{index:05}");
                 let tensor = state.remove(&name).ok_or_else(|| format!("the moment `{name}` is missing"))?;
                 let [size] = zeros.dims();
                 if tensor.values.len() != size {
                     return Err(format!("the moment `{name}` has {} values, but the parameter has {size}", tensor.values.len()));
                 }
-                Ok(from_host(tensor.values, [size], device))
+                Ok(Some(from_host(tensor.values, [size], device)))
             };
             expected.iter().enumerate().map(moment).collect()
         };

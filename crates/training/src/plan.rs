@@ -1,29 +1,36 @@
 //! What memory a training run needs, computed from its configuration and the model's `config.json` before anything is loaded.
 //!
-//! With `P` parameters, of which `V * H` are the embedding's, `L` layers of width `H` and feed-forward width `I`, `Q` query and `K` key-value
-//! features, `h` query heads, sequences of `T` tokens and a micro-batch of `M` tokens, `R` of them trained on, the numbers held are:
+//! With `P` parameters, of which `T` are trained (all, or those of an adapter) and `E = V * H` are the embedding's, `L` layers of width `H` and
+//! feed-forward width `I`, `Q` query and `K` key-value features, `h` query heads, sequences of `S` tokens and a micro-batch of `M` tokens, `R` of
+//! them trained on, and `c` bytes a number in the precision of the computation, the bytes held are:
 //!
-//! | phase | numbers |
+//! | phase | bytes |
 //! |---|---|
-//! | rollout | weights `P`, moments `2 P`, cache `2 K L` a token of every episode that decodes, logits `V` an episode |
-//! | gradient | weights `P`, moments `2 P`, gradients `P` (`2 P` with several micro-batches), activations, logits |
-//! | update | weights `P`, moments `2 P`, gradients `P`, three of the largest parameter |
+//! | always | weights `4 P`, with an adapter `c P + 4 T`; moments `8 T`; `4 P` for a reference model, if there is one of its own |
+//! | rollout | copy of trained weights `c P` if `c < 4`; cache `2 c K L` a token of every episode that decodes; logits `4 V` an episode |
+//! | gradient | gradients `4 T` (`8 T` with several micro-batches), activations, logits |
+//! | update | gradients `4 T`, three of the largest trained parameter |
 //!
-//! The autodiff graph keeps `a = 6 H + 2 Q + 2 K + 3 h T + 3 I` numbers a token and layer: inputs of both norms and their factors (`6 H`), of
-//! the attention products (`2 Q + 2 K`), of the softmax (`3 h T`), of the gated product (`3 I`). Activations are `M L a`; with gradient
-//! checkpointing `M (L + 1) H + M a`. The vocabulary projection holds `4 V` a row (the logits, their log-softmax and both gradients), for all `R`
-//! rows or a chunk of them, and two copies of its matrix.
+//! The autodiff graph keeps `a = 24 H + 12 h S + c (2 Q + 2 K + 3 I)` bytes a token and layer: inputs of both norms and their factors (`6 H`, in f32),
+//! the softmax (`3 h S`, in f32), the attention products (`2 Q + 2 K`), the gated product (`3 I`). Activations are `M L a`; with gradient
+//! checkpointing `c M (L + 1) H + M a`. Trained weights of another precision are cast for the products, which holds `c` bytes for each: for the whole model, or one
+//! layer at a time. The vocabulary projection holds `16 V` a row (the logits, their log-softmax and both gradients), for all `R`
+//! rows or a chunk of them, and two copies of its matrix (one if it is frozen).
 //!
 //! Not counted: the process itself, what the allocator keeps, tool workers. `docs/memory.md` compares with measurements.
 
-use crate::RunConfig;
-use paretopo_models::AutoConfig;
+use crate::{Precision, RunConfig};
+use paretopo_models::{AdapterConfig, AutoConfig};
+
+const F32: f64 = 4.0;
 
 /// Gibibytes by part, for each phase of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemoryPlan {
     /// Scalar parameters.
     pub parameters: u64,
+    /// Those that are trained.
+    pub trained: u64,
     /// Tokens of the longest episode that the budgets allow.
     pub longest: u64,
     /// The phases, each with its parts.
@@ -31,49 +38,60 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// Plans `config` with a model. `prompt` is the length of the longest prompt in tokens; numbers have `bytes` bytes.
-    pub fn new(config: &RunConfig, model: &AutoConfig, prompt: usize, bytes: f64) -> Self {
+    /// Plans `config` with a model. `prompt` is the length of the longest prompt in tokens.
+    pub fn new(config: &RunConfig, model: &AutoConfig, prompt: usize) -> Self {
         let shape = Shape::of(model);
-        let rollout = &config.rollout;
+        let (rollout, train) = (&config.rollout, &config.train);
+        let number = config.precision.bytes();
         let budget = prompt + rollout.max_sampled_tokens + rollout.max_calls * rollout.max_output_tokens;
         let longest = budget.min(model.context()) as f64;
-        let train = &config.train;
         let episodes = (train.prompts_per_step * train.rollouts_per_prompt) as f64;
         let tokens = (train.micro_batch_tokens as f64).max(longest);
-        let trained = tokens * (rollout.max_sampled_tokens as f64 / longest).min(1.0);
-        let several = episodes * longest > tokens;
+        let rows = tokens * (rollout.max_sampled_tokens as f64 / longest).min(1.0);
+        let rows = if train.memory.logits_chunk == 0 { rows } else { rows.min(train.memory.logits_chunk as f64) };
+        let (checkpointing, several) = (train.memory.gradient_checkpointing, episodes * longest > tokens);
+        let embedding = shape.vocabulary * shape.hidden;
+        let adapter = config.lora.as_ref().map(|lora| shape.adapter(lora));
+        let trained = adapter.unwrap_or(shape.parameters);
+        // trained weights are cast for use if the precision is another; frozen ones are held in it
+        let cast = if adapter.is_none() && config.precision != Precision::F32 { number } else { 0.0 };
 
-        let kept = 6.0 * shape.hidden + 2.0 * shape.queries + 2.0 * shape.keys + 3.0 * shape.heads * longest + 3.0 * shape.intermediate;
-        let activations = if train.memory.gradient_checkpointing {
-            tokens * ((shape.layers + 1.0) * shape.hidden + kept)
-        } else {
-            tokens * shape.layers * kept
-        };
-        let rows = if train.memory.logits_chunk == 0 { trained } else { trained.min(train.memory.logits_chunk as f64) };
+        let kept = F32 * (6.0 * shape.hidden + 3.0 * shape.heads * longest)
+            + number * (2.0 * shape.queries + 2.0 * shape.keys + 3.0 * shape.intermediate);
+        let activations =
+            if checkpointing { tokens * (number * (shape.layers + 1.0) * shape.hidden + kept) } else { tokens * shape.layers * kept };
+        let cast_weights = cast * if checkpointing { shape.layer } else { shape.layers * shape.layer };
+        let matrices = if adapter.is_some() { number } else { 2.0 * F32 };
         let decoding = episodes.min(rollout.batch_size as f64);
         // with checkpointing the gradients of one stage are added at a time
-        let whole = if several && !train.memory.gradient_checkpointing { 2.0 } else { 1.0 };
+        let gradients = if several && !checkpointing { 2.0 } else { 1.0 };
+        let largest = if adapter.is_some() { shape.largest_adapter(config.lora.as_ref()) } else { embedding };
 
-        let gibibytes = |numbers: f64| numbers * bytes / f64::from(1u32 << 30);
-        let mut held = vec![("weights", gibibytes(shape.parameters)), ("moments", gibibytes(2.0 * shape.parameters))];
-        if config.train.kl.coefficient != 0.0 {
-            held.push(("reference model", gibibytes(shape.parameters)));
+        let base = if adapter.is_some() { number * shape.parameters + F32 * trained } else { F32 * shape.parameters };
+        let mut held = vec![("weights", base), ("moments", 2.0 * F32 * trained)];
+        if train.kl.coefficient != 0.0 && adapter.is_none() {
+            held.push(("reference model", F32 * shape.parameters));
         }
-        let with =
-            |more: &[(&'static str, f64)]| [held.clone(), more.iter().map(|(name, size)| (*name, gibibytes(*size))).collect()].concat();
+        let with = |more: &[(&'static str, f64)]| {
+            let parts = held.iter().chain(more).filter(|(_, bytes)| *bytes > 0.0);
+            parts.map(|(name, bytes)| (*name, bytes / f64::from(1u32 << 30))).collect::<Vec<_>>()
+        };
+        let cache = decoding * longest * 2.0 * number * shape.keys * shape.layers;
+        let logits = rows * 4.0 * F32 * shape.vocabulary + matrices * embedding;
         let phases = vec![
-            ("rollout", with(&[("cache", decoding * longest * 2.0 * shape.keys * shape.layers), ("logits", decoding * shape.vocabulary)])),
+            ("rollout", with(&[("copy", cast * shape.parameters), ("cache", cache), ("logits", decoding * F32 * shape.vocabulary)])),
             (
                 "gradient",
                 with(&[
-                    ("gradients", whole * shape.parameters),
+                    ("gradients", gradients * F32 * trained),
+                    ("cast weights", cast_weights),
                     ("activations", activations),
-                    ("logits", rows * 4.0 * shape.vocabulary + 2.0 * shape.vocabulary * shape.hidden),
+                    ("logits", logits),
                 ]),
             ),
-            ("update", with(&[("gradients", shape.parameters), ("temporaries", 3.0 * shape.vocabulary * shape.hidden)])),
+            ("update", with(&[("gradients", F32 * trained), ("temporaries", 3.0 * F32 * largest)])),
         ];
-        Self { parameters: shape.parameters as u64, longest: longest as u64, phases }
+        Self { parameters: shape.parameters as u64, trained: trained as u64, longest: longest as u64, phases }
     }
 
     /// Gibibytes of the largest phase.
@@ -85,6 +103,8 @@ impl MemoryPlan {
 /// The numbers of the formulas above.
 struct Shape {
     parameters: f64,
+    /// Parameters of a layer.
+    layer: f64,
     vocabulary: f64,
     hidden: f64,
     intermediate: f64,
@@ -107,13 +127,39 @@ impl Shape {
         let layer = hidden * (2.0 * queries + 2.0 * keys) + 3.0 * hidden * intermediate;
         let matrices = if config.tie_word_embeddings { 1.0 } else { 2.0 };
         let parameters = matrices * vocabulary * hidden + layers * layer;
-        Self { parameters, vocabulary, hidden, intermediate, layers, heads, queries, keys }
+        Self { parameters, layer, vocabulary, hidden, intermediate, layers, heads, queries, keys }
+    }
+
+    /// The linear maps of a layer: the end of the key, features in, features out.
+    fn maps(&self) -> [(&'static str, f64, f64); 7] {
+        let (hidden, inner) = (self.hidden, self.intermediate);
+        [
+            ("self_attn.q_proj", hidden, self.queries),
+            ("self_attn.k_proj", hidden, self.keys),
+            ("self_attn.v_proj", hidden, self.keys),
+            ("self_attn.o_proj", self.queries, hidden),
+            ("mlp.gate_proj", hidden, inner),
+            ("mlp.up_proj", hidden, inner),
+            ("mlp.down_proj", inner, hidden),
+        ]
+    }
+
+    /// Parameters of an adapter that targets the same maps in all layers.
+    fn adapter(&self, lora: &AdapterConfig) -> f64 {
+        let targeted = self.maps().into_iter().filter(|(key, _, _)| lora.targets_key(&format!("model.layers.0.{key}")));
+        targeted.map(|(_, from, to)| lora.rank as f64 * (from + to)).sum::<f64>() * self.layers
+    }
+
+    fn largest_adapter(&self, lora: Option<&AdapterConfig>) -> f64 {
+        lora.map_or(0.0, |lora| lora.rank as f64 * self.hidden.max(self.intermediate).max(self.queries))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const GIBIBYTE: f64 = 1_073_741_824.0;
 
     /// Two layers of width 8, 2 query heads and 1 key-value head of 4 features, feed-forward 16, 10 tokens known, tied.
     fn model() -> AutoConfig {
@@ -135,30 +181,52 @@ mod tests {
             "train.micro_batch_tokens=50",
         ];
         let settings: Vec<String> = settings.iter().chain(changes).map(ToString::to_string).collect();
-        // numbers of a gibibyte each, so that the plan counts numbers
-        MemoryPlan::new(&RunConfig::parse("", "test", &settings).unwrap(), &model(), 5, f64::from(1u32 << 30))
+        MemoryPlan::new(&RunConfig::parse("", "test", &settings).unwrap(), &model(), 5)
     }
 
     #[test]
     fn parts_by_hand() {
-        let sums = |plan: &MemoryPlan, phase: usize| plan.phases[phase].1.clone();
+        let parts = |plan: &MemoryPlan, phase: usize| -> Vec<(&str, f64)> {
+            plan.phases[phase].1.iter().map(|(name, size)| (*name, (size * GIBIBYTE).round())).collect()
+        };
         let plain = plan(&[]);
         // layer: q 8*8, k and v 8*4 each, o 8*8, three of 8*16: 64 + 64 + 64 + 384 = 576; with the embedding 10*8: 2*576 + 80
-        assert_eq!(plain.parameters, 1232);
+        assert_eq!((plain.parameters, plain.trained), (1232, 1232));
         // 5 + 10 + 2*5
         assert_eq!(plain.longest, 25);
-        // 3 episodes of 25 tokens with 2*4*2 numbers each; 3 rows of 10 logits
-        assert_eq!(sums(&plain, 0), [("weights", 1232.0), ("moments", 2464.0), ("cache", 1200.0), ("logits", 30.0)]);
-        // a token and layer keep 6*8 + 2*8 + 2*4 + 3*2*25 + 3*16 = 270; 50 tokens, 2 layers; 20 trained rows of 4*10, and 2*80
-        assert_eq!(sums(&plain, 1)[2..], [("gradients", 2464.0), ("activations", 27_000.0), ("logits", 960.0)]);
-        assert_eq!(sums(&plain, 2)[2..], [("gradients", 1232.0), ("temporaries", 240.0)]);
-        assert_eq!(plain.peak(), 1232.0 + 2464.0 + 2464.0 + 27_000.0 + 960.0);
-        // 50 tokens: 3 inputs of 8, and one layer's 270; chunks of 5 rows of 4*10, and 2*80
+        // 3 episodes of 25 tokens with 2*4*2 numbers each; 3 rows of 10 logits; 4 bytes a number
+        assert_eq!(parts(&plain, 0), [("weights", 4928.0), ("moments", 9856.0), ("cache", 4800.0), ("logits", 120.0)]);
+        // a token and layer keep 6*8 + 3*2*25 + 2*8 + 2*4 + 3*16 = 270; 50 tokens, 2 layers: 27,000; 20 trained rows of 4*10, and 2*80: 960
+        assert_eq!(parts(&plain, 1)[2..], [("gradients", 9856.0), ("activations", 108_000.0), ("logits", 3840.0)]);
+        assert_eq!(parts(&plain, 2)[2..], [("gradients", 4928.0), ("temporaries", 960.0)]);
+        assert_eq!((plain.peak() * GIBIBYTE).round(), 4928.0 + 9856.0 + 9856.0 + 108_000.0 + 3840.0);
+        // 50 tokens: 3 inputs of 8, and one layer's 270: 14,700; chunks of 5 rows of 4*10, and 2*80: 360
         let lean = plan(&["train.memory={ gradient_checkpointing = true, logits_chunk = 5 }"]);
-        assert_eq!(sums(&lean, 1)[2..], [("gradients", 1232.0), ("activations", 14_700.0), ("logits", 360.0)]);
+        assert_eq!(parts(&lean, 1)[2..], [("gradients", 4928.0), ("activations", 58_800.0), ("logits", 1440.0)]);
         let reference = plan(&["train.kl.coefficient=0.1"]);
-        assert_eq!(sums(&reference, 2)[2], ("reference model", 1232.0));
+        assert_eq!(parts(&reference, 2)[2], ("reference model", 4928.0));
         // the model's own limit, where it is shorter
         assert_eq!(plan(&["rollout.max_sampled_tokens=500"]).longest, 100);
+    }
+
+    #[test]
+    fn half_precision_and_adapters_by_hand() {
+        let parts = |plan: &MemoryPlan, phase: usize| -> Vec<(&str, f64)> {
+            plan.phases[phase].1.iter().map(|(name, size)| (*name, (size * GIBIBYTE).round())).collect()
+        };
+        let lean = "train.memory={ gradient_checkpointing = true, logits_chunk = 5 }";
+        let half = plan(&["precision=bf16", lean]);
+        // trained weights stay in f32, and are copied for rollouts: 2*1232; the cache has 2 bytes a number
+        assert_eq!(parts(&half, 0), [("weights", 4928.0), ("moments", 9856.0), ("copy", 2464.0), ("cache", 2400.0), ("logits", 120.0)]);
+        // one layer's 576 cast; 50 * (2 * 3*8 + 4 * (48 + 150) + 2 * (16 + 8 + 48)) = 50 * (48 + 792 + 144)
+        assert_eq!(parts(&half, 1)[3..], [("cast weights", 1152.0), ("activations", 49_200.0), ("logits", 1440.0)]);
+        // rank 2 on queries and values: 2 layers * 2 * ((8 + 8) + (8 + 4)) = 112 numbers
+        let adapter = plan(&["precision=bf16", "lora={ rank = 2, targets = [\"q_proj\", \"v_proj\"] }", "train.kl.coefficient=0.1", lean]);
+        assert_eq!(adapter.trained, 112);
+        // weights 2*1232 + 4*112, moments 8*112, no reference model: it is the same without the adapter
+        assert_eq!(parts(&adapter, 0), [("weights", 2912.0), ("moments", 896.0), ("cache", 2400.0), ("logits", 120.0)]);
+        // 5 rows of 16*10 and one copy of the embedding in 2 bytes
+        assert_eq!(parts(&adapter, 1)[2..], [("gradients", 448.0), ("activations", 49_200.0), ("logits", 960.0)]);
+        assert_eq!(parts(&adapter, 2)[2..], [("gradients", 448.0), ("temporaries", 384.0)]);
     }
 }

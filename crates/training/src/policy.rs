@@ -1,10 +1,14 @@
-//! A policy: weights, architecture and text side, from a checkpoint folder.
+//! A policy: weights, architecture and text side, from a checkpoint folder; and the adapter, if one is trained on it.
 
-use crate::{PolicySource, TrainingError};
+use crate::{ConfigError, PolicySource, RunConfig, TrainingError};
 use burn::tensor::backend::Backend;
+use burn::tensor::{DType, FloatDType};
 use paretopo_agent::{PolicyText, RolloutContext};
 use paretopo_environments::Environment;
-use paretopo_models::{AutoConfig, AutoModel, CheckpointError, initialize, load_folder, save_folder};
+use paretopo_models::{
+    AdapterConfig, AutoConfig, AutoModel, CheckpointError, attach_adapter, freeze, initialize, load_adapter, load_folder, load_folder_as,
+    merge_adapter, read_config, save_adapter, save_folder, without_adapter,
+};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -20,29 +24,48 @@ pub struct Policy<B: Backend> {
     pub model: AutoModel<B>,
     /// Its tokenizer and chat template.
     pub text: PolicyText,
+    /// The adapter that is trained while the weights are frozen.
+    pub adapter: Option<AdapterConfig>,
     folder: PathBuf,
+    name: String,
 }
 
 impl<B: Backend> Policy<B> {
-    /// Loads the policy. `embedded` is the folder that holds the policy inside the binary; `seed` is for new weights.
+    /// Loads the policy of a configuration from its folder, with the adapter to start from or a new one. Frozen weights are held in the
+    /// configuration's precision, trained ones in f32.
     ///
     /// # Errors
     /// Names the file that is missing or wrong.
-    pub fn load(source: &PolicySource, embedded: &Path, seed: u64, device: &B::Device) -> Result<Self, TrainingError> {
-        let folder = match source {
-            PolicySource::Embedded { .. } => embedded,
-            PolicySource::Folder { path } | PolicySource::New { path } => path,
-        };
-        let (config, model) = if let PolicySource::New { .. } = source {
-            let path = folder.join("config.json");
-            let text = std::fs::read_to_string(&path).map_err(|source| CheckpointError::Access { path: path.clone(), source })?;
-            let invalid = |reason: String| CheckpointError::Invalid { path: path.clone(), reason };
-            let config: AutoConfig = serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
-            let model = config.init(device).map_err(invalid)?;
-            let model = initialize(model, config.decoder().initializer_range, seed);
+    pub fn load(run: &RunConfig, folder: &Path, device: &B::Device) -> Result<Self, TrainingError> {
+        let start = run.policy.adapter();
+        let number = DType::from(FloatDType::from(run.precision));
+        if !B::supports_dtype(device, number) {
+            let reason = format!("`precision`: this backend does not compute in {number:?} on this device\nhint: `precision=f32`");
+            return Err(ConfigError::Setting(reason).into());
+        }
+        let frozen = run.lora.is_some() || start.is_some();
+        let (config, model) = if let PolicySource::New { .. } = run.policy {
+            let config = read_config(folder)?;
+            let invalid = |reason| CheckpointError::Invalid { path: folder.join("config.json"), reason };
+            let model = initialize(config.init(device).map_err(invalid)?, config.decoder().initializer_range, run.seed);
             (config, model)
         } else {
-            load_folder(folder, device)?
+            load_folder_as(folder, if frozen { run.precision.into() } else { FloatDType::F32 }, device)?
+        };
+        let (adapter, model) = match (start, &run.lora) {
+            (None, None) => (None, model),
+            (None, Some(lora)) => {
+                let invalid = |reason| TrainingError::Invalid { path: folder.into(), reason };
+                (Some(lora.clone()), attach_adapter(freeze(model), lora, run.seed, device).map_err(invalid)?)
+            }
+            (Some(start), wanted) => {
+                let (found, model) = load_adapter(freeze(model), start, device)?;
+                if wanted.as_ref().is_some_and(|wanted| *wanted != found) {
+                    let reason = format!("is {found:?}\nhint: `lora` asks for another; leave it out to go on with this one");
+                    return Err(TrainingError::Invalid { path: start.into(), reason });
+                }
+                (Some(found), model)
+            }
         };
         let text = PolicyText::from_folder(folder)?;
         let known = text.tokenizer.vocab_size();
@@ -50,7 +73,12 @@ impl<B: Backend> Policy<B> {
             let reason = format!("the tokenizer has {known} tokens, but the model knows {} (`vocab_size`)", config.vocab_size());
             return Err(CheckpointError::Invalid { path: folder.into(), reason }.into());
         }
-        Ok(Self { config, model, text, folder: folder.to_owned() })
+        Ok(Self { config, model, text, adapter, folder: folder.to_owned(), name: run.policy.name() })
+    }
+
+    /// The same with its adapter added to the weights.
+    pub fn merged(self) -> Self {
+        Self { model: merge_adapter(self.model), adapter: None, ..self }
     }
 
     /// What rollouts with `model`, this policy's weights on some backend, need.
@@ -79,5 +107,36 @@ impl<B: Backend> Policy<B> {
             }
         }
         Ok(())
+    }
+
+    /// Writes the adapter, if there is one, as a folder that peft loads.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn save_adapter(&self, folder: &Path) -> Result<(), TrainingError> {
+        let Some(adapter) = &self.adapter else { return Ok(()) };
+        Ok(save_adapter(folder, adapter, &self.name, &self.model)?)
+    }
+
+    /// Writes what is trained: the adapter if there is one, else everything.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub(crate) fn save_trained(&self, folder: &Path) -> Result<(), TrainingError> {
+        match &self.adapter {
+            Some(_) => self.save_adapter(folder),
+            None => self.save(&self.model, folder),
+        }
+    }
+
+    /// The model with what [`Self::save_trained`] wrote.
+    ///
+    /// # Errors
+    /// Names the file that is missing or wrong.
+    pub(crate) fn load_trained(&self, folder: &Path, device: &B::Device) -> Result<AutoModel<B>, TrainingError> {
+        match &self.adapter {
+            Some(_) => Ok(load_adapter(without_adapter(self.model.clone()), folder, device)?.1),
+            None => Ok(load_folder(folder, device)?.1),
+        }
     }
 }

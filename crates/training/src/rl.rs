@@ -16,7 +16,7 @@ use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics, rollout}
 use paretopo_algorithms::losses::{kl_penalty, policy_loss, token_weights};
 use paretopo_algorithms::{Advantages, Group, Progress, advantages};
 use paretopo_environments::{Environment, score_group};
-use paretopo_models::{AutoModel, from_host, to_host};
+use paretopo_models::{AutoModel, from_host, in_precision, to_host, without_adapter};
 use paretopo_trajectory::{CallStatus, FinishReason, Split, Task, Trajectory};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -69,8 +69,9 @@ pub fn train<B: AutodiffBackend>(
     for split in [Split::Train, config.evaluation.split].into_iter().chain(validation) {
         require_tasks(environment.as_ref(), split)?;
     }
-    let mut policy = Policy::<B>::load(&config.policy, &surroundings.embedded_policy, config.seed, device)?;
-    let reference = (config.train.kl.coefficient != 0.0).then(|| policy.model.valid());
+    let mut policy = Policy::<B>::load(config, &surroundings.policy_folder, device)?;
+    // of a policy with an adapter, the policy without it
+    let reference = (config.train.kl.coefficient != 0.0).then(|| without_adapter(policy.model.valid()));
     let updates_per_step = (config.train.epochs * config.train.minibatches) as u64;
     let mut optimizer = AdamW::new(config.train.optimizer, config.train.steps * updates_per_step);
     let restored = checkpoint::restore(run, &mut policy, &mut optimizer, device, &mut |message| observer.note(message))?;
@@ -84,7 +85,7 @@ pub fn train<B: AutodiffBackend>(
             return Err(TrainingError::Interrupted);
         }
         let mut metrics = Metrics::new();
-        let model = policy.model.valid();
+        let model = in_precision(policy.model.valid(), config.precision.into());
         let context = policy.context(&model, device, environment.as_ref(), state.updates, surroundings.cancelled);
         if config.train.validate_every > 0 && state.step.is_multiple_of(config.train.validate_every) {
             validate(config, &context, &mut state, &mut metrics, observer)?;
@@ -113,7 +114,7 @@ pub fn train<B: AutodiffBackend>(
             checkpoint::save(run, &policy, &optimizer, &state, config.train.keep.latest)?;
         }
     }
-    conclude(config, &folder, &policy, environment.as_ref(), state.updates, device, surroundings, observer)
+    conclude(config, &folder, policy, environment.as_ref(), state.updates, device, surroundings, observer)
 }
 
 fn validate<B: burn::tensor::backend::Backend>(
@@ -124,7 +125,7 @@ fn validate<B: burn::tensor::backend::Backend>(
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
     let settings = crate::EvaluationConfig { split: Split::Validation, samples: 1, ..config.evaluation.clone() };
-    let (validation, trajectories) = crate::evaluate(context, &config.rollout, &settings, config.seed, observer)?;
+    let (validation, trajectories) = crate::evaluate(context, &config.rollout, &settings, config.seed, None, observer)?;
     let objectives = context.environment.objectives().len();
     let mean = |k: usize| trajectories.iter().map(|trajectory| trajectory.rewards[k]).sum::<f32>() / trajectories.len().max(1) as f32;
     let point: Vec<f32> = (0..objectives).map(mean).collect();
@@ -252,10 +253,11 @@ fn update<B: AutodiffBackend>(
     let mut corrections: Vec<Vec<f32>> = sequences.iter().map(|sequence| vec![1.0; sequence.old_logprobs.len()]).collect();
     let mut sums = UpdateSums::default();
     if settings.old_logprobs == OldLogprobs::Recompute {
-        recompute(&policy.model.valid(), &mut sequences, &mut corrections, settings.importance_cap, settings.micro_batch_tokens, device);
+        recompute(&policy.model.valid(), &mut sequences, &mut corrections, config, device);
     }
-    let references = reference.map(|model| logprobs_of(model, &sequences, settings.micro_batch_tokens, device));
+    let references = reference.map(|model| logprobs_of(model, &sequences, config, device));
     let mut order: Vec<usize> = (0..sequences.len()).collect();
+    let mut dropped = 0;
     for epoch in 0..settings.epochs {
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(derive_seed(config.seed, step, 100 + epoch as u64)));
         for minibatch in order.chunks(order.len().div_ceil(settings.minibatches)) {
@@ -276,7 +278,9 @@ fn update<B: AutodiffBackend>(
                 if rows.iter().all(|sequence| sequence.weights.is_empty()) {
                     continue;
                 }
-                let batch = MicroBatch::<B>::new(&rows, device);
+                let dropout = derive_seed(config.seed, step, 200 + dropped);
+                dropped += 1;
+                let batch = MicroBatch::<B>::new(&rows, device).in_precision(config.precision).with_dropout(dropout);
                 let reference: Option<Vec<&Vec<f32>>> =
                     references.as_ref().map(|references| group.iter().map(|place| &references[minibatch[*place]]).collect());
                 let with_entropy = settings.entropy_coefficient != 0.0;
@@ -348,13 +352,13 @@ fn loss_of<B: AutodiffBackend>(
 fn logprobs_of<B: burn::tensor::backend::Backend>(
     model: &AutoModel<B>,
     sequences: &[TrainingSequence],
-    tokens: usize,
+    config: &RunConfig,
     device: &B::Device,
 ) -> Vec<Vec<f32>> {
     let mut found = vec![Vec::new(); sequences.len()];
-    for group in micro_batches(sequences, tokens) {
+    for group in micro_batches(sequences, config.train.micro_batch_tokens) {
         let rows: Vec<&TrainingSequence> = group.iter().map(|index| &sequences[*index]).collect();
-        let batch = MicroBatch::<B>::new(&rows, device);
+        let batch = MicroBatch::<B>::new(&rows, device).in_precision(config.precision);
         let (logprobs, _) = response_logprobs(model, &batch, false);
         let longest = logprobs.dims()[1];
         for (index, row) in group.into_iter().zip(to_host(logprobs).chunks(longest)) {
@@ -369,11 +373,10 @@ fn recompute<B: burn::tensor::backend::Backend>(
     model: &AutoModel<B>,
     sequences: &mut [TrainingSequence],
     corrections: &mut [Vec<f32>],
-    cap: Option<f32>,
-    tokens: usize,
+    config: &RunConfig,
     device: &B::Device,
 ) {
-    let trainer_logprobs = logprobs_of(model, sequences, tokens, device);
+    let (trainer_logprobs, cap) = (logprobs_of(model, sequences, config, device), config.train.importance_cap);
     for ((sequence, corrections), trainer) in sequences.iter_mut().zip(corrections).zip(trainer_logprobs) {
         if let Some(cap) = cap {
             let ratios = trainer.iter().zip(&sequence.old_logprobs).map(|(trainer, sampler)| (trainer - sampler).exp().min(cap));

@@ -4,6 +4,7 @@ use crate::batch::micro_batches;
 use crate::checkpoint;
 use crate::evaluate::{conclude, require_tasks};
 use crate::run_folder::write_atomically;
+use crate::seeds::derive_seed;
 use crate::{
     AdamW, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError, TrainingSequence, accumulate_gradient,
 };
@@ -32,7 +33,7 @@ pub fn sft<B: AutodiffBackend>(
     let mut folder = RunFolder::open(run, config, "sft", surroundings)?;
     let environment = surroundings.environment(config, observer)?;
     require_tasks(environment.as_ref(), config.evaluation.split)?;
-    let mut policy = Policy::<B>::load(&config.policy, &surroundings.embedded_policy, config.seed, device)?;
+    let mut policy = Policy::<B>::load(config, &surroundings.policy_folder, device)?;
     let settings = &config.sft;
     let mut optimizer = AdamW::new(settings.optimizer, settings.steps);
     let mut state =
@@ -56,9 +57,10 @@ pub fn sft<B: AutodiffBackend>(
         weigh(&mut sequences);
         let tokens: usize = sequences.iter().map(|sequence| sequence.ids.len()).sum();
         let mut loss = 0.0;
-        for group in micro_batches(&sequences, settings.micro_batch_tokens) {
+        for (index, group) in micro_batches(&sequences, settings.micro_batch_tokens).into_iter().enumerate() {
             let rows: Vec<&TrainingSequence> = group.iter().map(|index| &sequences[*index]).collect();
-            let batch = MicroBatch::<B>::new(&rows, device);
+            let dropout = derive_seed(config.seed, state.step, 200 + index as u64);
+            let batch = MicroBatch::<B>::new(&rows, device).in_precision(config.precision).with_dropout(dropout);
             let weights = batch.weights.clone();
             accumulate_gradient::<B, TrainingError>(&policy.model, &batch, settings.memory, false, &mut optimizer, |logprobs, _| {
                 let part = (logprobs * weights).sum().neg();
@@ -90,7 +92,7 @@ pub fn sft<B: AutodiffBackend>(
             checkpoint::save(run, &policy, &optimizer, &state, config.train.keep.latest)?;
         }
     }
-    conclude(config, &folder, &policy, environment.as_ref(), state.updates, device, surroundings, observer)
+    conclude(config, &folder, policy, environment.as_ref(), state.updates, device, surroundings, observer)
 }
 
 /// Turns a demonstration into ids piece by piece, as the turn loop would have: the agent's text, then the tool's between its markers.

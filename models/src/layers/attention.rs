@@ -1,10 +1,9 @@
 //! Grouped-query attention (Ainslie et al., 2023) with rotary positions, optional biases (Qwen2) and per-head query and key norms
 //! (Qwen3).
 
-use super::{DecoderShape, HeadLayout, RmsNorm, linear, project};
+use super::{DecoderShape, HeadLayout, Projection, RmsNorm, in_f32, matching};
 use crate::cache::LayerCache;
 use burn::module::Module;
-use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
 use burn::tensor::backend::Backend;
@@ -13,13 +12,13 @@ use burn::tensor::backend::Backend;
 #[derive(Module, Debug)]
 pub struct Attention<B: Backend> {
     /// `[hidden_size, heads * head_dim]`
-    pub q_proj: Linear<B>,
+    pub q_proj: Projection<B>,
     /// `[hidden_size, kv_heads * head_dim]`
-    pub k_proj: Linear<B>,
+    pub k_proj: Projection<B>,
     /// `[hidden_size, kv_heads * head_dim]`
-    pub v_proj: Linear<B>,
+    pub v_proj: Projection<B>,
     /// `[heads * head_dim, hidden_size]`
-    pub o_proj: Linear<B>,
+    pub o_proj: Projection<B>,
     /// Over `head_dim`, if the architecture has it.
     pub q_norm: Option<RmsNorm<B>>,
     /// Over `head_dim`, if the architecture has it.
@@ -34,10 +33,10 @@ impl<B: Backend> Attention<B> {
         let (hidden, queries, keys) = (shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim);
         let norm = || shape.differences.query_key_norm.then(|| RmsNorm::new(shape.head_dim, shape.rms_norm_eps, device));
         Self {
-            q_proj: linear(hidden, queries, shape.differences.query_key_value_bias, device),
-            k_proj: linear(hidden, keys, shape.differences.query_key_value_bias, device),
-            v_proj: linear(hidden, keys, shape.differences.query_key_value_bias, device),
-            o_proj: linear(queries, hidden, shape.differences.output_bias, device),
+            q_proj: Projection::new(hidden, queries, shape.differences.query_key_value_bias, device),
+            k_proj: Projection::new(hidden, keys, shape.differences.query_key_value_bias, device),
+            v_proj: Projection::new(hidden, keys, shape.differences.query_key_value_bias, device),
+            o_proj: Projection::new(queries, hidden, shape.differences.output_bias, device),
             q_norm: norm(),
             k_norm: norm(),
             kv_heads: shape.kv_heads,
@@ -50,9 +49,9 @@ impl<B: Backend> Attention<B> {
     /// # Shapes
     /// - `x`, output: `[tokens, hidden_size]`
     pub fn forward(&self, x: Tensor<B, 2>, layout: &HeadLayout<B>, cache: Option<&mut LayerCache<B>>) -> Tensor<B, 2> {
-        let queries = self.normalise(&self.q_norm, project(&self.q_proj, x.clone()));
-        let keys = self.normalise(&self.k_norm, project(&self.k_proj, x.clone()));
-        let values = layout.split_keys(project(&self.v_proj, x), self.kv_heads, self.head_dim);
+        let queries = self.normalise(&self.q_norm, self.q_proj.forward(x.clone(), layout.dropout));
+        let keys = self.normalise(&self.k_norm, self.k_proj.forward(x.clone(), layout.dropout));
+        let values = layout.split_keys(self.v_proj.forward(x, layout.dropout), self.kv_heads, self.head_dim);
         // scaling the queries costs less than scaling the scores
         let queries = layout.query_rotation.apply(queries) * (self.head_dim as f64).powf(-0.5);
         let queries = layout.split_queries(queries, self.kv_heads, self.head_dim);
@@ -62,7 +61,8 @@ impl<B: Backend> Attention<B> {
             None => (keys, values),
         };
         let scores = queries.matmul(keys.swap_dims(2, 3));
-        project(&self.o_proj, layout.join(masked_softmax(scores, layout.mask.as_ref()).matmul(values)))
+        let weights = matching(masked_softmax(in_f32(scores), layout.mask.as_ref()), &values);
+        self.o_proj.forward(layout.join(weights.matmul(values)), layout.dropout)
     }
 
     fn normalise(&self, norm: &Option<RmsNorm<B>>, x: Tensor<B, 2>) -> Tensor<B, 2> {

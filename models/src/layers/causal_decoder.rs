@@ -1,9 +1,8 @@
 //! What Llama, Qwen2 and Qwen3 have in common as a whole: the fields of their `config.json`, and a decoder with an output matrix.
 
-use super::{Decoder, DecoderShape, HeadLayout, RopeParameters, RotaryEmbedding, linear, unembed};
+use super::{Decoder, DecoderShape, HeadLayout, Projection, RopeParameters, RotaryEmbedding, unembed};
 use crate::{CausalLm, ForwardInput, KvCache};
 use burn::module::Module;
-use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
@@ -85,7 +84,7 @@ impl DecoderConfig {
     pub fn init<B: Backend>(&self, differences: Differences, device: &B::Device) -> Result<CausalDecoder<B>, String> {
         Ok(CausalDecoder {
             model: Decoder::new(&self.shape(differences)?, device),
-            lm_head: (!self.tie_word_embeddings).then(|| linear(self.hidden_size, self.vocab_size, false, device)),
+            lm_head: (!self.tie_word_embeddings).then(|| Projection::new(self.hidden_size, self.vocab_size, false, device)),
         })
     }
 
@@ -122,7 +121,7 @@ pub struct CausalDecoder<B: Backend> {
     /// The decoder stack.
     pub model: Decoder<B>,
     /// The output matrix; `None` when it is the embedding.
-    pub lm_head: Option<Linear<B>>,
+    pub lm_head: Option<Projection<B>>,
 }
 
 impl<B: Backend> CausalLm<B> for CausalDecoder<B> {
@@ -144,6 +143,10 @@ impl<B: Backend> CausalLm<B> for CausalDecoder<B> {
 
     fn final_norm(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         self.model.norm.forward(x)
+    }
+
+    fn projections_mut(&mut self) -> Vec<(String, &mut Projection<B>)> {
+        self.model.projections_mut()
     }
 
     fn unembed(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {

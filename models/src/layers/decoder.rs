@@ -1,6 +1,6 @@
 //! The pre-norm decoder stack.
 
-use super::{Attention, Differences, FeedForward, HeadLayout, RmsNorm, RotaryEmbedding};
+use super::{Attention, Differences, FeedForward, HeadLayout, Projection, RmsNorm, RotaryEmbedding};
 use crate::{ForwardInput, KvCache};
 use burn::module::{Module, Param};
 use burn::nn::Embedding;
@@ -88,7 +88,30 @@ impl<B: Backend> Decoder<B> {
     /// See [`crate::CausalLm::embed`].
     pub fn embed(&self, input: &ForwardInput<B>) -> Tensor<B, 2> {
         let [batch, time] = input.tokens.dims();
-        self.embed_tokens.weight.val().select(0, input.tokens.clone().reshape([batch * time]))
+        let x = self.embed_tokens.weight.val().select(0, input.tokens.clone().reshape([batch * time]));
+        match input.precision {
+            Some(precision) if x.dtype() != precision.into() => x.cast(precision),
+            _ => x,
+        }
+    }
+
+    /// See [`crate::CausalLm::projections_mut`].
+    pub fn projections_mut(&mut self) -> Vec<(String, &mut Projection<B>)> {
+        let mut found = Vec::new();
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            let (attention, mlp) = (&mut layer.self_attn, &mut layer.mlp);
+            let maps = [
+                ("self_attn.q_proj", &mut attention.q_proj),
+                ("self_attn.k_proj", &mut attention.k_proj),
+                ("self_attn.v_proj", &mut attention.v_proj),
+                ("self_attn.o_proj", &mut attention.o_proj),
+                ("mlp.gate_proj", &mut mlp.gate_proj),
+                ("mlp.up_proj", &mut mlp.up_proj),
+                ("mlp.down_proj", &mut mlp.down_proj),
+            ];
+            found.extend(maps.map(|(name, map)| (format!("model.layers.{index}.{name}"), map)));
+        }
+        found
     }
 
     /// See [`crate::CausalLm::layer`].
@@ -96,6 +119,6 @@ impl<B: Backend> Decoder<B> {
         let layer = &self.layers[index];
         let cache = cache.map(|cache| cache.layer(index));
         let x = x.clone() + layer.self_attn.forward(layer.input_layernorm.forward(x), layout, cache);
-        x.clone() + layer.mlp.forward(layer.post_attention_layernorm.forward(x))
+        x.clone() + layer.mlp.forward(layer.post_attention_layernorm.forward(x), layout.dropout)
     }
 }

@@ -19,6 +19,8 @@ pub struct HeadLayout<B: Backend> {
     pub key_rotation: Rotation<B>,
     /// Added to attention scores: `[1, time * columns]` for all alike, or `[batch * heads, time * columns]`.
     pub mask: Option<Tensor<B, 2>>,
+    /// Seed of what adapters drop; `None` outside of training.
+    pub dropout: Option<u64>,
     queries_forward: Option<Tensor<B, 1, Int>>,
     queries_back: Option<Tensor<B, 1, Int>>,
     keys_forward: Option<Tensor<B, 1, Int>>,
@@ -42,6 +44,7 @@ impl<B: Backend> HeadLayout<B> {
             query_rotation,
             key_rotation,
             mask,
+            dropout: input.dropout,
             queries_forward: indices(heads, true),
             queries_back: indices(heads, false),
             keys_forward: indices(kv_heads, true),

@@ -1,10 +1,11 @@
 //! Root-mean-square normalisation (Zhang & Sennrich, 2019).
 
+use super::{in_f32, matching};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-/// `y = x / sqrt(mean(x^2) + eps) * weight`, over the last dimension.
+/// `y = x / sqrt(mean(x^2) + eps) * weight`, over the last dimension; computed in f32, whatever the type of `x`.
 #[derive(Module, Debug)]
 pub struct RmsNorm<B: Backend> {
     /// Scale of each feature, `[size]`.
@@ -21,8 +22,9 @@ impl<B: Backend> RmsNorm<B> {
     /// # Shapes
     /// - `x`, output: `[.., size]`
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
-        let mean_square = x.clone().square().mean_dim(D - 1);
-        x * (mean_square + self.eps).sqrt().recip() * self.weight.val().unsqueeze()
+        let wide = in_f32(x.clone());
+        let mean_square = wide.clone().square().mean_dim(D - 1);
+        matching(wide * (mean_square + self.eps).sqrt().recip() * in_f32(self.weight.val()).unsqueeze(), &x)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Rotary position embedding in the half-split layout of Hugging Face checkpoints (feature `i` is paired with `i + d/2`), with
 //! the `default`, `linear` and `llama3` scalings. Left out: `yarn`, `dynamic`, `longrope` and partial rotation, which are refused.
 
+use super::{in_f32, matching};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
@@ -119,8 +120,9 @@ impl<B: Backend> Rotation<B> {
     pub fn apply(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         let [tokens, width] = x.dims();
         let [head_dim, _] = self.swap.dims();
-        let swapped = x.clone().reshape([tokens * width / head_dim, head_dim]).matmul(self.swap.clone()).reshape([tokens, width]);
-        x * self.cos.clone() + swapped * self.sin.clone()
+        let wide = in_f32(x.clone());
+        let swapped = wide.clone().reshape([tokens * width / head_dim, head_dim]).matmul(self.swap.clone()).reshape([tokens, width]);
+        matching(wide * self.cos.clone() + swapped * self.sin.clone(), &x)
     }
 }
 

@@ -1,5 +1,6 @@
 //! One function per command.
 
+mod benchmarks;
 mod compare;
 mod lines;
 mod new;
@@ -21,7 +22,9 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
     match command {
         Command::Train { config, run } => recipes::run(|backend| backend.train, &config, &run, backend, quiet, cancelled),
         Command::Sft { config, run } => recipes::run(|backend| backend.sft, &config, &run, backend, quiet, cancelled),
-        Command::Evaluate { config, out } => recipes::evaluate(&config, out.as_deref(), backend, quiet, cancelled),
+        Command::Evaluate { config, benchmarks, out } => {
+            benchmarks::evaluate(&config, &benchmarks, out.as_deref(), backend, quiet, cancelled)
+        }
         Command::Plan { config, prompt_tokens } => recipes::plan(&config, prompt_tokens),
         Command::Solve { question, config } => recipes::solve(&question, &config, backend, quiet, cancelled),
         Command::Compare { experiment, out, set, jobs } => {

@@ -1,26 +1,25 @@
-//! `train`, `sft`, `evaluate`, `solve`.
+//! `train`, `sft`, `plan`, `solve`.
 
 use super::resources;
 use crate::arguments::ConfigArguments;
 use crate::backends;
-use crate::embedded;
+use crate::policies;
 use crate::problem::Problem;
 use crate::progress::Progress;
-use paretopo_training::{
-    EntryPoints, Evaluation, MemoryPlan, Observer, PolicySource, Recipe, RunConfig, Surroundings, write_atomically, write_trajectories,
-};
-use std::path::{Path, PathBuf};
+use paretopo_training::read_config;
+use paretopo_training::{EntryPoints, Evaluation, MemoryPlan, Observer, Recipe, RunConfig, Surroundings};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-/// Reads the configuration and applies `--set` and `--model`; `None` when a dry run has printed it.
-fn resolve(arguments: &ConfigArguments) -> Result<Option<RunConfig>, Problem> {
+/// Reads the configuration and applies `--set`, `--model` and `--adapter`; `None` when a dry run has printed it.
+pub(super) fn resolve(arguments: &ConfigArguments) -> Result<Option<RunConfig>, Problem> {
     let (text, name) = match &arguments.config {
         Some(path) => (std::fs::read_to_string(path).map_err(|error| Problem::unreadable(path, &error))?, path.display().to_string()),
         None => (String::new(), "the defaults".to_owned()),
     };
     let mut config = RunConfig::parse(&text, &name, &arguments.set)?;
-    if let Some(folder) = &arguments.model {
-        config.policy = PolicySource::Folder { path: folder.clone() };
+    if let Some(model) = &arguments.model {
+        config.policy = policies::source(model, arguments.adapter.as_deref())?;
     }
     if arguments.dry_run {
         print!("{}", config.to_toml()?);
@@ -29,21 +28,24 @@ fn resolve(arguments: &ConfigArguments) -> Result<Option<RunConfig>, Problem> {
     Ok(Some(config))
 }
 
-fn surroundings(config: &RunConfig, backend: &str, cancelled: &'static AtomicBool) -> Result<Surroundings<'static>, Problem> {
+pub(super) fn surroundings(
+    config: &RunConfig,
+    backend: &str,
+    cancelled: &'static AtomicBool,
+    progress: &mut Progress,
+) -> Result<Surroundings<'static>, Problem> {
     Ok(Surroundings {
         resources: resources()?,
         cancelled,
         backend: backend.to_owned(),
         commit: env!("PARETOPO_COMMIT"),
-        embedded_policy: match &config.policy {
-            PolicySource::Embedded { name } => embedded::policy_folder(name)?,
-            PolicySource::Folder { .. } | PolicySource::New { .. } => PathBuf::new(),
-        },
+        policy_folder: policies::folder(&config.policy, progress)?,
     })
 }
 
-fn announce(progress: &mut Progress, config: &RunConfig, backend: &str, run: &Path) {
-    progress.note(&format!("backend {backend}, seed {}, run folder {}", config.seed, run.display()));
+pub(super) fn announce(progress: &mut Progress, config: &RunConfig, backend: &str, folder: Option<&Path>) {
+    let folder = folder.map(|folder| format!(", folder {}", folder.display())).unwrap_or_default();
+    progress.note(&format!("backend {backend}, seed {}{folder}", config.seed));
     for warning in config.warnings() {
         progress.note(&format!("warning: {warning}"));
     }
@@ -62,51 +64,27 @@ pub(crate) fn run(
     let (backend, index) = backends::choose(wish)?;
     let name = format!("{}:{index}", backend.name);
     let mut progress = Progress::new(quiet);
-    announce(&mut progress, &config, &name, run);
-    pick(&backend)(index, &config, run, &surroundings(&config, &name, cancelled)?, &mut progress)?;
+    announce(&mut progress, &config, &name, Some(run));
+    let surroundings = surroundings(&config, &name, cancelled, &mut progress)?;
+    pick(&backend)(index, &config, run, &surroundings, &mut progress)?;
     drop(progress);
     show_evaluation_of(run)
-}
-
-pub(crate) fn evaluate(
-    arguments: &ConfigArguments,
-    out: Option<&Path>,
-    wish: Option<&str>,
-    quiet: bool,
-    cancelled: &'static AtomicBool,
-) -> Result<(), Problem> {
-    let Some(config) = resolve(arguments)? else { return Ok(()) };
-    let (backend, index) = backends::choose(wish)?;
-    let name = format!("{}:{index}", backend.name);
-    let mut progress = Progress::new(quiet);
-    if let Some(out) = out {
-        std::fs::create_dir_all(out).map_err(|error| Problem::mistake(format!("cannot create `{}`: {error}", out.display())))?;
-    }
-    let (evaluation, trajectories) = (backend.evaluate)(index, &config, &surroundings(&config, &name, cancelled)?, &mut progress)?;
-    drop(progress);
-    if let Some(out) = out {
-        write_trajectories(&out.join("trajectories.jsonl"), trajectories.iter())?;
-        write_atomically(&out.join("evaluation.json"), &serde_json::to_vec_pretty(&evaluation).map_err(Problem::failure)?)?;
-    }
-    show(&evaluation);
-    Ok(())
 }
 
 /// Graphics cards by their memory in GiB; a tenth is left for the driver, workspaces and the allocator.
 const CARDS: [f64; 6] = [8.0, 16.0, 24.0, 40.0, 48.0, 80.0];
 
-/// Prints what memory a training run needs. All backends compute in f32.
+/// Prints what memory a training run needs.
 pub(crate) fn plan(arguments: &ConfigArguments, prompt_tokens: usize) -> Result<(), Problem> {
     let Some(config) = resolve(arguments)? else { return Ok(()) };
-    let folder = match &config.policy {
-        PolicySource::Embedded { name } => embedded::policy_folder(name)?,
-        PolicySource::Folder { path } | PolicySource::New { path } => path.clone(),
-    };
-    let path = folder.join("config.json");
-    let text = std::fs::read_to_string(&path).map_err(|error| Problem::unreadable(&path, &error))?;
-    let model = serde_json::from_str(&text).map_err(|error| Problem::mistake(format!("`{}`: {error}", path.display())))?;
-    let plan = MemoryPlan::new(&config, &model, prompt_tokens, 4.0);
-    println!("{} parameters, episodes of at most {} tokens, f32; GiB:\n", plan.parameters, plan.longest);
+    let folder = policies::config_folder(&config.policy, &mut Progress::new(true))?;
+    let model = read_config(&folder).map_err(Problem::mistake)?;
+    let plan = MemoryPlan::new(&config, &model, prompt_tokens);
+    let precision = format!("{:?}", config.precision).to_lowercase();
+    println!(
+        "{} parameters, {} of them trained, episodes of at most {} tokens, {precision}; GiB:\n",
+        plan.parameters, plan.trained, plan.longest
+    );
     println!("| phase | parts | sum |\n|---|---|---|");
     for (phase, parts) in &plan.phases {
         let shown: Vec<String> = parts.iter().map(|(name, size)| format!("{name} {size:.2}")).collect();
@@ -116,7 +94,7 @@ pub(crate) fn plan(arguments: &ConfigArguments, prompt_tokens: usize) -> Result<
     match CARDS.into_iter().find(|card| peak <= 0.9 * card) {
         Some(card) => println!("\npeak {peak:.2} GiB: fits a device of {card} GiB"),
         None => println!(
-            "\npeak {peak:.2} GiB: does not fit a device of {} GiB\nhint: `train.memory.gradient_checkpointing=true`, a `train.memory.logits_chunk`, a smaller `train.micro_batch_tokens`",
+            "\npeak {peak:.2} GiB: does not fit a device of {} GiB\nhint: `train.memory.gradient_checkpointing=true`, a `train.memory.logits_chunk`, a smaller `train.micro_batch_tokens`, `precision=bf16`, `lora={{}}`",
             CARDS[CARDS.len() - 1]
         ),
     }
@@ -134,7 +112,8 @@ pub(crate) fn solve(
     // a single answer is best when nothing is left to chance
     config.rollout.sampling.temperature = 0.0;
     let (backend, index) = backends::choose(wish)?;
-    let trajectory = (backend.solve)(index, &config, question, &surroundings(&config, backend.name, cancelled)?)?;
+    let surroundings = surroundings(&config, backend.name, cancelled, &mut Progress::new(quiet))?;
+    let trajectory = (backend.solve)(index, &config, question, &surroundings)?;
     if !quiet {
         println!("{}", trajectory.response.trim_end());
         println!("---");
@@ -152,7 +131,7 @@ fn show_evaluation_of(run: &Path) -> Result<(), Problem> {
     Ok(())
 }
 
-fn show(evaluation: &Evaluation) {
+pub(super) fn show(evaluation: &Evaluation) {
     println!(
         "EM     {:.3} +- {:.3}   ({} episodes on {} tasks)",
         evaluation.em, evaluation.em_interval, evaluation.episodes, evaluation.tasks

@@ -1,8 +1,9 @@
-//! Math problems with a Python tool: generated ones of graded difficulty, or a JSON-lines file.
+//! Math problems with a Python tool: generated ones of graded difficulty, a file, or a data set by name.
 
 mod answer;
 mod demonstrations;
 mod problems;
+mod rows;
 mod vocabulary;
 
 pub use answer::{answers_equal, extract_answer};
@@ -10,8 +11,8 @@ pub use demonstrations::StrategyMixture;
 pub use problems::{Problem, generate_problem};
 pub use vocabulary::tokenizer_json;
 
-use crate::splits::Splits;
-use crate::{DataError, Demonstration, Environment, Objective, ObjectiveConfig, Opening, read_tasks};
+use crate::data::{DatasetSource, FileSource, Splits};
+use crate::{DataError, Demonstration, Environment, LoadObserver, Objective, ObjectiveConfig, Opening};
 use paretopo_tools::{PythonConfig, PythonTool, Tool};
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
 use problems::{LEVELS, question_split};
@@ -39,15 +40,11 @@ pub enum ProblemSource {
         /// Relative frequency of each level, 0 to 5.
         level_weights: [f64; 6],
     },
-    /// A file of `{"id", "question", "answer"}` lines, split by position: first test, then validation, the rest is for training.
-    Jsonl {
-        /// The file.
-        path: PathBuf,
-        /// Test problems.
-        test: usize,
-        /// Validation problems.
-        validation: usize,
-    },
+    /// A file of problems.
+    #[serde(alias = "jsonl")]
+    File(FileSource),
+    /// A data set by name, such as `gsm8k` or `math-500`.
+    Dataset(DatasetSource),
 }
 
 /// Settings of the math environment.
@@ -103,7 +100,7 @@ impl MathEnvironment {
     ///
     /// # Errors
     /// When the file cannot be read or holds too few problems, or a setting makes no sense.
-    pub fn new(config: &MathConfig, python_worker: Vec<PathBuf>) -> Result<Self, DataError> {
+    pub fn new(config: &MathConfig, python_worker: Vec<PathBuf>, observer: &mut dyn LoadObserver) -> Result<Self, DataError> {
         let tasks = match &config.problems {
             ProblemSource::Generated { seed, train, validation, test, level_weights } => {
                 if level_weights.iter().any(|weight| !(0.0..).contains(weight)) || level_weights.iter().sum::<f64>() <= 0.0 {
@@ -116,7 +113,8 @@ impl MathEnvironment {
                     test: generate(Split::Test, *test, 2)?,
                 }
             }
-            ProblemSource::Jsonl { path, test, validation } => Splits::by_position(path, read_tasks(path)?, *test, *validation)?,
+            ProblemSource::File(file) => file.load(rows::to_problem, observer)?.0,
+            ProblemSource::Dataset(dataset) => dataset.load(rows::to_problem, observer)?.0,
         };
         let tools: Vec<Arc<dyn Tool>> =
             if config.tool_enabled { vec![Arc::new(PythonTool::new(config.python.clone(), python_worker))] } else { Vec::new() };
@@ -184,7 +182,7 @@ impl Environment for MathEnvironment {
             ProblemSource::Generated { seed, level_weights, .. } => {
                 Some(demonstrations::demonstrate(*seed, index, level_weights, &self.config.demonstrations))
             }
-            ProblemSource::Jsonl { .. } => None,
+            ProblemSource::File(_) | ProblemSource::Dataset(_) => None,
         }
     }
 }
@@ -195,8 +193,8 @@ mod tests {
 
     #[test]
     fn splits_share_no_question_and_are_reproducible() {
-        let environment = MathEnvironment::new(&MathConfig::default(), vec![]).unwrap();
-        let again = MathEnvironment::new(&MathConfig::default(), vec![]).unwrap();
+        let environment = MathEnvironment::new(&MathConfig::default(), vec![], &mut ()).unwrap();
+        let again = MathEnvironment::new(&MathConfig::default(), vec![], &mut ()).unwrap();
         let mut questions = HashSet::new();
         for split in [Split::Train, Split::Validation, Split::Test] {
             assert_eq!(environment.tasks(split), again.tasks(split));
@@ -216,9 +214,11 @@ mod tests {
     #[test]
     fn impossible_settings_are_errors() {
         let generated = |train, level_weights| ProblemSource::Generated { seed: 1, train, validation: 1, test: 1, level_weights };
-        let error =
-            |problems| MathEnvironment::new(&MathConfig { problems, ..MathConfig::default() }, vec![]).err().expect("an error").to_string();
+        let error = |problems| {
+            MathEnvironment::new(&MathConfig { problems, ..MathConfig::default() }, vec![], &mut ()).err().expect("an error").to_string()
+        };
         assert!(error(generated(1, [0.0; 6])).contains("level_weights"));
-        assert!(error(ProblemSource::Jsonl { path: "/nonexistent".into(), test: 1, validation: 1 }).contains("cannot read"));
+        let file = serde_json::from_str(r#"{"type":"jsonl","path":"/nonexistent","test":1,"validation":1}"#).unwrap();
+        assert!(error(file).contains("cannot read"));
     }
 }

@@ -8,11 +8,11 @@ mod world;
 
 pub use answer::{best_f1, exact_match, extract_tagged, f1, normalize_answer};
 pub use demonstrations::SearchMixture;
-pub use questions::{Question, read_questions};
+pub use questions::read_questions;
 pub use vocabulary::tokenizer_json;
 
-use crate::splits::Splits;
-use crate::{BeforeFirstSuccess, DataError, Demonstration, Environment, Objective, ObjectiveConfig, OnProgress, Opening, Resources};
+use crate::data::{DatasetSource, FileSource, Splits};
+use crate::{BeforeFirstSuccess, DataError, Demonstration, Environment, LoadObserver, Objective, ObjectiveConfig, Opening, Resources};
 use demonstrations::Practice;
 use paretopo_retrieval::{Passage, PassageIndex, RemoteConfig, RemoteRetriever, Retriever};
 use paretopo_tools::{SearchTool, Tool};
@@ -47,15 +47,10 @@ pub enum QuestionSource {
         /// Test questions.
         test: usize,
     },
-    /// A file of questions (see [`read_questions`] for the forms), split by position: first test, then validation, the rest is for training.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Test questions.
-        test: usize,
-        /// Validation questions.
-        validation: usize,
-    },
+    /// A file of questions; see [`read_questions`] for the forms.
+    File(FileSource),
+    /// A data set by name, such as `hotpotqa`.
+    Dataset(DatasetSource),
 }
 
 /// Where the passages are.
@@ -143,7 +138,7 @@ impl QaEnvironment {
     ///
     /// # Errors
     /// When a file cannot be read or holds too little, or a setting makes no sense.
-    pub fn new(config: &QaConfig, resources: &Resources, progress: OnProgress<'_>) -> Result<Self, DataError> {
+    pub fn new(config: &QaConfig, resources: &Resources, observer: &mut dyn LoadObserver) -> Result<Self, DataError> {
         if config.topk == 0 {
             return Err(DataError::Setting("`environment.topk` must be at least 1".into()));
         }
@@ -151,7 +146,8 @@ impl QaEnvironment {
             QuestionSource::World { seed, people, works, places, train, validation, test } => {
                 generate(*seed, [*people, *works, *places], [*train, *validation, *test])?
             }
-            QuestionSource::File { path, test, validation } => load(path, *test, *validation)?,
+            QuestionSource::File(file) => without_world(file.load(questions::to_question, observer)?),
+            QuestionSource::Dataset(dataset) => without_world(dataset.load(questions::to_question, observer)?),
         };
         let retriever: Arc<dyn Retriever> = match &config.passages {
             PassageSource::World {} => {
@@ -167,7 +163,7 @@ impl QaEnvironment {
             }
             PassageSource::Contexts {} => Arc::new(PassageIndex::in_memory(&contexts)?),
             PassageSource::Corpus { path } => {
-                let mut report = |done, total| progress("index", done, total);
+                let mut report = |done, total| observer.progress("index", done, total);
                 Arc::new(PassageIndex::open_or_build(path, &resources.cache, &mut report)?)
             }
             PassageSource::Remote(remote) => Arc::new(RemoteRetriever::new(remote)),
@@ -206,17 +202,8 @@ fn generate(seed: u64, [people, works, places]: [usize; 3], wanted: [usize; 3]) 
     Ok((Splits { train, validation, test }, Some(world), Vec::new()))
 }
 
-fn load(path: &std::path::Path, test: usize, validation: usize) -> Result<Loaded, DataError> {
-    let questions = read_questions(path)?;
-    let (mut tasks, mut passages, mut seen) = (Vec::with_capacity(questions.len()), Vec::new(), HashSet::new());
-    for question in questions {
-        tasks.push(question.task);
-        passages.extend(question.context.into_iter().filter(|passage| seen.insert((passage.title.clone(), passage.text.clone()))));
-    }
-    for (index, passage) in passages.iter_mut().enumerate() {
-        passage.id = index.to_string();
-    }
-    Ok((Splits::by_position(path, tasks, test, validation)?, None, passages))
+fn without_world((splits, passages): (Splits, Vec<Passage>)) -> Loaded {
+    (splits, None, passages)
 }
 
 impl Environment for QaEnvironment {
@@ -296,7 +283,7 @@ mod tests {
     use paretopo_trajectory::{CallRecord, CallStatus, FinishReason, ToolCall, ToolOutcome};
 
     fn environment() -> QaEnvironment {
-        QaEnvironment::new(&QaConfig::default(), &Resources::default(), &mut |_, _, _| {}).unwrap()
+        QaEnvironment::new(&QaConfig::default(), &Resources::default(), &mut ()).unwrap()
     }
 
     #[test]
@@ -376,9 +363,8 @@ mod tests {
 
     #[test]
     fn impossible_settings_are_errors() {
-        let error =
-            |config: QaConfig| QaEnvironment::new(&config, &Resources::default(), &mut |_, _, _| {}).err().expect("an error").to_string();
-        let file = QuestionSource::File { path: "/nonexistent".into(), test: 1, validation: 0 };
+        let error = |config: QaConfig| QaEnvironment::new(&config, &Resources::default(), &mut ()).err().expect("an error").to_string();
+        let file: QuestionSource = serde_json::from_str(r#"{"type":"file","path":"/nonexistent","test":1,"validation":0}"#).unwrap();
         assert!(error(QaConfig { questions: file, ..QaConfig::default() }).contains("cannot read"));
         assert!(error(QaConfig { topk: 0, ..QaConfig::default() }).contains("topk"));
         assert!(error(QaConfig { passages: PassageSource::Contexts {}, ..QaConfig::default() }).contains("contexts"));

@@ -10,67 +10,22 @@
 //! Files are JSON (one list), JSON lines, or parquet, told apart by their first bytes. Left out: unanswerable questions, which are refused.
 
 use crate::DataError;
+use crate::data::{Question, level_of, read_file};
 use paretopo_retrieval::Passage;
 use paretopo_trajectory::Task;
-use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
-use std::fs::File;
 use std::path::Path;
-
-/// A question, and the passages that came with it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Question {
-    /// The question, its answers, the titles of its supporting passages.
-    pub task: Task,
-    /// The passages of its context, if the data have them.
-    pub context: Vec<Passage>,
-    /// The data set it is from, if the row says so.
-    pub source: Option<String>,
-}
 
 /// Reads a file of questions.
 ///
 /// # Errors
 /// When the file cannot be read, or a row is not a question; the error names the row.
 pub fn read_questions(path: &Path) -> Result<Vec<Question>, DataError> {
-    let mut questions = Vec::new();
-    let mut ids = std::collections::HashSet::new();
-    for (place, row) in read_rows(path)? {
-        let wrong = |reason: String| DataError::Line { path: path.into(), line: place, reason };
-        let question = to_question(&row, || format!("{}:{place}", path.display())).map_err(wrong)?;
-        if !ids.insert(question.task.id.clone()) {
-            return Err(wrong(format!("the id `{}` appears twice", question.task.id)));
-        }
-        questions.push(question);
-    }
-    if questions.is_empty() {
-        return Err(DataError::Setting(format!("`{}` holds no question", path.display())));
-    }
-    Ok(questions)
+    read_file(path, to_question)
 }
 
-/// All rows, with their line (JSON lines) or number (otherwise), counted from 1.
-fn read_rows(path: &Path) -> Result<Vec<(usize, Value)>, DataError> {
-    let read = |source| DataError::Read { path: path.into(), source };
-    let wrong = |line: usize, reason: String| DataError::Line { path: path.into(), line, reason };
-    let bytes = std::fs::read(path).map_err(read)?;
-    if bytes.starts_with(b"PAR1") {
-        let damaged = |error: parquet::errors::ParquetError| wrong(0, format!("not a readable parquet file: {error}"));
-        let reader = SerializedFileReader::new(File::open(path).map_err(read)?).map_err(damaged)?;
-        let rows = reader.get_row_iter(None).map_err(damaged)?.enumerate();
-        return rows
-            .map(|(index, row)| Ok((index + 1, row.map_err(|error| wrong(index + 1, error.to_string()))?.to_json_value())))
-            .collect();
-    }
-    if bytes.trim_ascii_start().starts_with(b"[") {
-        let rows: Vec<Value> = serde_json::from_slice(&bytes).map_err(|error| wrong(error.line(), error.to_string()))?;
-        return Ok(rows.into_iter().enumerate().map(|(index, row)| (index + 1, row)).collect());
-    }
-    let lines = bytes.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
-    lines.map(|(index, line)| Ok((index + 1, serde_json::from_slice(line).map_err(|error| wrong(index + 1, error.to_string()))?))).collect()
-}
-
-fn to_question(row: &Value, default_id: impl Fn() -> String) -> Result<Question, String> {
+/// A row as a question; `id` is for rows without one.
+pub(super) fn to_question(row: &Value, default_id: String) -> Result<Question, String> {
     if !row.is_object() {
         return Err("a question is an object".into());
     }
@@ -78,7 +33,7 @@ fn to_question(row: &Value, default_id: impl Fn() -> String) -> Result<Question,
         return Err("the question is not answerable\nhint: use the file without unanswerable questions".into());
     }
     let question = row["question"].as_str().filter(|text| !text.trim().is_empty()).ok_or("no `question`")?.to_owned();
-    let id = [&row["_id"], &row["id"]].into_iter().find_map(text_of).unwrap_or_else(default_id);
+    let id = [&row["_id"], &row["id"]].into_iter().find_map(text_of).unwrap_or(default_id);
     let mut answers = Vec::new();
     for field in ["answer", "answers", "golden_answers", "answer_aliases"] {
         match &row[field] {
@@ -97,8 +52,9 @@ fn to_question(row: &Value, default_id: impl Fn() -> String) -> Result<Question,
     }
     let context = context_of(row)?;
     let supporting = supporting_of(row)?;
-    let hops = row["hops"].as_u64().or_else(|| row["question_decomposition"].as_array().map(|steps| steps.len() as u64));
-    let task = Task { id, question, answers, level: hops.map(|hops| hops as u32), supporting };
+    let steps = || row["question_decomposition"].as_array().map(|steps| steps.len() as u32);
+    let hops = level_of(&row["hops"]).or_else(steps);
+    let task = Task { id, question, answers, level: hops, supporting };
     Ok(Question { task, context, source: text_of(&row["source"]) })
 }
 

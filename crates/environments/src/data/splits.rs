@@ -1,6 +1,6 @@
 //! An environment's tasks by split.
 
-use crate::DataError;
+use super::DataError;
 use paretopo_trajectory::{Split, Task};
 use std::path::Path;
 

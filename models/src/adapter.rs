@@ -1,0 +1,314 @@
+//! Low-rank adapters (LoRA; Hu et al., 2021) in the folders of Hugging Face's `peft`: `adapter_config.json` and `adapter_model.safetensors`.
+//!
+//! A frozen model with an adapter computes `x W + (alpha / rank) (x A) B`; only `A` and `B` are trained. `A` starts uniform in
+//! `+-1 / sqrt(d_input)` and `B` at zero, as in peft, so that the adapter starts as nothing. Left out, and refused: DoRA, trained biases, modules that are
+//! saved whole, ranks that differ by module, targets as a regular expression.
+
+use crate::checkpoint::{CheckpointError, access, invalid};
+use crate::layers::LowRank;
+use crate::parameters::{fill_parameters, saved_parameters};
+use crate::{AutoModel, CausalLm, WeightFiles, write_tensors};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{FloatDType, Tensor};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+const CONFIG: &str = "adapter_config.json";
+const WEIGHTS: &str = "adapter_model.safetensors";
+
+/// What an adapter is like.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdapterConfig {
+    /// Width of the two matrices between input and output.
+    pub rank: usize,
+    /// The adapter's output is multiplied by `alpha / rank`.
+    pub alpha: f64,
+    /// Names of the linear maps that get one, as ends of their keys (`q_proj`, `mlp.up_proj`); `all-linear` for all.
+    pub targets: Vec<String>,
+    /// Chance that a feature of the input is dropped in training.
+    pub dropout: f64,
+    /// Whether the factor is `alpha / sqrt(rank)` instead (Kalajdzievski, 2023).
+    pub rank_stabilized: bool,
+}
+
+impl Default for AdapterConfig {
+    fn default() -> Self {
+        Self { rank: 16, alpha: 32.0, targets: vec![ALL_LINEAR.into()], dropout: 0.0, rank_stabilized: false }
+    }
+}
+
+const ALL_LINEAR: &str = "all-linear";
+
+impl AdapterConfig {
+    fn scale(&self) -> f64 {
+        let rank = self.rank as f64;
+        self.alpha / if self.rank_stabilized { rank.sqrt() } else { rank }
+    }
+
+    /// Whether the linear map of that key gets an adapter.
+    pub fn targets_key(&self, key: &str) -> bool {
+        let is_end = |target: &String| key == target || key.strip_suffix(target.as_str()).is_some_and(|front| front.ends_with('.'));
+        self.targets.iter().any(|target| target == ALL_LINEAR || is_end(target))
+    }
+
+    /// # Errors
+    /// Says which setting makes no sense.
+    pub fn check(&self) -> Result<(), String> {
+        if self.rank == 0 {
+            return Err("`rank` must be at least 1".into());
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(format!("`dropout` must be at least 0 and below 1, not {}", self.dropout));
+        }
+        if !self.alpha.is_finite() || self.alpha == 0.0 {
+            return Err(format!("`alpha` must be a number other than 0, not {}", self.alpha));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a parameter's key is that of an adapter.
+pub fn is_adapter_parameter(key: &str) -> bool {
+    key.ends_with(".lora.a") || key.ends_with(".lora.b")
+}
+
+/// The name of an adapter's parameter in peft's file; `None` for a parameter of the model itself.
+fn peft_name(key: &str) -> Option<String> {
+    let (front, matrix) = key.strip_suffix(".lora.a").map(|front| (front, 'A')).or_else(|| Some((key.strip_suffix(".lora.b")?, 'B')))?;
+    Some(format!("base_model.model.{front}.lora_{matrix}.weight"))
+}
+
+/// Takes all parameters out of training. What is attached afterwards is trained.
+pub fn freeze<B: Backend>(model: AutoModel<B>) -> AutoModel<B> {
+    struct Freeze;
+    impl<B: Backend> ModuleMapper<B> for Freeze {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            param.map(|tensor| tensor.set_require_grad(false)).set_require_grad(false)
+        }
+    }
+    model.map(&mut Freeze)
+}
+
+/// Whether nothing but an adapter is trained.
+pub fn is_frozen<B: Backend>(model: &AutoModel<B>) -> bool {
+    struct Trained(usize);
+    impl<B: Backend> ModuleVisitor<B> for Trained {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            self.0 += usize::from(param.val().is_require_grad());
+        }
+    }
+    let mut trained = Trained(0);
+    model.visit(&mut trained);
+    let adapters: usize = saved_parameters(model, peft_name).len();
+    trained.0 <= adapters
+}
+
+/// Attaches a new adapter, which changes no output yet. `seed` decides its first values.
+///
+/// # Errors
+/// When a setting makes no sense or no linear map is targeted.
+pub fn attach_adapter<B: Backend>(
+    mut model: AutoModel<B>,
+    config: &AdapterConfig,
+    seed: u64,
+    device: &B::Device,
+) -> Result<AutoModel<B>, String> {
+    config.check()?;
+    let mut attached = 0;
+    for (index, (key, projection)) in model.projections_mut().into_iter().enumerate() {
+        if !config.targets_key(&key) {
+            continue;
+        }
+        let [d_input, d_output] = projection.weight.val().dims();
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(index as u64);
+        let bound = (d_input as f32).powf(-0.5);
+        let values: Vec<f32> = (0..d_input * config.rank).map(|_| rng.random_range(-bound..bound)).collect();
+        projection.lora = Some(LowRank {
+            a: Param::from_tensor(crate::from_host(values, [d_input, config.rank], device)),
+            b: Param::from_tensor(Tensor::zeros([config.rank, d_output], device)),
+            scale: config.scale(),
+            dropout: config.dropout,
+            index,
+        });
+        attached += 1;
+    }
+    if attached == 0 {
+        let known: Vec<String> = model.projections_mut().into_iter().take(7).map(|(key, _)| key).collect();
+        return Err(format!(
+            "the adapter's targets {:?} name no linear map\nhint: there are `{}` and so on",
+            config.targets,
+            known.join("`, `")
+        ));
+    }
+    Ok(model)
+}
+
+/// The same model without its adapter; weights are shared, not copied.
+pub fn without_adapter<B: Backend>(mut model: AutoModel<B>) -> AutoModel<B> {
+    for (_, projection) in model.projections_mut() {
+        projection.lora = None;
+    }
+    model
+}
+
+/// Adds the adapter to the weights, `W + scale * A B`, and drops it.
+pub fn merge_adapter<B: Backend>(mut model: AutoModel<B>) -> AutoModel<B> {
+    for (_, projection) in model.projections_mut() {
+        let Some(lora) = projection.lora.take() else { continue };
+        let product = lora.a.val().matmul(lora.b.val()) * lora.scale;
+        projection.weight = projection.weight.clone().map(|weight| {
+            let tracked = weight.is_require_grad();
+            let product = crate::layers::matching(product, &weight);
+            (weight.detach() + product.detach()).set_require_grad(tracked)
+        });
+    }
+    model
+}
+
+/// peft's `adapter_config.json`, as far as it is read or written.
+#[derive(Debug, Serialize, Deserialize)]
+struct PeftConfig {
+    peft_type: String,
+    #[serde(default)]
+    task_type: Option<String>,
+    #[serde(default)]
+    base_model_name_or_path: Option<String>,
+    r: usize,
+    lora_alpha: f64,
+    #[serde(default)]
+    lora_dropout: f64,
+    target_modules: serde_json::Value,
+    #[serde(default = "none")]
+    bias: String,
+    #[serde(default)]
+    use_rslora: bool,
+    #[serde(default)]
+    use_dora: bool,
+    #[serde(default)]
+    fan_in_fan_out: bool,
+    #[serde(default)]
+    modules_to_save: Option<Vec<String>>,
+    #[serde(default)]
+    rank_pattern: serde_json::Map<String, serde_json::Value>,
+    #[serde(default)]
+    alpha_pattern: serde_json::Map<String, serde_json::Value>,
+    #[serde(default = "yes")]
+    inference_mode: bool,
+}
+
+fn none() -> String {
+    "none".into()
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl PeftConfig {
+    fn into_adapter(self) -> Result<AdapterConfig, String> {
+        let refused = [
+            ("`peft_type` other than `LORA`", self.peft_type != "LORA"),
+            ("`use_dora`", self.use_dora),
+            ("`bias` other than `none`", self.bias != "none"),
+            ("`modules_to_save`", self.modules_to_save.is_some_and(|modules| !modules.is_empty())),
+            ("`rank_pattern`", !self.rank_pattern.is_empty()),
+            ("`alpha_pattern`", !self.alpha_pattern.is_empty()),
+        ];
+        if let Some((setting, _)) = refused.iter().find(|(_, refused)| *refused) {
+            return Err(format!("{setting} is not supported"));
+        }
+        let targets = match self.target_modules {
+            serde_json::Value::String(name) if name == ALL_LINEAR => vec![name],
+            serde_json::Value::Array(names) => names.into_iter().filter_map(|name| name.as_str().map(str::to_owned)).collect(),
+            other => return Err(format!("`target_modules` must be a list or `{ALL_LINEAR}`, not `{other}`")),
+        };
+        let (rank, alpha) = (self.r, self.lora_alpha);
+        Ok(AdapterConfig { rank, alpha, targets, dropout: self.lora_dropout, rank_stabilized: self.use_rslora })
+    }
+}
+
+/// Writes the model's adapter as a folder that peft loads. `base` is where the model itself is.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn save_adapter<B: Backend>(folder: &Path, config: &AdapterConfig, base: &str, model: &AutoModel<B>) -> Result<(), CheckpointError> {
+    std::fs::create_dir_all(folder).map_err(access(folder))?;
+    let targets = match config.targets.iter().any(|target| target == ALL_LINEAR) {
+        true => serde_json::json!(ALL_LINEAR),
+        false => serde_json::json!(config.targets),
+    };
+    let peft = PeftConfig {
+        peft_type: "LORA".into(),
+        task_type: Some("CAUSAL_LM".into()),
+        base_model_name_or_path: Some(base.to_owned()),
+        r: config.rank,
+        lora_alpha: config.alpha,
+        lora_dropout: config.dropout,
+        target_modules: targets,
+        bias: none(),
+        use_rslora: config.rank_stabilized,
+        use_dora: false,
+        fan_in_fan_out: false,
+        modules_to_save: None,
+        rank_pattern: serde_json::Map::new(),
+        alpha_pattern: serde_json::Map::new(),
+        inference_mode: true,
+    };
+    let path = folder.join(CONFIG);
+    let text = serde_json::to_string_pretty(&peft).map_err(|error| invalid(&path, error))?;
+    std::fs::write(&path, text + "\n").map_err(access(&path))?;
+    write_tensors(&folder.join(WEIGHTS), &saved_parameters(model, peft_name))
+}
+
+/// Attaches the adapter of a peft folder to a model.
+///
+/// # Errors
+/// Names the file and what is wrong with it, such as a tensor that does not fit the model.
+pub fn load_adapter<B: Backend>(
+    model: AutoModel<B>,
+    folder: &Path,
+    device: &B::Device,
+) -> Result<(AdapterConfig, AutoModel<B>), CheckpointError> {
+    let path = folder.join(CONFIG);
+    let text = std::fs::read_to_string(&path).map_err(access(&path))?;
+    let peft: PeftConfig = serde_json::from_str(&text).map_err(|error| invalid(&path, error))?;
+    let config = peft.into_adapter().map_err(|reason| invalid(&path, reason))?;
+    let model = attach_adapter(model, &config, 0, device).map_err(|reason| invalid(&path, reason))?;
+    let weights_path = folder.join(WEIGHTS);
+    let mut weights = WeightFiles::open(std::slice::from_ref(&weights_path))?;
+    let model = fill_parameters(model, &mut weights, FloatDType::F32, peft_name).map_err(|reason| invalid(&weights_path, reason))?;
+    Ok((config, model))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_ends_of_keys() {
+        let config = AdapterConfig { targets: vec!["q_proj".into(), "mlp.up_proj".into()], ..AdapterConfig::default() };
+        assert!(config.targets_key("model.layers.0.self_attn.q_proj") && config.targets_key("model.layers.11.mlp.up_proj"));
+        assert!(!config.targets_key("model.layers.0.self_attn.xq_proj") && !config.targets_key("model.layers.0.mlp.gate_proj"));
+        assert!(AdapterConfig::default().targets_key("model.layers.0.mlp.gate_proj"));
+        assert_eq!(AdapterConfig { rank: 4, alpha: 6.0, ..AdapterConfig::default() }.scale(), 1.5);
+        assert_eq!(AdapterConfig { rank: 4, alpha: 6.0, rank_stabilized: true, ..AdapterConfig::default() }.scale(), 3.0);
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        let read = |change: &str| {
+            let text = format!(r#"{{"peft_type":"LORA","r":4,"lora_alpha":8,"target_modules":["q_proj"]{change}}}"#);
+            serde_json::from_str::<PeftConfig>(&text).unwrap().into_adapter()
+        };
+        assert_eq!(read("").unwrap(), AdapterConfig { rank: 4, alpha: 8.0, targets: vec!["q_proj".into()], ..AdapterConfig::default() });
+        assert!(read(r#","use_dora":true"#).unwrap_err().contains("use_dora"));
+        assert!(read(r#","bias":"all""#).unwrap_err().contains("bias"));
+        assert!(read(r#","modules_to_save":["lm_head"]"#).unwrap_err().contains("modules_to_save"));
+        assert!(read(r#","rank_pattern":{"q_proj":8}"#).unwrap_err().contains("rank_pattern"));
+    }
+}

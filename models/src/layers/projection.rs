@@ -1,0 +1,120 @@
+//! A linear map, with room for a low-rank adapter (LoRA; Hu et al., 2021, arXiv 2106.09685).
+
+use super::matching;
+use burn::module::{Module, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// `x W + b`, and with an adapter `x W + b + scale * (dropout(x) A) B`.
+#[derive(Module, Debug)]
+pub struct Projection<B: Backend> {
+    /// `W`, `[d_input, d_output]`; the checkpoint holds it transposed.
+    pub weight: Param<Tensor<B, 2>>,
+    /// `b`, `[d_output]`.
+    pub bias: Option<Param<Tensor<B, 1>>>,
+    /// The adapter, if one is attached.
+    pub lora: Option<LowRank<B>>,
+}
+
+/// An adapter's two matrices.
+#[derive(Module, Debug)]
+pub struct LowRank<B: Backend> {
+    /// `A`, `[d_input, rank]`.
+    pub a: Param<Tensor<B, 2>>,
+    /// `B`, `[rank, d_output]`.
+    pub b: Param<Tensor<B, 2>>,
+    /// `alpha / rank`, or `alpha / sqrt(rank)` for a rank-stabilised adapter.
+    pub scale: f64,
+    /// Chance that a feature of the input is dropped in training.
+    pub dropout: f64,
+    /// Which adapter of the model; seeds its dropout.
+    pub index: usize,
+}
+
+impl<B: Backend> Projection<B> {
+    /// A map whose weights are zero until a checkpoint or [`crate::initialize`] fills them.
+    pub fn new(d_input: usize, d_output: usize, bias: bool, device: &B::Device) -> Self {
+        Self {
+            weight: Param::from_tensor(Tensor::zeros([d_input, d_output], device)),
+            bias: bias.then(|| Param::from_tensor(Tensor::zeros([d_output], device))),
+            lora: None,
+        }
+    }
+
+    /// Tokens of all sequences are rows of one product: a batched one would repeat the weights and, in the backward pass, their
+    /// gradient for each sequence. Weights are cast to the type of `x`.
+    ///
+    /// # Shapes
+    /// - `x`: `[tokens, d_input]`
+    /// - output: `[tokens, d_output]`
+    pub fn forward(&self, x: Tensor<B, 2>, dropout: Option<u64>) -> Tensor<B, 2> {
+        let mut y = x.clone().matmul(matching(self.weight.val(), &x));
+        if let Some(bias) = &self.bias {
+            y = y + matching(bias.val(), &x).unsqueeze();
+        }
+        match &self.lora {
+            Some(lora) => y + lora.forward(x, dropout),
+            None => y,
+        }
+    }
+}
+
+impl<B: Backend> LowRank<B> {
+    /// # Shapes
+    /// - `x`: `[tokens, d_input]`
+    /// - output: `[tokens, d_output]`
+    fn forward(&self, x: Tensor<B, 2>, dropout: Option<u64>) -> Tensor<B, 2> {
+        let (a, b) = (matching(self.a.val(), &x), matching(self.b.val(), &x));
+        let x = match dropout {
+            Some(seed) if self.dropout > 0.0 => {
+                let mask = dropout_mask(seed, self.index as u64, self.dropout, x.dims());
+                let mask = Tensor::from_data(TensorData::new(mask, x.dims()), &x.device());
+                x.clone() * matching(mask, &x)
+            }
+            _ => x,
+        };
+        x.matmul(a).matmul(b) * self.scale
+    }
+}
+
+/// 0 with the given chance, else `1 / (1 - chance)`. Drawn on the host, so that a stage that is computed again (gradient checkpointing) drops the
+/// same features, on every backend.
+fn dropout_mask(seed: u64, stream: u64, chance: f64, shape: [usize; 2]) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(stream);
+    let kept = (1.0 / (1.0 - chance)) as f32;
+    (0..shape[0] * shape[1]).map(|_| if rng.random_bool(chance) { 0.0 } else { kept }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type B = burn_flex::Flex;
+
+    #[test]
+    fn an_adapter_adds_a_scaled_product() {
+        let device = Default::default();
+        let matrix = |values: &[f32], shape: [usize; 2]| Param::from_tensor(crate::from_host::<B, 2>(values.to_vec(), shape, &device));
+        let mut map = Projection::<B>::new(2, 2, true, &device);
+        map.weight = matrix(&[1.0, 0.0, 0.0, 1.0], [2, 2]);
+        map.bias = Some(Param::from_tensor(Tensor::from_data([10.0, 20.0], &device)));
+        map.lora = Some(LowRank { a: matrix(&[1.0, 2.0], [2, 1]), b: matrix(&[3.0, -1.0], [1, 2]), scale: 0.5, dropout: 0.0, index: 0 });
+        let x = Tensor::<B, 2>::from_data([[1.0, 1.0]], &device);
+        // x W + b = (11, 21); x A = 1 + 2 = 3; 0.5 * 3 * (3, -1) = (4.5, -1.5)
+        assert_eq!(crate::to_host(map.forward(x, None)), [15.5, 19.5]);
+    }
+
+    #[test]
+    fn dropout_keeps_the_mean_and_repeats_itself() {
+        let mask = dropout_mask(1, 2, 0.25, [100, 100]);
+        assert_eq!(mask, dropout_mask(1, 2, 0.25, [100, 100]));
+        assert_ne!(mask, dropout_mask(1, 3, 0.25, [100, 100]));
+        // kept features are 4/3; the mean of 10,000 draws has a standard error of sqrt(1/3) / 100 = 0.006
+        let mean = mask.iter().sum::<f32>() / 10_000.0;
+        assert!((mean - 1.0).abs() < 0.03, "{mean}");
+        assert!(mask.iter().all(|value| *value == 0.0 || (value - 4.0 / 3.0).abs() < 1e-6));
+    }
+}

@@ -1,0 +1,147 @@
+//! Tensors in safetensors files (f32, f16 or bf16), read and written one at a time, so that no second copy of a model is ever held.
+
+use crate::checkpoint::{CheckpointError, access, invalid};
+use half::{bf16, f16};
+use memmap2::Mmap;
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, View};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// A tensor's values on the host, in the checkpoint's layout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTensor {
+    /// Key in the checkpoint.
+    pub name: String,
+    /// Shape in the checkpoint.
+    pub shape: Vec<usize>,
+    /// Row-major values.
+    pub values: Vec<f32>,
+}
+
+#[derive(Debug)]
+struct MappedFile {
+    path: PathBuf,
+    bytes: Mmap,
+    /// Where the values begin.
+    start: usize,
+    metadata: Metadata,
+}
+
+/// The tensors of some safetensors files, mapped into memory and each taken once.
+#[derive(Debug)]
+pub struct WeightFiles {
+    files: Vec<MappedFile>,
+    /// The file of each tensor that has not been taken.
+    places: BTreeMap<String, usize>,
+}
+
+impl WeightFiles {
+    /// Opens files and reads their headers.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is not whole, or two of them hold the same tensor.
+    pub fn open(paths: &[PathBuf]) -> Result<Self, CheckpointError> {
+        let (mut files, mut places) = (Vec::new(), BTreeMap::new());
+        for path in paths {
+            let file = File::open(path).map_err(access(path))?;
+            // SAFETY: the map is read-only; a file that another process changes meanwhile yields wrong values, as reading it would.
+            #[expect(unsafe_code, reason = "memory-mapping avoids a second copy of the weights")]
+            let bytes = unsafe { Mmap::map(&file) }.map_err(access(path))?;
+            let read = SafeTensors::read_metadata(&bytes);
+            let (header, metadata) = read.map_err(|error| invalid(path, format!("not a whole safetensors file: {error}")))?;
+            for name in metadata.tensors().into_keys() {
+                if places.insert(name.clone(), files.len()).is_some() {
+                    return Err(invalid(path, format!("`{name}` stands in another file too")));
+                }
+            }
+            files.push(MappedFile { path: path.clone(), bytes, start: size_of::<u64>() + header, metadata });
+        }
+        Ok(Self { files, places })
+    }
+
+    /// Reads a tensor, which is then gone; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// When it is stored in an unsupported number type.
+    pub fn take(&mut self, name: &str) -> Option<Result<NamedTensor, CheckpointError>> {
+        let file = &self.files[self.places.remove(name)?];
+        let info = file.metadata.info(name)?;
+        let (from, to) = info.data_offsets;
+        let values = to_f32(&file.bytes[file.start + from..file.start + to], info.dtype);
+        let named = |values| NamedTensor { name: name.to_owned(), shape: info.shape.clone(), values };
+        Some(values.map(named).map_err(|reason| invalid(&file.path, format!("`{name}` {reason}"))))
+    }
+
+    /// The names of all tensors that have not been taken.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.places.keys()
+    }
+
+    /// Gives up the tensors for which `unwanted` holds.
+    pub fn forget(&mut self, unwanted: impl Fn(&str) -> bool) {
+        self.places.retain(|name, _| !unwanted(name));
+    }
+}
+
+/// Reads all tensors of one safetensors file as f32.
+///
+/// # Errors
+/// When the file cannot be read, is damaged, or holds another number type.
+pub fn load_tensors(path: &Path) -> Result<BTreeMap<String, NamedTensor>, CheckpointError> {
+    let mut file = WeightFiles::open(&[path.to_owned()])?;
+    let names: Vec<String> = file.names().cloned().collect();
+    names.into_iter().filter_map(|name| file.take(&name).map(|tensor| Ok((name, tensor?)))).collect()
+}
+
+fn to_f32(bytes: &[u8], dtype: Dtype) -> Result<Vec<f32>, String> {
+    let pairs = || bytes.chunks_exact(2).map(|bytes| [bytes[0], bytes[1]]);
+    Ok(match dtype {
+        Dtype::F32 => bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect(),
+        Dtype::F16 => pairs().map(|bytes| f16::from_le_bytes(bytes).to_f32()).collect(),
+        Dtype::BF16 => pairs().map(|bytes| bf16::from_le_bytes(bytes).to_f32()).collect(),
+        other => return Err(format!("is stored as {other:?}; only F32, F16 and BF16 are supported")),
+    })
+}
+
+/// A tensor to be written, whose values are fetched when it is its turn.
+pub struct SavedTensor {
+    /// Key in the file.
+    pub name: String,
+    /// Shape in the file.
+    pub shape: Vec<usize>,
+    /// Fetches the row-major values.
+    pub values: Box<dyn Fn() -> Vec<f32>>,
+}
+
+impl View for &SavedTensor {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        (self.values)().into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>().into()
+    }
+
+    fn data_len(&self) -> usize {
+        size_of::<f32>() * self.shape.iter().product::<usize>()
+    }
+}
+
+/// Writes a safetensors file in f32. An existing file is replaced.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_tensors(path: &Path, tensors: &[SavedTensor]) -> Result<(), CheckpointError> {
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    let views = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor));
+    safetensors::serialize_to_file(views, Some(metadata), path).map_err(|error| match error {
+        safetensors::SafeTensorError::IoError(source) => access(path)(source),
+        other => invalid(path, other),
+    })
+}
