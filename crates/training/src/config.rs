@@ -244,6 +244,13 @@ impl Default for TrainConfig {
     }
 }
 
+impl TrainConfig {
+    /// Whether the loss has terms that do not vanish with the advantage.
+    pub(crate) fn pulls_everywhere(&self) -> bool {
+        self.kl.coefficient != 0.0 || self.entropy_coefficient != 0.0
+    }
+}
+
 /// Which checkpoints are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -85,7 +85,7 @@ impl<B: AutodiffBackend> AdamW<B> {
         self.config.learning_rate * share
     }
 
-    /// One update with the accumulated gradients, which are then forgotten. With `g` the gradient scaled to the largest norm allowed:
+    /// One update with the accumulated gradients (zero, if there are none), which are then forgotten. With `g` the gradient scaled to the largest norm allowed:
     ///
     /// `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`,
     /// `w = w - lr * decay * w - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)`; only matrices decay.
@@ -126,6 +126,10 @@ impl<B: AutodiffBackend> AdamW<B> {
         if self.first_moments.is_empty() {
             self.first_moments = self.zeros(&model);
             self.second_moments = self.first_moments.clone();
+        }
+        if self.accumulated.is_empty() {
+            // nothing pulled: the gradient is zero, and the moments decay
+            self.accumulated = self.zeros(&model);
         }
         let learning_rate = self.learning_rate();
         self.updates += 1;

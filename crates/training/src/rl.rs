@@ -263,12 +263,14 @@ fn update<B: AutodiffBackend>(
         for minibatch in order.chunks(order.len().div_ceil(settings.minibatches)) {
             let masks: Vec<&[bool]> = minibatch.iter().map(|index| sequences[*index].mask.as_slice()).collect();
             let weights = token_weights(settings.aggregation, &masks);
+            // without an advantage nothing pulls at a sequence, unless a penalty or bonus does
+            let pulled = |index: usize| sequences[index].advantage != 0.0 || settings.pulls_everywhere();
+            let minibatch: Vec<(usize, Vec<f32>)> = minibatch.iter().copied().zip(weights).filter(|(index, _)| pulled(*index)).collect();
             let members: Vec<TrainingSequence> = minibatch
                 .iter()
-                .zip(weights)
                 .map(|(index, weights)| {
                     let mut sequence = sequences[*index].clone();
-                    let sampled = weights.into_iter().zip(&sequence.mask).filter(|(_, sampled)| **sampled);
+                    let sampled = weights.iter().zip(&sequence.mask).filter(|(_, sampled)| **sampled);
                     sequence.weights = sampled.zip(&corrections[*index]).map(|((weight, _), correction)| weight * correction).collect();
                     sequence
                 })
@@ -282,7 +284,7 @@ fn update<B: AutodiffBackend>(
                 dropped += 1;
                 let batch = MicroBatch::<B>::new(&rows, device).in_precision(config.precision).with_dropout(dropout);
                 let reference: Option<Vec<&Vec<f32>>> =
-                    references.as_ref().map(|references| group.iter().map(|place| &references[minibatch[*place]]).collect());
+                    references.as_ref().map(|references| group.iter().map(|place| &references[minibatch[*place].0]).collect());
                 let with_entropy = settings.entropy_coefficient != 0.0;
                 accumulate_gradient(&policy.model, &batch, settings.memory, with_entropy, optimizer, |logprobs, entropy| {
                     loss_of(settings, &batch, logprobs, entropy, reference.as_deref(), &mut sums)
