@@ -8,32 +8,71 @@ use crate::layers::matching;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 
-/// Keys and values of one layer, `[rows, kv_heads, columns, head_dim]`.
+/// So many of the newest columns are kept apart, so that a decoding step copies these few and not all.
+const RECENT: usize = 32;
+
+/// Keys, `[rows, kv_heads, head_dim, columns]`, and values, `[rows, kv_heads, columns, head_dim]`, of some columns. Keys lie as the product with the
+/// queries reads them, so that it need not rearrange all of them in every step.
+pub(crate) type KeysValues<B> = (Tensor<B, 4>, Tensor<B, 4>);
+
+/// Keys and values of one layer: the older columns, which stay as they are while tokens are decoded, and the newest, whose keys lie as they came
+/// (`[rows, kv_heads, columns, head_dim]`), since they are copied in every step.
 #[derive(Clone, Debug)]
 pub struct LayerCache<B: Backend> {
-    keys: Option<Tensor<B, 4>>,
-    values: Option<Tensor<B, 4>>,
+    older: Option<KeysValues<B>>,
+    recent: Option<(Tensor<B, 4>, Tensor<B, 4>)>,
+}
+
+/// The columns of `second` behind those of `first`.
+fn beside<B: Backend>(first: Option<KeysValues<B>>, second: Option<KeysValues<B>>) -> Option<KeysValues<B>> {
+    match (first, second) {
+        (Some((keys, values)), Some((more_keys, more_values))) => {
+            Some((Tensor::cat(vec![keys, more_keys], 3), Tensor::cat(vec![values, more_values], 2)))
+        }
+        (first, second) => first.or(second),
+    }
+}
+
+/// The rows of `second` below those of `first`.
+fn stacked<B: Backend>(first: Option<KeysValues<B>>, second: Option<KeysValues<B>>) -> Option<KeysValues<B>> {
+    let ((keys, values), (more_keys, more_values)) = first.zip(second)?;
+    Some((Tensor::cat(vec![keys, more_keys], 0), Tensor::cat(vec![values, more_values], 0)))
+}
+
+/// The same values, each beside the next in memory.
+fn contiguous<B: Backend>(tensor: Tensor<B, 4>) -> Tensor<B, 4> {
+    let shape = tensor.dims();
+    tensor.reshape([shape.iter().product::<usize>()]).reshape(shape)
 }
 
 impl<B: Backend> LayerCache<B> {
-    /// Adds the newest columns and returns all of them.
+    /// Adds the newest columns and returns all of them, in one or two parts from left to right.
     ///
     /// # Shapes
     /// - `keys`, `values`: `[rows, kv_heads, time, head_dim]`
-    /// - output: `[rows, kv_heads, past + time, head_dim]`
-    pub fn append(&mut self, keys: Tensor<B, 4>, values: Tensor<B, 4>) -> (Tensor<B, 4>, Tensor<B, 4>) {
-        let join = |past: Option<Tensor<B, 4>>, new| match past {
-            Some(past) => Tensor::cat(vec![past, new], 2),
-            None => new,
+    /// - output: parts whose columns add up to `past + time`
+    pub(crate) fn append(&mut self, keys: Tensor<B, 4>, values: Tensor<B, 4>) -> Vec<KeysValues<B>> {
+        let (keys, values) = match self.recent.take() {
+            Some((recent_keys, recent_values)) => (Tensor::cat(vec![recent_keys, keys], 2), Tensor::cat(vec![recent_values, values], 2)),
+            None => (keys, values),
         };
-        let (keys, values) = (join(self.keys.take(), keys), join(self.values.take(), values));
-        self.keys = Some(keys.clone());
-        self.values = Some(values.clone());
-        (keys, values)
+        self.recent = Some((keys, values));
+        if self.recent.as_ref().is_some_and(|(keys, _)| keys.dims()[2] >= RECENT) {
+            self.older = self.take();
+        }
+        let recent = self.recent.clone().map(|(keys, values)| (keys.swap_dims(2, 3), values));
+        self.older.iter().cloned().chain(recent).collect()
     }
 
-    fn map(self, change: impl Fn(Tensor<B, 4>) -> Tensor<B, 4>) -> Self {
-        Self { keys: self.keys.map(&change), values: self.values.map(&change) }
+    /// All columns as one part.
+    fn take(&mut self) -> Option<KeysValues<B>> {
+        let recent = self.recent.take().map(|(keys, values)| (contiguous(keys.swap_dims(2, 3)), values));
+        beside(self.older.take(), recent)
+    }
+
+    /// Changes all columns together; the second argument of `change` is the dimension of the columns.
+    fn map(mut self, change: impl Fn(Tensor<B, 4>, usize) -> Tensor<B, 4>) -> Self {
+        Self { older: self.take().map(|(keys, values)| (change(keys, 3), change(values, 2))), recent: None }
     }
 }
 
@@ -48,7 +87,7 @@ pub struct KvCache<B: Backend> {
 impl<B: Backend> KvCache<B> {
     /// An empty cache for `rows` sequences.
     pub fn new(layers: usize, rows: usize) -> Self {
-        Self { layers: vec![LayerCache { keys: None, values: None }; layers], valid: vec![Vec::new(); rows] }
+        Self { layers: vec![LayerCache { older: None, recent: None }; layers], valid: vec![Vec::new(); rows] }
     }
 
     /// Number of sequences.
@@ -90,7 +129,7 @@ impl<B: Backend> KvCache<B> {
         let valid = rows.iter().map(|row| self.valid[*row].clone()).collect();
         let indices: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
         let layers = self.layers.into_iter().map(|layer| {
-            layer.map(|tensor| {
+            layer.map(|tensor, _| {
                 let indices = Tensor::<B, 1, Int>::from_data(TensorData::new(indices.clone(), [indices.len()]), &tensor.device());
                 tensor.select(0, indices)
             })
@@ -108,10 +147,9 @@ impl<B: Backend> KvCache<B> {
         }
         let columns = self.columns().max(other.columns());
         let (first, second) = (self.pad_front(columns), other.pad_front(columns));
-        let join = |a: Option<Tensor<B, 4>>, b: Option<Tensor<B, 4>>| a.zip(b).map(|(a, b)| Tensor::cat(vec![a, b], 0));
         let layers = first.layers.into_iter().zip(second.layers);
         Self {
-            layers: layers.map(|(a, b)| LayerCache { keys: join(a.keys, b.keys), values: join(a.values, b.values) }).collect(),
+            layers: layers.map(|(mut a, mut b)| LayerCache { older: stacked(a.take(), b.take()), recent: None }).collect(),
             valid: first.valid.into_iter().chain(second.valid).collect(),
         }
     }
@@ -124,10 +162,10 @@ impl<B: Backend> KvCache<B> {
         for valid in &mut self.valid {
             valid.splice(0..0, std::iter::repeat_n(false, missing));
         }
-        let pad = |tensor: Tensor<B, 4>| {
-            let [rows, heads, _, head_dim] = tensor.dims();
-            let gap = matching(Tensor::zeros([rows, heads, missing, head_dim], &tensor.device()), &tensor);
-            Tensor::cat(vec![gap, tensor], 2)
+        let pad = |tensor: Tensor<B, 4>, columns: usize| {
+            let mut shape = tensor.dims();
+            shape[columns] = missing;
+            Tensor::cat(vec![matching(Tensor::zeros(shape, &tensor.device()), &tensor), tensor], columns)
         };
         Self { layers: self.layers.into_iter().map(|layer| layer.map(pad)).collect(), valid: self.valid }
     }
@@ -142,7 +180,7 @@ impl<B: Backend> KvCache<B> {
         for valid in &mut self.valid {
             valid.drain(..unused);
         }
-        let cut = |tensor: Tensor<B, 4>| tensor.narrow(2, unused, kept);
+        let cut = |tensor: Tensor<B, 4>, columns: usize| contiguous(tensor.narrow(columns, unused, kept));
         Self { layers: self.layers.into_iter().map(|layer| layer.map(cut)).collect(), valid: self.valid }
     }
 }

@@ -63,7 +63,7 @@ pub fn sample(logits: &[f32], config: &SamplingConfig, rng: &mut impl Rng) -> Op
     }
     let tempered = |index: usize| logits[index] / config.temperature;
     if config.top_k == 0 && config.top_p >= 1.0 {
-        let total = log_sum_exp(logits.iter().map(|logit| logit / config.temperature));
+        let total = if config.temperature == 1.0 { normaliser } else { log_sum_exp(logits.iter().map(|logit| logit / config.temperature)) };
         let index = draw(0..logits.len(), |index| (tempered(index) - total).exp(), rng);
         return Some(drawn(index, tempered(index) - total));
     }

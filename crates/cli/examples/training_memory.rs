@@ -1,14 +1,18 @@
-//! Peak memory and speed of one forward and backward pass with each memory setting (`just bench-memory MODEL`).
+//! Peak memory and speed of one forward and backward pass with each memory setting, planned and measured (`just bench-memory MODEL`).
 //!
-//! Started without a setting it starts itself once for each, since the peak of a process never falls. Sequences are random ids, the
+//! A folder that holds a `config.json` and no weights stands for a model with random weights. Started without a setting it starts itself once for each, since the peak of a process never falls. Sequences are random ids, the
 //! second half of each is trained on; the time includes an update of AdamW, and a first pass that is not counted warms up.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 use burn::backend::Autodiff;
 use burn_flex::Flex;
-use paretopo_models::load_folder;
-use paretopo_training::{AdamW, MemoryConfig, MicroBatch, OptimizerConfig, TrainingSequence, accumulate_gradient};
+use paretopo_models::{
+    AdapterConfig, AutoConfig, AutoModel, attach_adapter, freeze, in_precision, initialize, load_folder_as, read_config,
+};
+use paretopo_training::{
+    AdamW, MemoryConfig, MemoryPlan, MicroBatch, OptimizerConfig, Precision, RunConfig, TrainingSequence, accumulate_gradient,
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::convert::Infallible;
@@ -18,11 +22,29 @@ use std::time::Instant;
 
 type B = Autodiff<Flex>;
 
-const SETTINGS: [(&str, MemoryConfig); 4] = [
-    ("plain", MemoryConfig { gradient_checkpointing: false, logits_chunk: 0 }),
-    ("logits_chunk = 64", MemoryConfig { gradient_checkpointing: false, logits_chunk: 64 }),
-    ("gradient_checkpointing", MemoryConfig { gradient_checkpointing: true, logits_chunk: 0 }),
-    ("both", MemoryConfig { gradient_checkpointing: true, logits_chunk: 64 }),
+struct Setting {
+    name: &'static str,
+    memory: MemoryConfig,
+    precision: Precision,
+    adapter: bool,
+}
+
+const PLAIN: Setting = Setting {
+    name: "plain",
+    memory: MemoryConfig { gradient_checkpointing: false, logits_chunk: 0 },
+    precision: Precision::F32,
+    adapter: false,
+};
+const LEAN: MemoryConfig = MemoryConfig { gradient_checkpointing: true, logits_chunk: 64 };
+
+const SETTINGS: [Setting; 7] = [
+    PLAIN,
+    Setting { name: "logits_chunk = 64", memory: MemoryConfig { gradient_checkpointing: false, logits_chunk: 64 }, ..PLAIN },
+    Setting { name: "gradient_checkpointing", memory: MemoryConfig { gradient_checkpointing: true, logits_chunk: 0 }, ..PLAIN },
+    Setting { name: "both", memory: LEAN, ..PLAIN },
+    Setting { name: "both, bf16", memory: LEAN, precision: Precision::Bf16, ..PLAIN },
+    Setting { name: "both, lora", memory: LEAN, adapter: true, ..PLAIN },
+    Setting { name: "both, lora, bf16", memory: LEAN, precision: Precision::Bf16, adapter: true, ..PLAIN },
 ];
 
 /// Highest resident memory since the last call.
@@ -33,9 +55,37 @@ fn peak_mebibytes() -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
-fn measure(folder: &Path, memory: MemoryConfig, batch: usize, time: usize) -> [f64; 4] {
+fn load(folder: &Path, setting: &Setting) -> (AutoConfig, AutoModel<B>) {
     let device = Default::default();
-    let (config, mut model) = load_folder::<B>(folder, &device).unwrap();
+    let precision = if setting.adapter { setting.precision } else { Precision::F32 };
+    let (config, model) = if folder.join("model.safetensors").exists() || folder.join("model.safetensors.index.json").exists() {
+        load_folder_as::<B>(folder, precision.into(), &device).unwrap()
+    } else {
+        let config = read_config(folder).unwrap();
+        let model = initialize(config.init(&device).unwrap(), config.decoder().initializer_range, 1);
+        (config, in_precision(model, precision.into()))
+    };
+    let model = if setting.adapter { attach_adapter(freeze(model), &AdapterConfig::default(), 1, &device).unwrap() } else { model };
+    (config, model)
+}
+
+/// Gibibytes of a gradient and of an update, of which moments are counted in the second only: the first gradient comes before them.
+fn plan(config: &AutoConfig, setting: &Setting, batch: usize, time: usize) -> [f64; 2] {
+    let trained = time - time / 2;
+    let mut run = RunConfig { precision: setting.precision, ..RunConfig::default() };
+    run.lora = setting.adapter.then(AdapterConfig::default);
+    run.rollout.max_sampled_tokens = trained;
+    run.rollout.max_calls = 0;
+    (run.train.prompts_per_step, run.train.rollouts_per_prompt) = (1, batch);
+    (run.train.micro_batch_tokens, run.train.memory) = (batch * time, setting.memory);
+    let plan = MemoryPlan::new(&run, config, time / 2);
+    let sum = |phase: usize| plan.phases[phase].1.iter().map(|(_, size)| size).sum::<f64>();
+    [sum(1), sum(2)]
+}
+
+fn measure(folder: &Path, setting: &Setting, batch: usize, time: usize) -> ([f64; 2], [f64; 4]) {
+    let device = Default::default();
+    let (config, mut model) = load(folder, setting);
     let loaded = peak_mebibytes();
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let sequences: Vec<TrainingSequence> = (0..batch)
@@ -47,14 +97,14 @@ fn measure(folder: &Path, memory: MemoryConfig, batch: usize, time: usize) -> [f
             advantage: 0.0,
         })
         .collect();
-    let rows = MicroBatch::<B>::new(&sequences.iter().collect::<Vec<_>>(), &device);
+    let rows = MicroBatch::<B>::new(&sequences.iter().collect::<Vec<_>>(), &device).in_precision(setting.precision);
     let mut optimizer = AdamW::<B>::new(OptimizerConfig::default(), 10);
     let (mut seconds, mut gradient, mut update) = (Vec::new(), 0.0, 0.0);
     for _ in 0..3 {
         let started = Instant::now();
         let weights = rows.weights.clone();
         let loss = |logprobs: burn::Tensor<B, 2>, _| Ok::<_, Infallible>((logprobs * weights).sum());
-        accumulate_gradient(&model, &rows, memory, false, &mut optimizer, loss).unwrap();
+        accumulate_gradient(&model, &rows, setting.memory, false, &mut optimizer, loss).unwrap();
         let norm = optimizer.gradient_norm();
         gradient = peak_mebibytes();
         model = optimizer.update(model, norm);
@@ -62,7 +112,7 @@ fn measure(folder: &Path, memory: MemoryConfig, batch: usize, time: usize) -> [f
         seconds.push(started.elapsed().as_secs_f64());
     }
     let best = seconds[1..].iter().copied().fold(f64::INFINITY, f64::min);
-    [loaded, gradient, update, (batch * time) as f64 / best]
+    (plan(&config, setting, batch, time), [loaded, gradient, update, (batch * time) as f64 / best])
 }
 
 fn main() {
@@ -70,14 +120,21 @@ fn main() {
     let [folder, batch, time, setting @ ..] = arguments.as_slice() else { panic!("give MODEL BATCH TIME") };
     let (folder, batch, time) = (Path::new(folder), batch.parse().unwrap(), time.parse().unwrap());
     if let [setting] = setting {
-        let (name, memory) = SETTINGS.into_iter().find(|(name, _)| name == setting).unwrap();
-        let [loaded, gradient, update, speed] = measure(folder, memory, batch, time);
-        println!("| {name} | {loaded:.0} | {gradient:.0} | {update:.0} | {speed:.1} |");
+        let setting = SETTINGS.iter().find(|known| known.name == setting).unwrap();
+        let ([planned, planned_update], [loaded, gradient, update, speed]) = measure(folder, setting, batch, time);
+        let [loaded, gradient, update] = [loaded, gradient, update].map(|mebibytes| mebibytes / 1024.0);
+        let name = setting.name;
+        println!("| {name} | {loaded:.2} | {planned:.2} | {gradient:.2} | {planned_update:.2} | {update:.2} | {speed:.1} |");
         return;
     }
     println!("{batch} sequences of {time} ids, half of them trained on\n");
-    println!("| memory | peak MiB of loading | of the gradient | of the update | tokens/s |\n|---|---|---|---|---|");
-    for (name, _) in SETTINGS {
-        assert!(Command::new(std::env::current_exe().unwrap()).args(&arguments).arg(name).status().unwrap().success());
+    println!(
+        "| peak GiB of | loading | the gradient, planned | measured | the update, planned | measured | tokens/s |\n|---|---|---|---|---|---|---|"
+    );
+    for setting in &SETTINGS {
+        let done = Command::new(std::env::current_exe().unwrap()).args(&arguments).arg(setting.name).status().unwrap();
+        if !done.success() {
+            println!("| {} | ended with {done} |", setting.name);
+        }
     }
 }

@@ -56,13 +56,21 @@ impl<B: Backend> Attention<B> {
         let queries = layout.query_rotation.apply(queries) * (self.head_dim as f64).powf(-0.5);
         let queries = layout.split_queries(queries, self.kv_heads, self.head_dim);
         let keys = layout.split_keys(layout.key_rotation.apply(keys), self.kv_heads, self.head_dim);
-        let (keys, values) = match cache {
+        let parts = match cache {
             Some(cache) => cache.append(keys, values),
-            None => (keys, values),
+            None => vec![(keys.swap_dims(2, 3), values)],
         };
-        let scores = queries.matmul(keys.swap_dims(2, 3));
-        let weights = matching(masked_softmax(in_f32(scores), layout.mask.as_ref()), &values);
-        self.o_proj.forward(layout.join(weights.matmul(values)), layout.dropout)
+        let scores = parts.iter().map(|(keys, _)| queries.clone().matmul(keys.clone()));
+        let weights = masked_softmax(in_f32(side_by_side(scores.collect())), layout.mask.as_ref());
+        let mut from = 0;
+        let attended = parts.into_iter().map(|(_, values)| {
+            let columns = values.dims()[2];
+            let part = if weights.dims()[3] == columns { weights.clone() } else { weights.clone().narrow(3, from, columns) };
+            from += columns;
+            matching(part, &values).matmul(values)
+        });
+        let attended = attended.reduce(|sum, part| sum + part).expect("a cache holds the newest columns");
+        self.o_proj.forward(layout.join(attended), layout.dropout)
     }
 
     fn normalise(&self, norm: &Option<RmsNorm<B>>, x: Tensor<B, 2>) -> Tensor<B, 2> {
@@ -70,6 +78,10 @@ impl<B: Backend> Attention<B> {
         let [tokens, width] = x.dims();
         norm.forward(x.reshape([tokens * width / self.head_dim, self.head_dim])).reshape([tokens, width])
     }
+}
+
+fn side_by_side<B: Backend>(mut parts: Vec<Tensor<B, 4>>) -> Tensor<B, 4> {
+    if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(parts, 3) }
 }
 
 /// Softmax over the last dimension of `scores + mask`.

@@ -1,0 +1,141 @@
+//! One speed measurement, as a JSON line, for `experiments/speed/compare.py` (`just bench-peers`).
+//!
+//! ```text
+//! speed MODEL decode BATCH PROMPT NEW      read random prompts, sample at temperature 1, record log-probabilities
+//! speed MODEL train SEQUENCES TIME BUDGET  forward, cross-entropy on all ids, backward, AdamW; micro-batches of BUDGET tokens
+//! ```
+//!
+//! MODEL is a checkpoint folder; one with a `config.json` and no weights stands for random weights. A first round that is not counted warms up.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
+
+use burn::backend::Autodiff;
+use burn_flex::Flex;
+use paretopo_agent::{Engine, SamplingConfig, sample};
+use paretopo_models::{AutoConfig, AutoModel, initialize, load_folder, read_config};
+use paretopo_training::{AdamW, MemoryConfig, MicroBatch, OptimizerConfig, TrainingSequence, accumulate_gradient};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::convert::Infallible;
+use std::path::Path;
+use std::time::Instant;
+
+/// Freed memory is kept for the next operation, as the program itself does.
+fn keep_freed_memory() {
+    // SAFETY: `mallopt` only sets parameters of the allocator.
+    #[expect(unsafe_code, reason = "the setting has no safe interface")]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_MAX, 0);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+        libc::mallopt(libc::M_TOP_PAD, 64 << 20);
+    }
+}
+
+fn load<B: burn::tensor::backend::Backend>(folder: &Path) -> (AutoConfig, AutoModel<B>) {
+    let device = Default::default();
+    if folder.join("model.safetensors").exists() {
+        return load_folder::<B>(folder, &device).unwrap();
+    }
+    let config = read_config(folder).unwrap();
+    let model = initialize(config.init(&device).unwrap(), config.decoder().initializer_range, 1);
+    (config, model)
+}
+
+fn random_ids(rng: &mut ChaCha8Rng, config: &AutoConfig, count: usize) -> Vec<u32> {
+    (0..count).map(|_| rng.random_range(0..config.vocab_size() as u32)).collect()
+}
+
+fn peak_mebibytes() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM: 0 kB");
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+/// Seconds of reading the prompts and of each sampled token, for `batch` rows.
+fn decode(folder: &Path, batch: usize, prompt: usize, new: usize) -> (f64, f64) {
+    let (config, model) = load::<Flex>(folder);
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let prompts: Vec<Vec<u32>> = (0..batch).map(|_| random_ids(&mut rng, &config, prompt)).collect();
+    let (mut prefill, mut seconds) = (0.0, 0.0);
+    for round in 0..2 {
+        let count = if round == 0 { 4 } else { new };
+        let mut engine = Engine::new(&model, config.layers(), &Default::default());
+        let started = Instant::now();
+        let rows: Vec<(usize, &[u32])> = prompts.iter().enumerate().map(|(key, prompt)| (key, prompt.as_slice())).collect();
+        let mut logits = engine.admit(&rows);
+        prefill = started.elapsed().as_secs_f64();
+        let started = Instant::now();
+        let mut recorded = Vec::new();
+        for step in 0..count {
+            let tokens: Vec<Option<u32>> = logits
+                .iter()
+                .map(|row| {
+                    let drawn = sample(row, &SamplingConfig::default(), &mut rng).unwrap();
+                    recorded.push(drawn.logprob);
+                    Some(drawn.id)
+                })
+                .collect();
+            if step + 1 < count {
+                logits = engine.step(&tokens);
+            }
+        }
+        seconds = started.elapsed().as_secs_f64();
+        assert_eq!(recorded.len(), batch * count);
+    }
+    (prefill, seconds)
+}
+
+/// Seconds of one training step.
+fn train(folder: &Path, sequences: usize, time: usize, budget: usize) -> f64 {
+    type B = Autodiff<Flex>;
+    let device = Default::default();
+    let (config, mut model) = load::<B>(folder);
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let weight = 1.0 / (sequences * (time - 1)) as f32;
+    let all: Vec<TrainingSequence> = (0..sequences)
+        .map(|_| TrainingSequence {
+            ids: random_ids(&mut rng, &config, time),
+            mask: (0..time).map(|place| place > 0).collect(),
+            old_logprobs: vec![0.0; time - 1],
+            weights: vec![weight; time - 1],
+            advantage: 0.0,
+        })
+        .collect();
+    let mut optimizer = AdamW::<B>::new(OptimizerConfig::default(), 10);
+    let mut best = f64::INFINITY;
+    for round in 0..3 {
+        let started = Instant::now();
+        for group in all.chunks((budget / time).max(1)) {
+            let batch = MicroBatch::<B>::new(&group.iter().collect::<Vec<_>>(), &device);
+            let weights = batch.weights.clone();
+            let loss = |logprobs: burn::Tensor<B, 2>, _| Ok::<_, Infallible>((logprobs * weights).sum().neg());
+            accumulate_gradient(&model, &batch, MemoryConfig::default(), false, &mut optimizer, loss).unwrap();
+        }
+        let norm = optimizer.gradient_norm();
+        model = optimizer.update(model, norm);
+        if round > 0 {
+            best = started.elapsed().as_secs_f64().min(best);
+        }
+    }
+    best
+}
+
+fn main() {
+    keep_freed_memory();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, task, numbers @ ..] = arguments.as_slice() else { panic!("give MODEL, a task and its numbers") };
+    let numbers: Vec<usize> = numbers.iter().map(|number| number.parse().unwrap()).collect();
+    let [first, second, third] = numbers[..] else { panic!("give three numbers") };
+    let folder = Path::new(folder);
+    let result = match task.as_str() {
+        "decode" => {
+            let (prefill, seconds) = decode(folder, first, second, third);
+            serde_json::json!({ "prefill": (first * second) as f64 / prefill, "decode": (first * third) as f64 / seconds })
+        }
+        "train" => serde_json::json!({ "train": (first * second) as f64 / train(folder, first, second, third) }),
+        other => panic!("no task `{other}`"),
+    };
+    let mut result = result;
+    result["memory"] = peak_mebibytes().into();
+    println!("{result}");
+}
