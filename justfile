@@ -73,6 +73,11 @@ hotpotqa model questions corpus:
     {{paretopo}} search {{corpus}} --questions {{questions}} --topk 10
     {{paretopo}} evaluate experiments/hotpotqa/smollm2.toml --model {{model}} --set 'environment.questions.path={{questions}}' --set 'environment.passages.path={{corpus}}' --out runs/hotpotqa
 
+# Train an adapter on SmolLM2-135M-Instruct by ParetoPO on GSM8K, about an hour on one core; the same 200 problems before and after
+[group('experiments')]
+smollm2-gsm8k model data:
+    {{paretopo}} compare experiments/smollm2-gsm8k/experiment.toml --jobs 1 --out runs/smollm2-gsm8k --set 'policy={ type = "folder", path = "{{model}}" }' --set 'environment.problems.path={{data}}'
+
 # Evaluate a checkpoint folder on 50 GSM8K problems with the Python tool; DATA is a file of {"id","question","answer"} lines
 [group('experiments')]
 gsm8k model data:
@@ -119,6 +124,13 @@ bench-grading file:
 [group('development')]
 bench-memory model batch="4" time="256":
     MALLOC_MMAP_THRESHOLD_=262144 MALLOC_TRIM_THRESHOLD_=262144 RAYON_NUM_THREADS=1 cargo run {{release}} --example training_memory {{model}} {{batch}} {{time}}
+
+# Decoding and training beside transformers and PyTorch, turn and turn about, with the same number of threads; peers go into a throw-away environment
+[group('development')]
+bench-peers smollm2 threads="1" rounds="3":
+    python3 -m venv target/peers && target/peers/bin/pip install --quiet torch==2.15.0 transformers==5.24.0
+    cargo build {{release}} --example speed
+    THREADS={{threads}} ROUNDS={{rounds}} target/peers/bin/python experiments/speed/compare.py target/release/examples/speed target/peers/bin/python experiments/speed/results.json tiny=models/tiny-math 10M=experiments/speed/10m SmolLM2-135M={{smollm2}}
 
 # Make the test fixtures anew from their reference implementations (needs Python; see the scripts' headers)
 [group('development')]

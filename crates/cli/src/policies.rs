@@ -17,8 +17,11 @@ pub(crate) fn source(model: &str, adapter: Option<&Path>) -> Result<PolicySource
         }
         return Ok(PolicySource::Folder { path, adapter });
     }
-    if embedded::is_policy(model) && adapter.is_none() {
-        return Ok(PolicySource::Embedded { name: model.to_owned() });
+    if embedded::is_policy(model) {
+        return Ok(match adapter {
+            None => PolicySource::Embedded { name: model.to_owned() },
+            Some(_) => PolicySource::Folder { path: embedded::policy_folder(model)?, adapter },
+        });
     }
     let (name, revision) = model.split_once('@').unwrap_or((model, "main"));
     let plain = |part: &str| {
