@@ -170,11 +170,16 @@ fn sharded_policy() -> Vec<(String, Vec<u8>)> {
 fn data_sets() -> Vec<(String, Vec<u8>)> {
     let gsm8k = "{\"question\":\"What is 2+3?\",\"answer\":\"It is 5.\\n#### 5\"}\n{\"question\":\"What is 7-3?\",\"answer\":\"#### 4\"}\n{\"question\":\"What is 8+1?\",\"answer\":\"#### 9\"}\n";
     let math = "{\"problem\":\"What is 4+4?\",\"solution\":\"\\\\boxed{8}\",\"answer\":\"8\",\"level\":\"Level 1\",\"unique_id\":\"a\"}\n{\"problem\":\"What is 9-4?\",\"solution\":\"\\\\boxed{5}\",\"answer\":\"5\",\"level\":\"Level 2\",\"unique_id\":\"b\"}\n";
+    // the files of MATH's subjects have the same names
+    let subject = "{\"problem\":\"What is 6-2?\",\"level\":\"Level 5\",\"type\":\"Algebra\",\"solution\":\"$6-2=\\\\boxed{4}$\"}\n";
     vec![
         ("datasets/openai/gsm8k/main/test-0.jsonl".into(), gsm8k.into()),
         ("datasets/openai/gsm8k/main/train-0.jsonl".into(), gsm8k.replace("What is", "Compute").into()),
         ("datasets/openai/gsm8k/socratic/test-0.jsonl".into(), b"not this one".to_vec()),
         ("datasets/HuggingFaceH4/MATH-500/test.jsonl".into(), math.into()),
+        ("datasets/EleutherAI/hendrycks_math/algebra/test-0.jsonl".into(), subject.into()),
+        ("datasets/EleutherAI/hendrycks_math/geometry/test-0.jsonl".into(), subject.into()),
+        ("datasets/EleutherAI/hendrycks_math/algebra/train-0.jsonl".into(), subject.into()),
         ("datasets/some/rows/data/test.jsonl".into(), format!("{}{{\"q\":\"broken\"}}\nnot json\n", gsm8k.replace("question", "q")).into()),
     ]
 }
@@ -201,12 +206,13 @@ fn a_model_and_benchmarks_by_name_are_fetched_once_evaluated_and_tabulated() {
     let out = tempfile::tempdir().unwrap();
     let folder = out.path().to_str().unwrap();
     let evaluate =
-        ["-q", "evaluate", "--model", "tiny/math", "--benchmarks", "gsm8k,math-500", "--out", folder, "--set", "evaluation.samples=2"];
+        ["-q", "evaluate", "--model", "tiny/math", "--benchmarks", "gsm8k,math-500,math", "--out", folder, "--set", "evaluation.samples=2"];
     let table = succeeded(&hub.run(&evaluate, &[]));
     assert!(line_with(&table, "| benchmark").contains("avg@2 | +- | pass@2 | +- | #Tool"), "{table}");
     assert!(line_with(&table, "| gsm8k").starts_with("| gsm8k | 3 |") && line_with(&table, "| math-500").starts_with("| math-500 | 2 |"));
+    assert!(line_with(&table, "| math |").starts_with("| math | 2 |"), "{table}");
     let csv = std::fs::read_to_string(out.path().join("benchmarks.csv")).unwrap();
-    assert!(line_with(&csv, "mean").starts_with("mean,5,"), "{csv}");
+    assert!(line_with(&csv, "mean").starts_with("mean,7,"), "{csv}");
     let trajectories = std::fs::read_to_string(out.path().join("gsm8k/trajectories.jsonl")).unwrap();
     assert_eq!(trajectories.lines().count(), 6);
     // each file is fetched once, and nothing that is not needed
@@ -218,7 +224,7 @@ fn a_model_and_benchmarks_by_name_are_fetched_once_evaluated_and_tabulated() {
     // the same weights as the binary's own, so the same numbers
     let own = tempfile::tempdir().unwrap();
     let shipped =
-        ["-q", "evaluate", "--benchmarks", "gsm8k,math-500", "--out", own.path().to_str().unwrap(), "--set", "evaluation.samples=2"];
+        ["-q", "evaluate", "--benchmarks", "gsm8k,math-500,math", "--out", own.path().to_str().unwrap(), "--set", "evaluation.samples=2"];
     assert_eq!(succeeded(&hub.run(&shipped, &[])), table);
     // another configuration does not take the folder for its own
     let other = refused(&hub.run(&[&evaluate[..], &["--set", "seed=9"]].concat(), &[]));

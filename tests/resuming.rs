@@ -91,15 +91,46 @@ fn killing_a_run_at_random_moments_loses_nothing() {
 #[test]
 fn a_damaged_checkpoint_is_passed_over() {
     let folder = tempfile::tempdir().unwrap();
-    let (whole, damaged) = (folder.path().join("whole"), folder.path().join("damaged"));
+    let whole = folder.path().join("whole");
     assert!(command(&whole).status().unwrap().success());
-    assert!(command(&damaged).status().unwrap().success());
-    let last = damaged.join("checkpoints/step-000005");
-    let bytes = std::fs::read(last.join("model.safetensors")).unwrap();
-    std::fs::write(last.join("model.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
-    let mut again = command(&damaged);
-    again.args(["--set", "seed=1"]);
-    let output = again.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(weights(&whole), weights(&damaged));
+    let expected = weights(&whole);
+    let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2);
+    // one bit in the last number: the file still reads
+    let flipped = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
+    let damages: [(&str, &dyn Fn(&mut Vec<u8>)); 5] = [
+        ("model.safetensors", &cut),
+        ("model.safetensors", &flipped),
+        ("optimizer.safetensors", &flipped),
+        ("state.json", &cut),
+        ("checksums.json", &cut),
+    ];
+    for (name, damage) in damages {
+        let path = whole.join("checkpoints/step-000005").join(name);
+        let mut bytes = std::fs::read(&path).unwrap();
+        damage(&mut bytes);
+        std::fs::write(&path, bytes).unwrap();
+        // something to tell the resumed run's result from the first one's
+        std::fs::remove_dir_all(whole.join("policy")).unwrap();
+        let mut again = command(&whole);
+        let output = again.args(["--set", "seed=1"]).output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(weights(&whole), expected, "{name}");
+    }
+}
+
+#[test]
+fn two_runs_do_not_write_one_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let mut first = command(&run).spawn().unwrap();
+    while !run.join("config.toml").exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let second = command(&run).output().unwrap();
+    assert_eq!(second.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another process is training in"), "{second:?}");
+    // a killed process holds nothing
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(command(&run).status().unwrap().success());
 }

@@ -1,6 +1,7 @@
 //! Everything that a run needs to go on exactly: weights, both moments, the run's memory, the estimator's state, where it was.
 //!
-//! Random numbers need no state: each step derives its own from the run's seed.
+//! Random numbers need no state: each step derives its own from the run's seed. `checksums.json` holds the BLAKE3 sum of every other file, so that a
+//! flipped bit is noticed as well as a missing half.
 
 use crate::run_folder::{access, write_atomically};
 use crate::{AdamW, Policy, TrainingError};
@@ -9,6 +10,7 @@ use paretopo_algorithms::EstimatorState;
 use paretopo_environments::RunMemory;
 use paretopo_models::{load_tensors, write_tensors};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +32,7 @@ pub struct TrainingState {
 
 const STATE: &str = "state.json";
 const MOMENTS: &str = "optimizer.safetensors";
+const CHECKSUMS: &str = "checksums.json";
 
 fn folder_of(run: &Path) -> PathBuf {
     run.join("checkpoints")
@@ -53,6 +56,8 @@ pub(crate) fn save<B: AutodiffBackend>(
     write_tensors(&unfinished.join(MOMENTS), &optimizer.state())?;
     let json = serde_json::to_vec(state).expect("plain data serialises");
     write_atomically(&unfinished.join(STATE), &json)?;
+    let sums = serde_json::to_vec_pretty(&checksums(&unfinished)?).expect("plain data serialises");
+    write_atomically(&unfinished.join(CHECKSUMS), &sums)?;
     for entry in fs::read_dir(&unfinished).map_err(access(&unfinished))? {
         let path = entry.map_err(access(&unfinished))?.path();
         fs::File::open(&path).and_then(|file| file.sync_all()).map_err(access(&path))?;
@@ -67,6 +72,35 @@ pub(crate) fn save<B: AutodiffBackend>(
         fs::remove_dir_all(&old).map_err(access(&old))?;
     }
     Ok(())
+}
+
+/// The sum of every file in a checkpoint but that of the sums.
+fn checksums(folder: &Path) -> Result<BTreeMap<String, String>, TrainingError> {
+    let mut sums = BTreeMap::new();
+    for entry in fs::read_dir(folder).map_err(access(folder))? {
+        let path = entry.map_err(access(folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name != CHECKSUMS {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update_mmap(&path).map_err(access(&path))?;
+            sums.insert(name, hasher.finalize().to_hex().to_string());
+        }
+    }
+    Ok(sums)
+}
+
+/// # Errors
+/// Names a file that is not what was written.
+fn check(folder: &Path) -> Result<(), TrainingError> {
+    let path = folder.join(CHECKSUMS);
+    let text = fs::read(&path).map_err(access(&path))?;
+    let written: BTreeMap<String, String> =
+        serde_json::from_slice(&text).map_err(|error| TrainingError::Invalid { path, reason: error.to_string() })?;
+    let found = checksums(folder)?;
+    match written.iter().find(|(name, sum)| found.get(*name) != Some(sum)) {
+        Some((name, _)) => Err(TrainingError::Invalid { path: folder.join(name), reason: "is not what was written (checksum)".into() }),
+        None => Ok(()),
+    }
 }
 
 /// The steps of all finished checkpoints, ascending.
@@ -102,6 +136,7 @@ fn restore_from<B: AutodiffBackend>(
     optimizer: &mut AdamW<B>,
     device: &B::Device,
 ) -> Result<TrainingState, TrainingError> {
+    check(folder)?;
     let path = folder.join(STATE);
     let text = fs::read(&path).map_err(access(&path))?;
     let state: TrainingState = serde_json::from_slice(&text).map_err(|error| TrainingError::Invalid { path, reason: error.to_string() })?;

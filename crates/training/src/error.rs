@@ -56,6 +56,12 @@ pub enum TrainingError {
         /// The first setting that differs.
         difference: String,
     },
+    /// Another process is writing the same run.
+    #[error("another process is training in `{path}`\nhint: wait for it, or choose another folder with `--run`")]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Training went numerically wrong.
     #[error(
         "step {step}: {reason}; the batch is in `{batch}`\nhint: lower `train.optimizer.learning_rate`, or resume from the last checkpoint"

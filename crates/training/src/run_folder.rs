@@ -12,7 +12,7 @@ use crate::tensorboard::EventWriter;
 use crate::{Metrics, RunConfig, Surroundings, TrainingError};
 use paretopo_trajectory::Trajectory;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +39,8 @@ pub struct RunFolder {
     path: PathBuf,
     metrics: File,
     events: EventWriter,
+    /// Held as long as the run is open; the system lets go of it when the process ends, however it ends.
+    _lock: File,
 }
 
 pub(crate) fn access(path: &Path) -> impl Fn(std::io::Error) -> TrainingError {
@@ -62,9 +64,16 @@ impl RunFolder {
     /// Creates the folder, or opens one that holds a run with the same configuration.
     ///
     /// # Errors
-    /// When it cannot be written, or holds another run.
+    /// When it cannot be written, holds another run, or is being written by another process.
     pub fn open(path: &Path, config: &RunConfig, recipe: &str, surroundings: &Surroundings<'_>) -> Result<Self, TrainingError> {
         fs::create_dir_all(path).map_err(access(path))?;
+        let lock_path = path.join("lock");
+        let lock = File::create(&lock_path).map_err(access(&lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(TrainingError::InUse { path: path.into() }),
+            Err(TryLockError::Error(source)) => return Err(TrainingError::Access { path: lock_path, source }),
+        }
         let config_path = path.join("config.toml");
         let text = config.to_toml()?;
         match fs::read_to_string(&config_path) {
@@ -91,7 +100,7 @@ impl RunFolder {
         let metrics_path = path.join("metrics.jsonl");
         let metrics = OpenOptions::new().create(true).append(true).open(&metrics_path).map_err(access(&metrics_path))?;
         let events = EventWriter::create(path).map_err(access(path))?;
-        Ok(Self { path: path.into(), metrics, events })
+        Ok(Self { path: path.into(), metrics, events, _lock: lock })
     }
 
     /// The folder.

@@ -133,7 +133,12 @@ fn read(
     let (mut questions, mut ids, mut bad) = (Vec::new(), HashSet::new(), 0usize);
     for path in paths {
         for (line, row) in rows::read_rows(path)? {
-            let named = || format!("{}:{line}", path.file_name().unwrap_or_default().to_string_lossy());
+            // files of several folders may have the same name
+            let depth = if paths.len() > 1 { 2 } else { 1 };
+            let named = || {
+                let parts: Vec<_> = path.iter().rev().take(depth).map(|part| part.to_string_lossy()).collect();
+                format!("{}:{line}", parts.into_iter().rev().collect::<Vec<_>>().join("/"))
+            };
             let question = row.and_then(|row| convert(&columns.canonical(row)?, named())).and_then(|question| {
                 let id = question.task.id.clone();
                 if ids.insert(id.clone()) { Ok(question) } else { Err(format!("the id `{id}` appears twice")) }
