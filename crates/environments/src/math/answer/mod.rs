@@ -35,6 +35,7 @@ pub fn answers_equal(gold: &str, prediction: &str) -> bool {
         (Some(a), Some(b)) => {
             // where commas could mean something else, one other reading of both is allowed
             equal(&a, &b)
+                || same_word(&gold, &prediction)
                 || (gold.contains(',') && prediction.contains(',')) && pair(read(&gold, Commas::Items), read(&prediction, Commas::Items))
                 || (gold.contains(',') != prediction.contains(','))
                     && (is_number(&a) || is_number(&b))
@@ -45,6 +46,14 @@ pub fn answers_equal(gold: &str, prediction: &str) -> bool {
             !gold.is_empty() && gold == prediction
         }
     }
+}
+
+/// Whether both are the same word, in capitals or not, also where one is marked as text and the other reads like a product of variables: `\text{odd}` and
+/// `odd`. Without such a mark two letters may well be variables, so a word has three.
+fn same_word(gold: &str, prediction: &str) -> bool {
+    let (a, b) = (normal::bare(gold), normal::bare(prediction));
+    let marked = || [gold, prediction].iter().any(|text| text.contains("\\text") || text.contains("\\mathrm") || text.contains("\\mbox"));
+    a == b && !a.is_empty() && a.chars().all(char::is_alphabetic) && (a.chars().count() > 2 || marked())
 }
 
 fn pair(a: Option<Node>, b: Option<Node>) -> bool {
@@ -241,6 +250,18 @@ mod tests {
         }
         // milliseconds each; the bound is for what grows out of hand
         assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn words_are_words_marked_or_not() {
+        for (gold, prediction) in
+            [("\\text{Yes}", "yes"), ("odd", "\\text{odd}"), ("\\text{(A)}", "a"), ("\\text{Evelyn}", "Evelyn."), ("East", "\\mathrm{east}")]
+        {
+            assert!(answers_equal(gold, prediction), "{gold} and {prediction}");
+        }
+        for (gold, prediction) in [("\\text{odd}", "\\text{even}"), ("\\text{red}", "der"), ("ab", "AB"), ("\\text{A}", "\\text{B}"), ("x", "X")] {
+            assert!(!answers_equal(gold, prediction), "{gold} and {prediction}");
+        }
     }
 
     proptest! {
