@@ -253,13 +253,29 @@ mod tests {
     }
 
     #[test]
-    fn words_are_words_marked_or_not() {
-        for (gold, prediction) in
-            [("\\text{Yes}", "yes"), ("odd", "\\text{odd}"), ("\\text{(A)}", "a"), ("\\text{Evelyn}", "Evelyn."), ("East", "\\mathrm{east}")]
+    fn sets_may_be_given_by_a_condition() {
+        for (gold, prediction) in [("\\{x|x>2\\}", "x > 2"), ("\\{x \\mid 1 < x \\le 3\\}", "(1,3]"), ("\\{y : y \\ge 0\\}", "[0,\\infty)")]
         {
             assert!(answers_equal(gold, prediction), "{gold} and {prediction}");
         }
-        for (gold, prediction) in [("\\text{odd}", "\\text{even}"), ("\\text{red}", "der"), ("ab", "AB"), ("\\text{A}", "\\text{B}"), ("x", "X")] {
+        assert!(!answers_equal("\\{x|x>2\\}", "[2,\\infty)") && !answers_equal("\\{x|x>2\\}", "x < 2"));
+        assert!(answers_equal("\\{x, |x|\\}", "\\{|x|, x\\}"));
+    }
+
+    #[test]
+    fn words_are_words_marked_or_not() {
+        for (gold, prediction) in [
+            ("\\text{Yes}", "yes"),
+            ("odd", "\\text{odd}"),
+            ("\\text{(A)}", "a"),
+            ("\\text{Evelyn}", "Evelyn."),
+            ("East", "\\mathrm{east}"),
+        ] {
+            assert!(answers_equal(gold, prediction), "{gold} and {prediction}");
+        }
+        for (gold, prediction) in
+            [("\\text{odd}", "\\text{even}"), ("\\text{red}", "der"), ("ab", "AB"), ("\\text{A}", "\\text{B}"), ("x", "X")]
+        {
             assert!(!answers_equal(gold, prediction), "{gold} and {prediction}");
         }
     }

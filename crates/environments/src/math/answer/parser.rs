@@ -655,6 +655,13 @@ impl Parser<'_> {
                 if self.eat('⟩') {
                     return Some(Node::Set(Vec::new()));
                 }
+                // `{x | x > 2}` says what `x > 2` says
+                let start = self.at;
+                if matches!(self.next(), Some(Token::Letter(_))) && (self.eat('|') || self.eat(':') || self.eat_command("mid")) {
+                    let condition = self.list(&['⟩'])?;
+                    return self.eat('⟩').then_some(condition);
+                }
+                self.at = start;
                 let node = self.list(&['⟩'])?;
                 let items = match node {
                     Node::List(items) | Node::Union(items) => items,

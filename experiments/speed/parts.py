@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""The parts beside decoding and training beside the libraries that one would use in Python: the same inputs, one thread each, medians of three runs.
+
+    parts.py PARTS_BINARY PARETOPO_BINARY CORPUS QUESTIONS PAIRS OUT.json
+"""
+import json, pathlib, random, statistics, subprocess, sys, tempfile, time
+
+PROGRAM = "total = 0\nfor i in range(100):\n    total += i * i\nprint(total)"
+
+def rate(count, work, seconds=2.0):
+    started, rounds = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        work()
+        rounds += 1
+    return rounds * count / (time.perf_counter() - started)
+
+def search(corpus, questions):
+    import bm25s, rank_bm25
+    texts = [f"{row['title']} {row['text']}" for row in map(json.loads, open(corpus))]
+    queries = [json.loads(line)["question"] for line in open(questions)]
+    started = time.perf_counter()
+    index = bm25s.BM25()
+    index.index(bm25s.tokenize(texts, stopwords="en", show_progress=False), show_progress=False)
+    built = len(texts) / (time.perf_counter() - started)
+    def fast():
+        for query in queries:
+            index.retrieve(bm25s.tokenize([query], stopwords="en", show_progress=False), k=10, show_progress=False, n_threads=0)
+    yield "bm25s", {"index passages/s": built, "queries/s": rate(len(queries), fast)}
+    started = time.perf_counter()
+    plain = rank_bm25.BM25Okapi([text.lower().split() for text in texts])
+    built = len(texts) / (time.perf_counter() - started)
+    few = queries[:50]
+    yield "rank_bm25", {"index passages/s": built, "queries/s": rate(len(few), lambda: [plain.get_top_n(query.lower().split(), texts, 10) for query in few])}
+
+def grade(pairs):
+    from math_verify import parse, verify
+    rows = [json.loads(line) for line in open(pairs)]
+    work = lambda: [verify(parse(row["gold"], parsing_timeout=None), parse(row["pred"], parsing_timeout=None), timeout_seconds=None) for row in rows]
+    yield "math-verify", {"gradings/s": rate(len(rows), work)}
+
+def pareto(path):
+    import moocore, numpy
+    from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+    sets = [-numpy.array(json.loads(line)["points"]) for line in open(path)]
+    origin = numpy.zeros(sets[0].shape[1])
+    yield "pymoo", {"sortings/s": rate(len(sets), lambda: [NonDominatedSorting().do(points, return_rank=True) for points in sets])}
+    yield "moocore", {"hypervolumes/s": rate(len(sets), lambda: [moocore.hypervolume(points, ref=origin) for points in sets])}
+
+def python():
+    run = lambda: subprocess.run([sys.executable, "-I", "-S", "-c", PROGRAM], capture_output=True, check=True)
+    yield "subprocess", {"calls/s": rate(1, run)}
+
+def main():
+    parts, paretopo, corpus, questions, pairs, out = sys.argv[1:]
+    rows = []
+    print("| work | figure | paretopo | peer | | ratio |\n|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        works = [("search", ["search", corpus, questions], lambda: search(corpus, questions)), ("math answers", ["grade", pairs], lambda: grade(pairs))]
+        for size, objectives in ((8, 2), (64, 2), (64, 3)):
+            path = pathlib.Path(folder) / f"points-{size}-{objectives}.jsonl"
+            draw = random.Random(size)
+            path.write_text("".join(json.dumps({"points": [[draw.random() for _ in range(objectives)] for _ in range(size)]}) + "\n" for _ in range(50)))
+            works.append((f"{size} points of {objectives}", ["pareto", str(path)], lambda path=path: pareto(path)))
+        works.append(("Python program", ["python", paretopo, PROGRAM, "2000"], python))
+        for name, ours, theirs in works:
+            measured, peers = [], []
+            for _ in range(3):
+                measured.append(json.loads(subprocess.run([parts, *ours], capture_output=True, text=True, check=True).stdout))
+                peers.append(list(theirs()))
+            for place, (peer, figures) in enumerate(peers[0]):
+                for figure in figures:
+                    a = statistics.median(run[figure] for run in measured)
+                    b = statistics.median(run[place][1][figure] for run in peers)
+                    rows.append({"work": name, "figure": figure, "paretopo": a, "peer": peer, "peer_figure": b})
+                    print(f"| {name} | {figure} | {a:.0f} | {peer} | {b:.0f} | {a / b:.1f} |", flush=True)
+    pathlib.Path(out).write_text(json.dumps(rows, indent=1) + "\n")
+
+if __name__ == "__main__":
+    main()
