@@ -135,7 +135,7 @@ bench-peers smollm2 threads="1" rounds="3":
 # Search, grading, sorting and tool calls beside the Python libraries for them; CORPUS and QUESTIONS as for `hotpotqa`, PAIRS as for `bench-grading`
 [group('development')]
 bench-parts corpus questions pairs:
-    python3 -m venv target/peers && target/peers/bin/pip install --quiet bm25s==0.3.9 rank_bm25==0.2.2 math-verify==0.9.0 pymoo==0.6.2 moocore==0.3.2
+    python3 -m venv target/peers && target/peers/bin/pip install --quiet bm25s==0.3.16 rank_bm25==0.2.2 math-verify==0.9.0 pymoo==0.6.2 moocore==0.3.2
     cargo build {{release}} && cargo build {{release}} --example parts_speed
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 target/peers/bin/python experiments/speed/parts.py target/release/examples/parts_speed target/release/paretopo {{corpus}} {{questions}} {{pairs}} experiments/speed/parts.json
 

@@ -88,21 +88,24 @@ fn killing_a_run_at_random_moments_loses_nothing() {
     assert_eq!(std::fs::read(whole.join("policy/config.json")).unwrap(), std::fs::read(killed.join("policy/config.json")).unwrap());
 }
 
+/// What happens to a file's bytes.
+type Damage = fn(&mut Vec<u8>);
+
 #[test]
 fn a_damaged_checkpoint_is_passed_over() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole");
     assert!(command(&whole).status().unwrap().success());
     let expected = weights(&whole);
-    let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2);
+    let cut: Damage = |bytes| bytes.truncate(bytes.len() / 2);
     // one bit in the last number: the file still reads
-    let flipped = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
-    let damages: [(&str, &dyn Fn(&mut Vec<u8>)); 5] = [
-        ("model.safetensors", &cut),
-        ("model.safetensors", &flipped),
-        ("optimizer.safetensors", &flipped),
-        ("state.json", &cut),
-        ("checksums.json", &cut),
+    let flipped: Damage = |bytes| *bytes.last_mut().unwrap() ^= 1;
+    let damages = [
+        ("model.safetensors", cut),
+        ("model.safetensors", flipped),
+        ("optimizer.safetensors", flipped),
+        ("state.json", cut),
+        ("checksums.json", cut),
     ];
     for (name, damage) in damages {
         let path = whole.join("checkpoints/step-000005").join(name);
