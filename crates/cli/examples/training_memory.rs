@@ -44,7 +44,7 @@ const SETTINGS: [Setting; 7] = [
     Setting { name: "both", memory: LEAN, ..PLAIN },
     Setting { name: "both, bf16", memory: LEAN, precision: Precision::Bf16, ..PLAIN },
     Setting { name: "both, lora", memory: LEAN, adapter: true, ..PLAIN },
-    Setting { name: "both, lora, bf16", memory: LEAN, precision: Precision::Bf16, adapter: true, ..PLAIN },
+    Setting { name: "both, lora, bf16", memory: LEAN, precision: Precision::Bf16, adapter: true },
 ];
 
 /// Highest resident memory since the last call.
