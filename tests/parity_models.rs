@@ -105,6 +105,73 @@ fn the_engine_decodes_greedily_as_transformers_generates() {
     }
 }
 
+/// 80 ids, the fixture's over and over.
+fn long(all: &[u32]) -> Vec<u32> {
+    all.iter().copied().cycle().take(80).collect()
+}
+
+#[test]
+fn long_decoding_equals_the_full_forward_pass_while_rows_leave() {
+    let device = Default::default();
+    for case in CASES {
+        let all = long(&ids(&json(&folder(case).join("expected.json"))["ids"]));
+        let (_, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
+        let full = logits(&model, &ForwardInput::right_padded(&[&all], &device), None);
+        let mut engine = Engine::new(&model, 2, &device);
+        engine.admit(&[(0, &all[..3]), (1, &all[..7]), (2, &all[..5])]);
+        // rows with keys 0 and 1 go on; over 60 steps the newest columns join the older ones several times
+        for step in 0..60 {
+            if step == 20 {
+                engine.retire(|key| key == 2);
+            }
+            if step == 45 {
+                // a block for one row, longer than what is kept apart
+                let rows = engine.extend(&[(0, &all[48..52])]);
+                assert_close(&rows[0], &full[51], 1e-4, &format!("{case}, block"));
+                continue;
+            }
+            let starts = [3, 7, 5];
+            // the block put row 0 three further ahead than one id a step
+            let next = |key: usize| starts[key] + step + if key == 0 && step > 45 { 3 } else { 0 } - usize::from(key == 1 && step > 45);
+            let tokens: Vec<Option<u32>> = engine.keys().iter().map(|key| Some(all[next(*key)])).collect();
+            let keys = engine.keys().to_vec();
+            let rows = engine.step(&tokens);
+            for (key, row) in keys.iter().zip(rows) {
+                assert_close(&row, &full[next(*key)], 1e-4, &format!("{case}, row {key}, step {step}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_all_prompts_begin_with_is_read_once_and_changes_no_logit() {
+    let device = Default::default();
+    for case in CASES {
+        let all = long(&ids(&json(&folder(case).join("expected.json"))["ids"]));
+        let (_, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
+        let prompt = |tail: &[u32]| [&all[..40], tail].concat();
+        let prompts = [prompt(&all[3..9]), prompt(&all[10..11]), prompt(&all[3..9]), prompt(&all[20..29])];
+        let rows: Vec<(usize, &[u32])> = prompts.iter().enumerate().map(|(key, prompt)| (key, prompt.as_slice())).collect();
+        let (mut shared, mut alone) = (Engine::new(&model, 2, &device), Engine::new(&model, 2, &device));
+        shared.share(prompts.iter().map(Vec::as_slice));
+        let (mut got, mut want) = (shared.admit(&rows), alone.admit(&rows));
+        // 40 once and tails of 6, 1 and 9 instead of 46, 41 and 49
+        assert_eq!((shared.tokens_read, alone.tokens_read), (56, 136));
+        for step in 0..5 {
+            for (row, (got, want)) in got.iter().zip(&want).enumerate() {
+                assert_close(got, want, 1e-4, &format!("{case}, row {row}, step {step}"));
+            }
+            let tokens = [Some(all[step]), Some(all[step + 1]), Some(all[step + 2]), Some(all[step])];
+            (got, want) = (shared.step(&tokens), alone.step(&tokens));
+        }
+        // short beginnings and equal prompts are read as they are
+        let mut engine = Engine::new(&model, 2, &device);
+        engine.share([&all[..50], &all[..50]]);
+        engine.share([&all[..20], &all[5..25]]);
+        assert_eq!(engine.tokens_read, 0);
+    }
+}
+
 fn whole_sequence(all: &[u32]) -> TrainingSequence {
     let trained = all.len() - 1;
     let mut mask = vec![true; all.len()];
