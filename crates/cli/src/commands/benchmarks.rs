@@ -5,7 +5,7 @@ use crate::arguments::ConfigArguments;
 use crate::backends;
 use crate::problem::Problem;
 use crate::progress::Progress;
-use paretopo_training::{Evaluation, FinishedEpisodes, Observer, RunConfig, write_atomically, write_trajectories};
+use paretopo_training::{Evaluation, FinishedEpisodes, Observer, PolicySource, RunConfig, write_atomically, write_trajectories};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -17,7 +17,7 @@ use std::time::UNIX_EPOCH;
 struct Identity {
     /// The configuration with all its settings.
     config: String,
-    /// Name, bytes and time of change (seconds since 1970) of the policy's files.
+    /// Name, bytes and time of change (seconds since 1970) of the policy's files; no time for those that the binary writes out.
     files: Vec<(String, u64, u64)>,
 }
 
@@ -94,7 +94,8 @@ fn found(folder: &Path, config: &RunConfig, policy: &Path) -> Result<Option<Eval
     for folder in [Some(policy), config.policy.adapter()].into_iter().flatten() {
         for entry in std::fs::read_dir(folder).map_err(|error| failed(folder, error))?.flatten() {
             let Ok(metadata) = std::fs::metadata(entry.path()) else { continue };
-            let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            let embedded = matches!(config.policy, PolicySource::Embedded { .. });
+            let changed = metadata.modified().ok().filter(|_| !embedded).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
             files.push((entry.file_name().to_string_lossy().into_owned(), metadata.len(), changed.map_or(0, |since| since.as_secs())));
         }
     }
