@@ -122,6 +122,27 @@ fn a_damaged_checkpoint_is_passed_over() {
 }
 
 #[test]
+fn bad_numbers_stop_a_run_or_are_left_out_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, handling: &str| {
+        let mut command = command(&folder.path().join(name));
+        command.args(["--set", "train.steps=2", "--set", "train.validate_every=0"]);
+        // the second pass sees other weights than those that sampled, and no ratio at all is allowed
+        command.args(["--set", "train.epochs=2", "--set", "train.largest_log_ratio=0.00001"]);
+        command.args(["--set", &format!("train.bad_numbers={handling}")]).output().unwrap()
+    };
+    let stopped = run("stop", "stop");
+    assert_eq!(stopped.status.code(), Some(1), "{stopped:?}");
+    let message = String::from_utf8_lossy(&stopped.stderr).into_owned();
+    assert!(message.contains("a log importance ratio of") && message.contains("failed-step-000000.jsonl"), "{message}");
+    assert!(folder.path().join("stop/trajectories/failed-step-000000.jsonl").exists());
+    let skipped = run("skip", "skip");
+    assert!(skipped.status.success(), "{skipped:?}");
+    let counts: Vec<f64> = metrics(&folder.path().join("skip")).iter().map(|step| step["skipped_updates"].as_f64().unwrap()).collect();
+    assert!(counts.iter().sum::<f64>() >= 1.0, "{counts:?}");
+}
+
+#[test]
 fn two_runs_do_not_write_one_folder() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");

@@ -26,7 +26,7 @@ pub use auto::{AutoConfig, AutoModel};
 pub use cache::KvCache;
 pub use checkpoint::{CheckpointError, load_folder, load_folder_as, read_config, save_folder};
 pub use input::ForwardInput;
-pub use parameters::{in_precision, initialize, named_parameters, parameter_count};
+pub use parameters::{in_precision, initialize, named_parameters, parameter_count, parameter_keys};
 pub use weights::{NamedTensor, SavedTensor, WeightFiles, load_tensors, write_tensors};
 
 use burn::module::Module;

@@ -86,6 +86,11 @@ pub fn named_parameters<B: Backend>(model: &AutoModel<B>) -> Vec<NamedTensor> {
     saved_parameters(model, |key| Some(key.to_owned())).into_iter().map(read).collect()
 }
 
+/// The keys of all parameters, in the order of the module's fields.
+pub fn parameter_keys<B: Backend>(model: &AutoModel<B>) -> Vec<String> {
+    saved_parameters(model, |key| Some(key.to_owned())).into_iter().map(|tensor| tensor.name).collect()
+}
+
 /// Number of scalar parameters.
 pub fn parameter_count<B: Backend>(model: &AutoModel<B>) -> usize {
     model.num_params()

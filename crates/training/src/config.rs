@@ -157,6 +157,16 @@ pub enum OldLogprobs {
     Recompute,
 }
 
+/// What happens when an update's numbers are no good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BadNumbers {
+    /// The run stops; the batch is written out.
+    Stop,
+    /// The update is left out, said, and counted as `skipped_updates`.
+    Skip,
+}
+
 /// What a forward and backward pass holds in memory: less memory for more work, and the same gradients up to rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -204,8 +214,10 @@ pub struct TrainConfig {
     pub refill_rounds: usize,
     /// Whether trajectories that ran out of tokens carry no loss.
     pub mask_overlong: bool,
-    /// A log ratio beyond this stops the run.
+    /// A log ratio beyond this counts as a bad number.
     pub largest_log_ratio: f32,
+    /// What a loss or gradient that is not finite does, or a log ratio that is too large.
+    pub bad_numbers: BadNumbers,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
     /// Which checkpoints are kept.
@@ -236,6 +248,7 @@ impl Default for TrainConfig {
             refill_rounds: 0,
             mask_overlong: false,
             largest_log_ratio: 10.0,
+            bad_numbers: BadNumbers::Stop,
             checkpoint_every: 10,
             keep: KeepConfig::default(),
             validate_every: 20,

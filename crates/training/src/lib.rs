@@ -24,8 +24,8 @@ mod tensorboard;
 pub use batch::{MicroBatch, TrainingSequence, response_logprobs};
 pub use checkpoint::TrainingState;
 pub use config::{
-    ConfigError, EvaluationConfig, KeepConfig, LearningRateSchedule, MemoryConfig, OldLogprobs, OptimizerConfig, PolicySource, Precision,
-    RunConfig, SftConfig, TrainConfig,
+    BadNumbers, ConfigError, EvaluationConfig, KeepConfig, LearningRateSchedule, MemoryConfig, OldLogprobs, OptimizerConfig, PolicySource,
+    Precision, RunConfig, SftConfig, TrainConfig,
 };
 pub use entry::{BackendChoice, EntryPoints, Recipe, ScoreRequest, Scores};
 pub use error::TrainingError;

@@ -7,7 +7,7 @@ use crate::config::{LearningRateSchedule, OptimizerConfig};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
-use paretopo_models::{AutoModel, NamedTensor, SavedTensor, from_host, to_host};
+use paretopo_models::{AutoModel, NamedTensor, SavedTensor, from_host, parameter_keys, to_host};
 use std::collections::BTreeMap;
 
 /// The optimiser's state: gradients being accumulated and both moments, flat, in the order of the model's parameters.
@@ -58,6 +58,19 @@ impl<B: AutodiffBackend> AdamW<B> {
     /// The accumulated gradients, flat, in the order of the model's parameters; `None` for a parameter that the loss did not depend on.
     pub fn accumulated(&self) -> &[Option<Tensor<B::InnerBackend, 1>>] {
         &self.accumulated
+    }
+
+    /// The keys of the parameters whose accumulated gradient holds a number that is not finite.
+    pub fn not_finite(&self, model: &AutoModel<B>) -> Vec<String> {
+        let is_bad = |gradient: &Option<Tensor<B::InnerBackend, 1>>| {
+            gradient.as_ref().is_some_and(|gradient| !to_host(gradient.clone().sum())[0].is_finite())
+        };
+        parameter_keys(model).into_iter().zip(&self.accumulated).filter(|(_, gradient)| is_bad(gradient)).map(|(key, _)| key).collect()
+    }
+
+    /// Forgets the accumulated gradients.
+    pub fn forget(&mut self) {
+        self.accumulated.clear();
     }
 
     /// The norm of all accumulated gradients together; waits for the device.

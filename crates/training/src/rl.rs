@@ -1,7 +1,7 @@
 //! The reinforcement learning recipe: roll out, score, estimate advantages, update; step by step, resumable after a kill at any moment.
 
 use crate::batch::micro_batches;
-use crate::config::OldLogprobs;
+use crate::config::{BadNumbers, OldLogprobs};
 use crate::evaluate::{conclude, environment_metrics, require_tasks};
 use crate::run_folder::peak_memory_mib;
 use crate::seeds::derive_seed;
@@ -35,7 +35,7 @@ struct Batch {
 }
 
 /// Sums over the tokens and updates of a step.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct UpdateSums {
     loss: f64,
     tokens: f64,
@@ -49,6 +49,8 @@ struct UpdateSums {
     /// Of the last update.
     learning_rate: f64,
     updates: f64,
+    /// Why each update that was left out was.
+    skipped: Vec<String>,
 }
 
 /// Trains a policy and evaluates it; the result lies in `run/policy` and `run/evaluation.json`.
@@ -105,6 +107,9 @@ pub fn train<B: AutodiffBackend>(
             saved.map_or_else(|error| error, |batch| TrainingError::Numbers { step, reason, batch })
         })?;
         policy = trained;
+        for reason in &sums.skipped {
+            observer.note(&format!("step {step}: left out an update: {reason}"));
+        }
         describe_update(&sums, started.elapsed().as_secs_f64(), &batch, &mut metrics);
         folder.log(state.step, &metrics)?;
         state.step += 1;
@@ -275,25 +280,23 @@ fn update<B: AutodiffBackend>(
                     sequence
                 })
                 .collect();
-            for group in micro_batches(&members, settings.micro_batch_tokens) {
-                let rows: Vec<&TrainingSequence> = group.iter().map(|place| &members[*place]).collect();
-                if rows.iter().all(|sequence| sequence.weights.is_empty()) {
+            let before = sums.clone();
+            let seeds = (0..).map(|index| derive_seed(config.seed, step, 200 + dropped + index));
+            let references: Option<Vec<&Vec<f32>>> =
+                references.as_ref().map(|references| minibatch.iter().map(|(index, _)| &references[*index]).collect());
+            let gradient =
+                accumulate_minibatch(config, &policy.model, optimizer, &members, references.as_deref(), seeds, &mut sums, device);
+            dropped += members.len() as u64;
+            let norm = match gradient {
+                Ok(norm) => norm,
+                Err(reason) if settings.bad_numbers == BadNumbers::Stop => return Err(reason),
+                Err(reason) => {
+                    optimizer.forget();
+                    sums = before;
+                    sums.skipped.push(reason);
                     continue;
                 }
-                let dropout = derive_seed(config.seed, step, 200 + dropped);
-                dropped += 1;
-                let batch = MicroBatch::<B>::new(&rows, device).in_precision(config.precision).with_dropout(dropout);
-                let reference: Option<Vec<&Vec<f32>>> =
-                    references.as_ref().map(|references| group.iter().map(|place| &references[minibatch[*place].0]).collect());
-                let with_entropy = settings.entropy_coefficient != 0.0;
-                accumulate_gradient(&policy.model, &batch, settings.memory, with_entropy, optimizer, |logprobs, entropy| {
-                    loss_of(settings, &batch, logprobs, entropy, reference.as_deref(), &mut sums)
-                })?;
-            }
-            let norm = optimizer.gradient_norm();
-            if !norm.is_finite() || !sums.loss.is_finite() {
-                return Err(format!("loss {}, gradient norm {norm}", sums.loss));
-            }
+            };
             sums.gradient_norm += norm;
             sums.updates += 1.0;
             sums.learning_rate = optimizer.learning_rate();
@@ -301,6 +304,43 @@ fn update<B: AutodiffBackend>(
         }
     }
     Ok((policy, sums))
+}
+
+/// Accumulates the gradient of a minibatch and returns its norm. `references` holds the reference policy's log-probabilities of each member; `seeds` are
+/// for adapters that drop features.
+///
+/// # Errors
+/// Says which number went wrong.
+fn accumulate_minibatch<B: AutodiffBackend>(
+    config: &RunConfig,
+    model: &AutoModel<B>,
+    optimizer: &mut AdamW<B>,
+    members: &[TrainingSequence],
+    references: Option<&[&Vec<f32>]>,
+    mut seeds: impl Iterator<Item = u64>,
+    sums: &mut UpdateSums,
+    device: &B::Device,
+) -> Result<f64, String> {
+    let settings = &config.train;
+    for group in micro_batches(members, settings.micro_batch_tokens) {
+        let rows: Vec<&TrainingSequence> = group.iter().map(|place| &members[*place]).collect();
+        if rows.iter().all(|sequence| sequence.weights.is_empty()) {
+            continue;
+        }
+        let batch = MicroBatch::<B>::new(&rows, device).in_precision(config.precision).with_dropout(seeds.next().unwrap_or_default());
+        let reference: Option<Vec<&Vec<f32>>> = references.map(|references| group.iter().map(|place| references[*place]).collect());
+        let with_entropy = settings.entropy_coefficient != 0.0;
+        accumulate_gradient(model, &batch, settings.memory, with_entropy, optimizer, |logprobs, entropy| {
+            loss_of(settings, &batch, logprobs, entropy, reference.as_deref(), sums)
+        })?;
+    }
+    let norm = optimizer.gradient_norm();
+    if norm.is_finite() && sums.loss.is_finite() {
+        return Ok(norm);
+    }
+    let bad = optimizer.not_finite(model);
+    let place = bad.first().map(|key| format!(" (`{key}` and {} more)", bad.len() - 1)).unwrap_or_default();
+    Err(format!("loss {}, gradient norm {norm}{place}", sums.loss))
 }
 
 /// A micro-batch's policy loss with KL penalty and entropy bonus.
@@ -445,6 +485,7 @@ fn describe_update(sums: &UpdateSums, seconds: f64, batch: &Batch, metrics: &mut
         ("clip/low", sums.clipped_low / tokens),
         ("clip/high", sums.clipped_high / tokens),
         ("largest_log_ratio", sums.largest_log_ratio),
+        ("skipped_updates", sums.skipped.len() as f64),
         ("logprob_mismatch", sums.mismatch * sums.updates.max(1.0) / tokens),
         ("kl", sums.kl / tokens),
         ("entropy", sums.entropy / tokens),
