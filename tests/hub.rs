@@ -232,6 +232,29 @@ fn a_model_and_benchmarks_by_name_are_fetched_once_evaluated_and_tabulated() {
 }
 
 #[test]
+fn questions_by_name_bring_their_passages() {
+    let row = |id: &str| {
+        let context =
+            serde_json::json!({ "title": ["Kalobar", "Tarwick"], "sentences": [["Kalobar was born in Tarwick."], ["Tarwick is a town."]] });
+        let facts = serde_json::json!({ "title": ["Kalobar"], "sent_id": [0] });
+        let question = "Where was Kalobar born?";
+        serde_json::json!({ "id": id, "question": question, "answer": "Tarwick", "supporting_facts": facts, "context": context })
+            .to_string()
+    };
+    let file = |split: &str, id: &str| (format!("datasets/hotpotqa/hotpot_qa/distractor/{split}-0.jsonl"), (row(id) + "\n").into_bytes());
+    let hub = Hub::start([file("train", "t"), file("validation", "v")]);
+    let out = tempfile::tempdir().unwrap();
+    let (folder, config) = (out.path().to_str().unwrap(), checkout("experiments/qa/paretopo.toml"));
+    let passages = "environment.passages={ type = \"contexts\" }";
+    let config = config.to_str().unwrap();
+    let table = succeeded(&hub.run(&["-q", "evaluate", config, "--benchmarks", "hotpotqa", "--set", passages, "--out", folder], &[]));
+    assert!(line_with(&table, "| hotpotqa").starts_with("| hotpotqa | 1 |"), "{table}");
+    let text = std::fs::read_to_string(out.path().join("hotpotqa/evaluation.json")).unwrap();
+    let evaluation: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(evaluation["environment"]["support_retrieved"].is_number() && evaluation["environment"]["f1"].is_number(), "{text}");
+}
+
+#[test]
 fn an_evaluation_that_was_cut_off_plays_only_what_is_missing() {
     let hub = Hub::start(data_sets());
     let out = tempfile::tempdir().unwrap();
