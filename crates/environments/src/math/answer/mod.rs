@@ -253,6 +253,19 @@ mod tests {
     }
 
     #[test]
+    fn degrees_count_inside_trigonometric_functions() {
+        for (gold, prediction) in [
+            ("\\tan 45^\\circ", "1"),
+            ("\\sin{30^{\\circ}}", "\\frac12"),
+            ("\\cos(60^\\circ)", "\\cos\\frac{\\pi}{3}"),
+            ("2\\sin 60^\\circ", "\\sqrt3"),
+        ] {
+            assert!(answers_equal(gold, prediction), "{gold} and {prediction}");
+        }
+        assert!(!answers_equal("\\sin 30^\\circ", "\\sin 30") && answers_equal("30^\\circ", "30"));
+    }
+
+    #[test]
     fn sets_may_be_given_by_a_condition() {
         for (gold, prediction) in [("\\{x|x>2\\}", "x > 2"), ("\\{x \\mid 1 < x \\le 3\\}", "(1,3]"), ("\\{y : y \\ge 0\\}", "[0,\\infty)")]
         {

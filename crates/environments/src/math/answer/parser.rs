@@ -50,7 +50,7 @@ const UNITS: [&str; 41] = [
 /// The tree of an answer; `None` if it is not math that is understood.
 pub(super) fn parse(text: &str, commas: Commas) -> Option<Node> {
     let tokens = tokens(text, commas)?;
-    let mut parser = Parser { tokens: &tokens, at: 0, depth: 0 };
+    let mut parser = Parser { tokens: &tokens, at: 0, depth: 0, angle: false };
     let node = parser.list(&[])?;
     parser.skip_space();
     parser.punctuation();
@@ -210,6 +210,8 @@ struct Parser<'t> {
     tokens: &'t [Token],
     at: usize,
     depth: usize,
+    /// Whether this is the argument of a trigonometric function, in which a degree sign means something: an angle as an answer is compared by its number.
+    angle: bool,
 }
 
 /// What parts the items of a list.
@@ -560,10 +562,12 @@ impl Parser<'_> {
         loop {
             if self.eat('^') {
                 if self.eat_command("circ") {
+                    node = self.degree(node);
                     continue;
                 }
                 if let Some(degrees) = self.degrees() {
                     self.at = degrees;
+                    node = self.degree(node);
                     continue;
                 }
                 if self.peek() == Some(&Token::Mark('\'')) {
@@ -600,6 +604,15 @@ impl Parser<'_> {
                 return Some(node);
             }
         }
+    }
+
+    /// An angle in degrees in radians, where that matters.
+    fn degree(&self, node: Node) -> Node {
+        if !self.angle {
+            return node;
+        }
+        let half_turn = Node::Number { value: BigRational::from_integer(180.into()), places: None };
+        Node::Quotient(Box::new(Node::Product(vec![node, Node::Pi])), Box::new(half_turn))
     }
 
     /// Behind `{\circ}`, if that comes next.
@@ -714,7 +727,7 @@ impl Parser<'_> {
         // an exponent or index behind belongs to the last letter
         let last = parts.pop()?;
         if matches!(self.peek(), Some(Token::Mark('^' | '_' | '\''))) {
-            let mut tail = Parser { tokens: self.tokens, at: self.at, depth: self.depth };
+            let mut tail = Parser { tokens: self.tokens, at: self.at, depth: self.depth, angle: false };
             let finished = tail.postfix(last)?;
             self.at = tail.at;
             parts.push(finished);
@@ -777,7 +790,10 @@ impl Parser<'_> {
                 break;
             }
         }
-        let argument = self.function_argument()?;
+        let outside = std::mem::replace(&mut self.angle, ["sin", "cos", "tan", "cot", "sec", "csc"].contains(&name));
+        let argument = self.function_argument();
+        self.angle = outside;
+        let argument = argument?;
         let mut arguments = match argument {
             Node::Bracket { items, .. } if ["min", "max", "gcd", "lcm"].contains(&name) => items,
             single => vec![single],
