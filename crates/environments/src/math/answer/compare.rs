@@ -1,7 +1,7 @@
 //! Whether two trees mean the same.
 
 use super::node::{Node, Relation};
-use super::value::{Complex, Field, numeric, rational};
+use super::value::{Complex, Field, SIGNED, numeric, rational};
 use num_rational::BigRational;
 use num_traits::{Signed, ToPrimitive, Zero};
 
@@ -342,8 +342,11 @@ fn same_scalar(gold: &Node, prediction: &Node) -> bool {
     if let Some(verdict) = in_field(gold, prediction) {
         return verdict || rounded(gold, prediction);
     }
+    // answers take their variables for positive, unless an absolute value says that they need not be
+    let signed = holds_absolute(gold) || holds_absolute(prediction);
     let mut compared = 0;
     for seed in 0..2 * POINTS {
+        let seed = if signed { seed | SIGNED } else { seed };
         match (numeric(gold, seed), numeric(prediction, seed)) {
             (Some(a), Some(b)) => {
                 if (a - b).abs() > CLOSE * a.abs().max(b.abs()).max(1e-3) {
@@ -354,7 +357,8 @@ fn same_scalar(gold: &Node, prediction: &Node) -> bool {
             (None, None) => {}
             _ => return false,
         }
-        if compared >= POINTS {
+        // with signs, one of all points must show each variable below zero
+        if compared >= POINTS && !signed {
             break;
         }
     }
@@ -372,6 +376,10 @@ fn in_field(a: &Node, b: &Node) -> Option<bool> {
         }
     }
     Some(true)
+}
+
+fn holds_absolute(node: &Node) -> bool {
+    matches!(node, Node::Absolute(_)) || node.parts().into_iter().any(holds_absolute)
 }
 
 /// The names of the variables, sorted.

@@ -266,6 +266,16 @@ mod tests {
     }
 
     #[test]
+    fn an_absolute_value_is_not_its_argument() {
+        for (gold, prediction) in [("|x|", "\\sqrt{x^2}"), ("|x-1|", "|1-x|"), ("|x| \\cdot |y|", "|xy|"), ("|-3|", "3"), ("|x|^2", "x^2")] {
+            assert!(answers_equal(gold, prediction), "{gold} and {prediction}");
+        }
+        for (gold, prediction) in [("|x|", "x"), ("|x|+1", "x+1"), ("|ab|", "ab"), ("2|x|", "-2x")] {
+            assert!(!answers_equal(gold, prediction), "{gold} and {prediction}");
+        }
+    }
+
+    #[test]
     fn sets_may_be_given_by_a_condition() {
         for (gold, prediction) in [("\\{x|x>2\\}", "x > 2"), ("\\{x \\mid 1 < x \\le 3\\}", "(1,3]"), ("\\{y : y \\ge 0\\}", "[0,\\infty)")]
         {

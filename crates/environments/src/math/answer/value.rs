@@ -412,13 +412,20 @@ impl Div for Complex {
     }
 }
 
-/// The value at a point that `seed` decides; variables are positive reals between 0.5 and 2.
+/// Added to a seed for points at which variables may be negative.
+pub(super) const SIGNED: u64 = 1 << 32;
+
+/// The value at a point that `seed` decides; variables are reals between 0.5 and 2, and with [`SIGNED`] some of them negative.
 pub(super) fn numeric(node: &Node, seed: u64) -> Option<Complex> {
     let real = |value: f64| Some(Complex::real(value));
     let of = |node: &Node| numeric(node, seed);
     let value = match node {
         Node::Number { value, .. } => Complex::real(value.to_f64()?),
-        Node::Symbol(name) => Complex::real(0.5 + 1.5 * (hash(name, seed) >> 11) as f64 / (1u64 << 53) as f64),
+        Node::Symbol(name) => {
+            let drawn = hash(name, seed);
+            let sign = if seed & SIGNED != 0 && drawn & 1 == 1 { -1.0 } else { 1.0 };
+            Complex::real(sign * (0.5 + 1.5 * (drawn >> 11) as f64 / (1u64 << 53) as f64))
+        }
         Node::Pi => Complex::real(std::f64::consts::PI),
         Node::E => Complex::real(std::f64::consts::E),
         Node::I => Complex { re: 0.0, im: 1.0 },
