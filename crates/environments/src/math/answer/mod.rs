@@ -267,12 +267,24 @@ mod tests {
 
     #[test]
     fn an_absolute_value_is_not_its_argument() {
-        for (gold, prediction) in [("|x|", "\\sqrt{x^2}"), ("|x-1|", "|1-x|"), ("|x| \\cdot |y|", "|xy|"), ("|-3|", "3"), ("|x|^2", "x^2")] {
+        for (gold, prediction) in [("|x|", "\\sqrt{x^2}"), ("|x-1|", "|1-x|"), ("|x| \\cdot |y|", "|xy|"), ("|-3|", "3"), ("|x|^2", "x^2")]
+        {
             assert!(answers_equal(gold, prediction), "{gold} and {prediction}");
         }
         for (gold, prediction) in [("|x|", "x"), ("|x|+1", "x+1"), ("|ab|", "ab"), ("2|x|", "-2x")] {
             assert!(!answers_equal(gold, prediction), "{gold} and {prediction}");
         }
+    }
+
+    #[test]
+    fn numbers_as_programs_print_them() {
+        for (gold, prediction) in
+            [("123000", "1.23e5"), ("0.000015", "1.5e-05"), ("1.5e+3", "1500"), ("12.5", "125E-1"), ("10^{20}", "1e20")]
+        {
+            assert!(answers_equal(gold, prediction), "{gold} and {prediction}");
+        }
+        // a product with Euler's number is none of them
+        assert!(answers_equal("2e", "e \\cdot 2") && answers_equal("3e^2", "e^2 3") && !answers_equal("2e3", "6e"));
     }
 
     #[test]

@@ -160,6 +160,10 @@ fn tokens(text: &str, commas: Commas) -> Option<Vec<Token>> {
                     tokens.push(Token::Repeating(format!("{number}{point}"), repeating.to_owned()));
                     continue;
                 }
+                if let Some((length, exponent)) = exponent_of(&characters[at..]) {
+                    at += length;
+                    number = shifted(&number, exponent);
+                }
                 tokens.push(Token::Number(number));
             }
             c if c.is_alphabetic() => {
@@ -978,6 +982,33 @@ fn repeating(digits: &str, period: &str) -> Option<Node> {
     let scale = BigInt::from(10).pow(places? as u32) * (BigInt::from(10).pow(period.len() as u32) - 1);
     let value = value + BigRational::new(BigInt::parse_bytes(period.as_bytes(), 10)?, scale);
     Some(Node::Number { value, places: None })
+}
+
+/// Length and value of `e-5` in `1.5e-5`, as programs print it; at most three digits, and nothing that goes on like a word or number.
+fn exponent_of(rest: &[char]) -> Option<(usize, i32)> {
+    if !matches!(rest.first(), Some('e' | 'E')) {
+        return None;
+    }
+    let sign = usize::from(matches!(rest.get(1), Some('+' | '-')));
+    let digits = rest[1 + sign..].iter().take_while(|c| c.is_ascii_digit()).count();
+    let end = 1 + sign + digits;
+    if !(1..=3).contains(&digits) || rest.get(end).is_some_and(|c| c.is_alphanumeric() || *c == '.') {
+        return None;
+    }
+    let text: String = rest[1..end].iter().collect();
+    Some((end, text.parse().ok()?))
+}
+
+/// A decimal number times a power of ten, again as a decimal number.
+fn shifted(number: &str, exponent: i32) -> String {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits = format!("{whole}{fraction}");
+    let point = whole.len() as i32 + exponent;
+    match usize::try_from(point) {
+        Ok(point) if point >= digits.len() => digits.clone() + &"0".repeat(point - digits.len()),
+        Ok(point) => format!("{}.{}", &digits[..point], &digits[point..]),
+        Err(_) => format!("0.{}{digits}", "0".repeat(point.unsigned_abs() as usize)),
+    }
 }
 
 fn number(digits: &str) -> Option<Node> {
