@@ -76,7 +76,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         config: ConfigArguments,
         /// Tokens of the longest prompt
-        #[arg(long, value_name = "N", default_value_t = 256)]
+        #[arg(long, value_name = "N", default_value_t = crate::commands::USUAL_PROMPT)]
         prompt_tokens: usize,
     },
     /// Train several methods with several seeds and compare them in a table and a picture

@@ -8,6 +8,8 @@ mod recipes;
 mod search;
 mod tools;
 
+pub(crate) use recipes::USUAL_PROMPT;
+
 use crate::arguments::{Arguments, Command};
 use crate::problem::Problem;
 use clap::CommandFactory;
@@ -20,8 +22,8 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
     let Arguments { backend, quiet, command } = arguments;
     let backend = backend.as_deref();
     match command {
-        Command::Train { config, run } => recipes::run(|backend| backend.train, &config, &run, backend, quiet, cancelled),
-        Command::Sft { config, run } => recipes::run(|backend| backend.sft, &config, &run, backend, quiet, cancelled),
+        Command::Train { config, run } => recipes::run(|backend| backend.train, true, &config, &run, backend, quiet, cancelled),
+        Command::Sft { config, run } => recipes::run(|backend| backend.sft, false, &config, &run, backend, quiet, cancelled),
         Command::Evaluate { config, benchmarks, out } => {
             benchmarks::evaluate(&config, &benchmarks, out.as_deref(), backend, quiet, cancelled)
         }

@@ -51,9 +51,13 @@ pub(super) fn announce(progress: &mut Progress, config: &RunConfig, backend: &st
     }
 }
 
-/// `train` or `sft`, whichever `pick` picks from the backend.
+/// Tokens of a prompt, where nobody has said.
+pub(crate) const USUAL_PROMPT: usize = 256;
+
+/// `train` or `sft`, whichever `pick` picks from the backend; `plans` says whether the memory plan, which is one for `train`, is told first.
 pub(crate) fn run(
     pick: fn(&EntryPoints) -> Recipe,
+    plans: bool,
     arguments: &ConfigArguments,
     run: &Path,
     wish: Option<&str>,
@@ -66,6 +70,11 @@ pub(crate) fn run(
     let mut progress = Progress::new(quiet);
     announce(&mut progress, &config, &name, Some(run));
     let surroundings = surroundings(&config, &name, cancelled, &mut progress)?;
+    if plans {
+        let model = read_config(&surroundings.policy_folder).map_err(Problem::mistake)?;
+        let plan = MemoryPlan::new(&config, &model, USUAL_PROMPT);
+        progress.note(&format!("planned peak memory {:.2} GiB; `paretopo plan` has its parts", plan.peak()));
+    }
     pick(&backend)(index, &config, run, &surroundings, &mut progress)?;
     drop(progress);
     show_evaluation_of(run)
