@@ -1,4 +1,4 @@
-//! Computing in bf16 with weights, moments and losses in f32.
+//! Computing in bf16 and f16 with weights, moments and losses in f32.
 
 use crate::{Plain, Tracked, checkout, ids, json};
 use burn::tensor::{DType, FloatDType};
@@ -17,13 +17,14 @@ fn relative(got: &[f32], want: &[f32]) -> f64 {
 
 /// bf16 has 8 bits, so a number is off by up to 2^-9 = 0.002, and weights of deviation 0.3 amplify that. transformers in bf16 differs from itself in
 /// f32 by 0.021 to 0.024 in the logits of these four checkpoints and by 0.036 to 0.070 in their gradients; at most twice that is allowed here.
-const LOGITS: f64 = 0.05;
+/// f16 has 3 bits more and is off by an eighth.
+const LOGITS: [(FloatDType, f64); 2] = [(FloatDType::BF16, 0.05), (FloatDType::F16, 0.05 / 8.0)];
 const GRADIENTS: f64 = 0.12;
 
 #[test]
 fn logits_follow_those_in_f32_also_when_decoding() {
     let device = Default::default();
-    for case in CASES {
+    for (case, (precision, tolerance)) in CASES.iter().flat_map(|case| LOGITS.map(|precision| (*case, precision))) {
         let folder = checkout("tests/fixtures/models").join(case);
         let all = ids(&json(&folder.join("expected.json"))["ids"]);
         let (_, wide) = load_folder::<Plain>(&folder, &device).unwrap();
@@ -33,12 +34,12 @@ fn logits_follow_those_in_f32_also_when_decoding() {
             to_host(logits)
         };
         let want = logits(&wide, &ForwardInput::right_padded(&[&all], &device), None);
-        let half = in_precision(wide.clone(), FloatDType::BF16);
-        let (_, loaded) = load_folder_as::<Plain>(&folder, FloatDType::BF16, &device).unwrap();
+        let half = in_precision(wide.clone(), precision);
+        let (_, loaded) = load_folder_as::<Plain>(&folder, precision, &device).unwrap();
         assert_eq!(named_parameters(&half), named_parameters(&loaded));
         let got = logits(&half, &ForwardInput::right_padded(&[&all], &device), None);
         let error = relative(&got, &want);
-        assert!(error < LOGITS && error > 1e-6, "{case}: {error}");
+        assert!(error < tolerance && error > 1e-6, "{case}, {precision:?}: {error}");
         // two rows of different length, then a step
         let mut cache = KvCache::new(2, 2);
         logits(&half, &ForwardInput::cached(&[&all[..9], &all[..4]], &mut cache, &device), Some(&mut cache));
@@ -46,7 +47,7 @@ fn logits_follow_those_in_f32_also_when_decoding() {
         let size = step.len() / 2;
         let expected = [&want[9 * size..10 * size], &want[4 * size..5 * size]].concat();
         let error = relative(&step, &expected);
-        assert!(error < LOGITS, "{case}, cached: {error}");
+        assert!(error < tolerance, "{case}, {precision:?}, cached: {error}");
     }
 }
 
@@ -77,6 +78,9 @@ fn gradients_follow_those_in_f32_and_weights_stay_in_f32() {
             (optimizer, values)
         };
         let (_, wide) = gradient(Precision::F32, MemoryConfig::default());
+        let (_, finer) = gradient(Precision::F16, MemoryConfig::default());
+        let error = relative(&finer, &wide);
+        assert!(error < GRADIENTS / 8.0 && error > 1e-6, "{case}, f16: {error}");
         let (mut optimizer, half) = gradient(Precision::Bf16, MemoryConfig::default());
         let error = relative(&half, &wide);
         assert!(error < GRADIENTS && error > 1e-6, "{case}: {error}");
