@@ -8,7 +8,7 @@ use crate::checkpoint::{CheckpointError, access, invalid};
 use crate::layers::LowRank;
 use crate::parameters::{fill_parameters, saved_parameters};
 use crate::{AutoModel, CausalLm, WeightFiles, write_tensors};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Tensor};
 use rand::{Rng, SeedableRng};
@@ -91,20 +91,6 @@ pub fn freeze<B: Backend>(model: AutoModel<B>) -> AutoModel<B> {
         }
     }
     model.map(&mut Freeze)
-}
-
-/// Whether nothing but an adapter is trained.
-pub fn is_frozen<B: Backend>(model: &AutoModel<B>) -> bool {
-    struct Trained(usize);
-    impl<B: Backend> ModuleVisitor<B> for Trained {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-            self.0 += usize::from(param.val().is_require_grad());
-        }
-    }
-    let mut trained = Trained(0);
-    model.visit(&mut trained);
-    let adapters: usize = saved_parameters(model, peft_name).len();
-    trained.0 <= adapters
 }
 
 /// Attaches a new adapter, which changes no output yet. `seed` decides its first values.

@@ -42,13 +42,11 @@ impl<B: Backend> ForwardInput<B> {
             let mask = (0..time).flat_map(|query| (0..time).map(move |key| if key <= query { 0.0 } else { BLOCKED }));
             crate::from_host(mask.collect(), [1, 1, time, time], device)
         });
-        Self {
-            tokens: Tensor::from_data(TensorData::new(tokens, [rows.len(), time]), device),
-            positions,
-            mask,
-            precision: None,
-            dropout: None,
-        }
+        Self::new(tokens, [rows.len(), time], positions, mask, device)
+    }
+
+    fn new(tokens: Vec<i32>, shape: [usize; 2], positions: Vec<u32>, mask: Option<Tensor<B, 4>>, device: &B::Device) -> Self {
+        Self { tokens: Tensor::from_data(TensorData::new(tokens, shape), device), positions, mask, precision: None, dropout: None }
     }
 
     /// New tokens behind what `cache` holds, padded in front so that the last column is every row's latest token. Rows may be
@@ -82,13 +80,7 @@ impl<B: Backend> ForwardInput<B> {
             }
         }
         let mask = anything_blocked.then(|| crate::from_host(mask, [rows.len(), 1, time, past + time], device));
-        Self {
-            tokens: Tensor::from_data(TensorData::new(tokens, [rows.len(), time]), device),
-            positions,
-            mask,
-            precision: None,
-            dropout: None,
-        }
+        Self::new(tokens, [rows.len(), time], positions, mask, device)
     }
 }
 

@@ -20,13 +20,13 @@ pub mod qwen3;
 mod weights;
 
 pub use adapter::{
-    AdapterConfig, attach_adapter, freeze, is_adapter_parameter, is_frozen, load_adapter, merge_adapter, save_adapter, without_adapter,
+    AdapterConfig, attach_adapter, freeze, is_adapter_parameter, load_adapter, merge_adapter, save_adapter, without_adapter,
 };
 pub use auto::{AutoConfig, AutoModel};
 pub use cache::KvCache;
 pub use checkpoint::{CheckpointError, load_folder, load_folder_as, read_config, save_folder};
 pub use input::ForwardInput;
-pub use parameters::{in_precision, initialize, named_parameters, parameter_count, parameter_keys};
+pub use parameters::{in_precision, initialize, is_frozen, named_parameters, parameter_count, parameter_keys};
 pub use weights::{NamedTensor, SavedTensor, WeightFiles, load_tensors, write_tensors};
 
 use burn::module::Module;

@@ -3,7 +3,7 @@
 //! A module's field path *is* its key in a Hugging Face checkpoint. Linear weights are stored `[d_input, d_output]` here and
 //! `[d_output, d_input]` there, so they are transposed on the way in and out.
 
-use crate::{AutoModel, NamedTensor, SavedTensor, WeightFiles};
+use crate::{AutoModel, NamedTensor, SavedTensor, WeightFiles, is_adapter_parameter};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, Tensor};
@@ -89,6 +89,32 @@ pub fn named_parameters<B: Backend>(model: &AutoModel<B>) -> Vec<NamedTensor> {
 /// The keys of all parameters, in the order of the module's fields.
 pub fn parameter_keys<B: Backend>(model: &AutoModel<B>) -> Vec<String> {
     saved_parameters(model, |key| Some(key.to_owned())).into_iter().map(|tensor| tensor.name).collect()
+}
+
+/// Whether nothing but an adapter is trained.
+pub fn is_frozen<B: Backend>(model: &AutoModel<B>) -> bool {
+    struct Search {
+        path: Path,
+        frozen: bool,
+    }
+    impl<B: Backend> ModuleVisitor<B> for Search {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
+        }
+
+        fn exit_module(&mut self, _: &str, container: &str) {
+            self.path.exit(container);
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            if self.frozen && param.val().is_require_grad() {
+                self.frozen = is_adapter_parameter(&self.path.key());
+            }
+        }
+    }
+    let mut search = Search { path: Path::default(), frozen: true };
+    model.visit(&mut search);
+    search.frozen
 }
 
 /// Number of scalar parameters.

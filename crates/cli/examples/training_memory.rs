@@ -79,8 +79,8 @@ fn plan(config: &AutoConfig, setting: &Setting, batch: usize, time: usize) -> [f
     (run.train.prompts_per_step, run.train.rollouts_per_prompt) = (1, batch);
     (run.train.micro_batch_tokens, run.train.memory) = (batch * time, setting.memory);
     let plan = MemoryPlan::new(&run, config, time / 2);
-    let sum = |phase: usize| plan.phases[phase].1.iter().map(|(_, size)| size).sum::<f64>();
-    [sum(1), sum(2)]
+    let sums = plan.sums();
+    [sums[1], sums[2]]
 }
 
 fn measure(folder: &Path, setting: &Setting, batch: usize, time: usize) -> ([f64; 2], [f64; 4]) {

@@ -121,11 +121,18 @@ impl<B: Backend> MicroBatch<B> {
 /// # Shapes
 /// - outputs: `[batch, longest]` as in [`MicroBatch`]; padding holds numbers without meaning
 pub fn response_logprobs<B: Backend>(model: &AutoModel<B>, batch: &MicroBatch<B>, entropy: bool) -> (Tensor<B, 2>, Option<Tensor<B, 2>>) {
-    let hidden = model.hidden(&batch.input, None);
-    let [rows, time, size] = hidden.dims();
-    let picked = hidden.reshape([rows * time, size]).select(0, batch.positions.clone());
-    let (logprobs, entropy) = target_logprobs(model, picked, batch.targets.clone(), entropy);
+    let (logprobs, entropy) = target_logprobs(model, picked_hidden(model, batch), batch.targets.clone(), entropy);
     (logprobs.reshape(batch.shape), entropy.map(|entropy| entropy.reshape(batch.shape)))
+}
+
+/// The hidden states in front of the trained tokens.
+///
+/// # Shapes
+/// - output: `[rows, hidden_size]`
+pub(crate) fn picked_hidden<B: Backend>(model: &AutoModel<B>, batch: &MicroBatch<B>) -> Tensor<B, 2> {
+    let hidden = model.hidden(&batch.input, None);
+    let [sequences, time, size] = hidden.dims();
+    hidden.reshape([sequences * time, size]).select(0, batch.positions.clone())
 }
 
 /// The log-probability of each target behind a hidden state and, if asked for, the entropy of the distribution.

@@ -52,7 +52,7 @@ pub struct Scores {
 
 /// A recipe: device index, configuration, run folder, surroundings, observer.
 pub type Recipe = fn(usize, &RunConfig, &Path, &Surroundings<'_>, &mut dyn Observer) -> Result<(), TrainingError>;
-// device index, configuration, what an interrupted call has finished, surroundings, observer.
+/// The evaluation recipe: device index, configuration, what an interrupted call has finished, surroundings, observer.
 type EvaluateRecipe = fn(
     usize,
     &RunConfig,

@@ -8,7 +8,7 @@
 //! Each stage is run twice, first for its value, then with its graph; only the inputs `x[i]` are held in between. The vocabulary
 //! projection is a stage that also falls apart by rows, so the logits of a chunk of tokens are held at a time.
 
-use crate::batch::target_logprobs;
+use crate::batch::{picked_hidden, target_logprobs};
 use crate::{AdamW, MemoryConfig, MicroBatch, response_logprobs};
 use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
@@ -39,7 +39,7 @@ pub fn accumulate_gradient<B: AutodiffBackend, E>(
     }
     // not just without its graph: on the autodiff backend a graph is held until the next backward pass, used or not
     let plain = model.valid();
-    let trunk = if memory.gradient_checkpointing { Trunk::layers(&plain, batch) } else { Trunk::whole(model, batch) };
+    let trunk = if memory.gradient_checkpointing { Trunk::layers(&plain, batch) } else { Trunk::Whole(picked_hidden(model, batch)) };
     let picked = trunk.output();
     let rows = picked.dims()[0];
     let head = Head { model, batch, picked, entropy, chunk: if memory.logits_chunk == 0 { rows } else { memory.logits_chunk } };
@@ -69,13 +69,6 @@ enum Trunk<B: AutodiffBackend> {
 }
 
 impl<B: AutodiffBackend> Trunk<B> {
-    fn whole(model: &AutoModel<B>, batch: &MicroBatch<B>) -> Self {
-        let layout = model.layout(&batch.input);
-        let layers = 0..model.depth();
-        let x = layers.fold(model.embed(&batch.input), |x, index| model.layer(index, x, &layout, None));
-        Self::Whole(model.final_norm(x).select(0, batch.positions.clone()))
-    }
-
     fn layers(model: &AutoModel<Inner<B>>, batch: &MicroBatch<B>) -> Self {
         let input = batch.input.inner();
         let layout = model.layout(&input);

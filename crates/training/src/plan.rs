@@ -94,9 +94,14 @@ impl MemoryPlan {
         Self { parameters: shape.parameters as u64, trained: trained as u64, longest: longest as u64, phases }
     }
 
+    /// Gibibytes of each phase.
+    pub fn sums(&self) -> Vec<f64> {
+        self.phases.iter().map(|(_, parts)| parts.iter().map(|(_, size)| size).sum()).collect()
+    }
+
     /// Gibibytes of the largest phase.
     pub fn peak(&self) -> f64 {
-        self.phases.iter().map(|(_, parts)| parts.iter().map(|(_, size)| size).sum()).fold(0.0, f64::max)
+        self.sums().into_iter().fold(0.0, f64::max)
     }
 }
 

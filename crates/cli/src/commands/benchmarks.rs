@@ -1,10 +1,8 @@
 //! `evaluate`, on the configuration's own tasks or on several data sets: one folder each, resumed where it was interrupted, and one table.
 
-use super::recipes::{announce, resolve, show, surroundings};
+use super::recipes::{Opened, open, show};
 use crate::arguments::ConfigArguments;
-use crate::backends;
 use crate::problem::Problem;
-use crate::progress::Progress;
 use paretopo_training::{Evaluation, FinishedEpisodes, Observer, PolicySource, RunConfig, write_atomically, write_trajectories};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -29,12 +27,9 @@ pub(crate) fn evaluate(
     quiet: bool,
     cancelled: &'static AtomicBool,
 ) -> Result<(), Problem> {
-    let Some(config) = resolve(arguments)? else { return Ok(()) };
-    let (backend, index) = backends::choose(wish)?;
-    let name = format!("{}:{index}", backend.name);
-    let mut progress = Progress::new(quiet);
-    announce(&mut progress, &config, &name, out);
-    let surroundings = surroundings(&config, &name, cancelled, &mut progress)?;
+    let Some(Opened { config, backend, index, mut progress, surroundings }) = open(arguments, out, wish, quiet, cancelled)? else {
+        return Ok(());
+    };
     let mut configs = Vec::new();
     for benchmark in benchmarks {
         let environment = config.environment.with_dataset(benchmark).map_err(Problem::mistake)?;

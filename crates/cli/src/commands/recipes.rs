@@ -6,13 +6,12 @@ use crate::backends;
 use crate::policies;
 use crate::problem::Problem;
 use crate::progress::Progress;
-use paretopo_training::read_config;
-use paretopo_training::{EntryPoints, Evaluation, MemoryPlan, Observer, Recipe, RunConfig, Surroundings};
+use paretopo_training::{EntryPoints, Evaluation, MemoryPlan, Observer, Recipe, RunConfig, Surroundings, read_config};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 /// Reads the configuration and applies `--set`, `--model` and `--adapter`; `None` when a dry run has printed it.
-pub(super) fn resolve(arguments: &ConfigArguments) -> Result<Option<RunConfig>, Problem> {
+fn resolve(arguments: &ConfigArguments) -> Result<Option<RunConfig>, Problem> {
     let (text, name) = match &arguments.config {
         Some(path) => (std::fs::read_to_string(path).map_err(|error| Problem::unreadable(path, &error))?, path.display().to_string()),
         None => (String::new(), "the defaults".to_owned()),
@@ -28,7 +27,7 @@ pub(super) fn resolve(arguments: &ConfigArguments) -> Result<Option<RunConfig>, 
     Ok(Some(config))
 }
 
-pub(super) fn surroundings(
+fn surroundings(
     config: &RunConfig,
     backend: &str,
     cancelled: &'static AtomicBool,
@@ -43,7 +42,33 @@ pub(super) fn surroundings(
     })
 }
 
-pub(super) fn announce(progress: &mut Progress, config: &RunConfig, backend: &str, folder: Option<&Path>) {
+/// What a recipe is called with, once it is known.
+pub(super) struct Opened {
+    pub(super) config: RunConfig,
+    pub(super) backend: EntryPoints,
+    pub(super) index: usize,
+    pub(super) progress: Progress,
+    pub(super) surroundings: Surroundings<'static>,
+}
+
+/// Resolves the configuration, chooses the backend, says both, and fetches the policy; `None` when a dry run has printed the configuration.
+pub(super) fn open(
+    arguments: &ConfigArguments,
+    folder: Option<&Path>,
+    wish: Option<&str>,
+    quiet: bool,
+    cancelled: &'static AtomicBool,
+) -> Result<Option<Opened>, Problem> {
+    let Some(config) = resolve(arguments)? else { return Ok(None) };
+    let (backend, index) = backends::choose(wish)?;
+    let name = format!("{}:{index}", backend.name);
+    let mut progress = Progress::new(quiet);
+    announce(&mut progress, &config, &name, folder);
+    let surroundings = surroundings(&config, &name, cancelled, &mut progress)?;
+    Ok(Some(Opened { config, backend, index, progress, surroundings }))
+}
+
+fn announce(progress: &mut Progress, config: &RunConfig, backend: &str, folder: Option<&Path>) {
     let folder = folder.map(|folder| format!(", folder {}", folder.display())).unwrap_or_default();
     progress.note(&format!("backend {backend}, seed {}{folder}", config.seed));
     for warning in config.warnings() {
@@ -64,12 +89,9 @@ pub(crate) fn run(
     quiet: bool,
     cancelled: &'static AtomicBool,
 ) -> Result<(), Problem> {
-    let Some(config) = resolve(arguments)? else { return Ok(()) };
-    let (backend, index) = backends::choose(wish)?;
-    let name = format!("{}:{index}", backend.name);
-    let mut progress = Progress::new(quiet);
-    announce(&mut progress, &config, &name, Some(run));
-    let surroundings = surroundings(&config, &name, cancelled, &mut progress)?;
+    let Some(Opened { config, backend, index, mut progress, surroundings }) = open(arguments, Some(run), wish, quiet, cancelled)? else {
+        return Ok(());
+    };
     if plans {
         let model = read_config(&surroundings.policy_folder).map_err(Problem::mistake)?;
         let plan = MemoryPlan::new(&config, &model, USUAL_PROMPT);
@@ -95,9 +117,9 @@ pub(crate) fn plan(arguments: &ConfigArguments, prompt_tokens: usize) -> Result<
         plan.parameters, plan.trained, plan.longest
     );
     println!("| phase | parts | sum |\n|---|---|---|");
-    for (phase, parts) in &plan.phases {
+    for ((phase, parts), sum) in plan.phases.iter().zip(plan.sums()) {
         let shown: Vec<String> = parts.iter().map(|(name, size)| format!("{name} {size:.2}")).collect();
-        println!("| {phase} | {} | {:.2} |", shown.join(", "), parts.iter().map(|(_, size)| size).sum::<f64>());
+        println!("| {phase} | {} | {sum:.2} |", shown.join(", "));
     }
     let peak = plan.peak();
     match CARDS.into_iter().find(|card| peak <= 0.9 * card) {
