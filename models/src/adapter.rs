@@ -98,10 +98,26 @@ pub fn freeze<B: Backend>(model: AutoModel<B>) -> AutoModel<B> {
 /// # Errors
 /// When a setting makes no sense or no linear map is targeted.
 pub fn attach_adapter<B: Backend>(
-    mut model: AutoModel<B>,
+    model: AutoModel<B>,
     config: &AdapterConfig,
     seed: u64,
     device: &B::Device,
+) -> Result<AutoModel<B>, String> {
+    attach(model, config, device, |index, d_input| {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(index as u64);
+        let bound = (d_input as f32).powf(-0.5);
+        let values = (0..d_input * config.rank).map(|_| rng.random_range(-bound..bound)).collect();
+        crate::from_host(values, [d_input, config.rank], device)
+    })
+}
+
+/// Attaches an adapter whose `A` matrices come from `first`, given the number of the linear map and its features in.
+fn attach<B: Backend>(
+    mut model: AutoModel<B>,
+    config: &AdapterConfig,
+    device: &B::Device,
+    first: impl Fn(usize, usize) -> Tensor<B, 2>,
 ) -> Result<AutoModel<B>, String> {
     config.check()?;
     let mut attached = 0;
@@ -110,12 +126,8 @@ pub fn attach_adapter<B: Backend>(
             continue;
         }
         let [d_input, d_output] = projection.weight.val().dims();
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(index as u64);
-        let bound = (d_input as f32).powf(-0.5);
-        let values: Vec<f32> = (0..d_input * config.rank).map(|_| rng.random_range(-bound..bound)).collect();
         projection.lora = Some(LowRank {
-            a: Param::from_tensor(crate::from_host(values, [d_input, config.rank], device)),
+            a: Param::from_tensor(first(index, d_input)),
             b: Param::from_tensor(Tensor::zeros([config.rank, d_output], device)),
             scale: config.scale(),
             dropout: config.dropout,
@@ -264,7 +276,9 @@ pub fn load_adapter<B: Backend>(
     let text = std::fs::read_to_string(&path).map_err(access(&path))?;
     let peft: PeftConfig = serde_json::from_str(&text).map_err(|error| invalid(&path, error))?;
     let config = peft.into_adapter().map_err(|reason| invalid(&path, reason))?;
-    let model = attach_adapter(model, &config, 0, device).map_err(|reason| invalid(&path, reason))?;
+    // the files' values replace these
+    let zeros = |_, d_input| Tensor::zeros([d_input, config.rank], device);
+    let model = attach(model, &config, device, zeros).map_err(|reason| invalid(&path, reason))?;
     let weights_path = folder.join(WEIGHTS);
     let mut weights = WeightFiles::open(std::slice::from_ref(&weights_path))?;
     let model = fill_parameters(model, &mut weights, FloatDType::F32, peft_name).map_err(|reason| invalid(&weights_path, reason))?;
