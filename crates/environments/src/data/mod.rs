@@ -102,10 +102,12 @@ impl DatasetSource {
             }
             read(&paths, &resolved.columns, self.bad_rows, convert, observer)
         };
-        let (mut train, mut passages) = apart(questions(&resolved.train, observer)?);
-        let (mut test, further) = apart(questions(&resolved.test, observer)?);
-        passages.extend(further);
-        number(&mut passages);
+        let mut all = questions(&resolved.train, observer)?;
+        let for_training = all.len();
+        all.extend(questions(&resolved.test, observer)?);
+        // together, so that a passage that both splits bring is held once
+        let (mut train, passages) = apart(all);
+        let mut test = train.split_off(for_training);
         let pool = if train.is_empty() { &mut test } else { &mut train };
         if pool.len() < self.validation {
             return Err(DataError::Setting(format!("`{}` has {} tasks, not {} for validation", self.name, pool.len(), self.validation)));
@@ -175,12 +177,8 @@ fn apart(questions: Vec<Question>) -> (Vec<Task>, Vec<Passage>) {
         tasks.push(question.task);
         passages.extend(question.context.into_iter().filter(|passage| seen.insert((passage.title.clone(), passage.text.clone()))));
     }
-    number(&mut passages);
-    (tasks, passages)
-}
-
-fn number(passages: &mut [Passage]) {
     for (index, passage) in passages.iter_mut().enumerate() {
         passage.id = index.to_string();
     }
+    (tasks, passages)
 }
