@@ -1,7 +1,9 @@
 //! The agent on the shipped policy: token-exact trajectories, log-probabilities, budgets, tools that are slow or wrong.
 
 use crate::{Plain, assert_close, checkout};
-use paretopo_agent::{PolicyText, RolloutConfig, RolloutContext, RolloutRequest, SamplingConfig, ToolSchedule, log_softmax, rollout};
+use paretopo_agent::{
+    PolicyText, RolloutConfig, RolloutContext, RolloutRequest, SamplingConfig, ToolSchedule, Workers, log_softmax, rollout,
+};
 use paretopo_environments::math::{answers_equal, extract_answer};
 use paretopo_environments::{Demonstration, Environment, EnvironmentConfig, MathConfig, Objective, Resources};
 use paretopo_models::{AutoModel, CausalLm, ForwardInput, load_folder, to_host};
@@ -32,6 +34,11 @@ fn math() -> Box<dyn Environment> {
 }
 
 fn play(environment: &dyn Environment, tasks: &[Task], config: &RolloutConfig) -> Vec<Trajectory> {
+    play_with(1, environment, tasks, config)
+}
+
+fn play_with(workers: usize, environment: &dyn Environment, tasks: &[Task], config: &RolloutConfig) -> Vec<Trajectory> {
+    let workers = Workers::new(workers, workers).unwrap();
     let (model, layers, text) = policy();
     let device = Default::default();
     let context = RolloutContext {
@@ -43,6 +50,7 @@ fn play(environment: &dyn Environment, tasks: &[Task], config: &RolloutConfig) -
         environment,
         weight_version: 3,
         cancelled: &NEVER,
+        workers: &workers,
     };
     let requests: Vec<RolloutRequest<'_>> =
         tasks.iter().enumerate().map(|(index, task)| RolloutRequest { task, sample: 0, seed: index as u64 }).collect();
@@ -91,7 +99,8 @@ fn batching_does_not_change_what_is_sampled_nor_its_log_probabilities() {
     let alone = play(environment.as_ref(), tasks, &RolloutConfig { batch_size: 1, ..RolloutConfig::default() });
     let together = play(environment.as_ref(), tasks, &RolloutConfig { batch_size: 24, ..RolloutConfig::default() });
     let ready = RolloutConfig { batch_size: 7, tool_schedule: ToolSchedule::AsReady {}, ..RolloutConfig::default() };
-    for other in [together, play(environment.as_ref(), tasks, &ready)] {
+    let split = play_with(3, environment.as_ref(), tasks, &RolloutConfig { batch_size: 24, ..RolloutConfig::default() });
+    for other in [together, play(environment.as_ref(), tasks, &ready), split] {
         for (a, b) in alone.iter().zip(&other) {
             assert_eq!(a.ids(), b.ids());
             assert_close(&a.aligned_logprobs(), &b.aligned_logprobs(), 1e-4, &a.task_id);
@@ -237,6 +246,7 @@ fn a_cancelled_rollout_ends() {
         environment: environment.as_ref(),
         weight_version: 0,
         cancelled: &cancelled,
+        workers: &Workers::default(),
     };
     let request = RolloutRequest { task: &environment.tasks(Split::Test)[0], sample: 0, seed: 0 };
     assert!(rollout(&context, &RolloutConfig::default(), &[request], &mut |_| {}).is_err());

@@ -1,8 +1,9 @@
 //! Training with less memory gives the same gradients: checkpointed layers, chunked logits, small micro-batches.
 
 use crate::{Tracked, checkout, ids, json};
+use paretopo_agent::Workers;
 use paretopo_models::{AutoModel, load_folder, to_host};
-use paretopo_training::{AdamW, MemoryConfig, MicroBatch, OptimizerConfig, TrainingSequence, accumulate_gradient};
+use paretopo_training::{GradientSum, MemoryConfig, MicroBatch, TrainingSequence, accumulate_gradient, total_gradient};
 use std::convert::Infallible;
 
 const PLAIN: MemoryConfig = MemoryConfig { gradient_checkpointing: false, logits_chunk: 0 };
@@ -21,7 +22,7 @@ fn sequences(all: &[u32]) -> Vec<TrainingSequence> {
 /// All gradients, one parameter after the other, of `sum weight * (ratio * advantage + 0.3 * entropy)`; `groups` share forward passes.
 fn gradients(model: &AutoModel<Tracked>, groups: &[&[TrainingSequence]], memory: MemoryConfig, entropy: bool) -> Vec<f32> {
     let device = Default::default();
-    let mut optimizer = AdamW::<Tracked>::new(OptimizerConfig::default(), 1);
+    let mut sum = GradientSum::<Tracked>::default();
     for group in groups {
         let batch = MicroBatch::new(&group.iter().collect::<Vec<_>>(), &device);
         let loss = |logprobs: burn::Tensor<Tracked, 2>, entropy: Option<burn::Tensor<Tracked, 2>>| {
@@ -29,9 +30,9 @@ fn gradients(model: &AutoModel<Tracked>, groups: &[&[TrainingSequence]], memory:
             let value = entropy.map_or(ratio.clone(), |entropy| ratio + entropy * 0.3);
             Ok::<_, Infallible>((value * batch.weights.clone()).sum())
         };
-        accumulate_gradient(model, &batch, memory, entropy, &mut optimizer, loss).unwrap();
+        accumulate_gradient(model, &batch, memory, entropy, &mut sum, loss).unwrap();
     }
-    optimizer.accumulated().iter().flatten().flat_map(|gradient| to_host(gradient.clone())).collect()
+    sum.parts().iter().flatten().flat_map(|gradient| to_host(gradient.clone())).collect()
 }
 
 /// Every gradient differs by at most 1e-5 of the largest.
@@ -60,4 +61,43 @@ fn less_memory_gives_the_same_gradients() {
             assert_same(&gradients(&model, &alone, PLAIN, entropy), &plain, &format!("{case}, one sequence at a time"));
         }
     }
+}
+
+/// Workers change who computes what, not in which order gradients are added.
+#[test]
+fn workers_give_the_same_gradients_to_the_bit() {
+    let folder = checkout("tests/fixtures/models").join("qwen3");
+    let (_, model) = load_folder::<Tracked>(&folder, &Default::default()).unwrap();
+    let sequences = sequences(&ids(&json(&folder.join("expected.json"))["ids"]));
+    let many: Vec<&TrainingSequence> = sequences.iter().cycle().take(12).collect();
+    let of = |workers: usize, broken: Option<usize>| {
+        let work = |model: &AutoModel<Tracked>, (index, sequence): (usize, &TrainingSequence), sum: &mut GradientSum<Tracked>| {
+            let batch = MicroBatch::new(&[sequence], &Default::default());
+            let loss = |logprobs: burn::Tensor<Tracked, 2>, _| {
+                if broken == Some(index) { Err(index) } else { Ok((logprobs * batch.weights.clone()).sum()) }
+            };
+            accumulate_gradient(model, &batch, PLAIN, false, sum, loss).map(|()| index)
+        };
+        let workers = Workers::new(workers, workers).unwrap();
+        total_gradient(&workers, &model, many.iter().copied().enumerate().collect(), work).map(|(sum, found)| {
+            assert!(found.into_iter().eq(0..12));
+            sum.parts().iter().flatten().flat_map(|gradient| to_host(gradient.clone())).collect::<Vec<f32>>()
+        })
+    };
+    let alone = of(1, None).unwrap();
+    assert_same(&alone, &gradients_of_logprobs(&model, &many), "one worker");
+    for workers in [2, 3, 5] {
+        assert_eq!(of(workers, None).unwrap(), alone, "{workers} workers");
+    }
+    // an error in one job ends them all
+    assert_eq!(of(3, Some(4)), Err(4));
+}
+
+/// All gradients of `sum weight * logprob` with every sequence in one forward pass.
+fn gradients_of_logprobs(model: &AutoModel<Tracked>, sequences: &[&TrainingSequence]) -> Vec<f32> {
+    let mut sum = GradientSum::<Tracked>::default();
+    let batch = MicroBatch::new(sequences, &Default::default());
+    let loss = |logprobs: burn::Tensor<Tracked, 2>, _| Ok::<_, Infallible>((logprobs * batch.weights.clone()).sum());
+    accumulate_gradient(model, &batch, PLAIN, false, &mut sum, loss).unwrap();
+    sum.parts().iter().flatten().flat_map(|gradient| to_host(gradient.clone())).collect()
 }

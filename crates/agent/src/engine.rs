@@ -6,6 +6,7 @@
 use burn::tensor::backend::Backend;
 use paretopo_models::{AutoModel, CausalLm, ForwardInput, KvCache, to_host};
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// Prompt tokens, padding included, that are read in one forward pass; bounds memory.
 const PREFILL_TOKENS: usize = 4096;
@@ -23,12 +24,26 @@ pub struct Engine<'a, B: Backend> {
     shared: Option<(Vec<u32>, KvCache<B>)>,
     /// Tokens read by the model so far, padding not counted.
     pub tokens_read: u64,
+    /// Seconds of reading prompts and blocks so far.
+    pub prefill_seconds: f64,
+    /// Seconds of [`Self::step`] so far.
+    pub decode_seconds: f64,
 }
 
 impl<'a, B: Backend> Engine<'a, B> {
     /// An engine without rows. `layers` is the model's number of layers.
     pub fn new(model: &'a AutoModel<B>, layers: usize, device: &B::Device) -> Self {
-        Self { model, device: device.clone(), layers, cache: KvCache::new(layers, 0), keys: Vec::new(), shared: None, tokens_read: 0 }
+        Self {
+            model,
+            device: device.clone(),
+            layers,
+            cache: KvCache::new(layers, 0),
+            keys: Vec::new(),
+            shared: None,
+            tokens_read: 0,
+            prefill_seconds: 0.0,
+            decode_seconds: 0.0,
+        }
     }
 
     /// The keys of the rows, in the order in which [`Self::step`] wants and returns values.
@@ -60,6 +75,7 @@ impl<'a, B: Backend> Engine<'a, B> {
     /// # Shapes
     /// - output: one list of `vocab_size` logits per new row
     pub fn admit(&mut self, new: &[(usize, &[u32])]) -> Vec<Vec<f32>> {
+        let started = Instant::now();
         let mut distinct: Vec<&[u32]> = Vec::new();
         let mut place: BTreeMap<&[u32], usize> = BTreeMap::new();
         for (_, prompt) in new {
@@ -84,6 +100,7 @@ impl<'a, B: Backend> Engine<'a, B> {
         let rows: Vec<usize> = new.iter().map(|(_, prompt)| place[prompt]).collect();
         self.cache = self.take_cache().merge(cache.select(&rows));
         self.keys.extend(new.iter().map(|(key, _)| *key));
+        self.prefill_seconds += started.elapsed().as_secs_f64();
         rows.iter().map(|row| logits[*row].clone()).collect()
     }
 
@@ -92,10 +109,12 @@ impl<'a, B: Backend> Engine<'a, B> {
     /// # Shapes
     /// - `tokens`: one entry per row; output: one list of `vocab_size` logits per row
     pub fn step(&mut self, tokens: &[Option<u32>]) -> Vec<Vec<f32>> {
+        let started = Instant::now();
         let rows: Vec<&[u32]> = tokens.iter().map(|token| token.as_slice()).collect();
         let mut cache = self.take_cache();
         let logits = self.read(&rows, &mut cache);
         self.cache = cache;
+        self.decode_seconds += started.elapsed().as_secs_f64();
         logits
     }
 
@@ -105,6 +124,7 @@ impl<'a, B: Backend> Engine<'a, B> {
     /// # Shapes
     /// - output: one list of `vocab_size` logits per block
     pub fn extend(&mut self, blocks: &[(usize, &[u32])]) -> Vec<Vec<f32>> {
+        let started = Instant::now();
         let row_of = |key: usize| self.keys.iter().position(|other| *other == key).expect("only rows of this engine are extended");
         let moved: Vec<usize> = blocks.iter().map(|(key, _)| row_of(*key)).collect();
         let staying: Vec<usize> = (0..self.keys.len()).filter(|row| !moved.contains(row)).collect();
@@ -114,6 +134,7 @@ impl<'a, B: Backend> Engine<'a, B> {
         let logits = self.read(&rows, &mut extended);
         self.cache = whole.select(&staying).merge(extended);
         self.keys = staying.iter().chain(&moved).map(|row| self.keys[*row]).collect();
+        self.prefill_seconds += started.elapsed().as_secs_f64();
         logits
     }
 

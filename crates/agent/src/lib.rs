@@ -8,6 +8,7 @@ mod engine;
 mod policy_text;
 mod sampling;
 mod turn_loop;
+mod workers;
 
 pub use engine::Engine;
 pub use policy_text::PolicyText;
@@ -15,3 +16,4 @@ pub use sampling::{Sampled, SamplingConfig, log_softmax, sample};
 pub use turn_loop::{
     OutputTruncation, RolloutConfig, RolloutContext, RolloutError, RolloutRequest, RolloutStatistics, ToolSchedule, rollout,
 };
+pub use workers::Workers;

@@ -3,7 +3,7 @@
 //! Nothing waits for anything but its own tool: while one episode's call runs, the others decode. Every call and every episode has a
 //! deadline, so no rollout can hang. What goes wrong with a tool or an episode becomes part of its trajectory.
 
-use crate::{Engine, PolicyText, SamplingConfig, sample};
+use crate::{Engine, PolicyText, SamplingConfig, Workers, sample};
 use burn::tensor::backend::Backend;
 use paretopo_chat::{ChatError, Parsed, ToolSyntax, TurnText};
 use paretopo_environments::Environment;
@@ -81,9 +81,9 @@ pub struct RolloutConfig {
     pub call_seconds: f64,
     /// Seconds an episode may take.
     pub episode_seconds: f64,
-    /// Episodes that decode together.
+    /// Episodes that are played at the same time, over all workers.
     pub batch_size: usize,
-    /// Threads that run tool calls.
+    /// Threads that run tool calls, over all workers.
     pub tool_threads: usize,
     /// When a tool's outcome reaches its episode.
     pub tool_schedule: ToolSchedule,
@@ -136,9 +136,11 @@ pub struct RolloutContext<'a, B: Backend> {
     pub weight_version: u64,
     /// Set from outside to give up.
     pub cancelled: &'a AtomicBool,
+    /// Who plays, each a part of the episodes.
+    pub workers: &'a Workers,
 }
 
-/// How much work a rollout was.
+/// How much work a rollout was. Seconds of several workers are added up, but for `seconds`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RolloutStatistics {
     /// Wall-clock seconds.
@@ -147,8 +149,27 @@ pub struct RolloutStatistics {
     pub sampled_tokens: u64,
     /// Tokens read: prompts (a shared one once), sampled, tool output.
     pub tokens_read: u64,
+    /// Seconds of reading prompts and long tool output.
+    pub prefill_seconds: f64,
+    /// Seconds of decoding steps.
+    pub decode_seconds: f64,
+    /// Seconds of drawing tokens and looking for calls in them.
+    pub sampling_seconds: f64,
     /// Seconds in which every episode waited for a tool.
     pub stalled_seconds: f64,
+}
+
+impl RolloutStatistics {
+    /// Adds another rollout's numbers.
+    pub fn add(&mut self, other: &Self) {
+        self.seconds += other.seconds;
+        self.sampled_tokens += other.sampled_tokens;
+        self.tokens_read += other.tokens_read;
+        self.prefill_seconds += other.prefill_seconds;
+        self.decode_seconds += other.decode_seconds;
+        self.sampling_seconds += other.sampling_seconds;
+        self.stalled_seconds += other.stalled_seconds;
+    }
 }
 
 /// Why a rollout as a whole failed. A failing episode is not an error but a trajectory.
@@ -255,6 +276,9 @@ impl Episode<'_> {
 
 /// Plays all requests and returns their trajectories in the same order, not yet scored. `on_finished` hears of each as it ends.
 ///
+/// Each worker plays every so many-th task, with all its rollouts. What is batched with what depends on the number of workers, so trajectories are
+/// bit-exact for an equal number of workers; for another one log-probabilities differ by rounding.
+///
 /// # Errors
 /// When an episode cannot be opened, or the rollout is cancelled.
 pub fn rollout<B: Backend>(
@@ -263,8 +287,66 @@ pub fn rollout<B: Backend>(
     requests: &[RolloutRequest<'_>],
     on_finished: &mut dyn FnMut(&Trajectory),
 ) -> Result<(Vec<Trajectory>, RolloutStatistics), RolloutError> {
+    enum Event {
+        Finished(usize, Trajectory),
+        Done(Result<RolloutStatistics, RolloutError>),
+    }
     let started = Instant::now();
     let prompts = open_all(context, config, requests)?;
+    let parts = split(requests, context.workers.count());
+    let config = RolloutConfig {
+        batch_size: config.batch_size.div_ceil(parts.len()),
+        tool_threads: config.tool_threads.div_ceil(parts.len()),
+        ..config.clone()
+    };
+    let mut trajectories: Vec<Option<Trajectory>> = vec![None; requests.len()];
+    let mut statistics = RolloutStatistics::default();
+    let mut failed = None;
+    context.workers.run(
+        vec![(); parts.len()],
+        parts,
+        |(), part: Vec<usize>, tell| {
+            let own: Vec<RolloutRequest<'_>> = part.iter().map(|place| requests[*place].clone()).collect();
+            let done = play(context, &config, &prompts, &own, |index, trajectory| tell(Event::Finished(part[index], trajectory)));
+            tell(Event::Done(done));
+        },
+        &mut |event| match event {
+            Event::Finished(place, trajectory) => {
+                on_finished(&trajectory);
+                trajectories[place] = Some(trajectory);
+            }
+            Event::Done(Ok(part)) => statistics.add(&part),
+            Event::Done(Err(error)) => failed = Some(error),
+        },
+    );
+    statistics.seconds = started.elapsed().as_secs_f64();
+    match failed {
+        Some(error) => Err(error),
+        None => Ok((trajectories.into_iter().flatten().collect(), statistics)),
+    }
+}
+
+/// Deals out tasks in turn: the places of each part's requests. At least one part, and none empty unless there is no request.
+fn split(requests: &[RolloutRequest<'_>], parts: usize) -> Vec<Vec<usize>> {
+    let mut task_of: HashMap<&str, usize> = HashMap::new();
+    let mut found = vec![Vec::new(); parts];
+    for (place, request) in requests.iter().enumerate() {
+        let next = task_of.len();
+        let task = *task_of.entry(&request.task.id).or_insert(next);
+        found[task % parts].push(place);
+    }
+    found.truncate(task_of.len().max(1));
+    found
+}
+
+/// Plays requests in one engine; `on_finished` gets each trajectory with its request's index.
+fn play<B: Backend>(
+    context: &RolloutContext<'_, B>,
+    config: &RolloutConfig,
+    prompts: &HashMap<String, Vec<TokenId>>,
+    requests: &[RolloutRequest<'_>],
+    mut on_finished: impl FnMut(usize, Trajectory),
+) -> Result<RolloutStatistics, RolloutError> {
     let mut desk = ToolDesk {
         tools: context.environment.tools().iter().map(|tool| (tool.spec().name, tool.clone())).collect(),
         pool: ToolPool::new(config.tool_threads),
@@ -275,7 +357,7 @@ pub fn rollout<B: Backend>(
     let mut engine = Engine::new(context.model, context.layers, context.device);
     engine.share(requests.iter().map(|request| prompts[&request.task.id].as_slice()));
     let mut episodes: Vec<Episode<'_>> = Vec::with_capacity(requests.len());
-    let mut trajectories: Vec<Option<Trajectory>> = vec![None; requests.len()];
+    let mut reported = vec![false; requests.len()];
     let mut statistics = RolloutStatistics::default();
     let mut done = 0;
     while done < requests.len() {
@@ -309,26 +391,27 @@ pub fn rollout<B: Backend>(
             desk.receive(Duration::from_millis(5));
             statistics.stalled_seconds += waited.elapsed().as_secs_f64();
         }
+        let sampling = Instant::now();
         for (key, logits) in logits {
             draw(context, config, &logits, &mut episodes[key])?;
             call_if_asked(context, config, &mut desk, key, &mut episodes[key])?;
         }
+        statistics.sampling_seconds += sampling.elapsed().as_secs_f64();
         for (key, episode) in episodes.iter_mut().enumerate() {
             if !episode.is_finished() && episode.started.elapsed().as_secs_f64() > config.episode_seconds {
                 episode.finish(FinishReason::Deadline);
             }
-            if episode.is_finished() && trajectories[key].is_none() {
-                let trajectory = to_trajectory(context, episode);
-                on_finished(&trajectory);
+            if episode.is_finished() && !std::mem::replace(&mut reported[key], true) {
+                on_finished(key, to_trajectory(context, episode));
                 statistics.sampled_tokens += episode.sampled as u64;
-                trajectories[key] = Some(trajectory);
                 done += 1;
             }
         }
     }
     statistics.tokens_read = engine.tokens_read;
-    statistics.seconds = started.elapsed().as_secs_f64();
-    Ok((trajectories.into_iter().flatten().collect(), statistics))
+    statistics.prefill_seconds = engine.prefill_seconds;
+    statistics.decode_seconds = engine.decode_seconds;
+    Ok(statistics)
 }
 
 fn open_all<B: Backend>(
@@ -538,6 +621,18 @@ fn to_trajectory<B: Backend>(context: &RolloutContext<'_, B>, episode: &mut Epis
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tasks_are_dealt_out_whole_and_in_turn() {
+        let tasks: Vec<Task> = ["a", "b", "c"].iter().map(|id| Task { id: (*id).into(), ..Task::default() }).collect();
+        let requests: Vec<RolloutRequest<'_>> =
+            tasks.iter().flat_map(|task| (0..2).map(move |sample| RolloutRequest { task, sample, seed: 0 })).collect();
+        // a and c go to the first worker, b to the second
+        assert_eq!(split(&requests, 2), [vec![0, 1, 4, 5], vec![2, 3]]);
+        // no more parts than tasks
+        assert_eq!(split(&requests, 5).len(), 3);
+        assert_eq!(split(&[], 5), [Vec::<usize>::new()]);
+    }
 
     #[test]
     fn long_output_loses_its_end_or_its_middle() {

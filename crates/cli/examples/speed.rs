@@ -10,10 +10,13 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 use burn::backend::Autodiff;
+use burn::module::Module;
 use burn_flex::Flex;
-use paretopo_agent::{Engine, SamplingConfig, sample};
+use paretopo_agent::{Engine, SamplingConfig, Workers, sample};
 use paretopo_models::{AutoConfig, AutoModel, initialize, load_folder, read_config};
-use paretopo_training::{AdamW, MemoryConfig, MicroBatch, OptimizerConfig, TrainingSequence, accumulate_gradient};
+use paretopo_training::{
+    AdamW, GradientSum, MemoryConfig, MicroBatch, OptimizerConfig, TrainingSequence, accumulate_gradient, total_gradient,
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::convert::Infallible;
@@ -41,6 +44,12 @@ fn load<B: burn::tensor::backend::Backend>(folder: &Path) -> (AutoConfig, AutoMo
     (config, model)
 }
 
+/// As the program does: one for each thread.
+fn workers<B: burn::tensor::backend::Backend>(model: &AutoModel<B>) -> Workers {
+    let threads = rayon::current_num_threads();
+    Workers::new(Workers::suitable(0, threads, model.num_params() as u64), threads).unwrap()
+}
+
 fn random_ids(rng: &mut ChaCha8Rng, config: &AutoConfig, count: usize) -> Vec<u32> {
     (0..count).map(|_| rng.random_range(0..config.vocab_size() as u32)).collect()
 }
@@ -56,33 +65,47 @@ fn decode(folder: &Path, batch: usize, prompt: usize, new: usize) -> (f64, f64) 
     let (config, model) = load::<Flex>(folder);
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let prompts: Vec<Vec<u32>> = (0..batch).map(|_| random_ids(&mut rng, &config, prompt)).collect();
-    let (mut prefill, mut seconds) = (0.0, 0.0);
+    let workers = workers(&model);
+    let part = batch.div_ceil(workers.count());
+    let (mut prefill, mut seconds) = (0.0f64, 0.0f64);
     for round in 0..2 {
         let count = if round == 0 { 4 } else { new };
-        let mut engine = Engine::new(&model, config.layers(), &Default::default());
-        let started = Instant::now();
-        let rows: Vec<(usize, &[u32])> = prompts.iter().enumerate().map(|(key, prompt)| (key, prompt.as_slice())).collect();
-        let mut logits = engine.admit(&rows);
-        prefill = started.elapsed().as_secs_f64();
-        let started = Instant::now();
-        let mut recorded = Vec::new();
-        for step in 0..count {
-            let tokens: Vec<Option<u32>> = logits
-                .iter()
-                .map(|row| {
-                    let drawn = sample(row, &SamplingConfig::default(), &mut rng).unwrap();
-                    recorded.push(drawn.logprob);
-                    Some(drawn.id)
-                })
-                .collect();
-            if step + 1 < count {
-                logits = engine.step(&tokens);
-            }
-        }
-        seconds = started.elapsed().as_secs_f64();
-        assert_eq!(recorded.len(), batch * count);
+        (prefill, seconds) = (0.0, 0.0);
+        let play = |(): &mut (), (seed, prompts): (usize, &[Vec<u32>]), tell: &mut dyn FnMut((f64, f64))| {
+            tell(generate(&model, &config, prompts, count, &mut ChaCha8Rng::seed_from_u64(seed as u64)));
+        };
+        let jobs = prompts.chunks(part).enumerate().collect();
+        // the slowest worker decides
+        workers.run(vec![(); workers.count()], jobs, play, &mut |(first, second)| {
+            prefill = prefill.max(first);
+            seconds = seconds.max(second);
+        });
     }
     (prefill, seconds)
+}
+
+/// Seconds of reading prompts and of sampling `count` tokens for each.
+fn generate(model: &AutoModel<Flex>, config: &AutoConfig, prompts: &[Vec<u32>], count: usize, rng: &mut ChaCha8Rng) -> (f64, f64) {
+    let mut engine = Engine::new(model, config.layers(), &Default::default());
+    let started = Instant::now();
+    let rows: Vec<(usize, &[u32])> = prompts.iter().enumerate().map(|(key, prompt)| (key, prompt.as_slice())).collect();
+    let mut logits = engine.admit(&rows);
+    let prefill = started.elapsed().as_secs_f64();
+    let started = Instant::now();
+    let mut recorded = Vec::new();
+    for step in 0..count {
+        let draw = |row: &Vec<f32>| {
+            let drawn = sample(row, &SamplingConfig::default(), rng).unwrap();
+            recorded.push(drawn.logprob);
+            Some(drawn.id)
+        };
+        let tokens: Vec<Option<u32>> = logits.iter().map(draw).collect();
+        if step + 1 < count {
+            logits = engine.step(&tokens);
+        }
+    }
+    assert_eq!(recorded.len(), prompts.len() * count);
+    (prefill, started.elapsed().as_secs_f64())
 }
 
 /// Seconds of one training step.
@@ -102,17 +125,19 @@ fn train(folder: &Path, sequences: usize, time: usize, budget: usize) -> f64 {
         })
         .collect();
     let mut optimizer = AdamW::<B>::new(OptimizerConfig::default(), 10);
+    let workers = workers(&model);
     let mut best = f64::INFINITY;
     for round in 0..3 {
         let started = Instant::now();
-        for group in all.chunks((budget / time).max(1)) {
+        let work = |model: &AutoModel<B>, group: &[TrainingSequence], sum: &mut GradientSum<B>| {
             let batch = MicroBatch::<B>::new(&group.iter().collect::<Vec<_>>(), &device);
             let weights = batch.weights.clone();
             let loss = |logprobs: burn::Tensor<B, 2>, _| Ok::<_, Infallible>((logprobs * weights).sum().neg());
-            accumulate_gradient(&model, &batch, MemoryConfig::default(), false, &mut optimizer, loss).unwrap();
-        }
-        let norm = optimizer.gradient_norm();
-        model = optimizer.update(model, norm);
+            accumulate_gradient(model, &batch, MemoryConfig::default(), false, sum, loss)
+        };
+        let (gradient, _) = total_gradient(&workers, &model, all.chunks((budget / time).max(1)).collect(), work).unwrap();
+        let norm = gradient.norm();
+        model = optimizer.update(model, gradient, norm);
         if round > 0 {
             best = started.elapsed().as_secs_f64().min(best);
         }

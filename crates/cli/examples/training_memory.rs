@@ -11,7 +11,7 @@ use paretopo_models::{
     AdapterConfig, AutoConfig, AutoModel, attach_adapter, freeze, in_precision, initialize, load_folder_as, read_config,
 };
 use paretopo_training::{
-    AdamW, MemoryConfig, MemoryPlan, MicroBatch, OptimizerConfig, Precision, RunConfig, TrainingSequence, accumulate_gradient,
+    AdamW, GradientSum, MemoryConfig, MemoryPlan, MicroBatch, OptimizerConfig, Precision, RunConfig, TrainingSequence, accumulate_gradient,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -78,7 +78,7 @@ fn plan(config: &AutoConfig, setting: &Setting, batch: usize, time: usize) -> [f
     run.rollout.max_calls = 0;
     (run.train.prompts_per_step, run.train.rollouts_per_prompt) = (1, batch);
     (run.train.micro_batch_tokens, run.train.memory) = (batch * time, setting.memory);
-    let plan = MemoryPlan::new(&run, config, time / 2);
+    let plan = MemoryPlan::new(&run, config, time / 2, 1);
     let sums = plan.sums();
     [sums[1], sums[2]]
 }
@@ -104,10 +104,11 @@ fn measure(folder: &Path, setting: &Setting, batch: usize, time: usize) -> ([f64
         let started = Instant::now();
         let weights = rows.weights.clone();
         let loss = |logprobs: burn::Tensor<B, 2>, _| Ok::<_, Infallible>((logprobs * weights).sum());
-        accumulate_gradient(&model, &rows, setting.memory, false, &mut optimizer, loss).unwrap();
-        let norm = optimizer.gradient_norm();
+        let mut sum = GradientSum::default();
+        accumulate_gradient(&model, &rows, setting.memory, false, &mut sum, loss).unwrap();
+        let norm = sum.norm();
         gradient = peak_mebibytes();
-        model = optimizer.update(model, norm);
+        model = optimizer.update(model, sum, norm);
         update = peak_mebibytes();
         seconds.push(started.elapsed().as_secs_f64());
     }

@@ -113,6 +113,10 @@ pub struct RunConfig {
     pub policy: PolicySource,
     /// The number type in which the policy computes.
     pub precision: Precision,
+    /// Threads that each do a part of every batch on their own, on a CPU backend; 0 leaves it to the machine: one for each core, up to 8, and
+    /// just one for a model above 500 million parameters, whose operations are split instead. Each holds its own activations and
+    /// gradients. Runs are bit-exact for an equal number.
+    pub workers: usize,
     /// Train a low-rank adapter and nothing else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lora: Option<AdapterConfig>,
@@ -136,6 +140,7 @@ impl Default for RunConfig {
             seed: 1,
             policy: PolicySource::Embedded { name: tiny_math() },
             precision: Precision::F32,
+            workers: 0,
             lora: None,
             environment: EnvironmentConfig::default(),
             rollout: RolloutConfig::default(),

@@ -5,7 +5,7 @@
 
 use crate::{Evaluation, FinishedEpisodes, Observer, Policy, RunConfig, Surroundings, TrainingError, train};
 use burn::tensor::backend::AutodiffBackend;
-use paretopo_agent::{RolloutRequest, log_softmax, rollout};
+use paretopo_agent::{RolloutRequest, Workers, log_softmax, rollout};
 use paretopo_models::{CausalLm, ForwardInput, in_precision, load_folder, to_host};
 use paretopo_trajectory::{Task, Trajectory};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ use std::path::Path;
 pub trait BackendChoice {
     /// The name for `--backend`.
     const NAME: &'static str;
+    /// Whether it computes on the CPU, where several workers can share the cores.
+    const ON_CPU: bool;
     /// The backend, with autodiff.
     type Backend: AutodiffBackend;
 
@@ -68,6 +70,8 @@ type Score = fn(usize, &Path, &[ScoreRequest]) -> Result<Vec<Scores>, TrainingEr
 pub struct EntryPoints {
     /// The name for `--backend`.
     pub name: &'static str,
+    /// CPU threads that it may use; 1 if it computes elsewhere.
+    pub threads: fn() -> usize,
     /// Whether the device of that index is there.
     pub probe: fn(usize) -> Result<String, String>,
     /// The reinforcement learning recipe.
@@ -87,6 +91,7 @@ impl EntryPoints {
     pub fn of<C: BackendChoice>() -> Self {
         Self {
             name: C::NAME,
+            threads: || if C::ON_CPU { rayon::current_num_threads() } else { 1 },
             probe: |index| C::device(index).map(|device| format!("{device:?}")),
             train: |index, config, run, surroundings, observer| {
                 train::<C::Backend>(config, run, &device::<C>(index)?, surroundings, observer)
@@ -119,7 +124,8 @@ fn evaluate_policy<C: BackendChoice>(
     let environment = surroundings.environment(config, observer)?;
     let policy = Policy::<Inner<C>>::load(config, &surroundings.policy_folder, &device)?.merged();
     let model = in_precision(policy.model.clone(), config.precision.into());
-    let context = policy.context(&model, &device, environment.as_ref(), 0, surroundings.cancelled);
+    let workers = surroundings.workers(config, &model)?;
+    let context = policy.context(&model, &device, environment.as_ref(), 0, surroundings.cancelled, &workers);
     crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, finished, observer)
 }
 
@@ -133,8 +139,9 @@ fn solve<C: BackendChoice>(
     let environment = config.environment.build(&surroundings.resources, &mut ())?;
     let policy = Policy::<Inner<C>>::load(config, &surroundings.policy_folder, &device)?.merged();
     let model = in_precision(policy.model.clone(), config.precision.into());
+    let workers = Workers::default();
     let task = Task { id: "question".into(), question: question.to_owned(), answers: vec![String::new()], ..Task::default() };
-    let context = policy.context(&model, &device, environment.as_ref(), 0, surroundings.cancelled);
+    let context = policy.context(&model, &device, environment.as_ref(), 0, surroundings.cancelled, &workers);
     let request = RolloutRequest { task: &task, sample: 0, seed: config.seed };
     let (mut trajectories, _) = rollout(&context, &config.rollout, &[request], &mut |_| {})?;
     Ok(trajectories.remove(0))

@@ -154,7 +154,8 @@ pub(crate) fn conclude<B: AutodiffBackend>(
     let policy = policy.merged();
     policy.save(&policy.model, &folder.path().join("policy"))?;
     let model = in_precision(policy.model.valid(), config.precision.into());
-    let context = policy.context(&model, device, environment, weight_version, surroundings.cancelled);
+    let workers = surroundings.workers(config, &model)?;
+    let context = policy.context(&model, device, environment, weight_version, surroundings.cancelled, &workers);
     let (evaluation, trajectories) = evaluate(&context, &config.rollout, &config.evaluation, config.seed, None, observer)?;
     folder.save_trajectories("evaluation", trajectories.iter())?;
     let json = serde_json::to_vec_pretty(&evaluation).expect("plain data serialises");

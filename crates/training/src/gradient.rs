@@ -9,16 +9,19 @@
 //! projection is a stage that also falls apart by rows, so the logits of a chunk of tokens are held at a time.
 
 use crate::batch::{picked_hidden, target_logprobs};
-use crate::{AdamW, MemoryConfig, MicroBatch, response_logprobs};
-use burn::module::AutodiffModule;
+use crate::{GradientSum, MemoryConfig, MicroBatch, response_logprobs};
+use burn::module::{AutodiffModule, Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
+use paretopo_agent::Workers;
 use paretopo_models::{AutoModel, CausalLm, is_frozen};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 type Inner<B> = <B as AutodiffBackend>::InnerBackend;
 type Pair<T> = (T, Option<T>);
 
-/// Adds the gradient of `loss(logprobs, entropy)` to the optimiser. `loss` is called once, with the shapes of [`response_logprobs`]; the
+/// Adds the gradient of `loss(logprobs, entropy)` to `sum`. `loss` is called once, with the shapes of [`response_logprobs`]; the
 /// entropy is given if `entropy` asks for it.
 ///
 /// # Errors
@@ -28,13 +31,13 @@ pub fn accumulate_gradient<B: AutodiffBackend, E>(
     batch: &MicroBatch<B>,
     memory: MemoryConfig,
     entropy: bool,
-    optimizer: &mut AdamW<B>,
+    sum: &mut GradientSum<B>,
     loss: impl FnOnce(Tensor<B, 2>, Option<Tensor<B, 2>>) -> Result<Tensor<B, 1>, E>,
 ) -> Result<(), E> {
     if memory == MemoryConfig::default() {
         let (logprobs, entropy) = response_logprobs(model, batch, entropy);
         let gradients = loss(logprobs, entropy)?.backward();
-        optimizer.accumulate(model, &gradients);
+        sum.collect(model, &gradients);
         return Ok(());
     }
     // not just without its graph: on the autodiff backend a graph is held until the next backward pass, used or not
@@ -50,9 +53,68 @@ pub fn accumulate_gradient<B: AutodiffBackend, E>(
     let gradients = loss(logprobs.clone(), entropy.clone())?.backward();
     // a loss need not depend on the entropy
     let of = |leaf: Tensor<B, 2>| leaf.grad(&gradients).unwrap_or_else(|| leaf.inner().zeros_like()).reshape([rows]);
-    let gradient = head.backward((of(logprobs), entropy.map(of)), optimizer);
-    trunk.backward(model, batch, gradient, optimizer);
+    let gradient = head.backward((of(logprobs), entropy.map(of)), sum);
+    trunk.backward(model, batch, gradient, sum);
     Ok(())
+}
+
+/// The model with parameters of its own in the autodiff graph, but the same values in memory. Graphs that share a parameter are one graph behind one
+/// lock, so workers need their own.
+fn fork<B: AutodiffBackend>(model: &AutoModel<B>) -> AutoModel<B> {
+    struct Fork;
+    impl<B: AutodiffBackend> ModuleMapper<B> for Fork {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            param.map(|weight| {
+                let trained = weight.is_require_grad();
+                Tensor::from_inner(weight.inner()).set_require_grad(trained)
+            })
+        }
+    }
+    model.clone().map(&mut Fork)
+}
+
+/// The gradient of many micro-batches and what `work` returns for each. `work` adds the gradient of one job to the sum it is given; the
+/// workers share the jobs, and sums are added in the order of the jobs, whoever did them.
+///
+/// # Errors
+/// The first error of `work`.
+pub fn total_gradient<B: AutodiffBackend, J: Send, T: Send, E: Send>(
+    workers: &Workers,
+    model: &AutoModel<B>,
+    jobs: Vec<J>,
+    work: impl Fn(&AutoModel<B>, J, &mut GradientSum<B>) -> Result<T, E> + Sync,
+) -> Result<(GradientSum<B>, Vec<T>), E> {
+    let (mut total, mut found) = (GradientSum::default(), Vec::with_capacity(jobs.len()));
+    let parts = workers.count().min(jobs.len());
+    if parts <= 1 {
+        for job in jobs {
+            found.push(work(model, job, &mut total)?);
+        }
+        return Ok((total, found));
+    }
+    let forks = (0..parts).map(|_| fork(model)).collect();
+    let failed = AtomicBool::new(false);
+    let mut waiting = BTreeMap::new();
+    let mut error = None;
+    let one = |model: &mut AutoModel<B>, (place, job): (usize, J), tell: &mut dyn FnMut((usize, Result<_, E>))| {
+        if !failed.load(Ordering::Relaxed) {
+            let mut sum = GradientSum::default();
+            let result = work(model, job, &mut sum);
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            tell((place, result.map(|value| (sum, value))));
+        }
+    };
+    workers.run(forks, jobs.into_iter().enumerate().collect(), one, &mut |(place, result)| match result {
+        Ok(done) => {
+            waiting.insert(place, done);
+            while let Some((sum, value)) = waiting.remove(&found.len()) {
+                total.add(sum);
+                found.push(value);
+            }
+        }
+        Err(reason) => error = Some(reason),
+    });
+    error.map_or(Ok((total, found)), Err)
 }
 
 /// The gradients of everything in `output`'s graph, where `gradient` is that of the output.
@@ -87,9 +149,9 @@ impl<B: AutodiffBackend> Trunk<B> {
         }
     }
 
-    fn backward(self, model: &AutoModel<B>, batch: &MicroBatch<B>, gradient: Tensor<Inner<B>, 2>, optimizer: &mut AdamW<B>) {
+    fn backward(self, model: &AutoModel<B>, batch: &MicroBatch<B>, gradient: Tensor<Inner<B>, 2>, sum: &mut GradientSum<B>) {
         let mut inputs = match self {
-            Self::Whole(output) => return optimizer.accumulate(model, &backward_through(output, gradient)),
+            Self::Whole(output) => return sum.collect(model, &backward_through(output, gradient)),
             Self::Layers { inputs, .. } => inputs,
         };
         let layout = model.layout(&batch.input);
@@ -102,11 +164,11 @@ impl<B: AutodiffBackend> Trunk<B> {
                 model.layer(inputs.len(), x.clone(), &layout, None)
             };
             let gradients = backward_through(output, gradient);
-            optimizer.accumulate(model, &gradients);
+            sum.collect(model, &gradients);
             gradient = x.grad(&gradients).expect("every stage depends on its input");
         }
         if !is_frozen(model) {
-            optimizer.accumulate(model, &backward_through(model.embed(&batch.input), gradient));
+            sum.collect(model, &backward_through(model.embed(&batch.input), gradient));
         }
     }
 }
@@ -139,8 +201,8 @@ impl<B: AutodiffBackend> Head<'_, B> {
         (Tensor::cat(logprobs, 0), self.entropy.then(|| Tensor::cat(entropies, 0)))
     }
 
-    /// The gradient of the hidden states, `[rows, hidden_size]`, from those of the outputs, `[rows]`; the vocabulary's goes to the optimiser.
-    fn backward(&self, (logprobs, entropy): Pair<Tensor<Inner<B>, 1>>, optimizer: &mut AdamW<B>) -> Tensor<Inner<B>, 2> {
+    /// The gradient of the hidden states, `[rows, hidden_size]`, from those of the outputs, `[rows]`; the vocabulary's goes to `sum`.
+    fn backward(&self, (logprobs, entropy): Pair<Tensor<Inner<B>, 1>>, sum: &mut GradientSum<B>) -> Tensor<Inner<B>, 2> {
         let mut found = Vec::new();
         for rows in self.chunks() {
             let leaf = Tensor::<B, 2>::from_inner(self.picked.clone().slice([rows.clone()])).require_grad();
@@ -154,7 +216,7 @@ impl<B: AutodiffBackend> Head<'_, B> {
                 total = total + weighted(chunk, gradient);
             }
             let gradients = total.backward();
-            optimizer.accumulate(self.model, &gradients);
+            sum.collect(self.model, &gradients);
             found.push(leaf.grad(&gradients).expect("logits depend on the hidden states"));
         }
         Tensor::cat(found, 0)

@@ -12,6 +12,7 @@ mod error;
 mod evaluate;
 mod finished;
 mod gradient;
+mod gradient_sum;
 mod optimizer;
 mod plan;
 mod policy;
@@ -31,7 +32,8 @@ pub use entry::{BackendChoice, EntryPoints, Recipe, ScoreRequest, Scores};
 pub use error::TrainingError;
 pub use evaluate::{Evaluation, LevelSummary, evaluate, summarise};
 pub use finished::FinishedEpisodes;
-pub use gradient::accumulate_gradient;
+pub use gradient::{accumulate_gradient, total_gradient};
+pub use gradient_sum::GradientSum;
 pub use optimizer::AdamW;
 pub use paretopo_models::read_config;
 pub use plan::MemoryPlan;
@@ -40,7 +42,11 @@ pub use rl::train;
 pub use run_folder::{RunFolder, RunMetadata, write_atomically, write_trajectories};
 pub use sft::sft;
 
+use burn::module::Module;
+use burn::tensor::backend::Backend;
+use paretopo_agent::Workers;
 use paretopo_environments::{DataError, Environment, LoadObserver, Resources};
+use paretopo_models::AutoModel;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -73,6 +79,8 @@ pub struct Surroundings<'a> {
     pub commit: &'static str,
     /// The folder that holds the configuration's policy.
     pub policy_folder: PathBuf,
+    /// CPU threads for the backend's work; 1 where it computes elsewhere.
+    pub threads: usize,
 }
 
 /// Tells an observer what building an environment does.
@@ -89,6 +97,12 @@ impl LoadObserver for Loading<'_> {
 }
 
 impl Surroundings<'_> {
+    /// The workers that a configuration asks for.
+    pub(crate) fn workers<B: Backend>(&self, config: &RunConfig, model: &AutoModel<B>) -> Result<Workers, TrainingError> {
+        let count = Workers::suitable(config.workers, self.threads, model.num_params() as u64);
+        Workers::new(count, self.threads).map_err(|reason| ConfigError::Setting(format!("`workers`: {reason}")).into())
+    }
+
     /// Builds a run's environment; the observer hears what takes time.
     pub(crate) fn environment(&self, config: &RunConfig, observer: &mut dyn Observer) -> Result<Box<dyn Environment>, DataError> {
         config.environment.build(&self.resources, &mut Loading(observer))

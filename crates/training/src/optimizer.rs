@@ -1,22 +1,21 @@
 //! AdamW (Loshchilov and Hutter, 2019) with clipping by the global gradient norm.
 //!
-//! Written here because gradients are accumulated over micro-batches and clipped together, and because the moments go into the same
-//! portable checkpoint as the weights. Moments and updates live on the inner backend.
+//! Written here because gradients are clipped together, and because the moments go into the same portable checkpoint as the weights. Moments and updates live on the inner backend.
 
+use crate::GradientSum;
 use crate::config::{LearningRateSchedule, OptimizerConfig};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
-use paretopo_models::{AutoModel, NamedTensor, SavedTensor, from_host, parameter_keys, to_host};
+use paretopo_models::{AutoModel, NamedTensor, SavedTensor, from_host, to_host};
 use std::collections::BTreeMap;
 
-/// The optimiser's state: gradients being accumulated and both moments, flat, in the order of the model's parameters.
+/// The optimiser's state: both moments, flat, in the order of the model's parameters.
 #[derive(Clone, Debug)]
 pub struct AdamW<B: AutodiffBackend> {
     config: OptimizerConfig,
     total_updates: u64,
     updates: u64,
-    accumulated: Vec<Option<Tensor<B::InnerBackend, 1>>>,
     first_moments: Moments<B>,
     second_moments: Moments<B>,
 }
@@ -27,57 +26,7 @@ type Moments<B> = Vec<Option<Tensor<<B as AutodiffBackend>::InnerBackend, 1>>>;
 impl<B: AutodiffBackend> AdamW<B> {
     /// An optimiser for `total_updates` updates of a model.
     pub fn new(config: OptimizerConfig, total_updates: u64) -> Self {
-        Self { config, total_updates, updates: 0, accumulated: Vec::new(), first_moments: Vec::new(), second_moments: Vec::new() }
-    }
-
-    /// Adds the gradients of one micro-batch.
-    pub fn accumulate(&mut self, model: &AutoModel<B>, gradients: &B::Gradients) {
-        struct Collect<'a, B: AutodiffBackend> {
-            gradients: &'a B::Gradients,
-            found: Vec<Option<Tensor<B::InnerBackend, 1>>>,
-        }
-        impl<B: AutodiffBackend> ModuleVisitor<B> for Collect<'_, B> {
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-                self.found.push(param.val().grad(self.gradients).map(|gradient| gradient.flatten(0, D - 1)));
-            }
-        }
-        let mut collect = Collect::<B> { gradients, found: Vec::new() };
-        model.visit(&mut collect);
-        if self.accumulated.is_empty() {
-            self.accumulated = collect.found;
-            return;
-        }
-        for (sum, new) in self.accumulated.iter_mut().zip(collect.found) {
-            *sum = match (sum.take(), new) {
-                (Some(sum), Some(new)) => Some(sum + new),
-                (sum, new) => sum.or(new),
-            };
-        }
-    }
-
-    /// The accumulated gradients, flat, in the order of the model's parameters; `None` for a parameter that the loss did not depend on.
-    pub fn accumulated(&self) -> &[Option<Tensor<B::InnerBackend, 1>>] {
-        &self.accumulated
-    }
-
-    /// The keys of the parameters whose accumulated gradient holds a number that is not finite.
-    pub fn not_finite(&self, model: &AutoModel<B>) -> Vec<String> {
-        let is_bad = |gradient: &Option<Tensor<B::InnerBackend, 1>>| {
-            gradient.as_ref().is_some_and(|gradient| !to_host(gradient.clone().sum())[0].is_finite())
-        };
-        parameter_keys(model).into_iter().zip(&self.accumulated).filter(|(_, gradient)| is_bad(gradient)).map(|(key, _)| key).collect()
-    }
-
-    /// Forgets the accumulated gradients.
-    pub fn forget(&mut self) {
-        self.accumulated.clear();
-    }
-
-    /// The norm of all accumulated gradients together; waits for the device.
-    pub fn gradient_norm(&self) -> f64 {
-        let squares = self.accumulated.iter().flatten().map(|gradient| gradient.clone().square().sum());
-        let total = squares.reduce(|sum, square| sum + square);
-        total.map_or(0.0, |total| f64::from(to_host(total)[0]).sqrt())
+        Self { config, total_updates, updates: 0, first_moments: Vec::new(), second_moments: Vec::new() }
     }
 
     /// `schedule(update)` times the highest learning rate.
@@ -98,13 +47,14 @@ impl<B: AutodiffBackend> AdamW<B> {
         self.config.learning_rate * share
     }
 
-    /// One update with the accumulated gradients (zero, if there are none), which are then forgotten. With `g` the gradient scaled to the largest norm allowed:
+    /// One update with a gradient of norm `gradient_norm` (an empty sum is zero). With `g` the gradient scaled to the largest norm allowed:
     ///
     /// `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`,
     /// `w = w - lr * decay * w - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)`; only matrices decay.
-    pub fn update(&mut self, model: AutoModel<B>, gradient_norm: f64) -> AutoModel<B> {
+    pub fn update(&mut self, model: AutoModel<B>, gradient: GradientSum<B>, gradient_norm: f64) -> AutoModel<B> {
         struct Update<'a, B: AutodiffBackend> {
             optimizer: &'a mut AdamW<B>,
+            gradients: Moments<B>,
             learning_rate: f64,
             scale: f64,
             index: usize,
@@ -114,7 +64,7 @@ impl<B: AutodiffBackend> AdamW<B> {
                 let index = self.index;
                 self.index += 1;
                 let optimizer = &mut *self.optimizer;
-                let Some(gradient) = optimizer.accumulated[index].take() else { return param };
+                let Some(gradient) = self.gradients[index].take() else { return param };
                 let moments = (optimizer.first_moments[index].as_mut(), optimizer.second_moments[index].as_mut());
                 let (Some(first_moment), Some(second_moment)) = moments else { return param };
                 let (config, time) = (optimizer.config, optimizer.updates as i32);
@@ -140,17 +90,16 @@ impl<B: AutodiffBackend> AdamW<B> {
             self.first_moments = self.zeros(&model);
             self.second_moments = self.first_moments.clone();
         }
-        if self.accumulated.is_empty() {
+        let mut gradients = gradient.into_parts();
+        if gradients.is_empty() {
             // nothing pulled: the gradient is zero, and the moments decay
-            self.accumulated = self.zeros(&model);
+            gradients = self.zeros(&model);
         }
         let learning_rate = self.learning_rate();
         self.updates += 1;
         let limit = self.config.clip_grad_norm;
         let scale = if limit > 0.0 && gradient_norm > limit { limit / (gradient_norm + 1e-6) } else { 1.0 };
-        let model = model.map(&mut Update { optimizer: self, learning_rate, scale, index: 0 });
-        self.accumulated.clear();
-        model
+        model.map(&mut Update { optimizer: self, gradients, learning_rate, scale, index: 0 })
     }
 
     fn zeros(&self, model: &AutoModel<B>) -> Moments<B> {

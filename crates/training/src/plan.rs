@@ -8,7 +8,7 @@
 //! |---|---|
 //! | always | weights `4 P`, with an adapter `c P + 4 T`; moments `8 T`; `4 P` for a reference model, if there is one of its own |
 //! | rollout | copy of trained weights `c P` if `c < 4`; cache `2 c K L` a token of every episode that decodes; logits `4 V` an episode |
-//! | gradient | gradients `4 T` (`8 T` with several micro-batches), activations, logits |
+//! | gradient | gradients `4 T` (`8 T` with several micro-batches; with several workers see below), activations, logits |
 //! | update | gradients `4 T`, three of the largest trained parameter |
 //!
 //! The autodiff graph keeps `a = 24 H + 12 h S + c (2 Q + 2 K + 3 I)` bytes a token and layer: inputs of both norms and their factors (`6 H`, in f32),
@@ -17,9 +17,13 @@
 //! layer at a time. The vocabulary projection holds `16 V` a row (the logits, their log-softmax and both gradients), for all `R`
 //! rows or a chunk of them, and two copies of its matrix (one if it is frozen).
 //!
+//! `n` workers hold cast weights, activations and logits `n` times; gradients are then those of each worker's micro-batch, what its backward
+//! pass has beside them, and the sum: `4 T (2 n + 1)`, with gradient checkpointing `4 T (n + 1)`.
+//!
 //! Not counted: the process itself, what the allocator keeps, tool workers. `docs/memory.md` compares with measurements.
 
 use crate::{Precision, RunConfig};
+use paretopo_agent::Workers;
 use paretopo_models::{AdapterConfig, AutoConfig};
 
 const F32: f64 = 4.0;
@@ -38,8 +42,9 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// Plans `config` with a model. `prompt` is the length of the longest prompt in tokens.
-    pub fn new(config: &RunConfig, model: &AutoConfig, prompt: usize) -> Self {
+    /// Plans `config` with a model. `prompt` is the length of the longest prompt in tokens; `threads` are those that workers may share, 1 on a
+    /// graphics card.
+    pub fn new(config: &RunConfig, model: &AutoConfig, prompt: usize, threads: usize) -> Self {
         let shape = Shape::of(model);
         let (rollout, train) = (&config.rollout, &config.train);
         let number = config.precision.bytes();
@@ -60,11 +65,19 @@ impl MemoryPlan {
             + number * (2.0 * shape.queries + 2.0 * shape.keys + 3.0 * shape.intermediate);
         let activations =
             if checkpointing { tokens * (number * (shape.layers + 1.0) * shape.hidden + kept) } else { tokens * shape.layers * kept };
+        let micro_batches = (episodes * longest / train.minibatches as f64 / tokens).ceil();
+        let workers = (Workers::suitable(config.workers, threads, shape.parameters as u64) as f64).min(micro_batches.max(1.0));
         let cast_weights = cast * if checkpointing { shape.layer } else { shape.layers * shape.layer };
         let matrices = if adapter.is_some() { number } else { 2.0 * F32 };
         let decoding = episodes.min(rollout.batch_size as f64);
         // with checkpointing the gradients of one stage are added at a time
-        let gradients = if several && !checkpointing { 2.0 } else { 1.0 };
+        let gradients = if workers > 1.0 {
+            1.0 + workers * if checkpointing { 1.0 } else { 2.0 }
+        } else if several && !checkpointing {
+            2.0
+        } else {
+            1.0
+        };
         let largest = if adapter.is_some() { shape.largest_adapter(config.lora.as_ref()) } else { embedding };
 
         let base = if adapter.is_some() { number * shape.parameters + F32 * trained } else { F32 * shape.parameters };
@@ -84,9 +97,9 @@ impl MemoryPlan {
                 "gradient",
                 with(&[
                     ("gradients", gradients * F32 * trained),
-                    ("cast weights", cast_weights),
-                    ("activations", activations),
-                    ("logits", logits),
+                    ("cast weights", workers * cast_weights),
+                    ("activations", workers * activations),
+                    ("logits", workers * logits),
                 ]),
             ),
             ("update", with(&[("gradients", F32 * trained), ("temporaries", 3.0 * F32 * largest)])),
@@ -186,7 +199,7 @@ mod tests {
             "train.micro_batch_tokens=50",
         ];
         let settings: Vec<String> = settings.iter().chain(changes).map(ToString::to_string).collect();
-        MemoryPlan::new(&RunConfig::parse("", "test", &settings).unwrap(), &model(), 5)
+        MemoryPlan::new(&RunConfig::parse("", "test", &settings).unwrap(), &model(), 5, 1)
     }
 
     #[test]

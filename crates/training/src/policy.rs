@@ -3,7 +3,7 @@
 use crate::{ConfigError, PolicySource, RunConfig, TrainingError};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType};
-use paretopo_agent::{PolicyText, RolloutContext};
+use paretopo_agent::{PolicyText, RolloutContext, Workers};
 use paretopo_environments::Environment;
 use paretopo_models::{
     AdapterConfig, AutoConfig, AutoModel, CheckpointError, attach_adapter, freeze, initialize, load_adapter, load_folder, load_folder_as,
@@ -89,9 +89,10 @@ impl<B: Backend> Policy<B> {
         environment: &'a dyn Environment,
         weight_version: u64,
         cancelled: &'a AtomicBool,
+        workers: &'a Workers,
     ) -> RolloutContext<'a, C> {
         let (layers, context) = (self.config.layers(), self.config.context());
-        RolloutContext { model, layers, context, device, text: &self.text, environment, weight_version, cancelled }
+        RolloutContext { model, layers, context, device, text: &self.text, environment, weight_version, cancelled, workers }
     }
 
     /// Writes a checkpoint folder with `model`'s weights that this project and transformers load.

@@ -6,13 +6,13 @@ use crate::evaluate::{conclude, environment_metrics, require_tasks};
 use crate::run_folder::peak_memory_mib;
 use crate::seeds::derive_seed;
 use crate::{
-    AdamW, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainConfig, TrainingError, TrainingSequence,
-    TrainingState, accumulate_gradient, checkpoint, response_logprobs,
+    AdamW, GradientSum, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainConfig, TrainingError,
+    TrainingSequence, TrainingState, accumulate_gradient, checkpoint, response_logprobs, total_gradient,
 };
 use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
-use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics, rollout};
+use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics, Workers, rollout};
 use paretopo_algorithms::losses::{kl_penalty, policy_loss, token_weights};
 use paretopo_algorithms::{Advantages, Group, Progress, advantages};
 use paretopo_environments::{Environment, score_group};
@@ -31,6 +31,8 @@ struct Batch {
     groups: Vec<Vec<Trajectory>>,
     advantages: Advantages,
     statistics: RolloutStatistics,
+    /// Scoring and estimating advantages.
+    grading_seconds: f64,
     refills: usize,
 }
 
@@ -49,8 +51,29 @@ struct UpdateSums {
     /// Of the last update.
     learning_rate: f64,
     updates: f64,
+    /// Over all workers.
+    forward_seconds: f64,
+    /// Over all workers.
+    backward_seconds: f64,
+    optimizer_seconds: f64,
     /// Why each update that was left out was.
     skipped: Vec<String>,
+}
+
+impl UpdateSums {
+    /// Adds what another micro-batch summed up.
+    fn add(&mut self, other: &Self) {
+        self.loss += other.loss;
+        self.tokens += other.tokens;
+        self.clipped_low += other.clipped_low;
+        self.clipped_high += other.clipped_high;
+        self.largest_log_ratio = self.largest_log_ratio.max(other.largest_log_ratio);
+        self.mismatch += other.mismatch;
+        self.kl += other.kl;
+        self.entropy += other.entropy;
+        self.forward_seconds += other.forward_seconds;
+        self.backward_seconds += other.backward_seconds;
+    }
 }
 
 /// Trains a policy and evaluates it; the result lies in `run/policy` and `run/evaluation.json`.
@@ -74,6 +97,7 @@ pub fn train<B: AutodiffBackend>(
     let mut policy = Policy::<B>::load(config, &surroundings.policy_folder, device)?;
     // of a policy with an adapter, the policy without it
     let reference = (config.train.kl.coefficient != 0.0).then(|| without_adapter(policy.model.valid()));
+    let workers = surroundings.workers(config, &policy.model)?;
     let updates_per_step = (config.train.epochs * config.train.minibatches) as u64;
     let mut optimizer = AdamW::new(config.train.optimizer, config.train.steps * updates_per_step);
     let restored = checkpoint::restore(run, &mut policy, &mut optimizer, device, &mut |message| observer.note(message))?;
@@ -88,7 +112,7 @@ pub fn train<B: AutodiffBackend>(
         }
         let mut metrics = Metrics::new();
         let model = in_precision(policy.model.valid(), config.precision.into());
-        let context = policy.context(&model, device, environment.as_ref(), state.updates, surroundings.cancelled);
+        let context = policy.context(&model, device, environment.as_ref(), state.updates, surroundings.cancelled, &workers);
         if config.train.validate_every > 0 && state.step.is_multiple_of(config.train.validate_every) {
             validate(config, &context, &mut state, &mut metrics, observer)?;
         }
@@ -96,12 +120,12 @@ pub fn train<B: AutodiffBackend>(
         if config.train.save_trajectories_every > 0 && state.step.is_multiple_of(config.train.save_trajectories_every) {
             folder.save_trajectories(&format!("step-{:06}", state.step), batch.groups.iter().flatten())?;
         }
-        describe(&batch, environment.as_ref(), &state, &mut metrics);
+        describe(&batch, environment.as_ref(), &state, workers.count(), &mut metrics);
         let started = Instant::now();
         let step = state.step;
         // with the sampler's view of the weights gone, the optimiser may update them in place
         drop(model);
-        let updated = update(config, policy, &mut optimizer, reference.as_ref(), &batch, step, device);
+        let updated = update(config, policy, &mut optimizer, reference.as_ref(), &batch, step, &workers, device);
         let (trained, sums) = updated.map_err(|reason| {
             let saved = folder.save_trajectories(&format!("failed-step-{step:06}"), batch.groups.iter().flatten());
             saved.map_or_else(|error| error, |batch| TrainingError::Numbers { step, reason, batch })
@@ -110,7 +134,7 @@ pub fn train<B: AutodiffBackend>(
         for reason in &sums.skipped {
             observer.note(&format!("step {step}: left out an update: {reason}"));
         }
-        describe_update(&sums, started.elapsed().as_secs_f64(), &batch, &mut metrics);
+        describe_update(&sums, started.elapsed().as_secs_f64(), &batch, workers.count(), &mut metrics);
         folder.log(state.step, &metrics)?;
         state.step += 1;
         state.updates = optimizer.updates();
@@ -164,7 +188,7 @@ fn collect<B: burn::tensor::backend::Backend>(
     let (settings, size) = (&config.train, config.train.rollouts_per_prompt);
     let (mut tasks, mut groups) = (Vec::new(), Vec::new());
     let mut statistics = RolloutStatistics::default();
-    let mut refills = 0;
+    let (mut refills, mut grading_seconds) = (0, 0.0);
     loop {
         let wanted = settings.prompts_per_step - tasks.len();
         let new = next_tasks(context.environment.tasks(Split::Train), config.seed, &mut state.prompts_drawn, wanted);
@@ -183,10 +207,8 @@ fn collect<B: burn::tensor::backend::Backend>(
             observer.progress("rollout", done, total);
         };
         let (trajectories, part) = rollout(context, &config.rollout, &requests, &mut report)?;
-        statistics.seconds += part.seconds;
-        statistics.sampled_tokens += part.sampled_tokens;
-        statistics.tokens_read += part.tokens_read;
-        statistics.stalled_seconds += part.stalled_seconds;
+        statistics.add(&part);
+        let grading = Instant::now();
         let mut trajectories = trajectories.into_iter();
         for task in new {
             let mut group: Vec<Trajectory> = trajectories.by_ref().take(size).collect();
@@ -194,6 +216,7 @@ fn collect<B: burn::tensor::backend::Backend>(
             tasks.push(task);
             groups.push(group);
         }
+        grading_seconds += grading.elapsed().as_secs_f64();
         if refills >= settings.refill_rounds {
             break;
         }
@@ -217,9 +240,11 @@ fn collect<B: burn::tensor::backend::Backend>(
             calls: Some(group.iter().map(Trajectory::call_count).collect()),
         })
         .collect();
+    let estimating = Instant::now();
     let progress = Progress { step: state.step, total_steps: settings.steps, seed: derive_seed(config.seed, state.step, 2) };
     let advantages = advantages(&config.estimator, &mut state.estimator, &rewards, progress)?;
-    Ok(Batch { tasks, groups, advantages, statistics, refills })
+    grading_seconds += estimating.elapsed().as_secs_f64();
+    Ok(Batch { tasks, groups, advantages, statistics, grading_seconds, refills })
 }
 
 /// The trajectories as training sequences, without weights.
@@ -251,6 +276,7 @@ fn update<B: AutodiffBackend>(
     reference: Option<&AutoModel<B::InnerBackend>>,
     batch: &Batch,
     step: u64,
+    workers: &Workers,
     device: &B::Device,
 ) -> Result<(Policy<B>, UpdateSums), String> {
     let settings = &config.train;
@@ -258,9 +284,9 @@ fn update<B: AutodiffBackend>(
     let mut corrections: Vec<Vec<f32>> = sequences.iter().map(|sequence| vec![1.0; sequence.old_logprobs.len()]).collect();
     let mut sums = UpdateSums::default();
     if settings.old_logprobs == OldLogprobs::Recompute {
-        recompute(&policy.model.valid(), &mut sequences, &mut corrections, config, device);
+        recompute(&policy.model.valid(), &mut sequences, &mut corrections, config, workers, device);
     }
-    let references = reference.map(|model| logprobs_of(model, &sequences, config, device));
+    let references = reference.map(|model| logprobs_of(model, &sequences, config, workers, device));
     let mut order: Vec<usize> = (0..sequences.len()).collect();
     let mut dropped = 0;
     for epoch in 0..settings.epochs {
@@ -280,65 +306,80 @@ fn update<B: AutodiffBackend>(
                     sequence
                 })
                 .collect();
-            let before = sums.clone();
-            let seeds = (0..).map(|index| derive_seed(config.seed, step, 200 + dropped + index));
+            let minibatch_seed = derive_seed(config.seed, step, 200 + dropped);
             let references: Option<Vec<&Vec<f32>>> =
                 references.as_ref().map(|references| minibatch.iter().map(|(index, _)| &references[*index]).collect());
-            let gradient =
-                accumulate_minibatch(config, &policy.model, optimizer, &members, references.as_deref(), seeds, &mut sums, device);
+            let job = Minibatch { members: &members, references: references.as_deref(), seed: minibatch_seed, first: sums.updates == 0.0 };
             dropped += members.len() as u64;
-            let norm = match gradient {
-                Ok(norm) => norm,
+            let (gradient, norm, part) = match gradient_of(config, &policy.model, &job, workers, device) {
+                Ok(found) => found,
                 Err(reason) if settings.bad_numbers == BadNumbers::Stop => return Err(reason),
                 Err(reason) => {
-                    optimizer.forget();
-                    sums = before;
                     sums.skipped.push(reason);
                     continue;
                 }
             };
+            sums.add(&part);
             sums.gradient_norm += norm;
             sums.updates += 1.0;
             sums.learning_rate = optimizer.learning_rate();
-            policy.model = optimizer.update(policy.model, norm);
+            let started = Instant::now();
+            policy.model = optimizer.update(policy.model, gradient, norm);
+            sums.optimizer_seconds += started.elapsed().as_secs_f64();
         }
     }
     Ok((policy, sums))
 }
 
-/// Accumulates the gradient of a minibatch and returns its norm. `references` holds the reference policy's log-probabilities of each member; `seeds` are
-/// for adapters that drop features.
+/// What an update learns from.
+struct Minibatch<'a> {
+    members: &'a [TrainingSequence],
+    /// The reference policy's log-probabilities of each member.
+    references: Option<&'a [&'a Vec<f32>]>,
+    /// For adapters that drop features.
+    seed: u64,
+    /// Before the first update of a step the trainer's and the sampler's weights are the same.
+    first: bool,
+}
+
+/// The gradient of a minibatch, its norm, and the sums of its losses.
 ///
 /// # Errors
 /// Says which number went wrong.
-fn accumulate_minibatch<B: AutodiffBackend>(
+fn gradient_of<B: AutodiffBackend>(
     config: &RunConfig,
     model: &AutoModel<B>,
-    optimizer: &mut AdamW<B>,
-    members: &[TrainingSequence],
-    references: Option<&[&Vec<f32>]>,
-    mut seeds: impl Iterator<Item = u64>,
-    sums: &mut UpdateSums,
+    minibatch: &Minibatch<'_>,
+    workers: &Workers,
     device: &B::Device,
-) -> Result<f64, String> {
+) -> Result<(GradientSum<B>, f64, UpdateSums), String> {
     let settings = &config.train;
-    for group in micro_batches(members, settings.micro_batch_tokens) {
-        let rows: Vec<&TrainingSequence> = group.iter().map(|place| &members[*place]).collect();
-        if rows.iter().all(|sequence| sequence.weights.is_empty()) {
-            continue;
-        }
-        let batch = MicroBatch::<B>::new(&rows, device).in_precision(config.precision).with_dropout(seeds.next().unwrap_or_default());
-        let reference: Option<Vec<&Vec<f32>>> = references.map(|references| group.iter().map(|place| references[*place]).collect());
+    let trained = |group: &Vec<usize>| group.iter().any(|place| !minibatch.members[*place].weights.is_empty());
+    let groups = micro_batches(minibatch.members, settings.micro_batch_tokens).into_iter().filter(trained).enumerate().collect();
+    let work = |model: &AutoModel<B>, (index, group): (usize, Vec<usize>), sum: &mut GradientSum<B>| {
+        let (started, mut sums) = (Instant::now(), UpdateSums::default());
+        let rows: Vec<&TrainingSequence> = group.iter().map(|place| &minibatch.members[*place]).collect();
+        let seed = derive_seed(minibatch.seed, index as u64, 0);
+        let batch = MicroBatch::<B>::new(&rows, device).in_precision(config.precision).with_dropout(seed);
+        let reference: Option<Vec<&Vec<f32>>> =
+            minibatch.references.map(|references| group.iter().map(|place| references[*place]).collect());
         let with_entropy = settings.entropy_coefficient != 0.0;
-        accumulate_gradient(model, &batch, settings.memory, with_entropy, optimizer, |logprobs, entropy| {
-            loss_of(settings, &batch, logprobs, entropy, reference.as_deref(), sums)
+        accumulate_gradient(model, &batch, settings.memory, with_entropy, sum, |logprobs, entropy| {
+            let loss = loss_of(settings, &batch, logprobs, entropy, reference.as_deref(), minibatch.first, &mut sums)?;
+            sums.forward_seconds = started.elapsed().as_secs_f64();
+            Ok::<_, String>(loss)
         })?;
-    }
-    let norm = optimizer.gradient_norm();
+        sums.backward_seconds = started.elapsed().as_secs_f64() - sums.forward_seconds;
+        Ok::<_, String>(sums)
+    };
+    let (gradient, parts) = total_gradient(workers, model, groups, work)?;
+    let mut sums = UpdateSums::default();
+    parts.iter().for_each(|part| sums.add(part));
+    let norm = gradient.norm();
     if norm.is_finite() && sums.loss.is_finite() {
-        return Ok(norm);
+        return Ok((gradient, norm, sums));
     }
-    let bad = optimizer.not_finite(model);
+    let bad = gradient.not_finite(model);
     let place = bad.first().map(|key| format!(" (`{key}` and {} more)", bad.len() - 1)).unwrap_or_default();
     Err(format!("loss {}, gradient norm {norm}{place}", sums.loss))
 }
@@ -353,6 +394,7 @@ fn loss_of<B: AutodiffBackend>(
     logprobs: Tensor<B, 2>,
     entropy: Option<Tensor<B, 2>>,
     reference: Option<&[&Vec<f32>]>,
+    first: bool,
     sums: &mut UpdateSums,
 ) -> Result<Tensor<B, 1>, String> {
     let sampled = batch.weights.clone().not_equal_elem(0.0).float();
@@ -370,8 +412,7 @@ fn loss_of<B: AutodiffBackend>(
         sums.entropy += total(entropy.clone());
         extra = extra - entropy * settings.entropy_coefficient;
     }
-    if sums.updates == 0.0 {
-        // before the first update the trainer's and the sampler's weights are the same
+    if first {
         sums.mismatch += total((logprobs.clone() - batch.old_logprobs.clone()).abs());
     }
     let (old, advantages, weights) = (batch.old_logprobs.clone(), batch.advantages.clone(), batch.weights.clone());
@@ -395,18 +436,21 @@ fn logprobs_of<B: burn::tensor::backend::Backend>(
     model: &AutoModel<B>,
     sequences: &[TrainingSequence],
     config: &RunConfig,
+    workers: &Workers,
     device: &B::Device,
 ) -> Vec<Vec<f32>> {
     let mut found = vec![Vec::new(); sequences.len()];
-    for group in micro_batches(sequences, config.train.micro_batch_tokens) {
+    let score = |(): &mut (), group: Vec<usize>, tell: &mut dyn FnMut((usize, Vec<f32>))| {
         let rows: Vec<&TrainingSequence> = group.iter().map(|index| &sequences[*index]).collect();
         let batch = MicroBatch::<B>::new(&rows, device).in_precision(config.precision);
         let (logprobs, _) = response_logprobs(model, &batch, false);
         let longest = logprobs.dims()[1];
         for (index, row) in group.into_iter().zip(to_host(logprobs).chunks(longest)) {
-            found[index] = row[..sequences[index].old_logprobs.len()].to_vec();
+            tell((index, row[..sequences[index].old_logprobs.len()].to_vec()));
         }
-    }
+    };
+    let groups = micro_batches(sequences, config.train.micro_batch_tokens);
+    workers.run(vec![(); workers.count()], groups, score, &mut |(index, row)| found[index] = row);
     found
 }
 
@@ -416,9 +460,10 @@ fn recompute<B: burn::tensor::backend::Backend>(
     sequences: &mut [TrainingSequence],
     corrections: &mut [Vec<f32>],
     config: &RunConfig,
+    workers: &Workers,
     device: &B::Device,
 ) {
-    let (trainer_logprobs, cap) = (logprobs_of(model, sequences, config, device), config.train.importance_cap);
+    let (trainer_logprobs, cap) = (logprobs_of(model, sequences, config, workers, device), config.train.importance_cap);
     for ((sequence, corrections), trainer) in sequences.iter_mut().zip(corrections).zip(trainer_logprobs) {
         if let Some(cap) = cap {
             let ratios = trainer.iter().zip(&sequence.old_logprobs).map(|(trainer, sampler)| (trainer - sampler).exp().min(cap));
@@ -428,7 +473,7 @@ fn recompute<B: burn::tensor::backend::Backend>(
     }
 }
 
-fn describe(batch: &Batch, environment: &dyn Environment, state: &TrainingState, metrics: &mut Metrics) {
+fn describe(batch: &Batch, environment: &dyn Environment, state: &TrainingState, workers: usize, metrics: &mut Metrics) {
     let trajectories: Vec<&Trajectory> = batch.groups.iter().flatten().collect();
     let count = trajectories.len().max(1) as f64;
     let mut put = |name: &str, value: f64| {
@@ -471,11 +516,16 @@ fn describe(batch: &Batch, environment: &dyn Environment, state: &TrainingState,
     put("advantage_std", (advantages.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt());
     put("refills", batch.refills as f64);
     put("rollout/seconds", batch.statistics.seconds);
-    put("rollout/stalled_seconds", batch.statistics.stalled_seconds);
+    let each = |seconds: f64| seconds / workers as f64;
+    put("phase/prefill_seconds", each(batch.statistics.prefill_seconds));
+    put("phase/decode_seconds", each(batch.statistics.decode_seconds));
+    put("phase/sampling_seconds", each(batch.statistics.sampling_seconds));
+    put("phase/tools_seconds", each(batch.statistics.stalled_seconds));
+    put("phase/grading_seconds", batch.grading_seconds);
     put("rollout/tokens_per_second", batch.statistics.sampled_tokens as f64 / batch.statistics.seconds.max(1e-9));
 }
 
-fn describe_update(sums: &UpdateSums, seconds: f64, batch: &Batch, metrics: &mut Metrics) {
+fn describe_update(sums: &UpdateSums, seconds: f64, batch: &Batch, workers: usize, metrics: &mut Metrics) {
     let tokens = sums.tokens.max(1.0);
     let ids: usize = batch.groups.iter().flatten().flat_map(|trajectory| &trajectory.segments).map(|segment| segment.ids.len()).sum();
     let values = [
@@ -489,6 +539,9 @@ fn describe_update(sums: &UpdateSums, seconds: f64, batch: &Batch, metrics: &mut
         ("logprob_mismatch", sums.mismatch * sums.updates.max(1.0) / tokens),
         ("kl", sums.kl / tokens),
         ("entropy", sums.entropy / tokens),
+        ("phase/forward_seconds", sums.forward_seconds / workers as f64),
+        ("phase/backward_seconds", sums.backward_seconds / workers as f64),
+        ("phase/optimizer_seconds", sums.optimizer_seconds),
         ("update/seconds", seconds),
         ("update/tokens_per_second", ids as f64 / seconds.max(1e-9)),
     ];

@@ -6,15 +6,17 @@ use crate::evaluate::{conclude, require_tasks};
 use crate::run_folder::write_atomically;
 use crate::seeds::derive_seed;
 use crate::{
-    AdamW, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError, TrainingSequence, accumulate_gradient,
+    AdamW, GradientSum, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError, TrainingSequence,
+    accumulate_gradient, total_gradient,
 };
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::PolicyText;
 use paretopo_algorithms::losses::{Aggregation, token_weights};
 use paretopo_chat::{ChatError, ToolSyntax};
 use paretopo_environments::{Demonstration, DemonstrationTurn, Environment};
-use paretopo_models::to_host;
+use paretopo_models::{AutoModel, to_host};
 use paretopo_trajectory::Task;
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -35,6 +37,7 @@ pub fn sft<B: AutodiffBackend>(
     require_tasks(environment.as_ref(), config.evaluation.split)?;
     let mut policy = Policy::<B>::load(config, &surroundings.policy_folder, device)?;
     let settings = &config.sft;
+    let workers = surroundings.workers(config, &policy.model)?;
     let mut optimizer = AdamW::new(settings.optimizer, settings.steps);
     let mut state =
         checkpoint::restore(run, &mut policy, &mut optimizer, device, &mut |message| observer.note(message))?.unwrap_or_default();
@@ -56,19 +59,22 @@ pub fn sft<B: AutodiffBackend>(
         }
         weigh(&mut sequences);
         let tokens: usize = sequences.iter().map(|sequence| sequence.ids.len()).sum();
-        let mut loss = 0.0;
-        for (index, group) in micro_batches(&sequences, settings.micro_batch_tokens).into_iter().enumerate() {
+        let groups = micro_batches(&sequences, settings.micro_batch_tokens).into_iter().enumerate().collect();
+        let work = |model: &AutoModel<B>, (index, group): (usize, Vec<usize>), sum: &mut GradientSum<B>| {
             let rows: Vec<&TrainingSequence> = group.iter().map(|index| &sequences[*index]).collect();
             let dropout = derive_seed(config.seed, state.step, 200 + index as u64);
             let batch = MicroBatch::<B>::new(&rows, device).in_precision(config.precision).with_dropout(dropout);
             let weights = batch.weights.clone();
-            accumulate_gradient::<B, TrainingError>(&policy.model, &batch, settings.memory, false, &mut optimizer, |logprobs, _| {
+            let mut loss = 0.0;
+            accumulate_gradient::<B, Infallible>(model, &batch, settings.memory, false, sum, |logprobs, _| {
                 let part = (logprobs * weights).sum().neg();
-                loss += f64::from(to_host(part.clone().inner())[0]);
+                loss = f64::from(to_host(part.clone().inner())[0]);
                 Ok(part)
             })?;
-        }
-        let norm = optimizer.gradient_norm();
+            Ok::<_, Infallible>(loss)
+        };
+        let (gradient, losses) = total_gradient(&workers, &policy.model, groups, work).unwrap_or_else(|never| match never {});
+        let (loss, norm) = (losses.iter().sum::<f64>(), gradient.norm());
         if !loss.is_finite() || !norm.is_finite() {
             let batch = run.join(format!("failed-step-{:06}.json", state.step));
             let ids: Vec<&Vec<u32>> = sequences.iter().map(|sequence| &sequence.ids).collect();
@@ -76,7 +82,7 @@ pub fn sft<B: AutodiffBackend>(
             return Err(TrainingError::Numbers { step: state.step, reason: format!("loss {loss}, gradient norm {norm}"), batch });
         }
         let learning_rate = optimizer.learning_rate();
-        policy.model = optimizer.update(policy.model, norm);
+        policy.model = optimizer.update(policy.model, gradient, norm);
         let metrics = [
             ("loss", loss),
             ("gradient_norm", norm),

@@ -8,6 +8,7 @@ struct Choice;
 
 impl BackendChoice for Choice {
     const NAME: &'static str = "cuda";
+    const ON_CPU: bool = false;
     type Backend = Autodiff<Cuda>;
 
     fn device(index: usize) -> Result<CudaDevice, String> {

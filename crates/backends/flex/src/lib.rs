@@ -8,6 +8,7 @@ struct Choice;
 
 impl BackendChoice for Choice {
     const NAME: &'static str = "flex";
+    const ON_CPU: bool = true;
     type Backend = Autodiff<Flex>;
 
     fn device(index: usize) -> Result<FlexDevice, String> {

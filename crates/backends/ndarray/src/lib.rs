@@ -8,6 +8,7 @@ struct Choice;
 
 impl BackendChoice for Choice {
     const NAME: &'static str = "ndarray";
+    const ON_CPU: bool = true;
     type Backend = Autodiff<NdArray>;
 
     fn device(index: usize) -> Result<NdArrayDevice, String> {

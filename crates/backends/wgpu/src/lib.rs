@@ -8,6 +8,7 @@ struct Choice;
 
 impl BackendChoice for Choice {
     const NAME: &'static str = "wgpu";
+    const ON_CPU: bool = false;
     type Backend = Autodiff<Wgpu>;
 
     fn device(index: usize) -> Result<WgpuDevice, String> {

@@ -29,16 +29,18 @@ fn resolve(arguments: &ConfigArguments) -> Result<Option<RunConfig>, Problem> {
 
 fn surroundings(
     config: &RunConfig,
-    backend: &str,
+    backend: &EntryPoints,
+    name: &str,
     cancelled: &'static AtomicBool,
     progress: &mut Progress,
 ) -> Result<Surroundings<'static>, Problem> {
     Ok(Surroundings {
         resources: resources()?,
         cancelled,
-        backend: backend.to_owned(),
+        backend: name.to_owned(),
         commit: env!("PARETOPO_COMMIT"),
         policy_folder: policies::folder(&config.policy, progress)?,
+        threads: (backend.threads)(),
     })
 }
 
@@ -64,7 +66,7 @@ pub(super) fn open(
     let name = format!("{}:{index}", backend.name);
     let mut progress = Progress::new(quiet);
     announce(&mut progress, &config, &name, folder);
-    let surroundings = surroundings(&config, &name, cancelled, &mut progress)?;
+    let surroundings = surroundings(&config, &backend, &name, cancelled, &mut progress)?;
     Ok(Some(Opened { config, backend, index, progress, surroundings }))
 }
 
@@ -94,7 +96,7 @@ pub(crate) fn run(
     };
     if plans {
         let model = read_config(&surroundings.policy_folder).map_err(Problem::mistake)?;
-        let plan = MemoryPlan::new(&config, &model, USUAL_PROMPT);
+        let plan = MemoryPlan::new(&config, &model, USUAL_PROMPT, surroundings.threads);
         progress.note(&format!("planned peak memory {:.2} GiB; `paretopo plan` has its parts", plan.peak()));
     }
     pick(&backend)(index, &config, run, &surroundings, &mut progress)?;
@@ -110,7 +112,7 @@ pub(crate) fn plan(arguments: &ConfigArguments, prompt_tokens: usize) -> Result<
     let Some(config) = resolve(arguments)? else { return Ok(()) };
     let folder = policies::config_folder(&config.policy, &mut Progress::new(true))?;
     let model = read_config(&folder).map_err(Problem::mistake)?;
-    let plan = MemoryPlan::new(&config, &model, prompt_tokens);
+    let plan = MemoryPlan::new(&config, &model, prompt_tokens, 1);
     let precision = format!("{:?}", config.precision).to_lowercase();
     println!(
         "{} parameters, {} of them trained, episodes of at most {} tokens, {precision}; GiB:\n",
@@ -143,7 +145,7 @@ pub(crate) fn solve(
     // a single answer is best when nothing is left to chance
     config.rollout.sampling.temperature = 0.0;
     let (backend, index) = backends::choose(wish)?;
-    let surroundings = surroundings(&config, backend.name, cancelled, &mut Progress::new(quiet))?;
+    let surroundings = surroundings(&config, &backend, backend.name, cancelled, &mut Progress::new(quiet))?;
     let trajectory = (backend.solve)(index, &config, question, &surroundings)?;
     if !quiet {
         println!("{}", trajectory.response.trim_end());
