@@ -146,6 +146,7 @@ fn train(folder: &Path, sequences: usize, time: usize, budget: usize) -> f64 {
 }
 
 fn main() {
+    paretopo_backend_flex::install_kernels();
     keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [folder, task, numbers @ ..] = arguments.as_slice() else { panic!("give MODEL, a task and its numbers") };

@@ -117,6 +117,7 @@ fn measure(folder: &Path, setting: &Setting, batch: usize, time: usize) -> ([f64
 }
 
 fn main() {
+    paretopo_backend_flex::install_kernels();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [folder, batch, time, setting @ ..] = arguments.as_slice() else { panic!("give MODEL BATCH TIME") };
     let (folder, batch, time) = (Path::new(folder), batch.parse().unwrap(), time.parse().unwrap());

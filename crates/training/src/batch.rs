@@ -5,7 +5,7 @@
 use burn::tensor::activation::log_softmax;
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Int, Tensor, TensorData};
-use paretopo_models::{AutoModel, CausalLm, ForwardInput, from_host};
+use paretopo_models::{AutoModel, CausalLm, ForwardInput, from_host, fused_for};
 
 /// A sequence to learn from. All lists but `ids` and `mask` have one entry per id that `mask` marks.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -145,7 +145,11 @@ pub(crate) fn target_logprobs<B: Backend>(
     targets: Tensor<B, 1, Int>,
     entropy: bool,
 ) -> (Tensor<B, 1>, Option<Tensor<B, 1>>) {
-    let logprobs = log_softmax(model.unembed(hidden.unsqueeze()).squeeze_dim::<2>(0), 1);
+    let logits = model.unembed(hidden.unsqueeze()).squeeze_dim::<2>(0);
+    if let Some(fused) = fused_for(&logits).filter(|_| !entropy) {
+        return (fused.target_logprobs(logits, targets), None);
+    }
+    let logprobs = log_softmax(logits, 1);
     let entropy = entropy.then(|| (logprobs.clone().exp() * logprobs.clone()).sum_dim(1).neg().squeeze_dim(1));
     (logprobs.gather(1, targets.unsqueeze_dim(1)).squeeze_dim(1), entropy)
 }

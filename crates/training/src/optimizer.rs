@@ -7,7 +7,7 @@ use crate::config::{LearningRateSchedule, OptimizerConfig};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
-use paretopo_models::{AutoModel, NamedTensor, SavedTensor, from_host, to_host};
+use paretopo_models::{AdamWState, AdamWStep, AutoModel, NamedTensor, SavedTensor, from_host, fused_for, to_host};
 use std::collections::BTreeMap;
 
 /// The optimiser's state: both moments, flat, in the order of the model's parameters.
@@ -68,6 +68,30 @@ impl<B: AutodiffBackend> AdamW<B> {
                 let moments = (optimizer.first_moments[index].as_mut(), optimizer.second_moments[index].as_mut());
                 let (Some(first_moment), Some(second_moment)) = moments else { return param };
                 let (config, time) = (optimizer.config, optimizer.updates as i32);
+                let decay = if D > 1 { 1.0 - self.learning_rate * config.weight_decay } else { 1.0 };
+                if let Some(fused) = fused_for(&gradient) {
+                    let step = AdamWStep {
+                        scale: self.scale,
+                        beta1: config.beta1,
+                        beta2: config.beta2,
+                        rate: self.learning_rate / (1.0 - config.beta1.powi(time)),
+                        root: (1.0 - config.beta2.powi(time)).sqrt(),
+                        epsilon: config.epsilon,
+                        decay,
+                    };
+                    return param.map(|weight| {
+                        let shape = weight.dims();
+                        let empty = || Tensor::empty([0], &gradient.device());
+                        let state = AdamWState {
+                            weight: weight.inner().flatten(0, D - 1),
+                            first_moment: std::mem::replace(first_moment, empty()),
+                            second_moment: std::mem::replace(second_moment, empty()),
+                        };
+                        let state = fused.adamw(state, gradient, step);
+                        (*first_moment, *second_moment) = (state.first_moment, state.second_moment);
+                        Tensor::from_inner(state.weight.reshape(shape)).require_grad()
+                    });
+                }
                 let gradient = gradient * self.scale;
                 let blend = |moment: &mut Tensor<B::InnerBackend, 1>, new: Tensor<B::InnerBackend, 1>, decay: f64| {
                     let empty = Tensor::empty([0], &new.device());
@@ -77,7 +101,6 @@ impl<B: AutodiffBackend> AdamW<B> {
                 let first = blend(first_moment, gradient.clone(), config.beta1) / (1.0 - config.beta1.powi(time));
                 let second = blend(second_moment, gradient.square(), config.beta2) / (1.0 - config.beta2.powi(time));
                 let step = first / (second.sqrt() + config.epsilon) * self.learning_rate;
-                let decay = if D > 1 { 1.0 - self.learning_rate * config.weight_decay } else { 1.0 };
                 param.map(|weight| {
                     let shape = weight.dims();
                     let inner = weight.inner();

@@ -3,6 +3,7 @@
 
 use super::{DecoderShape, HeadLayout, Projection, RmsNorm, in_f32, matching};
 use crate::cache::LayerCache;
+use crate::fused_for;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
@@ -90,6 +91,9 @@ fn side_by_side<B: Backend>(mut parts: Vec<Tensor<B, 4>>) -> Tensor<B, 4> {
 /// - `scores`, output: `[batch, kv_heads, group * time, columns]`
 /// - `mask`: see [`HeadLayout::mask`]
 fn masked_softmax<B: Backend>(scores: Tensor<B, 4>, mask: Option<&Tensor<B, 2>>) -> Tensor<B, 4> {
+    if let Some(fused) = fused_for(&scores) {
+        return fused.masked_softmax(scores, mask.cloned());
+    }
     let shape = scores.dims();
     let scores = match mask {
         Some(mask) => {

@@ -1,6 +1,7 @@
 //! The gated feed-forward block (SwiGLU; Shazeer, 2020).
 
 use super::Projection;
+use crate::fused_for;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::activation::silu;
@@ -30,7 +31,11 @@ impl<B: Backend> FeedForward<B> {
     /// # Shapes
     /// - `x`, output: `[tokens, hidden_size]`
     pub fn forward(&self, x: Tensor<B, 2>, dropout: Option<u64>) -> Tensor<B, 2> {
-        let gate = silu(self.gate_proj.forward(x.clone(), dropout));
-        self.down_proj.forward(gate * self.up_proj.forward(x, dropout), dropout)
+        let (gate, up) = (self.gate_proj.forward(x.clone(), dropout), self.up_proj.forward(x, dropout));
+        let inner = match fused_for(&gate) {
+            Some(fused) => fused.gated_silu(gate, up),
+            None => silu(gate) * up,
+        };
+        self.down_proj.forward(inner, dropout)
     }
 }

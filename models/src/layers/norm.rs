@@ -1,9 +1,10 @@
 //! Root-mean-square normalisation (Zhang & Sennrich, 2019).
 
 use super::{in_f32, matching};
+use crate::fused_for;
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Tensor};
 
 /// `y = x / sqrt(mean(x^2) + eps) * weight`, over the last dimension; computed in f32, whatever the type of `x`.
 #[derive(Module, Debug)]
@@ -22,6 +23,11 @@ impl<B: Backend> RmsNorm<B> {
     /// # Shapes
     /// - `x`, output: `[.., size]`
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
+        if let Some(fused) = fused_for(&x).filter(|_| self.weight.val().dtype() == DType::F32) {
+            let (shape, [size]) = (x.dims(), self.weight.dims());
+            let rows = x.reshape([shape.iter().product::<usize>() / size, size]);
+            return fused.rms_norm(rows, self.weight.val(), self.eps as f32).reshape(shape);
+        }
         let wide = in_f32(x.clone());
         let mean_square = wide.clone().square().mean_dim(D - 1);
         matching(wide * (mean_square + self.eps).sqrt().recip() * in_f32(self.weight.val()).unsqueeze(), &x)

@@ -2,6 +2,7 @@
 //! the `default`, `linear` and `llama3` scalings. Left out: `yarn`, `dynamic`, `longrope` and partial rotation, which are refused.
 
 use super::{in_f32, matching};
+use crate::fused_for;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
@@ -120,6 +121,9 @@ impl<B: Backend> Rotation<B> {
     pub fn apply(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         let [tokens, width] = x.dims();
         let [head_dim, _] = self.swap.dims();
+        if let Some(fused) = fused_for(&x) {
+            return fused.rotate(x, self.cos.clone(), self.sin.clone(), head_dim);
+        }
         let wide = in_f32(x.clone());
         let swapped = wide.clone().reshape([tokens * width / head_dim, head_dim]).matmul(self.swap.clone()).reshape([tokens, width]);
         matching(wide * self.cos.clone() + swapped * self.sin.clone(), &x)

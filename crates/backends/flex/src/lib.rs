@@ -1,4 +1,7 @@
-//! burn's flex backend: portable SIMD on the CPU, no system library. The default.
+//! burn's flex backend: portable SIMD on the CPU, no system library. The default, with fused kernels of our own.
+
+mod fused;
+mod kernels;
 
 use burn::backend::Autodiff;
 use burn_flex::{Flex, FlexDevice};
@@ -16,7 +19,14 @@ impl BackendChoice for Choice {
     }
 }
 
+/// Lets models on this backend use the fused kernels.
+pub fn install_kernels() {
+    paretopo_models::install::<Flex>(fused::FlexKernels);
+    paretopo_models::install::<Autodiff<Flex>>(fused::FlexKernels);
+}
+
 /// The recipes on this backend.
 pub fn entry_points() -> EntryPoints {
+    install_kernels();
     EntryPoints::of::<Choice>()
 }

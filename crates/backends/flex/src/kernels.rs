@@ -1,0 +1,251 @@
+//! The fused operations on slices, in single passes. Loops are written so that the compiler vectorises them; [`vectorised`] gives it the widest
+//! registers that the processor has.
+
+use paretopo_models::AdamWStep;
+
+/// Numbers that are computed side by side; sums are taken in so many parts.
+const LANES: usize = 16;
+
+/// Runs a loop with the processor's widest instructions.
+pub(crate) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+    struct Work<F>(F);
+    impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Work<F> {
+        type Output = R;
+
+        #[inline(always)]
+        fn call(self) -> R {
+            (self.0)()
+        }
+    }
+    pulp::Arch::new().dispatch(Work(work))
+}
+
+/// `exp(x)` for `x <= 0`, to 2 units in the last place; below -87 it is that of -87, next to the smallest normal number. No number stays none.
+///
+/// With `n = round(x / ln 2)` and `r = x - n ln 2`, `exp(x) = 2^n exp(r)`; `exp(r)` by the polynomial of Cephes (Moshier, 1992).
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    // adding it leaves the integer part in the lowest bits
+    const ROUND: f32 = 12_582_912.0;
+    let x = if x < -87.0 { -87.0 } else { x };
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
+    let mut polynomial = 1.987_569_1e-4;
+    for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        polynomial = polynomial * r + coefficient;
+    }
+    let power = (shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127)) << 23;
+    (polynomial * r * r + r + 1.0) * f32::from_bits(power)
+}
+
+/// `1 / (1 + exp(-x))`.
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    let small = exp(-x.abs());
+    let larger = 1.0 / (1.0 + small);
+    if x < 0.0 { small * larger } else { larger }
+}
+
+/// The sum of `of(i)`.
+#[inline(always)]
+fn sum(count: usize, of: impl Fn(usize) -> f32) -> f32 {
+    let mut parts = [0.0; LANES];
+    let whole = count / LANES * LANES;
+    for start in (0..whole).step_by(LANES) {
+        for (lane, part) in parts.iter_mut().enumerate() {
+            *part += of(start + lane);
+        }
+    }
+    parts.iter().sum::<f32>() + (whole..count).map(of).sum::<f32>()
+}
+
+/// The largest of `of(i)`, at least the lowest finite number.
+#[inline(always)]
+fn largest(count: usize, of: impl Fn(usize) -> f32) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut parts = [f32::MIN; LANES];
+    let whole = count / LANES * LANES;
+    for start in (0..whole).step_by(LANES) {
+        for (lane, part) in parts.iter_mut().enumerate() {
+            *part = larger(*part, of(start + lane));
+        }
+    }
+    let rest = (whole..count).map(of).fold(f32::MIN, larger);
+    parts.iter().copied().fold(rest, larger)
+}
+
+/// `y = x w / sqrt(mean(x^2) + eps)`, row by row of `weight.len()`.
+#[inline(always)]
+pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) {
+    let size = weight.len();
+    for (x, y) in x.chunks_exact(size).zip(y.chunks_exact_mut(size)) {
+        let factor = inverse_rms(x, eps);
+        for ((y, x), weight) in y.iter_mut().zip(x).zip(weight) {
+            *y = x * factor * weight;
+        }
+    }
+}
+
+#[inline(always)]
+fn inverse_rms(x: &[f32], eps: f32) -> f32 {
+    1.0 / (sum(x.len(), |i| x[i] * x[i]) / x.len() as f32 + eps).sqrt()
+}
+
+/// With `r` the inverse root: `dx = r g w - x r^3 mean(g w x)`, `dw = sum over rows of g x r`.
+#[inline(always)]
+pub(crate) fn rms_norm_backward(x: &[f32], weight: &[f32], eps: f32, g: &[f32], dx: &mut [f32], dw: &mut [f32]) {
+    let size = weight.len();
+    for ((x, g), dx) in x.chunks_exact(size).zip(g.chunks_exact(size)).zip(dx.chunks_exact_mut(size)) {
+        let factor = inverse_rms(x, eps);
+        let pull = sum(size, |i| g[i] * weight[i] * x[i]) / size as f32 * factor * factor;
+        for i in 0..size {
+            dx[i] = factor * (g[i] * weight[i] - x[i] * pull);
+            dw[i] += g[i] * x[i] * factor;
+        }
+    }
+}
+
+/// `gate = gate sigmoid(gate) up`.
+#[inline(always)]
+pub(crate) fn gated_silu(gate: &mut [f32], up: &[f32]) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        *gate = *gate * sigmoid(*gate) * up;
+    }
+}
+
+/// With `s = sigmoid(gate)`: `dgate = g up s (1 + gate (1 - s))`, `dup = g gate s`; `g` becomes `dgate`.
+#[inline(always)]
+pub(crate) fn gated_silu_backward(gate: &[f32], up: &[f32], g: &mut [f32], dup: &mut [f32]) {
+    for (((gate, up), g), dup) in gate.iter().zip(up).zip(g).zip(dup) {
+        let s = sigmoid(*gate);
+        *dup = *g * gate * s;
+        *g = *g * up * s * (1.0 + gate * (1.0 - s));
+    }
+}
+
+/// `softmax(scores + mask)` in place, row by row of `columns`; the mask is repeated.
+#[inline(always)]
+pub(crate) fn masked_softmax(scores: &mut [f32], columns: usize, mask: Option<&[f32]>) {
+    for (row, scores) in scores.chunks_exact_mut(columns).enumerate() {
+        if let Some(mask) = mask {
+            let start = row * columns % mask.len();
+            for (score, mask) in scores.iter_mut().zip(&mask[start..start + columns]) {
+                *score += mask;
+            }
+        }
+        let shift = largest(columns, |i| scores[i]);
+        for score in scores.iter_mut() {
+            *score = exp(*score - shift);
+        }
+        let factor = 1.0 / sum(columns, |i| scores[i]);
+        for score in scores.iter_mut() {
+            *score *= factor;
+        }
+    }
+}
+
+/// `ds = w (g - sum(g w))` for weights `w`, row by row of `columns`; `g` becomes `ds`.
+#[inline(always)]
+pub(crate) fn softmax_backward(weights: &[f32], columns: usize, g: &mut [f32]) {
+    for (weights, g) in weights.chunks_exact(columns).zip(g.chunks_exact_mut(columns)) {
+        let mean = sum(columns, |i| g[i] * weights[i]);
+        for (g, weight) in g.iter_mut().zip(weights) {
+            *g = weight * (*g - mean);
+        }
+    }
+}
+
+/// `y = x cos + sign (-b, a) sin` with `x = (a, b)` the halves of each head. A sign of -1 turns back, which is the gradient.
+#[inline(always)]
+pub(crate) fn rotate(x: &[f32], cos: &[f32], sin: &[f32], head_dim: usize, sign: f32, y: &mut [f32]) {
+    let half = head_dim / 2;
+    let heads = x.chunks_exact(head_dim).zip(cos.chunks_exact(head_dim)).zip(sin.chunks_exact(head_dim));
+    for (((x, cos), sin), y) in heads.zip(y.chunks_exact_mut(head_dim)) {
+        let (a, b) = x.split_at(half);
+        let (first, second) = y.split_at_mut(half);
+        for i in 0..half {
+            first[i] = a[i] * cos[i] - sign * b[i] * sin[i];
+            second[i] = b[i] * cos[i] + sign * a[i] * sin[i];
+        }
+    }
+}
+
+/// For each row of `vocab_size` logits its `log(sum(exp))`.
+#[inline(always)]
+pub(crate) fn log_sum_exp(logits: &[f32], vocab_size: usize) -> Vec<f32> {
+    let of_row = |row: &[f32]| {
+        let shift = largest(vocab_size, |i| row[i]);
+        shift + sum(vocab_size, |i| exp(row[i] - shift)).ln()
+    };
+    logits.chunks_exact(vocab_size).map(of_row).collect()
+}
+
+/// `dlogits = g (onehot(target) - exp(logits - normaliser))`; a row whose gradient is zero, as that of padding, costs nothing.
+#[inline(always)]
+pub(crate) fn target_logprobs_backward(logits: &[f32], normalisers: &[f32], targets: &[usize], g: &[f32], dlogits: &mut [f32]) {
+    let vocab_size = logits.len() / g.len();
+    for (row, (logits, dlogits)) in logits.chunks_exact(vocab_size).zip(dlogits.chunks_exact_mut(vocab_size)).enumerate() {
+        let (g, normaliser) = (g[row], normalisers[row]);
+        if g != 0.0 {
+            for (dlogit, logit) in dlogits.iter_mut().zip(logits) {
+                *dlogit = -g * exp(logit - normaliser);
+            }
+            dlogits[targets[row]] += g;
+        }
+    }
+}
+
+/// See [`paretopo_models::FusedOps::adamw`].
+#[inline(always)]
+pub(crate) fn adamw(weight: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32], step: AdamWStep) {
+    let numbers = [step.scale, step.beta1, 1.0 - step.beta1, step.beta2, 1.0 - step.beta2, step.rate, step.root, step.epsilon, step.decay];
+    let [scale, beta1, new1, beta2, new2, rate, root, epsilon, decay] = numbers.map(|number| number as f32);
+    for (((w, m), v), g) in weight.iter_mut().zip(first).zip(second).zip(gradient) {
+        let g = g * scale;
+        *m = beta1 * *m + new1 * g;
+        *v = beta2 * *v + new2 * g * g;
+        *w = decay * *w - rate * *m / (v.sqrt() / root + epsilon);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_exact_to_two_units_in_the_last_place() {
+        let mut worst = 0.0f64;
+        for step in 0..=870_000 {
+            let x = -step as f32 * 1e-4;
+            let want = f64::from(x).exp();
+            // a unit in the last place is at most 2^-23 of the value
+            worst = worst.max((f64::from(exp(x)) - want).abs() / want * f64::from(1u32 << 23));
+        }
+        assert!(worst < 2.0, "{worst}");
+        assert_eq!(exp(0.0), 1.0);
+        assert_eq!(exp(f32::NEG_INFINITY), exp(-87.0));
+        assert!(exp(-87.0) < 2e-38 && exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn sums_and_maxima_take_every_value_once() {
+        // 0 + 1 + ... + 36 = 36 * 37 / 2
+        assert_eq!(sum(37, |i| i as f32), 666.0);
+        for place in 0..37 {
+            assert_eq!(largest(37, |i| if i == place { -1.0 } else { -2.0 }), -1.0);
+        }
+    }
+
+    #[test]
+    fn softmax_by_hand() {
+        // rows (0, ln 3) and, masked, (ln 3, -): weights (1/4, 3/4) and (1, 0)
+        let mut scores = [0.0, 3f32.ln(), 3f32.ln(), 0.0];
+        masked_softmax(&mut scores, 2, Some(&[0.0, 0.0, 0.0, -1e9]));
+        assert!(scores.iter().zip([0.25, 0.75, 1.0, 0.0]).all(|(got, want)| (got - want).abs() < 1e-6), "{scores:?}");
+        // w (g - sum(g w)) with g = (1, 0): 1/4 (1 - 1/4) and 3/4 (0 - 1/4)
+        let mut gradient = [1.0, 0.0];
+        softmax_backward(&[0.25, 0.75], 2, &mut gradient);
+        assert_eq!(gradient, [0.1875, -0.1875]);
+    }
+}

@@ -1,0 +1,97 @@
+//! Operations that a backend may do in one pass over memory, instead of the several of their formulas.
+//!
+//! Every layer has a plain path in burn's operations, which runs on any backend. A backend's crate may [`install`] its own kernels, forward and
+//! backward; they must agree with the plain path up to rounding, which the backend's tests check. They are used for f32 alone.
+
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Int, Tensor};
+use std::any::{Any, TypeId};
+use std::sync::{PoisonError, RwLock};
+
+/// The operations. All tensors are f32; those on an autodiff backend keep the graph.
+pub trait FusedOps<B: Backend>: Send + Sync {
+    /// `x / sqrt(mean(x^2) + eps) * weight`.
+    ///
+    /// # Shapes
+    /// - `x`, output: `[rows, size]`; `weight`: `[size]`
+    fn rms_norm(&self, x: Tensor<B, 2>, weight: Tensor<B, 1>, eps: f32) -> Tensor<B, 2>;
+
+    /// `silu(gate) * up`.
+    ///
+    /// # Shapes
+    /// - all: `[tokens, intermediate_size]`
+    fn gated_silu(&self, gate: Tensor<B, 2>, up: Tensor<B, 2>) -> Tensor<B, 2>;
+
+    /// Softmax over the last dimension of `scores + mask`; the mask, flattened, is repeated to the length of the scores.
+    ///
+    /// # Shapes
+    /// - `scores`, output: `[batch, kv_heads, group * time, columns]`; `mask`: a divisor of all of it, in whole rows
+    fn masked_softmax(&self, scores: Tensor<B, 4>, mask: Option<Tensor<B, 2>>) -> Tensor<B, 4>;
+
+    /// `x cos + (-b, a) sin` with `x = (a, b)` the halves of each head.
+    ///
+    /// # Shapes
+    /// - `x`, `cos`, `sin`, output: `[tokens, heads * head_dim]`; both halves of a head have the same angles
+    fn rotate(&self, x: Tensor<B, 2>, cos: Tensor<B, 2>, sin: Tensor<B, 2>, head_dim: usize) -> Tensor<B, 2>;
+
+    /// `log_softmax(logits)` at the targets.
+    ///
+    /// # Shapes
+    /// - `logits`: `[rows, vocab_size]`; `targets`, output: `[rows]`
+    fn target_logprobs(&self, logits: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> Tensor<B, 1>;
+
+    /// A step of AdamW on a flat parameter, outside of any graph, with `g = scale * gradient`:
+    ///
+    /// `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`, `w = decay w - rate m / (sqrt(v) / root + epsilon)`.
+    fn adamw(&self, parameter: AdamWState<B>, gradient: Tensor<B, 1>, step: AdamWStep) -> AdamWState<B>;
+}
+
+/// A parameter with its moments, `[values]` each.
+#[derive(Clone, Debug)]
+pub struct AdamWState<B: Backend> {
+    /// The parameter.
+    pub weight: Tensor<B, 1>,
+    /// `m`.
+    pub first_moment: Tensor<B, 1>,
+    /// `v`.
+    pub second_moment: Tensor<B, 1>,
+}
+
+/// The numbers of a step, with the corrections for moments that began at zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWStep {
+    /// What the gradient is multiplied with.
+    pub scale: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Learning rate over `1 - beta1^t`.
+    pub rate: f64,
+    /// `sqrt(1 - beta2^t)`.
+    pub root: f64,
+    /// Added under the step.
+    pub epsilon: f64,
+    /// What the weight is multiplied with.
+    pub decay: f64,
+}
+
+/// Kernels by backend; few, and never removed.
+static INSTALLED: RwLock<Vec<(TypeId, &'static (dyn Any + Send + Sync))>> = RwLock::new(Vec::new());
+
+/// Lets all models on backend `B` use `ops` from now on. Later calls for the same backend change nothing.
+pub fn install<B: Backend>(ops: impl FusedOps<B> + 'static) {
+    let mut installed = INSTALLED.write().unwrap_or_else(PoisonError::into_inner);
+    if installed.iter().all(|(backend, _)| *backend != TypeId::of::<B>()) {
+        let ops: Box<dyn FusedOps<B>> = Box::new(ops);
+        installed.push((TypeId::of::<B>(), Box::leak(Box::new(ops))));
+    }
+}
+
+/// The kernels for tensors like `tensor`, if there are any.
+pub fn fused_for<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<&'static dyn FusedOps<B>> {
+    let installed = INSTALLED.read().unwrap_or_else(PoisonError::into_inner);
+    let (_, ops) = installed.iter().find(|(backend, _)| *backend == TypeId::of::<B>())?;
+    let ops = ops.downcast_ref::<Box<dyn FusedOps<B>>>().expect("kernels lie under their backend");
+    (tensor.dtype() == DType::F32).then_some(ops.as_ref())
+}

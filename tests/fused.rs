@@ -1,0 +1,152 @@
+//! The tests that hold models, gradients and the agent against other implementations, once more with the CPU's fused kernels. A binary of its own, since
+//! kernels are installed for a whole process.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(dead_code, clippy::allow_attributes, reason = "helpers of the other binary")]
+
+mod adapters;
+mod agent;
+mod memory;
+mod parity_models;
+mod support;
+
+use burn::tensor::{Distribution, Int, Tensor, TensorData};
+use paretopo_models::{fused_for, to_host};
+use support::*;
+
+/// Every test comes by here on its way to its fixtures.
+fn prepare() {
+    paretopo_backend_flex::install_kernels();
+}
+
+#[test]
+fn kernels_are_installed_for_f32_alone() {
+    prepare();
+    let tensor = Tensor::<Tracked, 2>::zeros([1, 1], &Default::default());
+    assert!(fused_for(&tensor).is_some());
+    assert!(fused_for(&tensor.cast(burn::tensor::FloatDType::BF16)).is_none());
+}
+
+/// Rows longer than a vector register and no multiple of one.
+const ROWS: usize = 5;
+const SIZE: usize = 44;
+
+/// The plain formulas, from burn's operations.
+mod plain {
+    use super::*;
+
+    pub(super) fn rms_norm(x: Tensor<Tracked, 2>, weight: Tensor<Tracked, 1>) -> Tensor<Tracked, 2> {
+        let mean_square = x.clone().square().mean_dim(1);
+        x * (mean_square + 1e-5).sqrt().recip() * weight.unsqueeze()
+    }
+
+    pub(super) fn gated_silu(gate: Tensor<Tracked, 2>, up: Tensor<Tracked, 2>) -> Tensor<Tracked, 2> {
+        burn::tensor::activation::silu(gate) * up
+    }
+
+    /// Heads of `SIZE / 2` features.
+    pub(super) fn rotate(x: Tensor<Tracked, 2>, cos: Tensor<Tracked, 2>, sin: Tensor<Tracked, 2>) -> Tensor<Tracked, 2> {
+        let quarter = SIZE / 4;
+        let swapped = [1, 0, 3, 2].map(|part| {
+            let part: Tensor<Tracked, 2> = x.clone().narrow(1, part * quarter, quarter);
+            part
+        });
+        let [b, a, d, c] = swapped;
+        x.clone() * cos + Tensor::cat(vec![b.neg(), a, d.neg(), c], 1) * sin
+    }
+
+    pub(super) fn target_logprobs(logits: Tensor<Tracked, 2>, targets: Tensor<Tracked, 1, Int>) -> Tensor<Tracked, 1> {
+        burn::tensor::activation::log_softmax(logits, 1).gather(1, targets.unsqueeze_dim(1)).squeeze_dim(1)
+    }
+}
+
+fn random<const D: usize>(shape: [usize; D]) -> Tensor<Tracked, D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 3.0), &Default::default()).require_grad()
+}
+
+/// Outputs and gradients of both ways agree; gradients are those of a sum in which every output counts differently.
+fn compare<const D: usize, const E: usize>(
+    what: &str,
+    inputs: &[Tensor<Tracked, D>],
+    ways: [&dyn Fn(&[Tensor<Tracked, D>]) -> Tensor<Tracked, E>; 2],
+) {
+    let [want, got] = ways.map(|way| {
+        let output = way(inputs);
+        let shape = output.dims();
+        let count = shape.iter().product::<usize>();
+        let weights: Vec<f32> = (0..count).map(|place| (place as f32).sin()).collect();
+        let weights = Tensor::<Tracked, E>::from_data(TensorData::new(weights, shape), &Default::default());
+        let values = to_host(output.clone());
+        let gradients = (output * weights).sum().backward();
+        (values, inputs.iter().map(|input| to_host(input.grad(&gradients).unwrap())).collect::<Vec<_>>())
+    });
+    assert_close(&got.0, &want.0, 2e-5, what);
+    for (index, (got, want)) in got.1.iter().zip(&want.1).enumerate() {
+        assert!(want.iter().any(|value| value.abs() > 1e-3), "{what}: the gradient vanishes");
+        assert_close(got, want, 5e-5, &format!("{what}: gradient of input {index}"));
+    }
+}
+
+#[test]
+fn kernels_and_their_gradients_equal_the_formulas() {
+    prepare();
+    let device = Default::default();
+    let (x, y) = (random([ROWS, SIZE]), random([ROWS, SIZE]));
+    let fused = fused_for(&x).unwrap();
+    let weight = random([SIZE]);
+    compare(
+        "rms_norm of x",
+        &[x.clone()],
+        [&|x| plain::rms_norm(x[0].clone(), weight.clone()), &|x| fused.rms_norm(x[0].clone(), weight.clone(), 1e-5)],
+    );
+    compare(
+        "rms_norm of w",
+        &[weight.clone()],
+        [&|w| plain::rms_norm(x.clone(), w[0].clone()), &|w| fused.rms_norm(x.clone(), w[0].clone(), 1e-5)],
+    );
+    compare(
+        "gated_silu",
+        &[x.clone(), y.clone()],
+        [&|x| plain::gated_silu(x[0].clone(), x[1].clone()), &|x| fused.gated_silu(x[0].clone(), x[1].clone())],
+    );
+    // both halves of a head have the same angles
+    let angles: Vec<f32> = (0..ROWS * SIZE).map(|place| (place / SIZE * 7 + place % (SIZE / 4)) as f32).collect();
+    let table = |of: fn(f32) -> f32| {
+        Tensor::<Tracked, 2>::from_data(TensorData::new(angles.iter().map(|a| of(*a)).collect::<Vec<_>>(), [ROWS, SIZE]), &device)
+    };
+    let (cos, sin) = (table(f32::cos), table(f32::sin));
+    compare(
+        "rotate",
+        &[x.clone()],
+        [&|x| plain::rotate(x[0].clone(), cos.clone(), sin.clone()), &|x| fused.rotate(x[0].clone(), cos.clone(), sin.clone(), SIZE / 2)],
+    );
+    let targets = Tensor::<Tracked, 1, Int>::from_data([0, 43, 7, 7, 20], &device);
+    compare(
+        "target_logprobs",
+        &[x],
+        [&|x| plain::target_logprobs(x[0].clone(), targets.clone()), &|x| fused.target_logprobs(x[0].clone(), targets.clone())],
+    );
+}
+
+#[test]
+fn the_softmax_kernel_equals_the_formula_for_every_kind_of_mask() {
+    prepare();
+    let scores = random([2, 2, 3, SIZE]);
+    let fused = fused_for(&scores).unwrap();
+    let mask = |rows: usize| {
+        let values: Vec<f32> = (0..rows * 3 * SIZE).map(|place| if place * 7 % 11 < 4 { -1e9 } else { 0.0 }).collect();
+        Tensor::<Tracked, 2>::from_data(TensorData::new(values, [rows, 3 * SIZE]), &Default::default())
+    };
+    for mask in [None, Some(mask(1)), Some(mask(4))] {
+        let plain = |scores: &[Tensor<Tracked, 4>]| {
+            let scores = scores[0].clone();
+            let shape = scores.dims();
+            let masked = match &mask {
+                Some(mask) => (scores.reshape([4, 3 * SIZE]) + mask.clone()).reshape(shape),
+                None => scores,
+            };
+            burn::tensor::activation::softmax(masked, 3)
+        };
+        compare("masked_softmax", &[scores.clone()], [&plain, &|scores| fused.masked_softmax(scores[0].clone(), mask.clone())]);
+    }
+}

@@ -1,0 +1,49 @@
+//! What tests share.
+
+use burn::backend::Autodiff;
+use std::path::{Path, PathBuf};
+
+/// The backend of all tests here, without and with autodiff.
+pub(crate) type Plain = burn_flex::Flex;
+pub(crate) type Tracked = Autodiff<Plain>;
+
+/// A path inside the checkout.
+pub(crate) fn checkout(path: &str) -> PathBuf {
+    crate::prepare();
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// A path in the folder beside the checkout, or `None` with a message when it is not there.
+pub(crate) fn shared(path: &str) -> Option<PathBuf> {
+    let path = checkout("../shared").join(path);
+    if !path.exists() {
+        eprintln!("skipped: `{}` is not there", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+/// A JSON file.
+pub(crate) fn json(path: &Path) -> serde_json::Value {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The numbers of a JSON array.
+pub(crate) fn numbers(value: &serde_json::Value) -> Vec<f32> {
+    value.as_array().expect("an array").iter().map(|number| number.as_f64().expect("a number") as f32).collect()
+}
+
+/// The ids of a JSON array.
+pub(crate) fn ids(value: &serde_json::Value) -> Vec<u32> {
+    value.as_array().expect("an array").iter().map(|number| number.as_u64().expect("an id") as u32).collect()
+}
+
+/// All pairs differ by at most `tolerance`.
+#[track_caller]
+pub(crate) fn assert_close(got: &[f32], want: &[f32], tolerance: f32, what: &str) {
+    assert_eq!(got.len(), want.len(), "{what}: length");
+    for (index, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!((got - want).abs() <= tolerance, "{what}: value {index} is {got}, expected {want}");
+    }
+}
