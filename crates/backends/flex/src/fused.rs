@@ -39,26 +39,38 @@ fn taken(tensor: FlexTensor) -> FlexTensor {
 
 fn rms_norm(x: &FlexTensor, weight: &FlexTensor, eps: f32) -> FlexTensor {
     let mut y = vec![0.0; x.shape().num_elements()];
-    vectorised(|| kernels::rms_norm(x.storage(), weight.storage(), eps, &mut y));
+    vectorised(
+        #[inline(always)]
+        || kernels::rms_norm(x.storage(), weight.storage(), eps, &mut y),
+    );
     from_values(y, x.shape())
 }
 
 fn gated_silu(gate: FlexTensor, up: &FlexTensor) -> FlexTensor {
     let mut gate = taken(gate);
-    vectorised(|| kernels::gated_silu(gate.storage_mut(), up.storage()));
+    vectorised(
+        #[inline(always)]
+        || kernels::gated_silu(gate.storage_mut(), up.storage()),
+    );
     gate
 }
 
 fn masked_softmax(scores: FlexTensor, mask: Option<&FlexTensor>) -> FlexTensor {
     let mut scores = taken(scores);
     let columns = *scores.shape().last().expect("scores have columns");
-    vectorised(|| kernels::masked_softmax(scores.storage_mut(), columns, mask.map(|mask| mask.storage())));
+    vectorised(
+        #[inline(always)]
+        || kernels::masked_softmax(scores.storage_mut(), columns, mask.map(|mask| mask.storage())),
+    );
     scores
 }
 
 fn rotate(x: &FlexTensor, angles: &Angles, sign: f32) -> FlexTensor {
     let mut y = vec![0.0; x.shape().num_elements()];
-    vectorised(|| kernels::rotate(x.storage(), angles.cos.storage(), angles.sin.storage(), angles.head_dim, sign, &mut y));
+    vectorised(
+        #[inline(always)]
+        || kernels::rotate(x.storage(), angles.cos.storage(), angles.sin.storage(), angles.head_dim, sign, &mut y),
+    );
     from_values(y, x.shape())
 }
 
@@ -82,7 +94,10 @@ fn target_logprobs(logits: FlexTensor, targets: TensorData) -> (FlexTensor, Scor
     let targets: Vec<usize> = targets.iter::<i64>().map(|id| id as usize).collect();
     let vocab_size = *logits.shape().last().expect("logits have columns");
     let values: &[f32] = logits.storage();
-    let normalisers = vectorised(|| kernels::log_sum_exp(values, vocab_size));
+    let normalisers = vectorised(
+        #[inline(always)]
+        || kernels::log_sum_exp(values, vocab_size),
+    );
     let picked =
         targets.iter().zip(&normalisers).enumerate().map(|(row, (target, normaliser))| values[row * vocab_size + target] - normaliser);
     let output = from_values(picked.collect(), Shape::new([targets.len()]));
@@ -120,7 +135,12 @@ impl FusedOps<Flex> for FlexKernels {
             second.storage_mut().par_chunks_mut(CHUNK),
         );
         let parts = parts.into_par_iter().zip(gradient.storage().par_chunks(CHUNK));
-        parts.for_each(|((weight, first, second), gradient)| vectorised(|| kernels::adamw(weight, first, second, gradient, step)));
+        parts.for_each(|((weight, first, second), gradient)| {
+            vectorised(
+                #[inline(always)]
+                || kernels::adamw(weight, first, second, gradient, step),
+            )
+        });
         AdamWState { weight: wrap(weight), first_moment: wrap(first), second_moment: wrap(second) }
     }
 }
@@ -173,7 +193,10 @@ impl Backward<Flex, 2> for RmsNorm {
     fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
         spread(ops, gradients, |(x, weight, eps), g| {
             let (mut dx, mut dw) = (vec![0.0; x.shape().num_elements()], vec![0.0; weight.shape().num_elements()]);
-            vectorised(|| kernels::rms_norm_backward(x.storage(), weight.storage(), eps, g.storage(), &mut dx, &mut dw));
+            vectorised(
+                #[inline(always)]
+                || kernels::rms_norm_backward(x.storage(), weight.storage(), eps, g.storage(), &mut dx, &mut dw),
+            );
             [from_values(dx, x.shape()), from_values(dw, weight.shape())]
         });
     }
@@ -188,7 +211,10 @@ impl Backward<Flex, 2> for GatedSilu {
     fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
         spread(ops, gradients, |(gate, up), mut g| {
             let mut dup = vec![0.0; up.shape().num_elements()];
-            vectorised(|| kernels::gated_silu_backward(gate.storage(), up.storage(), g.storage_mut(), &mut dup));
+            vectorised(
+                #[inline(always)]
+                || kernels::gated_silu_backward(gate.storage(), up.storage(), g.storage_mut(), &mut dup),
+            );
             [g, from_values(dup, up.shape())]
         });
     }
@@ -203,7 +229,10 @@ impl Backward<Flex, 1> for MaskedSoftmax {
     fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
         spread(ops, gradients, |weights, mut g| {
             let columns = *weights.shape().last().expect("weights have columns");
-            vectorised(|| kernels::softmax_backward(weights.storage(), columns, g.storage_mut()));
+            vectorised(
+                #[inline(always)]
+                || kernels::softmax_backward(weights.storage(), columns, g.storage_mut()),
+            );
             [g]
         });
     }
@@ -229,7 +258,10 @@ impl Backward<Flex, 1> for TargetLogprobs {
     fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
         spread(ops, gradients, |Scored { logits, normalisers, targets }, g| {
             let mut dlogits = vec![0.0; logits.shape().num_elements()];
-            vectorised(|| kernels::target_logprobs_backward(logits.storage(), &normalisers, &targets, g.storage(), &mut dlogits));
+            vectorised(
+                #[inline(always)]
+                || kernels::target_logprobs_backward(logits.storage(), &normalisers, &targets, g.storage(), &mut dlogits),
+            );
             [from_values(dlogits, logits.shape())]
         });
     }

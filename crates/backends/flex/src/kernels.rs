@@ -6,7 +6,7 @@ use paretopo_models::AdamWStep;
 /// Numbers that are computed side by side; sums are taken in so many parts.
 const LANES: usize = 16;
 
-/// Runs a loop with the processor's widest instructions.
+/// Runs a loop with the processor's widest instructions. The closure must be `#[inline(always)]`: left on its own it would be compiled for any processor.
 pub(crate) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     struct Work<F>(F);
     impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Work<F> {
@@ -57,7 +57,16 @@ fn sum(count: usize, of: impl Fn(usize) -> f32) -> f32 {
             *part += of(start + lane);
         }
     }
-    parts.iter().sum::<f32>() + (whole..count).map(of).sum::<f32>()
+    let mut rest = 0.0;
+    for i in whole..count {
+        rest += of(i);
+    }
+    for half in [8, 4, 2, 1] {
+        for lane in 0..half {
+            parts[lane] += parts[lane + half];
+        }
+    }
+    parts[0] + rest
 }
 
 /// The largest of `of(i)`, at least the lowest finite number.
@@ -71,8 +80,16 @@ fn largest(count: usize, of: impl Fn(usize) -> f32) -> f32 {
             *part = larger(*part, of(start + lane));
         }
     }
-    let rest = (whole..count).map(of).fold(f32::MIN, larger);
-    parts.iter().copied().fold(rest, larger)
+    let mut rest = f32::MIN;
+    for i in whole..count {
+        rest = larger(rest, of(i));
+    }
+    for half in [8, 4, 2, 1] {
+        for lane in 0..half {
+            parts[lane] = larger(parts[lane], parts[lane + half]);
+        }
+    }
+    larger(rest, parts[0])
 }
 
 /// `y = x w / sqrt(mean(x^2) + eps)`, row by row of `weight.len()`.
