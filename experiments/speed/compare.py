@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""paretopo beside transformers and PyTorch: the same model, lengths, batch and number of threads, turn and turn about; medians and their ratio.
+"""paretopo beside transformers, vLLM and PyTorch: the same model, lengths, batch and number of threads, turn and turn about; medians and their ratio.
 
-    compare.py SPEED_BINARY PEER_PYTHON OUT.json NAME=FOLDER...
+    compare.py SPEED_BINARY PEER_PYTHON VLLM_PYTHON OUT.json NAME=FOLDER...
 
-The limits are measured in the same run by PyTorch: bytes a second of a large sum (reading memory), operations a second of a large f32 product.
+VLLM_PYTHON may be `-`, to leave vLLM out. The limits are measured in the same run by PyTorch: bytes a second of a large sum (reading memory),
+operations a second of a large f32 product. A share of the limit stands beside each of our figures: operations for training and for reading prompts,
+for decoding the larger of operations and bytes (weights once a step for each worker).
 """
 import json, os, pathlib, platform, statistics, subprocess, sys
 
@@ -23,34 +25,59 @@ x = torch.ones(64 << 20); a = torch.randn(2048, 2048)
 print(json.dumps({"bytes": 4 * x.numel() / best(lambda: x.sum()), "flops": 2 * 2048**3 / best(lambda: a @ a)}))
 """
 
-def measure(command):
-    environment = dict(os.environ, RAYON_NUM_THREADS=THREADS, OMP_NUM_THREADS=THREADS, THREADS=THREADS, HF_HUB_OFFLINE="1")
+def measure(command, **more):
+    environment = dict(os.environ, RAYON_NUM_THREADS=THREADS, OMP_NUM_THREADS=THREADS, THREADS=THREADS, HF_HUB_OFFLINE="1", **more)
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         sys.exit(f"{command}:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
 
+def parameters(folder):
+    """Those of the layers, and those of the vocabulary projection."""
+    config = json.load(open(pathlib.Path(folder) / "config.json"))
+    hidden, layers, heads = config["hidden_size"], config["num_hidden_layers"], config["num_attention_heads"]
+    head = config.get("head_dim") or hidden // heads
+    kv = config.get("num_key_value_heads") or heads
+    layer = 2 * hidden * head * (heads + kv) + 3 * hidden * config["intermediate_size"]
+    return layers * layer, hidden * config["vocab_size"]
+
+def share(figure, value, task, folder, limits):
+    """How much of the limit `value` tokens a second are."""
+    layers, vocabulary = parameters(folder)
+    batch = int(task.split()[1])
+    operations = {"train": 6, "prefill": 2, "decode": 2}[figure] * (layers + (vocabulary if figure != "prefill" else 0)) * value
+    workers = min(int(THREADS), batch)
+    read = 4 * (layers + vocabulary) * value / batch * workers if figure == "decode" else 0
+    return max(operations / limits["flops"], read / limits["bytes"])
+
 def main():
-    speed, python, out, *models = sys.argv[1:]
-    probe = measure([python, "-c", PROBE % THREADS])
+    speed, python, vllm, out, *models = sys.argv[1:]
+    limits = measure([python, "-c", PROBE % THREADS])
     processor = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    result = {"processor": processor, "threads": int(THREADS), "rounds": ROUNDS, "limits": probe, "rows": []}
-    print(f"{processor}, {THREADS} thread(s); memory {probe['bytes'] / 2**30:.1f} GiB/s, f32 product {probe['flops'] / 1e9:.0f} GFLOP/s\n")
-    print("| model | work | figure | paretopo | peer | ratio | memory MiB, paretopo | peer |\n|---|---|---|---|---|---|---|---|", flush=True)
+    result = {"processor": processor, "threads": int(THREADS), "rounds": ROUNDS, "limits": limits, "rows": []}
+    print(f"{processor}, {THREADS} thread(s); memory {limits['bytes'] / 2**30:.1f} GiB/s, f32 product {limits['flops'] / 1e9:.0f} GFLOP/s\n")
+    print("| model | work | figure | paretopo | of the limit | peer | its figure | ratio | memory MiB | peer's |\n|---|---|---|---|---|---|---|---|---|---|", flush=True)
     for name, folder in (model.split("=") for model in models):
         for task in TASKS[name]:
-            ours, theirs = [], []
+            peers = {"transformers": ([python, str(HERE / "peer.py")], {})} if task.startswith("decode") else {
+                "PyTorch eager": ([python, str(HERE / "peer.py")], {}), "torch.compile": ([python, str(HERE / "peer.py")], {"COMPILE": "1"})}
+            if task.startswith("decode") and vllm != "-":
+                peers["vLLM"] = ([vllm, str(HERE / "peer_vllm.py")], {})
+            ours, theirs = [], {peer: [] for peer in peers}
             for _ in range(ROUNDS):
                 ours.append(measure([speed, folder, *task.split()]))
-                theirs.append(measure([python, str(HERE / "peer.py"), folder, *task.split()]))
+                for peer, (command, more) in peers.items():
+                    theirs[peer].append(measure([*command, folder, *task.split()], **more))
             middle = lambda runs, key: statistics.median(run[key] for run in runs)
             for figure in [key for key in ours[0] if key != "memory"]:
-                a, b = middle(ours, figure), middle(theirs, figure)
-                memory = [middle(runs, "memory") for runs in (ours, theirs)]
-                print(f"| {name} | {task} | {figure} tokens/s | {a:.0f} | {b:.0f} | {a / b:.2f} | {memory[0]:.0f} | {memory[1]:.0f} |", flush=True)
-                result["rows"].append({"model": name, "work": task, "figure": figure, "paretopo": a, "peer": b, "memory": memory,
-                                       "all": [[run[figure] for run in runs] for runs in (ours, theirs)]})
-    pathlib.Path(out).write_text(json.dumps(result, indent=1) + "\n")
+                for peer, runs in theirs.items():
+                    a, b = middle(ours, figure), middle(runs, figure)
+                    memory = [middle(ours, "memory"), middle(runs, "memory")]
+                    part = share(figure, a, task, folder, limits)
+                    print(f"| {name} | {task} | {figure} tokens/s | {a:.0f} | {part:.0%} | {peer} | {b:.0f} | {a / b:.2f} | {memory[0]:.0f} | {memory[1]:.0f} |", flush=True)
+                    result["rows"].append({"model": name, "work": task, "figure": figure, "paretopo": a, "share_of_limit": part, "peer": peer, "peers_figure": b,
+                                           "memory": memory, "all": [[run[figure] for run in ours], [run[figure] for run in runs]]})
+            pathlib.Path(out).write_text(json.dumps(result, indent=1) + "\n")
 
 if __name__ == "__main__":
     main()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The same measurement as `speed.rs`, by transformers (decode) and PyTorch eager (train), as a JSON line.
+"""The same measurement as `speed.rs`, by transformers (decode) and PyTorch (train; eager, or compiled with COMPILE=1), as a JSON line.
 
     peer.py MODEL decode BATCH PROMPT NEW | peer.py MODEL train SEQUENCES TIME BUDGET
 """
@@ -29,6 +29,7 @@ def decode(model, batch, prompt, new):
 
 def train(model, sequences, length, budget):
     model.train()
+    forward = torch.compile(model) if os.environ.get("COMPILE") else model
     ids = torch.randint(0, model.config.vocab_size, (sequences, length))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
     best = float("inf")
@@ -36,7 +37,7 @@ def train(model, sequences, length, budget):
         started = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
         for part in ids.split(max(budget // length, 1)):
-            logits = model(part).logits[:, :-1]
+            logits = forward(part).logits[:, :-1]
             loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), part[:, 1:].flatten(), reduction="sum")
             (loss / (sequences * (length - 1))).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

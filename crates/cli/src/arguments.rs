@@ -108,6 +108,11 @@ pub(crate) enum Command {
         /// Where to, or the architecture's name
         target: String,
     },
+    /// Show what a run's time went into, phase by phase
+    Phases {
+        /// Folder of a run, or of an evaluation's `--out`
+        run: PathBuf,
+    },
     /// List the compiled-in backends and whether their devices are there
     Devices,
     /// Score sequences: `{"ids":[..]}` or `{"text":..}` -> `{"logprobs":[..],"top":[[id,logit],..]}`

@@ -1,12 +1,14 @@
 //! Run folders -> a table, figures and a picture for the terminal. Reads files only; knows neither burn nor how runs are made.
 
 mod figures;
+mod phases;
 mod results;
 mod statistics;
 mod table;
 mod terminal;
 
 pub use figures::{archive_svg, curves_svg, front_svg};
+pub use phases::{Phases, phases_table, read_phases};
 pub use results::{ReportError, RunResult, read_run};
 pub use statistics::{bootstrap_interval, igd_plus, mean, paired_permutation_test, pareto_front};
 pub use table::{MethodSummary, environment_table, levels_table, summarise_methods, summary_table};

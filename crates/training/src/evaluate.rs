@@ -12,6 +12,7 @@ use paretopo_models::in_precision;
 use paretopo_trajectory::{CallStatus, FinishReason, Split, Task, Trajectory};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// What an evaluation found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +50,9 @@ pub struct Evaluation {
     /// Means of the environment's own metrics, over the episodes to which each applies.
     #[serde(default)]
     pub environment: BTreeMap<String, f64>,
+    /// Seconds of each phase, averaged over the workers.
+    #[serde(default)]
+    pub phases: BTreeMap<String, f64>,
     /// Tokens sampled a second.
     pub tokens_per_second: f64,
     /// Peak resident memory in MiB, where the system tells.
@@ -118,12 +122,29 @@ pub fn evaluate<B: Backend>(
     let mut played = played.into_iter();
     let in_order = requests.iter().map(|request| earlier.remove(&key(request)).or_else(|| played.next()));
     let mut trajectories: Vec<Trajectory> = in_order.flatten().collect();
+    let grading = Instant::now();
     let mut memory = RunMemory::default();
     for (task, group) in tasks.iter().zip(trajectories.chunks_mut(config.samples)) {
         score_group(context.environment, task, group, &mut memory);
     }
-    let evaluation = summarise(context.environment, tasks, &trajectories, config.samples, rollout_config.max_calls, &statistics);
+    let grading_seconds = grading.elapsed().as_secs_f64();
+    let mut evaluation = summarise(context.environment, tasks, &trajectories, config.samples, rollout_config.max_calls, &statistics);
+    let phases = phases(&statistics, context.workers.count(), grading_seconds);
+    evaluation.phases = phases.into_iter().map(|(phase, seconds)| (phase.to_owned(), seconds)).collect();
     Ok((evaluation, trajectories))
+}
+
+/// The phases of a rollout and of what follows it, in seconds averaged over the workers: reading prompts and long tool output, decoding steps, drawing
+/// tokens, waiting for tools while nothing else could be done, grading.
+pub(crate) fn phases(statistics: &RolloutStatistics, workers: usize, grading_seconds: f64) -> [(&'static str, f64); 5] {
+    let each = |seconds: f64| seconds / workers as f64;
+    [
+        ("prefill", each(statistics.prefill_seconds)),
+        ("decode", each(statistics.decode_seconds)),
+        ("sampling", each(statistics.sampling_seconds)),
+        ("tools", each(statistics.stalled_seconds)),
+        ("grading", grading_seconds),
+    ]
 }
 
 /// # Errors
@@ -212,6 +233,7 @@ pub fn summarise(
         point: [em, (1.0 - calls / max_calls.max(1) as f64).max(0.0)],
         levels,
         environment: environment_metrics(environment, groups()),
+        phases: BTreeMap::new(),
         tokens_per_second: statistics.sampled_tokens as f64 / statistics.seconds.max(1e-9),
         peak_memory_mib: crate::run_folder::peak_memory_mib(),
     }

@@ -2,8 +2,8 @@
 
 use crate::batch::micro_batches;
 use crate::config::{BadNumbers, OldLogprobs};
-use crate::evaluate::{conclude, environment_metrics, require_tasks};
-use crate::run_folder::peak_memory_mib;
+use crate::evaluate::{conclude, environment_metrics, phases, require_tasks};
+use crate::run_folder::{peak_memory_mib, resident_memory_mib};
 use crate::seeds::derive_seed;
 use crate::{
     AdamW, GradientSum, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainConfig, TrainingError,
@@ -516,12 +516,9 @@ fn describe(batch: &Batch, environment: &dyn Environment, state: &TrainingState,
     put("advantage_std", (advantages.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt());
     put("refills", batch.refills as f64);
     put("rollout/seconds", batch.statistics.seconds);
-    let each = |seconds: f64| seconds / workers as f64;
-    put("phase/prefill_seconds", each(batch.statistics.prefill_seconds));
-    put("phase/decode_seconds", each(batch.statistics.decode_seconds));
-    put("phase/sampling_seconds", each(batch.statistics.sampling_seconds));
-    put("phase/tools_seconds", each(batch.statistics.stalled_seconds));
-    put("phase/grading_seconds", batch.grading_seconds);
+    for (phase, seconds) in phases(&batch.statistics, workers, batch.grading_seconds) {
+        put(&format!("phase/{phase}_seconds"), seconds);
+    }
     put("rollout/tokens_per_second", batch.statistics.sampled_tokens as f64 / batch.statistics.seconds.max(1e-9));
 }
 
@@ -548,5 +545,8 @@ fn describe_update(sums: &UpdateSums, seconds: f64, batch: &Batch, workers: usiz
     metrics.extend(values.into_iter().map(|(name, value)| (name.to_owned(), value)));
     if let Some(memory) = peak_memory_mib() {
         metrics.insert("peak_memory_mib".into(), memory);
+    }
+    if let Some(memory) = resident_memory_mib() {
+        metrics.insert("memory_mib".into(), memory);
     }
 }

@@ -168,7 +168,16 @@ pub fn write_trajectories<'t>(path: &Path, trajectories: impl Iterator<Item = &'
 
 /// Peak resident memory of this process in MiB, where the system tells.
 pub(crate) fn peak_memory_mib() -> Option<f64> {
+    memory_mib("VmHWM:")
+}
+
+/// Resident memory of this process in MiB now, where the system tells.
+pub(crate) fn resident_memory_mib() -> Option<f64> {
+    memory_mib("VmRSS:")
+}
+
+fn memory_mib(field: &str) -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let line = status.lines().find(|line| line.starts_with(field))?;
     line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|kib| kib / 1024.0)
 }

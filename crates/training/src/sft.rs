@@ -65,16 +65,17 @@ pub fn sft<B: AutodiffBackend>(
             let dropout = derive_seed(config.seed, state.step, 200 + index as u64);
             let batch = MicroBatch::<B>::new(&rows, device).in_precision(config.precision).with_dropout(dropout);
             let weights = batch.weights.clone();
-            let mut loss = 0.0;
+            let (started, mut loss, mut forward) = (Instant::now(), 0.0, 0.0);
             accumulate_gradient::<B, Infallible>(model, &batch, settings.memory, false, sum, |logprobs, _| {
                 let part = (logprobs * weights).sum().neg();
                 loss = f64::from(to_host(part.clone().inner())[0]);
+                forward = started.elapsed().as_secs_f64();
                 Ok(part)
             })?;
-            Ok::<_, Infallible>(loss)
+            Ok::<_, Infallible>([loss, forward, started.elapsed().as_secs_f64() - forward])
         };
-        let (gradient, losses) = total_gradient(&workers, &policy.model, groups, work).unwrap_or_else(|never| match never {});
-        let (loss, norm) = (losses.iter().sum::<f64>(), gradient.norm());
+        let (gradient, parts) = total_gradient(&workers, &policy.model, groups, work).unwrap_or_else(|never| match never {});
+        let (loss, norm) = (parts.iter().map(|part| part[0]).sum::<f64>(), gradient.norm());
         if !loss.is_finite() || !norm.is_finite() {
             let batch = run.join(format!("failed-step-{:06}.json", state.step));
             let ids: Vec<&Vec<u32>> = sequences.iter().map(|sequence| &sequence.ids).collect();
@@ -82,11 +83,15 @@ pub fn sft<B: AutodiffBackend>(
             return Err(TrainingError::Numbers { step: state.step, reason: format!("loss {loss}, gradient norm {norm}"), batch });
         }
         let learning_rate = optimizer.learning_rate();
+        let updating = Instant::now();
         policy.model = optimizer.update(policy.model, gradient, norm);
         let metrics = [
             ("loss", loss),
             ("gradient_norm", norm),
             ("learning_rate", learning_rate),
+            ("phase/forward_seconds", parts.iter().map(|part| part[1]).sum::<f64>() / workers.count() as f64),
+            ("phase/backward_seconds", parts.iter().map(|part| part[2]).sum::<f64>() / workers.count() as f64),
+            ("phase/optimizer_seconds", updating.elapsed().as_secs_f64()),
             ("tokens_per_second", tokens as f64 / started.elapsed().as_secs_f64()),
         ];
         let metrics = metrics.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

@@ -14,7 +14,7 @@ use crate::arguments::{Arguments, Command};
 use crate::problem::Problem;
 use clap::CommandFactory;
 use paretopo_environments::Resources;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 /// Runs what was asked for.
@@ -33,6 +33,7 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
             compare::compare(experiment.as_deref(), &out, &set, jobs, backend, quiet, cancelled)
         }
         Command::New { what, target } => new::new(what, &target),
+        Command::Phases { run } => phases(&run),
         Command::Devices => tools::devices(),
         Command::Score { model, file } => tools::score(&model, &file, backend),
         Command::Search { corpus, query: Some(query), topk, .. } => search::query(&corpus, &query, topk, quiet),
@@ -52,6 +53,12 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
         }
         Command::PythonWorker => unreachable!("main starts the worker before anything else"),
     }
+}
+
+/// Prints the table of a run's phases.
+fn phases(run: &Path) -> Result<(), Problem> {
+    print!("{}", paretopo_report::phases_table(&paretopo_report::read_phases(run).map_err(Problem::mistake)?));
+    Ok(())
 }
 
 /// This program, also when its file has been replaced since it started (as a rebuild does).

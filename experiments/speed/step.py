@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""A whole GRPO step (rollouts with tool calls, grading, advantages, update) beside TRL's GRPOTrainer: the shipped policy, 12 prompts x 8 rollouts.
+
+    step.py PARETOPO_BINARY PEER_PYTHON MODEL OUT.json
+
+TRL trains on every sequence. paretopo leaves out those whose advantage is zero (groups without signal); a second row makes it train on all.
+"""
+import json, os, pathlib, shutil, statistics, subprocess, sys, tempfile
+
+HERE = pathlib.Path(__file__).parent
+ROUNDS, STEPS = int(os.environ.get("ROUNDS", "3")), 8
+THREADS = os.environ.get("THREADS", "1")
+ENVIRONMENT = dict(os.environ, RAYON_NUM_THREADS=THREADS, OMP_NUM_THREADS=THREADS, THREADS=THREADS)
+
+def ours(binary, *settings):
+    """Seconds of the middle step, tokens and calls of an episode, memory, and the prompts."""
+    run = pathlib.Path(tempfile.mkdtemp()) / "run"
+    fixed = [f"train.steps={STEPS}", "train.validate_every=0", "evaluation.tasks=1", "train.save_trajectories_every=1", *settings]
+    command = [binary, "--quiet", "train", str(HERE.parent / "math/grpo.toml"), "--run", str(run)]
+    subprocess.run(command + [part for setting in fixed for part in ("--set", setting)], check=True, capture_output=True, env=ENVIRONMENT)
+    steps = [json.loads(line) for line in open(run / "metrics.jsonl")]
+    seconds = sorted(step["rollout/seconds"] + step["phase/grading_seconds"] + step["update/seconds"] for step in steps[2:])
+    prompts = {}
+    for path in sorted((run / "trajectories").glob("step-*.jsonl")):
+        for line in open(path):
+            trajectory = json.loads(line)
+            prompts[trajectory["task_id"]] = trajectory["segments"][0]["ids"]
+    shutil.rmtree(run.parent)
+    mean = lambda key: statistics.mean(step[key] for step in steps)
+    return {"seconds": seconds[len(seconds) // 2], "tokens": mean("response_tokens"), "calls": mean("calls"), "memory": steps[-1]["peak_memory_mib"]}, list(prompts.values())
+
+def main():
+    binary, python, model, out = sys.argv[1:]
+    found = {"paretopo": [], "paretopo, every sequence": [], "TRL": []}
+    prompts = pathlib.Path(tempfile.mkdtemp()) / "prompts.json"
+    for _ in range(ROUNDS):
+        own, ids = ours(binary)
+        prompts.write_text(json.dumps(ids))
+        found["paretopo"].append(own)
+        found["paretopo, every sequence"].append(ours(binary, "train.entropy_coefficient=1e-9")[0])
+        done = subprocess.run([python, str(HERE / "peer_trl.py"), model, str(prompts), str(STEPS), "16"], capture_output=True, text=True, env=ENVIRONMENT)
+        if done.returncode:
+            sys.exit(done.stderr[-2000:])
+        found["TRL"].append(json.loads(done.stdout.strip().splitlines()[-1]))
+    peer = statistics.median(run["seconds"] for run in found["TRL"])
+    print("| | seconds a step | TRL / it | sampled tokens an episode | calls an episode | memory MiB |\n|---|---|---|---|---|---|")
+    for name, runs in found.items():
+        middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        print(f"| {name} | {middle['seconds']:.3f} | {peer / middle['seconds']:.2f} | {middle['tokens']:.1f} | {middle['calls']:.2f} | {middle['memory']:.0f} |")
+    pathlib.Path(out).write_text(json.dumps({"threads": int(THREADS), "runs": found}, indent=1) + "\n")
+
+if __name__ == "__main__":
+    main()
