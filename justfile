@@ -102,40 +102,63 @@ lint:
 fmt:
     cargo fmt --all
 
-# Measure decoding and training of the shipped policy on this machine
-[group('development')]
-bench:
-    {{paretopo}} evaluate --set evaluation.samples=2
-    RAYON_NUM_THREADS=1 {{paretopo}} train --run runs/bench --set train.steps=10 --set train.validate_every=0 --set evaluation.tasks=100
-    tail -n 1 runs/bench/metrics.jsonl
-    rm -rf runs/bench
+# Every benchmark, about an hour and a half on two cores with nothing else on them; results go to experiments/speed and the terminal. SMOLLM2 is a checkpoint folder, the rest as for `bench-parts`
+[group('benchmarks')]
+bench smollm2 corpus questions pairs threads="2" rounds="3": (bench-peers smollm2 threads rounds) (bench-step threads rounds) (bench-parts corpus questions pairs) (bench-scaling smollm2 threads) bench-search (bench-grading pairs) (bench-memory smollm2)
+
+# A flame graph (needs perf; inferno is installed) and a table of phases of any recipe, e.g. `just profile train experiments/math/grpo.toml --set train.steps=20`
+[group('benchmarks')]
+profile recipe *arguments:
+    cargo install --quiet --locked inferno@0.12.8 --root target/tools
+    cargo build {{release}}
+    rm -rf target/profile && mkdir -p target/profile
+    perf record --quiet --freq 199 --call-graph dwarf,16384 --output target/profile/perf.data target/release/paretopo --quiet {{recipe}} {{ if recipe == "evaluate" { "--out" } else { "--run" } }} target/profile/run {{arguments}}
+    perf script --input target/profile/perf.data 2>/dev/null | target/tools/bin/inferno-collapse-perf 2>/dev/null | target/tools/bin/inferno-flamegraph > target/profile/flame.svg
+    target/release/paretopo phases target/profile/run
+    @echo "target/profile/flame.svg"
 
 # How the embedded search grows from six thousand to a million passages
-[group('development')]
+[group('benchmarks')]
 bench-search:
     cargo run {{release}} --example search_growth
 
 # How many answers a second the math grader judges, for a file of {"gold":..,"pred":..} lines
-[group('development')]
+[group('benchmarks')]
 bench-grading file:
     cargo run {{release}} --example grading_speed {{file}}
 
 # Peak memory and speed of a gradient with each memory setting, for a checkpoint folder
-[group('development')]
+[group('benchmarks')]
 bench-memory model batch="4" time="256":
     MALLOC_MMAP_THRESHOLD_=262144 MALLOC_TRIM_THRESHOLD_=262144 RAYON_NUM_THREADS=1 cargo run {{release}} --example training_memory {{model}} {{batch}} {{time}}
 
-# Decoding and training beside transformers and PyTorch, turn and turn about, with the same number of threads; peers go into a throw-away environment
-[group('development')]
-bench-peers smollm2 threads="1" rounds="3":
-    python3 -m venv target/peers && target/peers/bin/pip install --quiet torch==2.15.0 transformers==5.24.0
+# Decoding and training beside transformers, vLLM and PyTorch, turn and turn about, with the same number of threads; peers go into throw-away environments
+[group('benchmarks')]
+bench-peers smollm2 threads="2" rounds="3": peers
     cargo build {{release}} --example speed
-    THREADS={{threads}} ROUNDS={{rounds}} target/peers/bin/python experiments/speed/compare.py target/release/examples/speed target/peers/bin/python experiments/speed/results.json tiny=models/tiny-math 10M=experiments/speed/10m SmolLM2-135M={{smollm2}}
+    THREADS={{threads}} ROUNDS={{rounds}} target/peers/bin/python experiments/speed/compare.py target/release/examples/speed target/peers/bin/python target/vllm/bin/python experiments/speed/results.json tiny=models/tiny-math 10M=experiments/speed/10m SmolLM2-135M={{smollm2}}
+
+# A whole GRPO step with tool calls beside TRL's GRPOTrainer
+[group('benchmarks')]
+bench-step threads="2" rounds="3": peers
+    cargo build {{release}}
+    THREADS={{threads}} ROUNDS={{rounds}} target/peers/bin/python experiments/speed/step.py target/release/paretopo target/peers/bin/python models/tiny-math experiments/speed/step.json
+
+# Cost against batch, length, group and model size, and memory over 1,000 steps
+[group('benchmarks')]
+bench-scaling smollm2 threads="2": peers
+    cargo build {{release}} && cargo build {{release}} --example speed
+    THREADS={{threads}} target/peers/bin/python experiments/speed/scaling.py target/release/examples/speed target/release/paretopo experiments/speed/scaling.json experiments/speed/scaling.svg tiny=models/tiny-math 10M=experiments/speed/10m SmolLM2-135M={{smollm2}}
+
+# The peers, in environments below target/. vLLM asks for PyTorch's CPU build, which not every index has; the usual build of the same version serves as well
+[private]
+peers:
+    test -x target/peers/bin/trl || (python3 -m venv target/peers && target/peers/bin/pip install --quiet torch==2.15.0 transformers==5.24.0 trl==1.16.0 datasets matplotlib bm25s==0.3.16 rank_bm25==0.2.2 math-verify==0.9.0 pymoo==0.6.2 moocore==0.3.2)
+    test -x target/vllm/bin/vllm || experiments/speed/install_vllm.sh target/vllm
 
 # Search, grading, sorting and tool calls beside the Python libraries for them; CORPUS and QUESTIONS as for `hotpotqa`, PAIRS as for `bench-grading`
-[group('development')]
-bench-parts corpus questions pairs:
-    python3 -m venv target/peers && target/peers/bin/pip install --quiet bm25s==0.3.16 rank_bm25==0.2.2 math-verify==0.9.0 pymoo==0.6.2 moocore==0.3.2
+[group('benchmarks')]
+bench-parts corpus questions pairs: peers
     cargo build {{release}} && cargo build {{release}} --example parts_speed
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 target/peers/bin/python experiments/speed/parts.py target/release/examples/parts_speed target/release/paretopo {{corpus}} {{questions}} {{pairs}} experiments/speed/parts.json
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! speed MODEL decode BATCH PROMPT NEW      read random prompts, sample at temperature 1, record log-probabilities
+//! speed MODEL group ROWS PROMPT NEW        the same for rows that share one prompt
 //! speed MODEL train SEQUENCES TIME BUDGET  forward, cross-entropy on all ids, backward, AdamW; micro-batches of BUDGET tokens
 //! ```
 //!
@@ -60,11 +61,14 @@ fn peak_mebibytes() -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
-/// Seconds of reading the prompts and of each sampled token, for `batch` rows.
-fn decode(folder: &Path, batch: usize, prompt: usize, new: usize) -> (f64, f64) {
+/// Seconds of reading the prompts and of all sampled tokens, for `batch` rows.
+fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) -> (f64, f64) {
     let (config, model) = load::<Flex>(folder);
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let prompts: Vec<Vec<u32>> = (0..batch).map(|_| random_ids(&mut rng, &config, prompt)).collect();
+    let mut prompts: Vec<Vec<u32>> = (0..batch).map(|_| random_ids(&mut rng, &config, prompt)).collect();
+    if shared {
+        prompts = vec![prompts[0].clone(); batch];
+    }
     let workers = workers(&model);
     let part = batch.div_ceil(workers.count());
     let (mut prefill, mut seconds) = (0.0f64, 0.0f64);
@@ -155,8 +159,12 @@ fn main() {
     let folder = Path::new(folder);
     let result = match task.as_str() {
         "decode" => {
-            let (prefill, seconds) = decode(folder, first, second, third);
+            let (prefill, seconds) = decode(folder, first, second, third, false);
             serde_json::json!({ "prefill": (first * second) as f64 / prefill, "decode": (first * third) as f64 / seconds })
+        }
+        "group" => {
+            let (prefill, seconds) = decode(folder, first, second, third, true);
+            serde_json::json!({ "seconds": prefill + seconds })
         }
         "train" => serde_json::json!({ "train": (first * second) as f64 / train(folder, first, second, third) }),
         other => panic!("no task `{other}`"),
