@@ -90,6 +90,11 @@ gsm8k model data:
 test:
     cargo test --release --locked --workspace --exclude paretopo-backend-wgpu --exclude paretopo-backend-cuda --exclude paretopo-backend-ndarray
 
+# Hold a backend against PyTorch's numbers for tiny models of every architecture
+[group('development')]
+check:
+    XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}" {{paretopo}} check
+
 # Formatting, lints on every backend, documentation; warnings are errors
 [group('development')]
 lint:

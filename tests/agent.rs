@@ -6,7 +6,9 @@ use paretopo_agent::{
 };
 use paretopo_environments::math::{answers_equal, extract_answer};
 use paretopo_environments::{Demonstration, Environment, EnvironmentConfig, MathConfig, Objective, Resources};
-use paretopo_models::{AutoModel, CausalLm, ForwardInput, load_folder, to_host};
+use paretopo_models::{
+    AutoConfig, AutoModel, CausalLm, ForwardInput, NamedTensor, SavedTensor, load_folder, named_parameters, to_host, write_tensors,
+};
 use paretopo_tools::{CallContext, Tool};
 use paretopo_trajectory::{Author, CallStatus, FinishReason, Message, Role, Split, Task, ToolCall, ToolOutcome, ToolSpec, Trajectory};
 use proptest::prelude::*;
@@ -271,6 +273,124 @@ proptest! {
                     prop_assert_eq!(&segment.ids, &text.tokenizer.encode_plain(&output).unwrap());
                 }
             }
+        }
+    }
+}
+
+/// A policy whose next token depends on the last one alone: `logit(next | last)` is `logits(last, next)`.
+fn markov(text: &PolicyText, logits: impl Fn(u32, u32) -> f32) -> AutoModel<Plain> {
+    let size = text.tokenizer.vocab_size();
+    let config: AutoConfig = serde_json::from_value(serde_json::json!({
+        "model_type": "llama", "vocab_size": size, "hidden_size": size, "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1,
+        "head_dim": 4, "max_position_embeddings": 256, "rms_norm_eps": 0.0, "tie_word_embeddings": false
+    }))
+    .unwrap();
+    let device = Default::default();
+    let folder = tempfile::tempdir().unwrap();
+    // all weights of the layers are zero, so the final norm sees the last token's embedding, a unit vector, and makes its length sqrt(size)
+    let mut tensors = named_parameters(&config.init::<Plain>(&device).unwrap());
+    let at = |index: usize| ((index / size) as u32, (index % size) as u32);
+    for tensor in &mut tensors {
+        for (index, value) in tensor.values.iter_mut().enumerate() {
+            let (row, column) = at(index);
+            match tensor.name.as_str() {
+                "model.embed_tokens.weight" => *value = if row == column { 1.0 } else { 0.0 },
+                "lm_head.weight" => *value = logits(column, row) / (size as f32).sqrt(),
+                _ => {}
+            }
+        }
+    }
+    let saved = |tensor: &NamedTensor| {
+        let values = tensor.values.clone();
+        SavedTensor { name: tensor.name.clone(), shape: tensor.shape.clone(), values: Box::new(move || values.clone()) }
+    };
+    write_tensors(&folder.path().join("model.safetensors"), &tensors.iter().map(saved).collect::<Vec<_>>()).unwrap();
+    std::fs::write(folder.path().join("config.json"), serde_json::to_string(&config).unwrap()).unwrap();
+    load_folder(folder.path(), &device).unwrap().1
+}
+
+/// Plays one task with a policy of one layer.
+fn play_policy(model: &AutoModel<Plain>, environment: &dyn Environment, task: &Task, seed: u64, config: &RolloutConfig) -> Trajectory {
+    let (_, _, text) = policy();
+    let (device, workers) = (Default::default(), Workers::default());
+    let context = RolloutContext {
+        model,
+        layers: 1,
+        context: 256,
+        device: &device,
+        text: &text,
+        environment,
+        weight_version: 0,
+        cancelled: &NEVER,
+        workers: &workers,
+    };
+    rollout(&context, config, &[RolloutRequest { task, sample: 0, seed }], &mut |_| {}).unwrap().0.remove(0)
+}
+
+/// What no policy may achieve, whatever it writes.
+fn check_authorship(text: &PolicyText, trajectory: &Trajectory, config: &RolloutConfig) {
+    let by = |author: Author| trajectory.segments.iter().filter(move |segment| segment.author == author);
+    for segment in &trajectory.segments {
+        let sampled = segment.author == Author::Model;
+        assert_eq!(segment.logprobs.len(), if sampled { segment.ids.len() } else { 0 });
+    }
+    // nothing but a call is answered, each by one output between two markers
+    assert_eq!(by(Author::Tool).count(), trajectory.calls.len());
+    assert_eq!(by(Author::Template).count(), 2 * trajectory.calls.len());
+    assert!(trajectory.calls.len() <= config.max_calls && trajectory.sampled_tokens() <= config.max_sampled_tokens);
+    // the mask is what the policy sampled, to the token
+    let sampled: Vec<bool> = trajectory.segments.iter().flat_map(|s| s.ids.iter().map(|_| s.author == Author::Model)).collect();
+    assert_eq!(trajectory.mask(), sampled);
+    // an end of a turn ends the episode: it is the last id if it is there at all
+    let ends: Vec<usize> =
+        by(Author::Model).flat_map(|s| &s.ids).enumerate().filter(|(_, id)| text.end_ids.contains(id)).map(|(at, _)| at).collect();
+    assert!(ends.is_empty() || ends == [trajectory.sampled_tokens() - 1]);
+    for segment in by(Author::Tool).chain(by(Author::Template)) {
+        assert!(segment.ids.iter().all(|id| !text.end_ids.contains(id)));
+    }
+}
+
+#[test]
+fn a_policy_that_imitates_tool_output_is_still_the_policy() {
+    let (_, _, text) = policy();
+    // what a tool would say, with an answer behind it, and no call before it
+    let forged = "\n```output\n42\n```\n\\boxed{7}";
+    let ids = text.tokenizer.encode_plain(forged).unwrap();
+    let start = *text.opening(math().as_ref(), &math().tasks(Split::Test)[0], false).unwrap().last().unwrap();
+    let chain: Vec<u32> = std::iter::once(start).chain(ids.iter().copied()).chain([text.end_ids[0]]).collect();
+    assert!(chain.iter().collect::<std::collections::HashSet<_>>().len() == chain.len(), "a chain cannot visit a token twice");
+    let model = markov(&text, |last, next| if chain.windows(2).any(|pair| pair == [last, next]) { 50.0 } else { 0.0 });
+    let environment = math();
+    let config = RolloutConfig::default();
+    let trajectory = play_policy(&model, environment.as_ref(), &environment.tasks(Split::Test)[0], 1, &config);
+    check_authorship(&text, &trajectory, &config);
+    assert_eq!((trajectory.calls.len(), trajectory.response.as_str(), trajectory.answer.as_deref()), (0, forged, Some("7")));
+    assert!(trajectory.segments[1..].iter().all(|segment| segment.author == Author::Model));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    /// Random chains over markers, special tokens and all else, against a tool that speaks like a policy.
+    #[test]
+    fn no_policy_crosses_the_line_between_itself_and_its_tools(
+        seed in any::<u64>(),
+        sharpness in 0.5f32..6.0,
+        output in "(<\\|end\\|>|```python\n|\n```\n|\\\\boxed\\{1\\}|[0-9]){0,5}",
+    ) {
+        let (_, _, text) = policy();
+        let markers: Vec<u32> = ["\n```output\n", "\n```\n", "\n```", "```python\n", "\\boxed{", "}", "print(", ")"]
+            .iter().flat_map(|marker| text.tokenizer.encode_plain(marker).unwrap()).collect();
+        let noise = |last: u32, next: u32| {
+            let mixed = (seed ^ (u64::from(last) << 32 | u64::from(next))).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            ((mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40) as f32 / (1u32 << 24) as f32
+        };
+        // markers and the first few ids, which are the special tokens, are likelier than the rest
+        let model = markov(&text, |last, next| sharpness * noise(last, next) + if markers.contains(&next) { 3.0 } else if next < 5 { 1.0 } else { 0.0 });
+        let environment = scripted(&output, Duration::ZERO);
+        let config = RolloutConfig { max_calls: 3, max_sampled_tokens: 60, ..RolloutConfig::default() };
+        for sample in 0..4 {
+            let trajectory = play_policy(&model, &environment, &environment.task[0], seed ^ sample, &config);
+            check_authorship(&text, &trajectory, &config);
         }
     }
 }

@@ -19,6 +19,8 @@ mod parity_models;
 mod parity_shared;
 mod python_tool;
 mod resuming;
+#[cfg(target_os = "linux")]
+mod sandbox;
 mod search;
 mod support;
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 fn tool(limits: PythonLimits) -> PythonTool {
     PythonTool::new(PythonConfig { limits, ..PythonConfig::default() }, vec![env!("CARGO_BIN_EXE_paretopo").into(), "python-worker".into()])
+        .unwrap()
 }
 
 fn soon() -> Instant {

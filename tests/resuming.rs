@@ -45,8 +45,10 @@ fn metrics(run: &Path) -> Vec<serde_json::Value> {
         .collect()
 }
 
+/// `PARETOPO_KILLS` of them, 10 if it is not set.
 #[test]
 fn killing_a_run_at_random_moments_loses_nothing() {
+    let wanted: usize = std::env::var("PARETOPO_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole");
     let started = Instant::now();
@@ -56,10 +58,10 @@ fn killing_a_run_at_random_moments_loses_nothing() {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(4);
     let mut kills = 0;
     for attempt in 0.. {
-        assert!(attempt < 60, "the run never ends");
+        assert!(attempt < 6 * wanted, "the run never ends");
         let mut child = command(&killed).spawn().unwrap();
         // at most 60% of a whole run, so that each attempt has a chance to be hit anywhere
-        let moment = if kills < 10 { duration.mul_f64(rng.random_range(0.02..0.6)) } else { Duration::from_secs(600) };
+        let moment = if kills < wanted { duration.mul_f64(rng.random_range(0.02..0.6)) } else { Duration::from_secs(600) };
         let deadline = Instant::now() + moment;
         let ended = loop {
             if let Some(status) = child.try_wait().unwrap() {
@@ -73,7 +75,12 @@ fn killing_a_run_at_random_moments_loses_nothing() {
         match ended {
             Some(status) => {
                 assert!(status.success(), "{:?}", child.wait_with_output());
-                break;
+                if kills >= wanted {
+                    break;
+                }
+                // it came to its end before it was hit: once more, from nothing
+                assert_eq!(weights(&whole), weights(&killed), "after {kills} kills");
+                std::fs::remove_dir_all(&killed).unwrap();
             }
             None => {
                 child.kill().unwrap();
@@ -85,6 +92,14 @@ fn killing_a_run_at_random_moments_loses_nothing() {
     assert!(kills > 0, "nothing was killed");
     assert_eq!(weights(&whole), weights(&killed), "after {kills} kills");
     assert_eq!(metrics(&whole), metrics(&killed));
+    // so is the best policy by validation, which is one of those that were validated: steps 0, 2, 4
+    let best = |run: &Path| std::fs::read(run.join("best/model.safetensors")).unwrap();
+    assert_eq!(best(&whole), best(&killed));
+    let validation: serde_json::Value = serde_json::from_slice(&std::fs::read(whole.join("best/validation.json")).unwrap()).unwrap();
+    assert!(
+        validation["step"].as_u64().unwrap().is_multiple_of(2) && validation["mean_rewards"].as_array().unwrap().len() == 2,
+        "{validation}"
+    );
     assert_eq!(std::fs::read(whole.join("policy/config.json")).unwrap(), std::fs::read(killed.join("policy/config.json")).unwrap());
 }
 
@@ -157,4 +172,40 @@ fn two_runs_do_not_write_one_folder() {
     first.kill().unwrap();
     first.wait().unwrap();
     assert!(command(&run).status().unwrap().success());
+}
+
+/// A file size limit stands in for a full disk: both fail in the middle of a write.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_fills_up_ends_a_run_with_an_error_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    assert!(command(&whole).status().unwrap().success());
+    let run = folder.path().join("run");
+    let plain = command(&run);
+    // blocks of 512 bytes: the weights do not fit; the signal that would end the process is ignored, so that writes fail
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\""]).arg(plain.get_program()).args(plain.get_args());
+    let output = limited.output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("safetensors") && message.contains("File too large"), "{message}");
+    assert!(command(&run).status().unwrap().success());
+    assert_eq!(weights(&whole), weights(&run));
+    assert_eq!(metrics(&whole), metrics(&run));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o555)).unwrap();
+    if std::fs::write(folder.path().join("probe"), "").is_ok() {
+        eprintln!("skipped: this user may write anywhere");
+        return;
+    }
+    let output = command(&folder.path().join("run")).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("run"), "{output:?}");
 }

@@ -220,6 +220,21 @@ fn nonsense_silence_and_absence_become_errors_by_the_deadline() {
 }
 
 #[test]
+fn a_server_that_keeps_failing_is_left_alone() {
+    let (url, requests) = scripted(|_| Some(http("503 Service Unavailable", "{}")));
+    let client = client(url);
+    for query in ["a", "b"] {
+        assert!(client.retrieve(query, 3, soon()).is_err());
+    }
+    // four attempts each make eight failures in a row
+    assert_eq!(requests.load(Ordering::SeqCst), 8);
+    let started = Instant::now();
+    let error = client.retrieve("c", 3, soon()).unwrap_err();
+    assert!(error.to_string().contains("not asked, since its last 8 requests failed"), "{error}");
+    assert!(requests.load(Ordering::SeqCst) == 8 && started.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
 fn a_remote_environment_plays_with_a_server() {
     let server = Server::start();
     let config = RunConfig::parse(

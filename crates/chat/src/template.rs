@@ -33,6 +33,9 @@ struct FunctionSpec<'a> {
     function: &'a ToolSpec,
 }
 
+/// Steps that a rendering may take; a template from elsewhere may loop for ever. The longest known ones take some thousand a message.
+const FUEL: u64 = 20_000_000;
+
 impl ChatTemplate {
     /// Reads `chat_template.jinja`, or else `tokenizer_config.json`'s `chat_template`, from a checkpoint folder.
     ///
@@ -57,6 +60,7 @@ impl ChatTemplate {
     /// When the template does not parse.
     pub fn new(template: &str, tokenizer_config: &serde_json::Value) -> Result<Self, ChatError> {
         let mut environment = Environment::new();
+        environment.set_fuel(Some(FUEL));
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
@@ -176,6 +180,12 @@ mod tests {
             r#"{"type": "function", "function": {"name": "python", "description": "ä", "parameters": {"type": "object", "n": [1, 2]}}}"#
         );
         assert_eq!(render("{% if tools %}yes{% else %}no{% endif %}", &[]).unwrap(), "no");
+    }
+
+    #[test]
+    fn a_template_that_loops_for_ever_is_an_error() {
+        let error = render("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", &[]).unwrap_err();
+        assert!(error.to_string().contains("fuel"), "{error}");
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn main() {
             serde_json::json!({ "sortings/s": sorted, "hypervolumes/s": measured })
         }
         ["python", paretopo, program, count] => {
-            let tool = PythonTool::new(PythonConfig::default(), vec![paretopo.into(), "python-worker".into()]);
+            let tool = PythonTool::new(PythonConfig::default(), vec![paretopo.into(), "python-worker".into()]).unwrap();
             let count: usize = count.parse().unwrap();
             let call = ToolCall { name: "python".into(), arguments: serde_json::json!({ "code": program }) };
             let run = || tool.call(&call, &CallContext { trajectory: 0, deadline: Instant::now() + Duration::from_secs(5) });

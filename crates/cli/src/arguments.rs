@@ -115,6 +115,15 @@ pub(crate) enum Command {
     },
     /// List the compiled-in backends and whether their devices are there
     Devices,
+    /// Hold a backend against PyTorch's numbers for tiny models of every architecture
+    Check {
+        /// Folder of fixtures
+        #[arg(default_value = "tests/fixtures/models")]
+        fixtures: PathBuf,
+        /// Write the comparisons to a JSON file, too
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Score sequences: `{"ids":[..]}` or `{"text":..}` -> `{"logprobs":[..],"top":[[id,logit],..]}`
     Score {
         /// Checkpoint folder
@@ -185,6 +194,9 @@ pub(crate) enum Command {
     Python {
         /// The program; `-` for standard input
         file: PathBuf,
+        /// Who runs it
+        #[arg(long, value_enum, default_value_t = Interpreter::Monty)]
+        interpreter: Interpreter,
         /// Seconds it may take
         #[arg(long, default_value_t = 2.0)]
         seconds: f64,
@@ -202,6 +214,26 @@ pub(crate) enum Command {
     },
     #[command(hide = true)]
     PythonWorker,
+    #[command(hide = true)]
+    PythonSandbox { settings: String },
+}
+
+/// The interpreters that need no server.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Interpreter {
+    /// The embedded one
+    Monty,
+    /// The system's, in a sandbox
+    Cpython,
+}
+
+impl From<Interpreter> for paretopo_tools::PythonInterpreter {
+    fn from(interpreter: Interpreter) -> Self {
+        match interpreter {
+            Interpreter::Monty => Self::Monty,
+            Interpreter::Cpython => Self::Cpython,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

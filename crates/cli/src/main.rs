@@ -30,6 +30,16 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
+    if let Command::PythonSandbox { settings } = &arguments.command {
+        return match paretopo_tools::python_sandbox(settings) {
+            Ok(never) => match never {},
+            Err(reason) => {
+                // where the parent listens
+                println!("{}", reason.replace('\n', " "));
+                ExitCode::FAILURE
+            }
+        };
+    }
     keep_freed_memory();
     // a second Ctrl-C ends the process at once
     let handler = || {

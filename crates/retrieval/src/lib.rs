@@ -3,6 +3,7 @@
 //! A [`Retriever`] finds the passages for a query, by a deadline. Two exist: [`PassageIndex`], which is embedded, and [`RemoteRetriever`],
 //! which asks a server; [`server`] is such a server over an index. Nothing here knows agents or tools.
 
+mod breaker;
 mod corpus;
 mod error;
 mod index;
@@ -10,6 +11,7 @@ mod protocol;
 mod remote;
 pub mod server;
 
+pub use breaker::{Breaker, BreakerConfig, BreakerOpen};
 pub use corpus::{CorpusReader, Passage};
 pub use error::{RetrievalError, RetrieveError};
 pub use index::PassageIndex;

@@ -4,7 +4,7 @@
 //! within a few milliseconds, sends all of it as one request, and tries again after a pause when the server is busy or away.
 
 use crate::protocol::{Found, RetrieveRequest, RetrieveResponse};
-use crate::{Hit, RetrieveError, Retriever};
+use crate::{Breaker, BreakerConfig, Hit, RetrieveError, Retriever};
 use serde::{Deserialize, Serialize};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +34,9 @@ pub struct RemoteConfig {
     /// Seconds that a query waits for company.
     #[serde(default = "defaults::batch_wait_seconds")]
     pub batch_wait_seconds: f64,
+    /// When the server is left alone for a while.
+    #[serde(default)]
+    pub breaker: BreakerConfig,
 }
 
 mod defaults {
@@ -78,11 +81,12 @@ impl RemoteRetriever {
         let (jobs, receiver) = channel();
         let receiver = Arc::new(Mutex::new(receiver));
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let breaker = Arc::new(Breaker::new(config.breaker));
         for _ in 0..config.concurrency.max(1) {
-            let (config, receiver, agent) = (config.clone(), receiver.clone(), agent.clone());
+            let (config, receiver, agent, breaker) = (config.clone(), receiver.clone(), agent.clone(), breaker.clone());
             std::thread::spawn(move || {
                 while let Some(batch) = next_batch(&receiver, &config) {
-                    answer(batch, &config, &agent);
+                    answer(batch, &config, &agent, &breaker);
                 }
             });
         }
@@ -118,13 +122,20 @@ fn next_batch(jobs: &Mutex<Receiver<Job>>, config: &RemoteConfig) -> Option<Vec<
 }
 
 /// Sends a batch and hands out the answers. Who no longer waits is passed over.
-fn answer(mut batch: Vec<Job>, config: &RemoteConfig, agent: &ureq::Agent) {
+fn answer(mut batch: Vec<Job>, config: &RemoteConfig, agent: &ureq::Agent, breaker: &Breaker) {
     let mut pause = Duration::from_secs_f64(config.backoff_seconds);
     for attempt in 0..=config.retries {
         batch.retain(|job| Instant::now() < job.deadline);
         let Some(latest) = batch.iter().map(|job| job.deadline).max() else { return };
         let left = latest.saturating_duration_since(Instant::now()).min(Duration::from_secs_f64(config.request_seconds));
-        match ask(&batch, config, agent, left) {
+        if let Err(open) = breaker.enter() {
+            give_up(batch, &format!("{}: {open}", config.url));
+            return;
+        }
+        let result = ask(&batch, config, agent, left);
+        // a refusal of this one request is an answer too
+        breaker.report(result.as_ref().err().is_none_or(|failure| failure.final_word));
+        match result {
             Ok(lists) => {
                 for (job, hits) in batch.into_iter().zip(lists) {
                     // a failing send means that nobody waits any more
@@ -133,15 +144,20 @@ fn answer(mut batch: Vec<Job>, config: &RemoteConfig, agent: &ureq::Agent) {
                 return;
             }
             Err(Failure { message, final_word }) if final_word || attempt == config.retries => {
-                for job in batch {
-                    let _ = job.answer.send(Err(RetrieveError::Failed(message.clone())));
-                }
+                give_up(batch, &message);
                 return;
             }
             Err(_) => {}
         }
         std::thread::sleep(pause.min(latest.saturating_duration_since(Instant::now())));
         pause *= 2;
+    }
+}
+
+fn give_up(batch: Vec<Job>, message: &str) {
+    for job in batch {
+        // a failing send means that nobody waits any more
+        let _ = job.answer.send(Err(RetrieveError::Failed(message.to_owned())));
     }
 }
 

@@ -13,7 +13,11 @@ mod search;
 
 pub use output::truncate_middle;
 pub use pool::{Completed, ToolPool};
-pub use python::{PythonConfig, PythonLimits, PythonTool, evaluate_python, python_worker};
+#[cfg(target_os = "linux")]
+pub use python::{CpythonConfig, CpythonDescription, MissingLayers};
+pub use python::{
+    PythonConfig, PythonInterpreter, PythonLimits, PythonTool, SandboxFusionConfig, evaluate_python, python_sandbox, python_worker,
+};
 pub use search::SearchTool;
 
 use paretopo_trajectory::{ToolCall, ToolOutcome, ToolSpec};

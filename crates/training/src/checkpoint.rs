@@ -28,6 +28,9 @@ pub struct TrainingState {
     pub memory: RunMemory,
     /// The estimator's archive and averages.
     pub estimator: EstimatorState,
+    /// The best validation so far: the product of its mean rewards.
+    #[serde(default)]
+    pub best_validation: Option<f32>,
 }
 
 const STATE: &str = "state.json";
@@ -72,6 +75,21 @@ pub(crate) fn save<B: AutodiffBackend>(
         fs::remove_dir_all(&old).map_err(access(&old))?;
     }
     Ok(())
+}
+
+/// Puts what is trained into the folder `best`, with the validation that made it the best.
+pub(crate) fn save_best<B: AutodiffBackend>(run: &Path, policy: &Policy<B>, step: u64, point: &[f32]) -> Result<(), TrainingError> {
+    let (unfinished, finished) = (run.join("unfinished-best"), run.join("best"));
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).map_err(access(&unfinished))?;
+    }
+    policy.save_trained(&unfinished)?;
+    let json = serde_json::json!({ "step": step, "mean_rewards": point });
+    write_atomically(&unfinished.join("validation.json"), &serde_json::to_vec_pretty(&json).expect("plain data serialises"))?;
+    if finished.exists() {
+        fs::remove_dir_all(&finished).map_err(access(&finished))?;
+    }
+    fs::rename(&unfinished, &finished).map_err(access(&finished))
 }
 
 /// The sum of every file in a checkpoint but that of the sums.

@@ -275,11 +275,13 @@ impl TrainConfig {
 pub struct KeepConfig {
     /// The latest so many.
     pub latest: usize,
+    /// Besides, in the folder `best`, what is trained as it was at the validation whose mean rewards multiply to the most (the hypervolume of their point).
+    pub best: bool,
 }
 
 impl Default for KeepConfig {
     fn default() -> Self {
-        Self { latest: 2 }
+        Self { latest: 2, best: true }
     }
 }
 

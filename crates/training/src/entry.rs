@@ -3,7 +3,7 @@
 //! Generic code is compiled where a concrete backend is named. A backend's crate does that once, by [`EntryPoints::of`]; whoever calls the
 //! functions need not know burn.
 
-use crate::{Evaluation, FinishedEpisodes, Observer, Policy, RunConfig, Surroundings, TrainingError, train};
+use crate::{Check, Evaluation, FinishedEpisodes, Observer, Policy, RunConfig, Surroundings, TrainingError, train};
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::{RolloutRequest, Workers, log_softmax, rollout};
 use paretopo_models::{CausalLm, ForwardInput, in_precision, load_folder, to_host};
@@ -63,6 +63,7 @@ type EvaluateRecipe = fn(
     &mut dyn Observer,
 ) -> Result<(Evaluation, Vec<Trajectory>), TrainingError>;
 type Solve = fn(usize, &RunConfig, &str, &Surroundings<'_>) -> Result<Trajectory, TrainingError>;
+type CheckFixtures = fn(usize, &Path) -> Result<Vec<Check>, TrainingError>;
 type Score = fn(usize, &Path, &[ScoreRequest]) -> Result<Vec<Scores>, TrainingError>;
 
 /// The functions of one backend; the first argument is the device's index.
@@ -84,6 +85,8 @@ pub struct EntryPoints {
     pub solve: Solve,
     /// Log-probabilities of given sequences.
     pub score: Score,
+    /// Comparison with fixtures.
+    pub check: CheckFixtures,
 }
 
 impl EntryPoints {
@@ -102,6 +105,7 @@ impl EntryPoints {
             evaluate: evaluate_policy::<C>,
             solve: solve::<C>,
             score: score::<C>,
+            check: |index, fixtures| crate::check::check::<C::Backend>(fixtures, &device::<C>(index)?),
         }
     }
 }

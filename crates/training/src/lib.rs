@@ -5,6 +5,7 @@
 //! prints; recipes tell an [`Observer`] what happens.
 
 mod batch;
+mod check;
 mod checkpoint;
 mod config;
 mod entry;
@@ -23,6 +24,7 @@ mod sft;
 mod tensorboard;
 
 pub use batch::{MicroBatch, TrainingSequence, response_logprobs};
+pub use check::Check;
 pub use checkpoint::TrainingState;
 pub use config::{
     BadNumbers, ConfigError, EvaluationConfig, KeepConfig, LearningRateSchedule, MemoryConfig, OldLogprobs, OptimizerConfig, PolicySource,

@@ -114,7 +114,14 @@ pub fn train<B: AutodiffBackend>(
         let model = in_precision(policy.model.valid(), config.precision.into());
         let context = policy.context(&model, device, environment.as_ref(), state.updates, surroundings.cancelled, &workers);
         if config.train.validate_every > 0 && state.step.is_multiple_of(config.train.validate_every) {
-            validate(config, &context, &mut state, &mut metrics, observer)?;
+            let point = validate(config, &context, &mut state, &mut metrics, observer)?;
+            let volume = point.iter().product::<f32>();
+            if state.best_validation.is_none_or(|best| volume > best) {
+                state.best_validation = Some(volume);
+                if config.train.keep.best {
+                    checkpoint::save_best(run, &policy, state.step, &point)?;
+                }
+            }
         }
         let batch = collect(config, &context, &mut state, observer)?;
         if config.train.save_trajectories_every > 0 && state.step.is_multiple_of(config.train.save_trajectories_every) {
@@ -146,13 +153,14 @@ pub fn train<B: AutodiffBackend>(
     conclude(config, &folder, policy, environment.as_ref(), state.updates, device, surroundings, observer)
 }
 
+/// Evaluates on validation tasks; returns the mean reward vector.
 fn validate<B: burn::tensor::backend::Backend>(
     config: &RunConfig,
     context: &RolloutContext<'_, B>,
     state: &mut TrainingState,
     metrics: &mut Metrics,
     observer: &mut dyn Observer,
-) -> Result<(), TrainingError> {
+) -> Result<Vec<f32>, TrainingError> {
     let settings = crate::EvaluationConfig { split: Split::Validation, samples: 1, ..config.evaluation.clone() };
     let (validation, trajectories) = crate::evaluate(context, &config.rollout, &settings, config.seed, None, observer)?;
     let objectives = context.environment.objectives().len();
@@ -161,7 +169,7 @@ fn validate<B: burn::tensor::backend::Backend>(
     state.estimator.observe_validation(&point, &config.estimator);
     metrics.insert("validation/em".into(), validation.em);
     metrics.insert("validation/calls".into(), validation.calls);
-    Ok(())
+    Ok(point)
 }
 
 /// The next prompts: the training tasks in a new order each time all have been used.

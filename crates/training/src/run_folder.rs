@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! config.toml  run.json  metrics.jsonl  events.out.tfevents.*  evaluation.json
-//! trajectories/step-000010.jsonl   checkpoints/step-000010/   policy/
+//! trajectories/step-000010.jsonl   checkpoints/step-000010/   best/   policy/
 //! ```
 //!
 //! Every file is either appended to line by line or written beside its place and then renamed, so a kill at any moment leaves the old or

@@ -35,6 +35,7 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
         Command::New { what, target } => new::new(what, &target),
         Command::Phases { run } => phases(&run),
         Command::Devices => tools::devices(),
+        Command::Check { fixtures, out } => tools::check(&fixtures, out.as_deref(), backend),
         Command::Score { model, file } => tools::score(&model, &file, backend),
         Command::Search { corpus, query: Some(query), topk, .. } => search::query(&corpus, &query, topk, quiet),
         Command::Search { corpus, questions: Some(questions), topk, .. } => search::recall(&corpus, &questions, topk, quiet),
@@ -46,12 +47,12 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
             tools::call_threshold(&estimator, &set, alpha.unwrap_or_default())
         }
         Command::Grade { file, kind } => tools::grade(&file, kind),
-        Command::Python { file, seconds, memory, output } => tools::python(&file, seconds, memory, output),
+        Command::Python { file, interpreter, seconds, memory, output } => tools::python(&file, interpreter, seconds, memory, output),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "paretopo", &mut std::io::stdout());
             Ok(())
         }
-        Command::PythonWorker => unreachable!("main starts the worker before anything else"),
+        Command::PythonWorker | Command::PythonSandbox { .. } => unreachable!("main starts the worker before anything else"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Small tools to debug with: JSON lines in, JSON lines out.
 
 use super::{lines, python_worker};
-use crate::arguments::GradeKind;
+use crate::arguments::{GradeKind, Interpreter};
 use crate::backends;
 use crate::problem::Problem;
 use paretopo_algorithms::pareto::{hypervolume, non_dominated_ranks};
@@ -189,10 +189,35 @@ pub(super) fn grade(file: &Path, kind: GradeKind) -> Result<(), Problem> {
     }))
 }
 
-pub(super) fn python(file: &Path, seconds: f64, memory: usize, output: usize) -> Result<(), Problem> {
+pub(super) fn check(fixtures: &Path, out: Option<&Path>, wish: Option<&str>) -> Result<(), Problem> {
+    let (backend, index) = backends::choose(wish)?;
+    let started = Instant::now();
+    let checks = (backend.check)(index, fixtures)?;
+    println!("backend {}:{index}, {:.1} s\n", backend.name, started.elapsed().as_secs_f64());
+    println!("| case | comparison | difference | allowed | |\n|---|---|---|---|---|");
+    for check in &checks {
+        let verdict = if check.passed() { "ok" } else { "FAILED" };
+        println!("| {} | {} | {:.1e} | {:.0e} | {verdict} |", check.case, check.what, check.difference, check.tolerance);
+    }
+    if let Some(out) = out {
+        let result = serde_json::json!({ "backend": backend.name, "seconds": started.elapsed().as_secs_f64(), "checks": checks });
+        let text = serde_json::to_string_pretty(&result).expect("plain data serialises") + "\n";
+        std::fs::write(out, text).map_err(|error| Problem::failure(format!("`{}`: {error}", out.display())))?;
+    }
+    match checks.iter().filter(|check| !check.passed()).count() {
+        0 => Ok(()),
+        failed => Err(Problem::failure(format!("{failed} of {} comparisons failed", checks.len()))),
+    }
+}
+
+pub(super) fn python(file: &Path, interpreter: Interpreter, seconds: f64, memory: usize, output: usize) -> Result<(), Problem> {
     let program = lines::read_text(file)?;
     let limits = PythonLimits { seconds, memory: memory << 20, ..PythonLimits::default() };
-    let tool = PythonTool::new(PythonConfig { limits, output_characters: output }, python_worker()?);
+    let tool = PythonTool::new(
+        PythonConfig { interpreter: interpreter.into(), limits, output_characters: output, ..PythonConfig::default() },
+        python_worker()?,
+    )
+    .map_err(Problem::mistake)?;
     let outcome = tool.run(&program, Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 3600.0)));
     println!("{}", outcome.text);
     if outcome.status == CallStatus::Ok {

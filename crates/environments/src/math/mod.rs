@@ -116,8 +116,11 @@ impl MathEnvironment {
             ProblemSource::File(file) => file.load(rows::to_problem, observer)?.0,
             ProblemSource::Dataset(dataset) => dataset.load(rows::to_problem, observer)?.0,
         };
-        let tools: Vec<Arc<dyn Tool>> =
-            if config.tool_enabled { vec![Arc::new(PythonTool::new(config.python.clone(), python_worker))] } else { Vec::new() };
+        let tools: Vec<Arc<dyn Tool>> = if config.tool_enabled {
+            vec![Arc::new(PythonTool::new(config.python.clone(), python_worker).map_err(DataError::Setting)?)]
+        } else {
+            Vec::new()
+        };
         let objectives = ObjectiveConfig::build_all(&config.objectives)?;
         Ok(Self { config: config.clone(), tasks, tools, objectives })
     }

@@ -1,23 +1,36 @@
-//! The Python tool: monty, an interpreter with no access to files, network, environment or processes, in worker processes.
+//! The Python tool, with three interpreters to choose from.
 //!
-//! A worker is this very binary, started as `paretopo python-worker`. It reads a program per line and answers with a line.
-//! A process and not a thread, because only so can memory be limited and a crash be contained: monty enforces time and
-//! recursion between its instructions, the worker's allocator enforces memory, and the parent kills a worker that has not
-//! answered shortly after the deadline. A worker that died is replaced and its call gets an error outcome.
+//! - `monty`, the default: an interpreter in Rust with no access to files, network, environment or processes; starts at once, has no packages.
+//! - `cpython`: the system's Python in a sandbox, with its packages (`cpython.rs`, `sandbox.rs`, `cpython.py`); Linux only.
+//! - `sandbox_fusion`: a server (`sandbox_fusion.rs`).
 //!
-//! Left out: packages (numpy, sympy) and files. A sandboxed CPython can be added as another [`Tool`].
+//! The first two run in worker processes. A worker is this very binary, started as `paretopo python-worker` or `python-sandbox`. It reads a program per
+//! line and answers with a line. A process and not a thread, because only so can memory be limited and a crash be contained: monty enforces time and
+//! recursion between its instructions, the worker's allocator enforces memory, and the parent kills a worker that has not answered shortly
+//! after the deadline. A worker that died is replaced and its call gets an error outcome.
+
+#[cfg(target_os = "linux")]
+mod cpython;
+#[cfg(target_os = "linux")]
+mod sandbox;
+mod sandbox_fusion;
+mod worker;
+
+#[cfg(target_os = "linux")]
+pub use cpython::{CpythonConfig, CpythonDescription, MissingLayers};
+pub use sandbox_fusion::SandboxFusionConfig;
 
 use crate::{CallContext, Tool, truncate_middle};
 use monty::MontyRun;
 use monty_types::{CompileOptions, ExcType, MontyObject, OOM_EXIT_CODE, PrintWriter, ResourceLimits, ResourceTracker};
 use paretopo_trajectory::{CallStatus, ToolCall, ToolOutcome, ToolSpec};
+use sandbox_fusion::SandboxFusion;
 use serde::{Deserialize, Serialize};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use worker::{Worker, WorkerFailure};
 
 /// Time beyond a call's own limit after which its worker is killed.
 const GRACE: Duration = Duration::from_millis(100);
@@ -44,10 +57,30 @@ impl Default for PythonLimits {
     }
 }
 
+/// Who runs programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PythonInterpreter {
+    /// An interpreter in Rust, sandboxed by what it lacks.
+    Monty,
+    /// The system's Python in a sandbox.
+    Cpython,
+    /// A SandboxFusion server.
+    SandboxFusion,
+}
+
 /// The Python tool's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PythonConfig {
+    /// Who runs programs.
+    pub interpreter: PythonInterpreter,
+    /// For `interpreter = "cpython"`.
+    #[cfg(target_os = "linux")]
+    pub cpython: CpythonConfig,
+    /// For `interpreter = "sandbox_fusion"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox_fusion: Option<SandboxFusionConfig>,
     /// Limits for each program.
     pub limits: PythonLimits,
     /// Longest text that the model reads, in characters; longer output loses its middle.
@@ -56,7 +89,14 @@ pub struct PythonConfig {
 
 impl Default for PythonConfig {
     fn default() -> Self {
-        Self { limits: PythonLimits::default(), output_characters: 256 }
+        Self {
+            interpreter: PythonInterpreter::Monty,
+            #[cfg(target_os = "linux")]
+            cpython: CpythonConfig::default(),
+            sandbox_fusion: None,
+            limits: PythonLimits::default(),
+            output_characters: 256,
+        }
     }
 }
 
@@ -70,6 +110,9 @@ struct Request {
 struct Answer {
     status: CallStatus,
     text: String,
+    /// Whether the worker asks to be replaced.
+    #[serde(default)]
+    last: bool,
 }
 
 /// Runs a program in this process and thread, and returns its status with what it printed.
@@ -79,7 +122,7 @@ struct Answer {
 /// global allocator is monty's; use [`PythonTool`] for untrusted programs.
 pub fn evaluate_python(program: &str, limits: &PythonLimits) -> (CallStatus, String) {
     if program.len() > LONGEST_PROGRAM {
-        return (CallStatus::Limit, format!("MemoryError: the program is longer than {LONGEST_PROGRAM} bytes"));
+        return too_long();
     }
     let tracker = ResourceTracker::new(ResourceLimits {
         max_duration: Some(Duration::from_secs_f64(limits.seconds.clamp(0.0, 3600.0))),
@@ -124,24 +167,80 @@ pub fn python_worker() -> std::io::Result<()> {
         let (status, text) = evaluate_python(&request.program, &request.limits);
         // between programs the worker itself may allocate as it likes
         let _ = monty_alloc::set_limit(None, false);
-        serde_json::to_writer(&mut output, &Answer { status, text })?;
+        serde_json::to_writer(&mut output, &Answer { status, text, last: false })?;
         output.write_all(b"\n")?;
         output.flush()?;
     }
     Ok(())
 }
 
+/// The sandboxed CPython worker's entry: puts up the walls around this process and becomes the interpreter. What went wrong is said on standard output,
+/// where the parent listens.
+///
+/// # Errors
+/// Always, if it returns.
+pub fn python_sandbox(settings: &str) -> Result<std::convert::Infallible, String> {
+    #[cfg(target_os = "linux")]
+    return sandbox::enter(settings);
+    #[cfg(not(target_os = "linux"))]
+    Err(format!("the sandbox needs Linux ({} characters of settings)", settings.len()))
+}
+
+/// Who runs programs, ready.
+enum Engine {
+    Monty(Vec<PathBuf>),
+    #[cfg(target_os = "linux")]
+    Cpython(cpython::Cpython),
+    SandboxFusion(SandboxFusion),
+}
+
+impl Engine {
+    fn worker(&self) -> Result<Option<Worker>, String> {
+        match self {
+            Self::Monty(command) => Worker::start(command, None).map(Some).map_err(|error| error.to_string()),
+            #[cfg(target_os = "linux")]
+            Self::Cpython(cpython) => cpython.start().map(|(worker, _)| Some(worker)),
+            Self::SandboxFusion(_) => Ok(None),
+        }
+    }
+}
+
 /// The Python tool. Safe to call from several threads: each call in flight has a worker of its own.
 pub struct PythonTool {
     config: PythonConfig,
-    worker_command: Vec<PathBuf>,
+    engine: Engine,
     idle: Mutex<Vec<Worker>>,
 }
 
 impl PythonTool {
-    /// A tool whose workers are started with `worker_command` (program, then arguments).
-    pub fn new(config: PythonConfig, worker_command: Vec<PathBuf>) -> Self {
-        Self { config, worker_command, idle: Mutex::new(Vec::new()) }
+    /// A tool whose workers are started with `worker_command` (this program, then the argument for monty's worker).
+    ///
+    /// # Errors
+    /// When the interpreter is not there, or the machine lacks a layer of its sandbox.
+    pub fn new(config: PythonConfig, worker_command: Vec<PathBuf>) -> Result<Self, String> {
+        let mut idle = Vec::new();
+        let engine = match config.interpreter {
+            PythonInterpreter::Monty => Engine::Monty(worker_command),
+            PythonInterpreter::SandboxFusion => {
+                let missing = "`python.interpreter = \"sandbox_fusion\"` needs `python.sandbox_fusion = { url = .. }`";
+                Engine::SandboxFusion(SandboxFusion::new(config.sandbox_fusion.as_ref().ok_or(missing)?))
+            }
+            #[cfg(target_os = "linux")]
+            PythonInterpreter::Cpython => {
+                let launcher = worker_command.first().ok_or("no worker command given")?;
+                let cpython = cpython::Cpython::find(&config.cpython, launcher)?;
+                // better now than in the first episode
+                idle.push(cpython.start()?.0);
+                Engine::Cpython(cpython)
+            }
+            #[cfg(not(target_os = "linux"))]
+            PythonInterpreter::Cpython => {
+                return Err(
+                    "`python.interpreter = \"cpython\"`: its sandbox needs Linux\nhint: `monty`, or a `sandbox_fusion` server".into()
+                );
+            }
+        };
+        Ok(Self { config, engine, idle: Mutex::new(idle) })
     }
 
     /// Runs a program under the tool's limits, at most until `deadline`.
@@ -156,16 +255,23 @@ impl PythonTool {
     }
 
     fn run_in_worker(&self, program: &str, limits: PythonLimits) -> (CallStatus, String) {
-        let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
-        let mut worker = match idle.map_or_else(|| Worker::start(&self.worker_command), Ok) {
-            Ok(worker) => worker,
+        if let Engine::SandboxFusion(server) = &self.engine {
+            return server.run(program, limits.seconds);
+        }
+        if program.len() > LONGEST_PROGRAM {
+            return too_long();
+        }
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut worker = match idle.map_or_else(|| self.engine.worker(), |worker| Ok(Some(worker))) {
+            Ok(Some(worker)) => worker,
+            Ok(None) => unreachable!("servers have no workers"),
             Err(error) => return (CallStatus::Error, format!("ToolError: the python worker did not start: {error}")),
         };
         let request = Request { program: program.to_owned(), limits };
-        match worker.ask(&request, Duration::from_secs_f64(limits.seconds) + GRACE) {
+        match worker.ask::<Answer>(&request, Duration::from_secs_f64(limits.seconds) + GRACE) {
             Ok(answer) => {
-                if let Ok(mut idle) = self.idle.lock() {
-                    idle.push(worker);
+                if !answer.last {
+                    self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
                 }
                 (answer.status, answer.text)
             }
@@ -179,6 +285,10 @@ impl PythonTool {
             },
         }
     }
+}
+
+fn too_long() -> (CallStatus, String) {
+    (CallStatus::Limit, format!("MemoryError: the program is longer than {LONGEST_PROGRAM} bytes"))
 }
 
 impl Tool for PythonTool {
@@ -199,61 +309,6 @@ impl Tool for PythonTool {
             Some(program) => self.run(program, context.deadline),
             None => ToolOutcome::new(CallStatus::Error, "ToolError: `python` needs a string argument `code`", 0.0),
         }
-    }
-}
-
-enum WorkerFailure {
-    Late,
-    Died,
-}
-
-struct Worker {
-    child: Child,
-    requests: ChildStdin,
-    answers: Receiver<String>,
-}
-
-impl Worker {
-    fn start(command: &[PathBuf]) -> std::io::Result<Self> {
-        let (program, arguments) = command.split_first().ok_or_else(|| std::io::Error::other("no worker command given"))?;
-        let mut child =
-            Command::new(program).args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        let requests = child.stdin.take().expect("stdin was asked for");
-        let stdout = BufReader::new(child.stdout.take().expect("stdout was asked for"));
-        let (sender, answers) = channel();
-        // the reader ends with the worker's stdout, so at the latest when the worker is dropped and killed
-        std::thread::spawn(move || {
-            for line in stdout.lines() {
-                let Ok(line) = line else { return };
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Self { child, requests, answers })
-    }
-
-    fn ask(&mut self, request: &Request, patience: Duration) -> Result<Answer, WorkerFailure> {
-        let mut line = serde_json::to_string(request).map_err(|_| WorkerFailure::Died)?;
-        line.push('\n');
-        self.requests.write_all(line.as_bytes()).map_err(|_| WorkerFailure::Died)?;
-        match self.answers.recv_timeout(patience) {
-            Ok(line) => serde_json::from_str(&line).map_err(|_| WorkerFailure::Died),
-            Err(RecvTimeoutError::Timeout) => Err(WorkerFailure::Late),
-            Err(RecvTimeoutError::Disconnected) => Err(WorkerFailure::Died),
-        }
-    }
-
-    fn exit_code(&mut self) -> Option<i32> {
-        self.child.wait().ok().and_then(|status| status.code())
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        // both fail only when the worker has already ended
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -296,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_cannot_start_is_an_outcome() {
-        let tool = PythonTool::new(PythonConfig::default(), vec!["/nonexistent".into()]);
+        let tool = PythonTool::new(PythonConfig::default(), vec!["/nonexistent".into()]).expect("a tool");
         let outcome = tool.run("1", Instant::now() + Duration::from_secs(1));
         assert_eq!(outcome.status, CallStatus::Error);
         assert!(outcome.text.contains("did not start"), "{}", outcome.text);
@@ -305,11 +360,11 @@ mod tests {
     #[test]
     fn a_worker_that_dies_or_hangs_is_an_outcome() {
         let context = Instant::now() + Duration::from_secs(1);
-        let dead = PythonTool::new(PythonConfig::default(), vec!["true".into()]).run("1", context);
+        let dead = PythonTool::new(PythonConfig::default(), vec!["true".into()]).expect("a tool").run("1", context);
         assert_eq!(dead.status, CallStatus::Error, "{}", dead.text);
         let mut config = PythonConfig::default();
         config.limits.seconds = 0.05;
-        let hung = PythonTool::new(config, vec!["sleep".into(), "30".into()]).run("1", context);
+        let hung = PythonTool::new(config, vec!["sleep".into(), "30".into()]).expect("a tool").run("1", context);
         assert_eq!(hung.status, CallStatus::Timeout, "{}", hung.text);
     }
 }

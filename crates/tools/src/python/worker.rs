@@ -1,0 +1,91 @@
+//! A process that answers lines of JSON with lines of JSON.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::{Display, Formatter};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// Why a worker gave no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WorkerFailure {
+    Late,
+    Died,
+}
+
+impl Display for WorkerFailure {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Late => "it did not answer",
+            Self::Died => "it ended",
+        })
+    }
+}
+
+/// The process; killed when dropped.
+#[derive(Debug)]
+pub(super) struct Worker {
+    child: Child,
+    requests: ChildStdin,
+    answers: Receiver<String>,
+    scratch: Option<PathBuf>,
+}
+
+impl Worker {
+    /// Starts it in a process group of its own, with an empty environment. `scratch` is a folder to remove with it.
+    pub(super) fn start(command: &[PathBuf], scratch: Option<PathBuf>) -> std::io::Result<Self> {
+        let (program, arguments) = command.split_first().ok_or_else(|| std::io::Error::other("no worker command given"))?;
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().process_group(0);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let requests = child.stdin.take().expect("stdin was asked for");
+        let stdout = BufReader::new(child.stdout.take().expect("stdout was asked for"));
+        let (sender, answers) = channel();
+        // the reader ends with the worker's stdout, so at the latest when the worker is dropped and killed
+        std::thread::spawn(move || {
+            for line in stdout.lines() {
+                let Ok(line) = line else { return };
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { child, requests, answers, scratch })
+    }
+
+    /// The next line that it says.
+    pub(super) fn hear(&mut self, patience: Duration) -> Result<String, WorkerFailure> {
+        self.answers.recv_timeout(patience).map_err(|error| match error {
+            RecvTimeoutError::Timeout => WorkerFailure::Late,
+            RecvTimeoutError::Disconnected => WorkerFailure::Died,
+        })
+    }
+
+    /// Its answer to a request.
+    pub(super) fn ask<A: DeserializeOwned>(&mut self, request: &impl Serialize, patience: Duration) -> Result<A, WorkerFailure> {
+        let mut line = serde_json::to_string(request).map_err(|_| WorkerFailure::Died)?;
+        line.push('\n');
+        self.requests.write_all(line.as_bytes()).map_err(|_| WorkerFailure::Died)?;
+        serde_json::from_str(&self.hear(patience)?).map_err(|_| WorkerFailure::Died)
+    }
+
+    /// Waits for its end.
+    pub(super) fn exit_code(&mut self) -> Option<i32> {
+        self.child.wait().ok().and_then(|status| status.code())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // all three fail only when there is nothing left to do
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(scratch) = &self.scratch {
+            let _ = std::fs::remove_dir_all(scratch);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Whether a backend computes what it should, held against PyTorch's numbers for tiny checkpoints of every architecture (`tests/fixtures/models`).
+//!
+//! Per architecture: logits, log-probabilities of a sequence, gradients of the policy loss, three optimiser steps, greedy decoding with the cache, twenty
+//! steps of training; and the logits once more in bf16 and f16 where the device computes in them.
+
+use crate::{AdamW, GradientSum, LearningRateSchedule, MemoryConfig, MicroBatch, OptimizerConfig, TrainingError, TrainingSequence};
+use crate::{accumulate_gradient, response_logprobs};
+use burn::module::{AutodiffModule, Module, ModuleMapper, Param};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{DType, FloatDType, Tensor};
+use paretopo_agent::{Engine, log_softmax};
+use paretopo_algorithms::losses::{PolicyLossConfig, policy_loss};
+use paretopo_models::{AutoModel, CausalLm, ForwardInput, in_precision, load_folder, load_tensors, named_parameters, to_host};
+use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
+use std::path::Path;
+
+/// A comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// The checkpoint's folder.
+    pub case: String,
+    /// What was compared.
+    pub what: String,
+    /// The largest difference, as a share of the largest expected value.
+    pub difference: f64,
+    /// The largest difference allowed.
+    pub tolerance: f64,
+}
+
+impl Check {
+    /// Whether the difference is allowed; a difference that is no number is not.
+    pub fn passed(&self) -> bool {
+        self.difference <= self.tolerance
+    }
+}
+
+/// Rounding of f32 through a forward pass, whatever the order of sums.
+const F32: f64 = 1e-4;
+/// The same through a backward pass or an optimiser, whose steps divide by small numbers.
+const F32_TRAINED: f64 = 2e-3;
+/// Eight bits of significand, through two layers.
+const BF16: f64 = 5e-2;
+/// Eleven bits.
+const F16: f64 = 1e-2;
+
+#[derive(Deserialize)]
+struct Expected {
+    ids: Vec<u32>,
+    logits: Vec<Vec<f32>>,
+    greedy: Vec<u32>,
+    trained_logits: Vec<f32>,
+}
+
+#[derive(Deserialize)]
+struct ExpectedTraining {
+    learning_rate: f64,
+    losses: Vec<f32>,
+}
+
+/// Compares with every folder in `fixtures`.
+///
+/// # Errors
+/// When a fixture cannot be read.
+pub(crate) fn check<B: AutodiffBackend>(fixtures: &Path, device: &B::Device) -> Result<Vec<Check>, TrainingError> {
+    let access = |source| TrainingError::Access { path: fixtures.into(), source };
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(fixtures).map_err(access)? {
+        folders.push(entry.map_err(access)?.path());
+    }
+    folders.sort();
+    let mut checks = Vec::new();
+    for folder in folders.iter().filter(|folder| folder.join("expected.json").exists()) {
+        check_case::<B>(folder, device, &mut checks)?;
+    }
+    if checks.is_empty() {
+        return Err(TrainingError::Invalid { path: fixtures.into(), reason: "there is no folder with an `expected.json` in it".into() });
+    }
+    Ok(checks)
+}
+
+fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, TrainingError> {
+    let text = std::fs::read_to_string(path).map_err(|source| TrainingError::Access { path: path.into(), source })?;
+    serde_json::from_str(&text).map_err(|error| TrainingError::Invalid { path: path.into(), reason: error.to_string() })
+}
+
+fn check_case<B: AutodiffBackend>(folder: &Path, device: &B::Device, checks: &mut Vec<Check>) -> Result<(), TrainingError> {
+    let case = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let expected: Expected = read(&folder.join("expected.json"))?;
+    let training: ExpectedTraining = read(&folder.join("training.json"))?;
+    let mut put = |what: &str, difference: f64, tolerance: f64| {
+        checks.push(Check { case: case.clone(), what: what.into(), difference, tolerance });
+    };
+    let (_, model) = load_folder::<B>(folder, device)?;
+    let plain = model.valid();
+    let want: Vec<f32> = expected.logits.concat();
+    put("logits", difference(&logits(&plain, &expected.ids, None, device), &want), F32);
+    for (name, number, tolerance) in [("bf16", DType::BF16, BF16), ("f16", DType::F16, F16)] {
+        if B::supports_dtype(device, number) {
+            let number = FloatDType::from(number);
+            let half = in_precision(plain.clone(), number);
+            put(&format!("logits in {name}"), difference(&logits(&half, &expected.ids, Some(number), device), &want), tolerance);
+        }
+    }
+    let sequence = whole(&expected.ids);
+    let batch = || MicroBatch::<B>::new(&[&sequence], device);
+    let (logprobs, _) = response_logprobs(&plain, &MicroBatch::new(&[&sequence], device), false);
+    let rows = expected.logits.iter().zip(&expected.ids[1..]);
+    let want: Vec<f32> = rows.map(|(row, id)| log_softmax(row)[*id as usize]).collect();
+    put("log-probabilities", difference(&to_host(logprobs), &want), F32);
+
+    let (gradient, _) = policy_gradient(&model, &batch());
+    let tensors = load_tensors(&folder.join("gradients.safetensors"))?;
+    let worst = in_checkpoint_layout(&model, &gradient)
+        .iter()
+        .map(|found| tensors.get(&found.name).map_or(f64::INFINITY, |want| difference(&found.values, &want.values)))
+        .fold(0.0, f64::max);
+    put("gradients of the policy loss", worst, F32_TRAINED);
+
+    let trained = train(model.clone(), 0.01, 3, batch).0;
+    let got = logits(&trained.valid(), &expected.ids, None, device);
+    put("logits after 3 steps", difference(&got[got.len() - expected.trained_logits.len()..], &expected.trained_logits), F32_TRAINED);
+    let (_, losses) = train(model, training.learning_rate, training.losses.len(), batch);
+    put("losses of 20 steps", difference(&losses, &training.losses), F32_TRAINED);
+
+    let wrong = greedy(&plain, &expected, device).iter().zip(&expected.greedy).filter(|(got, want)| got != want).count();
+    put("greedy decoding", wrong as f64 / expected.greedy.len() as f64, 0.0);
+    Ok(())
+}
+
+/// The largest difference as a share of the largest expected value; infinite for other lengths.
+fn difference(got: &[f32], want: &[f32]) -> f64 {
+    if got.len() != want.len() || got.iter().any(|value| !value.is_finite()) {
+        return f64::INFINITY;
+    }
+    let largest = want.iter().fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
+    let worst = got.iter().zip(want).fold(0.0f32, |worst, (got, want)| worst.max((got - want).abs()));
+    f64::from(worst / largest)
+}
+
+fn logits<B: Backend>(model: &AutoModel<B>, ids: &[u32], number: Option<FloatDType>, device: &B::Device) -> Vec<f32> {
+    let mut input = ForwardInput::right_padded(&[ids], device);
+    input.precision = number;
+    to_host(model.unembed(model.hidden(&input, None)))
+}
+
+/// Everything but the first id is learned, with equal weights and advantage 1.
+fn whole(ids: &[u32]) -> TrainingSequence {
+    let trained = ids.len() - 1;
+    TrainingSequence {
+        ids: ids.to_vec(),
+        mask: (0..ids.len()).map(|place| place > 0).collect(),
+        old_logprobs: vec![0.0; trained],
+        weights: vec![1.0 / trained as f32; trained],
+        advantage: 1.0,
+    }
+}
+
+/// The gradient of the policy loss at the policy that sampled, whose ratios are 1; it is that of the mean cross-entropy. And that mean.
+fn policy_gradient<B: AutodiffBackend>(model: &AutoModel<B>, batch: &MicroBatch<B>) -> (GradientSum<B>, f32) {
+    let (mut sum, mut mean) = (GradientSum::default(), 0.0);
+    let result = accumulate_gradient::<B, Infallible>(model, batch, MemoryConfig::default(), false, &mut sum, |logprobs, _| {
+        mean = -to_host((logprobs.clone() * batch.weights.clone()).sum().inner())[0];
+        let old = logprobs.clone().detach();
+        Ok(policy_loss(&PolicyLossConfig::default(), logprobs, old, batch.advantages.clone(), batch.weights.clone()).loss)
+    });
+    result.unwrap_or_else(|never| match never {});
+    (sum, mean)
+}
+
+/// Gradients with the keys and shapes of the checkpoint.
+fn in_checkpoint_layout<B: AutodiffBackend>(model: &AutoModel<B>, gradient: &GradientSum<B>) -> Vec<paretopo_models::NamedTensor> {
+    struct Replace<'a, B: AutodiffBackend>(std::slice::Iter<'a, Option<Tensor<B::InnerBackend, 1>>>);
+    impl<B: AutodiffBackend> ModuleMapper<B> for Replace<'_, B> {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            match self.0.next().and_then(Option::as_ref) {
+                Some(gradient) => param.map(|weight| Tensor::from_inner(gradient.clone().reshape(weight.dims()))),
+                None => param,
+            }
+        }
+    }
+    named_parameters(&model.clone().map(&mut Replace::<B>(gradient.parts().iter())))
+}
+
+fn train<B: AutodiffBackend>(
+    mut model: AutoModel<B>,
+    learning_rate: f64,
+    steps: usize,
+    batch: impl Fn() -> MicroBatch<B>,
+) -> (AutoModel<B>, Vec<f32>) {
+    let schedule = LearningRateSchedule::Constant {};
+    let config =
+        OptimizerConfig { learning_rate, weight_decay: 0.1, warmup_updates: 0, beta2: 0.99, schedule, ..OptimizerConfig::default() };
+    let mut optimizer = AdamW::new(config, steps as u64);
+    let mut losses = Vec::with_capacity(steps);
+    for _ in 0..steps {
+        let (gradient, loss) = policy_gradient(&model, &batch());
+        losses.push(loss);
+        let norm = gradient.norm();
+        model = optimizer.update(model, gradient, norm);
+    }
+    (model, losses)
+}
+
+fn greedy<B: Backend>(model: &AutoModel<B>, expected: &Expected, device: &B::Device) -> Vec<u32> {
+    let best = |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0) as u32;
+    let mut engine = Engine::new(model, model.depth(), device);
+    let mut rows = engine.admit(&[(0, &expected.ids[..8])]);
+    let mut found = Vec::with_capacity(expected.greedy.len());
+    while found.len() < expected.greedy.len() {
+        let id = best(&rows[0]);
+        found.push(id);
+        rows = engine.step(&[Some(id)]);
+    }
+    found
+}

@@ -1,0 +1,30 @@
+#!/usr/bin/env python3
+"""The Markdown tables of BENCHMARKS.md from results.json and step.json, as `just bench` leaves them."""
+import json, pathlib, statistics
+
+HERE = pathlib.Path(__file__).parent
+
+def results(data):
+    print(f"{data['processor']}, {data['threads']} threads; memory {data['limits']['bytes'] / 2**30:.1f} GiB/s, f32 product {data['limits']['flops'] / 1e9:.0f} GFLOP/s\n")
+    print("| model | work | paretopo, tokens/s | of the limit | transformers / eager | ratio | vLLM / compiled | ratio | memory MiB | theirs |\n|---|---|---|---|---|---|---|---|---|---|")
+    rows = {}
+    for row in data["rows"]:
+        rows.setdefault((row["model"], row["work"], row["figure"]), []).append(row)
+    for (model, work, figure), peers in rows.items():
+        task, first, second, _ = work.split()
+        name = {"prefill": "reading, batch " + first, "decode": "decoding, batch " + first, "train": f"training, {first} x {second}"}[figure]
+        cells = [f"{peer['peers_figure']:.0f} | {peer['paretopo'] / peer['peers_figure']:.2f}" for peer in peers] + ["| "] * (2 - len(peers))
+        memory = " / ".join(f"{peer['memory'][1]:.0f}" for peer in peers)
+        print(f"| {model} | {name} | {peers[0]['paretopo']:.0f} | {peers[0]['share_of_limit']:.0%} | {' | '.join(cells)} | {peers[0]['memory'][0]:.0f} | {memory} |")
+
+def step(data):
+    peer = statistics.median(run["seconds"] for run in data["runs"]["TRL"])
+    print("| | seconds a step | TRL's / its | sampled tokens an episode | calls an episode | memory MiB |\n|---|---|---|---|---|---|")
+    for name, runs in data["runs"].items():
+        middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        print(f"| {name} | {middle['seconds']:.3f} | {peer / middle['seconds']:.2f} | {middle['tokens']:.1f} | {middle['calls']:.2f} | {middle['memory']:.0f} |")
+
+if __name__ == "__main__":
+    results(json.loads((HERE / "results.json").read_text()))
+    print()
+    step(json.loads((HERE / "step.json").read_text()))

@@ -1,0 +1,14 @@
+//! Chat templates of checkpoints from elsewhere.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use paretopo_chat::{ChatTemplate, TemplateContext};
+use paretopo_trajectory::{Message, Role};
+
+fuzz_target!(|template: &str| {
+    if let Ok(template) = ChatTemplate::new(template, &serde_json::json!({ "eos_token": "</s>" })) {
+        let messages = [Message { role: Role::User, content: "2 + 2?".into() }];
+        let _ = template.render(TemplateContext { messages: &messages, tools: &[], add_generation_prompt: true });
+    }
+});
