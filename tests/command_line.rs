@@ -103,6 +103,31 @@ fn an_interrupt_stops_after_the_step_and_says_how_to_resume() {
 }
 
 #[test]
+fn the_default_backend_agrees_with_pytorch() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("check.json");
+    let fixtures = checkout("tests/fixtures/models");
+    let output = paretopo(&["check", fixtures.to_str().unwrap(), "--out", out.to_str().unwrap()], folder.path(), "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let checks: serde_json::Value = serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap();
+    // four checkpoints, six comparisons in f32 and two in the half precisions
+    assert_eq!(checks["checks"].as_array().unwrap().len(), 4 * 8);
+    // what has no fixtures is said, and a wrong number is a failure
+    assert_eq!(paretopo(&["check", folder.path().to_str().unwrap()], folder.path(), "").status.code(), Some(2));
+    let case = folder.path().join("llama");
+    std::fs::create_dir(&case).unwrap();
+    for entry in std::fs::read_dir(fixtures.join("llama")).unwrap() {
+        let from = entry.unwrap().path();
+        std::fs::copy(&from, case.join(from.file_name().unwrap())).unwrap();
+    }
+    let training = std::fs::read_to_string(case.join("training.json")).unwrap();
+    std::fs::write(case.join("training.json"), training.replace("\"learning_rate\": 0.003", "\"learning_rate\": 0.004")).unwrap();
+    let output = paretopo(&["check", folder.path().to_str().unwrap()], folder.path(), "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("1 of 8 comparisons failed"), "{output:?}");
+}
+
+#[test]
 fn front_ranks_and_measures() {
     let folder = tempfile::tempdir().unwrap();
     let points = "{\"point\":[1,0.2],\"name\":\"a\"}\n{\"point\":[0.6,0.5]}\n{\"point\":[0.5,0.4]}\n";
