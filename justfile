@@ -13,8 +13,12 @@ default:
 
 # Train ParetoPO, GRPO, OTC and scalarized with three seeds; ends with a table and a picture (under 20 minutes on two cores)
 [group('experiments')]
-exp-math:
-    {{paretopo}} compare experiments/math/quick.toml --out runs/exp-math-{{backend}}
+exp-math choice=backend:
+    @just backend={{trim_start_match(choice, "backend=")}} quick math
+
+[private]
+quick experiment:
+    {{paretopo}} compare experiments/{{experiment}}/quick.toml --out runs/exp-{{experiment}}-{{backend}}
 
 # The same with all methods and ten seeds
 [group('experiments')]
@@ -46,8 +50,8 @@ tune-math:
 
 # Multi-hop questions with a search tool: ParetoPO, GRPO, OTC and scalarized with three seeds (under 20 minutes on two cores)
 [group('experiments')]
-exp-qa:
-    {{paretopo}} compare experiments/qa/quick.toml --out runs/exp-qa-{{backend}}
+exp-qa choice=backend:
+    @just backend={{trim_start_match(choice, "backend=")}} quick qa
 
 # The same with all methods and five seeds
 [group('experiments')]

@@ -61,7 +61,8 @@ def main():
             draw = random.Random(size)
             path.write_text("".join(json.dumps({"points": [[draw.random() for _ in range(objectives)] for _ in range(size)]}) + "\n" for _ in range(50)))
             works.append((f"{size} points of {objectives}", ["pareto", str(path)], lambda path=path: pareto(path)))
-        works.append(("Python program", ["python", paretopo, PROGRAM, "2000"], python))
+        works.append(("Python program, monty", ["monty", paretopo, PROGRAM, "2000"], python))
+        works.append(("Python program, sandboxed CPython", ["cpython", paretopo, PROGRAM, "500"], python))
         for name, ours, theirs in works:
             measured, peers = [], []
             for _ in range(3):

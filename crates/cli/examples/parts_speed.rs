@@ -4,7 +4,7 @@
 //! parts_speed search CORPUS QUESTIONS      top 10 for each question
 //! parts_speed grade PAIRS                  {"gold":..,"pred":..} lines
 //! parts_speed pareto POINTS                sorting and hypervolume of {"points":[[..],..]} lines, reference the origin
-//! parts_speed python PARETOPO PROGRAM N    N calls of the Python tool, one after the other
+//! parts_speed monty|cpython PARETOPO PROGRAM N   N calls of the Python tool, one after the other
 //! ```
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
@@ -13,7 +13,7 @@ use paretopo_algorithms::pareto::{hypervolume, non_dominated_ranks};
 use paretopo_environments::math::answers_equal;
 use paretopo_environments::qa::read_questions;
 use paretopo_retrieval::PassageIndex;
-use paretopo_tools::{CallContext, PythonConfig, PythonTool, Tool};
+use paretopo_tools::{CallContext, PythonConfig, PythonInterpreter, PythonTool, Tool};
 use paretopo_trajectory::{CallStatus, ToolCall};
 use std::hint::black_box;
 use std::path::Path;
@@ -72,8 +72,10 @@ fn main() {
             });
             serde_json::json!({ "sortings/s": sorted, "hypervolumes/s": measured })
         }
-        ["python", paretopo, program, count] => {
-            let tool = PythonTool::new(PythonConfig::default(), vec![paretopo.into(), "python-worker".into()]).unwrap();
+        [interpreter @ ("monty" | "cpython"), paretopo, program, count] => {
+            let interpreter = if *interpreter == "monty" { PythonInterpreter::Monty } else { PythonInterpreter::Cpython };
+            let config = PythonConfig { interpreter, ..PythonConfig::default() };
+            let tool = PythonTool::new(config, vec![paretopo.into(), "python-worker".into()]).unwrap();
             let count: usize = count.parse().unwrap();
             let call = ToolCall { name: "python".into(), arguments: serde_json::json!({ "code": program }) };
             let run = || tool.call(&call, &CallContext { trajectory: 0, deadline: Instant::now() + Duration::from_secs(5) });
