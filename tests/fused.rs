@@ -64,12 +64,11 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<Tracked, D> {
     Tensor::random(shape, Distribution::Normal(0.0, 3.0), &Default::default()).require_grad()
 }
 
+/// A formula, or the kernel for it.
+type Way<'a, const D: usize, const E: usize> = &'a dyn Fn(&[Tensor<Tracked, D>]) -> Tensor<Tracked, E>;
+
 /// Outputs and gradients of both ways agree; gradients are those of a sum in which every output counts differently.
-fn compare<const D: usize, const E: usize>(
-    what: &str,
-    inputs: &[Tensor<Tracked, D>],
-    ways: [&dyn Fn(&[Tensor<Tracked, D>]) -> Tensor<Tracked, E>; 2],
-) {
+fn compare<const D: usize, const E: usize>(what: &str, inputs: &[Tensor<Tracked, D>], ways: [Way<'_, D, E>; 2]) {
     let [want, got] = ways.map(|way| {
         let output = way(inputs);
         let shape = output.dims();
@@ -96,12 +95,12 @@ fn kernels_and_their_gradients_equal_the_formulas() {
     let weight = random([SIZE]);
     compare(
         "rms_norm of x",
-        &[x.clone()],
+        std::slice::from_ref(&x),
         [&|x| plain::rms_norm(x[0].clone(), weight.clone()), &|x| fused.rms_norm(x[0].clone(), weight.clone(), 1e-5)],
     );
     compare(
         "rms_norm of w",
-        &[weight.clone()],
+        std::slice::from_ref(&weight),
         [&|w| plain::rms_norm(x.clone(), w[0].clone()), &|w| fused.rms_norm(x.clone(), w[0].clone(), 1e-5)],
     );
     compare(
@@ -117,7 +116,7 @@ fn kernels_and_their_gradients_equal_the_formulas() {
     let (cos, sin) = (table(f32::cos), table(f32::sin));
     compare(
         "rotate",
-        &[x.clone()],
+        std::slice::from_ref(&x),
         [&|x| plain::rotate(x[0].clone(), cos.clone(), sin.clone()), &|x| fused.rotate(x[0].clone(), cos.clone(), sin.clone(), SIZE / 2)],
     );
     let targets = Tensor::<Tracked, 1, Int>::from_data([0, 43, 7, 7, 20], &device);
@@ -147,6 +146,6 @@ fn the_softmax_kernel_equals_the_formula_for_every_kind_of_mask() {
             };
             burn::tensor::activation::softmax(masked, 3)
         };
-        compare("masked_softmax", &[scores.clone()], [&plain, &|scores| fused.masked_softmax(scores[0].clone(), mask.clone())]);
+        compare("masked_softmax", std::slice::from_ref(&scores), [&plain, &|scores| fused.masked_softmax(scores[0].clone(), mask.clone())]);
     }
 }
