@@ -26,21 +26,10 @@ fn logits<B: burn::tensor::backend::Backend>(model: &AutoModel<B>, ids: &[u32]) 
 }
 
 /// All ids but the first are trained on, with equal weights.
-fn whole_sequence(ids: &[u32]) -> TrainingSequence {
-    let trained = ids.len() - 1;
-    TrainingSequence {
-        ids: ids.to_vec(),
-        mask: (0..ids.len()).map(|place| place > 0).collect(),
-        old_logprobs: vec![0.0; trained],
-        weights: vec![1.0 / trained as f32; trained],
-        advantage: 0.0,
-    }
-}
-
 /// Accumulates the gradient of the mean next-token cross-entropy.
 fn gradient(model: &AutoModel<Tracked>, ids: &[u32], memory: MemoryConfig, dropout: u64) -> GradientSum<Tracked> {
     let mut sum = GradientSum::default();
-    let batch = MicroBatch::new(&[&whole_sequence(ids)], &Default::default()).with_dropout(dropout);
+    let batch = MicroBatch::new(&[&TrainingSequence::whole(ids.to_vec())], &Default::default()).with_dropout(dropout);
     let weights = batch.weights.clone();
     let loss = |logprobs: burn::Tensor<Tracked, 2>, _| Ok::<_, Infallible>((logprobs * weights).sum().neg());
     accumulate_gradient(model, &batch, memory, false, &mut sum, loss).unwrap();

@@ -12,7 +12,6 @@ use paretopo_models::{
 use paretopo_tools::{CallContext, Tool};
 use paretopo_trajectory::{Author, CallStatus, FinishReason, Message, Role, Split, Task, ToolCall, ToolOutcome, ToolSpec, Trajectory};
 use proptest::prelude::*;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -25,13 +24,9 @@ fn policy() -> (AutoModel<Plain>, usize, PolicyText) {
     (model, config.layers(), PolicyText::from_folder(&folder).unwrap())
 }
 
-fn python_worker() -> Vec<PathBuf> {
-    vec![env!("CARGO_BIN_EXE_paretopo").into(), "python-worker".into()]
-}
-
 fn math() -> Box<dyn Environment> {
     EnvironmentConfig::Math(MathConfig::default())
-        .build(&Resources { python_worker: python_worker(), ..Resources::default() }, &mut ())
+        .build(&Resources { python_worker: crate::python_worker(), ..Resources::default() }, &mut ())
         .unwrap()
 }
 

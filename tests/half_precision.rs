@@ -57,13 +57,7 @@ fn gradients_follow_those_in_f32_and_weights_stay_in_f32() {
     for case in CASES {
         let folder = checkout("tests/fixtures/models").join(case);
         let all = ids(&json(&folder.join("expected.json"))["ids"]);
-        let sequence = TrainingSequence {
-            ids: all.clone(),
-            mask: (0..all.len()).map(|place| place > 0).collect(),
-            old_logprobs: vec![0.0; all.len() - 1],
-            weights: vec![0.1; all.len() - 1],
-            advantage: 0.0,
-        };
+        let sequence = TrainingSequence { weights: vec![0.1; all.len() - 1], ..TrainingSequence::whole(all.clone()) };
         let (_, model) = load_folder::<Tracked>(&folder, &device).unwrap();
         let gradient = |precision: Precision, memory: MemoryConfig| {
             let mut sum = GradientSum::<Tracked>::default();

@@ -172,19 +172,6 @@ fn what_all_prompts_begin_with_is_read_once_and_changes_no_logit() {
     }
 }
 
-fn whole_sequence(all: &[u32]) -> TrainingSequence {
-    let trained = all.len() - 1;
-    let mut mask = vec![true; all.len()];
-    mask[0] = false;
-    TrainingSequence {
-        ids: all.to_vec(),
-        mask,
-        old_logprobs: vec![0.0; trained],
-        weights: vec![1.0 / trained as f32; trained],
-        advantage: 0.0,
-    }
-}
-
 #[test]
 fn gradients_and_updates_equal_pytorch() {
     let device = Default::default();
@@ -192,7 +179,7 @@ fn gradients_and_updates_equal_pytorch() {
         let expected = json(&folder(case).join("expected.json"));
         let all = ids(&expected["ids"]);
         let (_, mut model) = load_folder::<Tracked>(&folder(case), &device).unwrap();
-        let sequence = whole_sequence(&all);
+        let sequence = TrainingSequence::whole(all.clone());
         let config = OptimizerConfig { learning_rate: 0.01, weight_decay: 0.1, warmup_updates: 0, ..OptimizerConfig::default() };
         let mut optimizer = AdamW::<Tracked>::new(config, 3);
         for step in 0..3 {
@@ -207,10 +194,10 @@ fn gradients_and_updates_equal_pytorch() {
                 let want = load_tensors(&folder(case).join("gradients.safetensors")).unwrap();
                 let norm: f64 = want.values().flat_map(|tensor| &tensor.values).map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
                 assert!((sum.norm() - norm).abs() < 1e-4 * norm, "{case}: norm {} is not {norm}", sum.norm());
-                let got = parameter_gradients(&model, &sequence);
+                let got = sum.named(&model);
                 assert_eq!(got.len(), want.len(), "{case}: parameters");
-                for (name, got) in got {
-                    assert_close(&got, &want[&name].values, 2e-4, &format!("{case}: gradient of {name}"));
+                for NamedTensor { name, values, .. } in got {
+                    assert_close(&values, &want[&name].values, 2e-4, &format!("{case}: gradient of {name}"));
                 }
             }
             let norm = sum.norm();
@@ -219,25 +206,6 @@ fn gradients_and_updates_equal_pytorch() {
         let got = logits(&model, &ForwardInput::right_padded(&[&all], &device), None);
         assert_close(got.last().unwrap(), &numbers(&expected["trained_logits"]), 2e-3, &format!("{case}: after three updates"));
     }
-}
-
-/// The gradient of every parameter in the checkpoint's layout, read off a plain gradient step: `w - (w - lr g) = lr g`.
-fn parameter_gradients(model: &AutoModel<Tracked>, sequence: &TrainingSequence) -> Vec<(String, Vec<f32>)> {
-    use burn::module::{Module, ModuleMapper, Param};
-    use burn::tensor::Tensor;
-    struct Replace<'a>(&'a <Tracked as burn::tensor::backend::AutodiffBackend>::Gradients);
-    impl ModuleMapper<Tracked> for Replace<'_> {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<Tracked, D>>) -> Param<Tensor<Tracked, D>> {
-            let gradient = param.val().grad(self.0).expect("every parameter has a gradient");
-            param.map(|_| Tensor::from_inner(gradient))
-        }
-    }
-    let device = Default::default();
-    let batch = MicroBatch::new(&[sequence], &device);
-    let (logprobs, _) = response_logprobs(model, &batch, false);
-    let gradients = (logprobs * batch.weights).sum().neg().backward();
-    let replaced = model.clone().map(&mut Replace(&gradients));
-    named_parameters(&replaced).into_iter().map(|tensor| (tensor.name, tensor.values)).collect()
 }
 
 #[test]

@@ -5,8 +5,7 @@ use paretopo_trajectory::CallStatus;
 use std::time::{Duration, Instant};
 
 fn tool(limits: PythonLimits) -> PythonTool {
-    PythonTool::new(PythonConfig { limits, ..PythonConfig::default() }, vec![env!("CARGO_BIN_EXE_paretopo").into(), "python-worker".into()])
-        .unwrap()
+    PythonTool::new(PythonConfig { limits, ..PythonConfig::default() }, crate::python_worker()).unwrap()
 }
 
 fn soon() -> Instant {

@@ -23,7 +23,7 @@ fn tool(interpreter: PythonInterpreter, preload: &[&str]) -> Option<PythonTool> 
     let limits = PythonLimits { seconds: SECONDS, memory: 64 << 20, ..PythonLimits::default() };
     let cpython = CpythonConfig { preload: preload.iter().map(|name| (*name).to_owned()).collect(), ..CpythonConfig::default() };
     let config = PythonConfig { interpreter, limits, cpython, output_characters: 2000, ..PythonConfig::default() };
-    match PythonTool::new(config, vec![env!("CARGO_BIN_EXE_paretopo").into(), "python-worker".into()]) {
+    match PythonTool::new(config, crate::python_worker()) {
         Ok(tool) => Some(tool),
         Err(reason) if reason.contains("does not start") => {
             eprintln!("skipped: {reason}");

@@ -23,6 +23,11 @@ pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     Some(path)
 }
 
+/// The command of the Python tool's workers.
+pub(crate) fn python_worker() -> Vec<PathBuf> {
+    vec![env!("CARGO_BIN_EXE_paretopo").into(), "python-worker".into()]
+}
+
 /// A JSON file.
 pub(crate) fn json(path: &Path) -> serde_json::Value {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -8,6 +8,7 @@ second model carries the series over batch, length and group.
 """
 import json, math, os, pathlib, shutil, statistics, subprocess, sys, tempfile
 import matplotlib
+from compare import parameters
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
@@ -47,10 +48,7 @@ def main():
     }
     sizes = []
     for label, path in models:
-        config = json.load(open(pathlib.Path(path) / "config.json"))
-        head = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-        layer = 2 * config["hidden_size"] * head * (config["num_attention_heads"] + config["num_key_value_heads"]) + 3 * config["hidden_size"] * config["intermediate_size"]
-        count = config["num_hidden_layers"] * layer + config["vocab_size"] * config["hidden_size"]
+        count = sum(parameters(path))
         sizes.append((count, 16 / measure(speed, path, "decode 16 64 16")["decode"], 1 / measure(speed, path, "train 4 128 512")["train"]))
     series["parameters (a decoding step of 16)"] = [(count, decode) for count, decode, _ in sizes]
     series["parameters (training, one token)"] = [(count, train) for count, _, train in sizes]

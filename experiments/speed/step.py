@@ -6,6 +6,7 @@
 TRL trains on every sequence. paretopo leaves out those whose advantage is zero (groups without signal); a second row makes it train on all.
 """
 import json, os, pathlib, shutil, statistics, subprocess, sys, tempfile
+import tables
 
 HERE = pathlib.Path(__file__).parent
 ROUNDS, STEPS = int(os.environ.get("ROUNDS", "3")), 8
@@ -42,12 +43,9 @@ def main():
         if done.returncode:
             sys.exit(done.stderr[-2000:])
         found["TRL"].append(json.loads(done.stdout.strip().splitlines()[-1]))
-    peer = statistics.median(run["seconds"] for run in found["TRL"])
-    print("| | seconds a step | TRL / it | sampled tokens an episode | calls an episode | memory MiB |\n|---|---|---|---|---|---|")
-    for name, runs in found.items():
-        middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-        print(f"| {name} | {middle['seconds']:.3f} | {peer / middle['seconds']:.2f} | {middle['tokens']:.1f} | {middle['calls']:.2f} | {middle['memory']:.0f} |")
-    pathlib.Path(out).write_text(json.dumps({"threads": int(THREADS), "runs": found}, indent=1) + "\n")
+    result = {"threads": int(THREADS), "runs": found}
+    tables.step(result)
+    pathlib.Path(out).write_text(json.dumps(result, indent=1) + "\n")
 
 if __name__ == "__main__":
     main()

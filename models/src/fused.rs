@@ -40,10 +40,10 @@ pub trait FusedOps<B: Backend>: Send + Sync {
     /// - `logits`: `[rows, vocab_size]`; `targets`, output: `[rows]`
     fn target_logprobs(&self, logits: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> Tensor<B, 1>;
 
-    /// A step of AdamW on a flat parameter, outside of any graph, with `g = scale * gradient`:
-    ///
-    /// `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`, `w = decay w - rate m / (sqrt(v) / root + epsilon)`.
-    fn adamw(&self, parameter: AdamWState<B>, gradient: Tensor<B, 1>, step: AdamWStep) -> AdamWState<B>;
+    /// [`adamw`], outside of any graph.
+    fn adamw(&self, parameter: AdamWState<B>, gradient: Tensor<B, 1>, step: AdamWStep) -> AdamWState<B> {
+        adamw(parameter, gradient, step)
+    }
 }
 
 /// A parameter with its moments, `[values]` each.
@@ -57,7 +57,7 @@ pub struct AdamWState<B: Backend> {
     pub second_moment: Tensor<B, 1>,
 }
 
-/// The numbers of a step, with the corrections for moments that began at zero.
+/// The numbers of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamWStep {
     /// What the gradient is multiplied with.
@@ -66,14 +66,32 @@ pub struct AdamWStep {
     pub beta1: f64,
     /// Decay of the second moment.
     pub beta2: f64,
-    /// Learning rate over `1 - beta1^t`.
-    pub rate: f64,
-    /// `sqrt(1 - beta2^t)`.
-    pub root: f64,
+    /// `1 - beta1^t`: the first moment began at zero.
+    pub correction1: f64,
+    /// `1 - beta2^t`.
+    pub correction2: f64,
+    /// What the step is multiplied with.
+    pub learning_rate: f64,
     /// Added under the step.
     pub epsilon: f64,
     /// What the weight is multiplied with.
     pub decay: f64,
+}
+
+/// A step of AdamW on a flat parameter in burn's operations, with `g = scale * gradient`:
+///
+/// `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`,
+/// `w = decay w - learning_rate (m / correction1) / (sqrt(v / correction2) + epsilon)`.
+pub fn adamw<B: Backend>(parameter: AdamWState<B>, gradient: Tensor<B, 1>, step: AdamWStep) -> AdamWState<B> {
+    let AdamWState { weight, first_moment, second_moment } = parameter;
+    let gradient = gradient * step.scale;
+    let first_moment = first_moment * step.beta1 + gradient.clone() * (1.0 - step.beta1);
+    let second_moment = second_moment * step.beta2 + gradient.square() * (1.0 - step.beta2);
+    let first = first_moment.clone() / step.correction1;
+    let second = second_moment.clone() / step.correction2;
+    let change = first / (second.sqrt() + step.epsilon) * step.learning_rate;
+    let weight = if step.decay == 1.0 { weight } else { weight * step.decay };
+    AdamWState { weight: weight - change, first_moment, second_moment }
 }
 
 /// Kernels by backend; few, and never removed.

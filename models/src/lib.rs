@@ -26,7 +26,7 @@ pub use adapter::{
 pub use auto::{AutoConfig, AutoModel};
 pub use cache::KvCache;
 pub use checkpoint::{CheckpointError, load_folder, load_folder_as, read_config, save_folder};
-pub use fused::{AdamWState, AdamWStep, FusedOps, fused_for, install};
+pub use fused::{AdamWState, AdamWStep, FusedOps, adamw, fused_for, install};
 pub use input::ForwardInput;
 pub use parameters::{in_precision, initialize, is_frozen, named_parameters, parameter_count, parameter_keys};
 pub use weights::{NamedTensor, SavedTensor, WeightFiles, load_tensors, write_tensors};

@@ -120,13 +120,7 @@ fn train(folder: &Path, sequences: usize, time: usize, budget: usize) -> f64 {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let weight = 1.0 / (sequences * (time - 1)) as f32;
     let all: Vec<TrainingSequence> = (0..sequences)
-        .map(|_| TrainingSequence {
-            ids: random_ids(&mut rng, &config, time),
-            mask: (0..time).map(|place| place > 0).collect(),
-            old_logprobs: vec![0.0; time - 1],
-            weights: vec![weight; time - 1],
-            advantage: 0.0,
-        })
+        .map(|_| TrainingSequence { weights: vec![weight; time - 1], ..TrainingSequence::whole(random_ids(&mut rng, &config, time)) })
         .collect();
     let mut optimizer = AdamW::<B>::new(OptimizerConfig::default(), 10);
     let workers = workers(&model);

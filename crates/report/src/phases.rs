@@ -1,9 +1,12 @@
 //! What a run's time went into.
 
 use crate::ReportError;
+use crate::results::{read_json, read_metrics};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+const EVALUATION: &str = "evaluation.json";
 /// In the order of a step.
 const PHASES: [&str; 8] = ["prefill", "decode", "sampling", "tools", "grading", "forward", "backward", "optimizer"];
 
@@ -23,30 +26,21 @@ pub struct Phases {
 /// # Errors
 /// When it holds no phases, or a file is damaged.
 pub fn read_phases(run: &Path) -> Result<Phases, ReportError> {
-    let mut phases = Phases::default();
+    #[derive(Default, Deserialize)]
+    struct Stored {
+        #[serde(default)]
+        phases: BTreeMap<String, f64>,
+    }
+    let metrics = read_metrics(run)?;
+    let steps = metrics.len();
     let mut sums: BTreeMap<String, f64> = BTreeMap::new();
-    let path = run.join("metrics.jsonl");
-    let damaged = |path: &Path, error: &dyn std::fmt::Display| ReportError { path: path.into(), reason: error.to_string() };
-    for line in std::fs::read_to_string(&path).unwrap_or_default().lines() {
-        let metrics: BTreeMap<String, f64> = serde_json::from_str(line).map_err(|error| damaged(&path, &error))?;
-        phases.steps += 1;
-        for (name, seconds) in metrics {
-            if let Some(phase) = name.strip_prefix("phase/").and_then(|name| name.strip_suffix("_seconds")) {
-                *sums.entry(phase.to_owned()).or_default() += seconds;
-            }
+    for (name, seconds) in metrics.into_iter().flatten() {
+        if let Some(phase) = name.strip_prefix("phase/").and_then(|name| name.strip_suffix("_seconds")) {
+            *sums.entry(phase.to_owned()).or_default() += seconds;
         }
     }
-    phases.training = in_order(&sums);
-    let path = run.join("evaluation.json");
-    if let Ok(text) = std::fs::read_to_string(&path) {
-        #[derive(serde::Deserialize)]
-        struct Stored {
-            #[serde(default)]
-            phases: BTreeMap<String, f64>,
-        }
-        let stored: Stored = serde_json::from_str(&text).map_err(|error| damaged(&path, &error))?;
-        phases.evaluation = in_order(&stored.phases);
-    }
+    let stored = if run.join(EVALUATION).exists() { read_json(run, EVALUATION)? } else { Stored::default() };
+    let phases = Phases { steps, training: in_order(sums), evaluation: in_order(stored.phases) };
     if phases.training.is_empty() && phases.evaluation.is_empty() {
         return Err(ReportError {
             path: run.into(),
@@ -56,9 +50,9 @@ pub fn read_phases(run: &Path) -> Result<Phases, ReportError> {
     Ok(phases)
 }
 
-fn in_order(sums: &BTreeMap<String, f64>) -> Vec<(String, f64)> {
+fn in_order(sums: BTreeMap<String, f64>) -> Vec<(String, f64)> {
     let place = |name: &str| PHASES.iter().position(|phase| *phase == name).unwrap_or(PHASES.len());
-    let mut found: Vec<(String, f64)> = sums.clone().into_iter().collect();
+    let mut found: Vec<(String, f64)> = sums.into_iter().collect();
     found.sort_by_key(|(name, _)| place(name));
     found
 }

@@ -59,24 +59,33 @@ struct StoredLevel {
     calls: f64,
 }
 
+/// A JSON file of a run's folder.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<T, ReportError> {
+    let path = folder.join(name);
+    let wrong = |reason: String| ReportError { path: path.clone(), reason };
+    let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
+}
+
+/// The lines of a run's `metrics.jsonl`; none without the file.
+pub(crate) fn read_metrics(folder: &Path) -> Result<Vec<BTreeMap<String, f64>>, ReportError> {
+    let path = folder.join("metrics.jsonl");
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let wrong = |reason: String| ReportError { path: path.clone(), reason };
+    let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+    let parsed: Result<_, _> = text.lines().map(serde_json::from_str).collect();
+    parsed.map_err(|error: serde_json::Error| wrong(error.to_string()))
+}
+
 /// Reads `evaluation.json` and, if present, `metrics.jsonl`.
 ///
 /// # Errors
 /// When a file cannot be read or is malformed.
 pub fn read_run(folder: &Path, method: &str, seed: u64) -> Result<RunResult, ReportError> {
-    let read = |name: &str| {
-        let path = folder.join(name);
-        std::fs::read_to_string(&path).map_err(|error| ReportError { path, reason: error.to_string() })
-    };
-    let wrong = |name: &str, error: serde_json::Error| ReportError { path: folder.join(name), reason: error.to_string() };
-    let stored: StoredEvaluation = serde_json::from_str(&read("evaluation.json")?).map_err(|error| wrong("evaluation.json", error))?;
-    let metrics = if folder.join("metrics.jsonl").exists() {
-        let lines = read("metrics.jsonl")?;
-        let parsed: Result<Vec<BTreeMap<String, f64>>, _> = lines.lines().map(serde_json::from_str).collect();
-        parsed.map_err(|error| wrong("metrics.jsonl", error))?
-    } else {
-        Vec::new()
-    };
+    let stored: StoredEvaluation = read_json(folder, "evaluation.json")?;
+    let metrics = read_metrics(folder)?;
     Ok(RunResult {
         method: method.to_owned(),
         seed,

@@ -22,6 +22,20 @@ pub struct TrainingSequence {
     pub advantage: f32,
 }
 
+impl TrainingSequence {
+    /// All ids but the first, each with the same weight, so that `-sum(weight * logprob)` is the mean cross-entropy; no advantage.
+    pub fn whole(ids: Vec<u32>) -> Self {
+        let trained = ids.len() - 1;
+        Self {
+            mask: (0..ids.len()).map(|place| place > 0).collect(),
+            old_logprobs: vec![0.0; trained],
+            weights: vec![1.0 / trained as f32; trained],
+            advantage: 0.0,
+            ids,
+        }
+    }
+}
+
 /// Sequences that share a forward pass.
 ///
 /// # Shapes

@@ -3,15 +3,17 @@
 //! Per architecture: logits, log-probabilities of a sequence, gradients of the policy loss, three optimiser steps, greedy decoding with the cache, twenty
 //! steps of training; and the logits once more in bf16 and f16 where the device computes in them.
 
+use crate::run_folder::access;
 use crate::{AdamW, GradientSum, LearningRateSchedule, MemoryConfig, MicroBatch, OptimizerConfig, TrainingError, TrainingSequence};
 use crate::{accumulate_gradient, response_logprobs};
-use burn::module::{AutodiffModule, Module, ModuleMapper, Param};
+use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{DType, FloatDType, Tensor};
+use burn::tensor::{DType, FloatDType};
 use paretopo_agent::{Engine, log_softmax};
 use paretopo_algorithms::losses::{PolicyLossConfig, policy_loss};
-use paretopo_models::{AutoModel, CausalLm, ForwardInput, in_precision, load_folder, load_tensors, named_parameters, to_host};
+use paretopo_models::{AutoModel, CausalLm, ForwardInput, NamedTensor, in_precision, load_folder, load_tensors, to_host};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::Path;
 
@@ -63,10 +65,9 @@ struct ExpectedTraining {
 /// # Errors
 /// When a fixture cannot be read.
 pub(crate) fn check<B: AutodiffBackend>(fixtures: &Path, device: &B::Device) -> Result<Vec<Check>, TrainingError> {
-    let access = |source| TrainingError::Access { path: fixtures.into(), source };
     let mut folders = Vec::new();
-    for entry in std::fs::read_dir(fixtures).map_err(access)? {
-        folders.push(entry.map_err(access)?.path());
+    for entry in std::fs::read_dir(fixtures).map_err(access(fixtures))? {
+        folders.push(entry.map_err(access(fixtures))?.path());
     }
     folders.sort();
     let mut checks = Vec::new();
@@ -80,7 +81,7 @@ pub(crate) fn check<B: AutodiffBackend>(fixtures: &Path, device: &B::Device) -> 
 }
 
 fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, TrainingError> {
-    let text = std::fs::read_to_string(path).map_err(|source| TrainingError::Access { path: path.into(), source })?;
+    let text = std::fs::read_to_string(path).map_err(access(path))?;
     serde_json::from_str(&text).map_err(|error| TrainingError::Invalid { path: path.into(), reason: error.to_string() })
 }
 
@@ -102,7 +103,7 @@ fn check_case<B: AutodiffBackend>(folder: &Path, device: &B::Device, checks: &mu
             put(&format!("logits in {name}"), difference(&logits(&half, &expected.ids, Some(number), device), &want), tolerance);
         }
     }
-    let sequence = whole(&expected.ids);
+    let sequence = TrainingSequence { advantage: 1.0, ..TrainingSequence::whole(expected.ids.clone()) };
     let batch = || MicroBatch::<B>::new(&[&sequence], device);
     let (logprobs, _) = response_logprobs(&plain, &MicroBatch::new(&[&sequence], device), false);
     let rows = expected.logits.iter().zip(&expected.ids[1..]);
@@ -110,11 +111,10 @@ fn check_case<B: AutodiffBackend>(folder: &Path, device: &B::Device, checks: &mu
     put("log-probabilities", difference(&to_host(logprobs), &want), F32);
 
     let (gradient, _) = policy_gradient(&model, &batch());
+    let found: BTreeMap<String, Vec<f32>> = gradient.named(&model).into_iter().map(|tensor| (tensor.name, tensor.values)).collect();
     let tensors = load_tensors(&folder.join("gradients.safetensors"))?;
-    let worst = in_checkpoint_layout(&model, &gradient)
-        .iter()
-        .map(|found| tensors.get(&found.name).map_or(f64::INFINITY, |want| difference(&found.values, &want.values)))
-        .fold(0.0, f64::max);
+    let of = |(name, want): (&String, &NamedTensor)| found.get(name).map_or(f64::INFINITY, |got| difference(got, &want.values));
+    let worst = tensors.iter().map(of).fold(0.0, f64::max);
     put("gradients of the policy loss", worst, F32_TRAINED);
 
     let trained = train(model.clone(), 0.01, 3, batch).0;
@@ -144,18 +144,6 @@ fn logits<B: Backend>(model: &AutoModel<B>, ids: &[u32], number: Option<FloatDTy
     to_host(model.unembed(model.hidden(&input, None)))
 }
 
-/// Everything but the first id is learned, with equal weights and advantage 1.
-fn whole(ids: &[u32]) -> TrainingSequence {
-    let trained = ids.len() - 1;
-    TrainingSequence {
-        ids: ids.to_vec(),
-        mask: (0..ids.len()).map(|place| place > 0).collect(),
-        old_logprobs: vec![0.0; trained],
-        weights: vec![1.0 / trained as f32; trained],
-        advantage: 1.0,
-    }
-}
-
 /// The gradient of the policy loss at the policy that sampled, whose ratios are 1; it is that of the mean cross-entropy. And that mean.
 fn policy_gradient<B: AutodiffBackend>(model: &AutoModel<B>, batch: &MicroBatch<B>) -> (GradientSum<B>, f32) {
     let (mut sum, mut mean) = (GradientSum::default(), 0.0);
@@ -166,20 +154,6 @@ fn policy_gradient<B: AutodiffBackend>(model: &AutoModel<B>, batch: &MicroBatch<
     });
     result.unwrap_or_else(|never| match never {});
     (sum, mean)
-}
-
-/// Gradients with the keys and shapes of the checkpoint.
-fn in_checkpoint_layout<B: AutodiffBackend>(model: &AutoModel<B>, gradient: &GradientSum<B>) -> Vec<paretopo_models::NamedTensor> {
-    struct Replace<'a, B: AutodiffBackend>(std::slice::Iter<'a, Option<Tensor<B::InnerBackend, 1>>>);
-    impl<B: AutodiffBackend> ModuleMapper<B> for Replace<'_, B> {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-            match self.0.next().and_then(Option::as_ref) {
-                Some(gradient) => param.map(|weight| Tensor::from_inner(gradient.clone().reshape(weight.dims()))),
-                None => param,
-            }
-        }
-    }
-    named_parameters(&model.clone().map(&mut Replace::<B>(gradient.parts().iter())))
 }
 
 fn train<B: AutodiffBackend>(

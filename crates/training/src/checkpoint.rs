@@ -41,6 +41,22 @@ fn folder_of(run: &Path) -> PathBuf {
     run.join("checkpoints")
 }
 
+/// Puts a folder in place that `fill` fills: beside it first, synchronised, then renamed.
+fn put_folder(unfinished: &Path, finished: &Path, fill: impl FnOnce(&Path) -> Result<(), TrainingError>) -> Result<(), TrainingError> {
+    if unfinished.exists() {
+        fs::remove_dir_all(unfinished).map_err(access(unfinished))?;
+    }
+    fill(unfinished)?;
+    for entry in fs::read_dir(unfinished).map_err(access(unfinished))? {
+        let path = entry.map_err(access(unfinished))?.path();
+        fs::File::open(&path).and_then(|file| file.sync_all()).map_err(access(&path))?;
+    }
+    if finished.exists() {
+        fs::remove_dir_all(finished).map_err(access(finished))?;
+    }
+    fs::rename(unfinished, finished).map_err(access(finished))
+}
+
 /// Writes a checkpoint beside the others and removes all but the latest `keep`.
 pub(crate) fn save<B: AutodiffBackend>(
     run: &Path,
@@ -50,25 +66,13 @@ pub(crate) fn save<B: AutodiffBackend>(
     keep: usize,
 ) -> Result<(), TrainingError> {
     let name = format!("step-{:06}", state.step);
-    let unfinished = folder_of(run).join(format!("unfinished-{name}"));
-    let finished = folder_of(run).join(&name);
-    if unfinished.exists() {
-        fs::remove_dir_all(&unfinished).map_err(access(&unfinished))?;
-    }
-    policy.save_trained(&unfinished)?;
-    write_tensors(&unfinished.join(MOMENTS), &optimizer.state())?;
-    let json = serde_json::to_vec(state).expect("plain data serialises");
-    write_atomically(&unfinished.join(STATE), &json)?;
-    let sums = serde_json::to_vec_pretty(&checksums(&unfinished)?).expect("plain data serialises");
-    write_atomically(&unfinished.join(CHECKSUMS), &sums)?;
-    for entry in fs::read_dir(&unfinished).map_err(access(&unfinished))? {
-        let path = entry.map_err(access(&unfinished))?.path();
-        fs::File::open(&path).and_then(|file| file.sync_all()).map_err(access(&path))?;
-    }
-    if finished.exists() {
-        fs::remove_dir_all(&finished).map_err(access(&finished))?;
-    }
-    fs::rename(&unfinished, &finished).map_err(access(&finished))?;
+    put_folder(&folder_of(run).join(format!("unfinished-{name}")), &folder_of(run).join(&name), |folder| {
+        policy.save_trained(folder)?;
+        write_tensors(&folder.join(MOMENTS), &optimizer.state())?;
+        write_atomically(&folder.join(STATE), &serde_json::to_vec(state).expect("plain data serialises"))?;
+        let sums = serde_json::to_vec_pretty(&checksums(folder)?).expect("plain data serialises");
+        write_atomically(&folder.join(CHECKSUMS), &sums)
+    })?;
     let steps = list(run);
     for step in steps.iter().rev().skip(keep.max(1)) {
         let old = folder_of(run).join(format!("step-{step:06}"));
@@ -79,17 +83,11 @@ pub(crate) fn save<B: AutodiffBackend>(
 
 /// Puts what is trained into the folder `best`, with the validation that made it the best.
 pub(crate) fn save_best<B: AutodiffBackend>(run: &Path, policy: &Policy<B>, step: u64, point: &[f32]) -> Result<(), TrainingError> {
-    let (unfinished, finished) = (run.join("unfinished-best"), run.join("best"));
-    if unfinished.exists() {
-        fs::remove_dir_all(&unfinished).map_err(access(&unfinished))?;
-    }
-    policy.save_trained(&unfinished)?;
-    let json = serde_json::json!({ "step": step, "mean_rewards": point });
-    write_atomically(&unfinished.join("validation.json"), &serde_json::to_vec_pretty(&json).expect("plain data serialises"))?;
-    if finished.exists() {
-        fs::remove_dir_all(&finished).map_err(access(&finished))?;
-    }
-    fs::rename(&unfinished, &finished).map_err(access(&finished))
+    put_folder(&run.join("unfinished-best"), &run.join("best"), |folder| {
+        policy.save_trained(folder)?;
+        let json = serde_json::json!({ "step": step, "mean_rewards": point });
+        write_atomically(&folder.join("validation.json"), &serde_json::to_vec_pretty(&json).expect("plain data serialises"))
+    })
 }
 
 /// The sum of every file in a checkpoint but that of the sums.

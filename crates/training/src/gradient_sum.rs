@@ -1,10 +1,10 @@
 //! Gradients of several micro-batches, added up parameter by parameter.
 
 use burn::module::Module;
-use burn::module::{ModuleVisitor, Param};
+use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
-use paretopo_models::{AutoModel, parameter_keys, to_host};
+use paretopo_models::{AutoModel, NamedTensor, named_parameters, parameter_keys, to_host};
 
 /// The sum, flat, in the order of the model's parameters; `None` for a parameter that no loss depended on, empty before the first.
 #[derive(Clone, Debug)]
@@ -54,6 +54,21 @@ impl<B: AutodiffBackend> GradientSum<B> {
 
     pub(crate) fn into_parts(self) -> Vec<Option<Tensor<B::InnerBackend, 1>>> {
         self.0
+    }
+
+    /// The gradients with the keys and shapes of `model`'s checkpoint; parameters without one are left out.
+    pub fn named(&self, model: &AutoModel<B>) -> Vec<NamedTensor> {
+        struct Replace<'a, B: AutodiffBackend>(std::slice::Iter<'a, Option<Tensor<B::InnerBackend, 1>>>);
+        impl<B: AutodiffBackend> ModuleMapper<B> for Replace<'_, B> {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+                match self.0.next().and_then(Option::as_ref) {
+                    Some(gradient) => param.map(|weight| Tensor::from_inner(gradient.clone().reshape(weight.dims()))),
+                    None => param,
+                }
+            }
+        }
+        let replaced = model.clone().map(&mut Replace::<B>(self.0.iter()));
+        named_parameters(&replaced).into_iter().zip(&self.0).filter(|(_, part)| part.is_some()).map(|(tensor, _)| tensor).collect()
     }
 
     /// The Euclidean norm of all parts together; waits for the device.

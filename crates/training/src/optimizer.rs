@@ -7,7 +7,7 @@ use crate::config::{LearningRateSchedule, OptimizerConfig};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
-use paretopo_models::{AdamWState, AdamWStep, AutoModel, NamedTensor, SavedTensor, from_host, fused_for, to_host};
+use paretopo_models::{AdamWState, AdamWStep, AutoModel, NamedTensor, SavedTensor, adamw, from_host, fused_for, to_host};
 use std::collections::BTreeMap;
 
 /// The optimiser's state: both moments, flat, in the order of the model's parameters.
@@ -68,44 +68,29 @@ impl<B: AutodiffBackend> AdamW<B> {
                 let moments = (optimizer.first_moments[index].as_mut(), optimizer.second_moments[index].as_mut());
                 let (Some(first_moment), Some(second_moment)) = moments else { return param };
                 let (config, time) = (optimizer.config, optimizer.updates as i32);
-                let decay = if D > 1 { 1.0 - self.learning_rate * config.weight_decay } else { 1.0 };
-                if let Some(fused) = fused_for(&gradient) {
-                    let step = AdamWStep {
-                        scale: self.scale,
-                        beta1: config.beta1,
-                        beta2: config.beta2,
-                        rate: self.learning_rate / (1.0 - config.beta1.powi(time)),
-                        root: (1.0 - config.beta2.powi(time)).sqrt(),
-                        epsilon: config.epsilon,
-                        decay,
-                    };
-                    return param.map(|weight| {
-                        let shape = weight.dims();
-                        let empty = || Tensor::empty([0], &gradient.device());
-                        let state = AdamWState {
-                            weight: weight.inner().flatten(0, D - 1),
-                            first_moment: std::mem::replace(first_moment, empty()),
-                            second_moment: std::mem::replace(second_moment, empty()),
-                        };
-                        let state = fused.adamw(state, gradient, step);
-                        (*first_moment, *second_moment) = (state.first_moment, state.second_moment);
-                        Tensor::from_inner(state.weight.reshape(shape)).require_grad()
-                    });
-                }
-                let gradient = gradient * self.scale;
-                let blend = |moment: &mut Tensor<B::InnerBackend, 1>, new: Tensor<B::InnerBackend, 1>, decay: f64| {
-                    let empty = Tensor::empty([0], &new.device());
-                    *moment = std::mem::replace(moment, empty) * decay + new * (1.0 - decay);
-                    moment.clone()
+                let step = AdamWStep {
+                    scale: self.scale,
+                    beta1: config.beta1,
+                    beta2: config.beta2,
+                    correction1: 1.0 - config.beta1.powi(time),
+                    correction2: 1.0 - config.beta2.powi(time),
+                    learning_rate: self.learning_rate,
+                    epsilon: config.epsilon,
+                    decay: if D > 1 { 1.0 - self.learning_rate * config.weight_decay } else { 1.0 },
                 };
-                let first = blend(first_moment, gradient.clone(), config.beta1) / (1.0 - config.beta1.powi(time));
-                let second = blend(second_moment, gradient.square(), config.beta2) / (1.0 - config.beta2.powi(time));
-                let step = first / (second.sqrt() + config.epsilon) * self.learning_rate;
                 param.map(|weight| {
-                    let shape = weight.dims();
-                    let inner = weight.inner();
-                    let inner = if decay == 1.0 { inner } else { inner * decay };
-                    Tensor::from_inner(inner - step.reshape(shape)).require_grad()
+                    let (shape, empty) = (weight.dims(), || Tensor::empty([0], &gradient.device()));
+                    let state = AdamWState {
+                        weight: weight.inner().flatten(0, D - 1),
+                        first_moment: std::mem::replace(first_moment, empty()),
+                        second_moment: std::mem::replace(second_moment, empty()),
+                    };
+                    let state = match fused_for(&gradient) {
+                        Some(fused) => fused.adamw(state, gradient, step),
+                        None => adamw(state, gradient, step),
+                    };
+                    (*first_moment, *second_moment) = (state.first_moment, state.second_moment);
+                    Tensor::from_inner(state.weight.reshape(shape)).require_grad()
                 })
             }
         }

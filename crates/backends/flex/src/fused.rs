@@ -20,6 +20,7 @@ const CHUNK: usize = 1 << 16;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FlexKernels;
 
+/// Contiguous, and shared with nobody if the tensor was not.
 fn plain<const D: usize>(tensor: Tensor<Flex, D>) -> FlexTensor {
     tensor.into_primitive().tensor().to_contiguous()
 }
@@ -32,11 +33,6 @@ fn from_values(values: Vec<f32>, shape: Shape) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 
-/// The values, for writing; not copied if nobody else holds them.
-fn taken(tensor: FlexTensor) -> FlexTensor {
-    tensor.to_contiguous()
-}
-
 fn rms_norm(x: &FlexTensor, weight: &FlexTensor, eps: f32) -> FlexTensor {
     let mut y = vec![0.0; x.shape().num_elements()];
     vectorised(
@@ -46,8 +42,7 @@ fn rms_norm(x: &FlexTensor, weight: &FlexTensor, eps: f32) -> FlexTensor {
     from_values(y, x.shape())
 }
 
-fn gated_silu(gate: FlexTensor, up: &FlexTensor) -> FlexTensor {
-    let mut gate = taken(gate);
+fn gated_silu(mut gate: FlexTensor, up: &FlexTensor) -> FlexTensor {
     vectorised(
         #[inline(always)]
         || kernels::gated_silu(gate.storage_mut(), up.storage()),
@@ -55,8 +50,7 @@ fn gated_silu(gate: FlexTensor, up: &FlexTensor) -> FlexTensor {
     gate
 }
 
-fn masked_softmax(scores: FlexTensor, mask: Option<&FlexTensor>) -> FlexTensor {
-    let mut scores = taken(scores);
+fn masked_softmax(mut scores: FlexTensor, mask: Option<&FlexTensor>) -> FlexTensor {
     let columns = *scores.shape().last().expect("scores have columns");
     vectorised(
         #[inline(always)]
@@ -110,11 +104,11 @@ impl FusedOps<Flex> for FlexKernels {
     }
 
     fn gated_silu(&self, gate: Tensor<Flex, 2>, up: Tensor<Flex, 2>) -> Tensor<Flex, 2> {
-        wrap(gated_silu(gate.into_primitive().tensor(), &plain(up)))
+        wrap(gated_silu(plain(gate), &plain(up)))
     }
 
     fn masked_softmax(&self, scores: Tensor<Flex, 4>, mask: Option<Tensor<Flex, 2>>) -> Tensor<Flex, 4> {
-        wrap(masked_softmax(scores.into_primitive().tensor(), mask.map(plain).as_ref()))
+        wrap(masked_softmax(plain(scores), mask.map(plain).as_ref()))
     }
 
     fn rotate(&self, x: Tensor<Flex, 2>, cos: Tensor<Flex, 2>, sin: Tensor<Flex, 2>, head_dim: usize) -> Tensor<Flex, 2> {
@@ -126,8 +120,7 @@ impl FusedOps<Flex> for FlexKernels {
     }
 
     fn adamw(&self, parameter: AdamWState<Flex>, gradient: Tensor<Flex, 1>, step: AdamWStep) -> AdamWState<Flex> {
-        let [mut weight, mut first, mut second] =
-            [parameter.weight, parameter.first_moment, parameter.second_moment].map(|tensor| taken(tensor.into_primitive().tensor()));
+        let [mut weight, mut first, mut second] = [parameter.weight, parameter.first_moment, parameter.second_moment].map(plain);
         let gradient = plain(gradient);
         let parts = (
             weight.storage_mut().par_chunks_mut(CHUNK),
@@ -281,7 +274,7 @@ impl FusedOps<Tracked> for FlexKernels {
     }
 
     fn masked_softmax(&self, scores: Tensor<Tracked, 4>, mask: Option<Tensor<Tracked, 2>>) -> Tensor<Tracked, 4> {
-        let AutodiffTensor { primitive, node, rc } = scores.into_primitive().tensor();
+        let AutodiffTensor { primitive, node, rc } = inside(scores);
         let weights = masked_softmax(primitive, mask.map(inside).as_ref().map(|mask| &mask.primitive));
         // the scores themselves are not needed again: their place in the graph is kept without them
         let scores = AutodiffTensor { primitive: weights.clone(), node, rc };
@@ -298,14 +291,5 @@ impl FusedOps<Tracked> for FlexKernels {
         let logits = inside(logits);
         let (output, scored) = target_logprobs(logits.primitive.clone(), targets.into_data());
         outside(record(TargetLogprobs, [&logits], || scored.clone(), output))
-    }
-
-    fn adamw(&self, parameter: AdamWState<Tracked>, gradient: Tensor<Tracked, 1>, step: AdamWStep) -> AdamWState<Tracked> {
-        let AdamWState { weight, first_moment, second_moment } = parameter;
-        let [weight, first_moment, second_moment] = [weight, first_moment, second_moment].map(Tensor::inner);
-        let AdamWState { weight, first_moment, second_moment } =
-            FusedOps::<Flex>::adamw(self, AdamWState { weight, first_moment, second_moment }, gradient.inner(), step);
-        let [weight, first_moment, second_moment] = [weight, first_moment, second_moment].map(Tensor::from_inner);
-        AdamWState { weight, first_moment, second_moment }
     }
 }

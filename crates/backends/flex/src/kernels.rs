@@ -213,10 +213,11 @@ pub(crate) fn target_logprobs_backward(logits: &[f32], normalisers: &[f32], targ
     }
 }
 
-/// See [`paretopo_models::FusedOps::adamw`].
+/// See [`paretopo_models::adamw`].
 #[inline(always)]
 pub(crate) fn adamw(weight: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32], step: AdamWStep) {
-    let numbers = [step.scale, step.beta1, 1.0 - step.beta1, step.beta2, 1.0 - step.beta2, step.rate, step.root, step.epsilon, step.decay];
+    let (rate, root) = (step.learning_rate / step.correction1, step.correction2.sqrt());
+    let numbers = [step.scale, step.beta1, 1.0 - step.beta1, step.beta2, 1.0 - step.beta2, rate, root, step.epsilon, step.decay];
     let [scale, beta1, new1, beta2, new2, rate, root, epsilon, decay] = numbers.map(|number| number as f32);
     for (((w, m), v), g) in weight.iter_mut().zip(first).zip(second).zip(gradient) {
         let g = g * scale;

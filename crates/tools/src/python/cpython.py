@@ -94,56 +94,54 @@ def baseline():
 def supervise(pid, output, result, limits):
     """Gathers what a fork says until it ends, is late, or says too much; it is gone afterwards."""
     deadline = time.monotonic() + limits["seconds"]
+    late = "timeout", f"TimeoutError: no answer within {limits['seconds']:.1f} s"
+    loud = "limit", f"MemoryError: more than {limits['printed']} bytes printed"
     ended = os.pidfd_open(pid)
-    waiting, said, printed, verdict = {output, result, ended}, b"", b"", None
+    said, waiting, verdict = {output: bytearray(), result: bytearray()}, {output, result, ended}, None
+
+    def gather(source):
+        piece = os.read(source, 65536)
+        said[source].extend(piece)
+        return piece
+
+    def is_loud():
+        return len(said[output]) > limits["printed"] or len(said[result]) > 16 * limits["printed"]
+
     while ended in waiting:
         left = deadline - time.monotonic()
         ready = select.select(list(waiting), [], [], max(left, 0))[0]
         if not ready and left <= 0:
-            verdict = "timeout", f"TimeoutError: no answer within {limits['seconds']:.1f} s"
+            verdict = late
             break
-        if ended in ready:
-            waiting.discard(ended)
-        for source in (output, result):
-            if source in ready:
-                data = os.read(source, 65536)
-                if not data:
-                    waiting.discard(source)
-                elif source == output:
-                    printed += data
-                else:
-                    said += data
-        if len(printed) > limits["printed"] or len(said) > 16 * limits["printed"]:
-            verdict = "limit", f"MemoryError: more than {limits['printed']} bytes printed"
+        for source in ready:
+            if source == ended or not gather(source):
+                waiting.discard(source)
+        if is_loud():
+            verdict = loud
             break
     os.kill(pid, signal.SIGKILL)
     _, code = os.waitpid(pid, 0)
     # what was still in the pipes
-    for source in (output, result):
+    for source in said:
         os.set_blocking(source, False)
         try:
-            while verdict is None and (data := os.read(source, 65536)):
-                if source == output:
-                    printed += data
-                else:
-                    said += data
-                if len(printed) > limits["printed"]:
-                    verdict = "limit", f"MemoryError: more than {limits['printed']} bytes printed"
+            while verdict is None and gather(source):
+                verdict = loud if is_loud() else None
         except BlockingIOError:
             pass
     for source in (output, result, ended):
         os.close(source)
-    text = printed[: limits["printed"]].decode(errors="replace")
+    text = said[output][: limits["printed"]].decode(errors="replace")
     if verdict is None:
         try:
-            answer = json.loads(said)
+            answer = json.loads(said[result])
             verdict = answer["status"], answer["text"]
         except (ValueError, KeyError, TypeError):
             # as after os._exit, a crash, or a kill by a limit
             if os.WIFEXITED(code):
                 verdict = ("ok", "") if os.WEXITSTATUS(code) == 0 else ("error", f"SystemExit: {os.WEXITSTATUS(code)}")
             elif os.WTERMSIG(code) == signal.SIGXCPU:
-                verdict = "timeout", f"TimeoutError: no answer within {limits['seconds']:.1f} s"
+                verdict = late
             else:
                 verdict = "error", f"ToolError: the program ended by signal {os.WTERMSIG(code)}"
     status, more = verdict
@@ -193,14 +191,12 @@ def answer(line):
 
 
 def main():
-    imported = []
     for package in SETTINGS["preload"]:
         try:
             __import__(package)
-            imported.append(package)
         except ImportError:
             pass
-    print(json.dumps({"version": sys.version.split()[0], "imported": imported, "layers": SETTINGS["layers"]}), flush=True)
+    print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         print(json.dumps(answer(line)), flush=True)
 

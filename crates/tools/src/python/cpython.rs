@@ -40,15 +40,10 @@ impl Default for CpythonConfig {
     }
 }
 
-/// What a worker says when it has started.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CpythonDescription {
-    /// The interpreter's version.
-    pub version: String,
-    /// Packages of `preload` that are there.
-    pub imported: Vec<String>,
-    /// The layers that hold.
-    pub layers: Vec<String>,
+/// What a worker says when it has started, behind all of its walls.
+#[derive(Deserialize)]
+struct Hello {
+    ready: bool,
 }
 
 /// Starts workers.
@@ -90,7 +85,7 @@ impl Cpython {
     }
 
     /// Starts a worker with a scratch folder of its own, which goes when the worker does.
-    pub(super) fn start(&self) -> Result<(Worker, CpythonDescription), String> {
+    pub(super) fn start(&self) -> Result<Worker, String> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let scratch = std::env::temp_dir().join(format!("paretopo-python-{}-{number}", std::process::id()));
@@ -106,6 +101,10 @@ impl Cpython {
         let command = [self.launcher.clone(), "python-sandbox".into(), settings.into()];
         let mut worker = Worker::start(&command, Some(scratch)).map_err(|error| error.to_string())?;
         let hello = worker.hear(START).map_err(|failure| format!("the sandboxed interpreter did not start: {failure}"))?;
-        serde_json::from_str(&hello).map(|description| (worker, description)).map_err(|_| hello)
+        match serde_json::from_str(&hello) {
+            Ok(Hello { ready: true }) => Ok(worker),
+            // the reason why not
+            _ => Err(hello),
+        }
     }
 }

@@ -17,7 +17,7 @@ mod sandbox_fusion;
 mod worker;
 
 #[cfg(target_os = "linux")]
-pub use cpython::{CpythonConfig, CpythonDescription, MissingLayers};
+pub use cpython::{CpythonConfig, MissingLayers};
 pub use sandbox_fusion::SandboxFusionConfig;
 
 use crate::{CallContext, Tool, truncate_middle};
@@ -188,19 +188,23 @@ pub fn python_sandbox(settings: &str) -> Result<std::convert::Infallible, String
 
 /// Who runs programs, ready.
 enum Engine {
+    Workers(Starter),
+    Server(SandboxFusion),
+}
+
+/// Starts workers.
+enum Starter {
     Monty(Vec<PathBuf>),
     #[cfg(target_os = "linux")]
     Cpython(cpython::Cpython),
-    SandboxFusion(SandboxFusion),
 }
 
-impl Engine {
-    fn worker(&self) -> Result<Option<Worker>, String> {
+impl Starter {
+    fn start(&self) -> Result<Worker, String> {
         match self {
-            Self::Monty(command) => Worker::start(command, None).map(Some).map_err(|error| error.to_string()),
+            Self::Monty(command) => Worker::start(command, None).map_err(|error| error.to_string()),
             #[cfg(target_os = "linux")]
-            Self::Cpython(cpython) => cpython.start().map(|(worker, _)| Some(worker)),
-            Self::SandboxFusion(_) => Ok(None),
+            Self::Cpython(cpython) => cpython.start(),
         }
     }
 }
@@ -220,18 +224,18 @@ impl PythonTool {
     pub fn new(config: PythonConfig, worker_command: Vec<PathBuf>) -> Result<Self, String> {
         let mut idle = Vec::new();
         let engine = match config.interpreter {
-            PythonInterpreter::Monty => Engine::Monty(worker_command),
+            PythonInterpreter::Monty => Engine::Workers(Starter::Monty(worker_command)),
             PythonInterpreter::SandboxFusion => {
                 let missing = "`python.interpreter = \"sandbox_fusion\"` needs `python.sandbox_fusion = { url = .. }`";
-                Engine::SandboxFusion(SandboxFusion::new(config.sandbox_fusion.as_ref().ok_or(missing)?))
+                Engine::Server(SandboxFusion::new(config.sandbox_fusion.as_ref().ok_or(missing)?))
             }
             #[cfg(target_os = "linux")]
             PythonInterpreter::Cpython => {
                 let launcher = worker_command.first().ok_or("no worker command given")?;
                 let cpython = cpython::Cpython::find(&config.cpython, launcher)?;
                 // better now than in the first episode
-                idle.push(cpython.start()?.0);
-                Engine::Cpython(cpython)
+                idle.push(cpython.start()?);
+                Engine::Workers(Starter::Cpython(cpython))
             }
             #[cfg(not(target_os = "linux"))]
             PythonInterpreter::Cpython => {
@@ -249,22 +253,21 @@ impl PythonTool {
         let time_left = deadline.saturating_duration_since(started);
         let mut limits = self.config.limits;
         limits.seconds = limits.seconds.min(time_left.as_secs_f64());
-        let (status, text) = self.run_in_worker(program, limits);
+        let (status, text) = match &self.engine {
+            Engine::Server(server) => server.run(program, limits.seconds),
+            Engine::Workers(starter) => self.run_in_worker(starter, program, limits),
+        };
         let (text, truncated) = truncate_middle(text.trim_end(), self.config.output_characters);
         ToolOutcome { truncated, ..ToolOutcome::new(status, text, started.elapsed().as_secs_f32()) }
     }
 
-    fn run_in_worker(&self, program: &str, limits: PythonLimits) -> (CallStatus, String) {
-        if let Engine::SandboxFusion(server) = &self.engine {
-            return server.run(program, limits.seconds);
-        }
+    fn run_in_worker(&self, starter: &Starter, program: &str, limits: PythonLimits) -> (CallStatus, String) {
         if program.len() > LONGEST_PROGRAM {
             return too_long();
         }
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut worker = match idle.map_or_else(|| self.engine.worker(), |worker| Ok(Some(worker))) {
-            Ok(Some(worker)) => worker,
-            Ok(None) => unreachable!("servers have no workers"),
+        let mut worker = match idle.map_or_else(|| starter.start(), Ok) {
+            Ok(worker) => worker,
             Err(error) => return (CallStatus::Error, format!("ToolError: the python worker did not start: {error}")),
         };
         let request = Request { program: program.to_owned(), limits };

@@ -43,7 +43,6 @@ struct SupervisorSettings<'a> {
     filters: Vec<String>,
     /// A descriptor of `/proc/self/statm`.
     statm: Option<i32>,
-    layers: Vec<String>,
 }
 
 /// Puts the walls up and becomes the interpreter; returns only what went wrong.
@@ -63,33 +62,25 @@ pub(super) fn enter(settings: &str) -> Result<std::convert::Infallible, String> 
         }
         descriptor
     });
-    let mut layers = vec!["no_new_privs".to_owned(), "rlimits".to_owned()];
     let mut missing = Vec::new();
-    match landlock(&readable, &scratch) {
-        Ok(how) => layers.push(how),
-        Err(reason) => missing.push(format!("landlock ({reason})")),
+    if let Err(reason) = landlock(&readable, &scratch) {
+        missing.push(format!("landlock ({reason})"));
     }
-    let filters = match filters() {
-        Ok(filters) if seccomp_is_there() => {
-            layers.push("seccomp".into());
-            filters.iter().map(hex).collect()
-        }
-        Ok(_) => {
-            missing.push("seccomp (not in this kernel)".into());
-            Vec::new()
-        }
-        Err(reason) => {
+    let filters = filters().and_then(|filters| if seccomp_is_there() { Ok(filters) } else { Err("not in this kernel".into()) });
+    let filters = filters.map_or_else(
+        |reason| {
             missing.push(format!("seccomp ({reason})"));
             Vec::new()
-        }
-    };
+        },
+        |filters| filters.iter().map(hex).collect(),
+    );
     if !missing.is_empty() && config.missing_layers == super::MissingLayers::Refuse {
         return Err(format!(
             "this machine lacks {}\nhint: `python.cpython.missing_layers = \"go_on\"` runs programs without",
             missing.join(", ")
         ));
     }
-    let told = SupervisorSettings { scratch: &scratch, preload: &config.preload, filters, statm, layers };
+    let told = SupervisorSettings { scratch: &scratch, preload: &config.preload, filters, statm };
     let told = serde_json::to_string(&told).map_err(|error| error.to_string())?;
     let mut command = Command::new(&interpreter);
     command.args(["-I", "-B", "-u", "-c", SUPERVISOR, &told]).env_clear().current_dir(&scratch);
@@ -98,8 +89,8 @@ pub(super) fn enter(settings: &str) -> Result<std::convert::Infallible, String> 
     Err(format!("{}: {}", interpreter.display(), command.exec()))
 }
 
-/// Restricts this process; says by which version.
-fn landlock(readable: &[PathBuf], scratch: &Path) -> Result<String, String> {
+/// Restricts this process as far as the kernel's version of Landlock goes.
+fn landlock(readable: &[PathBuf], scratch: &Path) -> Result<(), String> {
     let abi = ABI::V6;
     let devices = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"];
     let system =
@@ -120,11 +111,7 @@ fn landlock(readable: &[PathBuf], scratch: &Path) -> Result<String, String> {
             .restrict_self()
     };
     let status = restrict().map_err(|error: landlock::RulesetError| error.to_string())?;
-    match status.ruleset {
-        RulesetStatus::NotEnforced => Err("not in this kernel".into()),
-        RulesetStatus::PartiallyEnforced => Ok("landlock (files; this kernel is older than its newest rules)".into()),
-        RulesetStatus::FullyEnforced => Ok("landlock".into()),
-    }
+    if status.ruleset == RulesetStatus::NotEnforced { Err("not in this kernel".into()) } else { Ok(()) }
 }
 
 fn seccomp_is_there() -> bool {
