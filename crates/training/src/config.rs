@@ -115,7 +115,7 @@ pub struct RunConfig {
     pub precision: Precision,
     /// Threads that each do a part of every batch on their own, on a CPU backend; 0 leaves it to the machine: one for each core, up to 8, and
     /// just one for a model above 500 million parameters, whose operations are split instead. Each holds its own activations and
-    /// gradients. Runs are bit-exact for an equal number.
+    /// gradients. Runs on flex are bit-exact for an equal number; two runs on ndarray differ by rounding in any case.
     pub workers: usize,
     /// Train a low-rank adapter and nothing else.
     #[serde(skip_serializing_if = "Option::is_none")]
