@@ -1,22 +1,16 @@
 //! The agent on the shipped policy: token-exact trajectories, log-probabilities, budgets, tools that are slow or wrong.
 
+use crate::scripted::{NEVER, Scripted, check_authorship, markov, play_policy};
 use crate::{Plain, assert_close, checkout};
 use paretopo_agent::{
     PolicyText, RolloutConfig, RolloutContext, RolloutRequest, SamplingConfig, ToolSchedule, Workers, log_softmax, rollout,
 };
-use paretopo_environments::math::{answers_equal, extract_answer};
-use paretopo_environments::{Demonstration, Environment, EnvironmentConfig, MathConfig, Objective, Resources};
-use paretopo_models::{
-    AutoConfig, AutoModel, CausalLm, ForwardInput, NamedTensor, SavedTensor, load_folder, named_parameters, to_host, write_tensors,
-};
-use paretopo_tools::{CallContext, Tool};
-use paretopo_trajectory::{Author, CallStatus, FinishReason, Message, Role, Split, Task, ToolCall, ToolOutcome, ToolSpec, Trajectory};
+use paretopo_environments::{Environment, EnvironmentConfig, MathConfig, Resources};
+use paretopo_models::{AutoModel, CausalLm, ForwardInput, load_folder, to_host};
+use paretopo_trajectory::{Author, CallStatus, FinishReason, Split, Task, Trajectory};
 use proptest::prelude::*;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-
-static NEVER: AtomicBool = AtomicBool::new(false);
 
 fn policy() -> (AutoModel<Plain>, usize, PolicyText) {
     let folder = checkout("models/tiny-math");
@@ -28,6 +22,17 @@ fn math() -> Box<dyn Environment> {
     EnvironmentConfig::Math(MathConfig::default())
         .build(&Resources { python_worker: crate::python_worker(), ..Resources::default() }, &mut ())
         .unwrap()
+}
+
+/// Problems that the shipped policy likes to give to its tool.
+fn problems() -> Vec<Task> {
+    let problem = |index: usize| Task {
+        id: format!("t{index}"),
+        question: format!("What is {}*{}?", 421 + 37 * index, 23 + index),
+        answers: vec!["1".into()],
+        ..Task::default()
+    };
+    (0..12).map(problem).collect()
 }
 
 fn play(environment: &dyn Environment, tasks: &[Task], config: &RolloutConfig) -> Vec<Trajectory> {
@@ -120,66 +125,9 @@ fn a_fixed_schedule_is_bit_exact() {
     assert_eq!(first, without_clock(play(environment.as_ref(), tasks, &RolloutConfig::default())));
 }
 
-/// An environment whose tool is given by the test.
-struct Scripted {
-    task: Vec<Task>,
-    tools: Vec<Arc<dyn Tool>>,
-}
-
-impl Environment for Scripted {
-    fn tasks(&self, _: Split) -> &[Task] {
-        &self.task
-    }
-    fn opening(&self, task: &Task) -> Vec<Message> {
-        vec![Message { role: Role::User, content: task.question.clone() }]
-    }
-    fn tools(&self) -> &[Arc<dyn Tool>] {
-        &self.tools
-    }
-    fn objectives(&self) -> &[Box<dyn Objective>] {
-        &[]
-    }
-    fn extract_answer(&self, response: &str) -> Option<String> {
-        extract_answer(response)
-    }
-    fn succeeded(&self, task: &Task, trajectory: &Trajectory) -> bool {
-        trajectory.answer.as_ref().is_some_and(|answer| answers_equal(&task.answers[0], answer))
-    }
-    fn demonstration(&self, _: u64) -> Option<Demonstration> {
-        None
-    }
-}
-
-/// Answers with a text after a delay.
-struct Reply {
-    text: String,
-    delay: Duration,
-}
-
-impl Tool for Reply {
-    fn spec(&self) -> ToolSpec {
-        ToolSpec { name: "python".into(), description: String::new(), parameters: serde_json::json!({}) }
-    }
-    fn call(&self, _: &ToolCall, _: &CallContext) -> ToolOutcome {
-        std::thread::sleep(self.delay);
-        ToolOutcome::new(CallStatus::Ok, self.text.clone(), 0.0)
-    }
-}
-
-fn scripted(text: &str, delay: Duration) -> Scripted {
-    // problems that the shipped policy likes to give to its tool
-    let problems = (0..12).map(|index| Task {
-        id: format!("t{index}"),
-        question: format!("What is {}*{}?", 421 + 37 * index, 23 + index),
-        answers: vec!["1".into()],
-        ..Task::default()
-    });
-    Scripted { task: problems.collect(), tools: vec![Arc::new(Reply { text: text.into(), delay })] }
-}
-
 #[test]
 fn a_tool_that_never_answers_in_time_costs_its_deadline_and_no_more() {
-    let environment = scripted("1", Duration::from_secs(30));
+    let environment = Scripted::new(problems(), "1", Duration::from_secs(30));
     for tool_schedule in [ToolSchedule::FixedLag { steps: 2 }, ToolSchedule::AsReady {}] {
         let config = RolloutConfig { call_seconds: 0.1, max_calls: 1, tool_threads: 12, tool_schedule, ..RolloutConfig::default() };
         let started = Instant::now();
@@ -193,7 +141,7 @@ fn a_tool_that_never_answers_in_time_costs_its_deadline_and_no_more() {
 
 #[test]
 fn an_episode_ends_at_its_deadline() {
-    let environment = scripted("1", Duration::from_millis(300));
+    let environment = Scripted::new(problems(), "1", Duration::from_millis(300));
     let config = RolloutConfig { episode_seconds: 0.05, tool_schedule: ToolSchedule::AsReady {}, ..RolloutConfig::default() };
     let trajectories = play(&environment, &environment.task, &config);
     assert!(trajectories.iter().any(|trajectory| trajectory.finish == FinishReason::Deadline));
@@ -201,7 +149,7 @@ fn an_episode_ends_at_its_deadline() {
 
 #[test]
 fn budgets_hold() {
-    let environment = scripted("7", Duration::ZERO);
+    let environment = Scripted::new(problems(), "7", Duration::ZERO);
     let config = RolloutConfig { max_calls: 1, max_sampled_tokens: 20, ..RolloutConfig::default() };
     for trajectory in play(&environment, &environment.task, &config) {
         assert!(trajectory.call_count() <= 1 && trajectory.sampled_tokens() <= 20, "{}", trajectory.response);
@@ -215,7 +163,7 @@ fn budgets_hold() {
 
 #[test]
 fn output_is_cut_to_its_token_budget_and_read_in_a_block() {
-    let environment = scripted(&"1 ".repeat(200), Duration::ZERO);
+    let environment = Scripted::new(problems(), &"1 ".repeat(200), Duration::ZERO);
     let (model, _, text) = policy();
     let config = RolloutConfig { max_calls: 2, max_output_tokens: 40, ..RolloutConfig::default() };
     let trajectories = play(&environment, &environment.task, &config);
@@ -256,7 +204,7 @@ proptest! {
         output in "(<\\|end\\|>|<\\|assistant\\|>|```|```python\n|\n```\n|\\\\boxed\\{1\\}|[0-9]{1,3}|\n|ä){0,8}",
         temperature in prop_oneof![Just(0.0f32), Just(1.0), Just(1.5)],
     ) {
-        let environment = scripted(&output, Duration::ZERO);
+        let environment = Scripted::new(problems(), &output, Duration::ZERO);
         let (_, _, text) = policy();
         let config = RolloutConfig { max_calls: 2, sampling: SamplingConfig { temperature, ..SamplingConfig::default() }, ..RolloutConfig::default() };
         for trajectory in play(&environment, &environment.task[..4], &config) {
@@ -272,79 +220,6 @@ proptest! {
     }
 }
 
-/// A policy whose next token depends on the last one alone: `logit(next | last)` is `logits(last, next)`.
-fn markov(text: &PolicyText, logits: impl Fn(u32, u32) -> f32) -> AutoModel<Plain> {
-    let size = text.tokenizer.vocab_size();
-    let config: AutoConfig = serde_json::from_value(serde_json::json!({
-        "model_type": "llama", "vocab_size": size, "hidden_size": size, "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1,
-        "head_dim": 4, "max_position_embeddings": 256, "rms_norm_eps": 0.0, "tie_word_embeddings": false
-    }))
-    .unwrap();
-    let device = Default::default();
-    let folder = tempfile::tempdir().unwrap();
-    // all weights of the layers are zero, so the final norm sees the last token's embedding, a unit vector, and makes its length sqrt(size)
-    let mut tensors = named_parameters(&config.init::<Plain>(&device).unwrap());
-    let at = |index: usize| ((index / size) as u32, (index % size) as u32);
-    for tensor in &mut tensors {
-        for (index, value) in tensor.values.iter_mut().enumerate() {
-            let (row, column) = at(index);
-            match tensor.name.as_str() {
-                "model.embed_tokens.weight" => *value = if row == column { 1.0 } else { 0.0 },
-                "lm_head.weight" => *value = logits(column, row) / (size as f32).sqrt(),
-                _ => {}
-            }
-        }
-    }
-    let saved = |tensor: &NamedTensor| {
-        let values = tensor.values.clone();
-        SavedTensor { name: tensor.name.clone(), shape: tensor.shape.clone(), values: Box::new(move || values.clone()) }
-    };
-    write_tensors(&folder.path().join("model.safetensors"), &tensors.iter().map(saved).collect::<Vec<_>>()).unwrap();
-    std::fs::write(folder.path().join("config.json"), serde_json::to_string(&config).unwrap()).unwrap();
-    load_folder(folder.path(), &device).unwrap().1
-}
-
-/// Plays one task with a policy of one layer.
-fn play_policy(model: &AutoModel<Plain>, environment: &dyn Environment, task: &Task, seed: u64, config: &RolloutConfig) -> Trajectory {
-    let (_, _, text) = policy();
-    let (device, workers) = (Default::default(), Workers::default());
-    let context = RolloutContext {
-        model,
-        layers: 1,
-        context: 256,
-        device: &device,
-        text: &text,
-        environment,
-        weight_version: 0,
-        cancelled: &NEVER,
-        workers: &workers,
-    };
-    rollout(&context, config, &[RolloutRequest { task, sample: 0, seed }], &mut |_| {}).unwrap().0.remove(0)
-}
-
-/// What no policy may achieve, whatever it writes.
-fn check_authorship(text: &PolicyText, trajectory: &Trajectory, config: &RolloutConfig) {
-    let by = |author: Author| trajectory.segments.iter().filter(move |segment| segment.author == author);
-    for segment in &trajectory.segments {
-        let sampled = segment.author == Author::Model;
-        assert_eq!(segment.logprobs.len(), if sampled { segment.ids.len() } else { 0 });
-    }
-    // nothing but a call is answered, each by one output between two markers
-    assert_eq!(by(Author::Tool).count(), trajectory.calls.len());
-    assert_eq!(by(Author::Template).count(), 2 * trajectory.calls.len());
-    assert!(trajectory.calls.len() <= config.max_calls && trajectory.sampled_tokens() <= config.max_sampled_tokens);
-    // the mask is what the policy sampled, to the token
-    let sampled: Vec<bool> = trajectory.segments.iter().flat_map(|s| s.ids.iter().map(|_| s.author == Author::Model)).collect();
-    assert_eq!(trajectory.mask(), sampled);
-    // an end of a turn ends the episode: it is the last id if it is there at all
-    let ends: Vec<usize> =
-        by(Author::Model).flat_map(|s| &s.ids).enumerate().filter(|(_, id)| text.end_ids.contains(id)).map(|(at, _)| at).collect();
-    assert!(ends.is_empty() || ends == [trajectory.sampled_tokens() - 1]);
-    for segment in by(Author::Tool).chain(by(Author::Template)) {
-        assert!(segment.ids.iter().all(|id| !text.end_ids.contains(id)));
-    }
-}
-
 #[test]
 fn a_policy_that_imitates_tool_output_is_still_the_policy() {
     let (_, _, text) = policy();
@@ -354,10 +229,10 @@ fn a_policy_that_imitates_tool_output_is_still_the_policy() {
     let start = *text.opening(math().as_ref(), &math().tasks(Split::Test)[0], false).unwrap().last().unwrap();
     let chain: Vec<u32> = std::iter::once(start).chain(ids.iter().copied()).chain([text.end_ids[0]]).collect();
     assert!(chain.iter().collect::<std::collections::HashSet<_>>().len() == chain.len(), "a chain cannot visit a token twice");
-    let model = markov(&text, |last, next| if chain.windows(2).any(|pair| pair == [last, next]) { 50.0 } else { 0.0 });
+    let model = markov::<Plain>(&text, |last, next| if chain.windows(2).any(|pair| pair == [last, next]) { 50.0 } else { 0.0 });
     let environment = math();
     let config = RolloutConfig::default();
-    let trajectory = play_policy(&model, environment.as_ref(), &environment.tasks(Split::Test)[0], 1, &config);
+    let trajectory = play_policy(&text, &model, environment.as_ref(), &environment.tasks(Split::Test)[0], 1, &config);
     check_authorship(&text, &trajectory, &config);
     assert_eq!((trajectory.calls.len(), trajectory.response.as_str(), trajectory.answer.as_deref()), (0, forged, Some("7")));
     assert!(trajectory.segments[1..].iter().all(|segment| segment.author == Author::Model));
@@ -380,11 +255,11 @@ proptest! {
             ((mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40) as f32 / (1u32 << 24) as f32
         };
         // markers and the first few ids, which are the special tokens, are likelier than the rest
-        let model = markov(&text, |last, next| sharpness * noise(last, next) + if markers.contains(&next) { 3.0 } else if next < 5 { 1.0 } else { 0.0 });
-        let environment = scripted(&output, Duration::ZERO);
+        let model = markov::<Plain>(&text, |last, next| sharpness * noise(last, next) + if markers.contains(&next) { 3.0 } else if next < 5 { 1.0 } else { 0.0 });
+        let environment = Scripted::new(problems(), &output, Duration::ZERO);
         let config = RolloutConfig { max_calls: 3, max_sampled_tokens: 60, ..RolloutConfig::default() };
         for sample in 0..4 {
-            let trajectory = play_policy(&model, &environment, &environment.task[0], seed ^ sample, &config);
+            let trajectory = play_policy(&text, &model, &environment, &environment.task[0], seed ^ sample, &config);
             check_authorship(&text, &trajectory, &config);
         }
     }

@@ -8,6 +8,7 @@ mod adapters;
 mod agent;
 mod memory;
 mod parity_models;
+mod scripted;
 mod support;
 
 use burn::tensor::{Distribution, Int, Tensor, TensorData};

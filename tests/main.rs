@@ -21,6 +21,7 @@ mod python_tool;
 mod resuming;
 #[cfg(target_os = "linux")]
 mod sandbox;
+mod scripted;
 mod search;
 mod support;
 

@@ -157,6 +157,32 @@ fn bad_numbers_stop_a_run_or_are_left_out_and_counted() {
     assert!(counts.iter().sum::<f64>() >= 1.0, "{counts:?}");
 }
 
+/// `inf * |N_call - N_optimal|` is no number for a rollout that calls as often as is best.
+#[test]
+fn a_reward_that_is_no_number_stops_a_run_or_its_group_is_left_out_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, more: &[&str]| {
+        let mut command = command(&folder.path().join(name));
+        command.args(["--set", "environment.objectives=[{ type = \"task\" }, { type = \"tool_efficiency\", alpha = inf }]"]);
+        command.args(["--set", "train.steps=2"]).args(more.iter().flat_map(|setting| ["--set", setting])).output().unwrap()
+    };
+    let stopped = run("stop", &["train.validate_every=0"]);
+    let message = String::from_utf8_lossy(&stopped.stderr).into_owned();
+    assert_eq!(stopped.status.code(), Some(1), "{message}");
+    assert!(
+        message.contains("step 0: `r_tool` gave NaN for rollout ") && message.contains("bad-reward-step-000000-group-0.jsonl"),
+        "{message}"
+    );
+    assert!(folder.path().join("stop/trajectories/bad-reward-step-000000-group-0.jsonl").exists());
+    let validated = run("validated", &[]);
+    assert!(String::from_utf8_lossy(&validated.stderr).contains("bad-reward-step-000000-validation.jsonl"), "{validated:?}");
+    let skipped = run("skip", &["train.bad_numbers=skip"]);
+    assert!(skipped.status.success(), "{skipped:?}");
+    let counts: Vec<f64> = metrics(&folder.path().join("skip")).iter().map(|step| step["skipped_groups"].as_f64().unwrap()).collect();
+    assert!(counts.len() == 2 && counts[0] >= 1.0, "{counts:?}");
+    assert!(!folder.path().join("skip/best").exists(), "no validation was good");
+}
+
 #[test]
 fn two_runs_do_not_write_one_folder() {
     let folder = tempfile::tempdir().unwrap();

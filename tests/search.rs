@@ -202,6 +202,15 @@ fn a_busy_server_is_asked_again_and_a_refusing_one_is_not() {
 }
 
 #[test]
+fn a_server_does_not_send_a_client_elsewhere() {
+    let (url, requests) =
+        scripted(|_| Some("HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into()));
+    let error = client(url).retrieve("x", 3, soon()).unwrap_err();
+    assert!(matches!(&error, RetrieveError::Failed(text) if text.contains("302")), "{error}");
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+}
+
+#[test]
 fn nonsense_silence_and_absence_become_errors_by_the_deadline() {
     for nonsense in ["", "{", "[]", r#"{"result":[]}"#, r#"{"result":[[{"id":1}]]}"#, r#"{"result":[["x"]]}"#] {
         let body = nonsense.to_owned();
@@ -257,6 +266,17 @@ fn published_parquet_files_are_read() {
     assert_eq!((first.context.len(), first.context[0].text.as_str()), (2, "One. Two."));
     let questions = paretopo_environments::qa::read_questions(&checkout("tests/fixtures/questions/nq.parquet")).unwrap();
     assert_eq!(questions[1].task.answers, ["c", "d"]);
+}
+
+/// Both were found by fuzzing: the parquet reader panics at the first and asks for 12 GiB at the second.
+#[test]
+fn damaged_parquet_files_are_errors() {
+    let cases = [("start", "column start and length should not be negative"), ("dictionary", "a dictionary of 402653174 values")];
+    for (name, reason) in cases {
+        let path = checkout(&format!("tests/fixtures/questions/damaged_{name}.parquet"));
+        let error = paretopo_environments::qa::read_questions(&path).unwrap_err().to_string();
+        assert!(error.contains("not a readable parquet file") && error.contains(reason), "{error}");
+    }
 }
 
 /// All 885 cases, with exact match and F1 from the official HotpotQA script.

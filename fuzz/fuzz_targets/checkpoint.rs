@@ -1,14 +1,23 @@
-//! Weights and configurations of checkpoints.
+//! Checkpoints from elsewhere: CONFIGURATION NUL WEIGHTS. What is loaded must compute.
 
 #![no_main]
 
+use burn_flex::Flex;
 use libfuzzer_sys::fuzz_target;
-use paretopo_models::{AutoConfig, load_tensors};
-use std::io::Write;
+use paretopo_fuzz::pair_of_bytes;
+use paretopo_models::{CausalLm, ForwardInput, load_folder, load_tensors};
+use paretopo_training::TrainingState;
 
 fuzz_target!(|bytes: &[u8]| {
-    let mut file = tempfile::Builder::new().suffix(".safetensors").tempfile().expect("a file");
-    file.write_all(bytes).expect("written");
-    let _ = load_tensors(file.path());
-    let _ = serde_json::from_slice::<AutoConfig>(bytes);
+    let (config, weights) = pair_of_bytes(bytes);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("model.safetensors");
+    std::fs::write(folder.path().join("config.json"), config).expect("written");
+    std::fs::write(&file, weights).expect("written");
+    let _ = load_tensors(&file);
+    if let Ok((_, model)) = load_folder::<Flex>(folder.path(), &Default::default()) {
+        let ids: [&[u32]; 1] = [&[0, 0]];
+        let _ = model.unembed(model.hidden(&ForwardInput::right_padded(&ids, &Default::default()), None)).into_data();
+    }
+    let _ = serde_json::from_slice::<TrainingState>(bytes);
 });

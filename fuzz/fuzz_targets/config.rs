@@ -1,15 +1,18 @@
-//! Configuration files and `--set`.
+//! Configuration files and `--set`: FILE NUL SETTING.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use paretopo_fuzz::pair;
 use paretopo_training::RunConfig;
 
-fuzz_target!(|input: (&str, &str)| {
-    let (text, setting) = input;
-    if let Ok(config) = RunConfig::parse(text, "fuzz", &[setting.to_owned()]) {
+fuzz_target!(|input: &str| {
+    let (text, setting) = pair(input);
+    let settings = if setting.is_empty() { Vec::new() } else { vec![setting.to_owned()] };
+    if let Ok(config) = RunConfig::parse(text, "fuzz", &settings) {
         // what is printed is read as the same
         let printed = config.to_toml().expect("a configuration is printed");
-        assert_eq!(RunConfig::parse(&printed, "printed", &[]).expect("what is printed is read"), config);
+        let again = RunConfig::parse(&printed, "printed", &[]).unwrap_or_else(|error| panic!("{error}\n{printed}"));
+        assert_eq!(again.to_toml().expect("and again"), printed);
     }
 });

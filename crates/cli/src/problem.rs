@@ -37,7 +37,9 @@ impl From<TrainingError> for Problem {
     fn from(error: TrainingError) -> Self {
         match error {
             TrainingError::Interrupted => Self { message: error.to_string(), exit_code: 130 },
-            TrainingError::Numbers { .. } | TrainingError::Rollout(_) | TrainingError::Estimator(_) => Self::failure(error),
+            TrainingError::Numbers { .. } | TrainingError::Reward { .. } | TrainingError::Rollout(_) | TrainingError::Estimator(_) => {
+                Self::failure(error)
+            }
             _ => Self::mistake(error),
         }
     }

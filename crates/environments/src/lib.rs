@@ -151,3 +151,11 @@ pub fn score_group(environment: &dyn Environment, task: &Task, group: &mut [Traj
         trajectory.rewards = rewards.collect();
     }
 }
+
+/// The first reward of a scored group that is not finite, in words: objective, value, rollout and task.
+pub fn bad_reward(environment: &dyn Environment, task: &Task, group: &[Trajectory]) -> Option<String> {
+    group.iter().find_map(|trajectory| {
+        let (objective, value) = environment.objectives().iter().zip(&trajectory.rewards).find(|(_, value)| !value.is_finite())?;
+        Some(format!("`{}` gave {value} for rollout {} of task `{}`", objective.name(), trajectory.sample, task.id))
+    })
+}

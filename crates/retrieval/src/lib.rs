@@ -16,7 +16,7 @@ pub use corpus::{CorpusReader, Passage};
 pub use error::{RetrievalError, RetrieveError};
 pub use index::PassageIndex;
 pub use protocol::{RetrieveRequest, RetrieveResponse};
-pub use remote::{RemoteConfig, RemoteRetriever};
+pub use remote::{RemoteConfig, RemoteRetriever, http_agent};
 
 use std::time::Instant;
 

@@ -60,6 +60,11 @@ mod defaults {
     }
 }
 
+/// Asks servers. Redirections are answers like any other: a server is asked where the configuration says and nowhere else.
+pub fn http_agent() -> ureq::Agent {
+    ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into()
+}
+
 /// Bytes of an answer that are read; more is nonsense.
 const MAX_ANSWER: u64 = 64 << 20;
 
@@ -80,7 +85,7 @@ impl RemoteRetriever {
     pub fn new(config: &RemoteConfig) -> Self {
         let (jobs, receiver) = channel();
         let receiver = Arc::new(Mutex::new(receiver));
-        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let agent = http_agent();
         let breaker = Arc::new(Breaker::new(config.breaker));
         for _ in 0..config.concurrency.max(1) {
             let (config, receiver, agent, breaker) = (config.clone(), receiver.clone(), agent.clone(), breaker.clone());

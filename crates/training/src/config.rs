@@ -162,13 +162,13 @@ pub enum OldLogprobs {
     Recompute,
 }
 
-/// What happens when an update's numbers are no good.
+/// What happens when numbers are no good: a reward, a loss, a gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BadNumbers {
     /// The run stops; the batch is written out.
     Stop,
-    /// The update is left out, said, and counted as `skipped_updates`.
+    /// The group or update is left out, said, written out, and counted as `skipped_groups` or `skipped_updates`.
     Skip,
 }
 
@@ -221,7 +221,7 @@ pub struct TrainConfig {
     pub mask_overlong: bool,
     /// A log ratio beyond this counts as a bad number.
     pub largest_log_ratio: f32,
-    /// What a loss or gradient that is not finite does, or a log ratio that is too large.
+    /// What a reward, loss or gradient that is not finite does, or a log ratio that is too large.
     pub bad_numbers: BadNumbers,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,

@@ -74,6 +74,18 @@ pub enum TrainingError {
         /// The batch, written out.
         batch: PathBuf,
     },
+    /// An objective gave something that is not a finite number.
+    #[error(
+        "step {step}: {reason}; its trajectories are in `{batch}`\nhint: mend the objective (`environment.objectives`), or leave such groups out with `train.bad_numbers = \"skip\"`"
+    )]
+    Reward {
+        /// The step.
+        step: u64,
+        /// Which objective, and for what.
+        reason: String,
+        /// The rollouts, written out.
+        batch: PathBuf,
+    },
     /// The device is not there.
     #[error("the backend `{name}` cannot be used: {reason}")]
     Backend {

@@ -15,7 +15,7 @@ use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics, Workers, rollout};
 use paretopo_algorithms::losses::{kl_penalty, policy_loss, token_weights};
 use paretopo_algorithms::{Advantages, Group, Progress, advantages};
-use paretopo_environments::{Environment, score_group};
+use paretopo_environments::{Environment, bad_reward, score_group};
 use paretopo_models::{AutoModel, from_host, in_precision, to_host, without_adapter};
 use paretopo_trajectory::{CallStatus, FinishReason, Split, Task, Trajectory};
 use rand::SeedableRng;
@@ -34,6 +34,8 @@ struct Batch {
     /// Scoring and estimating advantages.
     grading_seconds: f64,
     refills: usize,
+    /// Groups with a reward that is not finite, of which nothing is learnt.
+    skipped_groups: usize,
 }
 
 /// Sums over the tokens and updates of a step.
@@ -114,16 +116,16 @@ pub fn train<B: AutodiffBackend>(
         let model = in_precision(policy.model.valid(), config.precision.into());
         let context = policy.context(&model, device, environment.as_ref(), state.updates, surroundings.cancelled, &workers);
         if config.train.validate_every > 0 && state.step.is_multiple_of(config.train.validate_every) {
-            let point = validate(config, &context, &mut state, &mut metrics, observer)?;
+            let point = validate(config, &context, &mut state, &folder, &mut metrics, observer)?;
             let volume = point.iter().product::<f32>();
-            if state.best_validation.is_none_or(|best| volume > best) {
+            if volume.is_finite() && state.best_validation.is_none_or(|best| volume > best) {
                 state.best_validation = Some(volume);
                 if config.train.keep.best {
                     checkpoint::save_best(run, &policy, state.step, &point)?;
                 }
             }
         }
-        let batch = collect(config, &context, &mut state, observer)?;
+        let batch = collect(config, &context, &mut state, &folder, observer)?;
         if config.train.save_trajectories_every > 0 && state.step.is_multiple_of(config.train.save_trajectories_every) {
             folder.save_trajectories(&format!("step-{:06}", state.step), batch.groups.iter().flatten())?;
         }
@@ -138,6 +140,9 @@ pub fn train<B: AutodiffBackend>(
             saved.map_or_else(|error| error, |batch| TrainingError::Numbers { step, reason, batch })
         })?;
         policy = trained;
+        if !sums.skipped.is_empty() {
+            folder.save_trajectories(&format!("skipped-step-{step:06}"), batch.groups.iter().flatten())?;
+        }
         for reason in &sums.skipped {
             observer.note(&format!("step {step}: left out an update: {reason}"));
         }
@@ -158,6 +163,7 @@ fn validate<B: burn::tensor::backend::Backend>(
     config: &RunConfig,
     context: &RolloutContext<'_, B>,
     state: &mut TrainingState,
+    folder: &RunFolder,
     metrics: &mut Metrics,
     observer: &mut dyn Observer,
 ) -> Result<Vec<f32>, TrainingError> {
@@ -166,7 +172,11 @@ fn validate<B: burn::tensor::backend::Backend>(
     let objectives = context.environment.objectives().len();
     let mean = |k: usize| trajectories.iter().map(|trajectory| trajectory.rewards[k]).sum::<f32>() / trajectories.len().max(1) as f32;
     let point: Vec<f32> = (0..objectives).map(mean).collect();
-    state.estimator.observe_validation(&point, &config.estimator);
+    let tasks = context.environment.tasks(Split::Validation);
+    match tasks.iter().zip(trajectories.chunks(1)).find_map(|(task, group)| bad_reward(context.environment, task, group)) {
+        None => state.estimator.observe_validation(&point, &config.estimator),
+        Some(reason) => left_out(config, state.step, "validation", reason, &trajectories, folder, observer)?,
+    }
     metrics.insert("validation/em".into(), validation.em);
     metrics.insert("validation/calls".into(), validation.calls);
     Ok(point)
@@ -191,12 +201,13 @@ fn collect<B: burn::tensor::backend::Backend>(
     config: &RunConfig,
     context: &RolloutContext<'_, B>,
     state: &mut TrainingState,
+    folder: &RunFolder,
     observer: &mut dyn Observer,
 ) -> Result<Batch, TrainingError> {
     let (settings, size) = (&config.train, config.train.rollouts_per_prompt);
     let (mut tasks, mut groups) = (Vec::new(), Vec::new());
     let mut statistics = RolloutStatistics::default();
-    let (mut refills, mut grading_seconds) = (0, 0.0);
+    let (mut refills, mut skipped_groups, mut grading_seconds) = (0, 0, 0.0);
     loop {
         let wanted = settings.prompts_per_step - tasks.len();
         let new = next_tasks(context.environment.tasks(Split::Train), config.seed, &mut state.prompts_drawn, wanted);
@@ -221,6 +232,11 @@ fn collect<B: burn::tensor::backend::Backend>(
         for task in new {
             let mut group: Vec<Trajectory> = trajectories.by_ref().take(size).collect();
             score_group(context.environment, &task, &mut group, &mut state.memory);
+            if let Some(reason) = bad_reward(context.environment, &task, &group) {
+                left_out(config, state.step, &format!("group-{skipped_groups}"), reason, &group, folder, observer)?;
+                skipped_groups += 1;
+                continue;
+            }
             tasks.push(task);
             groups.push(group);
         }
@@ -252,7 +268,28 @@ fn collect<B: burn::tensor::backend::Backend>(
     let progress = Progress { step: state.step, total_steps: settings.steps, seed: derive_seed(config.seed, state.step, 2) };
     let advantages = advantages(&config.estimator, &mut state.estimator, &rewards, progress)?;
     grading_seconds += estimating.elapsed().as_secs_f64();
-    Ok(Batch { tasks, groups, advantages, statistics, grading_seconds, refills })
+    Ok(Batch { tasks, groups, advantages, statistics, grading_seconds, refills, skipped_groups })
+}
+
+/// Writes out trajectories with a reward that is not finite, and says so.
+///
+/// # Errors
+/// Unless such are to be left out.
+fn left_out(
+    config: &RunConfig,
+    step: u64,
+    what: &str,
+    reason: String,
+    trajectories: &[Trajectory],
+    folder: &RunFolder,
+    observer: &mut dyn Observer,
+) -> Result<(), TrainingError> {
+    let batch = folder.save_trajectories(&format!("bad-reward-step-{step:06}-{what}"), trajectories.iter())?;
+    if config.train.bad_numbers == BadNumbers::Stop {
+        return Err(TrainingError::Reward { step, reason, batch });
+    }
+    observer.note(&format!("step {step}: left out what is in `{}`: {reason}", batch.display()));
+    Ok(())
 }
 
 /// The trajectories as training sequences, without weights.
@@ -299,7 +336,7 @@ fn update<B: AutodiffBackend>(
     let mut dropped = 0;
     for epoch in 0..settings.epochs {
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(derive_seed(config.seed, step, 100 + epoch as u64)));
-        for minibatch in order.chunks(order.len().div_ceil(settings.minibatches)) {
+        for minibatch in order.chunks(order.len().div_ceil(settings.minibatches).max(1)) {
             let masks: Vec<&[bool]> = minibatch.iter().map(|index| sequences[*index].mask.as_slice()).collect();
             let weights = token_weights(settings.aggregation, &masks);
             // without an advantage nothing pulls at a sequence, unless a penalty or bonus does
@@ -523,6 +560,7 @@ fn describe(batch: &Batch, environment: &dyn Environment, state: &TrainingState,
     let mean = advantages.iter().sum::<f64>() / count;
     put("advantage_std", (advantages.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt());
     put("refills", batch.refills as f64);
+    put("skipped_groups", batch.skipped_groups as f64);
     put("rollout/seconds", batch.statistics.seconds);
     for (phase, seconds) in phases(&batch.statistics, workers, batch.grading_seconds) {
         put(&format!("phase/{phase}_seconds"), seconds);

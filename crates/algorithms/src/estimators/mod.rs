@@ -175,6 +175,16 @@ pub enum EstimatorError {
         /// The vector.
         reward: Point,
     },
+    /// An advantage is NaN or infinite though the rewards are not: they are too large for f32 sums and squares.
+    #[error("an advantage of prompt `{prompt}` is {advantage}, from rewards up to {largest}")]
+    Overflow {
+        /// The prompt.
+        prompt: String,
+        /// The advantage.
+        advantage: f32,
+        /// The largest reward of the prompt, without its sign.
+        largest: f32,
+    },
     /// Reward vectors of different length.
     #[error("the reward vector {reward:?} of prompt `{prompt}` has {found} objectives, but {expected} are expected")]
     Objectives {
@@ -217,6 +227,12 @@ pub fn advantages(
         EstimatorConfig::Gdpo(config) => gdpo::advantages(config, groups),
         EstimatorConfig::HvWeighting(config) => hv_weighting::advantages(config, state, groups),
     };
+    for (group, values) in groups.iter().zip(&advantages.values) {
+        if let Some(advantage) = values.iter().copied().find(|value| !value.is_finite()) {
+            let largest = group.rewards.iter().flatten().fold(0.0f32, |largest, value| largest.max(value.abs()));
+            return Err(EstimatorError::Overflow { prompt: group.prompt.clone(), advantage, largest });
+        }
+    }
     let silent = advantages.values.iter().filter(|group| group.iter().all(|value| value.abs() < 1e-6)).count();
     advantages.diagnostics.insert("groups_without_signal", silent as f64 / groups.len().max(1) as f64);
     Ok(advantages)
@@ -251,4 +267,27 @@ fn check(config: &EstimatorConfig, groups: &[Group]) -> Result<(), EstimatorErro
 /// `w . r`; with no weights the first objective.
 fn weighted(weights: &[f32], reward: &[f32]) -> f32 {
     if weights.is_empty() { reward[0] } else { weights.iter().zip(reward).map(|(weight, value)| weight * value).sum() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(rewards: [f32; 2]) -> Result<Advantages, EstimatorError> {
+        let group = Group { prompt: "p".into(), rewards: rewards.map(|reward| vec![reward]).to_vec(), calls: None };
+        let progress = Progress { step: 0, total_steps: 1, seed: 0 };
+        advantages(&EstimatorConfig::Rloo(Default::default()), &mut EstimatorState::default(), &[group], progress)
+    }
+
+    #[test]
+    fn what_is_no_number_is_named() {
+        // each minus the mean of the others
+        assert_eq!(of([1.0, 0.0]).expect("advantages").values, [[1.0, -1.0]]);
+        assert_eq!(of([1.0, f32::NAN]).unwrap_err().to_string(), "the reward vector [NaN] of prompt `p` holds a value that is not finite");
+        // 3e38 - (-3e38) is beyond the largest f32, 3.4e38
+        assert_eq!(
+            of([3e38, -3e38]).unwrap_err().to_string(),
+            "an advantage of prompt `p` is inf, from rewards up to 300000000000000000000000000000000000000"
+        );
+    }
 }

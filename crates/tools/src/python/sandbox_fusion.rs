@@ -1,6 +1,6 @@
 //! A client of [SandboxFusion](https://github.com/bytedance/SandboxFusion): programs run on a server, by `POST /run_code`.
 
-use paretopo_retrieval::{Breaker, BreakerConfig};
+use paretopo_retrieval::{Breaker, BreakerConfig, http_agent};
 use paretopo_trajectory::CallStatus;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -58,8 +58,7 @@ pub(super) struct SandboxFusion {
 
 impl SandboxFusion {
     pub(super) fn new(config: &SandboxFusionConfig) -> Self {
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        Self { config: config.clone(), agent, breaker: Breaker::new(config.breaker) }
+        Self { config: config.clone(), agent: http_agent(), breaker: Breaker::new(config.breaker) }
     }
 
     /// Runs a program for at most `seconds`, trying again while there is time.
