@@ -1,10 +1,14 @@
-//! Training with less memory gives the same gradients: checkpointed layers, chunked logits, small micro-batches.
+//! Training with less memory gives the same gradients: checkpointed layers, chunked logits, small micro-batches. Rollouts hold no graph.
 
-use crate::{Tracked, checkout, ids, json};
-use paretopo_agent::Workers;
+use crate::{Plain, Tracked, checkout, ids, json};
+use burn::tensor::backend::Backend;
+use paretopo_agent::{Engine, Workers};
 use paretopo_models::{AutoModel, load_folder, to_host};
 use paretopo_training::{GradientSum, MemoryConfig, MicroBatch, TrainingSequence, accumulate_gradient, total_gradient};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::convert::Infallible;
+use std::path::Path;
 
 const PLAIN: MemoryConfig = MemoryConfig { gradient_checkpointing: false, logits_chunk: 0 };
 
@@ -100,4 +104,56 @@ fn gradients_of_logprobs(model: &AutoModel<Tracked>, sequences: &[&TrainingSeque
     let loss = |logprobs: burn::Tensor<Tracked, 2>, _| Ok::<_, Infallible>((logprobs * batch.weights.clone()).sum());
     accumulate_gradient(model, &batch, PLAIN, false, &mut sum, loss).unwrap();
     sum.parts().iter().flatten().flat_map(|gradient| to_host(gradient.clone())).collect()
+}
+
+/// Counts the bytes that each thread holds.
+struct Counting;
+
+thread_local! {
+    static HELD: Cell<i64> = const { Cell::new(0) };
+}
+
+// SAFETY: all is handed on to the system's allocator; the counter is a plain number of the thread and allocates nothing.
+#[expect(unsafe_code, reason = "an allocator has no safe interface")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = HELD.try_with(|held| held.set(held.get() + layout.size() as i64));
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        let _ = HELD.try_with(|held| held.set(held.get() - layout.size() as i64));
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Bytes that are held after 48 decoding steps of 3 rows and were not before them.
+fn held_by_decoding<B: Backend>(folder: &Path) -> i64 {
+    let device = Default::default();
+    let (config, model) = load_folder::<B>(folder, &device).unwrap();
+    let mut engine = Engine::new(&model, config.layers(), &device);
+    engine.admit(&[(0, &[1, 2]), (1, &[3, 4]), (2, &[5, 6])]);
+    let before = HELD.get();
+    for step in 0..48 {
+        engine.step(&[Some(step % 40), Some(step % 40 + 1), Some(step % 40 + 2)]);
+    }
+    HELD.get() - before
+}
+
+/// A rollout samples on the inner backend. What decoding leaves behind there are keys and values; under autodiff it would be every step's activations.
+#[test]
+fn a_rollout_holds_no_graph() {
+    let folder = checkout("tests/fixtures/models").join("qwen3");
+    // one worker, as in a rollout, so that all is allocated and freed by this thread
+    let alone = |held: fn(&Path) -> i64| rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(|| held(&folder));
+    let config = json(&folder.join("config.json"));
+    let number = |name: &str| config[name].as_i64().unwrap();
+    // layers * (keys and values) * heads * features * columns * rows * 4 bytes
+    let cache = number("num_hidden_layers") * 2 * number("num_key_value_heads") * number("head_dim") * 48 * 3 * 4;
+    let (plain, tracked) = (alone(held_by_decoding::<Plain>), alone(held_by_decoding::<Tracked>));
+    println!("cache {cache} bytes, held {plain}, held under autodiff {tracked}");
+    assert!((cache..cache * 5 / 4).contains(&plain), "{plain} bytes held, {cache} of keys and values");
+    assert!(tracked > 10 * cache, "the comparison shows nothing: {tracked} bytes under autodiff");
 }

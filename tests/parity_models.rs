@@ -247,6 +247,17 @@ fn half_precision_and_shards_load() {
 }
 
 #[test]
+fn no_model_has_fewer_parameters_than_its_configuration_says() {
+    for case in CASES {
+        let (config, model) = load_folder::<Plain>(&folder(case), &Default::default()).unwrap();
+        let held: usize = named_parameters(&model).iter().map(|tensor| tensor.values.len()).sum();
+        let least = config.decoder().least_parameters().unwrap() as usize;
+        // biases and the norms of queries and keys are what is left out
+        assert!(least <= held && held - least < held / 20, "{case}: {least} of {held}");
+    }
+}
+
+#[test]
 fn a_wrong_checkpoint_is_named() {
     let device = Default::default();
     let error = |change: &dyn Fn(&mut serde_json::Value)| {
@@ -265,6 +276,11 @@ fn a_wrong_checkpoint_is_named() {
     assert!(extra.contains("`model.layers.1.") && extra.contains("belongs to no parameter"), "{extra}");
     let shape = error(&|config| config["intermediate_size"] = 41.into());
     assert!(shape.contains("gate_proj.weight` has the shape [40, 32]") && shape.contains("[41, 32]"), "{shape}");
+    // found by fuzzing: room for it was made before the file was looked at
+    let giant = error(&|config| config["hidden_size"] = 44_294_967_295u64.into());
+    assert!(giant.contains("config.json") && giant.contains("parameters, but the weight files hold"), "{giant}");
+    let beyond = error(&|config| config["hidden_size"] = u64::MAX.into());
+    assert!(beyond.contains("more than 2^64 parameters"), "{beyond}");
     let activation = error(&|config| config["hidden_act"] = "gelu".into());
     assert!(activation.contains("`gelu`"), "{activation}");
 }

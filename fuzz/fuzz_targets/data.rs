@@ -6,17 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use paretopo_environments::{EnvironmentConfig, Resources, qa};
 use paretopo_retrieval::CorpusReader;
 
-/// Panics of the parquet reader are caught and made errors; all others end the fuzzer.
-fn let_parquet_panic() {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        if !info.location().is_some_and(|location| location.file().contains("/parquet-")) {
-            hook(info);
-        }
-    }));
-}
-
-fuzz_target!(init: let_parquet_panic(), |bytes: &[u8]| {
+fuzz_target!(init: paretopo_fuzz::allow_contained_panics(), |bytes: &[u8]| {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("data");
     std::fs::write(&path, bytes).expect("written");

@@ -56,8 +56,15 @@ pub fn load_folder_as<B: Backend>(
     device: &B::Device,
 ) -> Result<(AutoConfig, AutoModel<B>), CheckpointError> {
     let config = read_config(folder)?;
-    let model = config.init(device).map_err(|reason| invalid(&folder.join("config.json"), reason))?;
     let mut weights = WeightFiles::open(&weight_files(folder)?)?;
+    // a few tensors too few are named below, but no room is made for a model that cannot be meant
+    let (least, held) = (config.decoder().least_parameters(), weights.values());
+    if least.is_none_or(|least| least / 2 > held) {
+        let count = least.map_or("more than 2^64".into(), |least| format!("at least {least}"));
+        let reason = format!("describes a model of {count} parameters, but the weight files hold {held}");
+        return Err(invalid(&folder.join("config.json"), reason));
+    }
+    let model = config.init(device).map_err(|reason| invalid(&folder.join("config.json"), reason))?;
     // buffers that old checkpoints carry along, and the copy of a tied embedding
     let tied = config.decoder().tie_word_embeddings;
     weights.forget(|name| name.ends_with("rotary_emb.inv_freq") || tied && name == "lm_head.weight");

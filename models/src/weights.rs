@@ -74,6 +74,12 @@ impl WeightFiles {
         Some(values.map(named).map_err(|reason| invalid(&file.path, format!("`{name}` {reason}"))))
     }
 
+    /// Numbers in all tensors together.
+    pub fn values(&self) -> u64 {
+        let tensors = self.files.iter().flat_map(|file| file.metadata.tensors().into_values());
+        tensors.map(|info| info.shape.iter().product::<usize>() as u64).sum()
+    }
+
     /// The names of all tensors that have not been taken.
     pub fn names(&self) -> impl Iterator<Item = &String> {
         self.places.keys()

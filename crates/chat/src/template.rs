@@ -2,7 +2,7 @@
 
 use crate::ChatError;
 use minijinja::{Environment, Error, ErrorKind, Value};
-use paretopo_trajectory::{Message, ToolSpec};
+use paretopo_trajectory::{Message, ToolSpec, contained};
 use serde::Serialize;
 use std::path::Path;
 
@@ -68,7 +68,10 @@ impl ChatTemplate {
             Err(Error::new(ErrorKind::InvalidOperation, message))
         });
         environment.add_filter("tojson", to_json);
-        environment.add_template_owned("chat", template.to_owned()).map_err(|error| ChatError::Template(format!("{error:#}")))?;
+        // without the listing of all variables that builds with debug assertions add to an error
+        environment.set_debug(false);
+        let parsed = contained(|| environment.add_template_owned("chat", template.to_owned()).map_err(|error| format!("{error:#}")));
+        parsed.flatten().map_err(ChatError::Template)?;
         // a special token is a string, or an object with its `content`
         let token = |name: &str| {
             let value = &tokenizer_config[name];
@@ -91,17 +94,16 @@ impl ChatTemplate {
         let template = self.environment.get_template("chat").expect("added when the template was parsed");
         let tools: Option<Vec<_>> = (!context.tools.is_empty())
             .then(|| context.tools.iter().map(|function| FunctionSpec { r#type: "function", function }).collect());
-        template
-            .render(minijinja::context! {
-                messages => context.messages,
-                tools => tools,
-                add_generation_prompt => context.add_generation_prompt,
-                bos_token => self.bos_token,
-                eos_token => self.eos_token,
-                pad_token => self.pad_token,
-                unk_token => self.unk_token,
-            })
-            .map_err(|error| ChatError::Template(format!("{error:#}")))
+        let variables = minijinja::context! {
+            messages => context.messages,
+            tools => tools,
+            add_generation_prompt => context.add_generation_prompt,
+            bos_token => self.bos_token,
+            eos_token => self.eos_token,
+            pad_token => self.pad_token,
+            unk_token => self.unk_token,
+        };
+        contained(|| template.render(variables).map_err(|error| format!("{error:#}"))).flatten().map_err(ChatError::Template)
     }
 
     /// The token that ends an assistant turn, as named by the tokenizer configuration; empty if there is none.
@@ -169,6 +171,13 @@ mod tests {
         let template = "{{ bos_token }}{% for message in messages %}\n{{ message['role'].upper() }}: {{ message.content.strip() }}{% endfor %}{{ eos_token }}";
         // trim_blocks removes the newline after a block tag
         assert_eq!(render(template, &[]).unwrap(), "<s>USER: Hi</s>");
+    }
+
+    /// The template engine panics while it parses this one.
+    #[test]
+    fn a_template_that_makes_the_engine_panic_is_an_error() {
+        let error = render("{% for in messages %}{% endfor %}", &[]).unwrap_err();
+        assert!(matches!(error, ChatError::Template(_)), "{error}");
     }
 
     #[test]

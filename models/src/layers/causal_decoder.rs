@@ -88,6 +88,20 @@ impl DecoderConfig {
         })
     }
 
+    /// Parameters of every architecture that has these fields: matrices and norms, without biases; `None` beyond 2^64.
+    pub fn least_parameters(&self) -> Option<u64> {
+        let product = |factors: [usize; 2]| (factors[0] as u64).checked_mul(factors[1] as u64);
+        let heads = self.num_attention_heads;
+        let head_dim = self.head_dim.or(self.hidden_size.checked_div(heads)).unwrap_or(0);
+        let features = product([heads, head_dim])?.checked_add(product([self.num_key_value_heads.unwrap_or(heads), head_dim])?)?;
+        // q and o, k and v, gate, up and down, two norms: each of them is as wide as the residual stream
+        let rows = features.checked_mul(2)?.checked_add((self.intermediate_size as u64).checked_mul(3)?)?.checked_add(2)?;
+        let layers = rows.checked_mul(product([self.num_hidden_layers, self.hidden_size])?)?;
+        let matrices = if self.tie_word_embeddings { 1 } else { 2 };
+        let embeddings = product([self.vocab_size, self.hidden_size])?.checked_mul(matrices)?;
+        layers.checked_add(embeddings)?.checked_add(self.hidden_size as u64)
+    }
+
     fn shape(&self, differences: Differences) -> Result<DecoderShape, String> {
         if self.hidden_act != "silu" {
             return Err(format!("`hidden_act` must be `silu`, not `{}`", self.hidden_act));

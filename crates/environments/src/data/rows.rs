@@ -1,6 +1,7 @@
 //! Rows of files: JSON (one list), JSON lines, or parquet, told apart by their first bytes.
 
 use super::DataError;
+use paretopo_trajectory::contained;
 use parquet::column::page::Page;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -48,18 +49,12 @@ fn check_dictionaries(reader: &SerializedFileReader<File>) -> Result<(), Parquet
     Ok(())
 }
 
-/// Some damaged files make the reader panic (found by fuzzing); that is an error like any other.
+/// Some damaged files make the reader panic.
 fn read_parquet(file: File) -> Result<Vec<Value>, String> {
     let read = || {
         let reader = SerializedFileReader::new(file)?;
         check_dictionaries(&reader)?;
         reader.get_row_iter(None)?.map(|row| Ok(row?.to_json_value())).collect::<Result<Vec<Value>, ParquetError>>()
     };
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)) {
-        Ok(rows) => rows.map_err(|error| error.to_string()),
-        Err(panic) => {
-            let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(message.unwrap_or_else(|| "the reader gave up".into()))
-        }
-    }
+    contained(read)?.map_err(|error| error.to_string())
 }
