@@ -106,6 +106,20 @@ lint:
     cargo clippy --locked --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace --exclude paretopo-backend-wgpu --exclude paretopo-backend-cuda
 
+# Licences and sources of all dependencies, and their known holes where the database of advisories can be reached
+[group('development')]
+deny:
+    test -x target/tools/bin/cargo-deny || cargo install --quiet --locked cargo-deny@0.20.2 --root target/tools
+    target/tools/bin/cargo-deny --locked check licenses bans sources
+    if timeout 60 git ls-remote --quiet https://github.com/RustSec/advisory-db HEAD >/dev/null 2>&1; then target/tools/bin/cargo-deny --locked check advisories; else echo "advisories: not checked, their database cannot be reached"; fi
+
+# Fuzz a target for a while, e.g. `just fuzz grader 3600` (needs a nightly compiler; cargo-fuzz is installed); the corpus goes on growing in fuzz/corpus
+[group('development')]
+fuzz target seconds="600":
+    test -x target/tools/bin/cargo-fuzz || cargo install --quiet --locked cargo-fuzz@0.13.2 --root target/tools
+    mkdir -p fuzz/corpus/{{target}} && tar -xzf fuzz/corpora/{{target}}.tar.gz -C fuzz/corpus/{{target}}
+    cd fuzz && PATH="$PWD/../target/tools/bin:$PATH" cargo +nightly fuzz run --fuzz-dir . {{target}} corpus/{{target}} seeds/{{target}} -- -dict=dictionaries/{{target}}.dict -max_total_time={{seconds}} -timeout=30 -detect_leaks=0 -rss_limit_mb=3000
+
 # Format everything
 [group('development')]
 fmt:
