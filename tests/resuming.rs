@@ -157,6 +157,22 @@ fn bad_numbers_stop_a_run_or_are_left_out_and_counted() {
     assert!(counts.iter().sum::<f64>() >= 1.0, "{counts:?}");
 }
 
+#[test]
+fn threads_do_not_change_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |workers: &str, threads: &str| {
+        let run = folder.path().join(format!("{workers}-{threads}"));
+        let mut command = command(&run);
+        command.env("RAYON_NUM_THREADS", threads).args(["--set", &format!("workers={workers}"), "--set", "train.steps=2"]);
+        assert!(command.status().unwrap().success());
+        (weights(&run), metrics(&run))
+    };
+    for workers in ["1", "2"] {
+        let alone = run(workers, "1");
+        assert_eq!(run(workers, "3"), alone, "{workers} workers");
+    }
+}
+
 /// `inf * |N_call - N_optimal|` is no number for a rollout that calls as often as is best.
 #[test]
 fn a_reward_that_is_no_number_stops_a_run_or_its_group_is_left_out_and_counted() {

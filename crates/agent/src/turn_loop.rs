@@ -28,7 +28,7 @@ const CALL_GRACE: Duration = Duration::from_secs(1);
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ToolSchedule {
     /// A fixed number of decoding steps after the call, waiting for it if need be. What is batched with what then does not depend on
-    /// the clock, and a seeded run is bit-exact on a CPU backend.
+    /// the clock, and a seeded run is bit-exact on flex.
     FixedLag {
         /// Decoding steps; at least 1.
         steps: u64,
