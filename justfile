@@ -120,6 +120,13 @@ fuzz target seconds="600":
     mkdir -p fuzz/corpus/{{target}} && tar -xzf fuzz/corpora/{{target}}.tar.gz -C fuzz/corpus/{{target}}
     cd fuzz && PATH="$PWD/../target/tools/bin:$PATH" cargo +nightly fuzz run --fuzz-dir . {{target}} corpus/{{target}} seeds/{{target}} -- -dict=dictionaries/{{target}}.dict -max_total_time={{seconds}} -timeout=30 -detect_leaks=0 -rss_limit_mb=3000
 
+# Minimise the grown corpus of a fuzz target and pack it to be committed
+[group('development')]
+fuzz-corpus target:
+    rm -rf fuzz/corpus/minimised && mkdir -p fuzz/corpus/minimised
+    cd fuzz && PATH="$PWD/../target/tools/bin:$PATH" cargo +nightly fuzz run --fuzz-dir . {{target}} corpus/minimised corpus/{{target}} seeds/{{target}} -- -merge=1 -detect_leaks=0 -rss_limit_mb=3000
+    tar --sort=name --owner=0 --group=0 --mtime=@0 -C fuzz/corpus/minimised -c . | gzip -9n > fuzz/corpora/{{target}}.tar.gz
+
 # Format everything
 [group('development')]
 fmt:
