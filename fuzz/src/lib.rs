@@ -17,13 +17,3 @@ pub fn pair_of_bytes(bytes: &[u8]) -> (&[u8], &[u8]) {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     (&bytes[..end], bytes.get(end + 1..).unwrap_or_default())
 }
-
-/// Panics of libraries that are caught and made errors are none; all others end the fuzzer.
-pub fn allow_contained_panics() {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        if !paretopo_trajectory::is_contained() {
-            hook(panic);
-        }
-    }));
-}

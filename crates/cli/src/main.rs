@@ -41,12 +41,7 @@ fn main() -> ExitCode {
         };
     }
     keep_freed_memory();
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        if !paretopo_trajectory::is_contained() {
-            hook(panic);
-        }
-    }));
+    paretopo_trajectory::silence_contained_panics();
     // a second Ctrl-C ends the process at once
     let handler = || {
         if CANCELLED.swap(true, Ordering::SeqCst) {

@@ -12,7 +12,7 @@ mod segment;
 mod task;
 mod tool;
 
-pub use contained::{contained, is_contained};
+pub use contained::{contained, silence_contained_panics};
 pub use segment::{Author, FinishReason, Segment, Trajectory};
 pub use task::{Message, Role, Split, Task};
 pub use tool::{CallRecord, CallStatus, ToolCall, ToolOutcome, ToolSpec};
