@@ -189,3 +189,29 @@ fn a_dry_run_prints_a_configuration_that_parses_to_itself() {
     assert_eq!(first.stdout, second.stdout);
     assert!(!folder.path().join("runs").exists(), "a dry run writes nothing");
 }
+
+/// A template is a program, and each of these takes more time or memory in one step than there is. The first is a fuzzer's.
+#[test]
+fn a_template_that_takes_everything_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(checkout("models/tiny-math")).unwrap().flatten() {
+        std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+    }
+    let doubled = "{% set ns = namespace(s='x') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}";
+    let templates = [
+        ("{{ messages * 6333016665 ~ 1 }}", "more than 256 MiB"),
+        // a constant, so this happens while the template is parsed
+        ("{{ [1] * 6333016665 ~ 1 }}", "more than 256 MiB"),
+        (doubled, "more than 256 MiB"),
+        ("{{ messages | tojson(indent=9999999999) }}", "more than 256 MiB"),
+        ("{{ (range(100000) | list * 10000000) | sum }}", "longer than 10 s"),
+        ("{{ 'x' * 20000000 }}", "renders 19 MiB"),
+    ];
+    for (template, reason) in templates {
+        std::fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
+        let policy = format!("policy={{ type = \"folder\", path = \"{}\" }}", folder.path().display());
+        let output = paretopo(&["solve", "-q", "--set", &policy, "What is 3+4?"], folder.path(), "");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() != Some(0) && error.contains("chat template") && error.contains(reason), "{template}: {error}");
+    }
+}

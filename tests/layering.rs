@@ -18,16 +18,23 @@ fn check_absent(member: &str, absent: &[&str]) {
 
 #[test]
 fn what_knows_text_does_not_know_burn() {
-    for member in
-        ["crates/trajectory", "crates/chat", "crates/hub", "crates/retrieval", "crates/tools", "crates/environments", "crates/report"]
-    {
+    for member in [
+        "crates/containment",
+        "crates/trajectory",
+        "crates/chat",
+        "crates/hub",
+        "crates/retrieval",
+        "crates/tools",
+        "crates/environments",
+        "crates/report",
+    ] {
         check_absent(member, &["burn", "paretopo-models", "paretopo-algorithms", "paretopo-agent", "paretopo-training"]);
     }
 }
 
 #[test]
 fn the_foundations_depend_on_nothing_of_ours() {
-    for member in ["crates/trajectory", "crates/hub", "crates/retrieval", "crates/algorithms", "models"] {
+    for member in ["crates/containment", "crates/trajectory", "crates/hub", "crates/retrieval", "crates/algorithms", "models"] {
         check_absent(member, &["paretopo-"]);
     }
 }
@@ -42,7 +49,9 @@ fn only_backend_crates_name_a_backend() {
 
 #[test]
 fn only_the_command_line_prints() {
-    for member in ["trajectory", "chat", "hub", "retrieval", "tools", "environments", "algorithms", "agent", "training", "report"] {
+    for member in
+        ["containment", "trajectory", "chat", "hub", "retrieval", "tools", "environments", "algorithms", "agent", "training", "report"]
+    {
         for path in sources(&checkout("crates").join(member).join("src")) {
             let text = std::fs::read_to_string(&path).unwrap();
             assert!(!text.contains("println!"), "`{}` prints", path.display());

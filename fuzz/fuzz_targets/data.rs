@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use paretopo_environments::{EnvironmentConfig, Resources, qa};
 use paretopo_retrieval::CorpusReader;
 
-fuzz_target!(init: paretopo_trajectory::silence_contained_panics(), |bytes: &[u8]| {
+fuzz_target!(init: paretopo_containment::silence_contained_panics(), |bytes: &[u8]| {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("data");
     std::fs::write(&path, bytes).expect("written");

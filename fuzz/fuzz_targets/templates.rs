@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use paretopo_chat::{ChatTemplate, TemplateContext};
 use paretopo_trajectory::{Message, Role};
 
-fuzz_target!(init: paretopo_trajectory::silence_contained_panics(), |template: &str| {
+fuzz_target!(init: paretopo_containment::silence_contained_panics(), |template: &str| {
     if let Ok(template) = ChatTemplate::new(template, &serde_json::json!({ "eos_token": "</s>" })) {
         let messages = [Message { role: Role::User, content: "2 + 2?".into() }];
         let _ = template.render(TemplateContext { messages: &messages, tools: &[], add_generation_prompt: true });

@@ -3,13 +3,16 @@
 //! Text becomes ids in exactly two situations, both before the policy reads them: the opening of an episode and the text that
 //! a tool returned. What the policy samples is only ever decoded, to look for stop strings, calls and answers.
 
+mod jinja;
 mod syntax;
 mod template;
+mod template_workers;
 mod tokenizer;
 mod turn_text;
 
 pub use syntax::{Parsed, ToolSyntax};
 pub use template::{ChatTemplate, TemplateContext};
+pub use template_workers::{TEMPLATE_WORKER_MEMORY, isolate_templates, template_worker};
 pub use tokenizer::Tokenizer;
 pub use turn_text::TurnText;
 

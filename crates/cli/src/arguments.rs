@@ -216,6 +216,8 @@ pub(crate) enum Command {
     PythonWorker,
     #[command(hide = true)]
     PythonSandbox { settings: String },
+    #[command(hide = true)]
+    TemplateWorker,
 }
 
 /// The interpreters that need no server.

@@ -15,7 +15,7 @@ use clap::Parser;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Counts memory, so that a worker of the Python tool can be held to its limit; elsewhere it is the system's allocator.
+/// Counts memory, so that a worker can be held to its limit; elsewhere it is the system's allocator.
 #[global_allocator]
 static ALLOCATOR: monty_alloc::LimitedAllocator = monty_alloc::LimitedAllocator;
 
@@ -25,10 +25,11 @@ static CANCELLED: AtomicBool = AtomicBool::new(false);
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Command::PythonWorker = arguments.command {
-        return match paretopo_tools::python_worker() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        };
+        return exit_code(paretopo_tools::python_worker());
+    }
+    if let Command::TemplateWorker = arguments.command {
+        let limited = monty_alloc::set_limit(Some(paretopo_chat::TEMPLATE_WORKER_MEMORY), false).map_err(std::io::Error::other);
+        return exit_code(limited.and_then(|()| paretopo_chat::template_worker()));
     }
     if let Command::PythonSandbox { settings } = &arguments.command {
         return match paretopo_tools::python_sandbox(settings) {
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
         };
     }
     keep_freed_memory();
-    paretopo_trajectory::silence_contained_panics();
+    paretopo_containment::silence_contained_panics();
     // a second Ctrl-C ends the process at once
     let handler = || {
         if CANCELLED.swap(true, Ordering::SeqCst) {
@@ -58,6 +59,11 @@ fn main() -> ExitCode {
             ExitCode::from(problem.exit_code)
         }
     }
+}
+
+/// How a worker ends: its parent hears of errors by the code alone.
+fn exit_code(result: std::io::Result<()>) -> ExitCode {
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Large tensors are freed and allocated all the time; handing their pages back and forth costs more than computing on them.

@@ -4,15 +4,11 @@
 //! policy sampled carry their log-probabilities. The ids that the model saw are the concatenation of the segments, the loss
 //! mask is read off the authors, and no text is ever turned into ids a second time. Everything else in the project either
 //! makes these records (`agent`), scores them (`environments`), learns from them (`training`) or draws them (`report`).
-//!
-//! Besides, since every crate that reads text stands on this one: [`contained`], for libraries that panic on bad input.
 
-mod contained;
 mod segment;
 mod task;
 mod tool;
 
-pub use contained::{contained, silence_contained_panics};
 pub use segment::{Author, FinishReason, Segment, Trajectory};
 pub use task::{Message, Role, Split, Task};
 pub use tool::{CallRecord, CallStatus, ToolCall, ToolOutcome, ToolSpec};

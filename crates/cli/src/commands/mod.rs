@@ -20,6 +20,7 @@ use std::sync::atomic::AtomicBool;
 /// Runs what was asked for.
 pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Result<(), Problem> {
     let Arguments { backend, quiet, command } = arguments;
+    paretopo_chat::isolate_templates(vec![this_program()?, "template-worker".into()]);
     let backend = backend.as_deref();
     match command {
         Command::Train { config, run } => recipes::run(|backend| backend.train, true, &config, &run, backend, quiet, cancelled),
@@ -52,7 +53,9 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
             clap_complete::generate(shell, &mut Arguments::command(), "paretopo", &mut std::io::stdout());
             Ok(())
         }
-        Command::PythonWorker | Command::PythonSandbox { .. } => unreachable!("main starts the worker before anything else"),
+        Command::PythonWorker | Command::PythonSandbox { .. } | Command::TemplateWorker => {
+            unreachable!("main starts the worker before anything else")
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Rows of files: JSON (one list), JSON lines, or parquet, told apart by their first bytes.
 
 use super::DataError;
-use paretopo_trajectory::contained;
+use paretopo_containment::contained;
 use parquet::column::page::Page;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};

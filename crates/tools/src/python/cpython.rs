@@ -1,7 +1,7 @@
 //! The system's Python in a sandbox: where its interpreter is, and the workers that run it. The walls are in `sandbox.rs`.
 
 use super::sandbox::LauncherSettings;
-use super::worker::Worker;
+use paretopo_containment::Worker;
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};

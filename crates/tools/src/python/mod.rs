@@ -14,7 +14,6 @@ mod cpython;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod sandbox_fusion;
-mod worker;
 
 #[cfg(target_os = "linux")]
 pub use cpython::{CpythonConfig, MissingLayers};
@@ -23,14 +22,13 @@ pub use sandbox_fusion::SandboxFusionConfig;
 use crate::{CallContext, Tool, truncate_middle};
 use monty::MontyRun;
 use monty_types::{CompileOptions, ExcType, MontyObject, OOM_EXIT_CODE, PrintWriter, ResourceLimits, ResourceTracker};
+use paretopo_containment::{Worker, WorkerFailure, serve_lines};
 use paretopo_trajectory::{CallStatus, ToolCall, ToolOutcome, ToolSpec};
 use sandbox_fusion::SandboxFusion;
 use serde::{Deserialize, Serialize};
-use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use worker::{Worker, WorkerFailure};
 
 /// Time beyond a call's own limit after which its worker is killed.
 const GRACE: Duration = Duration::from_millis(100);
@@ -159,19 +157,14 @@ pub fn evaluate_python(program: &str, limits: &PythonLimits) -> (CallStatus, Str
 /// # Errors
 /// When standard input or output break, which ends the worker.
 pub fn python_worker() -> std::io::Result<()> {
-    let (input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
-    for line in input.lines() {
-        let request: Request = serde_json::from_str(&line?)?;
+    serve_lines(|request: Request| {
         // not being installed as the allocator is only possible in a foreign binary; the limit is then not enforced
         let _ = monty_alloc::set_limit(Some(request.limits.memory), false);
         let (status, text) = evaluate_python(&request.program, &request.limits);
         // between programs the worker itself may allocate as it likes
         let _ = monty_alloc::set_limit(None, false);
-        serde_json::to_writer(&mut output, &Answer { status, text, last: false })?;
-        output.write_all(b"\n")?;
-        output.flush()?;
-    }
-    Ok(())
+        Answer { status, text, last: false }
+    })
 }
 
 /// The sandboxed CPython worker's entry: puts up the walls around this process and becomes the interpreter. What went wrong is said on standard output,

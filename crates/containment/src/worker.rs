@@ -12,8 +12,10 @@ use std::time::Duration;
 
 /// Why a worker gave no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WorkerFailure {
+pub enum WorkerFailure {
+    /// It did not answer in time.
     Late,
+    /// It ended, or answered nonsense.
     Died,
 }
 
@@ -28,7 +30,7 @@ impl Display for WorkerFailure {
 
 /// The process; killed when dropped.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub struct Worker {
     child: Child,
     requests: ChildStdin,
     answers: Receiver<String>,
@@ -37,7 +39,10 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts it in a process group of its own, with an empty environment. `scratch` is a folder to remove with it.
-    pub(super) fn start(command: &[PathBuf], scratch: Option<PathBuf>) -> std::io::Result<Self> {
+    ///
+    /// # Errors
+    /// When the command is empty or does not start.
+    pub fn start(command: &[PathBuf], scratch: Option<PathBuf>) -> std::io::Result<Self> {
         let (program, arguments) = command.split_first().ok_or_else(|| std::io::Error::other("no worker command given"))?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().process_group(0);
@@ -58,23 +63,29 @@ impl Worker {
     }
 
     /// The next line that it says.
-    pub(super) fn hear(&mut self, patience: Duration) -> Result<String, WorkerFailure> {
+    ///
+    /// # Errors
+    /// When it says none within `patience`, or has ended.
+    pub fn hear(&mut self, patience: Duration) -> Result<String, WorkerFailure> {
         self.answers.recv_timeout(patience).map_err(|error| match error {
             RecvTimeoutError::Timeout => WorkerFailure::Late,
             RecvTimeoutError::Disconnected => WorkerFailure::Died,
         })
     }
 
-    /// Its answer to a request.
-    pub(super) fn ask<A: DeserializeOwned>(&mut self, request: &impl Serialize, patience: Duration) -> Result<A, WorkerFailure> {
+    /// Its answer to a request. Ask nothing more after an error: the answer to this request may still come.
+    ///
+    /// # Errors
+    /// When no answer comes within `patience`, it has ended, or its answer is not an `A`.
+    pub fn ask<A: DeserializeOwned>(&mut self, request: &impl Serialize, patience: Duration) -> Result<A, WorkerFailure> {
         let mut line = serde_json::to_string(request).map_err(|_| WorkerFailure::Died)?;
         line.push('\n');
         self.requests.write_all(line.as_bytes()).map_err(|_| WorkerFailure::Died)?;
         serde_json::from_str(&self.hear(patience)?).map_err(|_| WorkerFailure::Died)
     }
 
-    /// Waits for its end.
-    pub(super) fn exit_code(&mut self) -> Option<i32> {
+    /// Waits for its end; the exit code, unless a signal ended it.
+    pub fn exit_code(&mut self) -> Option<i32> {
         self.child.wait().ok().and_then(|status| status.code())
     }
 }
@@ -87,5 +98,45 @@ impl Drop for Worker {
         if let Some(scratch) = &self.scratch {
             let _ = std::fs::remove_dir_all(scratch);
         }
+    }
+}
+
+/// A worker's main loop: a JSON request a line on standard input, a JSON answer a line on standard output, until the input ends.
+///
+/// # Errors
+/// When standard input or output break, or a line is not an `R`; the worker should then end.
+pub fn serve_lines<R: DeserializeOwned, A: Serialize>(mut answer: impl FnMut(R) -> A) -> std::io::Result<()> {
+    let (input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    for line in input.lines() {
+        serde_json::to_writer(&mut output, &answer(serde_json::from_str(&line?)?))?;
+        output.write_all(b"\n")?;
+        output.flush()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker(command: &[&str]) -> Worker {
+        Worker::start(&command.iter().map(PathBuf::from).collect::<Vec<_>>(), None).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_answered_by_a_line() {
+        let mut echo = worker(&["cat"]);
+        for number in [1, 2] {
+            assert_eq!(echo.ask::<u32>(&number, Duration::from_secs(20)), Ok(number));
+        }
+    }
+
+    #[test]
+    fn silence_an_end_and_nonsense_are_failures() {
+        assert_eq!(worker(&["sleep", "30"]).ask::<u32>(&1, Duration::from_millis(20)), Err(WorkerFailure::Late));
+        let mut ended = worker(&["false"]);
+        assert_eq!(ended.hear(Duration::from_secs(20)), Err(WorkerFailure::Died));
+        assert_eq!(ended.exit_code(), Some(1));
+        assert_eq!(worker(&["echo", "no number"]).ask::<u32>(&1, Duration::from_secs(20)), Err(WorkerFailure::Died));
     }
 }

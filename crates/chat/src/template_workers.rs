@@ -1,0 +1,155 @@
+//! Templates from elsewhere, rendered in processes that can be killed.
+//!
+//! A template is a program, and one step of it can take any time (`messages * 10**10 ~ ""`) or memory (a text doubled forty times). Jinja here
+//! counts steps, not what a step costs, so the program that reads other people's templates has workers render them: this very binary, started as
+//! `paretopo template-worker`, its memory held by the allocator, its time by the parent. A worker that failed is replaced.
+
+use crate::jinja::Jinja;
+use crate::template::{Source, TemplateContext};
+use paretopo_containment::{Worker, WorkerFailure, serve_lines};
+use paretopo_trajectory::{Message, ToolSpec};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// Memory in bytes that a worker may use beyond what an idle one needs; who starts [`template_worker`] sets it as its allocator's limit.
+pub const TEMPLATE_WORKER_MEMORY: usize = 256 << 20;
+/// Time for one rendering. Published templates take less than a millisecond.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+static INSTALLED: OnceLock<TemplateWorkers> = OnceLock::new();
+
+/// From now on [`crate::ChatTemplate`]s of this process are parsed and rendered in worker processes, which `command` starts; such a process must call
+/// [`template_worker`]. For a program's `main`; has an effect once.
+pub fn isolate_templates(command: Vec<PathBuf>) {
+    INSTALLED.get_or_init(|| TemplateWorkers { command, idle: Mutex::default() });
+}
+
+/// What [`isolate_templates`] installed.
+pub(crate) fn installed() -> Option<&'static TemplateWorkers> {
+    INSTALLED.get()
+}
+
+/// The workers' main loop.
+///
+/// # Errors
+/// When standard input or output break, which ends the worker.
+pub fn template_worker() -> std::io::Result<()> {
+    let mut latest: Option<Jinja> = None;
+    serve_lines(|request: Request<'_>| {
+        // the parent kills a late worker; if it is gone, nobody else does
+        let (_done, waiting) = channel::<()>();
+        std::thread::spawn(move || {
+            if waiting.recv_timeout(2 * PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                std::process::exit(1);
+            }
+        });
+        answer(&mut latest, request)
+    })
+}
+
+fn answer(latest: &mut Option<Jinja>, request: Request<'_>) -> Answer {
+    let known = latest.take().filter(|jinja| *jinja.source() == *request.source);
+    let jinja = latest.insert(known.map_or_else(|| Jinja::new(request.source.into_owned()), Ok)?);
+    request.conversation.map(|conversation| jinja.render(conversation.context())).transpose()
+}
+
+#[derive(Serialize, Deserialize)]
+struct Request<'a> {
+    source: Cow<'a, Source>,
+    /// What to render; nothing, to see whether the template parses.
+    conversation: Option<Conversation<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Conversation<'a> {
+    messages: Cow<'a, [Message]>,
+    tools: Cow<'a, [ToolSpec]>,
+    add_generation_prompt: bool,
+}
+
+impl Conversation<'_> {
+    fn context(&self) -> TemplateContext<'_> {
+        TemplateContext { messages: &self.messages, tools: &self.tools, add_generation_prompt: self.add_generation_prompt }
+    }
+}
+
+/// The text, if one was asked for, or what is wrong with the template.
+type Answer = Result<Option<String>, String>;
+
+/// Workers by the command that starts them. Each rendering in flight has one of its own.
+#[derive(Debug)]
+pub(crate) struct TemplateWorkers {
+    command: Vec<PathBuf>,
+    idle: Mutex<Vec<Worker>>,
+}
+
+impl TemplateWorkers {
+    /// Whether a template parses; an error says why not.
+    pub(crate) fn parse(&self, source: &Source) -> Result<(), String> {
+        self.ask(&Request { source: Cow::Borrowed(source), conversation: None }).map(drop)
+    }
+
+    /// Renders a conversation; an error says why the template does not.
+    pub(crate) fn render(&self, source: &Source, context: TemplateContext<'_>) -> Result<String, String> {
+        let TemplateContext { messages, tools, add_generation_prompt } = context;
+        let conversation = Conversation { messages: messages.into(), tools: tools.into(), add_generation_prompt };
+        let request = Request { source: Cow::Borrowed(source), conversation: Some(conversation) };
+        self.ask(&request)?.ok_or_else(|| "its worker answered something else".into())
+    }
+
+    fn ask(&self, request: &Request<'_>) -> Answer {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut worker = match idle.map_or_else(|| Worker::start(&self.command, None), Ok) {
+            Ok(worker) => worker,
+            Err(error) => return Err(format!("its worker did not start: {error}")),
+        };
+        match worker.ask::<Answer>(request, PATIENCE) {
+            Ok(answer) => {
+                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+                answer
+            }
+            Err(WorkerFailure::Late) => Err(format!("it took longer than {} s", PATIENCE.as_secs())),
+            Err(WorkerFailure::Died) => {
+                let code = worker.exit_code().map_or("none".into(), |code| code.to_string());
+                Err(format!("it took more than {} MiB of memory, or its worker crashed (exit code {code})", TEMPLATE_WORKER_MEMORY >> 20))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_worker_serves_several_templates() {
+        let messages = [Message { role: paretopo_trajectory::Role::User, content: "Hi".into() }];
+        let render = |latest: &mut Option<Jinja>, template: &str| {
+            let [bos_token, eos_token, pad_token, unk_token] = [const { String::new() }; 4];
+            let source = Source { template: template.into(), bos_token, eos_token, pad_token, unk_token };
+            let conversation = Conversation { messages: messages[..].into(), tools: Cow::Owned(Vec::new()), add_generation_prompt: false };
+            answer(latest, Request { source: Cow::Owned(source), conversation: Some(conversation) })
+        };
+        let mut latest = None;
+        for _ in 0..2 {
+            assert_eq!(render(&mut latest, "{{ messages[0].content }}!"), Ok(Some("Hi!".into())));
+            assert_eq!(render(&mut latest, "{{ messages[0].role }}"), Ok(Some("user".into())));
+            assert!(render(&mut latest, "{% if %}").is_err());
+        }
+    }
+
+    #[test]
+    fn a_worker_that_does_not_start_or_ends_is_an_error() {
+        let [bos_token, eos_token, pad_token, unk_token, template] = [const { String::new() }; 5];
+        let source = Source { template, bos_token, eos_token, pad_token, unk_token };
+        for (program, reason) in [("/nonexistent", "did not start"), ("false", "exit code 1")] {
+            let workers = TemplateWorkers { command: vec![program.into()], idle: Mutex::default() };
+            let error = workers.parse(&source).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}
