@@ -2,6 +2,8 @@
 
 use paretopo_tools::{PythonConfig, PythonLimits, PythonTool};
 use paretopo_trajectory::CallStatus;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 fn tool(limits: PythonLimits) -> PythonTool {
@@ -73,4 +75,29 @@ fn names_do_not_survive_a_call() {
     let tool = tool(PythonLimits::default());
     assert_eq!(tool.run("secret = 5\nprint(secret)", soon()).text, "5");
     assert_eq!(tool.run("print(secret)", soon()).status, CallStatus::Error);
+}
+
+/// What a worker does when its parent was killed while a program or template takes all the time there is.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_busy_worker_ends_with_its_parent() {
+    let slow = "{{ (range(100000) | list * 10000000) | sum }}";
+    let request = serde_json::json!({
+        "source": { "template": slow, "bos_token": "", "eos_token": "", "pad_token": "", "unk_token": "" },
+        "conversation": { "messages": [], "tools": [], "add_generation_prompt": false },
+    });
+    let script = format!("echo '{request}' | '{}' template-worker & echo $!; sleep 1", env!("CARGO_BIN_EXE_paretopo"));
+    let mut shell = Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let stat = format!("/proc/{}/stat", line.trim());
+    // "PID (NAME) STATE ...": a process that nobody has waited for yet is in state Z
+    let runs = || std::fs::read_to_string(&stat).is_ok_and(|text| !text.rsplit(')').next().unwrap().starts_with(" Z"));
+    shell.wait().unwrap();
+    assert!(runs(), "the worker was not busy");
+    let started = Instant::now();
+    while runs() {
+        assert!(started.elapsed() < Duration::from_secs(30), "the worker outlived its parent");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

@@ -11,7 +11,6 @@ use paretopo_trajectory::{Message, ToolSpec};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -39,16 +38,7 @@ pub(crate) fn installed() -> Option<&'static TemplateWorkers> {
 /// When standard input or output break, which ends the worker.
 pub fn template_worker() -> std::io::Result<()> {
     let mut latest: Option<Jinja> = None;
-    serve_lines(|request: Request<'_>| {
-        // the parent kills a late worker; if it is gone, nobody else does
-        let (_done, waiting) = channel::<()>();
-        std::thread::spawn(move || {
-            if waiting.recv_timeout(2 * PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                std::process::exit(1);
-            }
-        });
-        answer(&mut latest, request)
-    })
+    serve_lines(|request: Request<'_>| answer(&mut latest, request))
 }
 
 fn answer(latest: &mut Option<Jinja>, request: Request<'_>) -> Answer {

@@ -4,11 +4,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::{Display, Formatter};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, parent_id};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
+
+/// How often a worker looks whether its parent is still there.
+const ORPHANED: Duration = Duration::from_millis(500);
 
 /// Why a worker gave no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,11 +104,19 @@ impl Drop for Worker {
     }
 }
 
-/// A worker's main loop: a JSON request a line on standard input, a JSON answer a line on standard output, until the input ends.
+/// A worker's main loop: a JSON request a line on standard input, a JSON answer a line on standard output, until the input ends. If the parent ends
+/// first, so does this process, whatever it is doing.
 ///
 /// # Errors
 /// When standard input or output break, or a line is not an `R`; the worker should then end.
 pub fn serve_lines<R: DeserializeOwned, A: Serialize>(mut answer: impl FnMut(R) -> A) -> std::io::Result<()> {
+    let parent = parent_id();
+    std::thread::spawn(move || {
+        while parent_id() == parent {
+            std::thread::sleep(ORPHANED);
+        }
+        std::process::exit(1);
+    });
     let (input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     for line in input.lines() {
         serde_json::to_writer(&mut output, &answer(serde_json::from_str(&line?)?))?;
