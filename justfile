@@ -118,7 +118,7 @@ deny:
 fuzz target seconds="600":
     test -x target/tools/bin/cargo-fuzz || cargo install --quiet --locked cargo-fuzz@0.13.2 --root target/tools
     mkdir -p fuzz/corpus/{{target}} && tar -xzf fuzz/corpora/{{target}}.tar.gz -C fuzz/corpus/{{target}}
-    cd fuzz && PATH="$PWD/../target/tools/bin:$PATH" cargo +nightly fuzz run --fuzz-dir . {{target}} corpus/{{target}} seeds/{{target}} -- -dict=dictionaries/{{target}}.dict -max_total_time={{seconds}} -timeout=30 -detect_leaks=0 -rss_limit_mb=3000
+    cd fuzz && PATH="$PWD/../target/tools/bin:$PATH" cargo +nightly fuzz run --fuzz-dir . {{target}} corpus/{{target}} seeds/{{target}} -- -dict=dictionaries/{{target}}.dict -max_total_time={{seconds}} -timeout=100 -detect_leaks=0 -rss_limit_mb=3000
 
 # Minimise the grown corpus of a fuzz target and pack it to be committed
 [group('development')]

@@ -1,6 +1,7 @@
 //! A checkpoint's `tokenizer.json`, read with Hugging Face's own crate.
 
 use crate::ChatError;
+use paretopo_containment::contained;
 use paretopo_trajectory::TokenId;
 use std::path::Path;
 
@@ -26,7 +27,12 @@ impl Tokenizer {
     /// # Errors
     /// When it is no tokenizer.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ChatError> {
-        let with_markers = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| ChatError::Tokenizer(error.to_string()))?;
+        let with_markers = guarded(|| {
+            let mut tokenizer = tokenizers::Tokenizer::from_bytes(bytes)?;
+            // who saved the file may have trained with both; like transformers, the text is taken as it is unless asked otherwise
+            tokenizer.with_padding(None).with_truncation(None)?;
+            Ok(tokenizer)
+        })?;
         let mut plain = with_markers.clone();
         plain.set_encode_special_tokens(true);
         Ok(Self { with_markers, plain })
@@ -62,7 +68,7 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer's decoder fails.
     pub fn decode(&self, ids: &[TokenId]) -> Result<String, ChatError> {
-        self.with_markers.decode(ids, false).map_err(|error| ChatError::Tokenizer(error.to_string()))
+        guarded(|| self.with_markers.decode(ids, false))
     }
 
     /// The id of a token given as it stands in the vocabulary.
@@ -77,6 +83,40 @@ impl Tokenizer {
 }
 
 fn encode(tokenizer: &tokenizers::Tokenizer, text: &str, add_special: bool) -> Result<Vec<TokenId>, ChatError> {
-    let encoding = tokenizer.encode_fast(text, add_special).map_err(|error| ChatError::Tokenizer(error.to_string()))?;
-    Ok(encoding.get_ids().to_vec())
+    Ok(guarded(|| tokenizer.encode_fast(text, add_special))?.get_ids().to_vec())
+}
+
+/// A tokenizer that loads may still panic at some text.
+fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, ChatError> {
+    contained(work).map_err(ChatError::Tokenizer)?.map_err(|error| ChatError::Tokenizer(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tokenizer of two letters with its parts replaced.
+    fn tokenizer(padding: &str, truncation: &str, post_processor: &str, decoder: &str) -> Tokenizer {
+        let json = format!(
+            r#"{{"version":"1.0","truncation":{truncation},"padding":{padding},"added_tokens":[],"normalizer":null,"pre_tokenizer":null,
+            "post_processor":{post_processor},"decoder":{decoder},"model":{{"type":"BPE","vocab":{{"a":0,"b":1}},"merges":[]}}}}"#
+        );
+        Tokenizer::from_bytes(json.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn text_is_neither_padded_nor_cut_off() {
+        let padding = r#"{"strategy":{"Fixed":8},"direction":"Left","pad_to_multiple_of":null,"pad_id":1,"pad_type_id":0,"pad_token":"b"}"#;
+        let truncation = r#"{"max_length":2,"strategy":"LongestFirst","stride":0,"direction":"Right"}"#;
+        assert_eq!(tokenizer(padding, truncation, "null", "null").encode("abba").unwrap(), [0, 1, 1, 0]);
+    }
+
+    /// Both load, and both make the library panic.
+    #[test]
+    fn a_tokenizer_that_panics_is_an_error() {
+        let template = r#"{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"X","type_id":0}}],"pair":[],"special_tokens":{}}"#;
+        assert!(tokenizer("null", "null", template, "null").encode_with_special("a").is_err());
+        let strip = r#"{"type":"Strip","content":"a","start":9,"stop":9}"#;
+        assert!(tokenizer("null", "null", "null", strip).decode(&[0]).is_err());
+    }
 }
