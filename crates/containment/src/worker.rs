@@ -6,7 +6,7 @@ use std::fmt::{Display, Formatter};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, parent_id};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -38,6 +38,7 @@ pub struct Worker {
     requests: ChildStdin,
     answers: Receiver<String>,
     scratch: Option<PathBuf>,
+    ended: Option<ExitStatus>,
 }
 
 impl Worker {
@@ -62,7 +63,7 @@ impl Worker {
                 }
             }
         });
-        Ok(Self { child, requests, answers, scratch })
+        Ok(Self { child, requests, answers, scratch, ended: None })
     }
 
     /// The next line that it says.
@@ -87,18 +88,30 @@ impl Worker {
         serde_json::from_str(&self.hear(patience)?).map_err(|_| WorkerFailure::Died)
     }
 
-    /// Waits for its end; the exit code, unless a signal ended it.
+    /// Ends it; the exit code, unless a signal ended it. A worker that has ended by itself keeps its code.
     pub fn exit_code(&mut self) -> Option<i32> {
-        self.child.wait().ok().and_then(|status| status.code())
+        self.end().and_then(|status| status.code())
+    }
+
+    /// Kills its whole process group, since it may have forked, and waits for it. Once only: afterwards its number may be another's.
+    fn end(&mut self) -> Option<ExitStatus> {
+        if self.ended.is_none() {
+            // SAFETY: kill takes two numbers and touches no memory
+            #[expect(unsafe_code, reason = "the standard library kills a process, not a group")]
+            unsafe {
+                libc::kill(-(self.child.id() as libc::pid_t), libc::SIGKILL);
+            }
+            self.ended = self.child.wait().ok();
+        }
+        self.ended
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // all three fail only when there is nothing left to do
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
         if let Some(scratch) = &self.scratch {
+            // fails only when there is nothing left to do
             let _ = std::fs::remove_dir_all(scratch);
         }
     }
@@ -129,6 +142,7 @@ pub fn serve_lines<R: DeserializeOwned, A: Serialize>(mut answer: impl FnMut(R) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     fn worker(command: &[&str]) -> Worker {
         Worker::start(&command.iter().map(PathBuf::from).collect::<Vec<_>>(), None).unwrap()
@@ -142,12 +156,30 @@ mod tests {
         }
     }
 
+    /// The shell forks and waits; killing it alone would leave `sleep`.
+    #[test]
+    fn a_dropped_worker_takes_its_children_along() {
+        let mut family = worker(&["sh", "-c", "sleep 60 & echo $!; wait"]);
+        let child = format!("/proc/{}/stat", family.hear(Duration::from_secs(20)).unwrap());
+        let runs = || std::fs::read_to_string(&child).is_ok_and(|text| !text.rsplit(')').next().unwrap().starts_with(" Z"));
+        assert!(cfg!(not(target_os = "linux")) || runs());
+        drop(family);
+        let started = Instant::now();
+        while runs() {
+            assert!(started.elapsed() < Duration::from_secs(20), "a child outlived its worker");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     #[test]
     fn silence_an_end_and_nonsense_are_failures() {
         assert_eq!(worker(&["sleep", "30"]).ask::<u32>(&1, Duration::from_millis(20)), Err(WorkerFailure::Late));
         let mut ended = worker(&["false"]);
         assert_eq!(ended.hear(Duration::from_secs(20)), Err(WorkerFailure::Died));
         assert_eq!(ended.exit_code(), Some(1));
+        let mut talker = worker(&["sh", "-c", "echo no number; sleep 60"]);
+        assert_eq!(talker.ask::<u32>(&1, Duration::from_secs(20)), Err(WorkerFailure::Died));
+        assert_eq!(talker.exit_code(), None);
         assert_eq!(worker(&["echo", "no number"]).ask::<u32>(&1, Duration::from_secs(20)), Err(WorkerFailure::Died));
     }
 }
