@@ -93,21 +93,28 @@ impl TemplateWorkers {
 
     fn ask(&self, request: &Request<'_>) -> Answer {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut worker = match idle.map_or_else(|| Worker::start(&self.command, None), Ok) {
-            Ok(worker) => worker,
-            Err(error) => return Err(format!("its worker did not start: {error}")),
+        let answered = match idle.map(|worker| self.ask_worker(worker, request)) {
+            // an idle worker may have been killed by others: then a new one is asked
+            None | Some(Err((WorkerFailure::Died, _))) => {
+                let worker = Worker::start(&self.command, None).map_err(|error| format!("its worker did not start: {error}"))?;
+                self.ask_worker(worker, request)
+            }
+            Some(answered) => answered,
         };
-        match worker.ask::<Answer>(request, PATIENCE) {
-            Ok(answer) => {
-                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
-                answer
+        answered.unwrap_or_else(|(failure, code)| match failure {
+            WorkerFailure::Late => Err(format!("it took longer than {} s", PATIENCE.as_secs())),
+            WorkerFailure::Died => {
+                let (most, code) = (TEMPLATE_WORKER_MEMORY >> 20, code.map_or("none".into(), |code| code.to_string()));
+                Err(format!("it took more than {most} MiB of memory, or its worker crashed (exit code {code})"))
             }
-            Err(WorkerFailure::Late) => Err(format!("it took longer than {} s", PATIENCE.as_secs())),
-            Err(WorkerFailure::Died) => {
-                let code = worker.exit_code().map_or("none".into(), |code| code.to_string());
-                Err(format!("it took more than {} MiB of memory, or its worker crashed (exit code {code})", TEMPLATE_WORKER_MEMORY >> 20))
-            }
-        }
+        })
+    }
+
+    /// What a worker answers, which is idle again then, or why it does not, and its exit code.
+    fn ask_worker(&self, mut worker: Worker, request: &Request<'_>) -> Result<Answer, (WorkerFailure, Option<i32>)> {
+        let answer = worker.ask(request, PATIENCE).map_err(|failure| (failure, worker.exit_code()))?;
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+        Ok(answer)
     }
 }
 
@@ -136,6 +143,9 @@ mod tests {
     fn a_worker_that_does_not_start_or_ends_is_an_error() {
         let [bos_token, eos_token, pad_token, unk_token, template] = [const { String::new() }; 5];
         let source = Source { template, bos_token, eos_token, pad_token, unk_token };
+        let killed = Worker::start(&["true".into()], None).unwrap();
+        let workers = TemplateWorkers { command: vec!["false".into()], idle: Mutex::new(vec![killed]) };
+        assert!(workers.parse(&source).unwrap_err().contains("exit code 1"), "the second worker's code");
         for (program, reason) in [("/nonexistent", "did not start"), ("false", "exit code 1")] {
             let workers = TemplateWorkers { command: vec![program.into()], idle: Mutex::default() };
             let error = workers.parse(&source).unwrap_err();
