@@ -207,6 +207,9 @@ fn two_runs_do_not_write_one_folder() {
     while !run.join("config.toml").exists() {
         std::thread::sleep(Duration::from_millis(2));
     }
+    // it must not come to its end while the second waits for it
+    let stopped = Command::new("kill").args(["-STOP", &first.id().to_string()]).status().unwrap();
+    assert!(stopped.success());
     let second = command(&run).output().unwrap();
     assert_eq!(second.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&second.stderr).contains("another process is training in"), "{second:?}");

@@ -15,6 +15,10 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a lock that another process holds is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who made a run, and with what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,6 +64,17 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), TrainingError
     fs::rename(&beside, path).map_err(access(path))
 }
 
+/// A killed run may hold its lock for a moment longer: what it was just starting has a copy of it until it has become another program.
+fn lock_soon(lock: &File) -> Result<(), TryLockError> {
+    let started = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => std::thread::sleep(Duration::from_millis(20)),
+            locked => return locked,
+        }
+    }
+}
+
 impl RunFolder {
     /// Creates the folder, or opens one that holds a run with the same configuration.
     ///
@@ -69,11 +84,10 @@ impl RunFolder {
         fs::create_dir_all(path).map_err(access(path))?;
         let lock_path = path.join("lock");
         let lock = File::create(&lock_path).map_err(access(&lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(TrainingError::InUse { path: path.into() }),
-            Err(TryLockError::Error(source)) => return Err(TrainingError::Access { path: lock_path, source }),
-        }
+        lock_soon(&lock).map_err(|error| match error {
+            TryLockError::WouldBlock => TrainingError::InUse { path: path.into() },
+            TryLockError::Error(source) => TrainingError::Access { path: lock_path, source },
+        })?;
         let config_path = path.join("config.toml");
         let text = config.to_toml()?;
         match fs::read_to_string(&config_path) {
