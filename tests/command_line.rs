@@ -199,9 +199,10 @@ fn a_template_that_takes_everything_is_an_error() {
     }
     let doubled = "{% set ns = namespace(s='x') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}";
     let templates = [
-        ("{{ messages * 6333016665 ~ 1 }}", "more than 256 MiB"),
+        // memory or, on a busy machine, time
+        ("{{ messages * 6333016665 ~ 1 }}", "it took "),
         // a constant, so this happens while the template is parsed
-        ("{{ [1] * 6333016665 ~ 1 }}", "more than 256 MiB"),
+        ("{{ [1] * 6333016665 ~ 1 }}", "it took "),
         (doubled, "more than 256 MiB"),
         ("{{ messages | tojson(indent=9999999999) }}", "more than 256 MiB"),
         ("{{ (range(100000) | list * 10000000) | sum }}", "longer than 10 s"),
