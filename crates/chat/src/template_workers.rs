@@ -6,12 +6,12 @@
 
 use crate::jinja::Jinja;
 use crate::template::{Source, TemplateContext};
-use paretopo_containment::{Worker, WorkerFailure, serve_lines};
+use paretopo_containment::{IdleWorkers, Worker, WorkerFailure, serve_lines};
 use paretopo_trajectory::{Message, ToolSpec};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Memory in bytes that a worker may use beyond what an idle one needs; who starts [`template_worker`] sets it as its allocator's limit.
@@ -24,7 +24,7 @@ static INSTALLED: OnceLock<TemplateWorkers> = OnceLock::new();
 /// From now on [`crate::ChatTemplate`]s of this process are parsed and rendered in worker processes, which `command` starts; such a process must call
 /// [`template_worker`]. For a program's `main`; has an effect once.
 pub fn isolate_templates(command: Vec<PathBuf>) {
-    INSTALLED.get_or_init(|| TemplateWorkers { command, idle: Mutex::default() });
+    INSTALLED.get_or_init(|| TemplateWorkers { command, idle: IdleWorkers::default() });
 }
 
 /// What [`isolate_templates`] installed.
@@ -74,7 +74,7 @@ type Answer = Result<Option<String>, String>;
 #[derive(Debug)]
 pub(crate) struct TemplateWorkers {
     command: Vec<PathBuf>,
-    idle: Mutex<Vec<Worker>>,
+    idle: IdleWorkers,
 }
 
 impl TemplateWorkers {
@@ -92,8 +92,7 @@ impl TemplateWorkers {
     }
 
     fn ask(&self, request: &Request<'_>) -> Answer {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let answered = match idle.map(|worker| self.ask_worker(worker, request)) {
+        let answered = match self.idle.take().map(|worker| self.ask_worker(worker, request)) {
             // an idle worker may have been killed by others: then a new one is asked
             None | Some(Err((WorkerFailure::Died, _))) => {
                 let worker = Worker::start(&self.command, None).map_err(|error| format!("its worker did not start: {error}"))?;
@@ -113,7 +112,7 @@ impl TemplateWorkers {
     /// What a worker answers, which is idle again then, or why it does not, and its exit code.
     fn ask_worker(&self, mut worker: Worker, request: &Request<'_>) -> Result<Answer, (WorkerFailure, Option<i32>)> {
         let answer = worker.ask(request, PATIENCE).map_err(|failure| (failure, worker.exit_code()))?;
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+        self.idle.keep(worker);
         Ok(answer)
     }
 }
@@ -144,10 +143,11 @@ mod tests {
         let [bos_token, eos_token, pad_token, unk_token, template] = [const { String::new() }; 5];
         let source = Source { template, bos_token, eos_token, pad_token, unk_token };
         let killed = Worker::start(&["true".into()], None).unwrap();
-        let workers = TemplateWorkers { command: vec!["false".into()], idle: Mutex::new(vec![killed]) };
+        let workers = TemplateWorkers { command: vec!["false".into()], idle: IdleWorkers::default() };
+        workers.idle.keep(killed);
         assert!(workers.parse(&source).unwrap_err().contains("exit code 1"), "the second worker's code");
         for (program, reason) in [("/nonexistent", "did not start"), ("false", "exit code 1")] {
-            let workers = TemplateWorkers { command: vec![program.into()], idle: Mutex::default() };
+            let workers = TemplateWorkers { command: vec![program.into()], idle: IdleWorkers::default() };
             let error = workers.parse(&source).unwrap_err();
             assert!(error.contains(reason), "{error}");
         }

@@ -7,4 +7,4 @@ mod panics;
 mod worker;
 
 pub use panics::{contained, silence_contained_panics};
-pub use worker::{Worker, WorkerFailure, serve_lines};
+pub use worker::{IdleWorkers, Worker, WorkerFailure, serve_lines};

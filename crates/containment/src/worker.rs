@@ -8,6 +8,7 @@ use std::os::unix::process::{CommandExt, parent_id};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How often a worker looks whether its parent is still there.
@@ -114,6 +115,22 @@ impl Drop for Worker {
             // fails only when there is nothing left to do
             let _ = std::fs::remove_dir_all(scratch);
         }
+    }
+}
+
+/// Workers that wait for a request, so that each request in flight has one of its own.
+#[derive(Debug, Default)]
+pub struct IdleWorkers(Mutex<Vec<Worker>>);
+
+impl IdleWorkers {
+    /// One of them, if any waits.
+    pub fn take(&self) -> Option<Worker> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Lets a worker wait that has answered all it was asked.
+    pub fn keep(&self, worker: Worker) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
     }
 }
 

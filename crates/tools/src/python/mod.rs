@@ -22,12 +22,11 @@ pub use sandbox_fusion::SandboxFusionConfig;
 use crate::{CallContext, Tool, truncate_middle};
 use monty::MontyRun;
 use monty_types::{CompileOptions, ExcType, MontyObject, OOM_EXIT_CODE, PrintWriter, ResourceLimits, ResourceTracker};
-use paretopo_containment::{Worker, WorkerFailure, serve_lines};
+use paretopo_containment::{IdleWorkers, Worker, WorkerFailure, serve_lines};
 use paretopo_trajectory::{CallStatus, ToolCall, ToolOutcome, ToolSpec};
 use sandbox_fusion::SandboxFusion;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Time beyond a call's own limit after which its worker is killed.
@@ -206,7 +205,7 @@ impl Starter {
 pub struct PythonTool {
     config: PythonConfig,
     engine: Engine,
-    idle: Mutex<Vec<Worker>>,
+    idle: IdleWorkers,
 }
 
 impl PythonTool {
@@ -215,7 +214,7 @@ impl PythonTool {
     /// # Errors
     /// When the interpreter is not there, or the machine lacks a layer of its sandbox.
     pub fn new(config: PythonConfig, worker_command: Vec<PathBuf>) -> Result<Self, String> {
-        let mut idle = Vec::new();
+        let idle = IdleWorkers::default();
         let engine = match config.interpreter {
             PythonInterpreter::Monty => Engine::Workers(Starter::Monty(worker_command)),
             PythonInterpreter::SandboxFusion => {
@@ -227,7 +226,7 @@ impl PythonTool {
                 let launcher = worker_command.first().ok_or("no worker command given")?;
                 let cpython = cpython::Cpython::find(&config.cpython, launcher)?;
                 // better now than in the first episode
-                idle.push(cpython.start()?);
+                idle.keep(cpython.start()?);
                 Engine::Workers(Starter::Cpython(cpython))
             }
             #[cfg(not(target_os = "linux"))]
@@ -237,7 +236,7 @@ impl PythonTool {
                 );
             }
         };
-        Ok(Self { config, engine, idle: Mutex::new(idle) })
+        Ok(Self { config, engine, idle })
     }
 
     /// Runs a program under the tool's limits, at most until `deadline`.
@@ -258,8 +257,7 @@ impl PythonTool {
         if program.len() > LONGEST_PROGRAM {
             return too_long();
         }
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut worker = match idle.map_or_else(|| starter.start(), Ok) {
+        let mut worker = match self.idle.take().map_or_else(|| starter.start(), Ok) {
             Ok(worker) => worker,
             Err(error) => return (CallStatus::Error, format!("ToolError: the python worker did not start: {error}")),
         };
@@ -267,7 +265,7 @@ impl PythonTool {
         match worker.ask::<Answer>(&request, Duration::from_secs_f64(limits.seconds) + GRACE) {
             Ok(answer) => {
                 if !answer.last {
-                    self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+                    self.idle.keep(worker);
                 }
                 (answer.status, answer.text)
             }
