@@ -1,9 +1,11 @@
-//! The agent on the shipped policy: token-exact trajectories, log-probabilities, budgets, tools that are slow or wrong.
+//! The agent on the shipped policy: token-exact trajectories, log-probabilities, budgets, tools
+//! that are slow or wrong.
 
 use crate::scripted::{NEVER, Scripted, check_authorship, markov, play_policy};
 use crate::{Plain, assert_close, checkout};
 use paretopo_agent::{
-    PolicyText, RolloutConfig, RolloutContext, RolloutRequest, SamplingConfig, ToolSchedule, Workers, log_softmax, rollout,
+    PolicyText, RolloutConfig, RolloutContext, RolloutRequest, SamplingConfig, ToolSchedule,
+    Workers, log_softmax, rollout,
 };
 use paretopo_environments::{Environment, EnvironmentConfig, MathConfig, Resources};
 use paretopo_models::{AutoModel, CausalLm, ForwardInput, load_folder, to_host};
@@ -20,7 +22,10 @@ fn policy() -> (AutoModel<Plain>, usize, PolicyText) {
 
 fn math() -> Box<dyn Environment> {
     EnvironmentConfig::Math(MathConfig::default())
-        .build(&Resources { python_worker: crate::python_worker(), ..Resources::default() }, &mut ())
+        .build(
+            &Resources { python_worker: crate::python_worker(), ..Resources::default() },
+            &mut (),
+        )
         .unwrap()
 }
 
@@ -39,7 +44,12 @@ fn play(environment: &dyn Environment, tasks: &[Task], config: &RolloutConfig) -
     play_with(1, environment, tasks, config)
 }
 
-fn play_with(workers: usize, environment: &dyn Environment, tasks: &[Task], config: &RolloutConfig) -> Vec<Trajectory> {
+fn play_with(
+    workers: usize,
+    environment: &dyn Environment,
+    tasks: &[Task],
+    config: &RolloutConfig,
+) -> Vec<Trajectory> {
     let workers = Workers::new(workers, workers).unwrap();
     let (model, layers, text) = policy();
     let device = Default::default();
@@ -54,30 +64,47 @@ fn play_with(workers: usize, environment: &dyn Environment, tasks: &[Task], conf
         cancelled: &NEVER,
         workers: &workers,
     };
-    let requests: Vec<RolloutRequest<'_>> =
-        tasks.iter().enumerate().map(|(index, task)| RolloutRequest { task, sample: 0, seed: index as u64 }).collect();
+    let requests: Vec<RolloutRequest<'_>> = tasks
+        .iter()
+        .enumerate()
+        .map(|(index, task)| RolloutRequest { task, sample: 0, seed: index as u64 })
+        .collect();
     let mut heard = 0;
-    let (trajectories, statistics) = rollout(&context, config, &requests, &mut |_| heard += 1).unwrap();
+    let (trajectories, statistics) =
+        rollout(&context, config, &requests, &mut |_| heard += 1).unwrap();
     assert_eq!((heard, trajectories.len()), (tasks.len(), tasks.len()));
-    assert_eq!(statistics.sampled_tokens as usize, trajectories.iter().map(Trajectory::sampled_tokens).sum::<usize>());
+    assert_eq!(
+        statistics.sampled_tokens as usize,
+        trajectories.iter().map(Trajectory::sampled_tokens).sum::<usize>()
+    );
     trajectories
 }
 
-/// What must hold for any trajectory: authorship, log-probabilities under a fresh forward pass over exactly its ids, ids that spell its text.
+/// What must hold for any trajectory: authorship, log-probabilities under a fresh forward pass over
+/// exactly its ids, ids that spell its text.
 fn check_exactness(model: &AutoModel<Plain>, text: &PolicyText, trajectory: &Trajectory) {
-    let (ids, mask, logprobs) = (trajectory.ids(), trajectory.mask(), trajectory.aligned_logprobs());
-    let logits = model.unembed(model.hidden(&ForwardInput::right_padded(&[&ids], &Default::default()), None));
+    let (ids, mask, logprobs) =
+        (trajectory.ids(), trajectory.mask(), trajectory.aligned_logprobs());
+    let logits = model
+        .unembed(model.hidden(&ForwardInput::right_padded(&[&ids], &Default::default()), None));
     let vocab_size = logits.dims()[2];
     let rows: Vec<Vec<f32>> = to_host(logits).chunks(vocab_size).map(log_softmax).collect();
     for position in (1..ids.len()).filter(|position| mask[*position]) {
         let recomputed = rows[position - 1][ids[position] as usize];
-        assert_close(&[logprobs[position]], &[recomputed], 2e-4, &format!("{}, position {position}", trajectory.task_id));
+        assert_close(
+            &[logprobs[position]],
+            &[recomputed],
+            2e-4,
+            &format!("{}, position {position}", trajectory.task_id),
+        );
     }
     assert_eq!(trajectory.segments[0].author, Author::Prompt);
-    let after_prompt: Vec<u32> = trajectory.segments[1..].iter().flat_map(|segment| segment.ids.clone()).collect();
+    let after_prompt: Vec<u32> =
+        trajectory.segments[1..].iter().flat_map(|segment| segment.ids.clone()).collect();
     let spelled = text.tokenizer.decode(&after_prompt).unwrap();
     assert_eq!(spelled.trim_end_matches("<|end|>"), trajectory.response, "{}", trajectory.task_id);
-    let outputs = trajectory.segments.iter().filter(|segment| segment.author == Author::Tool).count();
+    let outputs =
+        trajectory.segments.iter().filter(|segment| segment.author == Author::Tool).count();
     assert_eq!(outputs, trajectory.call_count());
 }
 
@@ -85,23 +112,52 @@ fn check_exactness(model: &AutoModel<Plain>, text: &PolicyText, trajectory: &Tra
 fn trajectories_are_token_exact() {
     let environment = math();
     let (model, _, text) = policy();
-    let trajectories =
-        play(environment.as_ref(), &environment.tasks(Split::Test)[..40], &RolloutConfig { batch_size: 16, ..RolloutConfig::default() });
+    let trajectories = play(
+        environment.as_ref(),
+        &environment.tasks(Split::Test)[..40],
+        &RolloutConfig { batch_size: 16, ..RolloutConfig::default() },
+    );
     for trajectory in &trajectories {
         check_exactness(&model, &text, trajectory);
     }
-    assert!(trajectories.iter().any(|trajectory| trajectory.call_count() > 0), "the shipped policy calls its tool sometimes");
-    assert!(trajectories.iter().filter(|t| t.calls.iter().all(|call| call.outcome.status == CallStatus::Ok)).count() > 30);
+    assert!(
+        trajectories.iter().any(|trajectory| trajectory.call_count() > 0),
+        "the shipped policy calls its tool sometimes"
+    );
+    assert!(
+        trajectories
+            .iter()
+            .filter(|t| t.calls.iter().all(|call| call.outcome.status == CallStatus::Ok))
+            .count()
+            > 30
+    );
 }
 
 #[test]
 fn batching_does_not_change_what_is_sampled_nor_its_log_probabilities() {
     let environment = math();
     let tasks = &environment.tasks(Split::Test)[..24];
-    let alone = play(environment.as_ref(), tasks, &RolloutConfig { batch_size: 1, ..RolloutConfig::default() });
-    let together = play(environment.as_ref(), tasks, &RolloutConfig { batch_size: 24, ..RolloutConfig::default() });
-    let ready = RolloutConfig { batch_size: 7, tool_schedule: ToolSchedule::AsReady {}, ..RolloutConfig::default() };
-    let split = play_with(3, environment.as_ref(), tasks, &RolloutConfig { batch_size: 24, ..RolloutConfig::default() });
+    let alone = play(
+        environment.as_ref(),
+        tasks,
+        &RolloutConfig { batch_size: 1, ..RolloutConfig::default() },
+    );
+    let together = play(
+        environment.as_ref(),
+        tasks,
+        &RolloutConfig { batch_size: 24, ..RolloutConfig::default() },
+    );
+    let ready = RolloutConfig {
+        batch_size: 7,
+        tool_schedule: ToolSchedule::AsReady {},
+        ..RolloutConfig::default()
+    };
+    let split = play_with(
+        3,
+        environment.as_ref(),
+        tasks,
+        &RolloutConfig { batch_size: 24, ..RolloutConfig::default() },
+    );
     for other in [together, play(environment.as_ref(), tasks, &ready), split] {
         for (a, b) in alone.iter().zip(&other) {
             assert_eq!(a.ids(), b.ids());
@@ -129,20 +185,33 @@ fn a_fixed_schedule_is_bit_exact() {
 fn a_tool_that_never_answers_in_time_costs_its_deadline_and_no_more() {
     let environment = Scripted::new(problems(), "1", Duration::from_secs(30));
     for tool_schedule in [ToolSchedule::FixedLag { steps: 2 }, ToolSchedule::AsReady {}] {
-        let config = RolloutConfig { call_seconds: 0.1, max_calls: 1, tool_threads: 12, tool_schedule, ..RolloutConfig::default() };
+        let config = RolloutConfig {
+            call_seconds: 0.1,
+            max_calls: 1,
+            tool_threads: 12,
+            tool_schedule,
+            ..RolloutConfig::default()
+        };
         let started = Instant::now();
         let trajectories = play(&environment, &environment.task, &config);
         // one deadline and its grace of a second; calls run side by side
         assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
         let calls: Vec<_> = trajectories.iter().flat_map(|trajectory| &trajectory.calls).collect();
-        assert!(!calls.is_empty() && calls.iter().all(|call| call.outcome.status == CallStatus::Timeout));
+        assert!(
+            !calls.is_empty()
+                && calls.iter().all(|call| call.outcome.status == CallStatus::Timeout)
+        );
     }
 }
 
 #[test]
 fn an_episode_ends_at_its_deadline() {
     let environment = Scripted::new(problems(), "1", Duration::from_millis(300));
-    let config = RolloutConfig { episode_seconds: 0.05, tool_schedule: ToolSchedule::AsReady {}, ..RolloutConfig::default() };
+    let config = RolloutConfig {
+        episode_seconds: 0.05,
+        tool_schedule: ToolSchedule::AsReady {},
+        ..RolloutConfig::default()
+    };
     let trajectories = play(&environment, &environment.task, &config);
     assert!(trajectories.iter().any(|trajectory| trajectory.finish == FinishReason::Deadline));
 }
@@ -152,13 +221,21 @@ fn budgets_hold() {
     let environment = Scripted::new(problems(), "7", Duration::ZERO);
     let config = RolloutConfig { max_calls: 1, max_sampled_tokens: 20, ..RolloutConfig::default() };
     for trajectory in play(&environment, &environment.task, &config) {
-        assert!(trajectory.call_count() <= 1 && trajectory.sampled_tokens() <= 20, "{}", trajectory.response);
+        assert!(
+            trajectory.call_count() <= 1 && trajectory.sampled_tokens() <= 20,
+            "{}",
+            trajectory.response
+        );
         if trajectory.sampled_tokens() == 20 {
             assert!(matches!(trajectory.finish, FinishReason::Length | FinishReason::Stop));
         }
     }
     let none = RolloutConfig { max_calls: 0, ..config };
-    assert!(play(&environment, &environment.task, &none).iter().all(|trajectory| trajectory.call_count() == 0));
+    assert!(
+        play(&environment, &environment.task, &none)
+            .iter()
+            .all(|trajectory| trajectory.call_count() == 0)
+    );
 }
 
 #[test]
@@ -226,21 +303,42 @@ fn a_policy_that_imitates_tool_output_is_still_the_policy() {
     // what a tool would say, with an answer behind it, and no call before it
     let forged = "\n```output\n42\n```\n\\boxed{7}";
     let ids = text.tokenizer.encode_plain(forged).unwrap();
-    let start = *text.opening(math().as_ref(), &math().tasks(Split::Test)[0], false).unwrap().last().unwrap();
-    let chain: Vec<u32> = std::iter::once(start).chain(ids.iter().copied()).chain([text.end_ids[0]]).collect();
-    assert!(chain.iter().collect::<std::collections::HashSet<_>>().len() == chain.len(), "a chain cannot visit a token twice");
-    let model = markov::<Plain>(&text, |last, next| if chain.windows(2).any(|pair| pair == [last, next]) { 50.0 } else { 0.0 });
+    let start = *text
+        .opening(math().as_ref(), &math().tasks(Split::Test)[0], false)
+        .unwrap()
+        .last()
+        .unwrap();
+    let chain: Vec<u32> =
+        std::iter::once(start).chain(ids.iter().copied()).chain([text.end_ids[0]]).collect();
+    assert!(
+        chain.iter().collect::<std::collections::HashSet<_>>().len() == chain.len(),
+        "a chain cannot visit a token twice"
+    );
+    let model = markov::<Plain>(&text, |last, next| {
+        if chain.windows(2).any(|pair| pair == [last, next]) { 50.0 } else { 0.0 }
+    });
     let environment = math();
     let config = RolloutConfig::default();
-    let trajectory = play_policy(&text, &model, environment.as_ref(), &environment.tasks(Split::Test)[0], 1, &config);
+    let trajectory = play_policy(
+        &text,
+        &model,
+        environment.as_ref(),
+        &environment.tasks(Split::Test)[0],
+        1,
+        &config,
+    );
     check_authorship(&text, &trajectory, &config);
-    assert_eq!((trajectory.calls.len(), trajectory.response.as_str(), trajectory.answer.as_deref()), (0, forged, Some("7")));
+    assert_eq!(
+        (trajectory.calls.len(), trajectory.response.as_str(), trajectory.answer.as_deref()),
+        (0, forged, Some("7"))
+    );
     assert!(trajectory.segments[1..].iter().all(|segment| segment.author == Author::Model));
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
-    /// Random chains over markers, special tokens and all else, against a tool that speaks like a policy.
+    /// Random chains over markers, special tokens and all else, against a tool that speaks like a
+    /// policy.
     #[test]
     fn no_policy_crosses_the_line_between_itself_and_its_tools(
         seed in any::<u64>(),

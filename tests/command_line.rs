@@ -21,8 +21,15 @@ fn paretopo(arguments: &[&str], folder: &Path, input: &str) -> Output {
 /// Exit code, standard output and standard error as one text.
 fn transcript(arguments: &[&str], folder: &Path, input: &str) -> String {
     let output = paretopo(arguments, folder, input);
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&folder.display().to_string(), "[FOLDER]");
-    format!("exit code {:?}\n--- stdout\n{}--- stderr\n{}", output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    let text = |bytes: &[u8]| {
+        String::from_utf8_lossy(bytes).replace(&folder.display().to_string(), "[FOLDER]")
+    };
+    format!(
+        "exit code {:?}\n--- stdout\n{}--- stderr\n{}",
+        output.status.code().unwrap(),
+        text(&output.stdout),
+        text(&output.stderr)
+    )
 }
 
 macro_rules! snapshot {
@@ -57,26 +64,48 @@ fn the_likeliest_mistakes() {
     std::fs::create_dir(here.join("checkpoint")).unwrap();
     write("checkpoint/config.json", "{\"model_type\": \"gemma\"}");
     snapshot!("bad_checkpoint", transcript(&["evaluate", "--model", "checkpoint", "-q"], here, ""));
-    write("data.jsonl", "{\"id\":\"a\",\"question\":\"1+1?\",\"answer\":\"2\"}\n{\"id\":\"b\",\"question\":\"1+2?\"}\n");
+    write(
+        "data.jsonl",
+        "{\"id\":\"a\",\"question\":\"1+1?\",\"answer\":\"2\"}\n{\"id\":\"b\",\"question\":\"1+2?\"}\n",
+    );
     let source = "environment.problems={type=\"jsonl\",path=\"data.jsonl\",test=0,validation=0}";
     snapshot!("bad_data_line", transcript(&["train", "-q", "--set", source], here, ""));
     write("file", "");
     snapshot!("unwritable_folder", transcript(&["train", "-q", "--run", "file/run"], here, ""));
-    let short: [&str; 10] =
-        ["train", "-q", "--run", "run", "--set", "train.steps=1", "--set", "evaluation.tasks=1", "--set", "train.validate_every=0"];
+    let short: [&str; 10] = [
+        "train",
+        "-q",
+        "--run",
+        "run",
+        "--set",
+        "train.steps=1",
+        "--set",
+        "evaluation.tasks=1",
+        "--set",
+        "train.validate_every=0",
+    ];
     assert!(paretopo(&short, here, "").status.success());
     let mut other = short.to_vec();
     other.extend(["--set", "seed=9"]);
     snapshot!("resume_with_another_configuration", transcript(&other, here, ""));
-    snapshot!("unknown_estimator", transcript(&["advantages", "-", "--estimator", "ppo"], here, ""));
-    snapshot!("bad_line", transcript(&["front", "-"], here, "{\"point\":[1,2]}\n{\"point\":[1]}\n"));
+    snapshot!(
+        "unknown_estimator",
+        transcript(&["advantages", "-", "--estimator", "ppo"], here, "")
+    );
+    snapshot!(
+        "bad_line",
+        transcript(&["front", "-"], here, "{\"point\":[1,2]}\n{\"point\":[1]}\n")
+    );
 }
 
 #[test]
 #[cfg(not(feature = "cuda"))]
 fn a_backend_that_is_not_compiled_in() {
     let folder = tempfile::tempdir().unwrap();
-    snapshot!("backend_not_compiled_in", transcript(&["--backend", "cuda", "train"], folder.path(), ""));
+    snapshot!(
+        "backend_not_compiled_in",
+        transcript(&["--backend", "cuda", "train"], folder.path(), "")
+    );
 }
 
 #[test]
@@ -96,10 +125,14 @@ fn an_interrupt_stops_after_the_step_and_says_how_to_resume() {
         assert!(std::time::Instant::now() < deadline, "no step within two minutes");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success()
+    );
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("run the same command again to resume"));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("run the same command again to resume")
+    );
 }
 
 #[test]
@@ -107,13 +140,20 @@ fn the_default_backend_agrees_with_pytorch() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("check.json");
     let fixtures = checkout("tests/fixtures/models");
-    let output = paretopo(&["check", fixtures.to_str().unwrap(), "--out", out.to_str().unwrap()], folder.path(), "");
+    let output = paretopo(
+        &["check", fixtures.to_str().unwrap(), "--out", out.to_str().unwrap()],
+        folder.path(),
+        "",
+    );
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     let checks: serde_json::Value = serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap();
     // four checkpoints, six comparisons in f32 and two in the half precisions
     assert_eq!(checks["checks"].as_array().unwrap().len(), 4 * 8);
     // what has no fixtures is said, and a wrong number is a failure
-    assert_eq!(paretopo(&["check", folder.path().to_str().unwrap()], folder.path(), "").status.code(), Some(2));
+    assert_eq!(
+        paretopo(&["check", folder.path().to_str().unwrap()], folder.path(), "").status.code(),
+        Some(2)
+    );
     let case = folder.path().join("llama");
     std::fs::create_dir(&case).unwrap();
     for entry in std::fs::read_dir(fixtures.join("llama")).unwrap() {
@@ -121,16 +161,24 @@ fn the_default_backend_agrees_with_pytorch() {
         std::fs::copy(&from, case.join(from.file_name().unwrap())).unwrap();
     }
     let training = std::fs::read_to_string(case.join("training.json")).unwrap();
-    std::fs::write(case.join("training.json"), training.replace("\"learning_rate\": 0.003", "\"learning_rate\": 0.004")).unwrap();
+    std::fs::write(
+        case.join("training.json"),
+        training.replace("\"learning_rate\": 0.003", "\"learning_rate\": 0.004"),
+    )
+    .unwrap();
     let output = paretopo(&["check", folder.path().to_str().unwrap()], folder.path(), "");
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("1 of 8 comparisons failed"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("1 of 8 comparisons failed"),
+        "{output:?}"
+    );
 }
 
 #[test]
 fn front_ranks_and_measures() {
     let folder = tempfile::tempdir().unwrap();
-    let points = "{\"point\":[1,0.2],\"name\":\"a\"}\n{\"point\":[0.6,0.5]}\n{\"point\":[0.5,0.4]}\n";
+    let points =
+        "{\"point\":[1,0.2],\"name\":\"a\"}\n{\"point\":[0.6,0.5]}\n{\"point\":[0.5,0.4]}\n";
     // 1 * 0.2 + 0.6 * 0.3 = 0.38
     snapshot!("front", transcript(&["front", "-", "--reference", "0,0"], folder.path(), points));
 }
@@ -139,9 +187,13 @@ fn front_ranks_and_measures() {
 fn advantages_by_group() {
     let folder = tempfile::tempdir().unwrap();
     let rows = "{\"group\":1,\"rewards\":[1,1]}\n{\"group\":2,\"rewards\":[0,0]}\n{\"group\":1,\"rewards\":[1,0.6]}\n{\"group\":1,\"rewards\":[0,1]}\n{\"group\":1,\"rewards\":[0,0.6]}\n";
-    let stage2 = ["advantages", "-", "--estimator", "paretopo", "--set", "switch={type=\"fraction\",at=0}"];
+    let stage2 =
+        ["advantages", "-", "--estimator", "paretopo", "--set", "switch={type=\"fraction\",at=0}"];
     snapshot!("advantages", transcript(&stage2, folder.path(), rows));
-    snapshot!("advantages_need_calls", transcript(&["advantages", "-", "--estimator", "otc"], folder.path(), rows));
+    snapshot!(
+        "advantages_need_calls",
+        transcript(&["advantages", "-", "--estimator", "otc"], folder.path(), rows)
+    );
 }
 
 #[test]
@@ -153,28 +205,55 @@ fn plan_prints_the_memory_of_each_phase() {
 #[test]
 fn grade_and_python() {
     let folder = tempfile::tempdir().unwrap();
-    let rows = "{\"gold\":\"0.5\",\"pred\":\"\\\\frac12\"}\n{\"gold\":\"3\",\"pred\":\"4\",\"id\":7}\n";
+    let rows =
+        "{\"gold\":\"0.5\",\"pred\":\"\\\\frac12\"}\n{\"gold\":\"3\",\"pred\":\"4\",\"id\":7}\n";
     snapshot!("grade", transcript(&["grade", "-"], folder.path(), rows));
-    snapshot!("python", transcript(&["python", "-"], folder.path(), "print(sum(range(10)))\n1/0\n"));
-    snapshot!("python_truncated", transcript(&["python", "-", "--output", "20"], folder.path(), "print('0123456789' * 10)"));
+    snapshot!(
+        "python",
+        transcript(&["python", "-"], folder.path(), "print(sum(range(10)))\n1/0\n")
+    );
+    snapshot!(
+        "python_truncated",
+        transcript(&["python", "-", "--output", "20"], folder.path(), "print('0123456789' * 10)")
+    );
 }
 
 #[test]
 fn score_and_solve_on_the_shipped_policy() {
     let folder = tempfile::tempdir().unwrap();
     let policy = checkout("models/tiny-math");
-    let output = paretopo(&["score", policy.to_str().unwrap(), "-"], folder.path(), "{\"text\":\"1+2\"}\n{\"ids\":[5,6,7]}\n");
-    let lines: Vec<serde_json::Value> =
-        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let output = paretopo(
+        &["score", policy.to_str().unwrap(), "-"],
+        folder.path(),
+        "{\"text\":\"1+2\"}\n{\"ids\":[5,6,7]}\n",
+    );
+    let lines: Vec<serde_json::Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(lines.len(), 2);
     for line in lines {
         // three tokens: two log-probabilities, ten candidates for the fourth
-        assert_eq!((line["logprobs"].as_array().unwrap().len(), line["top"].as_array().unwrap().len()), (2, 10));
-        assert!(line["logprobs"].as_array().unwrap().iter().all(|logprob| logprob.as_f64().unwrap() <= 0.0));
+        assert_eq!(
+            (line["logprobs"].as_array().unwrap().len(), line["top"].as_array().unwrap().len()),
+            (2, 10)
+        );
+        assert!(
+            line["logprobs"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|logprob| logprob.as_f64().unwrap() <= 0.0)
+        );
     }
     let output = paretopo(&["solve", "-q", "What is 3+4?"], folder.path(), "");
-    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stdout).trim()), (Some(0), "7"));
-    let outside = paretopo(&["score", policy.to_str().unwrap(), "-"], folder.path(), "{\"ids\":[5,9999]}\n");
+    assert_eq!(
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).trim()),
+        (Some(0), "7")
+    );
+    let outside =
+        paretopo(&["score", policy.to_str().unwrap(), "-"], folder.path(), "{\"ids\":[5,9999]}\n");
     assert_eq!(outside.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&outside.stderr).contains("9999"));
 }
@@ -190,7 +269,8 @@ fn a_dry_run_prints_a_configuration_that_parses_to_itself() {
     assert!(!folder.path().join("runs").exists(), "a dry run writes nothing");
 }
 
-/// A template is a program, and each of these takes more time or memory in one step than there is. The first is a fuzzer's.
+/// A template is a program, and each of these takes more time or memory in one step than there is.
+/// The first is a fuzzer's.
 #[test]
 fn a_template_that_takes_everything_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
@@ -210,9 +290,16 @@ fn a_template_that_takes_everything_is_an_error() {
     ];
     for (template, reason) in templates {
         std::fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
-        let policy = format!("policy={{ type = \"folder\", path = \"{}\" }}", folder.path().display());
-        let output = paretopo(&["solve", "-q", "--set", &policy, "What is 3+4?"], folder.path(), "");
+        let policy =
+            format!("policy={{ type = \"folder\", path = \"{}\" }}", folder.path().display());
+        let output =
+            paretopo(&["solve", "-q", "--set", &policy, "What is 3+4?"], folder.path(), "");
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code() != Some(0) && error.contains("chat template") && error.contains(reason), "{template}: {error}");
+        assert!(
+            output.status.code() != Some(0)
+                && error.contains("chat template")
+                && error.contains(reason),
+            "{template}: {error}"
+        );
     }
 }

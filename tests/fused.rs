@@ -1,5 +1,6 @@
-//! The tests that hold models, gradients and the agent against other implementations, once more with the CPU's fused kernels. A binary of its own, since
-//! kernels are installed for a whole process.
+//! The tests that hold models, gradients and the agent against other implementations, once more
+//! with the CPU's fused kernels. A binary of its own, since kernels are installed for a whole
+//! process.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(dead_code, clippy::allow_attributes, reason = "helpers of the other binary")]
@@ -36,17 +37,27 @@ const SIZE: usize = 44;
 mod plain {
     use super::*;
 
-    pub(super) fn rms_norm(x: Tensor<Tracked, 2>, weight: Tensor<Tracked, 1>) -> Tensor<Tracked, 2> {
+    pub(super) fn rms_norm(
+        x: Tensor<Tracked, 2>,
+        weight: Tensor<Tracked, 1>,
+    ) -> Tensor<Tracked, 2> {
         let mean_square = x.clone().square().mean_dim(1);
         x * (mean_square + 1e-5).sqrt().recip() * weight.unsqueeze()
     }
 
-    pub(super) fn gated_silu(gate: Tensor<Tracked, 2>, up: Tensor<Tracked, 2>) -> Tensor<Tracked, 2> {
+    pub(super) fn gated_silu(
+        gate: Tensor<Tracked, 2>,
+        up: Tensor<Tracked, 2>,
+    ) -> Tensor<Tracked, 2> {
         burn::tensor::activation::silu(gate) * up
     }
 
     /// Heads of `SIZE / 2` features.
-    pub(super) fn rotate(x: Tensor<Tracked, 2>, cos: Tensor<Tracked, 2>, sin: Tensor<Tracked, 2>) -> Tensor<Tracked, 2> {
+    pub(super) fn rotate(
+        x: Tensor<Tracked, 2>,
+        cos: Tensor<Tracked, 2>,
+        sin: Tensor<Tracked, 2>,
+    ) -> Tensor<Tracked, 2> {
         let quarter = SIZE / 4;
         let swapped = [1, 0, 3, 2].map(|part| {
             let part: Tensor<Tracked, 2> = x.clone().narrow(1, part * quarter, quarter);
@@ -56,8 +67,13 @@ mod plain {
         x.clone() * cos + Tensor::cat(vec![b.neg(), a, d.neg(), c], 1) * sin
     }
 
-    pub(super) fn target_logprobs(logits: Tensor<Tracked, 2>, targets: Tensor<Tracked, 1, Int>) -> Tensor<Tracked, 1> {
-        burn::tensor::activation::log_softmax(logits, 1).gather(1, targets.unsqueeze_dim(1)).squeeze_dim(1)
+    pub(super) fn target_logprobs(
+        logits: Tensor<Tracked, 2>,
+        targets: Tensor<Tracked, 1, Int>,
+    ) -> Tensor<Tracked, 1> {
+        burn::tensor::activation::log_softmax(logits, 1)
+            .gather(1, targets.unsqueeze_dim(1))
+            .squeeze_dim(1)
     }
 }
 
@@ -66,19 +82,29 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<Tracked, D> {
 }
 
 /// A formula, or the kernel for it.
-type Way<'a, const D: usize, const E: usize> = &'a dyn Fn(&[Tensor<Tracked, D>]) -> Tensor<Tracked, E>;
+type Way<'a, const D: usize, const E: usize> =
+    &'a dyn Fn(&[Tensor<Tracked, D>]) -> Tensor<Tracked, E>;
 
-/// Outputs and gradients of both ways agree; gradients are those of a sum in which every output counts differently.
-fn compare<const D: usize, const E: usize>(what: &str, inputs: &[Tensor<Tracked, D>], ways: [Way<'_, D, E>; 2]) {
+/// Outputs and gradients of both ways agree; gradients are those of a sum in which every output
+/// counts differently.
+fn compare<const D: usize, const E: usize>(
+    what: &str,
+    inputs: &[Tensor<Tracked, D>],
+    ways: [Way<'_, D, E>; 2],
+) {
     let [want, got] = ways.map(|way| {
         let output = way(inputs);
         let shape = output.dims();
         let count = shape.iter().product::<usize>();
         let weights: Vec<f32> = (0..count).map(|place| (place as f32).sin()).collect();
-        let weights = Tensor::<Tracked, E>::from_data(TensorData::new(weights, shape), &Default::default());
+        let weights =
+            Tensor::<Tracked, E>::from_data(TensorData::new(weights, shape), &Default::default());
         let values = to_host(output.clone());
         let gradients = (output * weights).sum().backward();
-        (values, inputs.iter().map(|input| to_host(input.grad(&gradients).unwrap())).collect::<Vec<_>>())
+        (
+            values,
+            inputs.iter().map(|input| to_host(input.grad(&gradients).unwrap())).collect::<Vec<_>>(),
+        )
     });
     assert_close(&got.0, &want.0, 2e-5, what);
     for (index, (got, want)) in got.1.iter().zip(&want.1).enumerate() {
@@ -97,34 +123,48 @@ fn kernels_and_their_gradients_equal_the_formulas() {
     compare(
         "rms_norm of x",
         std::slice::from_ref(&x),
-        [&|x| plain::rms_norm(x[0].clone(), weight.clone()), &|x| fused.rms_norm(x[0].clone(), weight.clone(), 1e-5)],
+        [&|x| plain::rms_norm(x[0].clone(), weight.clone()), &|x| {
+            fused.rms_norm(x[0].clone(), weight.clone(), 1e-5)
+        }],
     );
     compare(
         "rms_norm of w",
         std::slice::from_ref(&weight),
-        [&|w| plain::rms_norm(x.clone(), w[0].clone()), &|w| fused.rms_norm(x.clone(), w[0].clone(), 1e-5)],
+        [&|w| plain::rms_norm(x.clone(), w[0].clone()), &|w| {
+            fused.rms_norm(x.clone(), w[0].clone(), 1e-5)
+        }],
     );
     compare(
         "gated_silu",
         &[x.clone(), y.clone()],
-        [&|x| plain::gated_silu(x[0].clone(), x[1].clone()), &|x| fused.gated_silu(x[0].clone(), x[1].clone())],
+        [&|x| plain::gated_silu(x[0].clone(), x[1].clone()), &|x| {
+            fused.gated_silu(x[0].clone(), x[1].clone())
+        }],
     );
     // both halves of a head have the same angles
-    let angles: Vec<f32> = (0..ROWS * SIZE).map(|place| (place / SIZE * 7 + place % (SIZE / 4)) as f32).collect();
+    let angles: Vec<f32> =
+        (0..ROWS * SIZE).map(|place| (place / SIZE * 7 + place % (SIZE / 4)) as f32).collect();
     let table = |of: fn(f32) -> f32| {
-        Tensor::<Tracked, 2>::from_data(TensorData::new(angles.iter().map(|a| of(*a)).collect::<Vec<_>>(), [ROWS, SIZE]), &device)
+        Tensor::<Tracked, 2>::from_data(
+            TensorData::new(angles.iter().map(|a| of(*a)).collect::<Vec<_>>(), [ROWS, SIZE]),
+            &device,
+        )
     };
     let (cos, sin) = (table(f32::cos), table(f32::sin));
     compare(
         "rotate",
         std::slice::from_ref(&x),
-        [&|x| plain::rotate(x[0].clone(), cos.clone(), sin.clone()), &|x| fused.rotate(x[0].clone(), cos.clone(), sin.clone(), SIZE / 2)],
+        [&|x| plain::rotate(x[0].clone(), cos.clone(), sin.clone()), &|x| {
+            fused.rotate(x[0].clone(), cos.clone(), sin.clone(), SIZE / 2)
+        }],
     );
     let targets = Tensor::<Tracked, 1, Int>::from_data([0, 43, 7, 7, 20], &device);
     compare(
         "target_logprobs",
         &[x],
-        [&|x| plain::target_logprobs(x[0].clone(), targets.clone()), &|x| fused.target_logprobs(x[0].clone(), targets.clone())],
+        [&|x| plain::target_logprobs(x[0].clone(), targets.clone()), &|x| {
+            fused.target_logprobs(x[0].clone(), targets.clone())
+        }],
     );
 }
 
@@ -134,8 +174,12 @@ fn the_softmax_kernel_equals_the_formula_for_every_kind_of_mask() {
     let scores = random([2, 2, 3, SIZE]);
     let fused = fused_for(&scores).unwrap();
     let mask = |rows: usize| {
-        let values: Vec<f32> = (0..rows * 3 * SIZE).map(|place| if place * 7 % 11 < 4 { -1e9 } else { 0.0 }).collect();
-        Tensor::<Tracked, 2>::from_data(TensorData::new(values, [rows, 3 * SIZE]), &Default::default())
+        let values: Vec<f32> =
+            (0..rows * 3 * SIZE).map(|place| if place * 7 % 11 < 4 { -1e9 } else { 0.0 }).collect();
+        Tensor::<Tracked, 2>::from_data(
+            TensorData::new(values, [rows, 3 * SIZE]),
+            &Default::default(),
+        )
     };
     for mask in [None, Some(mask(1)), Some(mask(4))] {
         let plain = |scores: &[Tensor<Tracked, 4>]| {
@@ -147,6 +191,10 @@ fn the_softmax_kernel_equals_the_formula_for_every_kind_of_mask() {
             };
             burn::tensor::activation::softmax(masked, 3)
         };
-        compare("masked_softmax", std::slice::from_ref(&scores), [&plain, &|scores| fused.masked_softmax(scores[0].clone(), mask.clone())]);
+        compare(
+            "masked_softmax",
+            std::slice::from_ref(&scores),
+            [&plain, &|scores| fused.masked_softmax(scores[0].clone(), mask.clone())],
+        );
     }
 }

@@ -2,8 +2,14 @@
 
 use crate::{Plain, Tracked, checkout, ids, json};
 use burn::tensor::{DType, FloatDType};
-use paretopo_models::{AutoModel, CausalLm, ForwardInput, KvCache, in_precision, load_folder, load_folder_as, named_parameters, to_host};
-use paretopo_training::{AdamW, GradientSum, MemoryConfig, MicroBatch, OptimizerConfig, Precision, TrainingSequence, accumulate_gradient};
+use paretopo_models::{
+    AutoModel, CausalLm, ForwardInput, KvCache, in_precision, load_folder, load_folder_as,
+    named_parameters, to_host,
+};
+use paretopo_training::{
+    AdamW, GradientSum, MemoryConfig, MicroBatch, OptimizerConfig, Precision, TrainingSequence,
+    accumulate_gradient,
+};
 use std::convert::Infallible;
 
 const CASES: [&str; 4] = ["llama", "llama_tied_rope3_bias", "qwen2", "qwen3"];
@@ -11,12 +17,15 @@ const CASES: [&str; 4] = ["llama", "llama_tied_rope3_bias", "qwen2", "qwen3"];
 /// `|got - want| / |want|` over all values together.
 fn relative(got: &[f32], want: &[f32]) -> f64 {
     assert_eq!(got.len(), want.len());
-    let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+    let norm = |values: &mut dyn Iterator<Item = f32>| {
+        values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt()
+    };
     norm(&mut got.iter().zip(want).map(|(got, want)| got - want)) / norm(&mut want.iter().copied())
 }
 
-/// bf16 has 8 bits, so a number is off by up to 2^-9 = 0.002, and weights of deviation 0.3 amplify that. transformers in bf16 differs from itself in
-/// f32 by 0.021 to 0.024 in the logits of these four checkpoints and by 0.036 to 0.070 in their gradients; at most twice that is allowed here.
+/// bf16 has 8 bits, so a number is off by up to 2^-9 = 0.002, and weights of deviation 0.3 amplify
+/// that. transformers in bf16 differs from itself in f32 by 0.021 to 0.024 in the logits of these
+/// four checkpoints and by 0.036 to 0.070 in their gradients; at most twice that is allowed here.
 /// f16 has 3 bits more and is off by an eighth.
 const LOGITS: [(FloatDType, f64); 2] = [(FloatDType::BF16, 0.05), (FloatDType::F16, 0.05 / 8.0)];
 const GRADIENTS: f64 = 0.12;
@@ -24,11 +33,15 @@ const GRADIENTS: f64 = 0.12;
 #[test]
 fn logits_follow_those_in_f32_also_when_decoding() {
     let device = Default::default();
-    for (case, (precision, tolerance)) in CASES.iter().flat_map(|case| LOGITS.map(|precision| (*case, precision))) {
+    for (case, (precision, tolerance)) in
+        CASES.iter().flat_map(|case| LOGITS.map(|precision| (*case, precision)))
+    {
         let folder = checkout("tests/fixtures/models").join(case);
         let all = ids(&json(&folder.join("expected.json"))["ids"]);
         let (_, wide) = load_folder::<Plain>(&folder, &device).unwrap();
-        let logits = |model: &AutoModel<Plain>, input: &ForwardInput<Plain>, cache: Option<&mut KvCache<Plain>>| {
+        let logits = |model: &AutoModel<Plain>,
+                      input: &ForwardInput<Plain>,
+                      cache: Option<&mut KvCache<Plain>>| {
             let logits = model.unembed(model.hidden(input, cache));
             assert_eq!(logits.dtype(), DType::F32);
             to_host(logits)
@@ -42,8 +55,16 @@ fn logits_follow_those_in_f32_also_when_decoding() {
         assert!(error < tolerance && error > 1e-6, "{case}, {precision:?}: {error}");
         // two rows of different length, then a step
         let mut cache = KvCache::new(2, 2);
-        logits(&half, &ForwardInput::cached(&[&all[..9], &all[..4]], &mut cache, &device), Some(&mut cache));
-        let step = logits(&half, &ForwardInput::cached(&[&all[9..10], &all[4..5]], &mut cache, &device), Some(&mut cache));
+        logits(
+            &half,
+            &ForwardInput::cached(&[&all[..9], &all[..4]], &mut cache, &device),
+            Some(&mut cache),
+        );
+        let step = logits(
+            &half,
+            &ForwardInput::cached(&[&all[9..10], &all[4..5]], &mut cache, &device),
+            Some(&mut cache),
+        );
         let size = step.len() / 2;
         let expected = [&want[9 * size..10 * size], &want[4 * size..5 * size]].concat();
         let error = relative(&step, &expected);
@@ -57,18 +78,28 @@ fn gradients_follow_those_in_f32_and_weights_stay_in_f32() {
     for case in CASES {
         let folder = checkout("tests/fixtures/models").join(case);
         let all = ids(&json(&folder.join("expected.json"))["ids"]);
-        let sequence = TrainingSequence { weights: vec![0.1; all.len() - 1], ..TrainingSequence::whole(all.clone()) };
+        let sequence = TrainingSequence {
+            weights: vec![0.1; all.len() - 1],
+            ..TrainingSequence::whole(all.clone())
+        };
         let (_, model) = load_folder::<Tracked>(&folder, &device).unwrap();
         let gradient = |precision: Precision, memory: MemoryConfig| {
             let mut sum = GradientSum::<Tracked>::default();
             let batch = MicroBatch::new(&[&sequence], &device).in_precision(precision);
             let weights = batch.weights.clone();
-            let loss = |logprobs: burn::Tensor<Tracked, 2>, _| Ok::<_, Infallible>((logprobs * weights).sum().neg());
+            let loss = |logprobs: burn::Tensor<Tracked, 2>, _| {
+                Ok::<_, Infallible>((logprobs * weights).sum().neg())
+            };
             accumulate_gradient(&model, &batch, memory, false, &mut sum, loss).unwrap();
             for gradient in sum.parts().iter().flatten() {
                 assert_eq!(gradient.dtype(), DType::F32, "{case}");
             }
-            let values: Vec<f32> = sum.parts().iter().flatten().flat_map(|gradient| to_host(gradient.clone())).collect();
+            let values: Vec<f32> = sum
+                .parts()
+                .iter()
+                .flatten()
+                .flat_map(|gradient| to_host(gradient.clone()))
+                .collect();
             (sum, values)
         };
         let (_, wide) = gradient(Precision::F32, MemoryConfig::default());
@@ -78,13 +109,20 @@ fn gradients_follow_those_in_f32_and_weights_stay_in_f32() {
         let (sum, half) = gradient(Precision::Bf16, MemoryConfig::default());
         let error = relative(&half, &wide);
         assert!(error < GRADIENTS && error > 1e-6, "{case}: {error}");
-        let (_, lean) = gradient(Precision::Bf16, MemoryConfig { gradient_checkpointing: true, logits_chunk: 5 });
+        let (_, lean) = gradient(
+            Precision::Bf16,
+            MemoryConfig { gradient_checkpointing: true, logits_chunk: 5 },
+        );
         let error = relative(&lean, &half);
         assert!(error < GRADIENTS, "{case}, lean: {error}");
         let norm = sum.norm();
         let updated = AdamW::new(OptimizerConfig::default(), 1).update(model.clone(), sum, norm);
         // an update of 4e-4 / 6 would vanish in bf16 beside weights of 0.3
-        let moved = named_parameters(&updated).iter().zip(named_parameters(&model)).filter(|(new, old)| new.values != old.values).count();
+        let moved = named_parameters(&updated)
+            .iter()
+            .zip(named_parameters(&model))
+            .filter(|(new, old)| new.values != old.values)
+            .count();
         assert_eq!(moved, named_parameters(&model).len(), "{case}");
     }
 }
@@ -95,8 +133,24 @@ fn a_run_in_bf16_with_an_adapter_goes_through() {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_paretopo"))
         .args(["--quiet", "train", "--run"])
         .arg(folder.path().join("run"))
-        .args(["--set", "precision=bf16", "--set", "lora={ rank = 4 }", "--set", "train.steps=2", "--set", "train.validate_every=0"])
-        .args(["--set", "train.prompts_per_step=2", "--set", "train.rollouts_per_prompt=4", "--set", "evaluation.tasks=4"])
+        .args([
+            "--set",
+            "precision=bf16",
+            "--set",
+            "lora={ rank = 4 }",
+            "--set",
+            "train.steps=2",
+            "--set",
+            "train.validate_every=0",
+        ])
+        .args([
+            "--set",
+            "train.prompts_per_step=2",
+            "--set",
+            "train.rollouts_per_prompt=4",
+            "--set",
+            "evaluation.tasks=4",
+        ])
         .args(["--set", "train.memory={ gradient_checkpointing = true, logits_chunk = 64 }"])
         .output()
         .unwrap();

@@ -12,7 +12,10 @@ fn dependencies(member: &str) -> Vec<String> {
 #[track_caller]
 fn check_absent(member: &str, absent: &[&str]) {
     for name in dependencies(member) {
-        assert!(!absent.iter().any(|prefix| name.starts_with(prefix)), "`{member}` must not depend on `{name}`");
+        assert!(
+            !absent.iter().any(|prefix| name.starts_with(prefix)),
+            "`{member}` must not depend on `{name}`"
+        );
     }
 }
 
@@ -28,13 +31,29 @@ fn what_knows_text_does_not_know_burn() {
         "crates/environments",
         "crates/report",
     ] {
-        check_absent(member, &["burn", "paretopo-models", "paretopo-algorithms", "paretopo-agent", "paretopo-training"]);
+        check_absent(
+            member,
+            &[
+                "burn",
+                "paretopo-models",
+                "paretopo-algorithms",
+                "paretopo-agent",
+                "paretopo-training",
+            ],
+        );
     }
 }
 
 #[test]
 fn the_foundations_depend_on_nothing_of_ours() {
-    for member in ["crates/containment", "crates/trajectory", "crates/hub", "crates/retrieval", "crates/algorithms", "models"] {
+    for member in [
+        "crates/containment",
+        "crates/trajectory",
+        "crates/hub",
+        "crates/retrieval",
+        "crates/algorithms",
+        "models",
+    ] {
         check_absent(member, &["paretopo-"]);
     }
 }
@@ -49,9 +68,19 @@ fn only_backend_crates_name_a_backend() {
 
 #[test]
 fn only_the_command_line_prints() {
-    for member in
-        ["containment", "trajectory", "chat", "hub", "retrieval", "tools", "environments", "algorithms", "agent", "training", "report"]
-    {
+    for member in [
+        "containment",
+        "trajectory",
+        "chat",
+        "hub",
+        "retrieval",
+        "tools",
+        "environments",
+        "algorithms",
+        "agent",
+        "training",
+        "report",
+    ] {
         for path in sources(&checkout("crates").join(member).join("src")) {
             let text = std::fs::read_to_string(&path).unwrap();
             assert!(!text.contains("println!"), "`{}` prints", path.display());
@@ -64,7 +93,11 @@ fn no_file_is_a_drawer_for_everything() {
     for root in ["crates", "models/src", "tests"] {
         for path in sources(&checkout(root)) {
             let name = path.file_stem().unwrap().to_str().unwrap();
-            assert!(!["utils", "common", "core", "helpers", "misc"].contains(&name), "{}", path.display());
+            assert!(
+                !["utils", "common", "core", "helpers", "misc"].contains(&name),
+                "{}",
+                path.display()
+            );
         }
     }
 }

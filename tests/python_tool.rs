@@ -1,4 +1,5 @@
-//! The Python tool in its worker processes: limits, crashes, and that one call never touches the next.
+//! The Python tool in its worker processes: limits, crashes, and that one call never touches the
+//! next.
 
 use paretopo_tools::{PythonConfig, PythonLimits, PythonTool};
 use paretopo_trajectory::CallStatus;
@@ -7,7 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 fn tool(limits: PythonLimits) -> PythonTool {
-    PythonTool::new(PythonConfig { limits, ..PythonConfig::default() }, crate::python_worker()).unwrap()
+    PythonTool::new(PythonConfig { limits, ..PythonConfig::default() }, crate::python_worker())
+        .unwrap()
 }
 
 fn soon() -> Instant {
@@ -35,7 +37,11 @@ fn hostile_programs_are_contained_and_the_next_call_is_unaffected() {
         assert!(started.elapsed() < Duration::from_secs(3), "{program}: {:?}", started.elapsed());
         let stopped = [CallStatus::Limit, CallStatus::Timeout];
         // which of two limits is met first may depend on the machine
-        assert!(outcome.status == expected || stopped.contains(&outcome.status) && stopped.contains(&expected), "{program}: {outcome:?}");
+        assert!(
+            outcome.status == expected
+                || stopped.contains(&outcome.status) && stopped.contains(&expected),
+            "{program}: {outcome:?}"
+        );
         assert!(outcome.text.chars().count() <= 256 + 40, "{program}");
         assert_eq!(tool.run("print(6 * 7)", soon()).text, "42", "after {program}");
     }
@@ -44,9 +50,12 @@ fn hostile_programs_are_contained_and_the_next_call_is_unaffected() {
 #[test]
 fn deep_nesting_does_not_end_the_run() {
     let tool = tool(PythonLimits::default());
-    for program in
-        ["(".repeat(20_000), "[".repeat(50_000), format!("x = {}1{}", "(".repeat(3000), ")".repeat(3000)), "-".repeat(60_000) + "1"]
-    {
+    for program in [
+        "(".repeat(20_000),
+        "[".repeat(50_000),
+        format!("x = {}1{}", "(".repeat(3000), ")".repeat(3000)),
+        "-".repeat(60_000) + "1",
+    ] {
         assert_ne!(tool.run(&program, soon()).status, CallStatus::Ok);
         assert_eq!(tool.run("print(1)", soon()).text, "1");
     }
@@ -77,7 +86,8 @@ fn names_do_not_survive_a_call() {
     assert_eq!(tool.run("print(secret)", soon()).status, CallStatus::Error);
 }
 
-/// What a worker does when its parent was killed while a program or template takes all the time there is.
+/// What a worker does when its parent was killed while a program or template takes all the time
+/// there is.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_busy_worker_ends_with_its_parent() {
@@ -86,13 +96,24 @@ fn a_busy_worker_ends_with_its_parent() {
         "source": { "template": slow, "bos_token": "", "eos_token": "", "pad_token": "", "unk_token": "" },
         "conversation": { "messages": [], "tools": [], "add_generation_prompt": false },
     });
-    let script = format!("echo '{request}' | '{}' template-worker & echo $!; sleep 1", env!("CARGO_BIN_EXE_paretopo"));
-    let mut shell = Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let script = format!(
+        "echo '{request}' | '{}' template-worker & echo $!; sleep 1",
+        env!("CARGO_BIN_EXE_paretopo")
+    );
+    let mut shell = Command::new("sh")
+        .args(["-c", &script])
+        .stderr(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
     BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let stat = format!("/proc/{}/stat", line.trim());
     // "PID (NAME) STATE ...": a process that nobody has waited for yet is in state Z
-    let runs = || std::fs::read_to_string(&stat).is_ok_and(|text| !text.rsplit(')').next().unwrap().starts_with(" Z"));
+    let runs = || {
+        std::fs::read_to_string(&stat)
+            .is_ok_and(|text| !text.rsplit(')').next().unwrap().starts_with(" Z"))
+    };
     shell.wait().unwrap();
     assert!(runs(), "the worker was not busy");
     let started = Instant::now();

@@ -20,7 +20,11 @@ const SETTINGS: [&str; 9] = [
 
 fn command(run: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_paretopo"));
-    command.args(["--quiet", "train"]).arg(checkout("experiments/math/paretopo.toml")).arg("--run").arg(run);
+    command
+        .args(["--quiet", "train"])
+        .arg(checkout("experiments/math/paretopo.toml"))
+        .arg("--run")
+        .arg(run);
     for setting in SETTINGS {
         command.args(["--set", setting]);
     }
@@ -39,7 +43,10 @@ fn metrics(run: &Path) -> Vec<serde_json::Value> {
     text.lines()
         .map(|line| {
             let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
-            value.as_object_mut().unwrap().retain(|key, _| !timed.iter().any(|part| key.contains(part)));
+            value
+                .as_object_mut()
+                .unwrap()
+                .retain(|key, _| !timed.iter().any(|part| key.contains(part)));
             value
         })
         .collect()
@@ -48,7 +55,8 @@ fn metrics(run: &Path) -> Vec<serde_json::Value> {
 /// `PARETOPO_KILLS` of them, 10 if it is not set.
 #[test]
 fn killing_a_run_at_random_moments_loses_nothing() {
-    let wanted: usize = std::env::var("PARETOPO_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
+    let wanted: usize =
+        std::env::var("PARETOPO_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole");
     let started = Instant::now();
@@ -61,7 +69,11 @@ fn killing_a_run_at_random_moments_loses_nothing() {
         assert!(attempt < 6 * wanted, "the run never ends");
         let mut child = command(&killed).spawn().unwrap();
         // at most 60% of a whole run, so that each attempt has a chance to be hit anywhere
-        let moment = if kills < wanted { duration.mul_f64(rng.random_range(0.02..0.6)) } else { Duration::from_secs(600) };
+        let moment = if kills < wanted {
+            duration.mul_f64(rng.random_range(0.02..0.6))
+        } else {
+            Duration::from_secs(600)
+        };
         let deadline = Instant::now() + moment;
         let ended = loop {
             if let Some(status) = child.try_wait().unwrap() {
@@ -95,12 +107,18 @@ fn killing_a_run_at_random_moments_loses_nothing() {
     // so is the best policy by validation, which is one of those that were validated: steps 0, 2, 4
     let best = |run: &Path| std::fs::read(run.join("best/model.safetensors")).unwrap();
     assert_eq!(best(&whole), best(&killed));
-    let validation: serde_json::Value = serde_json::from_slice(&std::fs::read(whole.join("best/validation.json")).unwrap()).unwrap();
+    let validation: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(whole.join("best/validation.json")).unwrap())
+            .unwrap();
     assert!(
-        validation["step"].as_u64().unwrap().is_multiple_of(2) && validation["mean_rewards"].as_array().unwrap().len() == 2,
+        validation["step"].as_u64().unwrap().is_multiple_of(2)
+            && validation["mean_rewards"].as_array().unwrap().len() == 2,
         "{validation}"
     );
-    assert_eq!(std::fs::read(whole.join("policy/config.json")).unwrap(), std::fs::read(killed.join("policy/config.json")).unwrap());
+    assert_eq!(
+        std::fs::read(whole.join("policy/config.json")).unwrap(),
+        std::fs::read(killed.join("policy/config.json")).unwrap()
+    );
 }
 
 /// What happens to a file's bytes.
@@ -142,18 +160,26 @@ fn bad_numbers_stop_a_run_or_are_left_out_and_counted() {
     let run = |name: &str, handling: &str| {
         let mut command = command(&folder.path().join(name));
         command.args(["--set", "train.steps=2", "--set", "train.validate_every=0"]);
-        // the second pass sees other weights than those that sampled, and no ratio at all is allowed
+        // the second pass sees other weights than those that sampled, and no ratio at all is
+        // allowed
         command.args(["--set", "train.epochs=2", "--set", "train.largest_log_ratio=0.00001"]);
         command.args(["--set", &format!("train.bad_numbers={handling}")]).output().unwrap()
     };
     let stopped = run("stop", "stop");
     assert_eq!(stopped.status.code(), Some(1), "{stopped:?}");
     let message = String::from_utf8_lossy(&stopped.stderr).into_owned();
-    assert!(message.contains("a log importance ratio of") && message.contains("failed-step-000000.jsonl"), "{message}");
+    assert!(
+        message.contains("a log importance ratio of")
+            && message.contains("failed-step-000000.jsonl"),
+        "{message}"
+    );
     assert!(folder.path().join("stop/trajectories/failed-step-000000.jsonl").exists());
     let skipped = run("skip", "skip");
     assert!(skipped.status.success(), "{skipped:?}");
-    let counts: Vec<f64> = metrics(&folder.path().join("skip")).iter().map(|step| step["skipped_updates"].as_f64().unwrap()).collect();
+    let counts: Vec<f64> = metrics(&folder.path().join("skip"))
+        .iter()
+        .map(|step| step["skipped_updates"].as_f64().unwrap())
+        .collect();
     assert!(counts.iter().sum::<f64>() >= 1.0, "{counts:?}");
 }
 
@@ -163,7 +189,12 @@ fn threads_do_not_change_a_run() {
     let run = |workers: &str, threads: &str| {
         let run = folder.path().join(format!("{workers}-{threads}"));
         let mut command = command(&run);
-        command.env("RAYON_NUM_THREADS", threads).args(["--set", &format!("workers={workers}"), "--set", "train.steps=2"]);
+        command.env("RAYON_NUM_THREADS", threads).args([
+            "--set",
+            &format!("workers={workers}"),
+            "--set",
+            "train.steps=2",
+        ]);
         assert!(command.status().unwrap().success());
         (weights(&run), metrics(&run))
     };
@@ -180,21 +211,33 @@ fn a_reward_that_is_no_number_stops_a_run_or_its_group_is_left_out_and_counted()
     let run = |name: &str, more: &[&str]| {
         let mut command = command(&folder.path().join(name));
         command.args(["--set", "environment.objectives=[{ type = \"task\" }, { type = \"tool_efficiency\", alpha = inf }]"]);
-        command.args(["--set", "train.steps=2"]).args(more.iter().flat_map(|setting| ["--set", setting])).output().unwrap()
+        command
+            .args(["--set", "train.steps=2"])
+            .args(more.iter().flat_map(|setting| ["--set", setting]))
+            .output()
+            .unwrap()
     };
     let stopped = run("stop", &["train.validate_every=0"]);
     let message = String::from_utf8_lossy(&stopped.stderr).into_owned();
     assert_eq!(stopped.status.code(), Some(1), "{message}");
     assert!(
-        message.contains("step 0: `r_tool` gave NaN for rollout ") && message.contains("bad-reward-step-000000-group-0.jsonl"),
+        message.contains("step 0: `r_tool` gave NaN for rollout ")
+            && message.contains("bad-reward-step-000000-group-0.jsonl"),
         "{message}"
     );
     assert!(folder.path().join("stop/trajectories/bad-reward-step-000000-group-0.jsonl").exists());
     let validated = run("validated", &[]);
-    assert!(String::from_utf8_lossy(&validated.stderr).contains("bad-reward-step-000000-validation.jsonl"), "{validated:?}");
+    assert!(
+        String::from_utf8_lossy(&validated.stderr)
+            .contains("bad-reward-step-000000-validation.jsonl"),
+        "{validated:?}"
+    );
     let skipped = run("skip", &["train.bad_numbers=skip"]);
     assert!(skipped.status.success(), "{skipped:?}");
-    let counts: Vec<f64> = metrics(&folder.path().join("skip")).iter().map(|step| step["skipped_groups"].as_f64().unwrap()).collect();
+    let counts: Vec<f64> = metrics(&folder.path().join("skip"))
+        .iter()
+        .map(|step| step["skipped_groups"].as_f64().unwrap())
+        .collect();
     assert!(counts.len() == 2 && counts[0] >= 1.0, "{counts:?}");
     assert!(!folder.path().join("skip/best").exists(), "no validation was good");
 }
@@ -212,7 +255,10 @@ fn two_runs_do_not_write_one_folder() {
     assert!(stopped.success());
     let second = command(&run).output().unwrap();
     assert_eq!(second.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&second.stderr).contains("another process is training in"), "{second:?}");
+    assert!(
+        String::from_utf8_lossy(&second.stderr).contains("another process is training in"),
+        "{second:?}"
+    );
     // a killed process holds nothing
     first.kill().unwrap();
     first.wait().unwrap();
@@ -228,9 +274,13 @@ fn a_disk_that_fills_up_ends_a_run_with_an_error_and_loses_nothing() {
     assert!(command(&whole).status().unwrap().success());
     let run = folder.path().join("run");
     let plain = command(&run);
-    // blocks of 512 bytes: the weights do not fit; the signal that would end the process is ignored, so that writes fail
+    // blocks of 512 bytes: the weights do not fit; the signal that would end the process is
+    // ignored, so that writes fail
     let mut limited = Command::new("sh");
-    limited.args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\""]).arg(plain.get_program()).args(plain.get_args());
+    limited
+        .args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\""])
+        .arg(plain.get_program())
+        .args(plain.get_args());
     let output = limited.output().unwrap();
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{message}");

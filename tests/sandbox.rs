@@ -1,5 +1,5 @@
-//! Hostile programs against both interpreters, and whether the two agree on harmless ones. Without a `python3` the half that needs it says so and does
-//! nothing.
+//! Hostile programs against both interpreters, and whether the two agree on harmless ones. Without
+//! a `python3` the half that needs it says so and does nothing.
 
 use crate::checkout;
 use paretopo_environments::{EnvironmentConfig, MathConfig, Resources};
@@ -21,8 +21,17 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn tool(interpreter: PythonInterpreter, preload: &[&str]) -> Option<PythonTool> {
     let limits = PythonLimits { seconds: SECONDS, memory: 64 << 20, ..PythonLimits::default() };
-    let cpython = CpythonConfig { preload: preload.iter().map(|name| (*name).to_owned()).collect(), ..CpythonConfig::default() };
-    let config = PythonConfig { interpreter, limits, cpython, output_characters: 2000, ..PythonConfig::default() };
+    let cpython = CpythonConfig {
+        preload: preload.iter().map(|name| (*name).to_owned()).collect(),
+        ..CpythonConfig::default()
+    };
+    let config = PythonConfig {
+        interpreter,
+        limits,
+        cpython,
+        output_characters: 2000,
+        ..PythonConfig::default()
+    };
     match PythonTool::new(config, crate::python_worker()) {
         Ok(tool) => Some(tool),
         Err(reason) if reason.contains("does not start") => {
@@ -37,7 +46,8 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(10)
 }
 
-/// Programs that try to harm; one that gets through prints `ESCAPED`. `VICTIM` stands for a file beside this test, `PARENT` for this process.
+/// Programs that try to harm; one that gets through prints `ESCAPED`. `VICTIM` stands for a file
+/// beside this test, `PARENT` for this process.
 const HOSTILE: &[&str] = &[
     // time
     "while True: pass",
@@ -173,7 +183,10 @@ const HOSTILE: &[&str] = &[
 
 /// Names in a folder.
 fn listing(folder: &Path) -> BTreeSet<String> {
-    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 /// Scratch folders of this process's workers.
@@ -189,21 +202,36 @@ fn contain(interpreter: PythonInterpreter) -> Option<Duration> {
     let folder = tempfile::tempdir().unwrap();
     let victim = folder.path().join("victim");
     std::fs::write(&victim, "secret").unwrap();
-    let untouched = || (std::fs::read_to_string(&victim).unwrap(), victim.metadata().unwrap().modified().unwrap(), listing(folder.path()));
+    let untouched = || {
+        (
+            std::fs::read_to_string(&victim).unwrap(),
+            victim.metadata().unwrap().modified().unwrap(),
+            listing(folder.path()),
+        )
+    };
     let before = untouched();
     let mut worst = Duration::ZERO;
     for program in HOSTILE {
-        let program = program.replace("VICTIM", victim.to_str().unwrap()).replace("PARENT", &std::process::id().to_string());
+        let program = program
+            .replace("VICTIM", victim.to_str().unwrap())
+            .replace("PARENT", &std::process::id().to_string());
         let started = Instant::now();
         let outcome = tool.run(&program, soon());
         worst = worst.max(started.elapsed().saturating_sub(Duration::from_secs_f64(SECONDS)));
         assert!(!outcome.text.contains("ESCAPED"), "{interpreter:?}, {program}: {outcome:?}");
         assert!(outcome.text.chars().count() <= 2100, "{program}");
         assert_eq!(untouched(), before, "{program}");
-        let next = tool.run("import os\nprint(6 * 7, os.listdir('.') if hasattr(os, 'listdir') else [])", soon());
+        let next = tool.run(
+            "import os\nprint(6 * 7, os.listdir('.') if hasattr(os, 'listdir') else [])",
+            soon(),
+        );
         let next_by_monty = tool.run("print(6 * 7)", soon());
         assert_eq!(next_by_monty.text, "42", "after {program}");
-        assert!(interpreter == PythonInterpreter::Monty || next.text == "42 []", "the scratch folder after {program}: {}", next.text);
+        assert!(
+            interpreter == PythonInterpreter::Monty || next.text == "42 []",
+            "the scratch folder after {program}: {}",
+            next.text
+        );
     }
     Some(worst)
 }
@@ -213,23 +241,29 @@ fn hostile_programs_are_contained_by_monty() {
     assert!(HOSTILE.len() >= 60);
     let worst = contain(PythonInterpreter::Monty).unwrap();
     eprintln!("{} programs; the slowest took {worst:?} longer than its deadline", HOSTILE.len());
-    // a call that costs seconds more than it may would hold up a run; the figure itself stands in SECURITY.md
+    // a call that costs seconds more than it may would hold up a run; the figure itself stands in
+    // SECURITY.md
     assert!(worst < Duration::from_secs(3));
 }
 
 #[test]
 fn hostile_programs_are_contained_by_the_sandbox() {
     if let Some(worst) = contain(PythonInterpreter::Cpython) {
-        eprintln!("{} programs; the slowest took {worst:?} longer than its deadline", HOSTILE.len());
+        eprintln!(
+            "{} programs; the slowest took {worst:?} longer than its deadline",
+            HOSTILE.len()
+        );
         assert!(worst < Duration::from_secs(3), "{worst:?}");
     }
 }
 
-/// `PARETOPO_CALLS` of them, 400 if it is not set: nothing is left behind, neither a process nor a file.
+/// `PARETOPO_CALLS` of them, 400 if it is not set: nothing is left behind, neither a process nor a
+/// file.
 #[test]
 fn many_calls_leave_nothing_behind() {
     let _alone = alone();
-    let calls: usize = std::env::var("PARETOPO_CALLS").ok().and_then(|text| text.parse().ok()).unwrap_or(400);
+    let calls: usize =
+        std::env::var("PARETOPO_CALLS").ok().and_then(|text| text.parse().ok()).unwrap_or(400);
     let Some(tool) = tool(PythonInterpreter::Cpython, &[]) else { return };
     let programs = [
         "print(1)",
@@ -240,8 +274,14 @@ fn many_calls_leave_nothing_behind() {
         "print('x' * 10**5)",
     ];
     let descendants = || {
-        let parents = listing(Path::new("/proc")).into_iter().filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
-        parents.filter(|stat| stat.contains(&format!(") S {} ", std::process::id())) && stat.contains("(python")).count()
+        let parents = listing(Path::new("/proc"))
+            .into_iter()
+            .filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
+        parents
+            .filter(|stat| {
+                stat.contains(&format!(") S {} ", std::process::id())) && stat.contains("(python")
+            })
+            .count()
     };
     std::thread::scope(|scope| {
         for first in 0..2 {
@@ -249,13 +289,18 @@ fn many_calls_leave_nothing_behind() {
             scope.spawn(move || {
                 for call in (first..calls).step_by(2) {
                     let outcome = tool.run(programs[call % programs.len()], soon());
-                    assert!(!outcome.text.contains("ToolError: the python worker did not start"), "{outcome:?}");
+                    assert!(
+                        !outcome.text.contains("ToolError: the python worker did not start"),
+                        "{outcome:?}"
+                    );
                 }
             });
         }
     });
     assert!(descendants() <= 2, "a worker for each thread at most");
-    assert!(scratch_folders().iter().all(|name| listing(&std::env::temp_dir().join(name)).is_empty()));
+    assert!(
+        scratch_folders().iter().all(|name| listing(&std::env::temp_dir().join(name)).is_empty())
+    );
     drop(tool);
     assert_eq!((descendants(), scratch_folders()), (0, Vec::new()));
 }
@@ -268,7 +313,10 @@ fn a_missing_interpreter_is_named() {
         ..PythonConfig::default()
     };
     let error = PythonTool::new(config, vec!["paretopo".into()]).err().unwrap();
-    assert!(error.contains("`no-such-python` does not start") && error.contains("hint:"), "{error}");
+    assert!(
+        error.contains("`no-such-python` does not start") && error.contains("hint:"),
+        "{error}"
+    );
 }
 
 /// Small programs over what both interpreters should know.
@@ -278,12 +326,15 @@ fn harmless() -> Vec<String> {
     // every operator on pairs of values of every kind
     let values = ["7", "-3", "2.5", "True", "'ab'", "[1, 2]", "(1,)"];
     for operator in ["+", "-", "*", "/", "//", "%", "**", "==", "<", ">=", "and", "in"] {
-        for (left, right) in values.iter().zip(values.iter().cycle().skip(2)).chain(values.iter().zip(&values)) {
+        for (left, right) in
+            values.iter().zip(values.iter().cycle().skip(2)).chain(values.iter().zip(&values))
+        {
             programs.push(format!("print({left} {operator} {right})"));
         }
     }
     // what the agent's demonstrations write
-    let environment = EnvironmentConfig::Math(MathConfig { tool_enabled: false, ..MathConfig::default() });
+    let environment =
+        EnvironmentConfig::Math(MathConfig { tool_enabled: false, ..MathConfig::default() });
     let environment = environment.build(&Resources::default(), &mut ()).unwrap();
     for seed in 0..400 {
         for turn in environment.demonstration(seed).unwrap().turns {
@@ -298,24 +349,47 @@ fn harmless() -> Vec<String> {
 #[test]
 fn both_interpreters_agree_on_harmless_programs() {
     let _alone = alone();
-    let (Some(monty), Some(cpython)) = (tool(PythonInterpreter::Monty, &[]), tool(PythonInterpreter::Cpython, &[])) else { return };
+    let (Some(monty), Some(cpython)) =
+        (tool(PythonInterpreter::Monty, &[]), tool(PythonInterpreter::Cpython, &[]))
+    else {
+        return;
+    };
     let programs = harmless();
     assert!(programs.len() >= 300, "{}", programs.len());
     let mut different = Vec::new();
     for program in &programs {
         let (ours, theirs) = (monty.run(program, soon()), cpython.run(program, soon()));
-        // how an exception is worded differs between versions of CPython, too; its last line names it
+        // how an exception is worded differs between versions of CPython, too; its last line names
+        // it
         let kind = |outcome: &ToolOutcome| match outcome.status {
             CallStatus::Ok => outcome.text.clone(),
-            _ => outcome.text.lines().last().unwrap_or_default().split(':').next().unwrap_or_default().to_owned(),
+            _ => outcome
+                .text
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .split(':')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
         };
-        let same_line = |outcome: &ToolOutcome| outcome.text.lines().next().unwrap_or_default().starts_with("AssertionError");
-        let equal = ours.status == theirs.status && (kind(&ours) == kind(&theirs) || same_line(&ours) && same_line(&theirs));
+        let same_line = |outcome: &ToolOutcome| {
+            outcome.text.lines().next().unwrap_or_default().starts_with("AssertionError")
+        };
+        let equal = ours.status == theirs.status
+            && (kind(&ours) == kind(&theirs) || same_line(&ours) && same_line(&theirs));
         if !equal {
-            different
-                .push(format!("{program}\n  monty:   {:?} {}\n  cpython: {:?} {}\n", ours.status, ours.text, theirs.status, theirs.text));
+            different.push(format!(
+                "{program}\n  monty:   {:?} {}\n  cpython: {:?} {}\n",
+                ours.status, ours.text, theirs.status, theirs.text
+            ));
         }
     }
     // listed so that a new one is seen
-    insta::assert_snapshot!(format!("{} of {} programs differ\n\n{}", different.len(), programs.len(), different.join("\n")));
+    insta::assert_snapshot!(format!(
+        "{} of {} programs differ\n\n{}",
+        different.len(),
+        programs.len(),
+        different.join("\n")
+    ));
 }

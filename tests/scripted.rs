@@ -1,12 +1,17 @@
-//! Policies and tools that say what is wanted, and what must hold for every episode that they play. Shared with `fuzz/fuzz_targets/turn_loop.rs`.
+//! Policies and tools that say what is wanted, and what must hold for every episode that they play.
+//! Shared with `fuzz/fuzz_targets/turn_loop.rs`.
 
 use burn::tensor::backend::Backend;
 use paretopo_agent::{PolicyText, RolloutConfig, RolloutContext, RolloutRequest, Workers, rollout};
 use paretopo_environments::math::{answers_equal, extract_answer};
 use paretopo_environments::{Demonstration, Environment, Objective};
-use paretopo_models::{AutoConfig, AutoModel, NamedTensor, SavedTensor, load_folder, named_parameters, write_tensors};
+use paretopo_models::{
+    AutoConfig, AutoModel, NamedTensor, SavedTensor, load_folder, named_parameters, write_tensors,
+};
 use paretopo_tools::{CallContext, Tool};
-use paretopo_trajectory::{Author, CallStatus, Message, Role, Split, Task, ToolCall, ToolOutcome, ToolSpec, Trajectory};
+use paretopo_trajectory::{
+    Author, CallStatus, Message, Role, Split, Task, ToolCall, ToolOutcome, ToolSpec, Trajectory,
+};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -58,7 +63,11 @@ struct Reply {
 
 impl Tool for Reply {
     fn spec(&self) -> ToolSpec {
-        ToolSpec { name: "python".into(), description: String::new(), parameters: serde_json::json!({}) }
+        ToolSpec {
+            name: "python".into(),
+            description: String::new(),
+            parameters: serde_json::json!({}),
+        }
     }
     fn call(&self, _: &ToolCall, _: &CallContext) -> ToolOutcome {
         std::thread::sleep(self.delay);
@@ -66,8 +75,12 @@ impl Tool for Reply {
     }
 }
 
-/// A policy whose next token depends on the last one alone: `logit(next | last)` is `logits(last, next)`.
-pub(crate) fn markov<B: Backend>(text: &PolicyText, logits: impl Fn(u32, u32) -> f32) -> AutoModel<B> {
+/// A policy whose next token depends on the last one alone: `logit(next | last)` is
+/// `logits(last, next)`.
+pub(crate) fn markov<B: Backend>(
+    text: &PolicyText,
+    logits: impl Fn(u32, u32) -> f32,
+) -> AutoModel<B> {
     let size = text.tokenizer.vocab_size();
     let config: AutoConfig = serde_json::from_value(serde_json::json!({
         "model_type": "llama", "vocab_size": size, "hidden_size": size, "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1,
@@ -76,7 +89,8 @@ pub(crate) fn markov<B: Backend>(text: &PolicyText, logits: impl Fn(u32, u32) ->
     .unwrap();
     let device = Default::default();
     let folder = tempfile::tempdir().unwrap();
-    // all weights of the layers are zero, so the final norm sees the last token's embedding, a unit vector, and makes its length sqrt(size)
+    // all weights of the layers are zero, so the final norm sees the last token's embedding, a unit
+    // vector, and makes its length sqrt(size)
     let mut tensors = named_parameters(&config.init::<B>(&device).unwrap());
     let at = |index: usize| ((index / size) as u32, (index % size) as u32);
     for tensor in &mut tensors {
@@ -91,10 +105,19 @@ pub(crate) fn markov<B: Backend>(text: &PolicyText, logits: impl Fn(u32, u32) ->
     }
     let saved = |tensor: &NamedTensor| {
         let values = tensor.values.clone();
-        SavedTensor { name: tensor.name.clone(), shape: tensor.shape.clone(), values: Box::new(move || values.clone()) }
+        SavedTensor {
+            name: tensor.name.clone(),
+            shape: tensor.shape.clone(),
+            values: Box::new(move || values.clone()),
+        }
     };
-    write_tensors(&folder.path().join("model.safetensors"), &tensors.iter().map(saved).collect::<Vec<_>>()).unwrap();
-    std::fs::write(folder.path().join("config.json"), serde_json::to_string(&config).unwrap()).unwrap();
+    write_tensors(
+        &folder.path().join("model.safetensors"),
+        &tensors.iter().map(saved).collect::<Vec<_>>(),
+    )
+    .unwrap();
+    std::fs::write(folder.path().join("config.json"), serde_json::to_string(&config).unwrap())
+        .unwrap();
     load_folder(folder.path(), &device).unwrap().1
 }
 
@@ -119,12 +142,16 @@ pub(crate) fn play_policy<B: Backend>(
         cancelled: &NEVER,
         workers: &workers,
     };
-    rollout(&context, config, &[RolloutRequest { task, sample: 0, seed }], &mut |_| {}).unwrap().0.remove(0)
+    rollout(&context, config, &[RolloutRequest { task, sample: 0, seed }], &mut |_| {})
+        .unwrap()
+        .0
+        .remove(0)
 }
 
 /// What no policy may achieve, whatever it writes.
 pub(crate) fn check_authorship(text: &PolicyText, trajectory: &Trajectory, config: &RolloutConfig) {
-    let by = |author: Author| trajectory.segments.iter().filter(move |segment| segment.author == author);
+    let by =
+        |author: Author| trajectory.segments.iter().filter(move |segment| segment.author == author);
     for segment in &trajectory.segments {
         let sampled = segment.author == Author::Model;
         assert_eq!(segment.logprobs.len(), if sampled { segment.ids.len() } else { 0 });
@@ -132,13 +159,24 @@ pub(crate) fn check_authorship(text: &PolicyText, trajectory: &Trajectory, confi
     // nothing but a call is answered, each by one output between two markers
     assert_eq!(by(Author::Tool).count(), trajectory.calls.len());
     assert_eq!(by(Author::Template).count(), 2 * trajectory.calls.len());
-    assert!(trajectory.calls.len() <= config.max_calls && trajectory.sampled_tokens() <= config.max_sampled_tokens);
+    assert!(
+        trajectory.calls.len() <= config.max_calls
+            && trajectory.sampled_tokens() <= config.max_sampled_tokens
+    );
     // the mask is what the policy sampled, to the token
-    let sampled: Vec<bool> = trajectory.segments.iter().flat_map(|s| s.ids.iter().map(|_| s.author == Author::Model)).collect();
+    let sampled: Vec<bool> = trajectory
+        .segments
+        .iter()
+        .flat_map(|s| s.ids.iter().map(|_| s.author == Author::Model))
+        .collect();
     assert_eq!(trajectory.mask(), sampled);
     // an end of a turn ends the episode: it is the last id if it is there at all
-    let ends: Vec<usize> =
-        by(Author::Model).flat_map(|s| &s.ids).enumerate().filter(|(_, id)| text.end_ids.contains(id)).map(|(at, _)| at).collect();
+    let ends: Vec<usize> = by(Author::Model)
+        .flat_map(|s| &s.ids)
+        .enumerate()
+        .filter(|(_, id)| text.end_ids.contains(id))
+        .map(|(at, _)| at)
+        .collect();
     assert!(ends.is_empty() || ends == [trajectory.sampled_tokens() - 1]);
     for segment in by(Author::Tool).chain(by(Author::Template)) {
         assert!(segment.ids.iter().all(|id| !text.end_ids.contains(id)));

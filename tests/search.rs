@@ -1,4 +1,5 @@
-//! The retrieval server as its own process, met by a plain HTTP client, by hostile input, and by our client.
+//! The retrieval server as its own process, met by a plain HTTP client, by hostile input, and by
+//! our client.
 
 use crate::{checkout, shared};
 use paretopo_environments::{EnvironmentConfig, Resources};
@@ -12,8 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-const CORPUS: &str =
-    "{\"id\":\"1\",\"title\":\"Kora\",\"text\":\"Kora was born in Tarn.\"}\n{\"id\":2,\"contents\":\"\\\"Tarn\\\"\\nTarn is a town.\"}\n";
+const CORPUS: &str = "{\"id\":\"1\",\"title\":\"Kora\",\"text\":\"Kora was born in Tarn.\"}\n{\"id\":2,\"contents\":\"\\\"Tarn\\\"\\nTarn is a town.\"}\n";
 
 /// `paretopo serve-search` over [`CORPUS`], killed when dropped.
 struct Server {
@@ -43,14 +43,21 @@ impl Server {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let length = body.len();
-        write!(stream, "{head} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n").unwrap();
+        write!(
+            stream,
+            "{head} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
         // a server may refuse before it has read everything
         let _ = stream.write_all(body);
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         let answer = String::from_utf8(answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap_or(serde_json::Value::Null))
+        (
+            head.split(' ').nth(1).unwrap().parse().unwrap(),
+            serde_json::from_str(body).unwrap_or(serde_json::Value::Null),
+        )
     }
 
     fn post(&self, body: &str) -> (u16, serde_json::Value) {
@@ -59,7 +66,8 @@ impl Server {
 
     /// Resident memory in KiB.
     fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
@@ -75,16 +83,29 @@ impl Drop for Server {
 #[test]
 fn the_server_speaks_the_protocol_of_search_r1() {
     let server = Server::start();
-    let (status, answer) = server.post(r#"{"queries":["kora","nothing"],"topk":1,"return_scores":true}"#);
+    let (status, answer) =
+        server.post(r#"{"queries":["kora","nothing"],"topk":1,"return_scores":true}"#);
     assert_eq!(status, 200);
-    assert_eq!(answer["result"][0][0]["document"], serde_json::json!({ "id": "1", "contents": "\"Kora\"\nKora was born in Tarn." }));
+    assert_eq!(
+        answer["result"][0][0]["document"],
+        serde_json::json!({ "id": "1", "contents": "\"Kora\"\nKora was born in Tarn." })
+    );
     assert!(answer["result"][0][0]["score"].as_f64().unwrap() > 0.0);
-    assert_eq!((answer["result"][0].as_array().unwrap().len(), &answer["result"][1]), (1, &serde_json::json!([])));
+    assert_eq!(
+        (answer["result"][0].as_array().unwrap().len(), &answer["result"][1]),
+        (1, &serde_json::json!([]))
+    );
     // without scores the documents stand alone; both passages know the town
     let (_, answer) = server.post(r#"{"queries":["tarn"]}"#);
-    assert_eq!(answer["result"][0][0], serde_json::json!({ "id": "2", "contents": "\"Tarn\"\nTarn is a town." }));
+    assert_eq!(
+        answer["result"][0][0],
+        serde_json::json!({ "id": "2", "contents": "\"Tarn\"\nTarn is a town." })
+    );
     assert_eq!(answer["result"][0].as_array().unwrap().len(), 2);
-    assert_eq!(server.send("GET /health", b""), (200, serde_json::json!({ "status": "ok", "passages": 2 })));
+    assert_eq!(
+        server.send("GET /health", b""),
+        (200, serde_json::json!({ "status": "ok", "passages": 2 }))
+    );
 }
 
 #[test]
@@ -117,7 +138,10 @@ fn hostile_requests_are_refused_in_words_and_leave_nothing_behind() {
             assert!(answer["error"].as_str().is_some_and(|text| text.len() > 10), "{answer}");
         }
         assert_eq!(server.send("POST /retrieve", b"{\"queries\":[\"\xff\"]}").0, 400);
-        assert_eq!((server.send("GET /retrieve", b"").0, server.send("POST /other", b"{}").0), (405, 404));
+        assert_eq!(
+            (server.send("GET /retrieve", b"").0, server.send("POST /other", b"{}").0),
+            (405, 404)
+        );
     };
     for _ in 0..3 {
         round();
@@ -158,13 +182,16 @@ fn our_client_and_our_server_agree_with_the_index() {
             })
         })
         .collect();
-    let found: Vec<(String, String)> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let found: Vec<(String, String)> =
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect();
     assert_eq!(found[0], ("Kora".to_owned(), "Kora was born in Tarn.".to_owned()));
     assert_eq!(found[1], ("Tarn".to_owned(), "Tarn is a town.".to_owned()));
 }
 
 /// A server that answers its n-th request with what `reply` says.
-fn scripted(reply: impl Fn(usize) -> Option<String> + Send + 'static) -> (String, Arc<AtomicUsize>) {
+fn scripted(
+    reply: impl Fn(usize) -> Option<String> + Send + 'static,
+) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, requests) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
     let count = requests.clone();
@@ -186,25 +213,37 @@ fn scripted(reply: impl Fn(usize) -> Option<String> + Send + 'static) -> (String
 }
 
 fn http(status: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 #[test]
 fn a_busy_server_is_asked_again_and_a_refusing_one_is_not() {
-    let good = http("200 OK", r#"{"result":[[{"document":{"id":"1","contents":"\"A\"\nb"},"score":1.0}]]}"#);
-    let (url, requests) = scripted(move |number| Some(if number < 2 { http("503 Service Unavailable", "{}") } else { good.clone() }));
+    let good = http(
+        "200 OK",
+        r#"{"result":[[{"document":{"id":"1","contents":"\"A\"\nb"},"score":1.0}]]}"#,
+    );
+    let (url, requests) = scripted(move |number| {
+        Some(if number < 2 { http("503 Service Unavailable", "{}") } else { good.clone() })
+    });
     assert_eq!(client(url).retrieve("x", 3, soon()).unwrap()[0].passage.title, "A");
     assert_eq!(requests.load(Ordering::SeqCst), 3);
     let (url, requests) = scripted(|_| Some(http("400 Bad Request", "{\"error\":\"no\"}")));
     let error = client(url).retrieve("x", 3, soon()).unwrap_err();
-    assert!(matches!(&error, RetrieveError::Failed(text) if text.contains("400") && text.contains("no")), "{error}");
+    assert!(
+        matches!(&error, RetrieveError::Failed(text) if text.contains("400") && text.contains("no")),
+        "{error}"
+    );
     assert_eq!(requests.load(Ordering::SeqCst), 1);
 }
 
 #[test]
 fn a_server_does_not_send_a_client_elsewhere() {
-    let (url, requests) =
-        scripted(|_| Some("HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into()));
+    let (url, requests) = scripted(|_| {
+        Some("HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into())
+    });
     let error = client(url).retrieve("x", 3, soon()).unwrap_err();
     assert!(matches!(&error, RetrieveError::Failed(text) if text.contains("302")), "{error}");
     assert_eq!(requests.load(Ordering::SeqCst), 1);
@@ -212,7 +251,9 @@ fn a_server_does_not_send_a_client_elsewhere() {
 
 #[test]
 fn nonsense_silence_and_absence_become_errors_by_the_deadline() {
-    for nonsense in ["", "{", "[]", r#"{"result":[]}"#, r#"{"result":[[{"id":1}]]}"#, r#"{"result":[["x"]]}"#] {
+    for nonsense in
+        ["", "{", "[]", r#"{"result":[]}"#, r#"{"result":[[{"id":1}]]}"#, r#"{"result":[["x"]]}"#]
+    {
         let body = nonsense.to_owned();
         let (url, requests) = scripted(move |_| Some(http("200 OK", &body)));
         let error = client(url).retrieve("x", 3, soon()).unwrap_err();
@@ -222,7 +263,10 @@ fn nonsense_silence_and_absence_become_errors_by_the_deadline() {
     }
     let (url, _) = scripted(|_| None);
     let started = Instant::now();
-    assert_eq!(client(url).retrieve("x", 3, started + Duration::from_millis(300)), Err(RetrieveError::Timeout));
+    assert_eq!(
+        client(url).retrieve("x", 3, started + Duration::from_millis(300)),
+        Err(RetrieveError::Timeout)
+    );
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     let error = client("http://127.0.0.1:1/retrieve".into()).retrieve("x", 3, soon()).unwrap_err();
     assert!(matches!(error, RetrieveError::Failed(_)), "{error}");
@@ -247,7 +291,10 @@ fn a_server_that_keeps_failing_is_left_alone() {
 fn a_remote_environment_plays_with_a_server() {
     let server = Server::start();
     let config = RunConfig::parse(
-        &format!("[environment]\ntype = \"qa\"\npassages = {{ type = \"remote\", url = \"http://{}/retrieve\" }}", server.address),
+        &format!(
+            "[environment]\ntype = \"qa\"\npassages = {{ type = \"remote\", url = \"http://{}/retrieve\" }}",
+            server.address
+        ),
         "test",
         &[],
     );
@@ -259,19 +306,31 @@ fn a_remote_environment_plays_with_a_server() {
 
 #[test]
 fn published_parquet_files_are_read() {
-    let questions = paretopo_environments::qa::read_questions(&checkout("tests/fixtures/questions/hotpotqa.parquet")).unwrap();
+    let questions = paretopo_environments::qa::read_questions(&checkout(
+        "tests/fixtures/questions/hotpotqa.parquet",
+    ))
+    .unwrap();
     let first = &questions[0];
-    assert_eq!((first.task.id.as_str(), first.task.answers.as_slice()), ("h1", &["yes".to_owned()][..]));
+    assert_eq!(
+        (first.task.id.as_str(), first.task.answers.as_slice()),
+        ("h1", &["yes".to_owned()][..])
+    );
     assert_eq!(first.task.supporting, ["A", "B"]);
     assert_eq!((first.context.len(), first.context[0].text.as_str()), (2, "One. Two."));
-    let questions = paretopo_environments::qa::read_questions(&checkout("tests/fixtures/questions/nq.parquet")).unwrap();
+    let questions =
+        paretopo_environments::qa::read_questions(&checkout("tests/fixtures/questions/nq.parquet"))
+            .unwrap();
     assert_eq!(questions[1].task.answers, ["c", "d"]);
 }
 
-/// Both were found by fuzzing: the parquet reader panics at the first and asks for 12 GiB at the second.
+/// Both were found by fuzzing: the parquet reader panics at the first and asks for 12 GiB at the
+/// second.
 #[test]
 fn damaged_parquet_files_are_errors() {
-    let cases = [("start", "column start and length should not be negative"), ("dictionary", "a dictionary of 402653174 values")];
+    let cases = [
+        ("start", "column start and length should not be negative"),
+        ("dictionary", "a dictionary of 402653174 values"),
+    ];
     for (name, reason) in cases {
         let path = checkout(&format!("tests/fixtures/questions/damaged_{name}.parquet"));
         let error = paretopo_environments::qa::read_questions(&path).unwrap_err().to_string();
@@ -288,8 +347,15 @@ fn answers_are_graded_as_the_official_script_does() {
     for line in text.lines() {
         let case: serde_json::Value = serde_json::from_str(line).unwrap();
         let (gold, pred) = (case["gold"].as_str().unwrap(), case["pred"].as_str().unwrap());
-        assert_eq!(Some(paretopo_environments::qa::exact_match(gold, pred)), case["em"].as_bool(), "{line}");
-        assert!((paretopo_environments::qa::f1(gold, pred) - case["f1"].as_f64().unwrap()).abs() < 1e-9, "{line}");
+        assert_eq!(
+            Some(paretopo_environments::qa::exact_match(gold, pred)),
+            case["em"].as_bool(),
+            "{line}"
+        );
+        assert!(
+            (paretopo_environments::qa::f1(gold, pred) - case["f1"].as_f64().unwrap()).abs() < 1e-9,
+            "{line}"
+        );
         cases += 1;
     }
     assert_eq!(cases, 885);

@@ -30,18 +30,29 @@ pub(crate) fn python_worker() -> Vec<PathBuf> {
 
 /// A JSON file.
 pub(crate) fn json(path: &Path) -> serde_json::Value {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text =
+        std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The numbers of a JSON array.
 pub(crate) fn numbers(value: &serde_json::Value) -> Vec<f32> {
-    value.as_array().expect("an array").iter().map(|number| number.as_f64().expect("a number") as f32).collect()
+    value
+        .as_array()
+        .expect("an array")
+        .iter()
+        .map(|number| number.as_f64().expect("a number") as f32)
+        .collect()
 }
 
 /// The ids of a JSON array.
 pub(crate) fn ids(value: &serde_json::Value) -> Vec<u32> {
-    value.as_array().expect("an array").iter().map(|number| number.as_u64().expect("an id") as u32).collect()
+    value
+        .as_array()
+        .expect("an array")
+        .iter()
+        .map(|number| number.as_u64().expect("an id") as u32)
+        .collect()
 }
 
 /// All pairs differ by at most `tolerance`.

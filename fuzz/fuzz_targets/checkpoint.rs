@@ -17,7 +17,9 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = load_tensors(&file);
     if let Ok((_, model)) = load_folder::<Flex>(folder.path(), &Default::default()) {
         let ids: [&[u32]; 1] = [&[0, 0]];
-        let _ = model.unembed(model.hidden(&ForwardInput::right_padded(&ids, &Default::default()), None)).into_data();
+        let _ = model
+            .unembed(model.hidden(&ForwardInput::right_padded(&ids, &Default::default()), None))
+            .into_data();
     }
     let _ = serde_json::from_slice::<TrainingState>(bytes);
 });

@@ -12,7 +12,8 @@ fuzz_target!(|input: &str| {
     if let Ok(config) = RunConfig::parse(text, "fuzz", &settings) {
         // what is printed is read as the same
         let printed = config.to_toml().expect("a configuration is printed");
-        let again = RunConfig::parse(&printed, "printed", &[]).unwrap_or_else(|error| panic!("{error}\n{printed}"));
+        let again = RunConfig::parse(&printed, "printed", &[])
+            .unwrap_or_else(|error| panic!("{error}\n{printed}"));
         assert_eq!(again.to_toml().expect("and again"), printed);
     }
 });

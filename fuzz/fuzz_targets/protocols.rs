@@ -1,11 +1,13 @@
-//! Bytes on the wire. The first says to whom: to our search server as a request, or as an answer to our clients of search and SandboxFusion, behind a
-//! proper HTTP head or as they are.
+//! Bytes on the wire. The first says to whom: to our search server as a request, or as an answer to
+//! our clients of search and SandboxFusion, behind a proper HTTP head or as they are.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use paretopo_retrieval::server::{Limits, serve};
-use paretopo_retrieval::{BreakerConfig, Passage, PassageIndex, RemoteConfig, RemoteRetriever, Retriever};
+use paretopo_retrieval::{
+    BreakerConfig, Passage, PassageIndex, RemoteConfig, RemoteRetriever, Retriever,
+};
 use paretopo_tools::{PythonConfig, PythonInterpreter, PythonTool, SandboxFusionConfig};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -19,10 +21,16 @@ const LIMIT: Duration = Duration::from_secs(5);
 static SERVER: LazyLock<SocketAddr> = LazyLock::new(|| {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
-        let passage = |id: usize| Passage { id: id.to_string(), title: format!("Title {id}"), text: "Tarwick was founded in 1204.".into() };
-        let index = PassageIndex::in_memory(&(0..3).map(passage).collect::<Vec<_>>()).expect("an index");
+        let passage = |id: usize| Passage {
+            id: id.to_string(),
+            title: format!("Title {id}"),
+            text: "Tarwick was founded in 1204.".into(),
+        };
+        let index =
+            PassageIndex::in_memory(&(0..3).map(passage).collect::<Vec<_>>()).expect("an index");
         let ready = move |address| sender.send(address).expect("somebody waits");
-        serve(index, "127.0.0.1:0", 3, Limits::default(), ready, std::future::pending()).expect("a server");
+        serve(index, "127.0.0.1:0", 3, Limits::default(), ready, std::future::pending())
+            .expect("a server");
     });
     receiver.recv().expect("an address")
 });
@@ -59,8 +67,13 @@ static SEARCH: LazyLock<RemoteRetriever> = LazyLock::new(|| {
 });
 
 static PYTHON: LazyLock<PythonTool> = LazyLock::new(|| {
-    let server = SandboxFusionConfig { url: format!("http://{}", *PUPPET), retries: 0, breaker: BREAKER };
-    let config = PythonConfig { interpreter: PythonInterpreter::SandboxFusion, sandbox_fusion: Some(server), ..PythonConfig::default() };
+    let server =
+        SandboxFusionConfig { url: format!("http://{}", *PUPPET), retries: 0, breaker: BREAKER };
+    let config = PythonConfig {
+        interpreter: PythonInterpreter::SandboxFusion,
+        sandbox_fusion: Some(server),
+        ..PythonConfig::default()
+    };
     PythonTool::new(config, Vec::new()).expect("a tool")
 });
 
@@ -69,7 +82,10 @@ fn request(bytes: &[u8]) {
     stream.set_read_timeout(Some(LIMIT)).expect("a limit");
     let _ = stream.write_all(bytes).and_then(|()| stream.shutdown(Shutdown::Write));
     if let Err(error) = stream.read_to_end(&mut Vec::new()) {
-        assert!(error.kind() != std::io::ErrorKind::WouldBlock, "the server neither answers nor hangs up");
+        assert!(
+            error.kind() != std::io::ErrorKind::WouldBlock,
+            "the server neither answers nor hangs up"
+        );
     }
 }
 
@@ -79,7 +95,8 @@ fuzz_target!(|bytes: &[u8]| {
         return request(bytes);
     }
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", bytes.len());
-    *ANSWER.lock().expect("nobody panics with it") = if kind % 4 == 1 { bytes.to_vec() } else { [head.as_bytes(), bytes].concat() };
+    *ANSWER.lock().expect("nobody panics with it") =
+        if kind % 4 == 1 { bytes.to_vec() } else { [head.as_bytes(), bytes].concat() };
     let started = Instant::now();
     if kind & 4 == 0 {
         if let Ok(hits) = SEARCH.retrieve("q", 2, started + LIMIT) {
@@ -88,5 +105,8 @@ fuzz_target!(|bytes: &[u8]| {
     } else {
         let _ = PYTHON.run("print(1)", started + LIMIT);
     }
-    assert!(started.elapsed() < LIMIT, "a client waits for its deadline though the connection is closed");
+    assert!(
+        started.elapsed() < LIMIT,
+        "a client waits for its deadline though the connection is closed"
+    );
 });

@@ -1,5 +1,6 @@
-//! Chat templates of checkpoints from elsewhere, rendered in this process. Those that multiply are left out: a product can take any time and memory,
-//! which only a worker bounds (`a_template_that_takes_everything_is_an_error` in `tests/command_line.rs`).
+//! Chat templates of checkpoints from elsewhere, rendered in this process. Those that multiply are
+//! left out: a product can take any time and memory, which only a worker bounds
+//! (`a_template_that_takes_everything_is_an_error` in `tests/command_line.rs`).
 
 #![no_main]
 

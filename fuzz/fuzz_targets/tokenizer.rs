@@ -1,4 +1,5 @@
-//! Tokenizers of checkpoints from elsewhere: a `tokenizer.json`, a NUL, and a text to encode and decode.
+//! Tokenizers of checkpoints from elsewhere: a `tokenizer.json`, a NUL, and a text to encode and
+//! decode.
 
 #![no_main]
 

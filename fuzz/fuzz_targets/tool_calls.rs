@@ -14,7 +14,10 @@ fuzz_target!(|text: &str| {
             && let Some(written) = syntax.render_call(&call)
         {
             // what a call is rendered as is read as that call again
-            assert!(matches!(syntax.parse(&written), Parsed::Call(again) if again == call), "{written}");
+            assert!(
+                matches!(syntax.parse(&written), Parsed::Call(again) if again == call),
+                "{written}"
+            );
         }
     }
 });

@@ -1,4 +1,5 @@
-//! The turn loop with a scripted policy: it writes by the bigrams of a text, against a tool that answers with another. SCRIPT NUL OUTPUT.
+//! The turn loop with a scripted policy: it writes by the bigrams of a text, against a tool that
+//! answers with another. SCRIPT NUL OUTPUT.
 
 #![no_main]
 
@@ -20,14 +21,26 @@ use scripted::{Scripted, check_authorship, markov, play_policy};
 static TEXT: OnceLock<PolicyText> = OnceLock::new();
 
 fuzz_target!(|input: &str| {
-    let text = TEXT.get_or_init(|| PolicyText::from_folder(&checkout("models/tiny-math")).expect("the shipped policy"));
+    let text = TEXT.get_or_init(|| {
+        PolicyText::from_folder(&checkout("models/tiny-math")).expect("the shipped policy")
+    });
     let (script, output) = pair(input);
-    let task = Task { id: "t".into(), question: "What is 2+2?".into(), answers: vec!["4".into()], ..Task::default() };
+    let task = Task {
+        id: "t".into(),
+        question: "What is 2+2?".into(),
+        answers: vec!["4".into()],
+        ..Task::default()
+    };
     let environment = Scripted::new(vec![task], output, Duration::ZERO);
     let task = &environment.task[0];
     let opening = text.opening(&environment as &dyn Environment, task, false).expect("an opening");
     // special tokens in a script mean themselves: the policy can sample any id
-    let script: Vec<u32> = opening.last().copied().into_iter().chain(text.tokenizer.encode(script).expect("ids")).collect();
+    let script: Vec<u32> = opening
+        .last()
+        .copied()
+        .into_iter()
+        .chain(text.tokenizer.encode(script).expect("ids"))
+        .collect();
     let size = text.tokenizer.vocab_size();
     let mut bigrams = vec![0.0; size * size];
     script.windows(2).for_each(|pair| bigrams[pair[0] as usize * size + pair[1] as usize] = 12.0);
@@ -35,9 +48,17 @@ fuzz_target!(|input: &str| {
     let mut hasher = DefaultHasher::new();
     input.hash(&mut hasher);
     let seed = hasher.finish();
-    let config =
-        RolloutConfig { max_calls: (seed % 4) as usize, max_sampled_tokens: 48, max_output_tokens: 24, ..RolloutConfig::default() };
+    let config = RolloutConfig {
+        max_calls: (seed % 4) as usize,
+        max_sampled_tokens: 48,
+        max_output_tokens: 24,
+        ..RolloutConfig::default()
+    };
     for sample in 0..4 {
-        check_authorship(text, &play_policy(text, &model, &environment, task, seed ^ sample, &config), &config);
+        check_authorship(
+            text,
+            &play_policy(text, &model, &environment, task, seed ^ sample, &config),
+            &config,
+        );
     }
 });

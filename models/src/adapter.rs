@@ -1,8 +1,10 @@
-//! Low-rank adapters (LoRA; Hu et al., 2021) in the folders of Hugging Face's `peft`: `adapter_config.json` and `adapter_model.safetensors`.
+//! Low-rank adapters (LoRA; Hu et al., 2021) in the folders of Hugging Face's `peft`:
+//! `adapter_config.json` and `adapter_model.safetensors`.
 //!
-//! A frozen model with an adapter computes `x W + (alpha / rank) (x A) B`; only `A` and `B` are trained. `A` starts uniform in
-//! `+-1 / sqrt(d_input)` and `B` at zero, as in peft, so that the adapter starts as nothing. Left out, and refused: DoRA, trained biases, modules that are
-//! saved whole, ranks that differ by module, targets as a regular expression.
+//! A frozen model with an adapter computes `x W + (alpha / rank) (x A) B`; only `A` and `B` are
+//! trained. `A` starts uniform in `+-1 / sqrt(d_input)` and `B` at zero, as in peft, so that the
+//! adapter starts as nothing. Left out, and refused: DoRA, trained biases, modules that are saved
+//! whole, ranks that differ by module, targets as a regular expression.
 
 use crate::checkpoint::{CheckpointError, access, invalid};
 use crate::layers::LowRank;
@@ -27,7 +29,8 @@ pub struct AdapterConfig {
     pub rank: usize,
     /// The adapter's output is multiplied by `alpha / rank`.
     pub alpha: f64,
-    /// Names of the linear maps that get one, as ends of their keys (`q_proj`, `mlp.up_proj`); `all-linear` for all.
+    /// Names of the linear maps that get one, as ends of their keys (`q_proj`, `mlp.up_proj`);
+    /// `all-linear` for all.
     pub targets: Vec<String>,
     /// Chance that a feature of the input is dropped in training.
     pub dropout: f64,
@@ -37,7 +40,13 @@ pub struct AdapterConfig {
 
 impl Default for AdapterConfig {
     fn default() -> Self {
-        Self { rank: 16, alpha: 32.0, targets: vec![ALL_LINEAR.into()], dropout: 0.0, rank_stabilized: false }
+        Self {
+            rank: 16,
+            alpha: 32.0,
+            targets: vec![ALL_LINEAR.into()],
+            dropout: 0.0,
+            rank_stabilized: false,
+        }
     }
 }
 
@@ -51,7 +60,10 @@ impl AdapterConfig {
 
     /// Whether the linear map of that key gets an adapter.
     pub fn targets_key(&self, key: &str) -> bool {
-        let is_end = |target: &String| key == target || key.strip_suffix(target.as_str()).is_some_and(|front| front.ends_with('.'));
+        let is_end = |target: &String| {
+            key == target
+                || key.strip_suffix(target.as_str()).is_some_and(|front| front.ends_with('.'))
+        };
         self.targets.iter().any(|target| target == ALL_LINEAR || is_end(target))
     }
 
@@ -78,7 +90,10 @@ pub fn is_adapter_parameter(key: &str) -> bool {
 
 /// The name of an adapter's parameter in peft's file; `None` for a parameter of the model itself.
 fn peft_name(key: &str) -> Option<String> {
-    let (front, matrix) = key.strip_suffix(".lora.a").map(|front| (front, 'A')).or_else(|| Some((key.strip_suffix(".lora.b")?, 'B')))?;
+    let (front, matrix) = key
+        .strip_suffix(".lora.a")
+        .map(|front| (front, 'A'))
+        .or_else(|| Some((key.strip_suffix(".lora.b")?, 'B')))?;
     Some(format!("base_model.model.{front}.lora_{matrix}.weight"))
 }
 
@@ -112,7 +127,8 @@ pub fn attach_adapter<B: Backend>(
     })
 }
 
-/// Attaches an adapter whose `A` matrices come from `first`, given the number of the linear map and its features in.
+/// Attaches an adapter whose `A` matrices come from `first`, given the number of the linear map and
+/// its features in.
 fn attach<B: Backend>(
     mut model: AutoModel<B>,
     config: &AdapterConfig,
@@ -136,7 +152,8 @@ fn attach<B: Backend>(
         attached += 1;
     }
     if attached == 0 {
-        let known: Vec<String> = model.projections_mut().into_iter().take(7).map(|(key, _)| key).collect();
+        let known: Vec<String> =
+            model.projections_mut().into_iter().take(7).map(|(key, _)| key).collect();
         return Err(format!(
             "the adapter's targets {:?} name no linear map\nhint: there are `{}` and so on",
             config.targets,
@@ -222,11 +239,23 @@ impl PeftConfig {
         }
         let targets = match self.target_modules {
             serde_json::Value::String(name) if name == ALL_LINEAR => vec![name],
-            serde_json::Value::Array(names) => names.into_iter().filter_map(|name| name.as_str().map(str::to_owned)).collect(),
-            other => return Err(format!("`target_modules` must be a list or `{ALL_LINEAR}`, not `{other}`")),
+            serde_json::Value::Array(names) => {
+                names.into_iter().filter_map(|name| name.as_str().map(str::to_owned)).collect()
+            }
+            other => {
+                return Err(format!(
+                    "`target_modules` must be a list or `{ALL_LINEAR}`, not `{other}`"
+                ));
+            }
         };
         let (rank, alpha) = (self.r, self.lora_alpha);
-        Ok(AdapterConfig { rank, alpha, targets, dropout: self.lora_dropout, rank_stabilized: self.use_rslora })
+        Ok(AdapterConfig {
+            rank,
+            alpha,
+            targets,
+            dropout: self.lora_dropout,
+            rank_stabilized: self.use_rslora,
+        })
     }
 }
 
@@ -234,7 +263,12 @@ impl PeftConfig {
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn save_adapter<B: Backend>(folder: &Path, config: &AdapterConfig, base: &str, model: &AutoModel<B>) -> Result<(), CheckpointError> {
+pub fn save_adapter<B: Backend>(
+    folder: &Path,
+    config: &AdapterConfig,
+    base: &str,
+    model: &AutoModel<B>,
+) -> Result<(), CheckpointError> {
     std::fs::create_dir_all(folder).map_err(access(folder))?;
     let targets = match config.targets.iter().any(|target| target == ALL_LINEAR) {
         true => serde_json::json!(ALL_LINEAR),
@@ -281,7 +315,8 @@ pub fn load_adapter<B: Backend>(
     let model = attach(model, &config, device, zeros).map_err(|reason| invalid(&path, reason))?;
     let weights_path = folder.join(WEIGHTS);
     let mut weights = WeightFiles::open(std::slice::from_ref(&weights_path))?;
-    let model = fill_parameters(model, &mut weights, FloatDType::F32, peft_name).map_err(|reason| invalid(&weights_path, reason))?;
+    let model = fill_parameters(model, &mut weights, FloatDType::F32, peft_name)
+        .map_err(|reason| invalid(&weights_path, reason))?;
     Ok((config, model))
 }
 
@@ -291,21 +326,49 @@ mod tests {
 
     #[test]
     fn targets_are_ends_of_keys() {
-        let config = AdapterConfig { targets: vec!["q_proj".into(), "mlp.up_proj".into()], ..AdapterConfig::default() };
-        assert!(config.targets_key("model.layers.0.self_attn.q_proj") && config.targets_key("model.layers.11.mlp.up_proj"));
-        assert!(!config.targets_key("model.layers.0.self_attn.xq_proj") && !config.targets_key("model.layers.0.mlp.gate_proj"));
+        let config = AdapterConfig {
+            targets: vec!["q_proj".into(), "mlp.up_proj".into()],
+            ..AdapterConfig::default()
+        };
+        assert!(
+            config.targets_key("model.layers.0.self_attn.q_proj")
+                && config.targets_key("model.layers.11.mlp.up_proj")
+        );
+        assert!(
+            !config.targets_key("model.layers.0.self_attn.xq_proj")
+                && !config.targets_key("model.layers.0.mlp.gate_proj")
+        );
         assert!(AdapterConfig::default().targets_key("model.layers.0.mlp.gate_proj"));
         assert_eq!(AdapterConfig { rank: 4, alpha: 6.0, ..AdapterConfig::default() }.scale(), 1.5);
-        assert_eq!(AdapterConfig { rank: 4, alpha: 6.0, rank_stabilized: true, ..AdapterConfig::default() }.scale(), 3.0);
+        assert_eq!(
+            AdapterConfig {
+                rank: 4,
+                alpha: 6.0,
+                rank_stabilized: true,
+                ..AdapterConfig::default()
+            }
+            .scale(),
+            3.0
+        );
     }
 
     #[test]
     fn what_is_not_supported_is_named() {
         let read = |change: &str| {
-            let text = format!(r#"{{"peft_type":"LORA","r":4,"lora_alpha":8,"target_modules":["q_proj"]{change}}}"#);
+            let text = format!(
+                r#"{{"peft_type":"LORA","r":4,"lora_alpha":8,"target_modules":["q_proj"]{change}}}"#
+            );
             serde_json::from_str::<PeftConfig>(&text).unwrap().into_adapter()
         };
-        assert_eq!(read("").unwrap(), AdapterConfig { rank: 4, alpha: 8.0, targets: vec!["q_proj".into()], ..AdapterConfig::default() });
+        assert_eq!(
+            read("").unwrap(),
+            AdapterConfig {
+                rank: 4,
+                alpha: 8.0,
+                targets: vec!["q_proj".into()],
+                ..AdapterConfig::default()
+            }
+        );
         assert!(read(r#","use_dora":true"#).unwrap_err().contains("use_dora"));
         assert!(read(r#","bias":"all""#).unwrap_err().contains("bias"));
         assert!(read(r#","modules_to_save":["lm_head"]"#).unwrap_err().contains("modules_to_save"));

@@ -1,6 +1,7 @@
 //! The architecture named by `model_type`, as transformers' `AutoModelForCausalLM` picks it.
 //!
-//! To add one: write its file, add a variant to [`AutoConfig`] and to [`AutoModel`]; the compiler names every place that is left.
+//! To add one: write its file, add a variant to [`AutoConfig`] and to [`AutoModel`]; the compiler
+//! names every place that is left.
 
 use crate::layers::{CausalDecoder, DecoderConfig, HeadLayout, Projection};
 use crate::llama::LlamaConfig;
@@ -109,7 +110,13 @@ impl<B: Backend> CausalLm<B> for AutoModel<B> {
         each!(self, model => model.depth())
     }
 
-    fn layer(&self, index: usize, x: Tensor<B, 2>, layout: &HeadLayout<B>, cache: Option<&mut KvCache<B>>) -> Tensor<B, 2> {
+    fn layer(
+        &self,
+        index: usize,
+        x: Tensor<B, 2>,
+        layout: &HeadLayout<B>,
+        cache: Option<&mut KvCache<B>>,
+    ) -> Tensor<B, 2> {
         each!(self, model => model.layer(index, x, layout, cache))
     }
 

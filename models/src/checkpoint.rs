@@ -41,15 +41,19 @@ pub(crate) fn invalid(path: &Path, reason: impl ToString) -> CheckpointError {
 ///
 /// # Errors
 /// See [`load_folder_as`].
-pub fn load_folder<B: Backend>(folder: &Path, device: &B::Device) -> Result<(AutoConfig, AutoModel<B>), CheckpointError> {
+pub fn load_folder<B: Backend>(
+    folder: &Path,
+    device: &B::Device,
+) -> Result<(AutoConfig, AutoModel<B>), CheckpointError> {
     load_folder_as(folder, FloatDType::F32, device)
 }
 
-/// Reads a checkpoint folder into a model on `device` whose matrices are held in `precision`; one tensor is on its way at a time.
+/// Reads a checkpoint folder into a model on `device` whose matrices are held in `precision`; one
+/// tensor is on its way at a time.
 ///
 /// # Errors
-/// Names the file and what is wrong with it: an unknown `model_type`, an unsupported setting, or a tensor that is missing, left
-/// over or mis-shaped.
+/// Names the file and what is wrong with it: an unknown `model_type`, an unsupported setting, or a
+/// tensor that is missing, left over or mis-shaped.
 pub fn load_folder_as<B: Backend>(
     folder: &Path,
     precision: FloatDType,
@@ -61,14 +65,19 @@ pub fn load_folder_as<B: Backend>(
     let (least, held) = (config.decoder().least_parameters(), weights.values());
     if least.is_none_or(|least| least / 2 > held) {
         let count = least.map_or("more than 2^64".into(), |least| format!("at least {least}"));
-        let reason = format!("describes a model of {count} parameters, but the weight files hold {held}");
+        let reason =
+            format!("describes a model of {count} parameters, but the weight files hold {held}");
         return Err(invalid(&folder.join("config.json"), reason));
     }
-    let model = config.init(device).map_err(|reason| invalid(&folder.join("config.json"), reason))?;
+    let model =
+        config.init(device).map_err(|reason| invalid(&folder.join("config.json"), reason))?;
     // buffers that old checkpoints carry along, and the copy of a tied embedding
     let tied = config.decoder().tie_word_embeddings;
-    weights.forget(|name| name.ends_with("rotary_emb.inv_freq") || tied && name == "lm_head.weight");
-    let model = fill_parameters(model, &mut weights, precision, |key| (!is_adapter_parameter(key)).then(|| key.to_owned()));
+    weights
+        .forget(|name| name.ends_with("rotary_emb.inv_freq") || tied && name == "lm_head.weight");
+    let model = fill_parameters(model, &mut weights, precision, |key| {
+        (!is_adapter_parameter(key)).then(|| key.to_owned())
+    });
     Ok((config, model.map_err(|reason| invalid(folder, reason))?))
 }
 
@@ -102,24 +111,34 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
         return Ok(vec![single]);
     }
     let text = std::fs::read_to_string(&index_path).map_err(access(&index_path))?;
-    let index: serde_json::Value = serde_json::from_str(&text).map_err(|error| invalid(&index_path, error))?;
-    let map = index["weight_map"].as_object().ok_or_else(|| invalid(&index_path, "`weight_map` is missing"))?;
+    let index: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| invalid(&index_path, error))?;
+    let map = index["weight_map"]
+        .as_object()
+        .ok_or_else(|| invalid(&index_path, "`weight_map` is missing"))?;
     let names: BTreeSet<&str> = map.values().filter_map(|name| name.as_str()).collect();
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
 
-/// Writes `config.json` and `model.safetensors` (f32) so that transformers loads them. Existing files are replaced; adapters are not written.
+/// Writes `config.json` and `model.safetensors` (f32) so that transformers loads them. Existing
+/// files are replaced; adapters are not written.
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn save_folder<B: Backend>(folder: &Path, config: &AutoConfig, model: &AutoModel<B>) -> Result<(), CheckpointError> {
+pub fn save_folder<B: Backend>(
+    folder: &Path,
+    config: &AutoConfig,
+    model: &AutoModel<B>,
+) -> Result<(), CheckpointError> {
     std::fs::create_dir_all(folder).map_err(access(folder))?;
     let mut value = serde_json::to_value(config).map_err(|error| invalid(folder, error))?;
     value["architectures"] = serde_json::json!([config.class_name()]);
     value["torch_dtype"] = "float32".into();
     let config_path = folder.join("config.json");
-    let text = serde_json::to_string_pretty(&value).map_err(|error| invalid(&config_path, error))?;
+    let text =
+        serde_json::to_string_pretty(&value).map_err(|error| invalid(&config_path, error))?;
     std::fs::write(&config_path, text + "\n").map_err(access(&config_path))?;
-    let tensors = saved_parameters(model, |key| (!is_adapter_parameter(key)).then(|| key.to_owned()));
+    let tensors =
+        saved_parameters(model, |key| (!is_adapter_parameter(key)).then(|| key.to_owned()));
     write_tensors(&folder.join("model.safetensors"), &tensors)
 }

@@ -1,7 +1,9 @@
-//! Operations that a backend may do in one pass over memory, instead of the several of their formulas.
+//! Operations that a backend may do in one pass over memory, instead of the several of their
+//! formulas.
 //!
-//! Every layer has a plain path in burn's operations, which runs on any backend. A backend's crate may [`install`] its own kernels, forward and
-//! backward; they must agree with the plain path up to rounding, which the backend's tests check. They are used for f32 alone.
+//! Every layer has a plain path in burn's operations, which runs on any backend. A backend's crate
+//! may [`install`] its own kernels, forward and backward; they must agree with the plain path up to
+//! rounding, which the backend's tests check. They are used for f32 alone.
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Int, Tensor};
@@ -22,17 +24,26 @@ pub trait FusedOps<B: Backend>: Send + Sync {
     /// - all: `[tokens, intermediate_size]`
     fn gated_silu(&self, gate: Tensor<B, 2>, up: Tensor<B, 2>) -> Tensor<B, 2>;
 
-    /// Softmax over the last dimension of `scores + mask`; the mask, flattened, is repeated to the length of the scores.
+    /// Softmax over the last dimension of `scores + mask`; the mask, flattened, is repeated to the
+    /// length of the scores.
     ///
     /// # Shapes
-    /// - `scores`, output: `[batch, kv_heads, group * time, columns]`; `mask`: a divisor of all of it, in whole rows
+    /// - `scores`, output: `[batch, kv_heads, group * time, columns]`; `mask`: a divisor of all of
+    ///   it, in whole rows
     fn masked_softmax(&self, scores: Tensor<B, 4>, mask: Option<Tensor<B, 2>>) -> Tensor<B, 4>;
 
     /// `x cos + (-b, a) sin` with `x = (a, b)` the halves of each head.
     ///
     /// # Shapes
-    /// - `x`, `cos`, `sin`, output: `[tokens, heads * head_dim]`; both halves of a head have the same angles
-    fn rotate(&self, x: Tensor<B, 2>, cos: Tensor<B, 2>, sin: Tensor<B, 2>, head_dim: usize) -> Tensor<B, 2>;
+    /// - `x`, `cos`, `sin`, output: `[tokens, heads * head_dim]`; both halves of a head have the
+    ///   same angles
+    fn rotate(
+        &self,
+        x: Tensor<B, 2>,
+        cos: Tensor<B, 2>,
+        sin: Tensor<B, 2>,
+        head_dim: usize,
+    ) -> Tensor<B, 2>;
 
     /// `log_softmax(logits)` at the targets.
     ///
@@ -41,7 +52,12 @@ pub trait FusedOps<B: Backend>: Send + Sync {
     fn target_logprobs(&self, logits: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> Tensor<B, 1>;
 
     /// [`adamw`], outside of any graph.
-    fn adamw(&self, parameter: AdamWState<B>, gradient: Tensor<B, 1>, step: AdamWStep) -> AdamWState<B> {
+    fn adamw(
+        &self,
+        parameter: AdamWState<B>,
+        gradient: Tensor<B, 1>,
+        step: AdamWStep,
+    ) -> AdamWState<B> {
         adamw(parameter, gradient, step)
     }
 }
@@ -82,7 +98,11 @@ pub struct AdamWStep {
 ///
 /// `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`,
 /// `w = decay w - learning_rate (m / correction1) / (sqrt(v / correction2) + epsilon)`.
-pub fn adamw<B: Backend>(parameter: AdamWState<B>, gradient: Tensor<B, 1>, step: AdamWStep) -> AdamWState<B> {
+pub fn adamw<B: Backend>(
+    parameter: AdamWState<B>,
+    gradient: Tensor<B, 1>,
+    step: AdamWStep,
+) -> AdamWState<B> {
     let AdamWState { weight, first_moment, second_moment } = parameter;
     let gradient = gradient * step.scale;
     let first_moment = first_moment * step.beta1 + gradient.clone() * (1.0 - step.beta1);
@@ -97,7 +117,8 @@ pub fn adamw<B: Backend>(parameter: AdamWState<B>, gradient: Tensor<B, 1>, step:
 /// Kernels by backend; few, and never removed.
 static INSTALLED: RwLock<Vec<(TypeId, &'static (dyn Any + Send + Sync))>> = RwLock::new(Vec::new());
 
-/// Lets all models on backend `B` use `ops` from now on. Later calls for the same backend change nothing.
+/// Lets all models on backend `B` use `ops` from now on. Later calls for the same backend change
+/// nothing.
 pub fn install<B: Backend>(ops: impl FusedOps<B> + 'static) {
     let mut installed = INSTALLED.write().unwrap_or_else(PoisonError::into_inner);
     if installed.iter().all(|(backend, _)| *backend != TypeId::of::<B>()) {
@@ -107,7 +128,9 @@ pub fn install<B: Backend>(ops: impl FusedOps<B> + 'static) {
 }
 
 /// The kernels for tensors like `tensor`, if there are any.
-pub fn fused_for<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<&'static dyn FusedOps<B>> {
+pub fn fused_for<B: Backend, const D: usize>(
+    tensor: &Tensor<B, D>,
+) -> Option<&'static dyn FusedOps<B>> {
     let installed = INSTALLED.read().unwrap_or_else(PoisonError::into_inner);
     let (_, ops) = installed.iter().find(|(backend, _)| *backend == TypeId::of::<B>())?;
     let ops = ops.downcast_ref::<Box<dyn FusedOps<B>>>().expect("kernels lie under their backend");

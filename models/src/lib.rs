@@ -1,11 +1,13 @@
 //! Decoder language models, exact against Hugging Face transformers, and their checkpoints.
 //!
-//! One file per architecture ([`llama`], [`qwen2`], [`qwen3`]): its configuration with the field names of `config.json`, and the
-//! model with the field names of the checkpoint's keys. What the three share lies in [`layers`]. [`AutoModel`] picks one by
-//! `model_type`; adding an architecture is a file, a variant there, and a parity fixture.
+//! One file per architecture ([`llama`], [`qwen2`], [`qwen3`]): its configuration with the field
+//! names of `config.json`, and the model with the field names of the checkpoint's keys. What the
+//! three share lies in [`layers`]. [`AutoModel`] picks one by `model_type`; adding an architecture
+//! is a file, a variant there, and a parity fixture.
 //!
-//! Nothing here knows reinforcement learning. A model maps tokens to hidden states and hidden states to logits; the two steps
-//! are apart so that log-probabilities can be computed for some positions only.
+//! Nothing here knows reinforcement learning. A model maps tokens to hidden states and hidden
+//! states to logits; the two steps are apart so that log-probabilities can be computed for some
+//! positions only.
 
 mod adapter;
 mod auto;
@@ -21,14 +23,17 @@ pub mod qwen3;
 mod weights;
 
 pub use adapter::{
-    AdapterConfig, attach_adapter, freeze, is_adapter_parameter, load_adapter, merge_adapter, save_adapter, without_adapter,
+    AdapterConfig, attach_adapter, freeze, is_adapter_parameter, load_adapter, merge_adapter,
+    save_adapter, without_adapter,
 };
 pub use auto::{AutoConfig, AutoModel};
 pub use cache::KvCache;
 pub use checkpoint::{CheckpointError, load_folder, load_folder_as, read_config, save_folder};
 pub use fused::{AdamWState, AdamWStep, FusedOps, adamw, fused_for, install};
 pub use input::ForwardInput;
-pub use parameters::{in_precision, initialize, is_frozen, named_parameters, parameter_count, parameter_keys};
+pub use parameters::{
+    in_precision, initialize, is_frozen, named_parameters, parameter_count, parameter_keys,
+};
 pub use weights::{NamedTensor, SavedTensor, WeightFiles, load_tensors, write_tensors};
 
 use burn::module::Module;
@@ -36,7 +41,8 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use layers::{HeadLayout, Projection};
 
-/// A decoder-only language model, in stages, so that training can hold the activations of one layer at a time.
+/// A decoder-only language model, in stages, so that training can hold the activations of one layer
+/// at a time.
 ///
 /// # Shapes
 /// - `input.tokens`: `[batch, time]`; `tokens = batch * time`, row by row
@@ -51,12 +57,19 @@ pub trait CausalLm<B: Backend>: Module<B> {
     fn depth(&self) -> usize;
 
     /// One layer with its residuals, `[tokens, hidden_size]` in and out.
-    fn layer(&self, index: usize, x: Tensor<B, 2>, layout: &HeadLayout<B>, cache: Option<&mut KvCache<B>>) -> Tensor<B, 2>;
+    fn layer(
+        &self,
+        index: usize,
+        x: Tensor<B, 2>,
+        layout: &HeadLayout<B>,
+        cache: Option<&mut KvCache<B>>,
+    ) -> Tensor<B, 2>;
 
     /// The norm behind the last layer, `[tokens, hidden_size]` in and out.
     fn final_norm(&self, x: Tensor<B, 2>) -> Tensor<B, 2>;
 
-    /// The linear maps of all layers, to which adapters may be attached, with their keys (`model.layers.0.self_attn.q_proj`).
+    /// The linear maps of all layers, to which adapters may be attached, with their keys
+    /// (`model.layers.0.self_attn.q_proj`).
     fn projections_mut(&mut self) -> Vec<(String, &mut Projection<B>)>;
 
     /// The last layer's normalised hidden states, `[batch, time, hidden_size]`.
@@ -64,7 +77,9 @@ pub trait CausalLm<B: Backend>: Module<B> {
         let [batch, time] = input.tokens.dims();
         let layout = self.layout(input);
         let layers = 0..self.depth();
-        let x = layers.fold(self.embed(input), |x, index| self.layer(index, x, &layout, cache.as_deref_mut()));
+        let x = layers.fold(self.embed(input), |x, index| {
+            self.layer(index, x, &layout, cache.as_deref_mut())
+        });
         let x = self.final_norm(x);
         let [_, hidden_size] = x.dims();
         x.reshape([batch, time, hidden_size])
@@ -87,6 +102,10 @@ pub fn to_host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
 ///
 /// # Shapes
 /// - `values`: as many as the product of `shape`
-pub fn from_host<B: Backend, const D: usize>(values: Vec<f32>, shape: [usize; D], device: &B::Device) -> Tensor<B, D> {
+pub fn from_host<B: Backend, const D: usize>(
+    values: Vec<f32>,
+    shape: [usize; D],
+    device: &B::Device,
+) -> Tensor<B, D> {
     Tensor::from_data(TensorData::new(values, shape), device)
 }

@@ -1,5 +1,6 @@
-//! Llama (Touvron et al., 2023) as in transformers' `modeling_llama.py`: optional biases, `llama3` rope scaling. SmolLM2 and
-//! many others are Llama checkpoints. Left out: `pretraining_tp` other than 1, which changes nothing but rounding.
+//! Llama (Touvron et al., 2023) as in transformers' `modeling_llama.py`: optional biases, `llama3`
+//! rope scaling. SmolLM2 and many others are Llama checkpoints. Left out: `pretraining_tp` other
+//! than 1, which changes nothing but rounding.
 
 use crate::layers::{CausalDecoder, DecoderConfig, Differences};
 use burn::tensor::backend::Backend;

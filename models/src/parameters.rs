@@ -1,7 +1,8 @@
 //! Parameters by checkpoint key: listing, filling, random initialisation.
 //!
-//! A module's field path *is* its key in a Hugging Face checkpoint. Linear weights are stored `[d_input, d_output]` here and
-//! `[d_output, d_input]` there, so they are transposed on the way in and out.
+//! A module's field path *is* its key in a Hugging Face checkpoint. Linear weights are stored
+//! `[d_input, d_output]` here and `[d_output, d_input]` there, so they are transposed on the way in
+//! and out.
 
 use crate::{AutoModel, NamedTensor, SavedTensor, WeightFiles, is_adapter_parameter};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
@@ -11,7 +12,8 @@ use rand::SeedableRng;
 use rand::distr::Distribution;
 use rand_chacha::ChaCha8Rng;
 
-/// The path of the parameter that is being visited; the variants of [`AutoModel`] are no part of it.
+/// The path of the parameter that is being visited; the variants of [`AutoModel`] are no part of
+/// it.
 #[derive(Default)]
 struct Path(Vec<String>);
 
@@ -39,11 +41,17 @@ fn is_transposed(key: &str, rank: usize) -> bool {
 }
 
 fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
+    (0..columns)
+        .flat_map(|column| (0..rows).map(move |row| values[row * columns + column]))
+        .collect()
 }
 
-/// The parameters whose key `name` maps to a name in a file, to be read back from the device one by one.
-pub(crate) fn saved_parameters<B: Backend>(model: &AutoModel<B>, name: impl Fn(&str) -> Option<String>) -> Vec<SavedTensor> {
+/// The parameters whose key `name` maps to a name in a file, to be read back from the device one by
+/// one.
+pub(crate) fn saved_parameters<B: Backend>(
+    model: &AutoModel<B>,
+    name: impl Fn(&str) -> Option<String>,
+) -> Vec<SavedTensor> {
     struct Collect<F> {
         path: Path,
         name: F,
@@ -82,13 +90,20 @@ pub(crate) fn saved_parameters<B: Backend>(model: &AutoModel<B>, name: impl Fn(&
 
 /// All parameters in the order of the module's fields, read back from the device.
 pub fn named_parameters<B: Backend>(model: &AutoModel<B>) -> Vec<NamedTensor> {
-    let read = |tensor: SavedTensor| NamedTensor { values: (tensor.values)(), name: tensor.name, shape: tensor.shape };
+    let read = |tensor: SavedTensor| NamedTensor {
+        values: (tensor.values)(),
+        name: tensor.name,
+        shape: tensor.shape,
+    };
     saved_parameters(model, |key| Some(key.to_owned())).into_iter().map(read).collect()
 }
 
 /// The keys of all parameters, in the order of the module's fields.
 pub fn parameter_keys<B: Backend>(model: &AutoModel<B>) -> Vec<String> {
-    saved_parameters(model, |key| Some(key.to_owned())).into_iter().map(|tensor| tensor.name).collect()
+    saved_parameters(model, |key| Some(key.to_owned()))
+        .into_iter()
+        .map(|tensor| tensor.name)
+        .collect()
 }
 
 /// Whether nothing but an adapter is trained.
@@ -122,7 +137,8 @@ pub fn parameter_count<B: Backend>(model: &AutoModel<B>) -> usize {
     model.num_params()
 }
 
-/// Replaces the parameters whose key `name` maps to a name in the files by the tensors of these names; matrices are held in `precision`.
+/// Replaces the parameters whose key `name` maps to a name in the files by the tensors of these
+/// names; matrices are held in `precision`.
 ///
 /// # Errors
 /// Names every missing, mis-shaped or left-over tensor; the model is then dropped.
@@ -160,7 +176,10 @@ pub(crate) fn fill_parameters<B: Backend>(
             let tensor = match self.weights.take(&name) {
                 Some(Ok(tensor)) if tensor.shape == expected => tensor,
                 Some(Ok(tensor)) => {
-                    self.problems.push(format!("`{name}` has the shape {:?}, but the configuration asks for {expected:?}", tensor.shape));
+                    self.problems.push(format!(
+                        "`{name}` has the shape {:?}, but the configuration asks for {expected:?}",
+                        tensor.shape
+                    ));
                     return param;
                 }
                 Some(Err(error)) => {
@@ -172,23 +191,37 @@ pub(crate) fn fill_parameters<B: Backend>(
                     return param;
                 }
             };
-            let values = if transposed { transpose(&tensor.values, expected[0], expected[1]) } else { tensor.values };
+            let values = if transposed {
+                transpose(&tensor.values, expected[0], expected[1])
+            } else {
+                tensor.values
+            };
             let precision = if D > 1 { self.precision } else { FloatDType::F32 };
             param.map(|old| {
                 let new = crate::from_host(values, shape, &old.device());
-                if precision == FloatDType::F32 { new.require_grad() } else { new.cast(precision).require_grad() }
+                if precision == FloatDType::F32 {
+                    new.require_grad()
+                } else {
+                    new.cast(precision).require_grad()
+                }
             })
         }
     }
     let mut fill = Fill { path: Path::default(), weights, precision, name, problems: Vec::new() };
     let model = model.map(&mut fill);
     let mut problems = fill.problems;
-    problems.extend(weights.names().map(|key| format!("`{key}` belongs to no parameter of this architecture")));
+    problems.extend(
+        weights.names().map(|key| format!("`{key}` belongs to no parameter of this architecture")),
+    );
     if problems.is_empty() {
         return Ok(model);
     }
     let shown = 5;
-    let more = if problems.len() > shown { format!(" (and {} more)", problems.len() - shown) } else { String::new() };
+    let more = if problems.len() > shown {
+        format!(" (and {} more)", problems.len() - shown)
+    } else {
+        String::new()
+    };
     problems.truncate(shown);
     Err(problems.join("; ") + &more)
 }
@@ -207,9 +240,11 @@ pub fn in_precision<B: Backend>(model: AutoModel<B>, precision: FloatDType) -> A
     model.map(&mut Convert(precision))
 }
 
-/// Fills matrices with normal values of standard deviation `std`, as transformers does; norms stay 1 and biases 0.
+/// Fills matrices with normal values of standard deviation `std`, as transformers does; norms stay
+/// 1 and biases 0.
 ///
-/// The values come from `seed` and the order of the parameters alone, so every backend starts from the same weights.
+/// The values come from `seed` and the order of the parameters alone, so every backend starts from
+/// the same weights.
 pub fn initialize<B: Backend>(model: AutoModel<B>, std: f32, seed: u64) -> AutoModel<B> {
     struct Initialize {
         rng: ChaCha8Rng,
@@ -221,7 +256,9 @@ pub fn initialize<B: Backend>(model: AutoModel<B>, std: f32, seed: u64) -> AutoM
                 return param;
             }
             let shape = param.lazy_shape().dims::<D>();
-            let values = (0..shape.iter().product()).map(|_| self.std * standard_normal(&mut self.rng)).collect();
+            let values = (0..shape.iter().product())
+                .map(|_| self.std * standard_normal(&mut self.rng))
+                .collect();
             param.map(|old| crate::from_host(values, shape, &old.device()).require_grad())
         }
     }

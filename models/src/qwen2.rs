@@ -1,6 +1,6 @@
-//! Qwen2 and Qwen2.5 (Qwen team, 2024) as in transformers' `modeling_qwen2.py`: Llama with biases on the query, key and value
-//! projections. Left out: sliding-window attention, which no released dense checkpoint turns on; a configuration that does is
-//! refused.
+//! Qwen2 and Qwen2.5 (Qwen team, 2024) as in transformers' `modeling_qwen2.py`: Llama with biases
+//! on the query, key and value projections. Left out: sliding-window attention, which no released
+//! dense checkpoint turns on; a configuration that does is refused.
 
 use crate::layers::{CausalDecoder, DecoderConfig, Differences};
 use burn::tensor::backend::Backend;
@@ -26,6 +26,7 @@ impl Qwen2Config {
         if self.use_sliding_window {
             return Err("`use_sliding_window` is not supported".into());
         }
-        self.decoder.init(Differences { query_key_value_bias: true, ..Differences::default() }, device)
+        self.decoder
+            .init(Differences { query_key_value_bias: true, ..Differences::default() }, device)
     }
 }

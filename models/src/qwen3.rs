@@ -1,5 +1,6 @@
-//! Qwen3, dense (Qwen team, 2025) as in transformers' `modeling_qwen3.py`: Llama with a norm over each query and key head, and a
-//! head size of its own. Left out: sliding-window attention, which is refused, and mixtures of experts.
+//! Qwen3, dense (Qwen team, 2025) as in transformers' `modeling_qwen3.py`: Llama with a norm over
+//! each query and key head, and a head size of its own. Left out: sliding-window attention, which
+//! is refused, and mixtures of experts.
 
 use crate::layers::{CausalDecoder, DecoderConfig, Differences};
 use burn::tensor::backend::Backend;

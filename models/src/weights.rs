@@ -1,4 +1,5 @@
-//! Tensors in safetensors files (f32, f16 or bf16), read and written one at a time, so that no second copy of a model is ever held.
+//! Tensors in safetensors files (f32, f16 or bf16), read and written one at a time, so that no
+//! second copy of a model is ever held.
 
 use crate::checkpoint::{CheckpointError, access, invalid};
 use half::{bf16, f16};
@@ -46,17 +47,24 @@ impl WeightFiles {
         let (mut files, mut places) = (Vec::new(), BTreeMap::new());
         for path in paths {
             let file = File::open(path).map_err(access(path))?;
-            // SAFETY: the map is read-only; a file that another process changes meanwhile yields wrong values, as reading it would.
+            // SAFETY: the map is read-only; a file that another process changes meanwhile yields
+            // wrong values, as reading it would.
             #[expect(unsafe_code, reason = "memory-mapping avoids a second copy of the weights")]
             let bytes = unsafe { Mmap::map(&file) }.map_err(access(path))?;
             let read = SafeTensors::read_metadata(&bytes);
-            let (header, metadata) = read.map_err(|error| invalid(path, format!("not a whole safetensors file: {error}")))?;
+            let (header, metadata) = read
+                .map_err(|error| invalid(path, format!("not a whole safetensors file: {error}")))?;
             for name in metadata.tensors().into_keys() {
                 if places.insert(name.clone(), files.len()).is_some() {
                     return Err(invalid(path, format!("`{name}` stands in another file too")));
                 }
             }
-            files.push(MappedFile { path: path.clone(), bytes, start: size_of::<u64>() + header, metadata });
+            files.push(MappedFile {
+                path: path.clone(),
+                bytes,
+                start: size_of::<u64>() + header,
+                metadata,
+            });
         }
         Ok(Self { files, places })
     }
@@ -70,7 +78,8 @@ impl WeightFiles {
         let info = file.metadata.info(name)?;
         let (from, to) = info.data_offsets;
         let values = to_f32(&file.bytes[file.start + from..file.start + to], info.dtype);
-        let named = |values| NamedTensor { name: name.to_owned(), shape: info.shape.clone(), values };
+        let named =
+            |values| NamedTensor { name: name.to_owned(), shape: info.shape.clone(), values };
         Some(values.map(named).map_err(|reason| invalid(&file.path, format!("`{name}` {reason}"))))
     }
 
@@ -98,16 +107,24 @@ impl WeightFiles {
 pub fn load_tensors(path: &Path) -> Result<BTreeMap<String, NamedTensor>, CheckpointError> {
     let mut file = WeightFiles::open(&[path.to_owned()])?;
     let names: Vec<String> = file.names().cloned().collect();
-    names.into_iter().filter_map(|name| file.take(&name).map(|tensor| Ok((name, tensor?)))).collect()
+    names
+        .into_iter()
+        .filter_map(|name| file.take(&name).map(|tensor| Ok((name, tensor?))))
+        .collect()
 }
 
 fn to_f32(bytes: &[u8], dtype: Dtype) -> Result<Vec<f32>, String> {
     let pairs = || bytes.chunks_exact(2).map(|bytes| [bytes[0], bytes[1]]);
     Ok(match dtype {
-        Dtype::F32 => bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect(),
+        Dtype::F32 => bytes
+            .chunks_exact(4)
+            .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+            .collect(),
         Dtype::F16 => pairs().map(|bytes| f16::from_le_bytes(bytes).to_f32()).collect(),
         Dtype::BF16 => pairs().map(|bytes| bf16::from_le_bytes(bytes).to_f32()).collect(),
-        other => return Err(format!("is stored as {other:?}; only F32, F16 and BF16 are supported")),
+        other => {
+            return Err(format!("is stored as {other:?}; only F32, F16 and BF16 are supported"));
+        }
     })
 }
 

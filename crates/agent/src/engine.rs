@@ -1,7 +1,9 @@
-//! A batch of sequences that decode together, with continuous batching: rows join, leave and are extended between steps.
+//! A batch of sequences that decode together, with continuous batching: rows join, leave and are
+//! extended between steps.
 //!
-//! Each step feeds every row one token (or none, while it waits for a tool). A prompt that several new rows share is read once. Long
-//! insertions (tool output) are read in one block instead of token by token.
+//! Each step feeds every row one token (or none, while it waits for a tool). A prompt that several
+//! new rows share is read once. Long insertions (tool output) are read in one block instead of
+//! token by token.
 
 use burn::tensor::backend::Backend;
 use paretopo_models::{AutoModel, CausalLm, ForwardInput, KvCache, to_host};
@@ -51,7 +53,8 @@ impl<'a, B: Backend> Engine<'a, B> {
         &self.keys
     }
 
-    /// Reads once what the prompts of all rows to come begin with (a system message, worked examples).
+    /// Reads once what the prompts of all rows to come begin with (a system message, worked
+    /// examples).
     pub fn share<'p>(&mut self, prompts: impl IntoIterator<Item = &'p [u32]>) {
         let mut prompts = prompts.into_iter();
         let Some(first) = prompts.next() else { return };
@@ -70,7 +73,8 @@ impl<'a, B: Backend> Engine<'a, B> {
         }
     }
 
-    /// Reads the prompts of new rows and adds the rows. Returns each row's logits after its prompt, in the given order.
+    /// Reads the prompts of new rows and adds the rows. Returns each row's logits after its prompt,
+    /// in the given order.
     ///
     /// # Shapes
     /// - output: one list of `vocab_size` logits per new row
@@ -84,12 +88,18 @@ impl<'a, B: Backend> Engine<'a, B> {
                 distinct.len() - 1
             });
         }
-        let (mut cache, mut logits) = (KvCache::new(self.layers, 0), Vec::with_capacity(distinct.len()));
+        let (mut cache, mut logits) =
+            (KvCache::new(self.layers, 0), Vec::with_capacity(distinct.len()));
         let longest = distinct.iter().map(|prompt| prompt.len()).max().unwrap_or(1).max(1);
-        let shared = self.shared.take().filter(|(prefix, _)| distinct.iter().all(|prompt| prompt.starts_with(prefix)));
+        let shared = self
+            .shared
+            .take()
+            .filter(|(prefix, _)| distinct.iter().all(|prompt| prompt.starts_with(prefix)));
         for block in distinct.chunks((PREFILL_TOKENS / longest).max(1)) {
             let (skipped, mut block_cache) = match &shared {
-                Some((prefix, cache)) => (prefix.len(), cache.clone().select(&vec![0; block.len()])),
+                Some((prefix, cache)) => {
+                    (prefix.len(), cache.clone().select(&vec![0; block.len()]))
+                }
                 None => (0, KvCache::new(self.layers, block.len())),
             };
             let rows: Vec<&[u32]> = block.iter().map(|prompt| &prompt[skipped..]).collect();
@@ -104,7 +114,8 @@ impl<'a, B: Backend> Engine<'a, B> {
         rows.iter().map(|row| logits[*row].clone()).collect()
     }
 
-    /// Feeds each row at most one token. Returns the logits behind it, meaningless for rows that were fed none.
+    /// Feeds each row at most one token. Returns the logits behind it, meaningless for rows that
+    /// were fed none.
     ///
     /// # Shapes
     /// - `tokens`: one entry per row; output: one list of `vocab_size` logits per row
@@ -118,14 +129,19 @@ impl<'a, B: Backend> Engine<'a, B> {
         logits
     }
 
-    /// Feeds a block of tokens to some rows, while the others stay as they are. Returns the logits behind each block. The rows move
-    /// to the end of [`Self::keys`].
+    /// Feeds a block of tokens to some rows, while the others stay as they are. Returns the logits
+    /// behind each block. The rows move to the end of [`Self::keys`].
     ///
     /// # Shapes
     /// - output: one list of `vocab_size` logits per block
     pub fn extend(&mut self, blocks: &[(usize, &[u32])]) -> Vec<Vec<f32>> {
         let started = Instant::now();
-        let row_of = |key: usize| self.keys.iter().position(|other| *other == key).expect("only rows of this engine are extended");
+        let row_of = |key: usize| {
+            self.keys
+                .iter()
+                .position(|other| *other == key)
+                .expect("only rows of this engine are extended")
+        };
         let moved: Vec<usize> = blocks.iter().map(|(key, _)| row_of(*key)).collect();
         let staying: Vec<usize> = (0..self.keys.len()).filter(|row| !moved.contains(row)).collect();
         let whole = self.take_cache();
@@ -140,7 +156,8 @@ impl<'a, B: Backend> Engine<'a, B> {
 
     /// Removes the rows for which `finished` holds.
     pub fn retire(&mut self, finished: impl Fn(usize) -> bool) {
-        let staying: Vec<usize> = (0..self.keys.len()).filter(|row| !finished(self.keys[*row])).collect();
+        let staying: Vec<usize> =
+            (0..self.keys.len()).filter(|row| !finished(self.keys[*row])).collect();
         if staying.len() == self.keys.len() {
             return;
         }

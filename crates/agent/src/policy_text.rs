@@ -20,19 +20,26 @@ pub struct PolicyText {
 }
 
 impl PolicyText {
-    /// Reads `tokenizer.json`, `tokenizer_config.json` and `generation_config.json` (if present) from a checkpoint folder.
+    /// Reads `tokenizer.json`, `tokenizer_config.json` and `generation_config.json` (if present)
+    /// from a checkpoint folder.
     ///
     /// # Errors
     /// When a file is missing or malformed, or nothing says which token ends a turn.
     pub fn from_folder(folder: &Path) -> Result<Self, ChatError> {
         let tokenizer = Tokenizer::from_file(&folder.join("tokenizer.json"))?;
         let template = ChatTemplate::from_folder(folder)?;
-        let mut end_ids: Vec<TokenId> = tokenizer.token_to_id(template.eos_token()).into_iter().collect();
+        let mut end_ids: Vec<TokenId> =
+            tokenizer.token_to_id(template.eos_token()).into_iter().collect();
         let mut sampling = None;
         let path = folder.join("generation_config.json");
         if let Ok(text) = std::fs::read_to_string(&path) {
-            let invalid = |reason: String| ChatError::Invalid { path: path.clone(), what: "generation configuration", reason };
-            let config: serde_json::Value = serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+            let invalid = |reason: String| ChatError::Invalid {
+                path: path.clone(),
+                what: "generation configuration",
+                reason,
+            };
+            let config: serde_json::Value =
+                serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
             let eos = &config["eos_token_id"];
             let listed = eos.as_array().cloned().unwrap_or_else(|| vec![eos.clone()]);
             end_ids.extend(listed.iter().filter_map(|id| id.as_u64()).map(|id| id as TokenId));
@@ -51,19 +58,31 @@ impl PolicyText {
         Ok(Self { tokenizer, template, end_ids, sampling })
     }
 
-    /// The ids that open an episode on `task`; tools are described by the template only where `describe_tools`.
+    /// The ids that open an episode on `task`; tools are described by the template only where
+    /// `describe_tools`.
     ///
     /// # Errors
     /// When the template or the tokenizer fails.
-    pub fn opening(&self, environment: &dyn Environment, task: &Task, describe_tools: bool) -> Result<Vec<TokenId>, ChatError> {
+    pub fn opening(
+        &self,
+        environment: &dyn Environment,
+        task: &Task,
+        describe_tools: bool,
+    ) -> Result<Vec<TokenId>, ChatError> {
         let messages = environment.opening(task);
-        let tools: Vec<_> = environment.tools().iter().filter(|_| describe_tools).map(|tool| tool.spec()).collect();
-        let text = self.template.render(TemplateContext { messages: &messages, tools: &tools, add_generation_prompt: true })?;
+        let tools: Vec<_> =
+            environment.tools().iter().filter(|_| describe_tools).map(|tool| tool.spec()).collect();
+        let text = self.template.render(TemplateContext {
+            messages: &messages,
+            tools: &tools,
+            add_generation_prompt: true,
+        })?;
         self.tokenizer.encode(&text)
     }
 }
 
-/// As transformers reads it: greedy unless `do_sample`; what is absent leaves the distribution as it is.
+/// As transformers reads it: greedy unless `do_sample`; what is absent leaves the distribution as
+/// it is.
 fn sampling_of(config: &serde_json::Value) -> SamplingConfig {
     if config["do_sample"].as_bool() != Some(true) {
         return SamplingConfig { temperature: 0.0, ..SamplingConfig::default() };

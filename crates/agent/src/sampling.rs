@@ -47,7 +47,8 @@ pub fn log_softmax(logits: &[f32]) -> Vec<f32> {
     logits.iter().map(|logit| logit - normaliser).collect()
 }
 
-/// Draws a token, or takes the likeliest at temperature 0 (the first of equals). `None` if a logit is not finite.
+/// Draws a token, or takes the likeliest at temperature 0 (the first of equals). `None` if a logit
+/// is not finite.
 ///
 /// # Shapes
 /// - `logits`: `vocab_size` values
@@ -56,14 +57,25 @@ pub fn sample(logits: &[f32], config: &SamplingConfig, rng: &mut impl Rng) -> Op
     if !normaliser.is_finite() || logits.iter().any(|logit| logit.is_nan()) {
         return None;
     }
-    let drawn = |index: usize, sampling_logprob| Sampled { id: index as u32, logprob: logits[index] - normaliser, sampling_logprob };
+    let drawn = |index: usize, sampling_logprob| Sampled {
+        id: index as u32,
+        logprob: logits[index] - normaliser,
+        sampling_logprob,
+    };
     if config.temperature == 0.0 {
-        let best = logits.iter().enumerate().fold(0, |best, (index, logit)| if *logit > logits[best] { index } else { best });
+        let best = logits
+            .iter()
+            .enumerate()
+            .fold(0, |best, (index, logit)| if *logit > logits[best] { index } else { best });
         return Some(drawn(best, 0.0));
     }
     let tempered = |index: usize| logits[index] / config.temperature;
     if config.top_k == 0 && config.top_p >= 1.0 {
-        let total = if config.temperature == 1.0 { normaliser } else { log_sum_exp(logits.iter().map(|logit| logit / config.temperature)) };
+        let total = if config.temperature == 1.0 {
+            normaliser
+        } else {
+            log_sum_exp(logits.iter().map(|logit| logit / config.temperature))
+        };
         let index = draw(0..logits.len(), |index| (tempered(index) - total).exp(), rng);
         return Some(drawn(index, tempered(index) - total));
     }
@@ -92,8 +104,13 @@ pub fn sample(logits: &[f32], config: &SamplingConfig, rng: &mut impl Rng) -> Op
     Some(drawn(index, tempered(index) - total))
 }
 
-/// Inverse transform sampling; rounding may leave a little mass, which goes to the last candidate of positive probability.
-fn draw(candidates: impl Iterator<Item = usize>, probability: impl Fn(usize) -> f32, rng: &mut impl Rng) -> usize {
+/// Inverse transform sampling; rounding may leave a little mass, which goes to the last candidate
+/// of positive probability.
+fn draw(
+    candidates: impl Iterator<Item = usize>,
+    probability: impl Fn(usize) -> f32,
+    rng: &mut impl Rng,
+) -> usize {
     let mut point: f32 = rng.random();
     let mut last = 0;
     for index in candidates {
@@ -131,28 +148,50 @@ mod tests {
 
     fn close(got: [f32; 4], want: [f32; 4]) {
         // the standard error of a frequency is at most sqrt(0.25 / 20000) = 0.0035
-        assert!(got.iter().zip(want).all(|(a, b)| (a - b).abs() < 0.015), "{got:?} is not {want:?}");
+        assert!(
+            got.iter().zip(want).all(|(a, b)| (a - b).abs() < 0.015),
+            "{got:?} is not {want:?}"
+        );
     }
 
     #[test]
     fn frequencies_follow_the_distribution() {
         close(frequencies(SamplingConfig::default()), [0.5, 0.3, 0.15, 0.05]);
         // top 2: 0.5 / 0.8 and 0.3 / 0.8; top-p 0.7 needs the first two as well
-        close(frequencies(SamplingConfig { top_k: 2, ..SamplingConfig::default() }), [0.625, 0.375, 0.0, 0.0]);
-        close(frequencies(SamplingConfig { top_p: 0.7, ..SamplingConfig::default() }), [0.625, 0.375, 0.0, 0.0]);
+        close(
+            frequencies(SamplingConfig { top_k: 2, ..SamplingConfig::default() }),
+            [0.625, 0.375, 0.0, 0.0],
+        );
+        close(
+            frequencies(SamplingConfig { top_p: 0.7, ..SamplingConfig::default() }),
+            [0.625, 0.375, 0.0, 0.0],
+        );
         // temperature 0.5 squares: 0.25, 0.09, 0.0225, 0.0025 over 0.365
-        close(frequencies(SamplingConfig { temperature: 0.5, ..SamplingConfig::default() }), [0.685, 0.247, 0.062, 0.007]);
-        close(frequencies(SamplingConfig { temperature: 0.0, ..SamplingConfig::default() }), [1.0, 0.0, 0.0, 0.0]);
+        close(
+            frequencies(SamplingConfig { temperature: 0.5, ..SamplingConfig::default() }),
+            [0.685, 0.247, 0.062, 0.007],
+        );
+        close(
+            frequencies(SamplingConfig { temperature: 0.0, ..SamplingConfig::default() }),
+            [1.0, 0.0, 0.0, 0.0],
+        );
     }
 
     #[test]
     fn both_log_probabilities_are_recorded() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let drawn = sample(&logits(), &SamplingConfig { top_k: 1, ..SamplingConfig::default() }, &mut rng).unwrap();
+        let drawn =
+            sample(&logits(), &SamplingConfig { top_k: 1, ..SamplingConfig::default() }, &mut rng)
+                .unwrap();
         assert_eq!(drawn.id, 0);
         assert!((drawn.logprob - 0.5f32.ln()).abs() < 1e-6 && drawn.sampling_logprob.abs() < 1e-6);
         // temperature 0.5: 0.25 / 0.365
-        let drawn = sample(&logits()[..], &SamplingConfig { temperature: 0.5, ..SamplingConfig::default() }, &mut rng).unwrap();
+        let drawn = sample(
+            &logits()[..],
+            &SamplingConfig { temperature: 0.5, ..SamplingConfig::default() },
+            &mut rng,
+        )
+        .unwrap();
         let squares = [0.25f32, 0.09, 0.0225, 0.0025];
         assert!((drawn.sampling_logprob - (squares[drawn.id as usize] / 0.365).ln()).abs() < 1e-5);
     }

@@ -1,7 +1,9 @@
-//! The turn loop: generate, call, append, go on, up to a call and token budget, then one last generation without tools.
+//! The turn loop: generate, call, append, go on, up to a call and token budget, then one last
+//! generation without tools.
 //!
-//! Nothing waits for anything but its own tool: while one episode's call runs, the others decode. Every call and every episode has a
-//! deadline, so no rollout can hang. What goes wrong with a tool or an episode becomes part of its trajectory.
+//! Nothing waits for anything but its own tool: while one episode's call runs, the others decode.
+//! Every call and every episode has a deadline, so no rollout can hang. What goes wrong with a tool
+//! or an episode becomes part of its trajectory.
 
 use crate::{Engine, PolicyText, SamplingConfig, Workers, sample};
 use burn::tensor::backend::Backend;
@@ -9,7 +11,10 @@ use paretopo_chat::{ChatError, Parsed, ToolSyntax, TurnText};
 use paretopo_environments::Environment;
 use paretopo_models::AutoModel;
 use paretopo_tools::{CallContext, Tool, ToolPool};
-use paretopo_trajectory::{Author, CallRecord, CallStatus, FinishReason, Segment, Task, TokenId, ToolCall, ToolOutcome, Trajectory};
+use paretopo_trajectory::{
+    Author, CallRecord, CallStatus, FinishReason, Segment, Task, TokenId, ToolCall, ToolOutcome,
+    Trajectory,
+};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -27,8 +32,8 @@ const CALL_GRACE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ToolSchedule {
-    /// A fixed number of decoding steps after the call, waiting for it if need be. What is batched with what then does not depend on
-    /// the clock, and a seeded run is bit-exact on flex.
+    /// A fixed number of decoding steps after the call, waiting for it if need be. What is batched
+    /// with what then does not depend on the clock, and a seeded run is bit-exact on flex.
     FixedLag {
         /// Decoding steps; at least 1.
         steps: u64,
@@ -114,7 +119,8 @@ pub struct RolloutRequest<'a> {
     pub task: &'a Task,
     /// Which of the task's rollouts.
     pub sample: usize,
-    /// Seed of the episode's random numbers; the tokens do not depend on what the episode is batched with.
+    /// Seed of the episode's random numbers; the tokens do not depend on what the episode is
+    /// batched with.
     pub seed: u64,
 }
 
@@ -180,7 +186,9 @@ pub enum RolloutError {
     #[error(transparent)]
     Chat(#[from] ChatError),
     /// A prompt leaves no room in the model's context.
-    #[error("the prompt of task `{task}` has {tokens} tokens, but the model's context is {context}")]
+    #[error(
+        "the prompt of task `{task}` has {tokens} tokens, but the model's context is {context}"
+    )]
     PromptTooLong {
         /// The task.
         task: String,
@@ -256,7 +264,12 @@ impl Episode<'_> {
 
     fn push_sampled(&mut self, id: TokenId, logprob: f32, sampling_logprob: f32) {
         if self.segments.last().is_none_or(|segment| segment.author != Author::Model) {
-            self.segments.push(Segment { author: Author::Model, ids: vec![], logprobs: vec![], sampling_logprobs: vec![] });
+            self.segments.push(Segment {
+                author: Author::Model,
+                ids: vec![],
+                logprobs: vec![],
+                sampling_logprobs: vec![],
+            });
         }
         let segment = self.segments.last_mut().expect("just pushed");
         segment.ids.push(id);
@@ -274,10 +287,12 @@ impl Episode<'_> {
     }
 }
 
-/// Plays all requests and returns their trajectories in the same order, not yet scored. `on_finished` hears of each as it ends.
+/// Plays all requests and returns their trajectories in the same order, not yet scored.
+/// `on_finished` hears of each as it ends.
 ///
-/// Each worker plays every so many-th task, with all its rollouts. What is batched with what depends on the number of workers, so trajectories are
-/// bit-exact for an equal number of workers; for another one log-probabilities differ by rounding.
+/// Each worker plays every so many-th task, with all its rollouts. What is batched with what
+/// depends on the number of workers, so trajectories are bit-exact for an equal number of workers;
+/// for another one log-probabilities differ by rounding.
 ///
 /// # Errors
 /// When an episode cannot be opened, or the rollout is cancelled.
@@ -306,8 +321,11 @@ pub fn rollout<B: Backend>(
         vec![(); parts.len()],
         parts,
         |(), part: Vec<usize>, tell| {
-            let own: Vec<RolloutRequest<'_>> = part.iter().map(|place| requests[*place].clone()).collect();
-            let done = play(context, &config, &prompts, &own, |index, trajectory| tell(Event::Finished(part[index], trajectory)));
+            let own: Vec<RolloutRequest<'_>> =
+                part.iter().map(|place| requests[*place].clone()).collect();
+            let done = play(context, &config, &prompts, &own, |index, trajectory| {
+                tell(Event::Finished(part[index], trajectory))
+            });
             tell(Event::Done(done));
         },
         &mut |event| match event {
@@ -326,7 +344,8 @@ pub fn rollout<B: Backend>(
     }
 }
 
-/// Deals out tasks in turn: the places of each part's requests. At least one part, and none empty unless there is no request.
+/// Deals out tasks in turn: the places of each part's requests. At least one part, and none empty
+/// unless there is no request.
 fn split(requests: &[RolloutRequest<'_>], parts: usize) -> Vec<Vec<usize>> {
     let mut task_of: HashMap<&str, usize> = HashMap::new();
     let mut found = vec![Vec::new(); parts];
@@ -348,7 +367,12 @@ fn play<B: Backend>(
     mut on_finished: impl FnMut(usize, Trajectory),
 ) -> Result<RolloutStatistics, RolloutError> {
     let mut desk = ToolDesk {
-        tools: context.environment.tools().iter().map(|tool| (tool.spec().name, tool.clone())).collect(),
+        tools: context
+            .environment
+            .tools()
+            .iter()
+            .map(|tool| (tool.spec().name, tool.clone()))
+            .collect(),
         pool: ToolPool::new(config.tool_threads),
         arrived: HashMap::new(),
         next_ticket: 0,
@@ -365,9 +389,12 @@ fn play<B: Backend>(
             return Err(RolloutError::Cancelled);
         }
         // rows of finished episodes leave, and new episodes take their places
-        let finished_rows = engine.keys().iter().filter(|key| episodes[**key].is_finished()).count();
+        let finished_rows =
+            engine.keys().iter().filter(|key| episodes[**key].is_finished()).count();
         let waiting = requests.len() - episodes.len();
-        if finished_rows * 4 >= engine.keys().len() || (waiting > 0 && finished_rows * 8 >= config.batch_size) {
+        if finished_rows * 4 >= engine.keys().len()
+            || (waiting > 0 && finished_rows * 8 >= config.batch_size)
+        {
             engine.retire(|key| episodes[key].is_finished());
         }
         let free = config.batch_size.max(1).saturating_sub(engine.keys().len()).min(waiting);
@@ -377,7 +404,9 @@ fn play<B: Backend>(
             for request in &requests[first..first + free] {
                 episodes.push(open(request, &prompts[&request.task.id]));
             }
-            let new: Vec<(usize, &[u32])> = (first..first + free).map(|key| (key, prompts[&requests[key].task.id].as_slice())).collect();
+            let new: Vec<(usize, &[u32])> = (first..first + free)
+                .map(|key| (key, prompts[&requests[key].task.id].as_slice()))
+                .collect();
             logits.extend((first..first + free).zip(engine.admit(&new)));
         }
         desk.round += 1;
@@ -385,7 +414,9 @@ fn play<B: Backend>(
         if logits.is_empty() {
             logits = advance(&mut engine, &mut episodes);
         }
-        if logits.is_empty() && engine.keys().iter().all(|key| matches!(episodes[*key].state, State::Waiting { .. })) {
+        if logits.is_empty()
+            && engine.keys().iter().all(|key| matches!(episodes[*key].state, State::Waiting { .. }))
+        {
             // nothing to decode until a tool answers
             let waited = Instant::now();
             desk.receive(Duration::from_millis(5));
@@ -398,7 +429,9 @@ fn play<B: Backend>(
         }
         statistics.sampling_seconds += sampling.elapsed().as_secs_f64();
         for (key, episode) in episodes.iter_mut().enumerate() {
-            if !episode.is_finished() && episode.started.elapsed().as_secs_f64() > config.episode_seconds {
+            if !episode.is_finished()
+                && episode.started.elapsed().as_secs_f64() > config.episode_seconds
+            {
                 episode.finish(FinishReason::Deadline);
             }
             if episode.is_finished() && !std::mem::replace(&mut reported[key], true) {
@@ -425,7 +458,11 @@ fn open_all<B: Backend>(
         if !prompts.contains_key(&request.task.id) {
             let ids = context.text.opening(context.environment, request.task, describe_tools)?;
             if ids.len() >= context.context {
-                return Err(RolloutError::PromptTooLong { task: request.task.id.clone(), tokens: ids.len(), context: context.context });
+                return Err(RolloutError::PromptTooLong {
+                    task: request.task.id.clone(),
+                    tokens: ids.len(),
+                    context: context.context,
+                });
             }
             prompts.insert(request.task.id.clone(), ids);
         }
@@ -452,24 +489,43 @@ fn open<'a>(request: &'a RolloutRequest<'a>, prompt: &[TokenId]) -> Episode<'a> 
 }
 
 /// Lets the model read what is unread, and returns the logits of the episodes that may sample next.
-fn advance<B: Backend>(engine: &mut Engine<'_, B>, episodes: &mut [Episode<'_>]) -> Vec<(usize, Vec<f32>)> {
-    let long: Vec<usize> =
-        engine.keys().iter().copied().filter(|key| !episodes[*key].is_finished() && episodes[*key].unread.len() > BLOCK_FROM).collect();
+fn advance<B: Backend>(
+    engine: &mut Engine<'_, B>,
+    episodes: &mut [Episode<'_>],
+) -> Vec<(usize, Vec<f32>)> {
+    let long: Vec<usize> = engine
+        .keys()
+        .iter()
+        .copied()
+        .filter(|key| !episodes[*key].is_finished() && episodes[*key].unread.len() > BLOCK_FROM)
+        .collect();
     if !long.is_empty() {
-        let blocks: Vec<(usize, Vec<TokenId>)> = long.iter().map(|key| (*key, episodes[*key].unread.drain(..).collect())).collect();
-        let blocks: Vec<(usize, &[u32])> = blocks.iter().map(|(key, ids)| (*key, ids.as_slice())).collect();
+        let blocks: Vec<(usize, Vec<TokenId>)> =
+            long.iter().map(|key| (*key, episodes[*key].unread.drain(..).collect())).collect();
+        let blocks: Vec<(usize, &[u32])> =
+            blocks.iter().map(|(key, ids)| (*key, ids.as_slice())).collect();
         let read = engine.extend(&blocks);
-        return long.into_iter().zip(read).filter(|(key, _)| matches!(episodes[*key].state, State::Generating)).collect();
+        return long
+            .into_iter()
+            .zip(read)
+            .filter(|(key, _)| matches!(episodes[*key].state, State::Generating))
+            .collect();
     }
-    let next = |key: &usize| if episodes[*key].is_finished() { None } else { episodes[*key].unread.pop_front() };
+    let next = |key: &usize| {
+        if episodes[*key].is_finished() { None } else { episodes[*key].unread.pop_front() }
+    };
     let tokens: Vec<Option<TokenId>> = engine.keys().iter().map(next).collect();
     if tokens.iter().all(Option::is_none) {
         return Vec::new();
     }
     let read = engine.step(&tokens);
-    let may_sample = |key: &usize| episodes[*key].unread.is_empty() && matches!(episodes[*key].state, State::Generating);
+    let may_sample = |key: &usize| {
+        episodes[*key].unread.is_empty() && matches!(episodes[*key].state, State::Generating)
+    };
     let rows = engine.keys().iter().zip(&tokens).zip(read);
-    rows.filter(|((key, token), _)| token.is_some() && may_sample(key)).map(|((key, _), row)| (*key, row)).collect()
+    rows.filter(|((key, token), _)| token.is_some() && may_sample(key))
+        .map(|((key, _), row)| (*key, row))
+        .collect()
 }
 
 /// Samples an episode's next token and ends the episode where that token or a budget says so.
@@ -524,15 +580,22 @@ fn call_if_asked<B: Backend>(
                 let deadline = Instant::now() + Duration::from_secs_f64(config.call_seconds);
                 let (ticket, due) = (desk.next_ticket, desk.round + lag);
                 desk.next_ticket += 1;
-                desk.pool.submit(ticket, tool.clone(), call.clone(), CallContext { trajectory: key as u64, deadline });
-                episode.state = State::Waiting { ticket, call, due, give_up: deadline + CALL_GRACE };
+                desk.pool.submit(
+                    ticket,
+                    tool.clone(),
+                    call.clone(),
+                    CallContext { trajectory: key as u64, deadline },
+                );
+                episode.state =
+                    State::Waiting { ticket, call, due, give_up: deadline + CALL_GRACE };
                 Ok(())
             }
         },
     }
 }
 
-/// Hands outcomes to the episodes that are due, in the order of the episodes. Returns the seconds spent waiting.
+/// Hands outcomes to the episodes that are due, in the order of the episodes. Returns the seconds
+/// spent waiting.
 fn deliver_outcomes<B: Backend>(
     desk: &mut ToolDesk,
     context: &RolloutContext<'_, B>,
@@ -549,19 +612,28 @@ fn deliver_outcomes<B: Backend>(
             continue;
         }
         let started = Instant::now();
-        while held && !desk.arrived.contains_key(&ticket) && Instant::now() < give_up && !context.cancelled.load(Ordering::Relaxed) {
+        while held
+            && !desk.arrived.contains_key(&ticket)
+            && Instant::now() < give_up
+            && !context.cancelled.load(Ordering::Relaxed)
+        {
             desk.receive(Duration::from_millis(20));
         }
         waited += started.elapsed().as_secs_f64();
         let outcome = match desk.arrived.remove(&ticket) {
             Some(outcome) => outcome,
             None if Instant::now() >= give_up => {
-                let text = format!("TimeoutError: the tool did not answer within {:.1} s", config.call_seconds);
+                let text = format!(
+                    "TimeoutError: the tool did not answer within {:.1} s",
+                    config.call_seconds
+                );
                 ToolOutcome::new(CallStatus::Timeout, text, config.call_seconds as f32)
             }
             None => continue,
         };
-        if let State::Waiting { call, .. } = std::mem::replace(&mut episode.state, State::Generating) {
+        if let State::Waiting { call, .. } =
+            std::mem::replace(&mut episode.state, State::Generating)
+        {
             append_outcome(context, config, Some(call), outcome, episode)?;
         }
     }
@@ -601,8 +673,13 @@ fn append_outcome<B: Backend>(
     Ok(())
 }
 
-fn to_trajectory<B: Backend>(context: &RolloutContext<'_, B>, episode: &mut Episode<'_>) -> Trajectory {
-    let State::Finished(finish) = &episode.state else { unreachable!("only finished episodes become trajectories") };
+fn to_trajectory<B: Backend>(
+    context: &RolloutContext<'_, B>,
+    episode: &mut Episode<'_>,
+) -> Trajectory {
+    let State::Finished(finish) = &episode.state else {
+        unreachable!("only finished episodes become trajectories")
+    };
     Trajectory {
         task_id: episode.request.task.id.clone(),
         sample: episode.request.sample,
@@ -624,9 +701,12 @@ mod tests {
 
     #[test]
     fn tasks_are_dealt_out_whole_and_in_turn() {
-        let tasks: Vec<Task> = ["a", "b", "c"].iter().map(|id| Task { id: (*id).into(), ..Task::default() }).collect();
-        let requests: Vec<RolloutRequest<'_>> =
-            tasks.iter().flat_map(|task| (0..2).map(move |sample| RolloutRequest { task, sample, seed: 0 })).collect();
+        let tasks: Vec<Task> =
+            ["a", "b", "c"].iter().map(|id| Task { id: (*id).into(), ..Task::default() }).collect();
+        let requests: Vec<RolloutRequest<'_>> = tasks
+            .iter()
+            .flat_map(|task| (0..2).map(move |sample| RolloutRequest { task, sample, seed: 0 }))
+            .collect();
         // a and c go to the first worker, b to the second
         assert_eq!(split(&requests, 2), [vec![0, 1, 4, 5], vec![2, 3]]);
         // no more parts than tasks

@@ -1,25 +1,29 @@
 //! Threads that each do a part of a batch, instead of threads inside each operation.
 //!
-//! A policy small enough for a CPU has operations too small to split: most of their time would be waiting for each other. A worker runs its part
-//! from end to end on its own, so `n` workers on `n` cores do nearly `n` times the work. What they share is read only.
+//! A policy small enough for a CPU has operations too small to split: most of their time would be
+//! waiting for each other. A worker runs its part from end to end on its own, so `n` workers on `n`
+//! cores do nearly `n` times the work. What they share is read only.
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError, mpsc};
 
-/// Above so many parameters operations are large enough to be split, and activations and a gradient for each worker would cost too much memory.
+/// Above so many parameters operations are large enough to be split, and activations and a gradient
+/// for each worker would cost too much memory.
 const LARGE_MODEL: u64 = 500_000_000;
 /// More workers than that wait for memory.
 const MOST: usize = 8;
 
-/// The workers; without any, work is done by the calling thread, whose operations may use all threads.
+/// The workers; without any, work is done by the calling thread, whose operations may use all
+/// threads.
 #[derive(Debug, Default)]
 pub struct Workers {
     pools: Vec<ThreadPool>,
 }
 
 impl Workers {
-    /// `wanted` workers, or as many as suit a model of so many parameters: one for each thread, up to 8; just one above 500 million parameters.
+    /// `wanted` workers, or as many as suit a model of so many parameters: one for each thread, up
+    /// to 8; just one above 500 million parameters.
     pub fn suitable(wanted: usize, threads: usize, parameters: u64) -> usize {
         match wanted {
             0 if parameters > LARGE_MODEL => 1,
@@ -37,7 +41,10 @@ impl Workers {
             return Ok(Self::default());
         }
         let pool = |_| ThreadPoolBuilder::new().num_threads((threads / count).max(1)).build();
-        let pools = (0..count).map(pool).collect::<Result<_, _>>().map_err(|error| format!("no thread for a worker: {error}"))?;
+        let pools = (0..count)
+            .map(pool)
+            .collect::<Result<_, _>>()
+            .map_err(|error| format!("no thread for a worker: {error}"))?;
         Ok(Self { pools })
     }
 
@@ -46,8 +53,9 @@ impl Workers {
         self.pools.len().max(1)
     }
 
-    /// Does all jobs; each worker takes the next one when it has done one. There is a state for each worker that is to take part, at most
-    /// [`Self::count`]. `heard` gets what jobs tell, on the calling thread, as it comes.
+    /// Does all jobs; each worker takes the next one when it has done one. There is a state for
+    /// each worker that is to take part, at most [`Self::count`]. `heard` gets what jobs tell, on
+    /// the calling thread, as it comes.
     ///
     /// # Panics
     /// When a job does.
@@ -72,7 +80,8 @@ impl Workers {
                 let (queue, work, sender) = (&queue, &work, sender.clone());
                 scope.spawn(move || {
                     pool.install(|| {
-                        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                        let next =
+                            || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                         while let Some(job) = next() {
                             // nobody listens any more only if the caller is panicking
                             work(&mut state, job, &mut |event| drop(sender.send(event)));
@@ -124,6 +133,11 @@ mod tests {
     #[test]
     #[should_panic(expected = "scoped thread panicked")]
     fn a_panic_in_a_worker_reaches_the_caller() {
-        Workers::new(2, 2).unwrap().run(vec![(), ()], vec![1, 2], |(), job, _: &mut dyn FnMut(())| assert_ne!(job, 2), &mut |()| {});
+        Workers::new(2, 2).unwrap().run(
+            vec![(), ()],
+            vec![1, 2],
+            |(), job, _: &mut dyn FnMut(())| assert_ne!(job, 2),
+            &mut |()| {},
+        );
     }
 }

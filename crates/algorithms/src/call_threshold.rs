@@ -1,24 +1,33 @@
-//! `p*`: how sure the head must be before an estimator prefers an answer in the head to a tool call that is sure to be right.
+//! `p*`: how sure the head must be before an estimator prefers an answer in the head to a tool call
+//! that is sure to be right.
 
 use crate::pareto::Archive;
-use crate::{EstimatorConfig, EstimatorState, Group, Progress, advantages, estimators::EstimatorError};
+use crate::{
+    EstimatorConfig, EstimatorState, Group, Progress, advantages, estimators::EstimatorError,
+};
 
-/// The success rate in the head at which the expected advantages of both ways are equal, in [0, 1]; 0 if not calling is always preferred,
-/// 1 if never. `alpha` is that of `r_tool`.
+/// The success rate in the head at which the expected advantages of both ways are equal, in [0, 1];
+/// 0 if not calling is always preferred, 1 if never. `alpha` is that of `r_tool`.
 ///
-/// A group of `size` rollouts on a prompt with `N_optimal = 0`: half of them answer in the head and are right with probability `p`, the
-/// others make one call and are right. With `k` of `h` right in the head, which has probability `C(h, k) p^k (1 - p)^(h - k)`, the reward
-/// vectors are (1, 1) and (0, 1) in the head and (1, exp(-alpha)) with a call. The archive holds (1, 1); ParetoPO is in the stage in which
-/// its configuration ends.
+/// A group of `size` rollouts on a prompt with `N_optimal = 0`: half of them answer in the head and
+/// are right with probability `p`, the others make one call and are right. With `k` of `h` right in
+/// the head, which has probability `C(h, k) p^k (1 - p)^(h - k)`, the reward vectors are (1, 1) and
+/// (0, 1) in the head and (1, exp(-alpha)) with a call. The archive holds (1, 1); ParetoPO is in
+/// the stage in which its configuration ends.
 ///
 /// # Errors
 /// When the estimator does not fit two objectives.
-pub fn call_threshold(config: &EstimatorConfig, size: usize, alpha: f32) -> Result<f64, EstimatorError> {
+pub fn call_threshold(
+    config: &EstimatorConfig,
+    size: usize,
+    alpha: f32,
+) -> Result<f64, EstimatorError> {
     let heads = (size / 2).max(1);
     // for each k the mean advantage in the head less that with a call
     let mut gaps = Vec::with_capacity(heads + 1);
     for right in 0..=heads {
-        let mut rewards: Vec<Vec<f32>> = (0..heads).map(|index| vec![f32::from(u8::from(index < right)), 1.0]).collect();
+        let mut rewards: Vec<Vec<f32>> =
+            (0..heads).map(|index| vec![f32::from(u8::from(index < right)), 1.0]).collect();
         rewards.resize(2 * heads, vec![1.0, (-alpha).exp()]);
         let calls = [vec![0; heads], vec![1; heads]].concat();
         let group = Group { prompt: String::new(), rewards, calls: Some(calls) };
@@ -27,7 +36,9 @@ pub fn call_threshold(config: &EstimatorConfig, size: usize, alpha: f32) -> Resu
         let mut state = EstimatorState { archive, ..EstimatorState::default() };
         let progress = Progress { step: 999, total_steps: 1000, seed: 0 };
         let values = advantages(config, &mut state, &[group], progress)?.values.remove(0);
-        let mean = |part: &[f32]| part.iter().map(|value| f64::from(*value)).sum::<f64>() / part.len() as f64;
+        let mean = |part: &[f32]| {
+            part.iter().map(|value| f64::from(*value)).sum::<f64>() / part.len() as f64
+        };
         gaps.push(mean(&values[..heads]) - mean(&values[heads..]));
     }
     let expected = |p: f64| -> f64 {
@@ -65,7 +76,8 @@ mod tests {
 
     #[test]
     fn without_normalisation_the_threshold_is_where_the_rewards_are_equal() {
-        // scalarized 0.6 r_task + 0.4 r_tool: head 0.6 p + 0.4, call 0.6 + 0.4 * exp(-0.5) = 0.842612; p = 0.442612 / 0.6 = 0.737687
+        // scalarized 0.6 r_task + 0.4 r_tool: head 0.6 p + 0.4, call 0.6 + 0.4 * exp(-0.5) =
+        // 0.842612; p = 0.442612 / 0.6 = 0.737687
         let p = threshold("scalarized", serde_json::json!({ "std_normalization": false }));
         assert!((p - 0.737_687).abs() < 1e-5, "{p}");
     }

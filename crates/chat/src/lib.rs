@@ -1,7 +1,9 @@
-//! Text <-> tokens: the tokenizer, the chat template, the syntaxes of tool calls, and when a turn stops.
+//! Text <-> tokens: the tokenizer, the chat template, the syntaxes of tool calls, and when a turn
+//! stops.
 //!
-//! Text becomes ids in exactly two situations, both before the policy reads them: the opening of an episode and the text that
-//! a tool returned. What the policy samples is only ever decoded, to look for stop strings, calls and answers.
+//! Text becomes ids in exactly two situations, both before the policy reads them: the opening of an
+//! episode and the text that a tool returned. What the policy samples is only ever decoded, to look
+//! for stop strings, calls and answers.
 
 mod jinja;
 mod syntax;

@@ -1,7 +1,8 @@
 //! How a policy writes a tool call, and how the tool's output is put before it.
 //!
-//! Three syntaxes from the literature: fenced Python (ToRL, arXiv 2503.23383), search tags (Search-R1, arXiv 2503.09516) and
-//! Hermes JSON (NousResearch; Qwen's chat templates). Each turns text into a [`ToolCall`] and back.
+//! Three syntaxes from the literature: fenced Python (ToRL, arXiv 2503.23383), search tags
+//! (Search-R1, arXiv 2503.09516) and Hermes JSON (NousResearch; Qwen's chat templates). Each turns
+//! text into a [`ToolCall`] and back.
 
 use paretopo_trajectory::ToolCall;
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,8 @@ pub enum ToolSyntax {
     FencedPython {},
     /// `<search> query </search>`, answered by `<information>...</information>`.
     SearchTags {},
-    /// `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, answered by `<tool_response>...</tool_response>`.
+    /// `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, answered by
+    /// `<tool_response>...</tool_response>`.
     Hermes {},
 }
 
@@ -42,7 +44,8 @@ impl ToolSyntax {
         }
     }
 
-    /// The string that begins a call. Before it has been written, [`Self::stop_string`] means nothing.
+    /// The string that begins a call. Before it has been written, [`Self::stop_string`] means
+    /// nothing.
     pub fn open_string(&self) -> &'static str {
         match self {
             Self::FencedPython {} => PYTHON_OPEN,
@@ -51,19 +54,25 @@ impl ToolSyntax {
         }
     }
 
-    /// A turn's text up to the end of its first complete call. The turn may run on beyond it, as its last token may.
+    /// A turn's text up to the end of its first complete call. The turn may run on beyond it, as
+    /// its last token may.
     pub fn completed_call<'t>(&self, turn: &'t str) -> Option<&'t str> {
         let open = turn.find(self.open_string())?;
         // the fence that closes an empty program shares its newline with the opening
-        let from = open + self.open_string().len() - usize::from(self.stop_string().starts_with('\n'));
+        let from =
+            open + self.open_string().len() - usize::from(self.stop_string().starts_with('\n'));
         let stop = turn[from..].find(self.stop_string())?;
         Some(&turn[..from + stop + self.stop_string().len()])
     }
 
-    /// Reads the call off a turn's text that ends with [`Self::stop_string`]; without it there is no call.
+    /// Reads the call off a turn's text that ends with [`Self::stop_string`]; without it there is
+    /// no call.
     pub fn parse(&self, turn: &str) -> Parsed {
         let Some(before_stop) = turn.strip_suffix(self.stop_string()) else { return Parsed::None };
-        let Some(at) = before_stop.rfind(self.open_string()).or_else(|| self.empty_body(turn)) else { return Parsed::None };
+        let Some(at) = before_stop.rfind(self.open_string()).or_else(|| self.empty_body(turn))
+        else {
+            return Parsed::None;
+        };
         let body = before_stop.get(at + self.open_string().len()..).unwrap_or_default();
         match self {
             Self::FencedPython {} => call("python", serde_json::json!({ "code": body })),
@@ -72,16 +81,22 @@ impl ToolSyntax {
         }
     }
 
-    /// In ```` ```python\n``` ```` the two markers share the newline, so the body is empty and the opening not in `before_stop`.
+    /// In ```` ```python\n``` ```` the two markers share the newline, so the body is empty and the
+    /// opening not in `before_stop`.
     fn empty_body(&self, turn: &str) -> Option<usize> {
-        (matches!(self, Self::FencedPython {}) && turn.ends_with("```python\n```")).then(|| turn.len() - "```python\n```".len())
+        (matches!(self, Self::FencedPython {}) && turn.ends_with("```python\n```"))
+            .then(|| turn.len() - "```python\n```".len())
     }
 
     /// Writes a call as the policy should. `None` if this syntax cannot express it.
     pub fn render_call(&self, call: &ToolCall) -> Option<String> {
         match self {
-            Self::FencedPython {} => Some(format!("{PYTHON_OPEN}{}{FENCE_CLOSE}", call.arguments.get("code")?.as_str()?)),
-            Self::SearchTags {} => Some(format!("<search> {} </search>", call.arguments.get("query")?.as_str()?)),
+            Self::FencedPython {} => {
+                Some(format!("{PYTHON_OPEN}{}{FENCE_CLOSE}", call.arguments.get("code")?.as_str()?))
+            }
+            Self::SearchTags {} => {
+                Some(format!("<search> {} </search>", call.arguments.get("query")?.as_str()?))
+            }
             Self::Hermes {} => {
                 let body = serde_json::json!({ "name": call.name, "arguments": call.arguments });
                 Some(format!("<tool_call>\n{body}\n</tool_call>"))
@@ -104,19 +119,24 @@ fn call(name: &str, arguments: serde_json::Value) -> Parsed {
 }
 
 fn parse_hermes(body: &str) -> Parsed {
-    let malformed = |reason: String| Parsed::Malformed(format!("ToolError: the call is not valid: {reason}"));
+    let malformed =
+        |reason: String| Parsed::Malformed(format!("ToolError: the call is not valid: {reason}"));
     let value: serde_json::Value = match serde_json::from_str(body.trim()) {
         Ok(value) => value,
         Err(error) => return malformed(error.to_string()),
     };
-    let Some(name) = value.get("name").and_then(|name| name.as_str()) else { return malformed("`name` is missing".into()) };
+    let Some(name) = value.get("name").and_then(|name| name.as_str()) else {
+        return malformed("`name` is missing".into());
+    };
     match value.get("arguments") {
         Some(arguments @ serde_json::Value::Object(_)) => call(name, arguments.clone()),
         // some models write the arguments as a string of JSON
-        Some(serde_json::Value::String(text)) => match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) {
-            Ok(arguments) => call(name, arguments.into()),
-            Err(error) => malformed(format!("`arguments`: {error}")),
-        },
+        Some(serde_json::Value::String(text)) => {
+            match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) {
+                Ok(arguments) => call(name, arguments.into()),
+                Err(error) => malformed(format!("`arguments`: {error}")),
+            }
+        }
         Some(_) => malformed("`arguments` is not an object".into()),
         None => call(name, serde_json::json!({})),
     }
@@ -127,7 +147,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ALL: [ToolSyntax; 3] = [ToolSyntax::FencedPython {}, ToolSyntax::SearchTags {}, ToolSyntax::Hermes {}];
+    const ALL: [ToolSyntax; 3] =
+        [ToolSyntax::FencedPython {}, ToolSyntax::SearchTags {}, ToolSyntax::Hermes {}];
 
     #[test]
     fn the_last_opening_counts_and_text_without_a_call_is_none() {
@@ -148,16 +169,26 @@ mod tests {
     #[test]
     fn a_call_is_complete_at_its_first_stop_string_behind_an_opening() {
         let fenced = ToolSyntax::FencedPython {};
-        assert_eq!(fenced.completed_call("a\n```\n```python\n1\n``` and on"), Some("a\n```\n```python\n1\n```"));
+        assert_eq!(
+            fenced.completed_call("a\n```\n```python\n1\n``` and on"),
+            Some("a\n```\n```python\n1\n```")
+        );
         assert_eq!(fenced.completed_call("```python\n```"), Some("```python\n```"));
         assert_eq!(fenced.completed_call("```python\n1"), None);
         assert_eq!(fenced.completed_call("no call\n```"), None);
-        assert_eq!(ToolSyntax::SearchTags {}.completed_call("</search><search>x</search>y"), Some("</search><search>x</search>"));
+        assert_eq!(
+            ToolSyntax::SearchTags {}.completed_call("</search><search>x</search>y"),
+            Some("</search><search>x</search>")
+        );
     }
 
     #[test]
     fn broken_json_is_malformed_with_the_reason() {
-        for (text, reason) in [("{", "EOF"), ("{\"arguments\":{}}", "`name`"), ("{\"name\":\"x\",\"arguments\":3}", "object")] {
+        for (text, reason) in [
+            ("{", "EOF"),
+            ("{\"arguments\":{}}", "`name`"),
+            ("{\"name\":\"x\",\"arguments\":3}", "object"),
+        ] {
             match (ToolSyntax::Hermes {}).parse(&format!("<tool_call>{text}</tool_call>")) {
                 Parsed::Malformed(message) => assert!(message.contains(reason), "{message}"),
                 other => panic!("{other:?}"),

@@ -1,4 +1,5 @@
-//! Chat templates: a checkpoint's own Jinja template, rendered as transformers' `apply_chat_template` does.
+//! Chat templates: a checkpoint's own Jinja template, rendered as transformers'
+//! `apply_chat_template` does.
 
 use crate::ChatError;
 use crate::jinja::Jinja;
@@ -43,31 +44,45 @@ pub struct TemplateContext<'a> {
 }
 
 impl ChatTemplate {
-    /// Reads `chat_template.jinja`, or else `tokenizer_config.json`'s `chat_template`, from a checkpoint folder.
+    /// Reads `chat_template.jinja`, or else `tokenizer_config.json`'s `chat_template`, from a
+    /// checkpoint folder.
     ///
     /// # Errors
     /// When neither holds a template, or it does not parse.
     pub fn from_folder(folder: &Path) -> Result<Self, ChatError> {
         let path = folder.join("tokenizer_config.json");
-        let text = std::fs::read_to_string(&path).map_err(|source| ChatError::Read { path: path.clone(), source })?;
-        let invalid = |reason: String| ChatError::Invalid { path: path.clone(), what: "tokenizer configuration", reason };
-        let config: serde_json::Value = serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| ChatError::Read { path: path.clone(), source })?;
+        let invalid = |reason: String| ChatError::Invalid {
+            path: path.clone(),
+            what: "tokenizer configuration",
+            reason,
+        };
+        let config: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
         let own_file = folder.join("chat_template.jinja");
         let (path, template) = match std::fs::read_to_string(&own_file) {
             Ok(template) => (own_file, template),
             Err(_) => match pick_template(&config["chat_template"]) {
                 Some(template) => (path.clone(), template),
-                None => return Err(invalid("no `chat_template`; this is a base model without a chat format".into())),
+                None => {
+                    return Err(invalid(
+                        "no `chat_template`; this is a base model without a chat format".into(),
+                    ));
+                }
             },
         };
         Self::new(&template, &config).map_err(|error| match error {
-            ChatError::Template(reason) => ChatError::Invalid { path, what: "chat template", reason },
+            ChatError::Template(reason) => {
+                ChatError::Invalid { path, what: "chat template", reason }
+            }
             other => other,
         })
     }
 
-    /// Parses a template; the special tokens are taken from a `tokenizer_config.json` value. A template is a program: parsed and rendered in
-    /// this process it may take any time and memory, so a program that reads templates from elsewhere calls [`crate::isolate_templates`] first.
+    /// Parses a template; the special tokens are taken from a `tokenizer_config.json` value. A
+    /// template is a program: parsed and rendered in this process it may take any time and memory,
+    /// so a program that reads templates from elsewhere calls [`crate::isolate_templates`] first.
     ///
     /// # Errors
     /// When the template does not parse.
@@ -94,8 +109,8 @@ impl ChatTemplate {
     /// Renders the conversation.
     ///
     /// # Errors
-    /// When the template raises an exception, uses something that Jinja here does not know, or renders more than 16 MiB; in a worker also when it
-    /// takes too much time or memory.
+    /// When the template raises an exception, uses something that Jinja here does not know, or
+    /// renders more than 16 MiB; in a worker also when it takes too much time or memory.
     pub fn render(&self, context: TemplateContext<'_>) -> Result<String, ChatError> {
         match &self.engine {
             Engine::Here(jinja) => jinja.render(context),
@@ -104,7 +119,8 @@ impl ChatTemplate {
         .map_err(ChatError::Template)
     }
 
-    /// The token that ends an assistant turn, as named by the tokenizer configuration; empty if there is none.
+    /// The token that ends an assistant turn, as named by the tokenizer configuration; empty if
+    /// there is none.
     pub fn eos_token(&self) -> &str {
         &self.source.eos_token
     }
@@ -128,7 +144,11 @@ mod tests {
     fn render(template: &str, tools: &[ToolSpec]) -> Result<String, ChatError> {
         let config = serde_json::json!({ "bos_token": { "content": "<s>" }, "eos_token": "</s>" });
         let messages = [Message { role: Role::User, content: " Hi ".into() }];
-        ChatTemplate::new(template, &config)?.render(TemplateContext { messages: &messages, tools, add_generation_prompt: true })
+        ChatTemplate::new(template, &config)?.render(TemplateContext {
+            messages: &messages,
+            tools,
+            add_generation_prompt: true,
+        })
     }
 
     #[test]
@@ -147,8 +167,11 @@ mod tests {
 
     #[test]
     fn tools_render_as_python_json() {
-        let tool =
-            ToolSpec { name: "python".into(), description: "ä".into(), parameters: serde_json::json!({"type": "object", "n": [1, 2]}) };
+        let tool = ToolSpec {
+            name: "python".into(),
+            description: "ä".into(),
+            parameters: serde_json::json!({"type": "object", "n": [1, 2]}),
+        };
         assert_eq!(
             render("{{ tools[0] | tojson }}", &[tool]).unwrap(),
             r#"{"type": "function", "function": {"name": "python", "description": "ä", "parameters": {"type": "object", "n": [1, 2]}}}"#
@@ -158,7 +181,11 @@ mod tests {
 
     #[test]
     fn a_template_that_loops_for_ever_is_an_error() {
-        let error = render("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", &[]).unwrap_err();
+        let error = render(
+            "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+            &[],
+        )
+        .unwrap_err();
         assert!(error.to_string().contains("fuel"), "{error}");
     }
 

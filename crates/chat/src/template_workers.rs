@@ -1,8 +1,10 @@
 //! Templates from elsewhere, rendered in processes that can be killed.
 //!
-//! A template is a program, and one step of it can take any time (`messages * 10**10 ~ ""`) or memory (a text doubled forty times). Jinja here
-//! counts steps, not what a step costs, so the program that reads other people's templates has workers render them: this very binary, started as
-//! `paretopo template-worker`, its memory held by the allocator, its time by the parent. A worker that failed is replaced.
+//! A template is a program, and one step of it can take any time (`messages * 10**10 ~ ""`) or
+//! memory (a text doubled forty times). Jinja here counts steps, not what a step costs, so the
+//! program that reads other people's templates has workers render them: this very binary, started
+//! as `paretopo template-worker`, its memory held by the allocator, its time by the parent. A
+//! worker that failed is replaced.
 
 use crate::jinja::Jinja;
 use crate::template::{Source, TemplateContext};
@@ -14,15 +16,17 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Memory in bytes that a worker may use beyond what an idle one needs; who starts [`template_worker`] sets it as its allocator's limit.
+/// Memory in bytes that a worker may use beyond what an idle one needs; who starts
+/// [`template_worker`] sets it as its allocator's limit.
 pub const TEMPLATE_WORKER_MEMORY: usize = 256 << 20;
 /// Time for one rendering. Published templates take less than a millisecond.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 static INSTALLED: OnceLock<TemplateWorkers> = OnceLock::new();
 
-/// From now on [`crate::ChatTemplate`]s of this process are parsed and rendered in worker processes, which `command` starts; such a process must call
-/// [`template_worker`]. For a program's `main`; has an effect once.
+/// From now on [`crate::ChatTemplate`]s of this process are parsed and rendered in worker
+/// processes, which `command` starts; such a process must call [`template_worker`]. For a program's
+/// `main`; has an effect once.
 pub fn isolate_templates(command: Vec<PathBuf>) {
     INSTALLED.get_or_init(|| TemplateWorkers { command, idle: IdleWorkers::default() });
 }
@@ -63,7 +67,11 @@ struct Conversation<'a> {
 
 impl Conversation<'_> {
     fn context(&self) -> TemplateContext<'_> {
-        TemplateContext { messages: &self.messages, tools: &self.tools, add_generation_prompt: self.add_generation_prompt }
+        TemplateContext {
+            messages: &self.messages,
+            tools: &self.tools,
+            add_generation_prompt: self.add_generation_prompt,
+        }
     }
 }
 
@@ -84,9 +92,14 @@ impl TemplateWorkers {
     }
 
     /// Renders a conversation; an error says why the template does not.
-    pub(crate) fn render(&self, source: &Source, context: TemplateContext<'_>) -> Result<String, String> {
+    pub(crate) fn render(
+        &self,
+        source: &Source,
+        context: TemplateContext<'_>,
+    ) -> Result<String, String> {
         let TemplateContext { messages, tools, add_generation_prompt } = context;
-        let conversation = Conversation { messages: messages.into(), tools: tools.into(), add_generation_prompt };
+        let conversation =
+            Conversation { messages: messages.into(), tools: tools.into(), add_generation_prompt };
         let request = Request { source: Cow::Borrowed(source), conversation: Some(conversation) };
         self.ask(&request)?.ok_or_else(|| "its worker answered something else".into())
     }
@@ -95,7 +108,8 @@ impl TemplateWorkers {
         let answered = match self.idle.take().map(|worker| self.ask_worker(worker, request)) {
             // an idle worker may have been killed by others: then a new one is asked
             None | Some(Err((WorkerFailure::Died, _))) => {
-                let worker = Worker::start(&self.command, None).map_err(|error| format!("its worker did not start: {error}"))?;
+                let worker = Worker::start(&self.command, None)
+                    .map_err(|error| format!("its worker did not start: {error}"))?;
                 self.ask_worker(worker, request)
             }
             Some(answered) => answered,
@@ -110,8 +124,13 @@ impl TemplateWorkers {
     }
 
     /// What a worker answers, which is idle again then, or why it does not, and its exit code.
-    fn ask_worker(&self, mut worker: Worker, request: &Request<'_>) -> Result<Answer, (WorkerFailure, Option<i32>)> {
-        let answer = worker.ask(request, PATIENCE).map_err(|failure| (failure, worker.exit_code()))?;
+    fn ask_worker(
+        &self,
+        mut worker: Worker,
+        request: &Request<'_>,
+    ) -> Result<Answer, (WorkerFailure, Option<i32>)> {
+        let answer =
+            worker.ask(request, PATIENCE).map_err(|failure| (failure, worker.exit_code()))?;
         self.idle.keep(worker);
         Ok(answer)
     }
@@ -126,8 +145,13 @@ mod tests {
         let messages = [Message { role: paretopo_trajectory::Role::User, content: "Hi".into() }];
         let render = |latest: &mut Option<Jinja>, template: &str| {
             let [bos_token, eos_token, pad_token, unk_token] = [const { String::new() }; 4];
-            let source = Source { template: template.into(), bos_token, eos_token, pad_token, unk_token };
-            let conversation = Conversation { messages: messages[..].into(), tools: Cow::Owned(Vec::new()), add_generation_prompt: false };
+            let source =
+                Source { template: template.into(), bos_token, eos_token, pad_token, unk_token };
+            let conversation = Conversation {
+                messages: messages[..].into(),
+                tools: Cow::Owned(Vec::new()),
+                add_generation_prompt: false,
+            };
             answer(latest, Request { source: Cow::Owned(source), conversation: Some(conversation) })
         };
         let mut latest = None;
@@ -143,11 +167,16 @@ mod tests {
         let [bos_token, eos_token, pad_token, unk_token, template] = [const { String::new() }; 5];
         let source = Source { template, bos_token, eos_token, pad_token, unk_token };
         let killed = Worker::start(&["true".into()], None).unwrap();
-        let workers = TemplateWorkers { command: vec!["false".into()], idle: IdleWorkers::default() };
+        let workers =
+            TemplateWorkers { command: vec!["false".into()], idle: IdleWorkers::default() };
         workers.idle.keep(killed);
-        assert!(workers.parse(&source).unwrap_err().contains("exit code 1"), "the second worker's code");
+        assert!(
+            workers.parse(&source).unwrap_err().contains("exit code 1"),
+            "the second worker's code"
+        );
         for (program, reason) in [("/nonexistent", "did not start"), ("false", "exit code 1")] {
-            let workers = TemplateWorkers { command: vec![program.into()], idle: IdleWorkers::default() };
+            let workers =
+                TemplateWorkers { command: vec![program.into()], idle: IdleWorkers::default() };
             let error = workers.parse(&source).unwrap_err();
             assert!(error.contains(reason), "{error}");
         }

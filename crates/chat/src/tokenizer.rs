@@ -18,8 +18,13 @@ impl Tokenizer {
     /// # Errors
     /// When the file cannot be read or is no tokenizer.
     pub fn from_file(path: &Path) -> Result<Self, ChatError> {
-        let bytes = std::fs::read(path).map_err(|source| ChatError::Read { path: path.into(), source })?;
-        Self::from_bytes(&bytes).map_err(|error| ChatError::Invalid { path: path.into(), what: "tokenizer", reason: error.to_string() })
+        let bytes =
+            std::fs::read(path).map_err(|source| ChatError::Read { path: path.into(), source })?;
+        Self::from_bytes(&bytes).map_err(|error| ChatError::Invalid {
+            path: path.into(),
+            what: "tokenizer",
+            reason: error.to_string(),
+        })
     }
 
     /// Reads the text of a `tokenizer.json`.
@@ -29,7 +34,8 @@ impl Tokenizer {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ChatError> {
         let with_markers = guarded(|| {
             let mut tokenizer = tokenizers::Tokenizer::from_bytes(bytes)?;
-            // who saved the file may have trained with both; like transformers, the text is taken as it is unless asked otherwise
+            // who saved the file may have trained with both; like transformers, the text is taken
+            // as it is unless asked otherwise
             tokenizer.with_padding(None).with_truncation(None)?;
             Ok(tokenizer)
         })?;
@@ -38,7 +44,8 @@ impl Tokenizer {
         Ok(Self { with_markers, plain })
     }
 
-    /// Encodes text in which special tokens (such as `<|im_start|>`) mean themselves: rendered templates.
+    /// Encodes text in which special tokens (such as `<|im_start|>`) mean themselves: rendered
+    /// templates.
     ///
     /// # Errors
     /// When the tokenizer refuses the text.
@@ -46,8 +53,8 @@ impl Tokenizer {
         encode(&self.with_markers, text, false)
     }
 
-    /// Like [`Self::encode`], followed by the tokenizer's own post-processing (for example a leading `<s>`), as
-    /// transformers does by default for bare text.
+    /// Like [`Self::encode`], followed by the tokenizer's own post-processing (for example a
+    /// leading `<s>`), as transformers does by default for bare text.
     ///
     /// # Errors
     /// When the tokenizer refuses the text.
@@ -55,7 +62,8 @@ impl Tokenizer {
         encode(&self.with_markers, text, true)
     }
 
-    /// Encodes foreign text (tool output), in which a special token is only a string: no output can forge a marker.
+    /// Encodes foreign text (tool output), in which a special token is only a string: no output can
+    /// forge a marker.
     ///
     /// # Errors
     /// When the tokenizer refuses the text.
@@ -82,13 +90,19 @@ impl Tokenizer {
     }
 }
 
-fn encode(tokenizer: &tokenizers::Tokenizer, text: &str, add_special: bool) -> Result<Vec<TokenId>, ChatError> {
+fn encode(
+    tokenizer: &tokenizers::Tokenizer,
+    text: &str,
+    add_special: bool,
+) -> Result<Vec<TokenId>, ChatError> {
     Ok(guarded(|| tokenizer.encode_fast(text, add_special))?.get_ids().to_vec())
 }
 
 /// A tokenizer that loads may still panic at some text.
 fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, ChatError> {
-    contained(work).map_err(ChatError::Tokenizer)?.map_err(|error| ChatError::Tokenizer(error.to_string()))
+    contained(work)
+        .map_err(ChatError::Tokenizer)?
+        .map_err(|error| ChatError::Tokenizer(error.to_string()))
 }
 
 #[cfg(test)]
@@ -96,7 +110,12 @@ mod tests {
     use super::*;
 
     /// A tokenizer of two letters with its parts replaced.
-    fn tokenizer(padding: &str, truncation: &str, post_processor: &str, decoder: &str) -> Tokenizer {
+    fn tokenizer(
+        padding: &str,
+        truncation: &str,
+        post_processor: &str,
+        decoder: &str,
+    ) -> Tokenizer {
         let json = format!(
             r#"{{"version":"1.0","truncation":{truncation},"padding":{padding},"added_tokens":[],"normalizer":null,"pre_tokenizer":null,
             "post_processor":{post_processor},"decoder":{decoder},"model":{{"type":"BPE","vocab":{{"a":0,"b":1}},"merges":[]}}}}"#
@@ -107,8 +126,12 @@ mod tests {
     #[test]
     fn text_is_neither_padded_nor_cut_off() {
         let padding = r#"{"strategy":{"Fixed":8},"direction":"Left","pad_to_multiple_of":null,"pad_id":1,"pad_type_id":0,"pad_token":"b"}"#;
-        let truncation = r#"{"max_length":2,"strategy":"LongestFirst","stride":0,"direction":"Right"}"#;
-        assert_eq!(tokenizer(padding, truncation, "null", "null").encode("abba").unwrap(), [0, 1, 1, 0]);
+        let truncation =
+            r#"{"max_length":2,"strategy":"LongestFirst","stride":0,"direction":"Right"}"#;
+        assert_eq!(
+            tokenizer(padding, truncation, "null", "null").encode("abba").unwrap(),
+            [0, 1, 1, 0]
+        );
     }
 
     /// Both load, and both make the library panic.

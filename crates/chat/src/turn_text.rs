@@ -1,12 +1,13 @@
 //! The text of the turn that is being sampled, decoded token by token.
 //!
-//! A stop string may begin inside one token and end inside another, so calls are looked for in this text
-//! ([`crate::ToolSyntax::completed_call`]); the ids stay as they were sampled.
+//! A stop string may begin inside one token and end inside another, so calls are looked for in this
+//! text ([`crate::ToolSyntax::completed_call`]); the ids stay as they were sampled.
 
 use crate::{ChatError, Tokenizer};
 use paretopo_trajectory::TokenId;
 
-/// How many of the latest ids are decoded together, so that a character or a word that spans tokens comes out whole.
+/// How many of the latest ids are decoded together, so that a character or a word that spans tokens
+/// comes out whole.
 const CONTEXT: usize = 8;
 
 /// The growing text of one turn.
@@ -51,7 +52,8 @@ impl TurnText {
 mod tests {
     use super::*;
 
-    /// A byte-level tokenizer with the merges `b` + `c` -> `bc`, so that tokens straddle what tests look for.
+    /// A byte-level tokenizer with the merges `b` + `c` -> `bc`, so that tokens straddle what tests
+    /// look for.
     fn tokenizer() -> Tokenizer {
         let json = r#"{"version":"1.0","truncation":null,"padding":null,"added_tokens":[],"normalizer":null,
             "pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":false,"use_regex":false},

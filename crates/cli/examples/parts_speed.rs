@@ -1,4 +1,5 @@
-//! Speed of the parts beside decoding and training, as a JSON line, for `experiments/speed/parts.py` (`just bench-parts`).
+//! Speed of the parts beside decoding and training, as a JSON line, for
+//! `experiments/speed/parts.py` (`just bench-parts`).
 //!
 //! ```text
 //! parts_speed search CORPUS QUESTIONS      top 10 for each question
@@ -20,7 +21,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 fn lines(path: &str) -> Vec<serde_json::Value> {
-    std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    std::fs::read_to_string(path)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// Repeats `work`, which does `count` things, for two seconds; things a second.
@@ -40,10 +45,15 @@ fn main() {
         ["search", corpus, questions] => {
             let cache = tempfile::tempdir().unwrap();
             let started = Instant::now();
-            let index = PassageIndex::open_or_build(Path::new(corpus), cache.path(), &mut |_, _| {}).unwrap();
+            let index =
+                PassageIndex::open_or_build(Path::new(corpus), cache.path(), &mut |_, _| {})
+                    .unwrap();
             let built = started.elapsed().as_secs_f64();
-            let questions: Vec<String> =
-                read_questions(Path::new(questions)).unwrap().into_iter().map(|question| question.task.question).collect();
+            let questions: Vec<String> = read_questions(Path::new(questions))
+                .unwrap()
+                .into_iter()
+                .map(|question| question.task.question)
+                .collect();
             let search = rate(questions.len(), || {
                 for question in &questions {
                     black_box(index.search(question, 10).unwrap());
@@ -53,12 +63,17 @@ fn main() {
         }
         ["grade", pairs] => {
             let rows = lines(pairs);
-            let rows: Vec<(&str, &str)> = rows.iter().map(|row| (row["gold"].as_str().unwrap(), row["pred"].as_str().unwrap())).collect();
+            let rows: Vec<(&str, &str)> = rows
+                .iter()
+                .map(|row| (row["gold"].as_str().unwrap(), row["pred"].as_str().unwrap()))
+                .collect();
             serde_json::json!({ "gradings/s": rate(rows.len(), || rows.iter().for_each(|(gold, pred)| { black_box(answers_equal(gold, pred)); })) })
         }
         ["pareto", points] => {
-            let sets: Vec<Vec<Vec<f32>>> =
-                lines(points).into_iter().map(|row| serde_json::from_value(row["points"].clone()).unwrap()).collect();
+            let sets: Vec<Vec<Vec<f32>>> = lines(points)
+                .into_iter()
+                .map(|row| serde_json::from_value(row["points"].clone()).unwrap())
+                .collect();
             let origin = vec![0.0; sets[0][0].len()];
             let sorted = rate(sets.len(), || {
                 sets.iter().for_each(|set| {
@@ -73,12 +88,28 @@ fn main() {
             serde_json::json!({ "sortings/s": sorted, "hypervolumes/s": measured })
         }
         [interpreter @ ("monty" | "cpython"), paretopo, program, count] => {
-            let interpreter = if *interpreter == "monty" { PythonInterpreter::Monty } else { PythonInterpreter::Cpython };
+            let interpreter = if *interpreter == "monty" {
+                PythonInterpreter::Monty
+            } else {
+                PythonInterpreter::Cpython
+            };
             let config = PythonConfig { interpreter, ..PythonConfig::default() };
-            let tool = PythonTool::new(config, vec![paretopo.into(), "python-worker".into()]).unwrap();
+            let tool =
+                PythonTool::new(config, vec![paretopo.into(), "python-worker".into()]).unwrap();
             let count: usize = count.parse().unwrap();
-            let call = ToolCall { name: "python".into(), arguments: serde_json::json!({ "code": program }) };
-            let run = || tool.call(&call, &CallContext { trajectory: 0, deadline: Instant::now() + Duration::from_secs(5) });
+            let call = ToolCall {
+                name: "python".into(),
+                arguments: serde_json::json!({ "code": program }),
+            };
+            let run = || {
+                tool.call(
+                    &call,
+                    &CallContext {
+                        trajectory: 0,
+                        deadline: Instant::now() + Duration::from_secs(5),
+                    },
+                )
+            };
             assert_eq!(run().status, CallStatus::Ok);
             let started = Instant::now();
             for _ in 0..count {

@@ -1,6 +1,8 @@
-//! How the embedded retriever grows: index and query speed, size and memory from six thousand to a million passages (`just bench-search`).
+//! How the embedded retriever grows: index and query speed, size and memory from six thousand to a
+//! million passages (`just bench-search`).
 //!
-//! Passages of 70 words drawn by Zipf's law (frequency = 1 / rank) from 200,000 made-up words; queries are five words of one passage.
+//! Passages of 70 words drawn by Zipf's law (frequency = 1 / rank) from 200,000 made-up words;
+//! queries are five words of one passage.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
@@ -41,9 +43,17 @@ fn write_corpus(path: &Path, count: usize) -> Vec<String> {
     for index in 0..count {
         let words: Vec<String> = (0..PASSAGE).map(|_| draw(&mut rng)).collect();
         if queries.len() < QUERIES && index % (count / QUERIES).max(1) == 0 {
-            queries.push(words.iter().step_by(PASSAGE / 5).take(5).cloned().collect::<Vec<_>>().join(" "));
+            queries.push(
+                words.iter().step_by(PASSAGE / 5).take(5).cloned().collect::<Vec<_>>().join(" "),
+            );
         }
-        writeln!(file, "{{\"id\":\"{index}\",\"title\":\"{} {index}\",\"text\":\"{}\"}}", words[0], words.join(" ")).unwrap();
+        writeln!(
+            file,
+            "{{\"id\":\"{index}\",\"title\":\"{} {index}\",\"text\":\"{}\"}}",
+            words[0],
+            words.join(" ")
+        )
+        .unwrap();
     }
     queries
 }
@@ -52,11 +62,18 @@ fn size_of(folder: &Path) -> u64 {
     std::fs::read_dir(folder)
         .unwrap()
         .flatten()
-        .map(|entry| if entry.path().is_dir() { size_of(&entry.path()) } else { entry.metadata().unwrap().len() })
+        .map(|entry| {
+            if entry.path().is_dir() {
+                size_of(&entry.path())
+            } else {
+                entry.metadata().unwrap().len()
+            }
+        })
         .sum()
 }
 
-/// Resident memory in MiB; without the pages of mapped files, which the system takes back when it needs them.
+/// Resident memory in MiB; without the pages of mapped files, which the system takes back when it
+/// needs them.
 fn memory() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("RssAnon")).unwrap_or("RssAnon: 0 kB");
@@ -64,7 +81,9 @@ fn memory() -> f64 {
 }
 
 fn main() {
-    println!("| passages | corpus MiB | index seconds | index MiB | passages/s | queries/s (one thread) | open ms | memory MiB |");
+    println!(
+        "| passages | corpus MiB | index seconds | index MiB | passages/s | queries/s (one thread) | open ms | memory MiB |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     for count in [6_000, 60_000, 250_000, 1_000_000] {
         let folder = tempfile::tempdir().unwrap();

@@ -6,7 +6,8 @@
 //! speed MODEL train SEQUENCES TIME BUDGET  forward, cross-entropy on all ids, backward, AdamW; micro-batches of BUDGET tokens
 //! ```
 //!
-//! MODEL is a checkpoint folder; one with a `config.json` and no weights stands for random weights. A first round that is not counted warms up.
+//! MODEL is a checkpoint folder; one with a `config.json` and no weights stands for random weights.
+//! A first round that is not counted warms up.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
@@ -16,7 +17,8 @@ use burn_flex::Flex;
 use paretopo_agent::{Engine, SamplingConfig, Workers, sample};
 use paretopo_models::{AutoConfig, AutoModel, initialize, load_folder, read_config};
 use paretopo_training::{
-    AdamW, GradientSum, MemoryConfig, MicroBatch, OptimizerConfig, TrainingSequence, accumulate_gradient, total_gradient,
+    AdamW, GradientSum, MemoryConfig, MicroBatch, OptimizerConfig, TrainingSequence,
+    accumulate_gradient, total_gradient,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -65,7 +67,8 @@ fn peak_mebibytes() -> f64 {
 fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) -> (f64, f64) {
     let (config, model) = load::<Flex>(folder);
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let mut prompts: Vec<Vec<u32>> = (0..batch).map(|_| random_ids(&mut rng, &config, prompt)).collect();
+    let mut prompts: Vec<Vec<u32>> =
+        (0..batch).map(|_| random_ids(&mut rng, &config, prompt)).collect();
     if shared {
         prompts = vec![prompts[0].clone(); batch];
     }
@@ -75,8 +78,16 @@ fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) 
     for round in 0..2 {
         let count = if round == 0 { 4 } else { new };
         (prefill, seconds) = (0.0, 0.0);
-        let play = |(): &mut (), (seed, prompts): (usize, &[Vec<u32>]), tell: &mut dyn FnMut((f64, f64))| {
-            tell(generate(&model, &config, prompts, count, &mut ChaCha8Rng::seed_from_u64(seed as u64)));
+        let play = |(): &mut (),
+                    (seed, prompts): (usize, &[Vec<u32>]),
+                    tell: &mut dyn FnMut((f64, f64))| {
+            tell(generate(
+                &model,
+                &config,
+                prompts,
+                count,
+                &mut ChaCha8Rng::seed_from_u64(seed as u64),
+            ));
         };
         let jobs = prompts.chunks(part).enumerate().collect();
         // the slowest worker decides
@@ -89,10 +100,17 @@ fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) 
 }
 
 /// Seconds of reading prompts and of sampling `count` tokens for each.
-fn generate(model: &AutoModel<Flex>, config: &AutoConfig, prompts: &[Vec<u32>], count: usize, rng: &mut ChaCha8Rng) -> (f64, f64) {
+fn generate(
+    model: &AutoModel<Flex>,
+    config: &AutoConfig,
+    prompts: &[Vec<u32>],
+    count: usize,
+    rng: &mut ChaCha8Rng,
+) -> (f64, f64) {
     let mut engine = Engine::new(model, config.layers(), &Default::default());
     let started = Instant::now();
-    let rows: Vec<(usize, &[u32])> = prompts.iter().enumerate().map(|(key, prompt)| (key, prompt.as_slice())).collect();
+    let rows: Vec<(usize, &[u32])> =
+        prompts.iter().enumerate().map(|(key, prompt)| (key, prompt.as_slice())).collect();
     let mut logits = engine.admit(&rows);
     let prefill = started.elapsed().as_secs_f64();
     let started = Instant::now();
@@ -120,7 +138,10 @@ fn train(folder: &Path, sequences: usize, time: usize, budget: usize) -> f64 {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let weight = 1.0 / (sequences * (time - 1)) as f32;
     let all: Vec<TrainingSequence> = (0..sequences)
-        .map(|_| TrainingSequence { weights: vec![weight; time - 1], ..TrainingSequence::whole(random_ids(&mut rng, &config, time)) })
+        .map(|_| TrainingSequence {
+            weights: vec![weight; time - 1],
+            ..TrainingSequence::whole(random_ids(&mut rng, &config, time))
+        })
         .collect();
     let mut optimizer = AdamW::<B>::new(OptimizerConfig::default(), 10);
     let workers = workers(&model);
@@ -130,10 +151,14 @@ fn train(folder: &Path, sequences: usize, time: usize, budget: usize) -> f64 {
         let work = |model: &AutoModel<B>, group: &[TrainingSequence], sum: &mut GradientSum<B>| {
             let batch = MicroBatch::<B>::new(&group.iter().collect::<Vec<_>>(), &device);
             let weights = batch.weights.clone();
-            let loss = |logprobs: burn::Tensor<B, 2>, _| Ok::<_, Infallible>((logprobs * weights).sum().neg());
+            let loss = |logprobs: burn::Tensor<B, 2>, _| {
+                Ok::<_, Infallible>((logprobs * weights).sum().neg())
+            };
             accumulate_gradient(model, &batch, MemoryConfig::default(), false, sum, loss)
         };
-        let (gradient, _) = total_gradient(&workers, &model, all.chunks((budget / time).max(1)).collect(), work).unwrap();
+        let (gradient, _) =
+            total_gradient(&workers, &model, all.chunks((budget / time).max(1)).collect(), work)
+                .unwrap();
         let norm = gradient.norm();
         model = optimizer.update(model, gradient, norm);
         if round > 0 {
@@ -147,7 +172,9 @@ fn main() {
     paretopo_backend_flex::install_kernels();
     keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, task, numbers @ ..] = arguments.as_slice() else { panic!("give MODEL, a task and its numbers") };
+    let [folder, task, numbers @ ..] = arguments.as_slice() else {
+        panic!("give MODEL, a task and its numbers")
+    };
     let numbers: Vec<usize> = numbers.iter().map(|number| number.parse().unwrap()).collect();
     let [first, second, third] = numbers[..] else { panic!("give three numbers") };
     let folder = Path::new(folder);
@@ -160,7 +187,9 @@ fn main() {
             let (prefill, seconds) = decode(folder, first, second, third, true);
             serde_json::json!({ "seconds": prefill + seconds })
         }
-        "train" => serde_json::json!({ "train": (first * second) as f64 / train(folder, first, second, third) }),
+        "train" => {
+            serde_json::json!({ "train": (first * second) as f64 / train(folder, first, second, third) })
+        }
         other => panic!("no task `{other}`"),
     };
     let mut result = result;

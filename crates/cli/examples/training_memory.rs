@@ -1,17 +1,22 @@
-//! Peak memory and speed of one forward and backward pass with each memory setting, planned and measured (`just bench-memory MODEL`).
+//! Peak memory and speed of one forward and backward pass with each memory setting, planned and
+//! measured (`just bench-memory MODEL`).
 //!
-//! A folder that holds a `config.json` and no weights stands for a model with random weights. Started without a setting it starts itself once for each, since the peak of a process never falls. Sequences are random ids, the
-//! second half of each is trained on; the time includes an update of AdamW, and a first pass that is not counted warms up.
+//! A folder that holds a `config.json` and no weights stands for a model with random weights.
+//! Started without a setting it starts itself once for each, since the peak of a process never
+//! falls. Sequences are random ids, the second half of each is trained on; the time includes an
+//! update of AdamW, and a first pass that is not counted warms up.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 use burn::backend::Autodiff;
 use burn_flex::Flex;
 use paretopo_models::{
-    AdapterConfig, AutoConfig, AutoModel, attach_adapter, freeze, in_precision, initialize, load_folder_as, read_config,
+    AdapterConfig, AutoConfig, AutoModel, attach_adapter, freeze, in_precision, initialize,
+    load_folder_as, read_config,
 };
 use paretopo_training::{
-    AdamW, GradientSum, MemoryConfig, MemoryPlan, MicroBatch, OptimizerConfig, Precision, RunConfig, TrainingSequence, accumulate_gradient,
+    AdamW, GradientSum, MemoryConfig, MemoryPlan, MicroBatch, OptimizerConfig, Precision,
+    RunConfig, TrainingSequence, accumulate_gradient,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -39,8 +44,16 @@ const LEAN: MemoryConfig = MemoryConfig { gradient_checkpointing: true, logits_c
 
 const SETTINGS: [Setting; 7] = [
     PLAIN,
-    Setting { name: "logits_chunk = 64", memory: MemoryConfig { gradient_checkpointing: false, logits_chunk: 64 }, ..PLAIN },
-    Setting { name: "gradient_checkpointing", memory: MemoryConfig { gradient_checkpointing: true, logits_chunk: 0 }, ..PLAIN },
+    Setting {
+        name: "logits_chunk = 64",
+        memory: MemoryConfig { gradient_checkpointing: false, logits_chunk: 64 },
+        ..PLAIN
+    },
+    Setting {
+        name: "gradient_checkpointing",
+        memory: MemoryConfig { gradient_checkpointing: true, logits_chunk: 0 },
+        ..PLAIN
+    },
     Setting { name: "both", memory: LEAN, ..PLAIN },
     Setting { name: "both, bf16", memory: LEAN, precision: Precision::Bf16, ..PLAIN },
     Setting { name: "both, lora", memory: LEAN, adapter: true, ..PLAIN },
@@ -58,18 +71,26 @@ fn peak_mebibytes() -> f64 {
 fn load(folder: &Path, setting: &Setting) -> (AutoConfig, AutoModel<B>) {
     let device = Default::default();
     let precision = if setting.adapter { setting.precision } else { Precision::F32 };
-    let (config, model) = if folder.join("model.safetensors").exists() || folder.join("model.safetensors.index.json").exists() {
+    let (config, model) = if folder.join("model.safetensors").exists()
+        || folder.join("model.safetensors.index.json").exists()
+    {
         load_folder_as::<B>(folder, precision.into(), &device).unwrap()
     } else {
         let config = read_config(folder).unwrap();
-        let model = initialize(config.init(&device).unwrap(), config.decoder().initializer_range, 1);
+        let model =
+            initialize(config.init(&device).unwrap(), config.decoder().initializer_range, 1);
         (config, in_precision(model, precision.into()))
     };
-    let model = if setting.adapter { attach_adapter(freeze(model), &AdapterConfig::default(), 1, &device).unwrap() } else { model };
+    let model = if setting.adapter {
+        attach_adapter(freeze(model), &AdapterConfig::default(), 1, &device).unwrap()
+    } else {
+        model
+    };
     (config, model)
 }
 
-/// Gibibytes of a gradient and of an update, of which moments are counted in the second only: the first gradient comes before them.
+/// Gibibytes of a gradient and of an update, of which moments are counted in the second only: the
+/// first gradient comes before them.
 fn plan(config: &AutoConfig, setting: &Setting, batch: usize, time: usize) -> [f64; 2] {
     let trained = time - time / 2;
     let mut run = RunConfig { precision: setting.precision, ..RunConfig::default() };
@@ -97,13 +118,15 @@ fn measure(folder: &Path, setting: &Setting, batch: usize, time: usize) -> ([f64
             advantage: 0.0,
         })
         .collect();
-    let rows = MicroBatch::<B>::new(&sequences.iter().collect::<Vec<_>>(), &device).in_precision(setting.precision);
+    let rows = MicroBatch::<B>::new(&sequences.iter().collect::<Vec<_>>(), &device)
+        .in_precision(setting.precision);
     let mut optimizer = AdamW::<B>::new(OptimizerConfig::default(), 10);
     let (mut seconds, mut gradient, mut update) = (Vec::new(), 0.0, 0.0);
     for _ in 0..3 {
         let started = Instant::now();
         let weights = rows.weights.clone();
-        let loss = |logprobs: burn::Tensor<B, 2>, _| Ok::<_, Infallible>((logprobs * weights).sum());
+        let loss =
+            |logprobs: burn::Tensor<B, 2>, _| Ok::<_, Infallible>((logprobs * weights).sum());
         let mut sum = GradientSum::default();
         accumulate_gradient(&model, &rows, setting.memory, false, &mut sum, loss).unwrap();
         let norm = sum.norm();
@@ -119,14 +142,20 @@ fn measure(folder: &Path, setting: &Setting, batch: usize, time: usize) -> ([f64
 fn main() {
     paretopo_backend_flex::install_kernels();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, batch, time, setting @ ..] = arguments.as_slice() else { panic!("give MODEL BATCH TIME") };
+    let [folder, batch, time, setting @ ..] = arguments.as_slice() else {
+        panic!("give MODEL BATCH TIME")
+    };
     let (folder, batch, time) = (Path::new(folder), batch.parse().unwrap(), time.parse().unwrap());
     if let [setting] = setting {
         let setting = SETTINGS.iter().find(|known| known.name == setting).unwrap();
-        let ([planned, planned_update], [loaded, gradient, update, speed]) = measure(folder, setting, batch, time);
-        let [loaded, gradient, update] = [loaded, gradient, update].map(|mebibytes| mebibytes / 1024.0);
+        let ([planned, planned_update], [loaded, gradient, update, speed]) =
+            measure(folder, setting, batch, time);
+        let [loaded, gradient, update] =
+            [loaded, gradient, update].map(|mebibytes| mebibytes / 1024.0);
         let name = setting.name;
-        println!("| {name} | {loaded:.2} | {planned:.2} | {gradient:.2} | {planned_update:.2} | {update:.2} | {speed:.1} |");
+        println!(
+            "| {name} | {loaded:.2} | {planned:.2} | {gradient:.2} | {planned_update:.2} | {update:.2} | {speed:.1} |"
+        );
         return;
     }
     println!("{batch} sequences of {time} ids, half of them trained on\n");
@@ -134,7 +163,11 @@ fn main() {
         "| peak GiB of | loading | the gradient, planned | measured | the update, planned | measured | tokens/s |\n|---|---|---|---|---|---|---|"
     );
     for setting in &SETTINGS {
-        let done = Command::new(std::env::current_exe().unwrap()).args(&arguments).arg(setting.name).status().unwrap();
+        let done = Command::new(std::env::current_exe().unwrap())
+            .args(&arguments)
+            .arg(setting.name)
+            .status()
+            .unwrap();
         if !done.success() {
             println!("| {} | ended with {done} |", setting.name);
         }

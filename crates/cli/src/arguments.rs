@@ -29,7 +29,8 @@ pub(crate) struct ConfigArguments {
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     pub(crate) set: Vec<String>,
 
-    /// The policy to start from: a checkpoint folder, or a model on the hub as `owner/name[@revision]`
+    /// The policy to start from: a checkpoint folder, or a model on the hub as
+    /// `owner/name[@revision]`
     #[arg(long, value_name = "DIR|NAME")]
     pub(crate) model: Option<String>,
 
@@ -124,7 +125,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Score sequences: `{"ids":[..]}` or `{"text":..}` -> `{"logprobs":[..],"top":[[id,logit],..]}`
+    /// Score sequences: `{"ids":[..]}` or `{"text":..}` ->
+    /// `{"logprobs":[..],"top":[[id,logit],..]}`
     Score {
         /// Checkpoint folder
         model: PathBuf,
@@ -144,7 +146,8 @@ pub(crate) enum Command {
         /// JSON lines; `-` for standard input. `"calls"` is needed by `otc` and `call_penalty`
         #[arg(required_unless_present = "call_threshold")]
         file: Option<PathBuf>,
-        /// Print p* instead: from which success rate in the head on no call is preferred to a sure one, for r_tool with this alpha
+        /// Print p* instead: from which success rate in the head on no call is preferred to a sure
+        /// one, for r_tool with this alpha
         #[arg(long, value_name = "ALPHA", conflicts_with = "file")]
         call_threshold: Option<f32>,
         /// The estimator, as `type` in a configuration
@@ -157,7 +160,8 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 0)]
         seed: u64,
     },
-    /// Grade answers: `{"gold":..,"pred":..}` -> the same with `"equal"` (math) or `"em"` and `"f1"` (qa)
+    /// Grade answers: `{"gold":..,"pred":..}` -> the same with `"equal"` (math) or `"em"` and
+    /// `"f1"` (qa)
     Grade {
         /// JSON lines; `-` for standard input. For qa `gold` may be a list of accepted answers
         file: PathBuf,
@@ -172,7 +176,8 @@ pub(crate) enum Command {
         /// What to look for
         #[arg(long, required_unless_present = "questions")]
         query: Option<String>,
-        /// File of questions with supporting passages: reports the share whose passages are all found
+        /// File of questions with supporting passages: reports the share whose passages are all
+        /// found
         #[arg(long, value_name = "FILE", conflicts_with = "query")]
         questions: Option<PathBuf>,
         /// Passages a query

@@ -25,13 +25,19 @@ const KNOWN: [&str; 4] = ["cuda", "flex", "ndarray", "wgpu"];
 /// The backend and the index of its device; without a wish the first that works.
 pub(crate) fn choose(wish: Option<&str>) -> Result<(EntryPoints, usize), Problem> {
     let compiled = compiled_in();
-    let names = || compiled.iter().map(|backend| format!("`{}`", backend.name)).collect::<Vec<_>>().join(", ");
+    let names = || {
+        compiled.iter().map(|backend| format!("`{}`", backend.name)).collect::<Vec<_>>().join(", ")
+    };
     let Some(wish) = wish else {
         let present = compiled.iter().find(|backend| (backend.probe)(0).is_ok());
-        return present.map(|backend| (*backend, 0)).ok_or_else(|| Problem::mistake("no compiled-in backend finds its device"));
+        return present
+            .map(|backend| (*backend, 0))
+            .ok_or_else(|| Problem::mistake("no compiled-in backend finds its device"));
     };
     let (name, index) = wish.split_once(':').unwrap_or((wish, "0"));
-    let index = index.parse().map_err(|_| Problem::mistake(format!("`--backend {wish}`: `{index}` is not a device index")))?;
+    let index = index.parse().map_err(|_| {
+        Problem::mistake(format!("`--backend {wish}`: `{index}` is not a device index"))
+    })?;
     let Some(backend) = compiled.iter().find(|backend| backend.name == name) else {
         return Err(Problem::mistake(if KNOWN.contains(&name) {
             format!(
@@ -42,6 +48,8 @@ pub(crate) fn choose(wish: Option<&str>) -> Result<(EntryPoints, usize), Problem
             format!("there is no backend `{name}` (this binary has {})", names())
         }));
     };
-    (backend.probe)(index).map_err(|reason| Problem::mistake(format!("the backend `{wish}` cannot be used: {reason}")))?;
+    (backend.probe)(index).map_err(|reason| {
+        Problem::mistake(format!("the backend `{wish}` cannot be used: {reason}"))
+    })?;
     Ok((*backend, index))
 }

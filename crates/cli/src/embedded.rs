@@ -1,4 +1,5 @@
-//! What the binary carries: the small policies and the quick experiment, so that it works in any folder without a file.
+//! What the binary carries: the small policies and the quick experiment, so that it works in any
+//! folder without a file.
 
 use crate::problem::Problem;
 use std::path::PathBuf;
@@ -22,7 +23,8 @@ macro_rules! experiment_files {
 }
 
 /// The quick experiment and the configurations that it names.
-pub(crate) const EXPERIMENT: &[(&str, &str)] = &experiment_files!("quick", "paretopo", "grpo", "otc", "scalarized");
+pub(crate) const EXPERIMENT: &[(&str, &str)] =
+    &experiment_files!("quick", "paretopo", "grpo", "otc", "scalarized");
 
 /// Whether the binary carries a policy of that name.
 pub(crate) fn is_policy(name: &str) -> bool {
@@ -33,21 +35,32 @@ pub(crate) fn is_policy(name: &str) -> bool {
 pub(crate) fn policy_folder(policy: &str) -> Result<PathBuf, Problem> {
     let Some((_, files)) = POLICIES.iter().find(|(name, _)| *name == policy) else {
         let known = POLICIES.map(|(name, _)| name).join("`, `");
-        return Err(Problem::mistake(format!("`policy.name`: there is no embedded policy `{policy}` (there are `{known}`)")));
+        return Err(Problem::mistake(format!(
+            "`policy.name`: there is no embedded policy `{policy}` (there are `{known}`)"
+        )));
     };
-    let size_and_sum = files
-        .iter()
-        .flat_map(|(_, bytes)| bytes.iter())
-        .fold((0u64, 0u64), |(size, sum), byte| (size + 1, (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)));
-    let folder = std::env::temp_dir().join(format!("paretopo-{policy}-{}-{:016x}", size_and_sum.0, size_and_sum.1));
-    let failed = |error: std::io::Error| Problem::failure(format!("cannot write the embedded policy to `{}`: {error}", folder.display()));
+    let size_and_sum =
+        files.iter().flat_map(|(_, bytes)| bytes.iter()).fold((0u64, 0u64), |(size, sum), byte| {
+            (size + 1, (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+        });
+    let folder = std::env::temp_dir()
+        .join(format!("paretopo-{policy}-{}-{:016x}", size_and_sum.0, size_and_sum.1));
+    let failed = |error: std::io::Error| {
+        Problem::failure(format!(
+            "cannot write the embedded policy to `{}`: {error}",
+            folder.display()
+        ))
+    };
     std::fs::create_dir_all(&folder).map_err(failed)?;
     for (name, bytes) in *files {
         let path = folder.join(name);
-        // compared and not only looked for: the folder may be left over from a kill, or somebody else's
+        // compared and not only looked for: the folder may be left over from a kill, or somebody
+        // else's
         if std::fs::read(&path).ok().as_deref() != Some(*bytes) {
             let beside = folder.join(format!("{name}.{}", std::process::id()));
-            std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, &path)).map_err(failed)?;
+            std::fs::write(&beside, bytes)
+                .and_then(|()| std::fs::rename(&beside, &path))
+                .map_err(failed)?;
         }
     }
     Ok(folder)

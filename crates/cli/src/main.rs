@@ -1,6 +1,7 @@
 //! The binary `paretopo`: arguments, the choice of a backend, and errors for people.
 //!
-//! Exit codes: 0 done, 1 the run failed, 2 the user's mistake (arguments, configuration, files), 130 interrupted.
+//! Exit codes: 0 done, 1 the run failed, 2 the user's mistake (arguments, configuration, files),
+//! 130 interrupted.
 
 mod arguments;
 mod backends;
@@ -15,7 +16,8 @@ use clap::Parser;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Counts memory, so that a worker can be held to its limit; elsewhere it is the system's allocator.
+/// Counts memory, so that a worker can be held to its limit; elsewhere it is the system's
+/// allocator.
 #[global_allocator]
 static ALLOCATOR: monty_alloc::LimitedAllocator = monty_alloc::LimitedAllocator;
 
@@ -28,7 +30,8 @@ fn main() -> ExitCode {
         return exit_code(paretopo_tools::python_worker());
     }
     if let Command::TemplateWorker = arguments.command {
-        let limited = monty_alloc::set_limit(Some(paretopo_chat::TEMPLATE_WORKER_MEMORY), false).map_err(std::io::Error::other);
+        let limited = monty_alloc::set_limit(Some(paretopo_chat::TEMPLATE_WORKER_MEMORY), false)
+            .map_err(std::io::Error::other);
         return exit_code(limited.and_then(|()| paretopo_chat::template_worker()));
     }
     if let Command::PythonSandbox { settings } = &arguments.command {
@@ -66,7 +69,8 @@ fn exit_code(result: std::io::Result<()>) -> ExitCode {
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Large tensors are freed and allocated all the time; handing their pages back and forth costs more than computing on them.
+/// Large tensors are freed and allocated all the time; handing their pages back and forth costs
+/// more than computing on them.
 fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

@@ -7,12 +7,16 @@ use paretopo_hub::{Kind, Repository};
 use paretopo_training::{Observer, PolicySource};
 use std::path::{Path, PathBuf};
 
-/// What `--model` and `--adapter` name: a folder, or a model on the hub as `owner/name` or `owner/name@revision`. A folder that holds an adapter
-/// alone stands for the model that it was made for.
+/// What `--model` and `--adapter` name: a folder, or a model on the hub as `owner/name` or
+/// `owner/name@revision`. A folder that holds an adapter alone stands for the model that it was
+/// made for.
 pub(crate) fn source(model: &str, adapter: Option<&Path>) -> Result<PolicySource, Problem> {
     let (path, adapter) = (PathBuf::from(model), adapter.map(Path::to_owned));
     if path.is_dir() {
-        if adapter.is_none() && !path.join("config.json").exists() && path.join("adapter_config.json").exists() {
+        if adapter.is_none()
+            && !path.join("config.json").exists()
+            && path.join("adapter_config.json").exists()
+        {
             return source(&base_of(&path)?, Some(&path));
         }
         return Ok(PolicySource::Folder { path, adapter });
@@ -25,7 +29,9 @@ pub(crate) fn source(model: &str, adapter: Option<&Path>) -> Result<PolicySource
     }
     let (name, revision) = model.split_once('@').unwrap_or((model, "main"));
     let plain = |part: &str| {
-        !part.is_empty() && !part.starts_with('.') && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
     match name.split_once('/') {
         Some((owner, rest)) if plain(owner) && plain(rest) => {
@@ -40,12 +46,16 @@ pub(crate) fn source(model: &str, adapter: Option<&Path>) -> Result<PolicySource
 /// The model that an adapter was made for.
 fn base_of(folder: &Path) -> Result<String, Problem> {
     let path = folder.join("adapter_config.json");
-    let text = std::fs::read_to_string(&path).map_err(|error| Problem::unreadable(&path, &error))?;
-    let value: serde_json::Value =
-        serde_json::from_str(&text).map_err(|error| Problem::mistake(format!("`{}`: {error}", path.display())))?;
+    let text =
+        std::fs::read_to_string(&path).map_err(|error| Problem::unreadable(&path, &error))?;
+    let value: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|error| Problem::mistake(format!("`{}`: {error}", path.display())))?;
     let base = value["base_model_name_or_path"].as_str().map(str::to_owned);
     base.ok_or_else(|| {
-        Problem::mistake(format!("`{}`: no `base_model_name_or_path`\nhint: give `--model` and `--adapter`", path.display()))
+        Problem::mistake(format!(
+            "`{}`: no `base_model_name_or_path`\nhint: give `--model` and `--adapter`",
+            path.display()
+        ))
     })
 }
 
@@ -55,15 +65,21 @@ pub(crate) fn folder(source: &PolicySource, progress: &mut Progress) -> Result<P
         PolicySource::Embedded { name } => embedded::policy_folder(name),
         PolicySource::Folder { path, .. } | PolicySource::New { path } => Ok(path.clone()),
         PolicySource::Hub { name, revision, .. } => {
-            let repository = Repository::open(Kind::Model, name, revision).map_err(Problem::mistake)?;
-            let mut report = |file: &str, done: u64, total: u64| progress.progress(file, done as usize, total as usize);
+            let repository =
+                Repository::open(Kind::Model, name, revision).map_err(Problem::mistake)?;
+            let mut report = |file: &str, done: u64, total: u64| {
+                progress.progress(file, done as usize, total as usize)
+            };
             repository.checkpoint(&mut report).map_err(Problem::mistake)
         }
     }
 }
 
 /// The folder of a policy whose `config.json` is all that is needed.
-pub(crate) fn config_folder(source: &PolicySource, progress: &mut Progress) -> Result<PathBuf, Problem> {
+pub(crate) fn config_folder(
+    source: &PolicySource,
+    progress: &mut Progress,
+) -> Result<PathBuf, Problem> {
     let PolicySource::Hub { name, revision, .. } = source else { return folder(source, progress) };
     let repository = Repository::open(Kind::Model, name, revision).map_err(Problem::mistake)?;
     let path = repository.file("config.json", &mut |_, _, _| {}).map_err(Problem::mistake)?;

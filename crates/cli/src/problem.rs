@@ -37,9 +37,10 @@ impl From<TrainingError> for Problem {
     fn from(error: TrainingError) -> Self {
         match error {
             TrainingError::Interrupted => Self { message: error.to_string(), exit_code: 130 },
-            TrainingError::Numbers { .. } | TrainingError::Reward { .. } | TrainingError::Rollout(_) | TrainingError::Estimator(_) => {
-                Self::failure(error)
-            }
+            TrainingError::Numbers { .. }
+            | TrainingError::Reward { .. }
+            | TrainingError::Rollout(_)
+            | TrainingError::Estimator(_) => Self::failure(error),
             _ => Self::mistake(error),
         }
     }

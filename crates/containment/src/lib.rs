@@ -1,7 +1,8 @@
 //! What may break on input that is not ours, and how it is kept from breaking us.
 //!
-//! Two walls of different height. [`contained`] catches the panic of a library, which is enough where time and memory are bounded. A [`Worker`] is a
-//! process: it can be killed at a deadline, its memory can be limited, and its crash is an answer. [`serve_lines`] is the other end of one.
+//! Two walls of different height. [`contained`] catches the panic of a library, which is enough
+//! where time and memory are bounded. A [`Worker`] is a process: it can be killed at a deadline,
+//! its memory can be limited, and its crash is an answer. [`serve_lines`] is the other end of one.
 
 mod panics;
 mod worker;

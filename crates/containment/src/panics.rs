@@ -1,4 +1,5 @@
-//! Libraries that panic on some input from elsewhere (found by fuzzing): the panic becomes an error like any other.
+//! Libraries that panic on some input from elsewhere (found by fuzzing): the panic becomes an error
+//! like any other.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,7 +8,8 @@ thread_local! {
     static CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a library's work on input that is not ours. Nothing that `work` was changing is used after a panic.
+/// Runs a library's work on input that is not ours. Nothing that `work` was changing is used after
+/// a panic.
 ///
 /// # Errors
 /// The message of a panic.
@@ -16,7 +18,10 @@ pub fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let result = catch_unwind(AssertUnwindSafe(work));
     CONTAINED.set(before);
     result.map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let text = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         text.unwrap_or("it gave up").to_owned()
     })
 }
@@ -39,7 +44,10 @@ mod tests {
     fn panics_become_messages() {
         assert_eq!(contained(|| 4), Ok(4));
         let divisor = 0;
-        assert_eq!(contained(|| assert!(divisor != 0, "divided by {divisor}")), Err("divided by 0".into()));
+        assert_eq!(
+            contained(|| assert!(divisor != 0, "divided by {divisor}")),
+            Err("divided by 0".into())
+        );
         assert_eq!(
             contained(|| {
                 assert!(CONTAINED.get());

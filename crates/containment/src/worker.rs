@@ -43,19 +43,24 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts it in a process group of its own, with an empty environment. `scratch` is a folder to remove with it.
+    /// Starts it in a process group of its own, with an empty environment. `scratch` is a folder to
+    /// remove with it.
     ///
     /// # Errors
     /// When the command is empty or does not start.
     pub fn start(command: &[PathBuf], scratch: Option<PathBuf>) -> std::io::Result<Self> {
-        let (program, arguments) = command.split_first().ok_or_else(|| std::io::Error::other("no worker command given"))?;
+        let (program, arguments) = command
+            .split_first()
+            .ok_or_else(|| std::io::Error::other("no worker command given"))?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().process_group(0);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let requests = child.stdin.take().expect("stdin was asked for");
         let stdout = BufReader::new(child.stdout.take().expect("stdout was asked for"));
         let (sender, answers) = channel();
-        // the reader ends with the worker's stdout, so at the latest when the worker is dropped and killed
+        // the reader ends with the worker's stdout, so at the latest when the worker is dropped and
+        // killed
         std::thread::spawn(move || {
             for line in stdout.lines() {
                 let Ok(line) = line else { return };
@@ -78,23 +83,30 @@ impl Worker {
         })
     }
 
-    /// Its answer to a request. Ask nothing more after an error: the answer to this request may still come.
+    /// Its answer to a request. Ask nothing more after an error: the answer to this request may
+    /// still come.
     ///
     /// # Errors
     /// When no answer comes within `patience`, it has ended, or its answer is not an `A`.
-    pub fn ask<A: DeserializeOwned>(&mut self, request: &impl Serialize, patience: Duration) -> Result<A, WorkerFailure> {
+    pub fn ask<A: DeserializeOwned>(
+        &mut self,
+        request: &impl Serialize,
+        patience: Duration,
+    ) -> Result<A, WorkerFailure> {
         let mut line = serde_json::to_string(request).map_err(|_| WorkerFailure::Died)?;
         line.push('\n');
         self.requests.write_all(line.as_bytes()).map_err(|_| WorkerFailure::Died)?;
         serde_json::from_str(&self.hear(patience)?).map_err(|_| WorkerFailure::Died)
     }
 
-    /// Ends it; the exit code, unless a signal ended it. A worker that has ended by itself keeps its code.
+    /// Ends it; the exit code, unless a signal ended it. A worker that has ended by itself keeps
+    /// its code.
     pub fn exit_code(&mut self) -> Option<i32> {
         self.end().and_then(|status| status.code())
     }
 
-    /// Kills its whole process group, since it may have forked, and waits for it. Once only: afterwards its number may be another's.
+    /// Kills its whole process group, since it may have forked, and waits for it. Once only:
+    /// afterwards its number may be another's.
     fn end(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
             // SAFETY: kill takes two numbers and touches no memory
@@ -134,12 +146,15 @@ impl IdleWorkers {
     }
 }
 
-/// A worker's main loop: a JSON request a line on standard input, a JSON answer a line on standard output, until the input ends. If the parent ends
-/// first, so does this process, whatever it is doing.
+/// A worker's main loop: a JSON request a line on standard input, a JSON answer a line on standard
+/// output, until the input ends. If the parent ends first, so does this process, whatever it is
+/// doing.
 ///
 /// # Errors
 /// When standard input or output break, or a line is not an `R`; the worker should then end.
-pub fn serve_lines<R: DeserializeOwned, A: Serialize>(mut answer: impl FnMut(R) -> A) -> std::io::Result<()> {
+pub fn serve_lines<R: DeserializeOwned, A: Serialize>(
+    mut answer: impl FnMut(R) -> A,
+) -> std::io::Result<()> {
     let parent = parent_id();
     std::thread::spawn(move || {
         while parent_id() == parent {
@@ -178,7 +193,10 @@ mod tests {
     fn a_dropped_worker_takes_its_children_along() {
         let mut family = worker(&["sh", "-c", "sleep 60 & echo $!; wait"]);
         let child = format!("/proc/{}/stat", family.hear(Duration::from_secs(20)).unwrap());
-        let runs = || std::fs::read_to_string(&child).is_ok_and(|text| !text.rsplit(')').next().unwrap().starts_with(" Z"));
+        let runs = || {
+            std::fs::read_to_string(&child)
+                .is_ok_and(|text| !text.rsplit(')').next().unwrap().starts_with(" Z"))
+        };
         assert!(cfg!(not(target_os = "linux")) || runs());
         drop(family);
         let started = Instant::now();
@@ -190,13 +208,19 @@ mod tests {
 
     #[test]
     fn silence_an_end_and_nonsense_are_failures() {
-        assert_eq!(worker(&["sleep", "30"]).ask::<u32>(&1, Duration::from_millis(20)), Err(WorkerFailure::Late));
+        assert_eq!(
+            worker(&["sleep", "30"]).ask::<u32>(&1, Duration::from_millis(20)),
+            Err(WorkerFailure::Late)
+        );
         let mut ended = worker(&["false"]);
         assert_eq!(ended.hear(Duration::from_secs(20)), Err(WorkerFailure::Died));
         assert_eq!(ended.exit_code(), Some(1));
         let mut talker = worker(&["sh", "-c", "echo no number; sleep 60"]);
         assert_eq!(talker.ask::<u32>(&1, Duration::from_secs(20)), Err(WorkerFailure::Died));
         assert_eq!(talker.exit_code(), None);
-        assert_eq!(worker(&["echo", "no number"]).ask::<u32>(&1, Duration::from_secs(20)), Err(WorkerFailure::Died));
+        assert_eq!(
+            worker(&["echo", "no number"]).ask::<u32>(&1, Duration::from_secs(20)),
+            Err(WorkerFailure::Died)
+        );
     }
 }

@@ -1,10 +1,12 @@
 //! What the agent is asked, and what its answers are worth.
 //!
-//! An [`Environment`] gives tasks, the messages that open an episode, the tools, and a list of [`Objective`]s. Scoring turns a
-//! trajectory into a reward *vector* with one value in [0, 1] per objective; nothing here weighs one against another.
+//! An [`Environment`] gives tasks, the messages that open an episode, the tools, and a list of
+//! [`Objective`]s. Scoring turns a trajectory into a reward *vector* with one value in [0, 1] per
+//! objective; nothing here weighs one against another.
 //!
-//! An environment is a folder or file here plus a variant of [`EnvironmentConfig`]; an objective a struct in `objectives.rs` plus
-//! a variant of [`ObjectiveConfig`]. Neither may know tokens, burn or training.
+//! An environment is a folder or file here plus a variant of [`EnvironmentConfig`]; an objective a
+//! struct in `objectives.rs` plus a variant of [`ObjectiveConfig`]. Neither may know tokens, burn
+//! or training.
 
 mod data;
 mod demonstration;
@@ -15,7 +17,10 @@ mod opening;
 pub mod qa;
 mod word_level;
 
-pub use data::{AnswerForm, BadRows, Columns, DataError, DatasetKind, DatasetSource, FileSource, KNOWN_DATASETS, KnownDataset, Question};
+pub use data::{
+    AnswerForm, BadRows, Columns, DataError, DatasetKind, DatasetSource, FileSource,
+    KNOWN_DATASETS, KnownDataset, Question,
+};
 pub use demonstration::{Demonstration, DemonstrationTurn};
 pub use math::{MathConfig, MathEnvironment};
 pub use memory::RunMemory;
@@ -54,12 +59,14 @@ pub trait Environment: Send + Sync {
         f32::from(u8::from(self.succeeded(task, trajectory)))
     }
 
-    /// Further numbers about an episode, by name; their means are reported. A name that does not apply is left out.
+    /// Further numbers about an episode, by name; their means are reported. A name that does not
+    /// apply is left out.
     fn metrics(&self, _task: &Task, _trajectory: &Trajectory) -> Vec<(&'static str, f64)> {
         Vec::new()
     }
 
-    /// Worked solutions of mixed quality for supervised warm starts, never of a validation or test task. `index` seeds each.
+    /// Worked solutions of mixed quality for supervised warm starts, never of a validation or test
+    /// task. `index` seeds each.
     fn demonstration(&self, index: u64) -> Option<Demonstration>;
 }
 
@@ -113,11 +120,17 @@ impl EnvironmentConfig {
         let mut config = self.clone();
         let known = KNOWN_DATASETS.iter().find(|known| known.name == name).map(|known| known.kind);
         match (&mut config, known) {
-            (Self::Math(math), Some(DatasetKind::Math) | None) => math.problems = math::ProblemSource::Dataset(DatasetSource::named(name)),
-            (Self::Qa(qa), Some(DatasetKind::Qa) | None) => qa.questions = qa::QuestionSource::Dataset(DatasetSource::named(name)),
+            (Self::Math(math), Some(DatasetKind::Math) | None) => {
+                math.problems = math::ProblemSource::Dataset(DatasetSource::named(name))
+            }
+            (Self::Qa(qa), Some(DatasetKind::Qa) | None) => {
+                qa.questions = qa::QuestionSource::Dataset(DatasetSource::named(name))
+            }
             (_, Some(kind)) => {
                 let kind = format!("{kind:?}").to_lowercase();
-                return Err(DataError::Setting(format!("`{name}` is a data set for `environment.type = \"{kind}\"`")));
+                return Err(DataError::Setting(format!(
+                    "`{name}` is a data set for `environment.type = \"{kind}\"`"
+                )));
             }
         }
         Ok(config)
@@ -127,35 +140,65 @@ impl EnvironmentConfig {
     ///
     /// # Errors
     /// When data cannot be read or a setting makes no sense.
-    pub fn build(&self, resources: &Resources, observer: &mut dyn LoadObserver) -> Result<Box<dyn Environment>, DataError> {
+    pub fn build(
+        &self,
+        resources: &Resources,
+        observer: &mut dyn LoadObserver,
+    ) -> Result<Box<dyn Environment>, DataError> {
         match self {
-            Self::Math(config) => Ok(Box::new(MathEnvironment::new(config, resources.python_worker.clone(), observer)?)),
+            Self::Math(config) => Ok(Box::new(MathEnvironment::new(
+                config,
+                resources.python_worker.clone(),
+                observer,
+            )?)),
             Self::Qa(config) => Ok(Box::new(QaEnvironment::new(config, resources, observer)?)),
         }
     }
 }
 
-/// Scores the rollouts of one task: first success, then the memory (`N_optimal`), then every objective.
+/// Scores the rollouts of one task: first success, then the memory (`N_optimal`), then every
+/// objective.
 ///
-/// The memory moves *before* the group is scored, so a group's own first success already counts (method, "Setting").
-/// An objective that does not apply scores 0.
-pub fn score_group(environment: &dyn Environment, task: &Task, group: &mut [Trajectory], memory: &mut RunMemory) {
+/// The memory moves *before* the group is scored, so a group's own first success already counts
+/// (method, "Setting"). An objective that does not apply scores 0.
+pub fn score_group(
+    environment: &dyn Environment,
+    task: &Task,
+    group: &mut [Trajectory],
+    memory: &mut RunMemory,
+) {
     for trajectory in group.iter() {
         if environment.succeeded(task, trajectory) {
             memory.record_success(&task.id, trajectory.call_count());
         }
     }
     for trajectory in group.iter_mut() {
-        let rewards =
-            environment.objectives().iter().map(|objective| objective.score(environment, task, trajectory, memory).unwrap_or(0.0));
+        let rewards = environment
+            .objectives()
+            .iter()
+            .map(|objective| objective.score(environment, task, trajectory, memory).unwrap_or(0.0));
         trajectory.rewards = rewards.collect();
     }
 }
 
-/// The first reward of a scored group that is not finite, in words: objective, value, rollout and task.
-pub fn bad_reward(environment: &dyn Environment, task: &Task, group: &[Trajectory]) -> Option<String> {
+/// The first reward of a scored group that is not finite, in words: objective, value, rollout and
+/// task.
+pub fn bad_reward(
+    environment: &dyn Environment,
+    task: &Task,
+    group: &[Trajectory],
+) -> Option<String> {
     group.iter().find_map(|trajectory| {
-        let (objective, value) = environment.objectives().iter().zip(&trajectory.rewards).find(|(_, value)| !value.is_finite())?;
-        Some(format!("`{}` gave {value} for rollout {} of task `{}`", objective.name(), trajectory.sample, task.id))
+        let (objective, value) = environment
+            .objectives()
+            .iter()
+            .zip(&trajectory.rewards)
+            .find(|(_, value)| !value.is_finite())?;
+        Some(format!(
+            "`{}` gave {value} for rollout {} of task `{}`",
+            objective.name(),
+            trajectory.sample,
+            task.id
+        ))
     })
 }

@@ -10,7 +10,13 @@ pub trait Objective: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// The value in [0, 1], higher is better; `None` where the objective does not apply.
-    fn score(&self, environment: &dyn Environment, task: &Task, trajectory: &Trajectory, memory: &RunMemory) -> Option<f32>;
+    fn score(
+        &self,
+        environment: &dyn Environment,
+        task: &Task,
+        trajectory: &Trajectory,
+        memory: &RunMemory,
+    ) -> Option<f32>;
 }
 
 /// What `r_tool` is before a task's first success, when there is no `N_optimal`.
@@ -28,7 +34,8 @@ pub enum BeforeFirstSuccess {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ObjectiveConfig {
-    /// `r_task`: what the environment gives for the answer; 1 for a right one, else 0, unless it is configured otherwise.
+    /// `r_task`: what the environment gives for the answer; 1 for a right one, else 0, unless it is
+    /// configured otherwise.
     Task {},
     /// `r_tool = exp(-alpha * |N_call - N_optimal|)` (ParetoPO).
     ToolEfficiency {
@@ -54,7 +61,9 @@ impl ObjectiveConfig {
     /// When its first objective is not task success.
     pub(crate) fn build_all(configs: &[Self]) -> Result<Vec<Box<dyn Objective>>, DataError> {
         if configs.first() != Some(&Self::Task {}) {
-            return Err(DataError::Setting("the first of `environment.objectives` must be `{ type = \"task\" }`".into()));
+            return Err(DataError::Setting(
+                "the first of `environment.objectives` must be `{ type = \"task\" }`".into(),
+            ));
         }
         Ok(configs.iter().map(Self::build).collect())
     }
@@ -63,7 +72,9 @@ impl ObjectiveConfig {
     pub fn build(&self) -> Box<dyn Objective> {
         match *self {
             Self::Task {} => Box::new(TaskSuccess),
-            Self::ToolEfficiency { alpha, before_first_success } => Box::new(ToolEfficiency { alpha, before_first_success }),
+            Self::ToolEfficiency { alpha, before_first_success } => {
+                Box::new(ToolEfficiency { alpha, before_first_success })
+            }
             Self::ResponseLength { scale } => Box::new(ResponseLength { scale }),
             Self::Format {} => Box::new(Format),
         }
@@ -77,7 +88,13 @@ impl Objective for TaskSuccess {
         "r_task"
     }
 
-    fn score(&self, environment: &dyn Environment, task: &Task, trajectory: &Trajectory, _: &RunMemory) -> Option<f32> {
+    fn score(
+        &self,
+        environment: &dyn Environment,
+        task: &Task,
+        trajectory: &Trajectory,
+        _: &RunMemory,
+    ) -> Option<f32> {
         Some(environment.task_reward(task, trajectory))
     }
 }
@@ -92,7 +109,13 @@ impl Objective for ToolEfficiency {
         "r_tool"
     }
 
-    fn score(&self, _: &dyn Environment, task: &Task, trajectory: &Trajectory, memory: &RunMemory) -> Option<f32> {
+    fn score(
+        &self,
+        _: &dyn Environment,
+        task: &Task,
+        trajectory: &Trajectory,
+        memory: &RunMemory,
+    ) -> Option<f32> {
         let optimal = match (memory.fewest_calls(&task.id), self.before_first_success) {
             (Some(fewest), _) => fewest,
             (None, BeforeFirstSuccess::FewestCalls) => 0,
@@ -111,7 +134,13 @@ impl Objective for ResponseLength {
         "r_length"
     }
 
-    fn score(&self, _: &dyn Environment, _: &Task, trajectory: &Trajectory, _: &RunMemory) -> Option<f32> {
+    fn score(
+        &self,
+        _: &dyn Environment,
+        _: &Task,
+        trajectory: &Trajectory,
+        _: &RunMemory,
+    ) -> Option<f32> {
         Some((-(trajectory.sampled_tokens() as f32) / self.scale).exp())
     }
 }
@@ -123,16 +152,27 @@ impl Objective for Format {
         "r_format"
     }
 
-    fn score(&self, _: &dyn Environment, _: &Task, trajectory: &Trajectory, _: &RunMemory) -> Option<f32> {
-        let clean = trajectory.answer.is_some() && trajectory.calls.iter().all(|call| call.outcome.status == CallStatus::Ok);
+    fn score(
+        &self,
+        _: &dyn Environment,
+        _: &Task,
+        trajectory: &Trajectory,
+        _: &RunMemory,
+    ) -> Option<f32> {
+        let clean = trajectory.answer.is_some()
+            && trajectory.calls.iter().all(|call| call.outcome.status == CallStatus::Ok);
         Some(f32::from(u8::from(clean)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{EnvironmentConfig, MathConfig, ObjectiveConfig, Resources, RunMemory, score_group};
-    use paretopo_trajectory::{CallRecord, CallStatus, FinishReason, Split, ToolOutcome, Trajectory};
+    use crate::{
+        EnvironmentConfig, MathConfig, ObjectiveConfig, Resources, RunMemory, score_group,
+    };
+    use paretopo_trajectory::{
+        CallRecord, CallStatus, FinishReason, Split, ToolOutcome, Trajectory,
+    };
 
     fn trajectory(answer: &str, calls: usize) -> Trajectory {
         let outcome = ToolOutcome::new(CallStatus::Ok, "", 0.0);
@@ -150,11 +190,20 @@ mod tests {
         }
     }
 
-    fn rewards(config: MathConfig, group: &[(bool, usize)], memory: &mut RunMemory) -> Vec<Vec<f32>> {
-        let environment = EnvironmentConfig::Math(config).build(&Resources::default(), &mut ()).unwrap();
+    fn rewards(
+        config: MathConfig,
+        group: &[(bool, usize)],
+        memory: &mut RunMemory,
+    ) -> Vec<Vec<f32>> {
+        let environment =
+            EnvironmentConfig::Math(config).build(&Resources::default(), &mut ()).unwrap();
         let task = environment.tasks(Split::Train)[0].clone();
-        let mut group: Vec<_> =
-            group.iter().map(|(right, calls)| trajectory(if *right { &task.answers[0] } else { "no number" }, *calls)).collect();
+        let mut group: Vec<_> = group
+            .iter()
+            .map(|(right, calls)| {
+                trajectory(if *right { &task.answers[0] } else { "no number" }, *calls)
+            })
+            .collect();
         score_group(environment.as_ref(), &task, &mut group, memory);
         group.into_iter().map(|trajectory| trajectory.rewards).collect()
     }
@@ -165,10 +214,14 @@ mod tests {
         // the group's own fewest calls in a success are 1, so with alpha 0.5:
         //   right, 1 call:  exp(-0.5 * 0) = 1        right, 3 calls: exp(-0.5 * 2) = 0.367879
         //   wrong, 0 calls: exp(-0.5 * 1) = 0.606531 (too few calls are inefficient, too)
-        let scored = rewards(MathConfig::default(), &[(true, 1), (true, 3), (false, 0)], &mut memory);
+        let scored =
+            rewards(MathConfig::default(), &[(true, 1), (true, 3), (false, 0)], &mut memory);
         let expected = [[1.0, 1.0], [1.0, 0.367_879_44], [0.0, 0.606_530_66]];
         for (got, want) in scored.iter().zip(expected) {
-            assert!((got[0] - want[0]).abs() < 1e-6 && (got[1] - want[1]).abs() < 1e-6, "{scored:?}");
+            assert!(
+                (got[0] - want[0]).abs() < 1e-6 && (got[1] - want[1]).abs() < 1e-6,
+                "{scored:?}"
+            );
         }
         // a later group that succeeds without a call lowers it to 0: exp(-0.5 * 1)
         let scored = rewards(MathConfig::default(), &[(true, 0), (true, 1)], &mut memory);
@@ -177,10 +230,14 @@ mod tests {
 
     #[test]
     fn before_the_first_success_there_is_no_signal_unless_asked_for() {
-        let scored = rewards(MathConfig::default(), &[(false, 0), (false, 2)], &mut RunMemory::default());
+        let scored =
+            rewards(MathConfig::default(), &[(false, 0), (false, 2)], &mut RunMemory::default());
         assert_eq!(scored, [[0.0, 0.0], [0.0, 0.0]]);
         let mut config = MathConfig::default();
-        config.objectives[1] = ObjectiveConfig::ToolEfficiency { alpha: 0.5, before_first_success: super::BeforeFirstSuccess::FewestCalls };
+        config.objectives[1] = ObjectiveConfig::ToolEfficiency {
+            alpha: 0.5,
+            before_first_success: super::BeforeFirstSuccess::FewestCalls,
+        };
         // N_optimal = 0: exp(0) = 1 and exp(-0.5 * 2) = 0.367879
         let scored = rewards(config, &[(false, 0), (false, 2)], &mut RunMemory::default());
         assert!((scored[0][1] - 1.0).abs() < 1e-6 && (scored[1][1] - 0.367_879_44).abs() < 1e-6);

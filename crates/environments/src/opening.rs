@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Opening {
-    /// The question alone; for policies that were trained on this environment, or whose chat template describes the tools.
+    /// The question alone; for policies that were trained on this environment, or whose chat
+    /// template describes the tools.
     Question {},
     /// A system message that explains the tool, then the question; for general instruct models.
     Instruction {
@@ -17,7 +18,8 @@ pub enum Opening {
         #[serde(default)]
         examples: Vec<Example>,
     },
-    /// The prompt of Search-R1 (arXiv 2503.09516, table 1), with its tags for thinking, searching and answering.
+    /// The prompt of Search-R1 (arXiv 2503.09516, table 1), with its tags for thinking, searching
+    /// and answering.
     SearchR1 {},
 }
 
@@ -52,7 +54,9 @@ impl Opening {
                 }
                 messages.push(said(Role::User, question));
             }
-            Self::SearchR1 {} => messages.push(said(Role::User, &format!("{SEARCH_R1}{question}\n"))),
+            Self::SearchR1 {} => {
+                messages.push(said(Role::User, &format!("{SEARCH_R1}{question}\n")))
+            }
         }
         messages
     }

@@ -1,15 +1,17 @@
-//! Tokenizers of policies that know only one environment: whole words, single digits, and the markers of the agent's format.
+//! Tokenizers of policies that know only one environment: whole words, single digits, and the
+//! markers of the agent's format.
 //!
-//! A Hugging Face `tokenizer.json` with a word-level model: one regular expression cuts text into pieces, each piece is a
-//! token, anything else is `<|unk|>`. Decoding joins the pieces.
+//! A Hugging Face `tokenizer.json` with a word-level model: one regular expression cuts text into
+//! pieces, each piece is a token, anything else is `<|unk|>`. Decoding joins the pieces.
 
 use serde_json::{Value, json};
 
 /// `<|unk|>`, then padding, the two headers and the end of a turn.
 const SPECIAL: [&str; 5] = ["<|unk|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|end|>"];
 
-/// The contents of `tokenizer.json`: digits, `symbols`, `markers`, each of `words` with and without a space in front, and each of
-/// `names` with one: a name that is to be copied must be the same token wherever it stands.
+/// The contents of `tokenizer.json`: digits, `symbols`, `markers`, each of `words` with and without
+/// a space in front, and each of `names` with one: a name that is to be copied must be the same
+/// token wherever it stands.
 pub(crate) fn word_level_tokenizer<'a>(
     symbols: &str,
     markers: &[&str],
@@ -26,7 +28,8 @@ pub(crate) fn word_level_tokenizer<'a>(
         pieces.push(format!(" {word}"));
     }
     pieces.extend(names.map(|name| format!(" {name}")));
-    let vocabulary: serde_json::Map<String, Value> = pieces.iter().enumerate().map(|(id, piece)| (piece.clone(), id.into())).collect();
+    let vocabulary: serde_json::Map<String, Value> =
+        pieces.iter().enumerate().map(|(id, piece)| (piece.clone(), id.into())).collect();
     let added: Vec<Value> = SPECIAL
         .iter()
         .enumerate()
@@ -60,7 +63,9 @@ fn escape(marker: &str) -> String {
     for c in marker.chars() {
         match c {
             '\n' => escaped.push_str("\\n"),
-            '\\' | '(' | ')' | '{' | '}' | '[' | ']' | '.' | '*' | '+' | '?' | '|' | '^' | '$' => escaped.extend(['\\', c]),
+            '\\' | '(' | ')' | '{' | '}' | '[' | ']' | '.' | '*' | '+' | '?' | '|' | '^' | '$' => {
+                escaped.extend(['\\', c])
+            }
             c => escaped.push(c),
         }
     }

@@ -1,4 +1,5 @@
-//! A blob of the hub's cache is named after its content: by SHA-256, or as git names it, by SHA-1 of a header and the content.
+//! A blob of the hub's cache is named after its content: by SHA-256, or as git names it, by SHA-1
+//! of a header and the content.
 
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -6,9 +7,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// The checksum of a blob and the one in its name, if they differ. Names that are no checksum (of other servers) are taken as they are.
+/// The checksum of a blob and the one in its name, if they differ. Names that are no checksum (of
+/// other servers) are taken as they are.
 pub(crate) fn mismatch(blob: &Path) -> std::io::Result<Option<(String, String)>> {
-    let name = blob.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let name =
+        blob.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
     if !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(None);
     }
@@ -50,8 +53,13 @@ mod tests {
         };
         // `git hash-object` and `sha256sum` of "hello\n"
         assert_eq!(of("ce013625030ba8dba906f756967f9e9ca394464a", "hello\n"), None);
-        assert_eq!(of("5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03", "hello\n"), None);
-        let (found, expected) = of("5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be04", "hello\n").unwrap();
+        assert_eq!(
+            of("5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03", "hello\n"),
+            None
+        );
+        let (found, expected) =
+            of("5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be04", "hello\n")
+                .unwrap();
         assert!(found.ends_with("be03") && expected.ends_with("be04"));
         assert!(of("ce013625030ba8dba906f756967f9e9ca394464b", "hello\n").is_some());
         assert_eq!(of("an-etag-of-another-server", "hello\n"), None);

@@ -1,9 +1,11 @@
-//! Models and data sets by name, from the Hugging Face hub or a server that speaks its protocol (`HF_ENDPOINT`).
+//! Models and data sets by name, from the Hugging Face hub or a server that speaks its protocol
+//! (`HF_ENDPOINT`).
 //!
-//! Files land in the cache that Python's `huggingface_hub` uses (`HF_HOME`), so what is there already is not fetched again. An interrupted
-//! download goes on where it stopped. What arrives is compared with the checksum that names it: SHA-256 for large files, git's blob hash for others.
-//! With `HF_HUB_OFFLINE=1` nothing is asked of the network. Left out: uploads, and refreshing a cached branch (delete it from the cache, or name a
-//! commit).
+//! Files land in the cache that Python's `huggingface_hub` uses (`HF_HOME`), so what is there
+//! already is not fetched again. An interrupted download goes on where it stopped. What arrives is
+//! compared with the checksum that names it: SHA-256 for large files, git's blob hash for others.
+//! With `HF_HUB_OFFLINE=1` nothing is asked of the network. Left out: uploads, and refreshing a
+//! cached branch (delete it from the cache, or name a commit).
 
 mod checksum;
 
@@ -35,7 +37,9 @@ pub enum HubError {
         cache: PathBuf,
     },
     /// The hub knows no such thing.
-    #[error("`{endpoint}` has no `{file}` in `{repository}`\nhint: check the name and the revision; private repositories need `HF_TOKEN`")]
+    #[error(
+        "`{endpoint}` has no `{file}` in `{repository}`\nhint: check the name and the revision; private repositories need `HF_TOKEN`"
+    )]
     Missing {
         /// The hub.
         endpoint: String,
@@ -45,7 +49,9 @@ pub enum HubError {
         file: String,
     },
     /// The hub refuses.
-    #[error("`{endpoint}` refuses `{repository}` (status {status})\nhint: set `HF_TOKEN`, and accept the repository's terms on its page")]
+    #[error(
+        "`{endpoint}` refuses `{repository}` (status {status})\nhint: set `HF_TOKEN`, and accept the repository's terms on its page"
+    )]
     Denied {
         /// The hub.
         endpoint: String,
@@ -69,7 +75,9 @@ pub enum HubError {
         reason: String,
     },
     /// What arrived is not what was announced.
-    #[error("`{file}` of `{repository}` arrived damaged twice: its checksum is {found}, not {expected}")]
+    #[error(
+        "`{file}` of `{repository}` arrived damaged twice: its checksum is {found}, not {expected}"
+    )]
     Damaged {
         /// The repository.
         repository: String,
@@ -113,24 +121,35 @@ pub struct Repository {
 pub type OnProgress<'a> = &'a mut dyn FnMut(&str, u64, u64);
 
 impl Repository {
-    /// A repository (`owner/name`) at a branch, tag or commit, with the hub, cache and token that the environment names.
+    /// A repository (`owner/name`) at a branch, tag or commit, with the hub, cache and token that
+    /// the environment names.
     ///
     /// # Errors
     /// When the client cannot be set up.
     pub fn open(kind: Kind, name: &str, revision: &str) -> Result<Self, HubError> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into()).trim_end_matches('/').to_owned();
-        let cache = variable("HF_HUB_CACHE").map_or_else(Cache::from_env, |path| Cache::new(path.into()));
-        let offline = variable("HF_HUB_OFFLINE").is_some_and(|value| matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on"));
+        let endpoint = variable("HF_ENDPOINT")
+            .unwrap_or_else(|| "https://huggingface.co".into())
+            .trim_end_matches('/')
+            .to_owned();
+        let cache =
+            variable("HF_HUB_CACHE").map_or_else(Cache::from_env, |path| Cache::new(path.into()));
+        let offline = variable("HF_HUB_OFFLINE").is_some_and(|value| {
+            matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on")
+        });
         let kind = match kind {
             Kind::Model => RepoType::Model,
             Kind::Dataset => RepoType::Dataset,
         };
         let repo = Repo::with_revision(name.to_owned(), kind, revision.to_owned());
         let named = if revision == "main" { name.to_owned() } else { format!("{name}@{revision}") };
-        let mut repository = Self { repo, name: named, api: None, cache: cache.clone(), endpoint: endpoint.clone() };
+        let mut repository =
+            Self { repo, name: named, api: None, cache: cache.clone(), endpoint: endpoint.clone() };
         if !offline {
-            let builder = ApiBuilder::from_cache(cache.clone()).with_endpoint(endpoint).with_progress(false).with_retries(RETRIES);
+            let builder = ApiBuilder::from_cache(cache.clone())
+                .with_endpoint(endpoint)
+                .with_progress(false)
+                .with_retries(RETRIES);
             let api = builder.with_token(variable("HF_TOKEN").or_else(|| cache.token())).build();
             repository.api = Some(api.map_err(|error| repository.failure("*", &error))?);
         }
@@ -145,13 +164,16 @@ impl Repository {
         let mut names = match self.remote() {
             Some(remote) => {
                 let info = wait(move |_| remote.info(), &mut |_, _| {}, PATIENCE);
-                let info = info.map_err(|reason| self.unreachable("*", reason))?.map_err(|error| self.failure("*", &error))?;
+                let info = info
+                    .map_err(|reason| self.unreachable("*", reason))?
+                    .map_err(|error| self.failure("*", &error))?;
                 info.siblings.into_iter().map(|sibling| sibling.rfilename).collect()
             }
             None => {
                 let folder = self.snapshot().ok_or_else(|| self.not_cached("*"))?;
                 let mut names = Vec::new();
-                walk(&folder, "", &mut names).map_err(|source| HubError::Access { path: folder, source })?;
+                walk(&folder, "", &mut names)
+                    .map_err(|source| HubError::Access { path: folder, source })?;
                 names
             }
         };
@@ -172,7 +194,11 @@ impl Repository {
             let remote = self.remote().ok_or_else(|| self.not_cached(name))?;
             let wanted = name.to_owned();
             let mut report = |done, total| progress(name, done, total);
-            let fetched = wait(move |events| remote.download_with_progress(&wanted, events), &mut report, PATIENCE);
+            let fetched = wait(
+                move |events| remote.download_with_progress(&wanted, events),
+                &mut report,
+                PATIENCE,
+            );
             let path = match fetched.map_err(|reason| self.unreachable(name, reason))? {
                 Ok(path) => path,
                 // what an earlier, interrupted download left is longer than the file, or all of it
@@ -183,32 +209,52 @@ impl Repository {
                 }
                 Err(error) => return Err(self.failure(name, &error)),
             };
-            let blob = path.canonicalize().map_err(|source| HubError::Access { path: path.clone(), source })?;
-            match checksum::mismatch(&blob).map_err(|source| HubError::Access { path: blob.clone(), source })? {
+            let blob = path
+                .canonicalize()
+                .map_err(|source| HubError::Access { path: path.clone(), source })?;
+            match checksum::mismatch(&blob)
+                .map_err(|source| HubError::Access { path: blob.clone(), source })?
+            {
                 None => return Ok(path),
                 Some(mismatch) => {
                     for path in [&path, &blob] {
-                        std::fs::remove_file(path).map_err(|source| HubError::Access { path: path.clone(), source })?;
+                        std::fs::remove_file(path)
+                            .map_err(|source| HubError::Access { path: path.clone(), source })?;
                     }
                     damage = Some(mismatch);
                 }
             }
         }
         let (found, expected) = damage.unwrap_or_default();
-        Err(HubError::Damaged { repository: self.name.clone(), file: name.to_owned(), found, expected })
+        Err(HubError::Damaged {
+            repository: self.name.clone(),
+            file: name.to_owned(),
+            found,
+            expected,
+        })
     }
 
-    /// The folder of a checkpoint: its configuration, tokenizer and weights (one file, or shards), fetched where they are not there yet.
+    /// The folder of a checkpoint: its configuration, tokenizer and weights (one file, or shards),
+    /// fetched where they are not there yet.
     ///
     /// # Errors
     /// When a file is missing or cannot be fetched.
     pub fn checkpoint(&self, progress: OnProgress<'_>) -> Result<PathBuf, HubError> {
-        const TEXT: [&str; 5] = ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
+        const TEXT: [&str; 5] = [
+            "config.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "generation_config.json",
+            "chat_template.jinja",
+        ];
         let names = self.list()?;
         let single = names.iter().any(|name| name == "model.safetensors");
         let is_weights = |name: &str| match single {
             true => name == "model.safetensors",
-            false => name == "model.safetensors.index.json" || (name.starts_with("model-") && name.ends_with(".safetensors")),
+            false => {
+                name == "model.safetensors.index.json"
+                    || (name.starts_with("model-") && name.ends_with(".safetensors"))
+            }
         };
         let mut folder = None;
         for name in names.iter().filter(|name| TEXT.contains(&name.as_str()) || is_weights(name)) {
@@ -228,37 +274,62 @@ impl Repository {
     fn snapshot(&self) -> Option<PathBuf> {
         let folder = self.cache.path().join(self.repo.folder_name());
         let commit = std::fs::read_to_string(folder.join("refs").join(self.repo.revision())).ok();
-        let commit = commit.map_or_else(|| self.repo.revision().to_owned(), |commit| commit.trim().to_owned());
+        let commit = commit
+            .map_or_else(|| self.repo.revision().to_owned(), |commit| commit.trim().to_owned());
         Some(folder.join("snapshots").join(commit)).filter(|folder| folder.is_dir())
     }
 
     /// Removes what an interrupted download of a file left.
     fn forget_part(&self, name: &str) -> Result<(), HubError> {
         let (Some(api), Some(remote)) = (&self.api, self.remote()) else { return Ok(()) };
-        let metadata = api.metadata(&remote.url(name)).map_err(|error| self.failure(name, &error))?;
-        let part = self.cache.repo(self.repo.clone()).blob_path(metadata.etag()).with_extension("sync.part");
+        let metadata =
+            api.metadata(&remote.url(name)).map_err(|error| self.failure(name, &error))?;
+        let part = self
+            .cache
+            .repo(self.repo.clone())
+            .blob_path(metadata.etag())
+            .with_extension("sync.part");
         match std::fs::remove_file(&part) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(HubError::Access { path: part, source }),
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(HubError::Access { path: part, source })
+            }
             _ => Ok(()),
         }
     }
 
     fn not_cached(&self, file: &str) -> HubError {
-        HubError::NotCached { repository: self.name.clone(), file: file.to_owned(), cache: self.cache.path().clone() }
+        HubError::NotCached {
+            repository: self.name.clone(),
+            file: file.to_owned(),
+            cache: self.cache.path().clone(),
+        }
     }
 
     fn missing(&self, file: &str) -> HubError {
-        HubError::Missing { endpoint: self.endpoint.clone(), repository: self.name.clone(), file: file.to_owned() }
+        HubError::Missing {
+            endpoint: self.endpoint.clone(),
+            repository: self.name.clone(),
+            file: file.to_owned(),
+        }
     }
 
     fn unreachable(&self, file: &str, reason: String) -> HubError {
-        HubError::Unreachable { endpoint: self.endpoint.clone(), repository: self.name.clone(), file: file.to_owned(), reason }
+        HubError::Unreachable {
+            endpoint: self.endpoint.clone(),
+            repository: self.name.clone(),
+            file: file.to_owned(),
+            reason,
+        }
     }
 
     fn failure(&self, file: &str, error: &ApiError) -> HubError {
         match status_of(error) {
             Some(404) => self.missing(file),
-            Some(status @ (401 | 403)) => HubError::Denied { endpoint: self.endpoint.clone(), repository: self.name.clone(), status },
+            Some(status @ (401 | 403)) => HubError::Denied {
+                endpoint: self.endpoint.clone(),
+                repository: self.name.clone(),
+                status,
+            },
             _ => self.unreachable(file, error.to_string()),
         }
     }
@@ -301,7 +372,8 @@ impl Progress for Events {
     fn finish(&mut self) {}
 }
 
-/// Runs `work` beside and waits until it ends, or has reported nothing for `patience`; the client itself would wait without end.
+/// Runs `work` beside and waits until it ends, or has reported nothing for `patience`; the client
+/// itself would wait without end.
 ///
 /// # Errors
 /// When it was given up.
@@ -315,9 +387,13 @@ fn wait<T: Send + 'static>(
     loop {
         match receiver.recv_timeout(patience) {
             Ok((done, total)) => progress(done, total),
-            Err(RecvTimeoutError::Timeout) => return Err(format!("nothing arrived for {} seconds", patience.as_secs())),
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(format!("nothing arrived for {} seconds", patience.as_secs()));
+            }
             // the sender is dropped at the end of the work
-            Err(RecvTimeoutError::Disconnected) => return worker.join().map_err(|_| "the client failed".to_owned()),
+            Err(RecvTimeoutError::Disconnected) => {
+                return worker.join().map_err(|_| "the client failed".to_owned());
+            }
         }
     }
 }
@@ -341,7 +417,11 @@ mod tests {
 
     #[test]
     fn a_download_that_stalls_is_given_up() {
-        let stalled = wait(|_| std::thread::sleep(Duration::from_secs(5)), &mut |_, _| {}, Duration::from_millis(50));
+        let stalled = wait(
+            |_| std::thread::sleep(Duration::from_secs(5)),
+            &mut |_, _| {},
+            Duration::from_millis(50),
+        );
         assert!(stalled.unwrap_err().contains("nothing arrived"));
         let mut seen = Vec::new();
         let work = |mut events: Events| {
@@ -350,7 +430,10 @@ mod tests {
             events.update(2);
             7
         };
-        assert_eq!(wait(work, &mut |done, total| seen.push((done, total)), Duration::from_secs(5)), Ok(7));
+        assert_eq!(
+            wait(work, &mut |done, total| seen.push((done, total)), Duration::from_secs(5)),
+            Ok(7)
+        );
         assert_eq!(seen, [(1, 3), (3, 3)]);
     }
 }

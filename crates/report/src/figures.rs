@@ -24,7 +24,9 @@ fn colour(index: usize) -> RGBColor {
 type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
 fn padded(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
-    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
     if low > high {
         return 0.0..1.0;
     }
@@ -32,57 +34,93 @@ fn padded(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     low - room..high + room
 }
 
-/// The accuracy-efficiency front: every run as a small dot, every method's mean with its 95% intervals. Methods with less than half of the
-/// best EM would leave no room for the others; they are named with their numbers in the legend only.
+/// The accuracy-efficiency front: every run as a small dot, every method's mean with its 95%
+/// intervals. Methods with less than half of the best EM would leave no room for the others; they
+/// are named with their numbers in the legend only.
 pub fn front_svg(summaries: &[MethodSummary], runs: &[RunResult]) -> String {
     let mut svg = String::new();
     let best = summaries.iter().map(|summary| summary.em).fold(0.0, f64::max);
-    let (inside, outside): (Vec<_>, Vec<_>) = summaries.iter().cloned().partition(|summary| summary.em >= 0.5 * best);
+    let (inside, outside): (Vec<_>, Vec<_>) =
+        summaries.iter().cloned().partition(|summary| summary.em >= 0.5 * best);
     let drawn = draw_front(&mut svg, &inside, &outside, runs);
     drawn.expect("drawing into memory does not fail");
     svg
 }
 
-fn draw_front(svg: &mut String, summaries: &[MethodSummary], outside: &[MethodSummary], runs: &[RunResult]) -> Drawn {
+fn draw_front(
+    svg: &mut String,
+    summaries: &[MethodSummary],
+    outside: &[MethodSummary],
+    runs: &[RunResult],
+) -> Drawn {
     let root = SVGBackend::with_string(svg, (860, 520)).into_drawing_area();
     root.fill(&WHITE)?;
     let (plot, legend) = root.split_horizontally(620);
-    let shown: Vec<&RunResult> = runs.iter().filter(|run| summaries.iter().any(|summary| summary.method == run.method)).collect();
-    let xs = padded(shown.iter().map(|run| run.calls).chain(summaries.iter().flat_map(|summary| summary.calls_interval)));
-    let ys = padded(shown.iter().map(|run| run.em).chain(summaries.iter().flat_map(|summary| summary.em_interval)));
+    let shown: Vec<&RunResult> = runs
+        .iter()
+        .filter(|run| summaries.iter().any(|summary| summary.method == run.method))
+        .collect();
+    let xs = padded(
+        shown
+            .iter()
+            .map(|run| run.calls)
+            .chain(summaries.iter().flat_map(|summary| summary.calls_interval)),
+    );
+    let ys = padded(
+        shown
+            .iter()
+            .map(|run| run.em)
+            .chain(summaries.iter().flat_map(|summary| summary.em_interval)),
+    );
     let mut chart = ChartBuilder::on(&plot)
         .margin(16)
         .x_label_area_size(44)
         .y_label_area_size(56)
         .caption("Accuracy and tool calls on held-out problems", ("sans-serif", 18))
         .build_cartesian_2d(xs, ys)?;
-    chart.configure_mesh().x_desc("#Tool: mean calls an episode (fewer is better)").y_desc("EM").light_line_style(WHITE).draw()?;
+    chart
+        .configure_mesh()
+        .x_desc("#Tool: mean calls an episode (fewer is better)")
+        .y_desc("EM")
+        .light_line_style(WHITE)
+        .draw()?;
     for (index, summary) in summaries.iter().enumerate() {
         let colour = colour(index);
         let own = shown.iter().filter(|run| run.method == summary.method);
-        chart.draw_series(own.map(|run| Circle::new((run.calls, run.em), 3, colour.mix(0.35).filled())))?;
+        chart.draw_series(
+            own.map(|run| Circle::new((run.calls, run.em), 3, colour.mix(0.35).filled())),
+        )?;
         let (x, y) = (summary.calls, summary.em);
-        let intervals =
-            [[(summary.calls_interval[0], y), (summary.calls_interval[1], y)], [(x, summary.em_interval[0]), (x, summary.em_interval[1])]];
-        chart.draw_series(intervals.map(|line| PathElement::new(line.to_vec(), colour.stroke_width(2))))?;
+        let intervals = [
+            [(summary.calls_interval[0], y), (summary.calls_interval[1], y)],
+            [(x, summary.em_interval[0]), (x, summary.em_interval[1])],
+        ];
+        chart.draw_series(
+            intervals.map(|line| PathElement::new(line.to_vec(), colour.stroke_width(2))),
+        )?;
         chart.draw_series([Circle::new((x, y), 6, colour.filled())])?;
     }
-    let style = |size: i32| ("sans-serif", size).into_text_style(&legend).pos(Pos::new(HPos::Left, VPos::Center));
+    let style = |size: i32| {
+        ("sans-serif", size).into_text_style(&legend).pos(Pos::new(HPos::Left, VPos::Center))
+    };
     let line = |index: usize| 60 + 24 * index as i32;
     for (index, summary) in summaries.iter().enumerate() {
         legend.draw(&Circle::new((12, line(index)), 6, colour(index).filled()))?;
         legend.draw(&Text::new(summary.method.clone(), (26, line(index)), style(14)))?;
     }
     for (index, summary) in outside.iter().enumerate() {
-        let text = format!("not shown: {} ({:.2} / {:.2})", summary.method, summary.em, summary.calls);
+        let text =
+            format!("not shown: {} ({:.2} / {:.2})", summary.method, summary.em, summary.calls);
         legend.draw(&Text::new(text, (6, line(summaries.len() + index)), style(12)))?;
     }
     root.present()
 }
 
-/// One panel per metric: the mean over seeds at each step, a line per method. Metrics that no run has are left out.
+/// One panel per metric: the mean over seeds at each step, a line per method. Metrics that no run
+/// has are left out.
 pub fn curves_svg(methods: &[String], runs: &[RunResult], metrics: &[(&str, &str)]) -> String {
-    let has = |key: &str| runs.iter().any(|run| run.metrics.iter().any(|step| step.contains_key(key)));
+    let has =
+        |key: &str| runs.iter().any(|run| run.metrics.iter().any(|step| step.contains_key(key)));
     let metrics: Vec<_> = metrics.iter().filter(|(key, _)| has(key)).collect();
     let mut svg = String::new();
     if metrics.is_empty() {
@@ -103,13 +141,19 @@ fn curve(runs: &[RunResult], method: &str, key: &str) -> Vec<(f64, f64)> {
     by_step.into_iter().map(|(step, values)| (step as f64, mean(&values))).collect()
 }
 
-fn draw_curves(svg: &mut String, methods: &[String], runs: &[RunResult], metrics: &[&(&str, &str)]) -> Drawn {
+fn draw_curves(
+    svg: &mut String,
+    methods: &[String],
+    runs: &[RunResult],
+    metrics: &[&(&str, &str)],
+) -> Drawn {
     let rows = metrics.len().div_ceil(2);
     let root = SVGBackend::with_string(svg, (1000, 300 * rows as u32 + 64)).into_drawing_area();
     root.fill(&WHITE)?;
     let (legend, plots) = root.split_vertically(64);
     for ((key, title), area) in metrics.iter().zip(plots.split_evenly((rows, 2))) {
-        let curves: Vec<Vec<(f64, f64)>> = methods.iter().map(|method| curve(runs, method, key)).collect();
+        let curves: Vec<Vec<(f64, f64)>> =
+            methods.iter().map(|method| curve(runs, method, key)).collect();
         let xs = padded(curves.iter().flatten().map(|(x, _)| *x));
         let ys = padded(curves.iter().flatten().map(|(_, y)| *y));
         let mut chart = ChartBuilder::on(&area)
@@ -154,7 +198,11 @@ fn draw_archive(svg: &mut String, title: &str, points: &[[f64; 2]]) -> Drawn {
         .caption(title, ("sans-serif", 15))
         .build_cartesian_2d(0.0..1.05, 0.0..1.05)?;
     chart.configure_mesh().x_desc("r_task").y_desc("r_tool").light_line_style(WHITE).draw()?;
-    chart.draw_series(points.iter().map(|[x, y]| Rectangle::new([(0.0, 0.0), (*x, *y)], colour(0).mix(0.15).filled())))?;
+    chart.draw_series(
+        points
+            .iter()
+            .map(|[x, y]| Rectangle::new([(0.0, 0.0), (*x, *y)], colour(0).mix(0.15).filled())),
+    )?;
     chart.draw_series(points.iter().map(|[x, y]| Circle::new((*x, *y), 4, colour(0).filled())))?;
     root.present()
 }

@@ -1,4 +1,5 @@
-//! Run folders -> a table, figures and a picture for the terminal. Reads files only; knows neither burn nor how runs are made.
+//! Run folders -> a table, figures and a picture for the terminal. Reads files only; knows neither
+//! burn nor how runs are made.
 
 mod figures;
 mod phases;

@@ -8,9 +8,11 @@ use std::path::Path;
 
 const EVALUATION: &str = "evaluation.json";
 /// In the order of a step.
-const PHASES: [&str; 8] = ["prefill", "decode", "sampling", "tools", "grading", "forward", "backward", "optimizer"];
+const PHASES: [&str; 8] =
+    ["prefill", "decode", "sampling", "tools", "grading", "forward", "backward", "optimizer"];
 
-/// Seconds of each phase, in the order of a step: of the training steps (`metrics.jsonl`) and of the evaluation behind them (`evaluation.json`).
+/// Seconds of each phase, in the order of a step: of the training steps (`metrics.jsonl`) and of
+/// the evaluation behind them (`evaluation.json`).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Phases {
     /// Steps that were counted.
@@ -35,11 +37,14 @@ pub fn read_phases(run: &Path) -> Result<Phases, ReportError> {
     let steps = metrics.len();
     let mut sums: BTreeMap<String, f64> = BTreeMap::new();
     for (name, seconds) in metrics.into_iter().flatten() {
-        if let Some(phase) = name.strip_prefix("phase/").and_then(|name| name.strip_suffix("_seconds")) {
+        if let Some(phase) =
+            name.strip_prefix("phase/").and_then(|name| name.strip_suffix("_seconds"))
+        {
             *sums.entry(phase.to_owned()).or_default() += seconds;
         }
     }
-    let stored = if run.join(EVALUATION).exists() { read_json(run, EVALUATION)? } else { Stored::default() };
+    let stored =
+        if run.join(EVALUATION).exists() { read_json(run, EVALUATION)? } else { Stored::default() };
     let phases = Phases { steps, training: in_order(sums), evaluation: in_order(stored.phases) };
     if phases.training.is_empty() && phases.evaluation.is_empty() {
         return Err(ReportError {
@@ -60,15 +65,25 @@ fn in_order(sums: BTreeMap<String, f64>) -> Vec<(String, f64)> {
 /// A Markdown table: seconds a step and share of each phase of training, then of the evaluation.
 pub fn phases_table(phases: &Phases) -> String {
     let mut table = String::new();
-    for (what, steps, rows) in [("training", phases.steps, &phases.training), ("evaluation", 1, &phases.evaluation)] {
+    for (what, steps, rows) in
+        [("training", phases.steps, &phases.training), ("evaluation", 1, &phases.evaluation)]
+    {
         let total: f64 = rows.iter().map(|(_, seconds)| seconds).sum();
         if rows.is_empty() || total <= 0.0 {
             continue;
         }
-        let unit = if what == "training" { format!("seconds a step, of {steps}") } else { "seconds".into() };
+        let unit = if what == "training" {
+            format!("seconds a step, of {steps}")
+        } else {
+            "seconds".into()
+        };
         table += &format!("| {what} | {unit} | share |\n|---|---|---|\n");
         for (name, seconds) in rows {
-            table += &format!("| {name} | {:.4} | {:.1}% |\n", seconds / steps as f64, 100.0 * seconds / total);
+            table += &format!(
+                "| {name} | {:.4} | {:.1}% |\n",
+                seconds / steps as f64,
+                100.0 * seconds / total
+            );
         }
         table += "\n";
     }

@@ -60,7 +60,10 @@ struct StoredLevel {
 }
 
 /// A JSON file of a run's folder.
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<T, ReportError> {
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(
+    folder: &Path,
+    name: &str,
+) -> Result<T, ReportError> {
     let path = folder.join(name);
     let wrong = |reason: String| ReportError { path: path.clone(), reason };
     let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
@@ -94,7 +97,11 @@ pub fn read_run(folder: &Path, method: &str, seed: u64) -> Result<RunResult, Rep
         calls_per_correct: stored.calls_per_correct,
         response_tokens: stored.response_tokens,
         point: stored.point,
-        levels: stored.levels.into_iter().map(|(level, found)| (level, [found.em, found.calls])).collect(),
+        levels: stored
+            .levels
+            .into_iter()
+            .map(|(level, found)| (level, [found.em, found.calls]))
+            .collect(),
         environment: stored.environment,
         metrics,
     })

@@ -14,19 +14,29 @@ pub fn bootstrap_interval(values: &[f64]) -> [f64; 2] {
         return [mean(values); 2];
     }
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let mut resampled = || (0..values.len()).map(|_| values[rng.random_range(0..values.len())]).sum::<f64>() / values.len() as f64;
+    let mut resampled = || {
+        (0..values.len()).map(|_| values[rng.random_range(0..values.len())]).sum::<f64>()
+            / values.len() as f64
+    };
     let mut means: Vec<f64> = (0..10_000).map(|_| resampled()).collect();
     means.sort_by(f64::total_cmp);
     [means[250], means[9749]]
 }
 
-/// The two-sided p-value of a paired sign-flip permutation test of `mean(a - b) = 0`, exact over all `2^n` flips (`n <= 16` pairs; of
-/// more, the first 16 are used). With n pairs the smallest possible value is `2 / 2^n`.
+/// The two-sided p-value of a paired sign-flip permutation test of `mean(a - b) = 0`, exact over
+/// all `2^n` flips (`n <= 16` pairs; of more, the first 16 are used). With n pairs the smallest
+/// possible value is `2 / 2^n`.
 pub fn paired_permutation_test(a: &[f64], b: &[f64]) -> f64 {
     let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).take(16).collect();
     let observed = differences.iter().sum::<f64>().abs();
     let flips = 1u32 << differences.len();
-    let flipped = |flip: u32| differences.iter().enumerate().map(|(index, d)| if flip >> index & 1 == 1 { -d } else { *d }).sum::<f64>();
+    let flipped = |flip: u32| {
+        differences
+            .iter()
+            .enumerate()
+            .map(|(index, d)| if flip >> index & 1 == 1 { -d } else { *d })
+            .sum::<f64>()
+    };
     let extreme = (0..flips).filter(|flip| flipped(*flip).abs() >= observed - 1e-12).count();
     extreme as f64 / f64::from(flips)
 }
@@ -34,16 +44,23 @@ pub fn paired_permutation_test(a: &[f64], b: &[f64]) -> f64 {
 /// The points that no other point dominates (both coordinates to be maximised).
 pub fn pareto_front(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
     let dominates = |a: &[f64; 2], b: &[f64; 2]| a[0] >= b[0] && a[1] >= b[1] && a != b;
-    points.iter().filter(|point| !points.iter().any(|other| dominates(other, point))).copied().collect()
+    points
+        .iter()
+        .filter(|point| !points.iter().any(|other| dominates(other, point)))
+        .copied()
+        .collect()
 }
 
-/// IGD+ (Ishibuchi et al., 2015): the mean over the front of the distance that the nearest of `points` falls short of it. 0 is best.
+/// IGD+ (Ishibuchi et al., 2015): the mean over the front of the distance that the nearest of
+/// `points` falls short of it. 0 is best.
 pub fn igd_plus(points: &[[f64; 2]], front: &[[f64; 2]]) -> f64 {
     let shortfall = |point: &[f64; 2], target: &[f64; 2]| {
         let missing = |k: usize| (target[k] - point[k]).max(0.0);
         missing(0).hypot(missing(1))
     };
-    let nearest = |target: &[f64; 2]| points.iter().map(|point| shortfall(point, target)).fold(f64::INFINITY, f64::min);
+    let nearest = |target: &[f64; 2]| {
+        points.iter().map(|point| shortfall(point, target)).fold(f64::INFINITY, f64::min)
+    };
     mean(&front.iter().map(nearest).collect::<Vec<_>>())
 }
 

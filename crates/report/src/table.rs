@@ -1,6 +1,8 @@
 //! Summaries over seeds, as Markdown.
 
-use crate::statistics::{bootstrap_interval, igd_plus, mean, paired_permutation_test, pareto_front};
+use crate::statistics::{
+    bootstrap_interval, igd_plus, mean, paired_permutation_test, pareto_front,
+};
 use crate::{RunResult, results};
 use serde::Serialize;
 use std::fmt::Write;
@@ -24,18 +26,20 @@ pub struct MethodSummary {
     pub calls_per_correct: Option<f64>,
     /// Mean sampled tokens.
     pub response_tokens: f64,
-    /// Mean hypervolume of the runs' points above (0, 0): EM times (1 - #Tool / largest number of calls).
+    /// Mean hypervolume of the runs' points above (0, 0): EM times (1 - #Tool / largest number of
+    /// calls).
     pub hypervolume: f64,
     /// 95% bootstrap interval.
     pub hypervolume_interval: [f64; 2],
     /// IGD+ of the method's points against the front of all methods' points.
     pub igd_plus: f64,
-    /// p-value of the paired test of the hypervolume against the strongest baseline; `None` for that baseline or without common seeds.
+    /// p-value of the paired test of the hypervolume against the strongest baseline; `None` for
+    /// that baseline or without common seeds.
     pub p_value: Option<f64>,
 }
 
-/// Summaries in the order of each method's first run. Baselines are the methods in `baselines`; the strongest has the largest mean
-/// hypervolume.
+/// Summaries in the order of each method's first run. Baselines are the methods in `baselines`; the
+/// strongest has the largest mean hypervolume.
 pub fn summarise_methods(runs: &[results::RunResult], baselines: &[String]) -> Vec<MethodSummary> {
     let methods = methods_of(runs);
     let front = pareto_front(&runs.iter().map(|run| run.point).collect::<Vec<_>>());
@@ -51,13 +55,21 @@ pub fn summarise_methods(runs: &[results::RunResult], baselines: &[String]) -> V
         .iter()
         .map(|method| {
             let own = of(method);
-            let column = |pick: &dyn Fn(&RunResult) -> f64| own.iter().map(|run| pick(run)).collect::<Vec<f64>>();
-            let (em, calls, volumes) = (column(&|run| run.em), column(&|run| run.calls), column(&volume));
+            let column = |pick: &dyn Fn(&RunResult) -> f64| {
+                own.iter().map(|run| pick(run)).collect::<Vec<f64>>()
+            };
+            let (em, calls, volumes) =
+                (column(&|run| run.em), column(&|run| run.calls), column(&volume));
             let correct: Vec<f64> = own.iter().filter_map(|run| run.calls_per_correct).collect();
             let p_value = strongest.filter(|other| other != method).and_then(|other| {
                 let pairs: Vec<(f64, f64)> = own
                     .iter()
-                    .filter_map(|run| of(other).into_iter().find(|rival| rival.seed == run.seed).map(|rival| (volume(run), volume(rival))))
+                    .filter_map(|run| {
+                        of(other)
+                            .into_iter()
+                            .find(|rival| rival.seed == run.seed)
+                            .map(|rival| (volume(run), volume(rival)))
+                    })
                     .collect();
                 let (a, b): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
                 (a.len() > 1).then(|| paired_permutation_test(&a, &b))
@@ -82,10 +94,27 @@ pub fn summarise_methods(runs: &[results::RunResult], baselines: &[String]) -> V
 
 /// The main table.
 pub fn summary_table(summaries: &[MethodSummary]) -> String {
-    let mut rows =
-        vec![["method", "runs", "EM", "#Tool", "calls per right answer", "tokens", "hypervolume", "IGD+", "p"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        [
+            "method",
+            "runs",
+            "EM",
+            "#Tool",
+            "calls per right answer",
+            "tokens",
+            "hypervolume",
+            "IGD+",
+            "p",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+    ];
     let with_interval = |value: f64, [low, high]: [f64; 2], digits: usize| {
-        if low == high { format!("{value:.digits$}") } else { format!("{value:.digits$} [{low:.digits$}, {high:.digits$}]") }
+        if low == high {
+            format!("{value:.digits$}")
+        } else {
+            format!("{value:.digits$} [{low:.digits$}, {high:.digits$}]")
+        }
     };
     for summary in summaries {
         rows.push(vec![
@@ -105,13 +134,20 @@ pub fn summary_table(summaries: &[MethodSummary]) -> String {
 
 /// EM / #Tool by level.
 pub fn levels_table(runs: &[RunResult]) -> String {
-    let levels: std::collections::BTreeSet<u32> = runs.iter().flat_map(|run| run.levels.keys().copied()).collect();
-    let mut rows =
-        vec![std::iter::once("EM / #Tool".to_owned()).chain(levels.iter().map(|level| format!("level {level}"))).collect::<Vec<_>>()];
+    let levels: std::collections::BTreeSet<u32> =
+        runs.iter().flat_map(|run| run.levels.keys().copied()).collect();
+    let mut rows = vec![
+        std::iter::once("EM / #Tool".to_owned())
+            .chain(levels.iter().map(|level| format!("level {level}")))
+            .collect::<Vec<_>>(),
+    ];
     for method in methods_of(runs) {
         let cell = |level: &u32| {
-            let found: Vec<[f64; 2]> =
-                runs.iter().filter(|run| run.method == method).filter_map(|run| run.levels.get(level).copied()).collect();
+            let found: Vec<[f64; 2]> = runs
+                .iter()
+                .filter(|run| run.method == method)
+                .filter_map(|run| run.levels.get(level).copied())
+                .collect();
             let average = |k: usize| mean(&found.iter().map(|pair| pair[k]).collect::<Vec<_>>());
             format!("{:.3} / {:.2}", average(0), average(1))
         };
@@ -122,15 +158,24 @@ pub fn levels_table(runs: &[RunResult]) -> String {
 
 /// Means of the environment's own metrics by method; `None` where the environment has none.
 pub fn environment_table(runs: &[RunResult]) -> Option<String> {
-    let names: std::collections::BTreeSet<&str> = runs.iter().flat_map(|run| run.environment.keys().map(String::as_str)).collect();
+    let names: std::collections::BTreeSet<&str> =
+        runs.iter().flat_map(|run| run.environment.keys().map(String::as_str)).collect();
     if names.is_empty() {
         return None;
     }
-    let mut rows = vec![std::iter::once("method").chain(names.iter().copied()).map(str::to_owned).collect::<Vec<_>>()];
+    let mut rows = vec![
+        std::iter::once("method")
+            .chain(names.iter().copied())
+            .map(str::to_owned)
+            .collect::<Vec<_>>(),
+    ];
     for method in methods_of(runs) {
         let cell = |name: &&str| {
-            let found: Vec<f64> =
-                runs.iter().filter(|run| run.method == method).filter_map(|run| run.environment.get(*name).copied()).collect();
+            let found: Vec<f64> = runs
+                .iter()
+                .filter(|run| run.method == method)
+                .filter_map(|run| run.environment.get(*name).copied())
+                .collect();
             if found.is_empty() { "-".to_owned() } else { format!("{:.3}", mean(&found)) }
         };
         rows.push(std::iter::once(method.to_owned()).chain(names.iter().map(cell)).collect());
@@ -151,8 +196,9 @@ fn methods_of(runs: &[RunResult]) -> Vec<&str> {
 
 /// A table with aligned columns; the first row is the header.
 fn markdown(rows: &[Vec<String>]) -> String {
-    let widths: Vec<usize> =
-        (0..rows[0].len()).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..rows[0].len())
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
     let mut text = String::new();
     for (index, row) in rows.iter().enumerate() {
         for (cell, width) in row.iter().zip(&widths) {
@@ -190,7 +236,13 @@ mod tests {
 
     #[test]
     fn summaries_compare_with_the_strongest_baseline_by_seed() {
-        let runs = [run("a", 1, 0.8, 1.0), run("a", 2, 0.9, 1.0), run("b", 1, 0.8, 2.0), run("b", 2, 0.9, 2.0), run("weak", 1, 0.1, 4.0)];
+        let runs = [
+            run("a", 1, 0.8, 1.0),
+            run("a", 2, 0.9, 1.0),
+            run("b", 1, 0.8, 2.0),
+            run("b", 2, 0.9, 2.0),
+            run("weak", 1, 0.1, 4.0),
+        ];
         let summaries = summarise_methods(&runs, &["b".into(), "weak".into()]);
         // a: 0.8 * 0.75 = 0.6 and 0.9 * 0.75 = 0.675, mean 0.6375; b: 0.4 and 0.45
         assert!((summaries[0].hypervolume - 0.6375).abs() < 1e-12);
@@ -201,7 +253,12 @@ mod tests {
         assert_eq!(summaries[0].igd_plus, 0.0);
         let table = summary_table(&summaries);
         assert_eq!(table.lines().count(), 5);
-        assert!(table.lines().all(|line| line.chars().count() == table.lines().next().unwrap().chars().count()), "{table}");
+        assert!(
+            table
+                .lines()
+                .all(|line| line.chars().count() == table.lines().next().unwrap().chars().count()),
+            "{table}"
+        );
         assert!(levels_table(&runs).contains("0.850 / 1.00"));
         assert!(environment_table(&runs).unwrap().contains("| a      | 0.850 |"));
     }

@@ -1,5 +1,5 @@
-//! A circuit breaker (Nygard, "Release It!", 2007): a server that has failed again and again is left alone for a while, so that a run goes on with errors
-//! instead of waiting out every deadline.
+//! A circuit breaker (Nygard, "Release It!", 2007): a server that has failed again and again is
+//! left alone for a while, so that a run goes on with errors instead of waiting out every deadline.
 
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, PoisonError};

@@ -1,5 +1,6 @@
-//! A corpus: one passage a line, as `{"id", "title", "text"}` or, as Search-R1 has it, `{"id", "contents": "\"Title\"\ntext"}`.
-//! Plain, gzip or zstandard, told apart by their first bytes.
+//! A corpus: one passage a line, as `{"id", "title", "text"}` or, as Search-R1 has it,
+//! `{"id", "contents": "\"Title\"\ntext"}`. Plain, gzip or zstandard, told apart by their first
+//! bytes.
 
 use crate::RetrievalError;
 use serde::{Deserialize, Serialize};
@@ -83,11 +84,23 @@ impl CorpusReader {
         let read = Arc::new(AtomicU64::new(0));
         let counted = Counted { file, read: read.clone() };
         let lines: Box<dyn BufRead> = match &start[..known] {
-            [0x1f, 0x8b, ..] => Box::new(BufReader::new(flate2::read::MultiGzDecoder::new(BufReader::new(counted)))),
-            [0x28, 0xb5, 0x2f, 0xfd] => Box::new(BufReader::new(zstd::Decoder::new(counted).map_err(access)?)),
+            [0x1f, 0x8b, ..] => {
+                Box::new(BufReader::new(flate2::read::MultiGzDecoder::new(BufReader::new(counted))))
+            }
+            [0x28, 0xb5, 0x2f, 0xfd] => {
+                Box::new(BufReader::new(zstd::Decoder::new(counted).map_err(access)?))
+            }
             _ => Box::new(BufReader::new(counted)),
         };
-        Ok(Self { path: path.into(), lines, line: 0, buffer: Vec::new(), broken: false, read, size })
+        Ok(Self {
+            path: path.into(),
+            lines,
+            line: 0,
+            buffer: Vec::new(),
+            broken: false,
+            read,
+            size,
+        })
     }
 
     /// Bytes of the file that have been read, and its size.
@@ -96,8 +109,13 @@ impl CorpusReader {
     }
 
     fn parse(&self) -> Result<Passage, RetrievalError> {
-        let wrong = |reason: String| RetrievalError::Line { path: self.path.clone(), line: self.line, reason };
-        let row: Row = serde_json::from_slice(&self.buffer).map_err(|error| wrong(error.to_string()))?;
+        let wrong = |reason: String| RetrievalError::Line {
+            path: self.path.clone(),
+            line: self.line,
+            reason,
+        };
+        let row: Row =
+            serde_json::from_slice(&self.buffer).map_err(|error| wrong(error.to_string()))?;
         let id = match row.id {
             Id::Text(id) => id,
             Id::Number(id) => id.to_string(),
@@ -142,12 +160,17 @@ mod tests {
     fn read(bytes: &[u8]) -> Vec<Result<Passage, String>> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
-        CorpusReader::open(file.path()).unwrap().map(|row| row.map_err(|error| error.to_string())).collect()
+        CorpusReader::open(file.path())
+            .unwrap()
+            .map(|row| row.map_err(|error| error.to_string()))
+            .collect()
     }
 
     #[test]
     fn both_forms_are_read_plain_and_compressed() {
-        let passage = |id: &str, title: &str, text: &str| Ok(Passage { id: id.into(), title: title.into(), text: text.into() });
+        let passage = |id: &str, title: &str, text: &str| {
+            Ok(Passage { id: id.into(), title: title.into(), text: text.into() })
+        };
         let expected = [passage("a", "T", "x"), passage("7", "U v", "y\nz")];
         assert_eq!(read(TEXT.as_bytes()), expected);
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

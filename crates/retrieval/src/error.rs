@@ -28,7 +28,9 @@ pub enum RetrievalError {
     #[error("`{0}` holds no passage")]
     Empty(PathBuf),
     /// The index cannot be built or opened.
-    #[error("the index in `{path}`: {reason}\nhint: delete this folder, and the index is built anew")]
+    #[error(
+        "the index in `{path}`: {reason}\nhint: delete this folder, and the index is built anew"
+    )]
     Index {
         /// Its folder.
         path: PathBuf,

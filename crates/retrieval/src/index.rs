@@ -1,7 +1,9 @@
-//! The embedded retriever: BM25 (Robertson et al., 1994; k1 = 1.2, b = 0.75) over title and text, by tantivy.
+//! The embedded retriever: BM25 (Robertson et al., 1994; k1 = 1.2, b = 0.75) over title and text,
+//! by tantivy.
 //!
-//! An index is built once per corpus, in a folder named after the corpus's hash, and mapped into memory from then on. Passages keep the
-//! order of the corpus, and equal scores are answered in that order, so the same query finds the same passages on every machine.
+//! An index is built once per corpus, in a folder named after the corpus's hash, and mapped into
+//! memory from then on. Passages keep the order of the corpus, and equal scores are answered in
+//! that order, so the same query finds the same passages on every machine.
 
 use crate::corpus::{CorpusReader, Passage};
 use crate::{Hit, RetrievalError, RetrieveError, Retriever};
@@ -10,13 +12,17 @@ use std::time::Instant;
 use tantivy::collector::TopDocs;
 use tantivy::indexer::NoMergePolicy;
 use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
-use tantivy::schema::{FAST, Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value};
+use tantivy::schema::{
+    FAST, Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value,
+};
 use tantivy::tokenizer::{
-    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, StopWordFilter, TextAnalyzer,
+    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer,
+    StopWordFilter, TextAnalyzer,
 };
 use tantivy::{Index, IndexReader, IndexWriter, TantivyDocument, Term};
 
-/// Changes with everything that changes what an index holds, so that old ones are not taken for new ones.
+/// Changes with everything that changes what an index holds, so that old ones are not taken for new
+/// ones.
 const VERSION: &str = "1";
 /// Bytes of postings that are held in memory before a segment is written.
 const WRITER_MEMORY: usize = 256 << 20;
@@ -45,20 +51,26 @@ struct Fields {
 
 fn schema() -> (Schema, Fields) {
     let mut schema = Schema::builder();
-    let indexing = TextFieldIndexing::default().set_tokenizer(ANALYZER).set_index_option(IndexRecordOption::WithFreqs);
+    let indexing = TextFieldIndexing::default()
+        .set_tokenizer(ANALYZER)
+        .set_index_option(IndexRecordOption::WithFreqs);
     let fields = Fields {
         id: schema.add_text_field("id", STRING | STORED),
         title: schema.add_text_field("title", STORED),
         text: schema.add_text_field("text", STORED),
-        contents: schema.add_text_field("contents", TextOptions::default().set_indexing_options(indexing)),
+        contents: schema
+            .add_text_field("contents", TextOptions::default().set_indexing_options(indexing)),
         place: schema.add_u64_field("place", FAST),
     };
     (schema.build(), fields)
 }
 
-/// Words, folded to lower case and ASCII, cut to their stems; without stop words where `stop_words` are given.
+/// Words, folded to lower case and ASCII, cut to their stems; without stop words where `stop_words`
+/// are given.
 fn analyzer(stop_words: Option<StopWordFilter>) -> TextAnalyzer {
-    let words = TextAnalyzer::builder(SimpleTokenizer::default()).filter(RemoveLongFilter::limit(255)).filter(LowerCaser);
+    let words = TextAnalyzer::builder(SimpleTokenizer::default())
+        .filter(RemoveLongFilter::limit(255))
+        .filter(LowerCaser);
     let words = words.filter(AsciiFoldingFilter).dynamic();
     let words = match stop_words {
         Some(filter) => words.filter_dynamic(filter),
@@ -72,15 +84,21 @@ fn cannot_access(path: &Path) -> impl FnOnce(std::io::Error) -> RetrievalError +
     move |source| RetrievalError::Access { path, source }
 }
 
-/// Builds the index of a corpus file: beside its place, and then renamed, so that what stands in the place is whole.
-fn build(corpus: &Path, folder: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), RetrievalError> {
+/// Builds the index of a corpus file: beside its place, and then renamed, so that what stands in
+/// the place is whole.
+fn build(
+    corpus: &Path,
+    folder: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(), RetrievalError> {
     let broken = |reason: String| RetrievalError::Index { path: folder.to_owned(), reason };
     let unfinished = folder.with_extension(format!("unfinished-{}", std::process::id()));
     if unfinished.exists() {
         std::fs::remove_dir_all(&unfinished).map_err(cannot_access(&unfinished))?;
     }
     std::fs::create_dir_all(&unfinished).map_err(cannot_access(&unfinished))?;
-    let index = Index::create_in_dir(&unfinished, schema().0).map_err(|error| broken(error.to_string()))?;
+    let index =
+        Index::create_in_dir(&unfinished, schema().0).map_err(|error| broken(error.to_string()))?;
     let mut reader = CorpusReader::open(corpus)?;
     let mut rows = std::iter::from_fn(|| {
         let row = reader.next();
@@ -102,20 +120,28 @@ fn build(corpus: &Path, folder: &Path, progress: &mut dyn FnMut(u64, u64)) -> Re
     }
     match std::fs::rename(&unfinished, folder) {
         // another process was faster, and its index is the same
-        Err(_) if folder.exists() => std::fs::remove_dir_all(&unfinished).map_err(cannot_access(&unfinished)),
+        Err(_) if folder.exists() => {
+            std::fs::remove_dir_all(&unfinished).map_err(cannot_access(&unfinished))
+        }
         renamed => renamed.map_err(cannot_access(folder)),
     }
 }
 
 impl PassageIndex {
-    /// The index of a corpus file, built in `cache` if it is not there yet. `progress` hears of bytes read and the file's size.
+    /// The index of a corpus file, built in `cache` if it is not there yet. `progress` hears of
+    /// bytes read and the file's size.
     ///
     /// # Errors
     /// When the corpus cannot be read, a line of it is wrong, or the cache cannot be written.
-    pub fn open_or_build(corpus: &Path, cache: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Self, RetrievalError> {
+    pub fn open_or_build(
+        corpus: &Path,
+        cache: &Path,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, RetrievalError> {
         let mut hasher = blake3::Hasher::new();
         hasher.update_mmap(corpus).map_err(cannot_access(corpus))?;
-        let folder = cache.join(format!("passages-v{VERSION}-{}", &hasher.finalize().to_hex()[..32]));
+        let folder =
+            cache.join(format!("passages-v{VERSION}-{}", &hasher.finalize().to_hex()[..32]));
         let broken = |reason: String| RetrievalError::Index { path: folder.clone(), reason };
         if !folder.exists() {
             build(corpus, &folder, progress)?;
@@ -130,7 +156,10 @@ impl PassageIndex {
     /// When there is no passage.
     pub fn in_memory(passages: &[Passage]) -> Result<Self, RetrievalError> {
         let nowhere = || PathBuf::from("(memory)");
-        let broken = |error: tantivy::TantivyError| RetrievalError::Index { path: nowhere(), reason: error.to_string() };
+        let broken = |error: tantivy::TantivyError| RetrievalError::Index {
+            path: nowhere(),
+            reason: error.to_string(),
+        };
         let index = Index::create_in_ram(schema().0);
         match fill(&index, 32 << 20, &mut passages.iter().cloned().map(Ok)) {
             Ok(0) => Err(RetrievalError::Empty(nowhere())),
@@ -142,7 +171,12 @@ impl PassageIndex {
 
     fn over(index: &Index) -> tantivy::Result<Self> {
         let without_stop_words = analyzer(StopWordFilter::new(Language::English));
-        Ok(Self { reader: index.reader()?, fields: schema().1, analyzer: analyzer(None), without_stop_words })
+        Ok(Self {
+            reader: index.reader()?,
+            fields: schema().1,
+            analyzer: analyzer(None),
+            without_stop_words,
+        })
     }
 
     /// Number of passages.
@@ -161,7 +195,10 @@ impl PassageIndex {
         let mut tokens = analyzer.token_stream(query);
         while terms.len() < MAX_QUERY_TERMS && tokens.advance() {
             let term = Term::from_field_text(self.fields.contents, &tokens.token().text);
-            terms.push((Occur::Should, Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs))));
+            terms.push((
+                Occur::Should,
+                Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)),
+            ));
         }
         terms
     }
@@ -181,11 +218,22 @@ impl PassageIndex {
         }
         let failed = |error: tantivy::TantivyError| RetrieveError::Failed(error.to_string());
         let searcher = self.reader.searcher();
-        let best = searcher.search(&BooleanQuery::new(terms), &TopDocs::with_limit(topk).order_by_score()).map_err(failed)?;
+        let best = searcher
+            .search(&BooleanQuery::new(terms), &TopDocs::with_limit(topk).order_by_score())
+            .map_err(failed)?;
         let hit = |(score, address)| {
             let document: TantivyDocument = searcher.doc(address)?;
-            let text = |field| document.get_first(field).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
-            let passage = Passage { id: text(self.fields.id), title: text(self.fields.title), text: text(self.fields.text) };
+            let text = |field| {
+                document
+                    .get_first(field)
+                    .and_then(|value| value.as_str().map(str::to_owned))
+                    .unwrap_or_default()
+            };
+            let passage = Passage {
+                id: text(self.fields.id),
+                title: text(self.fields.title),
+                text: text(self.fields.text),
+            };
             Ok(Hit { passage, score })
         };
         best.into_iter().map(hit).collect::<tantivy::Result<_>>().map_err(failed)
@@ -193,7 +241,12 @@ impl PassageIndex {
 }
 
 impl Retriever for PassageIndex {
-    fn retrieve(&self, query: &str, topk: usize, _deadline: Instant) -> Result<Vec<Hit>, RetrieveError> {
+    fn retrieve(
+        &self,
+        query: &str,
+        topk: usize,
+        _deadline: Instant,
+    ) -> Result<Vec<Hit>, RetrieveError> {
         // takes milliseconds, so there is no deadline to watch
         self.search(query, topk)
     }
@@ -211,7 +264,11 @@ impl From<tantivy::TantivyError> for Filling {
 }
 
 /// Writes the passages as one segment in the order of the corpus, and returns their number.
-fn fill(index: &Index, memory: usize, passages: &mut dyn Iterator<Item = Result<Passage, RetrievalError>>) -> Result<u64, Filling> {
+fn fill(
+    index: &Index,
+    memory: usize,
+    passages: &mut dyn Iterator<Item = Result<Passage, RetrievalError>>,
+) -> Result<u64, Filling> {
     let (_, fields) = schema();
     index.tokenizers().register(ANALYZER, analyzer(None));
     // one thread, so that segments are runs of the corpus
@@ -259,30 +316,50 @@ mod tests {
 
     #[test]
     fn scores_are_bm25() {
-        let index =
-            PassageIndex::in_memory(&[passage("a", "", "cat dog"), passage("b", "", "cat cat bird fish"), passage("c", "", "bird")])
-                .unwrap();
+        let index = PassageIndex::in_memory(&[
+            passage("a", "", "cat dog"),
+            passage("b", "", "cat cat bird fish"),
+            passage("c", "", "bird"),
+        ])
+        .unwrap();
         let hits = index.search("cat", 3).unwrap();
         // 3 passages, "cat" in 2: idf = ln(1 + (3 - 2 + 0.5) / (2 + 0.5)) = ln(1.6) = 0.470004
-        // lengths 2, 4, 1, mean 7/3; score = idf * 2.2 * tf / (tf + 1.2 * (0.25 + 0.75 * length / mean))
-        //   b: tf 2, length 4: 0.470004 * 4.4 / (2 + 1.2 * (0.25 + 0.75 * 12/7)) = 2.068016 / 3.842857 = 0.538145
-        //   a: tf 1, length 2: 0.470004 * 2.2 / (1 + 1.2 * (0.25 + 0.75 * 6/7)) = 1.034008 / 2.071429 = 0.499176
-        let got: Vec<(&str, f32)> = hits.iter().map(|hit| (hit.passage.id.as_str(), hit.score)).collect();
+        // lengths 2, 4, 1, mean 7/3; score = idf * 2.2 * tf / (tf + 1.2 * (0.25 + 0.75 * length /
+        // mean)) b: tf 2, length 4: 0.470004 * 4.4 / (2 + 1.2 * (0.25 + 0.75 * 12/7)) = 2.068016 /
+        // 3.842857 = 0.538145 a: tf 1, length 2: 0.470004 * 2.2 / (1 + 1.2 * (0.25 + 0.75 * 6/7)) =
+        // 1.034008 / 2.071429 = 0.499176
+        let got: Vec<(&str, f32)> =
+            hits.iter().map(|hit| (hit.passage.id.as_str(), hit.score)).collect();
         assert_eq!((got[0].0, got[1].0, got.len()), ("b", "a", 2));
-        assert!((got[0].1 - 0.538_145).abs() < 1e-4 && (got[1].1 - 0.499_176).abs() < 1e-4, "{got:?}");
+        assert!(
+            (got[0].1 - 0.538_145).abs() < 1e-4 && (got[1].1 - 0.499_176).abs() < 1e-4,
+            "{got:?}"
+        );
     }
 
     #[test]
     fn titles_count_endings_and_accents_do_not() {
-        let index = PassageIndex::in_memory(&[passage("1", "Alû", "a demon"), passage("2", "Films", "directed by Müller")]).unwrap();
+        let index = PassageIndex::in_memory(&[
+            passage("1", "Alû", "a demon"),
+            passage("2", "Films", "directed by Müller"),
+        ])
+        .unwrap();
         assert_eq!(ids(&index, "ALU", 5), ["1"]);
         assert_eq!(ids(&index, "film director muller", 5), ["2"]);
-        assert!(ids(&index, "", 5).is_empty() && ids(&index, "?!", 5).is_empty() && ids(&index, "demon", 0).is_empty());
+        assert!(
+            ids(&index, "", 5).is_empty()
+                && ids(&index, "?!", 5).is_empty()
+                && ids(&index, "demon", 0).is_empty()
+        );
     }
 
     #[test]
     fn stop_words_count_only_where_there_is_nothing_else() {
-        let index = PassageIndex::in_memory(&[passage("1", "The Who", "A band."), passage("2", "Kora", "The town.")]).unwrap();
+        let index = PassageIndex::in_memory(&[
+            passage("1", "The Who", "A band."),
+            passage("2", "Kora", "The town."),
+        ])
+        .unwrap();
         assert_eq!(ids(&index, "the band", 5), ["1"]);
         // both hold "the"; the second is shorter
         assert_eq!(ids(&index, "is the", 5), ["2", "1"]);
@@ -292,9 +369,11 @@ mod tests {
     fn equal_scores_keep_the_order_of_the_corpus_over_segments() {
         // enough text for several segments of the smallest size
         let filler = "lorem ipsum dolor sit amet ".repeat(40);
-        let passages: Vec<Passage> = (0..20_000).map(|i| passage(&i.to_string(), &format!("t{i}"), &filler)).collect();
+        let passages: Vec<Passage> =
+            (0..20_000).map(|i| passage(&i.to_string(), &format!("t{i}"), &filler)).collect();
         let index = Index::create_in_ram(schema().0);
-        let count = fill(&index, 15_000_000, &mut passages.into_iter().map(Ok)).map_err(|_| ()).unwrap();
+        let count =
+            fill(&index, 15_000_000, &mut passages.into_iter().map(Ok)).map_err(|_| ()).unwrap();
         let index = PassageIndex::over(&index).unwrap();
         assert_eq!((count, index.len()), (20_000, 20_000));
         let expected: Vec<String> = (0..50).map(|i| i.to_string()).collect();
@@ -307,14 +386,20 @@ mod tests {
         let (corpus, cache) = (folder.path().join("c.jsonl"), folder.path().join("cache"));
         std::fs::write(&corpus, "{\"id\":\"a\",\"title\":\"T\",\"text\":\"cat\"}\n").unwrap();
         let mut steps = 0;
-        let mut open = || PassageIndex::open_or_build(&corpus, &cache, &mut |_, _| steps += 1).unwrap().len();
+        let mut open =
+            || PassageIndex::open_or_build(&corpus, &cache, &mut |_, _| steps += 1).unwrap().len();
         assert_eq!((open(), open()), (1, 1));
         assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
-        std::fs::write(&corpus, "{\"id\":\"a\",\"text\":\"cat\"}\n{\"id\":\"b\",\"text\":\"dog\"}\n").unwrap();
+        std::fs::write(
+            &corpus,
+            "{\"id\":\"a\",\"text\":\"cat\"}\n{\"id\":\"b\",\"text\":\"dog\"}\n",
+        )
+        .unwrap();
         assert_eq!(open(), 2);
         assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 2);
         std::fs::write(&corpus, "{\"id\":\"a\",\"text\":\"cat\"}\n{\"id\":").unwrap();
-        let error = PassageIndex::open_or_build(&corpus, &cache, &mut |_, _| {}).err().unwrap().to_string();
+        let error =
+            PassageIndex::open_or_build(&corpus, &cache, &mut |_, _| {}).err().unwrap().to_string();
         assert!(error.contains("line 2"), "{error}");
         // nothing unfinished stays behind
         assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 2);

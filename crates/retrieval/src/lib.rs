@@ -1,7 +1,9 @@
-//! Passages to search in: corpus files, the BM25 index over them, and both ends of the protocol by which retrievers are reached.
+//! Passages to search in: corpus files, the BM25 index over them, and both ends of the protocol by
+//! which retrievers are reached.
 //!
-//! A [`Retriever`] finds the passages for a query, by a deadline. Two exist: [`PassageIndex`], which is embedded, and [`RemoteRetriever`],
-//! which asks a server; [`server`] is such a server over an index. Nothing here knows agents or tools.
+//! A [`Retriever`] finds the passages for a query, by a deadline. Two exist: [`PassageIndex`],
+//! which is embedded, and [`RemoteRetriever`], which asks a server; [`server`] is such a server
+//! over an index. Nothing here knows agents or tools.
 
 mod breaker;
 mod corpus;
@@ -35,5 +37,10 @@ pub trait Retriever: Send + Sync {
     ///
     /// # Errors
     /// When nothing can be said by the deadline, or the retriever is out of order.
-    fn retrieve(&self, query: &str, topk: usize, deadline: Instant) -> Result<Vec<Hit>, RetrieveError>;
+    fn retrieve(
+        &self,
+        query: &str,
+        topk: usize,
+        deadline: Instant,
+    ) -> Result<Vec<Hit>, RetrieveError>;
 }

@@ -1,4 +1,5 @@
-//! The retrieval protocol of Search-R1 (arXiv 2503.09516): `POST /retrieve`, a list of queries in, a list of passages for each out.
+//! The retrieval protocol of Search-R1 (arXiv 2503.09516): `POST /retrieve`, a list of queries in,
+//! a list of passages for each out.
 
 use crate::corpus::split_contents;
 use crate::{Hit, Passage};
@@ -40,7 +41,8 @@ pub enum Found {
     Plain(Document),
 }
 
-/// A passage's text; some servers have title and text apart, and further fields, which are passed over.
+/// A passage's text; some servers have title and text apart, and further fields, which are passed
+/// over.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Document {
@@ -61,7 +63,12 @@ impl Found {
     /// For the wire.
     pub fn new(hit: Hit, with_score: bool) -> Self {
         let Passage { id, title, text } = hit.passage;
-        let document = Document { id: id.into(), contents: Some(format!("\"{title}\"\n{text}")), title: None, text: None };
+        let document = Document {
+            id: id.into(),
+            contents: Some(format!("\"{title}\"\n{text}")),
+            title: None,
+            text: None,
+        };
         if with_score { Self::Scored { document, score: hit.score } } else { Self::Plain(document) }
     }
 
@@ -87,10 +94,13 @@ mod tests {
 
     #[test]
     fn both_forms_of_an_answer_are_understood() {
-        let text =
-            r#"{"result":[[{"document":{"id":3,"contents":"\"A b\"\nc"},"score":1.5}],[{"id":"x","title":"T","text":"u","more":1}],[]]}"#;
+        let text = r#"{"result":[[{"document":{"id":3,"contents":"\"A b\"\nc"},"score":1.5}],[{"id":"x","title":"T","text":"u","more":1}],[]]}"#;
         let response: RetrieveResponse = serde_json::from_str(text).unwrap();
-        let hits: Vec<Vec<Hit>> = response.result.into_iter().map(|list| list.into_iter().filter_map(Found::into_hit).collect()).collect();
+        let hits: Vec<Vec<Hit>> = response
+            .result
+            .into_iter()
+            .map(|list| list.into_iter().filter_map(Found::into_hit).collect())
+            .collect();
         let hit = |id: &str, title: &str, text: &str, score| Hit {
             passage: Passage { id: id.into(), title: title.into(), text: text.into() },
             score,
@@ -100,7 +110,10 @@ mod tests {
 
     #[test]
     fn a_hit_survives_the_wire() {
-        let hit = Hit { passage: Passage { id: "7".into(), title: "A \"b\"".into(), text: "x\ny".into() }, score: 0.25 };
+        let hit = Hit {
+            passage: Passage { id: "7".into(), title: "A \"b\"".into(), text: "x\ny".into() },
+            score: 0.25,
+        };
         let wire = serde_json::to_string(&Found::new(hit.clone(), true)).unwrap();
         let back = serde_json::from_str::<Found>(&wire).unwrap().into_hit().unwrap();
         assert_eq!(back, hit);

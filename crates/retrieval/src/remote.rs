@@ -1,7 +1,8 @@
 //! A retriever behind a URL. Queries of many episodes travel together; each has its own deadline.
 //!
-//! A fixed number of threads is the bound on requests in flight. A thread takes the first query that waits, gathers what else arrives
-//! within a few milliseconds, sends all of it as one request, and tries again after a pause when the server is busy or away.
+//! A fixed number of threads is the bound on requests in flight. A thread takes the first query
+//! that waits, gathers what else arrives within a few milliseconds, sends all of it as one request,
+//! and tries again after a pause when the server is busy or away.
 
 use crate::protocol::{Found, RetrieveRequest, RetrieveResponse};
 use crate::{Breaker, BreakerConfig, Hit, RetrieveError, Retriever};
@@ -60,7 +61,8 @@ mod defaults {
     }
 }
 
-/// Asks servers. Redirections are answers like any other: a server is asked where the configuration says and nowhere else.
+/// Asks servers. Redirections are answers like any other: a server is asked where the configuration
+/// says and nowhere else.
 pub fn http_agent() -> ureq::Agent {
     ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into()
 }
@@ -88,7 +90,8 @@ impl RemoteRetriever {
         let agent = http_agent();
         let breaker = Arc::new(Breaker::new(config.breaker));
         for _ in 0..config.concurrency.max(1) {
-            let (config, receiver, agent, breaker) = (config.clone(), receiver.clone(), agent.clone(), breaker.clone());
+            let (config, receiver, agent, breaker) =
+                (config.clone(), receiver.clone(), agent.clone(), breaker.clone());
             std::thread::spawn(move || {
                 while let Some(batch) = next_batch(&receiver, &config) {
                     answer(batch, &config, &agent, &breaker);
@@ -100,14 +103,23 @@ impl RemoteRetriever {
 }
 
 impl Retriever for RemoteRetriever {
-    fn retrieve(&self, query: &str, topk: usize, deadline: Instant) -> Result<Vec<Hit>, RetrieveError> {
+    fn retrieve(
+        &self,
+        query: &str,
+        topk: usize,
+        deadline: Instant,
+    ) -> Result<Vec<Hit>, RetrieveError> {
         let (sender, receiver) = sync_channel(1);
         let job = Job { query: query.to_owned(), topk, deadline, answer: sender };
-        self.jobs.send(job).map_err(|_| RetrieveError::Failed("the client's threads have ended".into()))?;
+        self.jobs
+            .send(job)
+            .map_err(|_| RetrieveError::Failed("the client's threads have ended".into()))?;
         match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(result) => result,
             Err(RecvTimeoutError::Timeout) => Err(RetrieveError::Timeout),
-            Err(RecvTimeoutError::Disconnected) => Err(RetrieveError::Failed("the request was given up".into())),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(RetrieveError::Failed("the request was given up".into()))
+            }
         }
     }
 }
@@ -132,7 +144,9 @@ fn answer(mut batch: Vec<Job>, config: &RemoteConfig, agent: &ureq::Agent, break
     for attempt in 0..=config.retries {
         batch.retain(|job| Instant::now() < job.deadline);
         let Some(latest) = batch.iter().map(|job| job.deadline).max() else { return };
-        let left = latest.saturating_duration_since(Instant::now()).min(Duration::from_secs_f64(config.request_seconds));
+        let left = latest
+            .saturating_duration_since(Instant::now())
+            .min(Duration::from_secs_f64(config.request_seconds));
         if let Err(open) = breaker.enter() {
             give_up(batch, &format!("{}: {open}", config.url));
             return;
@@ -172,26 +186,47 @@ struct Failure {
     final_word: bool,
 }
 
-fn ask(batch: &[Job], config: &RemoteConfig, agent: &ureq::Agent, timeout: Duration) -> Result<Vec<Vec<Hit>>, Failure> {
-    let failure = |message: String, final_word| Failure { message: format!("{}: {message}", config.url), final_word };
+fn ask(
+    batch: &[Job],
+    config: &RemoteConfig,
+    agent: &ureq::Agent,
+    timeout: Duration,
+) -> Result<Vec<Vec<Hit>>, Failure> {
+    let failure = |message: String, final_word| Failure {
+        message: format!("{}: {message}", config.url),
+        final_word,
+    };
     let request = RetrieveRequest {
         queries: batch.iter().map(|job| job.query.clone()).collect(),
         topk: batch.iter().map(|job| job.topk).max(),
         return_scores: true,
     };
-    let sent = agent.post(&config.url).config().timeout_global(Some(timeout)).build().send_json(&request);
+    let sent =
+        agent.post(&config.url).config().timeout_global(Some(timeout)).build().send_json(&request);
     let mut response = sent.map_err(|error| failure(error.to_string(), false))?;
     let status = response.status();
-    let body = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().map_err(|error| failure(error.to_string(), false))?;
+    let body = response
+        .body_mut()
+        .with_config()
+        .limit(MAX_ANSWER)
+        .read_to_vec()
+        .map_err(|error| failure(error.to_string(), false))?;
     if !status.is_success() {
         let said: String = String::from_utf8_lossy(&body).chars().take(200).collect();
         let busy = status.is_server_error() || status.as_u16() == 429 || status.as_u16() == 408;
         return Err(failure(format!("status {status}: {said}"), !busy));
     }
-    let answer: RetrieveResponse = serde_json::from_slice(&body).map_err(|error| failure(format!("not the protocol: {error}"), false))?;
+    let answer: RetrieveResponse = serde_json::from_slice(&body)
+        .map_err(|error| failure(format!("not the protocol: {error}"), false))?;
     if answer.result.len() != batch.len() {
-        return Err(failure(format!("{} lists for {} queries", answer.result.len(), batch.len()), false));
+        return Err(failure(
+            format!("{} lists for {} queries", answer.result.len(), batch.len()),
+            false,
+        ));
     }
-    let lists = answer.result.into_iter().map(|list| list.into_iter().map(Found::into_hit).collect::<Option<Vec<Hit>>>());
+    let lists = answer
+        .result
+        .into_iter()
+        .map(|list| list.into_iter().map(Found::into_hit).collect::<Option<Vec<Hit>>>());
     lists.collect::<Option<_>>().ok_or_else(|| failure("a passage without text".into(), false))
 }

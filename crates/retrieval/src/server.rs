@@ -1,7 +1,8 @@
 //! A server of the retrieval protocol over an index.
 //!
-//! `POST /retrieve` answers queries, `GET /health` says how many passages there are. Everything that is wrong with a request is a status
-//! of the 400s with `{"error": ...}`; bodies, queries and waiting times are bounded.
+//! `POST /retrieve` answers queries, `GET /health` says how many passages there are. Everything
+//! that is wrong with a request is a status of the 400s with `{"error": ...}`; bodies, queries and
+//! waiting times are bounded.
 
 use crate::protocol::{Found, RetrieveRequest, RetrieveResponse};
 use crate::{PassageIndex, RetrievalError, RetrieveError};
@@ -36,7 +37,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { queries: 4096, query_bytes: 8 << 10, body_bytes: 8 << 20, topk: 100, body_time: Duration::from_secs(30) }
+        Self {
+            queries: 4096,
+            query_bytes: 8 << 10,
+            body_bytes: 8 << 20,
+            topk: 100,
+            body_time: Duration::from_secs(30),
+        }
     }
 }
 
@@ -56,8 +63,8 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Serves until `stop` is done. `ready` hears the address, whose port is chosen by the system if 0 was asked for. `topk` is for
-/// requests that do not say.
+/// Serves until `stop` is done. `ready` hears the address, whose port is chosen by the system if 0
+/// was asked for. `topk` is for requests that do not say.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -70,7 +77,8 @@ pub fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RetrievalError> {
     let failed = |source| RetrievalError::Listen { address: address.to_owned(), source };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let shared = Arc::new(Shared { index, topk, limits, cores: Semaphore::new(cores) });
     let served = runtime.block_on(async {
@@ -82,8 +90,12 @@ pub fn serve(
 }
 
 fn router(shared: Arc<Shared>) -> Router {
-    let nowhere = || async { Refusal(StatusCode::NOT_FOUND, "there are `POST /retrieve` and `GET /health`".into()) };
-    let method = || async { Refusal(StatusCode::METHOD_NOT_ALLOWED, "`POST /retrieve` and `GET /health`".into()) };
+    let nowhere = || async {
+        Refusal(StatusCode::NOT_FOUND, "there are `POST /retrieve` and `GET /health`".into())
+    };
+    let method = || async {
+        Refusal(StatusCode::METHOD_NOT_ALLOWED, "`POST /retrieve` and `GET /health`".into())
+    };
     Router::new()
         .route("/retrieve", post(retrieve).fallback(method))
         .route("/health", get(health).fallback(method))
@@ -95,7 +107,10 @@ async fn health(State(shared): State<Arc<Shared>>) -> Json<serde_json::Value> {
     Json(serde_json::json!({ "status": "ok", "passages": shared.index.len() }))
 }
 
-async fn retrieve(State(shared): State<Arc<Shared>>, request: Request) -> Result<Json<RetrieveResponse>, Refusal> {
+async fn retrieve(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+) -> Result<Json<RetrieveResponse>, Refusal> {
     let asked = read(request.into_body(), &shared.limits).await?;
     let topk = asked.topk.unwrap_or(shared.topk);
     let mut searches = JoinSet::new();
@@ -118,12 +133,15 @@ async fn retrieve(State(shared): State<Arc<Shared>>, request: Request) -> Result
     Ok(Json(RetrieveResponse { result }))
 }
 
-/// The bytes of a body, or `None` if there are too many. Some of what is too much is read and dropped, since a client that is still
-/// sending when the connection closes may never see the answer.
+/// The bytes of a body, or `None` if there are too many. Some of what is too much is read and
+/// dropped, since a client that is still sending when the connection closes may never see the
+/// answer.
 async fn collect(mut body: Body, limit: usize) -> Result<Option<Vec<u8>>, Refusal> {
     let (mut bytes, mut total) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("the body breaks off: {error}")))?;
+        let frame = frame.map_err(|error| {
+            Refusal(StatusCode::BAD_REQUEST, format!("the body breaks off: {error}"))
+        })?;
         let Ok(data) = frame.into_data() else { continue };
         total += data.len();
         if total <= limit {
@@ -139,8 +157,11 @@ async fn collect(mut body: Body, limit: usize) -> Result<Option<Vec<u8>>, Refusa
 async fn read(body: Body, limits: &Limits) -> Result<RetrieveRequest, Refusal> {
     let too_large = |what: String| Refusal(StatusCode::PAYLOAD_TOO_LARGE, what);
     let body = tokio::time::timeout(limits.body_time, collect(body, limits.body_bytes)).await;
-    let body = body.map_err(|_| Refusal(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".into()))?;
-    let body = body?.ok_or_else(|| too_large(format!("a request may have {} bytes", limits.body_bytes)))?;
+    let body = body.map_err(|_| {
+        Refusal(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".into())
+    })?;
+    let body = body?
+        .ok_or_else(|| too_large(format!("a request may have {} bytes", limits.body_bytes)))?;
     let wrong = |reason: String| Refusal(StatusCode::BAD_REQUEST, reason);
     let request: RetrieveRequest = serde_json::from_slice(&body)
         .map_err(|error| wrong(format!("expected {{\"queries\": [text, ...], \"topk\": number, \"return_scores\": bool}}: {error}")))?;
@@ -148,10 +169,18 @@ async fn read(body: Body, limits: &Limits) -> Result<RetrieveRequest, Refusal> {
         return Err(wrong("`queries` is empty".into()));
     }
     if request.queries.len() > limits.queries {
-        return Err(too_large(format!("{} queries; a request may have {}", request.queries.len(), limits.queries)));
+        return Err(too_large(format!(
+            "{} queries; a request may have {}",
+            request.queries.len(),
+            limits.queries
+        )));
     }
     if let Some(place) = request.queries.iter().position(|query| query.len() > limits.query_bytes) {
-        return Err(too_large(format!("query {place} has {} bytes; it may have {}", request.queries[place].len(), limits.query_bytes)));
+        return Err(too_large(format!(
+            "query {place} has {} bytes; it may have {}",
+            request.queries[place].len(),
+            limits.query_bytes
+        )));
     }
     if request.topk.is_some_and(|topk| topk == 0 || topk > limits.topk) {
         return Err(wrong(format!("`topk` must be between 1 and {}", limits.topk)));

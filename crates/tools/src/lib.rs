@@ -1,10 +1,12 @@
 //! What an agent can call.
 //!
-//! A [`Tool`] is synchronous and never fails: whatever happens becomes a [`ToolOutcome`] that the model reads. A
-//! [`ToolPool`] runs calls on its own threads, so that a slow call never holds up the decoding of other sequences, and
-//! delivers each outcome over a channel by the call's deadline at the latest.
+//! A [`Tool`] is synchronous and never fails: whatever happens becomes a [`ToolOutcome`] that the
+//! model reads. A [`ToolPool`] runs calls on its own threads, so that a slow call never holds up
+//! the decoding of other sequences, and delivers each outcome over a channel by the call's deadline
+//! at the latest.
 //!
-//! No async runtime: calls are few, short and bounded, and a fixed set of threads is easier to reason about.
+//! No async runtime: calls are few, short and bounded, and a fixed set of threads is easier to
+//! reason about.
 
 mod output;
 mod pool;
@@ -16,7 +18,8 @@ pub use pool::{Completed, ToolPool};
 #[cfg(target_os = "linux")]
 pub use python::{CpythonConfig, MissingLayers};
 pub use python::{
-    PythonConfig, PythonInterpreter, PythonLimits, PythonTool, SandboxFusionConfig, evaluate_python, python_sandbox, python_worker,
+    PythonConfig, PythonInterpreter, PythonLimits, PythonTool, SandboxFusionConfig,
+    evaluate_python, python_sandbox, python_worker,
 };
 pub use search::SearchTool;
 
@@ -44,6 +47,7 @@ pub trait Tool: Send + Sync {
     /// Name, description and argument schema.
     fn spec(&self) -> ToolSpec;
 
-    /// Runs the call. Errors are data; the implementation must return soon after `context.deadline`.
+    /// Runs the call. Errors are data; the implementation must return soon after
+    /// `context.deadline`.
     fn call(&self, call: &ToolCall, context: &CallContext) -> ToolOutcome;
 }

@@ -1,7 +1,8 @@
 //! Shortening tool output before the model reads it.
 
-/// Keeps the first and last halves of `text` when it is longer than `limit` characters, with a marker between them that
-/// says how many characters are missing. Returns the text and whether it was shortened. Counts characters, not bytes.
+/// Keeps the first and last halves of `text` when it is longer than `limit` characters, with a
+/// marker between them that says how many characters are missing. Returns the text and whether it
+/// was shortened. Counts characters, not bytes.
 pub fn truncate_middle(text: &str, limit: usize) -> (String, bool) {
     let length = text.chars().count();
     if length <= limit {
@@ -22,7 +23,10 @@ mod tests {
     #[test]
     fn keeps_both_ends() {
         // 10 characters, limit 5: 3 in front, 2 behind, 5 omitted
-        assert_eq!(truncate_middle("0123456789", 5), ("012...(5 characters omitted)...89".to_owned(), true));
+        assert_eq!(
+            truncate_middle("0123456789", 5),
+            ("012...(5 characters omitted)...89".to_owned(), true)
+        );
         assert_eq!(truncate_middle("0123456789", 10), ("0123456789".to_owned(), false));
         assert_eq!(truncate_middle("äöü", 0), ("...(3 characters omitted)...".to_owned(), true));
     }

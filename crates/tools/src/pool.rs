@@ -43,10 +43,19 @@ impl ToolPool {
         Self { jobs, completed, pending: 0 }
     }
 
-    /// Queues a call. Its outcome arrives through [`Self::poll`] or [`Self::wait`] under the same `ticket`.
-    pub fn submit(&mut self, ticket: u64, tool: Arc<dyn Tool>, call: ToolCall, context: CallContext) {
+    /// Queues a call. Its outcome arrives through [`Self::poll`] or [`Self::wait`] under the same
+    /// `ticket`.
+    pub fn submit(
+        &mut self,
+        ticket: u64,
+        tool: Arc<dyn Tool>,
+        call: ToolCall,
+        context: CallContext,
+    ) {
         self.pending += 1;
-        self.jobs.send(Job { ticket, tool, call, context }).expect("the workers hold the receiver as long as the pool lives");
+        self.jobs
+            .send(Job { ticket, tool, call, context })
+            .expect("the workers hold the receiver as long as the pool lives");
     }
 
     /// Calls that have been submitted and not yet delivered.
@@ -83,15 +92,20 @@ fn work(jobs: &Mutex<Receiver<Job>>, outcomes: &Sender<Completed>) {
         let Ok(job) = job else { return };
         let started = Instant::now();
         let outcome = if job.context.time_left().is_zero() {
-            ToolOutcome::new(CallStatus::Timeout, "TimeoutError: the call's deadline passed while it was queued", 0.0)
+            ToolOutcome::new(
+                CallStatus::Timeout,
+                "TimeoutError: the call's deadline passed while it was queued",
+                0.0,
+            )
         } else {
-            catch_unwind(AssertUnwindSafe(|| job.tool.call(&job.call, &job.context))).unwrap_or_else(|_| {
-                ToolOutcome::new(
-                    CallStatus::Error,
-                    format!("ToolError: `{}` failed internally", job.call.name),
-                    started.elapsed().as_secs_f32(),
-                )
-            })
+            catch_unwind(AssertUnwindSafe(|| job.tool.call(&job.call, &job.context)))
+                .unwrap_or_else(|_| {
+                    ToolOutcome::new(
+                        CallStatus::Error,
+                        format!("ToolError: `{}` failed internally", job.call.name),
+                        started.elapsed().as_secs_f32(),
+                    )
+                })
         };
         if outcomes.send(Completed { ticket: job.ticket, outcome }).is_err() {
             return;
@@ -109,7 +123,11 @@ mod tests {
 
     impl Tool for Sleeper {
         fn spec(&self) -> ToolSpec {
-            ToolSpec { name: "sleep".into(), description: String::new(), parameters: serde_json::json!({}) }
+            ToolSpec {
+                name: "sleep".into(),
+                description: String::new(),
+                parameters: serde_json::json!({}),
+            }
         }
 
         fn call(&self, call: &ToolCall, _context: &CallContext) -> ToolOutcome {
@@ -146,6 +164,9 @@ mod tests {
         pool.submit(2, tool, call(1.into()), context());
         let first = pool.wait(Duration::from_secs(5)).expect("an outcome");
         assert_eq!((first.ticket, first.outcome.status), (1, CallStatus::Error));
-        assert_eq!(pool.wait(Duration::from_secs(5)).map(|done| done.outcome.status), Some(CallStatus::Ok));
+        assert_eq!(
+            pool.wait(Duration::from_secs(5)).map(|done| done.outcome.status),
+            Some(CallStatus::Ok)
+        );
     }
 }

@@ -36,22 +36,34 @@ impl Tool for SearchTool {
         let started = Instant::now();
         let seconds = || started.elapsed().as_secs_f32();
         let Some(query) = call.arguments.get("query").and_then(|query| query.as_str()) else {
-            return ToolOutcome::new(CallStatus::Error, "ToolError: `search` needs a string argument `query`", 0.0);
+            return ToolOutcome::new(
+                CallStatus::Error,
+                "ToolError: `search` needs a string argument `query`",
+                0.0,
+            );
         };
         if query.trim().is_empty() {
             return ToolOutcome::new(CallStatus::Error, "ToolError: the query is empty", 0.0);
         }
         match self.retriever.retrieve(query, self.topk, context.deadline) {
-            Ok(hits) if hits.is_empty() => ToolOutcome::new(CallStatus::Ok, "No passage found.", seconds()),
+            Ok(hits) if hits.is_empty() => {
+                ToolOutcome::new(CallStatus::Ok, "No passage found.", seconds())
+            }
             Ok(hits) => {
                 let passages = hits.iter().enumerate();
-                let shown = passages.map(|(index, hit)| format!("Doc {}(Title: {}) {}", index + 1, hit.passage.title, hit.passage.text));
+                let shown = passages.map(|(index, hit)| {
+                    format!("Doc {}(Title: {}) {}", index + 1, hit.passage.title, hit.passage.text)
+                });
                 let text = shown.collect::<Vec<_>>().join("\n");
                 let sources = hits.into_iter().map(|hit| hit.passage.title).collect();
                 ToolOutcome { sources, ..ToolOutcome::new(CallStatus::Ok, text, seconds()) }
             }
-            Err(error @ RetrieveError::Timeout) => ToolOutcome::new(CallStatus::Timeout, format!("TimeoutError: {error}"), seconds()),
-            Err(error) => ToolOutcome::new(CallStatus::Error, format!("SearchError: {error}"), seconds()),
+            Err(error @ RetrieveError::Timeout) => {
+                ToolOutcome::new(CallStatus::Timeout, format!("TimeoutError: {error}"), seconds())
+            }
+            Err(error) => {
+                ToolOutcome::new(CallStatus::Error, format!("SearchError: {error}"), seconds())
+            }
         }
     }
 }
@@ -63,16 +75,29 @@ mod tests {
     use std::time::Duration;
 
     fn call(arguments: serde_json::Value) -> ToolOutcome {
-        let passage = |title: &str, text: &str| Passage { id: title.into(), title: title.into(), text: text.into() };
-        let index = PassageIndex::in_memory(&[passage("Kora", "Kora was born in Tarn."), passage("Tarn", "Tarn is a town.")]).unwrap();
-        let context = CallContext { trajectory: 0, deadline: Instant::now() + Duration::from_secs(5) };
-        SearchTool::new(Arc::new(index), 2).call(&ToolCall { name: "search".into(), arguments }, &context)
+        let passage = |title: &str, text: &str| Passage {
+            id: title.into(),
+            title: title.into(),
+            text: text.into(),
+        };
+        let index = PassageIndex::in_memory(&[
+            passage("Kora", "Kora was born in Tarn."),
+            passage("Tarn", "Tarn is a town."),
+        ])
+        .unwrap();
+        let context =
+            CallContext { trajectory: 0, deadline: Instant::now() + Duration::from_secs(5) };
+        SearchTool::new(Arc::new(index), 2)
+            .call(&ToolCall { name: "search".into(), arguments }, &context)
     }
 
     #[test]
     fn passages_are_numbered_and_their_titles_kept() {
         let outcome = call(serde_json::json!({ "query": "Kora born" }));
-        assert_eq!((outcome.status, outcome.text.as_str()), (CallStatus::Ok, "Doc 1(Title: Kora) Kora was born in Tarn."));
+        assert_eq!(
+            (outcome.status, outcome.text.as_str()),
+            (CallStatus::Ok, "Doc 1(Title: Kora) Kora was born in Tarn.")
+        );
         assert_eq!(outcome.sources, ["Kora"]);
         assert_eq!(
             call(serde_json::json!({ "query": "tarn" })).text,
@@ -83,7 +108,11 @@ mod tests {
     #[test]
     fn what_cannot_be_searched_is_said() {
         assert_eq!(call(serde_json::json!({ "query": "nothing" })).text, "No passage found.");
-        for arguments in [serde_json::json!({}), serde_json::json!({ "query": 3 }), serde_json::json!({ "query": " " })] {
+        for arguments in [
+            serde_json::json!({}),
+            serde_json::json!({ "query": 3 }),
+            serde_json::json!({ "query": " " }),
+        ] {
             let outcome = call(arguments);
             assert_eq!(outcome.status, CallStatus::Error);
             assert!(outcome.text.starts_with("ToolError"), "{}", outcome.text);

@@ -1,13 +1,15 @@
 //! From sequences to tensors, and the log-probabilities of sampled tokens under the policy.
 //!
-//! Only hidden states in front of a trained token reach the vocabulary projection, so neither prompts nor tool output cost logits.
+//! Only hidden states in front of a trained token reach the vocabulary projection, so neither
+//! prompts nor tool output cost logits.
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Int, Tensor, TensorData};
 use paretopo_models::{AutoModel, CausalLm, ForwardInput, from_host, fused_for};
 
-/// A sequence to learn from. All lists but `ids` and `mask` have one entry per id that `mask` marks.
+/// A sequence to learn from. All lists but `ids` and `mask` have one entry per id that `mask`
+/// marks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TrainingSequence {
     /// What the model read and wrote.
@@ -23,7 +25,8 @@ pub struct TrainingSequence {
 }
 
 impl TrainingSequence {
-    /// All ids but the first, each with the same weight, so that `-sum(weight * logprob)` is the mean cross-entropy; no advantage.
+    /// All ids but the first, each with the same weight, so that `-sum(weight * logprob)` is the
+    /// mean cross-entropy; no advantage.
     pub fn whole(ids: Vec<u32>) -> Self {
         let trained = ids.len() - 1;
         Self {
@@ -56,7 +59,8 @@ pub struct MicroBatch<B: Backend> {
     pub(crate) shape: [usize; 2],
 }
 
-/// Groups sequences of similar length so that each group, padded, holds at most `tokens` ids (or a single longer sequence).
+/// Groups sequences of similar length so that each group, padded, holds at most `tokens` ids (or a
+/// single longer sequence).
 pub(crate) fn micro_batches(sequences: &[TrainingSequence], tokens: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..sequences.len()).collect();
     order.sort_by_key(|index| std::cmp::Reverse(sequences[*index].ids.len()));
@@ -98,8 +102,12 @@ impl<B: Backend> MicroBatch<B> {
             })
             .collect();
         let time = read.iter().map(|row| row.len()).max().unwrap_or(0);
-        let trained: Vec<Vec<usize>> =
-            sequences.iter().map(|sequence| (1..sequence.ids.len()).filter(|position| sequence.mask[*position]).collect()).collect();
+        let trained: Vec<Vec<usize>> = sequences
+            .iter()
+            .map(|sequence| {
+                (1..sequence.ids.len()).filter(|position| sequence.mask[*position]).collect()
+            })
+            .collect();
         let longest = trained.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let shape = [sequences.len(), longest];
         let (mut positions, mut targets) = (Vec::new(), Vec::new());
@@ -130,12 +138,18 @@ impl<B: Backend> MicroBatch<B> {
     }
 }
 
-/// Log-probabilities of the trained tokens and, if asked for, the entropy of the distribution each was drawn from.
+/// Log-probabilities of the trained tokens and, if asked for, the entropy of the distribution each
+/// was drawn from.
 ///
 /// # Shapes
 /// - outputs: `[batch, longest]` as in [`MicroBatch`]; padding holds numbers without meaning
-pub fn response_logprobs<B: Backend>(model: &AutoModel<B>, batch: &MicroBatch<B>, entropy: bool) -> (Tensor<B, 2>, Option<Tensor<B, 2>>) {
-    let (logprobs, entropy) = target_logprobs(model, picked_hidden(model, batch), batch.targets.clone(), entropy);
+pub fn response_logprobs<B: Backend>(
+    model: &AutoModel<B>,
+    batch: &MicroBatch<B>,
+    entropy: bool,
+) -> (Tensor<B, 2>, Option<Tensor<B, 2>>) {
+    let (logprobs, entropy) =
+        target_logprobs(model, picked_hidden(model, batch), batch.targets.clone(), entropy);
     (logprobs.reshape(batch.shape), entropy.map(|entropy| entropy.reshape(batch.shape)))
 }
 
@@ -143,13 +157,17 @@ pub fn response_logprobs<B: Backend>(model: &AutoModel<B>, batch: &MicroBatch<B>
 ///
 /// # Shapes
 /// - output: `[rows, hidden_size]`
-pub(crate) fn picked_hidden<B: Backend>(model: &AutoModel<B>, batch: &MicroBatch<B>) -> Tensor<B, 2> {
+pub(crate) fn picked_hidden<B: Backend>(
+    model: &AutoModel<B>,
+    batch: &MicroBatch<B>,
+) -> Tensor<B, 2> {
     let hidden = model.hidden(&batch.input, None);
     let [sequences, time, size] = hidden.dims();
     hidden.reshape([sequences * time, size]).select(0, batch.positions.clone())
 }
 
-/// The log-probability of each target behind a hidden state and, if asked for, the entropy of the distribution.
+/// The log-probability of each target behind a hidden state and, if asked for, the entropy of the
+/// distribution.
 ///
 /// # Shapes
 /// - `hidden`: `[rows, hidden_size]`; `targets`, outputs: `[rows]`
@@ -164,7 +182,8 @@ pub(crate) fn target_logprobs<B: Backend>(
         return (fused.target_logprobs(logits, targets), None);
     }
     let logprobs = log_softmax(logits, 1);
-    let entropy = entropy.then(|| (logprobs.clone().exp() * logprobs.clone()).sum_dim(1).neg().squeeze_dim(1));
+    let entropy = entropy
+        .then(|| (logprobs.clone().exp() * logprobs.clone()).sum_dim(1).neg().squeeze_dim(1));
     (logprobs.gather(1, targets.unsqueeze_dim(1)).squeeze_dim(1), entropy)
 }
 
@@ -179,7 +198,8 @@ mod tests {
             .map(|length| TrainingSequence { ids: vec![0; *length], ..TrainingSequence::default() })
             .collect();
         let groups = micro_batches(&sequences, 20);
-        // 30 alone although it is too long; 9 and 7 padded to 18; 7 and 5 padded to 14; adding 2 would make 21
+        // 30 alone although it is too long; 9 and 7 padded to 18; 7 and 5 padded to 14; adding 2
+        // would make 21
         assert_eq!(groups, [vec![5], vec![1, 3], vec![4, 0], vec![2]]);
     }
 }

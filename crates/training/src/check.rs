@@ -1,17 +1,25 @@
-//! Whether a backend computes what it should, held against PyTorch's numbers for tiny checkpoints of every architecture (`tests/fixtures/models`).
+//! Whether a backend computes what it should, held against PyTorch's numbers for tiny checkpoints
+//! of every architecture (`tests/fixtures/models`).
 //!
-//! Per architecture: logits, log-probabilities of a sequence, gradients of the policy loss, three optimiser steps, greedy decoding with the cache, twenty
-//! steps of training; and the logits once more in bf16 and f16 where the device computes in them.
+//! Per architecture: logits, log-probabilities of a sequence, gradients of the policy loss, three
+//! optimiser steps, greedy decoding with the cache, twenty steps of training; and the logits once
+//! more in bf16 and f16 where the device computes in them.
 
 use crate::run_folder::access;
-use crate::{AdamW, GradientSum, LearningRateSchedule, MemoryConfig, MicroBatch, OptimizerConfig, TrainingError, TrainingSequence};
+use crate::{
+    AdamW, GradientSum, LearningRateSchedule, MemoryConfig, MicroBatch, OptimizerConfig,
+    TrainingError, TrainingSequence,
+};
 use crate::{accumulate_gradient, response_logprobs};
 use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, FloatDType};
 use paretopo_agent::{Engine, log_softmax};
 use paretopo_algorithms::losses::{PolicyLossConfig, policy_loss};
-use paretopo_models::{AutoModel, CausalLm, ForwardInput, NamedTensor, in_precision, load_folder, load_tensors, to_host};
+use paretopo_models::{
+    AutoModel, CausalLm, ForwardInput, NamedTensor, in_precision, load_folder, load_tensors,
+    to_host,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -64,7 +72,10 @@ struct ExpectedTraining {
 ///
 /// # Errors
 /// When a fixture cannot be read.
-pub(crate) fn check<B: AutodiffBackend>(fixtures: &Path, device: &B::Device) -> Result<Vec<Check>, TrainingError> {
+pub(crate) fn check<B: AutodiffBackend>(
+    fixtures: &Path,
+    device: &B::Device,
+) -> Result<Vec<Check>, TrainingError> {
     let mut folders = Vec::new();
     for entry in std::fs::read_dir(fixtures).map_err(access(fixtures))? {
         folders.push(entry.map_err(access(fixtures))?.path());
@@ -75,17 +86,25 @@ pub(crate) fn check<B: AutodiffBackend>(fixtures: &Path, device: &B::Device) -> 
         check_case::<B>(folder, device, &mut checks)?;
     }
     if checks.is_empty() {
-        return Err(TrainingError::Invalid { path: fixtures.into(), reason: "there is no folder with an `expected.json` in it".into() });
+        return Err(TrainingError::Invalid {
+            path: fixtures.into(),
+            reason: "there is no folder with an `expected.json` in it".into(),
+        });
     }
     Ok(checks)
 }
 
 fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, TrainingError> {
     let text = std::fs::read_to_string(path).map_err(access(path))?;
-    serde_json::from_str(&text).map_err(|error| TrainingError::Invalid { path: path.into(), reason: error.to_string() })
+    serde_json::from_str(&text)
+        .map_err(|error| TrainingError::Invalid { path: path.into(), reason: error.to_string() })
 }
 
-fn check_case<B: AutodiffBackend>(folder: &Path, device: &B::Device, checks: &mut Vec<Check>) -> Result<(), TrainingError> {
+fn check_case<B: AutodiffBackend>(
+    folder: &Path,
+    device: &B::Device,
+    checks: &mut Vec<Check>,
+) -> Result<(), TrainingError> {
     let case = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let expected: Expected = read(&folder.join("expected.json"))?;
     let training: ExpectedTraining = read(&folder.join("training.json"))?;
@@ -100,10 +119,15 @@ fn check_case<B: AutodiffBackend>(folder: &Path, device: &B::Device, checks: &mu
         if B::supports_dtype(device, number) {
             let number = FloatDType::from(number);
             let half = in_precision(plain.clone(), number);
-            put(&format!("logits in {name}"), difference(&logits(&half, &expected.ids, Some(number), device), &want), tolerance);
+            put(
+                &format!("logits in {name}"),
+                difference(&logits(&half, &expected.ids, Some(number), device), &want),
+                tolerance,
+            );
         }
     }
-    let sequence = TrainingSequence { advantage: 1.0, ..TrainingSequence::whole(expected.ids.clone()) };
+    let sequence =
+        TrainingSequence { advantage: 1.0, ..TrainingSequence::whole(expected.ids.clone()) };
     let batch = || MicroBatch::<B>::new(&[&sequence], device);
     let (logprobs, _) = response_logprobs(&plain, &MicroBatch::new(&[&sequence], device), false);
     let rows = expected.logits.iter().zip(&expected.ids[1..]);
@@ -111,19 +135,30 @@ fn check_case<B: AutodiffBackend>(folder: &Path, device: &B::Device, checks: &mu
     put("log-probabilities", difference(&to_host(logprobs), &want), F32);
 
     let (gradient, _) = policy_gradient(&model, &batch());
-    let found: BTreeMap<String, Vec<f32>> = gradient.named(&model).into_iter().map(|tensor| (tensor.name, tensor.values)).collect();
+    let found: BTreeMap<String, Vec<f32>> =
+        gradient.named(&model).into_iter().map(|tensor| (tensor.name, tensor.values)).collect();
     let tensors = load_tensors(&folder.join("gradients.safetensors"))?;
-    let of = |(name, want): (&String, &NamedTensor)| found.get(name).map_or(f64::INFINITY, |got| difference(got, &want.values));
+    let of = |(name, want): (&String, &NamedTensor)| {
+        found.get(name).map_or(f64::INFINITY, |got| difference(got, &want.values))
+    };
     let worst = tensors.iter().map(of).fold(0.0, f64::max);
     put("gradients of the policy loss", worst, F32_TRAINED);
 
     let trained = train(model.clone(), 0.01, 3, batch).0;
     let got = logits(&trained.valid(), &expected.ids, None, device);
-    put("logits after 3 steps", difference(&got[got.len() - expected.trained_logits.len()..], &expected.trained_logits), F32_TRAINED);
+    put(
+        "logits after 3 steps",
+        difference(&got[got.len() - expected.trained_logits.len()..], &expected.trained_logits),
+        F32_TRAINED,
+    );
     let (_, losses) = train(model, training.learning_rate, training.losses.len(), batch);
     put("losses of 20 steps", difference(&losses, &training.losses), F32_TRAINED);
 
-    let wrong = greedy(&plain, &expected, device).iter().zip(&expected.greedy).filter(|(got, want)| got != want).count();
+    let wrong = greedy(&plain, &expected, device)
+        .iter()
+        .zip(&expected.greedy)
+        .filter(|(got, want)| got != want)
+        .count();
     put("greedy decoding", wrong as f64 / expected.greedy.len() as f64, 0.0);
     Ok(())
 }
@@ -134,24 +169,48 @@ fn difference(got: &[f32], want: &[f32]) -> f64 {
         return f64::INFINITY;
     }
     let largest = want.iter().fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
-    let worst = got.iter().zip(want).fold(0.0f32, |worst, (got, want)| worst.max((got - want).abs()));
+    let worst =
+        got.iter().zip(want).fold(0.0f32, |worst, (got, want)| worst.max((got - want).abs()));
     f64::from(worst / largest)
 }
 
-fn logits<B: Backend>(model: &AutoModel<B>, ids: &[u32], number: Option<FloatDType>, device: &B::Device) -> Vec<f32> {
+fn logits<B: Backend>(
+    model: &AutoModel<B>,
+    ids: &[u32],
+    number: Option<FloatDType>,
+    device: &B::Device,
+) -> Vec<f32> {
     let mut input = ForwardInput::right_padded(&[ids], device);
     input.precision = number;
     to_host(model.unembed(model.hidden(&input, None)))
 }
 
-/// The gradient of the policy loss at the policy that sampled, whose ratios are 1; it is that of the mean cross-entropy. And that mean.
-fn policy_gradient<B: AutodiffBackend>(model: &AutoModel<B>, batch: &MicroBatch<B>) -> (GradientSum<B>, f32) {
+/// The gradient of the policy loss at the policy that sampled, whose ratios are 1; it is that of
+/// the mean cross-entropy. And that mean.
+fn policy_gradient<B: AutodiffBackend>(
+    model: &AutoModel<B>,
+    batch: &MicroBatch<B>,
+) -> (GradientSum<B>, f32) {
     let (mut sum, mut mean) = (GradientSum::default(), 0.0);
-    let result = accumulate_gradient::<B, Infallible>(model, batch, MemoryConfig::default(), false, &mut sum, |logprobs, _| {
-        mean = -to_host((logprobs.clone() * batch.weights.clone()).sum().inner())[0];
-        let old = logprobs.clone().detach();
-        Ok(policy_loss(&PolicyLossConfig::default(), logprobs, old, batch.advantages.clone(), batch.weights.clone()).loss)
-    });
+    let result = accumulate_gradient::<B, Infallible>(
+        model,
+        batch,
+        MemoryConfig::default(),
+        false,
+        &mut sum,
+        |logprobs, _| {
+            mean = -to_host((logprobs.clone() * batch.weights.clone()).sum().inner())[0];
+            let old = logprobs.clone().detach();
+            Ok(policy_loss(
+                &PolicyLossConfig::default(),
+                logprobs,
+                old,
+                batch.advantages.clone(),
+                batch.weights.clone(),
+            )
+            .loss)
+        },
+    );
     result.unwrap_or_else(|never| match never {});
     (sum, mean)
 }
@@ -163,8 +222,14 @@ fn train<B: AutodiffBackend>(
     batch: impl Fn() -> MicroBatch<B>,
 ) -> (AutoModel<B>, Vec<f32>) {
     let schedule = LearningRateSchedule::Constant {};
-    let config =
-        OptimizerConfig { learning_rate, weight_decay: 0.1, warmup_updates: 0, beta2: 0.99, schedule, ..OptimizerConfig::default() };
+    let config = OptimizerConfig {
+        learning_rate,
+        weight_decay: 0.1,
+        warmup_updates: 0,
+        beta2: 0.99,
+        schedule,
+        ..OptimizerConfig::default()
+    };
     let mut optimizer = AdamW::new(config, steps as u64);
     let mut losses = Vec::with_capacity(steps);
     for _ in 0..steps {
@@ -177,7 +242,8 @@ fn train<B: AutodiffBackend>(
 }
 
 fn greedy<B: Backend>(model: &AutoModel<B>, expected: &Expected, device: &B::Device) -> Vec<u32> {
-    let best = |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0) as u32;
+    let best =
+        |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0) as u32;
     let mut engine = Engine::new(model, model.depth(), device);
     let mut rows = engine.admit(&[(0, &expected.ids[..8])]);
     let mut found = Vec::with_capacity(expected.greedy.len());

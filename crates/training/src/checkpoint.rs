@@ -1,7 +1,9 @@
-//! Everything that a run needs to go on exactly: weights, both moments, the run's memory, the estimator's state, where it was.
+//! Everything that a run needs to go on exactly: weights, both moments, the run's memory, the
+//! estimator's state, where it was.
 //!
-//! Random numbers need no state: each step derives its own from the run's seed. `checksums.json` holds the BLAKE3 sum of every other file, so that a
-//! flipped bit is noticed as well as a missing half.
+//! Random numbers need no state: each step derives its own from the run's seed. `checksums.json`
+//! holds the BLAKE3 sum of every other file, so that a flipped bit is noticed as well as a missing
+//! half.
 
 use crate::run_folder::{access, write_atomically};
 use crate::{AdamW, Policy, TrainingError};
@@ -42,7 +44,11 @@ fn folder_of(run: &Path) -> PathBuf {
 }
 
 /// Puts a folder in place that `fill` fills: beside it first, synchronised, then renamed.
-fn put_folder(unfinished: &Path, finished: &Path, fill: impl FnOnce(&Path) -> Result<(), TrainingError>) -> Result<(), TrainingError> {
+fn put_folder(
+    unfinished: &Path,
+    finished: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), TrainingError>,
+) -> Result<(), TrainingError> {
     if unfinished.exists() {
         fs::remove_dir_all(unfinished).map_err(access(unfinished))?;
     }
@@ -66,13 +72,21 @@ pub(crate) fn save<B: AutodiffBackend>(
     keep: usize,
 ) -> Result<(), TrainingError> {
     let name = format!("step-{:06}", state.step);
-    put_folder(&folder_of(run).join(format!("unfinished-{name}")), &folder_of(run).join(&name), |folder| {
-        policy.save_trained(folder)?;
-        write_tensors(&folder.join(MOMENTS), &optimizer.state())?;
-        write_atomically(&folder.join(STATE), &serde_json::to_vec(state).expect("plain data serialises"))?;
-        let sums = serde_json::to_vec_pretty(&checksums(folder)?).expect("plain data serialises");
-        write_atomically(&folder.join(CHECKSUMS), &sums)
-    })?;
+    put_folder(
+        &folder_of(run).join(format!("unfinished-{name}")),
+        &folder_of(run).join(&name),
+        |folder| {
+            policy.save_trained(folder)?;
+            write_tensors(&folder.join(MOMENTS), &optimizer.state())?;
+            write_atomically(
+                &folder.join(STATE),
+                &serde_json::to_vec(state).expect("plain data serialises"),
+            )?;
+            let sums =
+                serde_json::to_vec_pretty(&checksums(folder)?).expect("plain data serialises");
+            write_atomically(&folder.join(CHECKSUMS), &sums)
+        },
+    )?;
     let steps = list(run);
     for step in steps.iter().rev().skip(keep.max(1)) {
         let old = folder_of(run).join(format!("step-{step:06}"));
@@ -82,11 +96,19 @@ pub(crate) fn save<B: AutodiffBackend>(
 }
 
 /// Puts what is trained into the folder `best`, with the validation that made it the best.
-pub(crate) fn save_best<B: AutodiffBackend>(run: &Path, policy: &Policy<B>, step: u64, point: &[f32]) -> Result<(), TrainingError> {
+pub(crate) fn save_best<B: AutodiffBackend>(
+    run: &Path,
+    policy: &Policy<B>,
+    step: u64,
+    point: &[f32],
+) -> Result<(), TrainingError> {
     put_folder(&run.join("unfinished-best"), &run.join("best"), |folder| {
         policy.save_trained(folder)?;
         let json = serde_json::json!({ "step": step, "mean_rewards": point });
-        write_atomically(&folder.join("validation.json"), &serde_json::to_vec_pretty(&json).expect("plain data serialises"))
+        write_atomically(
+            &folder.join("validation.json"),
+            &serde_json::to_vec_pretty(&json).expect("plain data serialises"),
+        )
     })
 }
 
@@ -110,11 +132,14 @@ fn checksums(folder: &Path) -> Result<BTreeMap<String, String>, TrainingError> {
 fn check(folder: &Path) -> Result<(), TrainingError> {
     let path = folder.join(CHECKSUMS);
     let text = fs::read(&path).map_err(access(&path))?;
-    let written: BTreeMap<String, String> =
-        serde_json::from_slice(&text).map_err(|error| TrainingError::Invalid { path, reason: error.to_string() })?;
+    let written: BTreeMap<String, String> = serde_json::from_slice(&text)
+        .map_err(|error| TrainingError::Invalid { path, reason: error.to_string() })?;
     let found = checksums(folder)?;
     match written.iter().find(|(name, sum)| found.get(*name) != Some(sum)) {
-        Some((name, _)) => Err(TrainingError::Invalid { path: folder.join(name), reason: "is not what was written (checksum)".into() }),
+        Some((name, _)) => Err(TrainingError::Invalid {
+            path: folder.join(name),
+            reason: "is not what was written (checksum)".into(),
+        }),
         None => Ok(()),
     }
 }
@@ -123,12 +148,14 @@ fn check(folder: &Path) -> Result<(), TrainingError> {
 fn list(run: &Path) -> Vec<u64> {
     let Ok(entries) = fs::read_dir(folder_of(run)) else { return Vec::new() };
     let step = |name: &str| name.strip_prefix("step-")?.parse().ok();
-    let mut steps: Vec<u64> = entries.flatten().filter_map(|entry| step(entry.file_name().to_str()?)).collect();
+    let mut steps: Vec<u64> =
+        entries.flatten().filter_map(|entry| step(entry.file_name().to_str()?)).collect();
     steps.sort_unstable();
     steps
 }
 
-/// Restores the latest whole checkpoint, if there is one; `note` hears of those that are damaged and passed over.
+/// Restores the latest whole checkpoint, if there is one; `note` hears of those that are damaged
+/// and passed over.
 pub(crate) fn restore<B: AutodiffBackend>(
     run: &Path,
     policy: &mut Policy<B>,
@@ -155,11 +182,14 @@ fn restore_from<B: AutodiffBackend>(
     check(folder)?;
     let path = folder.join(STATE);
     let text = fs::read(&path).map_err(access(&path))?;
-    let state: TrainingState = serde_json::from_slice(&text).map_err(|error| TrainingError::Invalid { path, reason: error.to_string() })?;
+    let state: TrainingState = serde_json::from_slice(&text)
+        .map_err(|error| TrainingError::Invalid { path, reason: error.to_string() })?;
     let model = policy.load_trained(folder, device)?;
     let moments = folder.join(MOMENTS);
     let tensors = load_tensors(&moments)?;
-    optimizer.restore(&model, state.updates, tensors, device).map_err(|reason| TrainingError::Invalid { path: moments, reason })?;
+    optimizer
+        .restore(&model, state.updates, tensors, device)
+        .map_err(|reason| TrainingError::Invalid { path: moments, reason })?;
     policy.model = model;
     Ok(state)
 }

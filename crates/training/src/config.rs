@@ -1,4 +1,5 @@
-//! The configuration of a run: one TOML file, defaults that are the vetted setting, overrides as `key.path=value`.
+//! The configuration of a run: one TOML file, defaults that are the vetted setting, overrides as
+//! `key.path=value`.
 
 use burn::tensor::FloatDType;
 use paretopo_agent::{RolloutConfig, SamplingConfig};
@@ -15,7 +16,8 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PolicySource {
-    /// A small policy inside the binary: `tiny-math` (made by `just warm-start-math`) or `tiny-qa` (`just warm-start-qa`).
+    /// A small policy inside the binary: `tiny-math` (made by `just warm-start-math`) or `tiny-qa`
+    /// (`just warm-start-qa`).
     Embedded {
         /// Which.
         #[serde(default = "tiny_math")]
@@ -73,7 +75,8 @@ impl PolicySource {
     }
 }
 
-/// The number type in which a model computes. Weights that are trained, their moments and all losses stay in f32.
+/// The number type in which a model computes. Weights that are trained, their moments and all
+/// losses stay in f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
@@ -113,9 +116,11 @@ pub struct RunConfig {
     pub policy: PolicySource,
     /// The number type in which the policy computes.
     pub precision: Precision,
-    /// Threads that each do a part of every batch on their own, on a CPU backend; 0 leaves it to the machine: one for each core, up to 8, and
-    /// just one for a model above 500 million parameters, whose operations are split instead. Each holds its own activations and
-    /// gradients. Runs on flex are bit-exact for an equal number; two runs on ndarray differ by rounding in any case.
+    /// Threads that each do a part of every batch on their own, on a CPU backend; 0 leaves it to
+    /// the machine: one for each core, up to 8, and just one for a model above 500 million
+    /// parameters, whose operations are split instead. Each holds its own activations and
+    /// gradients. Runs on flex are bit-exact for an equal number; two runs on ndarray differ by
+    /// rounding in any case.
     pub workers: usize,
     /// Train a low-rank adapter and nothing else.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -158,7 +163,8 @@ impl Default for RunConfig {
 pub enum OldLogprobs {
     /// Those recorded while sampling; saves a forward pass.
     Sampler,
-    /// Computed by the trainer before the update; allows an importance correction for what differs from sampling.
+    /// Computed by the trainer before the update; allows an importance correction for what differs
+    /// from sampling.
     Recompute,
 }
 
@@ -168,15 +174,18 @@ pub enum OldLogprobs {
 pub enum BadNumbers {
     /// The run stops; the batch is written out.
     Stop,
-    /// The group or update is left out, said, written out, and counted as `skipped_groups` or `skipped_updates`.
+    /// The group or update is left out, said, written out, and counted as `skipped_groups` or
+    /// `skipped_updates`.
     Skip,
 }
 
-/// What a forward and backward pass holds in memory: less memory for more work, and the same gradients up to rounding.
+/// What a forward and backward pass holds in memory: less memory for more work, and the same
+/// gradients up to rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MemoryConfig {
-    /// Hold the activations of one layer at a time and compute those of the others again (gradient checkpointing; Chen et al., 2016).
+    /// Hold the activations of one layer at a time and compute those of the others again (gradient
+    /// checkpointing; Chen et al., 2016).
     pub gradient_checkpointing: bool,
     /// Trained tokens whose logits are held at a time; 0 for all of a micro-batch.
     pub logits_chunk: usize,
@@ -196,7 +205,8 @@ pub struct TrainConfig {
     pub epochs: usize,
     /// Optimiser updates a pass.
     pub minibatches: usize,
-    /// Tokens, padding included, that are held in one forward and backward pass; on a CPU small ones stay in the cache and are twice as fast.
+    /// Tokens, padding included, that are held in one forward and backward pass; on a CPU small
+    /// ones stay in the cache and are twice as fast.
     pub micro_batch_tokens: usize,
     /// What is held in memory at a time.
     pub memory: MemoryConfig,
@@ -212,10 +222,12 @@ pub struct TrainConfig {
     pub entropy_coefficient: f32,
     /// Which log-probabilities the ratio is taken against.
     pub old_logprobs: OldLogprobs,
-    /// Cap of the truncated importance correction between sampler and trainer; needs `old_logprobs = "recompute"`.
+    /// Cap of the truncated importance correction between sampler and trainer; needs
+    /// `old_logprobs = "recompute"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub importance_cap: Option<f32>,
-    /// Groups without signal are replaced by new ones in up to this many further rounds (dynamic sampling).
+    /// Groups without signal are replaced by new ones in up to this many further rounds (dynamic
+    /// sampling).
     pub refill_rounds: usize,
     /// Whether trajectories that ran out of tokens carry no loss.
     pub mask_overlong: bool,
@@ -275,7 +287,8 @@ impl TrainConfig {
 pub struct KeepConfig {
     /// The latest so many.
     pub latest: usize,
-    /// Besides, in the folder `best`, what is trained as it was at the validation whose mean rewards multiply to the most (the hypervolume of their point).
+    /// Besides, in the folder `best`, what is trained as it was at the validation whose mean
+    /// rewards multiply to the most (the hypervolume of their point).
     pub best: bool,
 }
 
@@ -395,7 +408,13 @@ pub struct EvaluationConfig {
 
 impl Default for EvaluationConfig {
     fn default() -> Self {
-        Self { split: Split::Test, tasks: 0, samples: 1, sampling: SamplingConfig::default(), checkpoint_sampling: false }
+        Self {
+            split: Split::Test,
+            tasks: 0,
+            samples: 1,
+            sampling: SamplingConfig::default(),
+            checkpoint_sampling: false,
+        }
     }
 }
 
@@ -438,8 +457,10 @@ impl RunConfig {
     /// # Errors
     /// Names line and column of an unknown key or a wrong value, or the override that does not fit.
     pub fn parse(text: &str, name: &str, overrides: &[String]) -> Result<Self, ConfigError> {
-        let parse_error =
-            |error: toml::de::Error| ConfigError::Parse { path: name.into(), message: error.to_string().trim_end().to_owned() };
+        let parse_error = |error: toml::de::Error| ConfigError::Parse {
+            path: name.into(),
+            message: error.to_string().trim_end().to_owned(),
+        };
         // first alone, so that messages point into the file
         let plain: Self = toml::from_str(text).map_err(parse_error)?;
         let mut config = plain;
@@ -451,15 +472,20 @@ impl RunConfig {
     }
 
     fn with_override(&self, assignment: &str) -> Result<Self, ConfigError> {
-        let wrong = |reason: String| ConfigError::Override { assignment: assignment.into(), reason };
-        let (path, value) = assignment.split_once('=').ok_or_else(|| wrong("expected `key.path=value`".into()))?;
+        let wrong =
+            |reason: String| ConfigError::Override { assignment: assignment.into(), reason };
+        let (path, value) =
+            assignment.split_once('=').ok_or_else(|| wrong("expected `key.path=value`".into()))?;
         let value = parse_value(value.trim());
         let mut table = toml::Table::try_from(self).map_err(|error| wrong(error.to_string()))?;
         let mut keys: Vec<&str> = path.trim().split('.').collect();
         let last = keys.pop().unwrap_or_default();
         let mut place = &mut table;
         for key in keys {
-            place = place.get_mut(key).and_then(toml::Value::as_table_mut).ok_or_else(|| wrong(format!("there is no section `{key}`")))?;
+            place = place
+                .get_mut(key)
+                .and_then(toml::Value::as_table_mut)
+                .ok_or_else(|| wrong(format!("there is no section `{key}`")))?;
         }
         place.insert(last.to_owned(), value);
         table.try_into().map_err(|error: toml::de::Error| wrong(error.message().to_owned()))
@@ -469,16 +495,27 @@ impl RunConfig {
         let setting = |message: &str| Err(ConfigError::Setting(message.into()));
         let train = &self.train;
         if train.rollouts_per_prompt < 2 {
-            return setting("`train.rollouts_per_prompt` must be at least 2: a group of one has nothing to be compared with");
+            return setting(
+                "`train.rollouts_per_prompt` must be at least 2: a group of one has nothing to be compared with",
+            );
         }
-        if train.steps == 0 || train.prompts_per_step == 0 || train.epochs == 0 || train.minibatches == 0 || train.checkpoint_every == 0 {
-            return setting("`steps`, `prompts_per_step`, `epochs`, `minibatches` and `checkpoint_every` of `train` must be at least 1");
+        if train.steps == 0
+            || train.prompts_per_step == 0
+            || train.epochs == 0
+            || train.minibatches == 0
+            || train.checkpoint_every == 0
+        {
+            return setting(
+                "`steps`, `prompts_per_step`, `epochs`, `minibatches` and `checkpoint_every` of `train` must be at least 1",
+            );
         }
         if train.importance_cap.is_some() && train.old_logprobs != OldLogprobs::Recompute {
             return setting("`train.importance_cap` needs `train.old_logprobs = \"recompute\"`");
         }
         if self.rollout.batch_size == 0 || self.rollout.max_sampled_tokens == 0 {
-            return setting("`rollout.batch_size` and `rollout.max_sampled_tokens` must be at least 1");
+            return setting(
+                "`rollout.batch_size` and `rollout.max_sampled_tokens` must be at least 1",
+            );
         }
         if let Some(lora) = &self.lora {
             lora.check().map_err(|reason| ConfigError::Setting(format!("`lora`: {reason}")))?;
@@ -492,7 +529,8 @@ impl RunConfig {
     /// The whole configuration as TOML.
     ///
     /// # Errors
-    /// Never for a configuration that was parsed; TOML cannot express all values a program could build.
+    /// Never for a configuration that was parsed; TOML cannot express all values a program could
+    /// build.
     pub fn to_toml(&self) -> Result<String, ConfigError> {
         toml::to_string_pretty(self).map_err(|error| ConfigError::Setting(error.to_string()))
     }
@@ -503,10 +541,14 @@ impl RunConfig {
     }
 }
 
-/// TOML syntax where it is some, else a string: `0.5`, `true`, `[1, 2]`, `{ type = "grpo" }`, `runs/x`.
+/// TOML syntax where it is some, else a string: `0.5`, `true`, `[1, 2]`, `{ type = "grpo" }`,
+/// `runs/x`.
 fn parse_value(text: &str) -> toml::Value {
     let parsed: Result<toml::Table, _> = toml::from_str(&format!("value = {text}"));
-    parsed.ok().and_then(|mut table| table.remove("value")).unwrap_or_else(|| toml::Value::String(text.to_owned()))
+    parsed
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -518,8 +560,11 @@ mod tests {
         let config = RunConfig::parse("", "x.toml", &[]).unwrap();
         assert_eq!(config, RunConfig::default());
         assert_eq!(RunConfig::parse(&config.to_toml().unwrap(), "x.toml", &[]).unwrap(), config);
-        let overrides =
-            ["train.steps=7".to_owned(), "estimator={ type = \"grpo\" }".into(), "policy={ type = \"folder\", path = \"x\" }".into()];
+        let overrides = [
+            "train.steps=7".to_owned(),
+            "estimator={ type = \"grpo\" }".into(),
+            "policy={ type = \"folder\", path = \"x\" }".into(),
+        ];
         let changed = RunConfig::parse("seed = 3", "x.toml", &overrides).unwrap();
         assert_eq!((changed.seed, changed.train.steps), (3, 7));
         assert!(matches!(changed.estimator, EstimatorConfig::Grpo(_)));

@@ -1,9 +1,12 @@
 //! What a backend offers to the command line: plain functions without type parameters.
 //!
-//! Generic code is compiled where a concrete backend is named. A backend's crate does that once, by [`EntryPoints::of`]; whoever calls the
-//! functions need not know burn.
+//! Generic code is compiled where a concrete backend is named. A backend's crate does that once, by
+//! [`EntryPoints::of`]; whoever calls the functions need not know burn.
 
-use crate::{Check, Evaluation, FinishedEpisodes, Observer, Policy, RunConfig, Surroundings, TrainingError, train};
+use crate::{
+    Check, Evaluation, FinishedEpisodes, Observer, Policy, RunConfig, Surroundings, TrainingError,
+    train,
+};
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::{RolloutRequest, Workers, log_softmax, rollout};
 use paretopo_models::{CausalLm, ForwardInput, in_precision, load_folder, to_host};
@@ -24,7 +27,9 @@ pub trait BackendChoice {
     ///
     /// # Errors
     /// Says what is missing on this machine.
-    fn device(index: usize) -> Result<<Self::Backend as burn::tensor::backend::BackendTypes>::Device, String>;
+    fn device(
+        index: usize,
+    ) -> Result<<Self::Backend as burn::tensor::backend::BackendTypes>::Device, String>;
 }
 
 /// A text or a list of ids to score.
@@ -53,8 +58,10 @@ pub struct Scores {
 }
 
 /// A recipe: device index, configuration, run folder, surroundings, observer.
-pub type Recipe = fn(usize, &RunConfig, &Path, &Surroundings<'_>, &mut dyn Observer) -> Result<(), TrainingError>;
-/// The evaluation recipe: device index, configuration, what an interrupted call has finished, surroundings, observer.
+pub type Recipe =
+    fn(usize, &RunConfig, &Path, &Surroundings<'_>, &mut dyn Observer) -> Result<(), TrainingError>;
+/// The evaluation recipe: device index, configuration, what an interrupted call has finished,
+/// surroundings, observer.
 type EvaluateRecipe = fn(
     usize,
     &RunConfig,
@@ -105,7 +112,9 @@ impl EntryPoints {
             evaluate: evaluate_policy::<C>,
             solve: solve::<C>,
             score: score::<C>,
-            check: |index, fixtures| crate::check::check::<C::Backend>(fixtures, &device::<C>(index)?),
+            check: |index, fixtures| {
+                crate::check::check::<C::Backend>(fixtures, &device::<C>(index)?)
+            },
         }
     }
 }
@@ -129,7 +138,8 @@ fn evaluate_policy<C: BackendChoice>(
     let policy = Policy::<Inner<C>>::load(config, &surroundings.policy_folder, &device)?.merged();
     let model = in_precision(policy.model.clone(), config.precision.into());
     let workers = surroundings.workers(config, &model)?;
-    let context = policy.context(&model, &device, environment.as_ref(), 0, surroundings.cancelled, &workers);
+    let context =
+        policy.context(&model, &device, environment.as_ref(), 0, surroundings.cancelled, &workers);
     crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, finished, observer)
 }
 
@@ -144,45 +154,75 @@ fn solve<C: BackendChoice>(
     let policy = Policy::<Inner<C>>::load(config, &surroundings.policy_folder, &device)?.merged();
     let model = in_precision(policy.model.clone(), config.precision.into());
     let workers = Workers::default();
-    let task = Task { id: "question".into(), question: question.to_owned(), answers: vec![String::new()], ..Task::default() };
-    let context = policy.context(&model, &device, environment.as_ref(), 0, surroundings.cancelled, &workers);
+    let task = Task {
+        id: "question".into(),
+        question: question.to_owned(),
+        answers: vec![String::new()],
+        ..Task::default()
+    };
+    let context =
+        policy.context(&model, &device, environment.as_ref(), 0, surroundings.cancelled, &workers);
     let request = RolloutRequest { task: &task, sample: 0, seed: config.seed };
     let (mut trajectories, _) = rollout(&context, &config.rollout, &[request], &mut |_| {})?;
     Ok(trajectories.remove(0))
 }
 
-fn score<C: BackendChoice>(index: usize, folder: &Path, requests: &[ScoreRequest]) -> Result<Vec<Scores>, TrainingError> {
+fn score<C: BackendChoice>(
+    index: usize,
+    folder: &Path,
+    requests: &[ScoreRequest],
+) -> Result<Vec<Scores>, TrainingError> {
     let device = device::<C>(index)?;
     let (config, model) = load_folder::<Inner<C>>(folder, &device)?;
     let needs_text = requests.iter().any(|request| matches!(request, ScoreRequest::Text { .. }));
-    let tokenizer = if needs_text { Some(paretopo_chat::Tokenizer::from_file(&folder.join("tokenizer.json"))?) } else { None };
+    let tokenizer = if needs_text {
+        Some(paretopo_chat::Tokenizer::from_file(&folder.join("tokenizer.json"))?)
+    } else {
+        None
+    };
     let mut scores = Vec::with_capacity(requests.len());
     for (line, request) in requests.iter().enumerate() {
-        let invalid = |reason: String| TrainingError::Invalid { path: format!("request {}", line + 1).into(), reason };
+        let invalid = |reason: String| TrainingError::Invalid {
+            path: format!("request {}", line + 1).into(),
+            reason,
+        };
         let ids = match (request, &tokenizer) {
             (ScoreRequest::Ids { ids }, _) => ids.clone(),
-            (ScoreRequest::Text { text }, Some(tokenizer)) => tokenizer.encode_with_special(text)?,
+            (ScoreRequest::Text { text }, Some(tokenizer)) => {
+                tokenizer.encode_with_special(text)?
+            }
             (ScoreRequest::Text { .. }, None) => unreachable!("a tokenizer was loaded for text"),
         };
         if ids.is_empty() {
             return Err(invalid("there is no token to score".into()));
         }
         if let Some(id) = ids.iter().find(|id| **id as usize >= config.vocab_size()) {
-            return Err(invalid(format!("the id {id} is outside the vocabulary of {}", config.vocab_size())));
+            return Err(invalid(format!(
+                "the id {id} is outside the vocabulary of {}",
+                config.vocab_size()
+            )));
         }
         if ids.len() > config.context() {
-            return Err(invalid(format!("{} tokens exceed the model's context of {}", ids.len(), config.context())));
+            return Err(invalid(format!(
+                "{} tokens exceed the model's context of {}",
+                ids.len(),
+                config.context()
+            )));
         }
         let hidden = model.hidden(&ForwardInput::right_padded(&[&ids], &device), None);
         let logits = model.unembed(hidden);
         let vocab_size = logits.dims()[2];
         let logits = to_host(logits);
         let rows: Vec<&[f32]> = logits.chunks(vocab_size).collect();
-        let logprobs = ids[1..].iter().zip(&rows).map(|(id, row)| log_softmax(row)[*id as usize]).collect();
+        let logprobs =
+            ids[1..].iter().zip(&rows).map(|(id, row)| log_softmax(row)[*id as usize]).collect();
         let last = rows[ids.len() - 1];
         let mut order: Vec<u32> = (0..vocab_size as u32).collect();
         order.sort_by(|a, b| last[*b as usize].total_cmp(&last[*a as usize]));
-        scores.push(Scores { logprobs, top: order.into_iter().take(10).map(|id| (id, last[id as usize])).collect() });
+        scores.push(Scores {
+            logprobs,
+            top: order.into_iter().take(10).map(|id| (id, last[id as usize])).collect(),
+        });
     }
     Ok(scores)
 }

@@ -57,7 +57,9 @@ pub enum TrainingError {
         difference: String,
     },
     /// Another process is writing the same run.
-    #[error("another process is training in `{path}`\nhint: wait for it, or choose another folder with `--run`")]
+    #[error(
+        "another process is training in `{path}`\nhint: wait for it, or choose another folder with `--run`"
+    )]
     InUse {
         /// The folder.
         path: PathBuf,

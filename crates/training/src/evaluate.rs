@@ -3,7 +3,10 @@
 use crate::finished::FinishedEpisodes;
 use crate::run_folder::write_atomically;
 use crate::seeds::derive_seed;
-use crate::{ConfigError, EvaluationConfig, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError};
+use crate::{
+    ConfigError, EvaluationConfig, Observer, Policy, RunConfig, RunFolder, Surroundings,
+    TrainingError,
+};
 use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use paretopo_agent::{RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, rollout};
@@ -25,7 +28,8 @@ pub struct Evaluation {
     pub em: f64,
     /// Half the width of its 95% interval, from the standard error of the tasks' means.
     pub em_interval: f64,
-    /// pass@j for j = 1, 2, 4, ... up to the episodes a task: the chance that at least one of j episodes is right.
+    /// pass@j for j = 1, 2, 4, ... up to the episodes a task: the chance that at least one of j
+    /// episodes is right.
     #[serde(default)]
     pub pass_at: BTreeMap<usize, f64>,
     /// Half the width of its 95% interval, likewise.
@@ -43,7 +47,8 @@ pub struct Evaluation {
     pub failed_calls: f64,
     /// Share of episodes that ran out of tokens.
     pub truncated: f64,
-    /// The achieved point: (EM, 1 - #Tool / largest number of calls), both to be maximised in [0, 1].
+    /// The achieved point: (EM, 1 - #Tool / largest number of calls), both to be maximised in [0,
+    /// 1].
     pub point: [f64; 2],
     /// By level, where tasks have one.
     pub levels: BTreeMap<u32, LevelSummary>,
@@ -70,8 +75,8 @@ pub struct LevelSummary {
     pub calls: f64,
 }
 
-/// Plays `config.samples` episodes on each task and summarises them. `seed` decides the episodes' random numbers; episodes that are finished already
-/// are not played again.
+/// Plays `config.samples` episodes on each task and summarises them. `seed` decides the episodes'
+/// random numbers; episodes that are finished already are not played again.
 ///
 /// # Errors
 /// When a rollout as a whole fails or is cancelled.
@@ -90,8 +95,13 @@ pub fn evaluate<B: Backend>(
         .iter()
         .enumerate()
         .flat_map(|(index, task)| {
-            let seed_of = move |sample: usize| derive_seed(seed, index as u64, 0xE7A1_0000 + sample as u64);
-            (0..config.samples).map(move |sample| RolloutRequest { task, sample, seed: seed_of(sample) })
+            let seed_of =
+                move |sample: usize| derive_seed(seed, index as u64, 0xE7A1_0000 + sample as u64);
+            (0..config.samples).map(move |sample| RolloutRequest {
+                task,
+                sample,
+                seed: seed_of(sample),
+            })
         })
         .collect();
     let sampling = match (config.checkpoint_sampling, context.text.sampling) {
@@ -105,7 +115,8 @@ pub fn evaluate<B: Backend>(
     let rollout_config = RolloutConfig { sampling, ..rollout_config.clone() };
     let mut earlier = finished.as_mut().map(FinishedEpisodes::take).unwrap_or_default();
     let key = |request: &RolloutRequest<'_>| (request.task.id.clone(), request.sample);
-    let missing: Vec<RolloutRequest<'_>> = requests.iter().filter(|request| !earlier.contains_key(&key(request))).cloned().collect();
+    let missing: Vec<RolloutRequest<'_>> =
+        requests.iter().filter(|request| !earlier.contains_key(&key(request))).cloned().collect();
     let (mut done, total) = (requests.len() - missing.len(), requests.len());
     let mut unsaved = None;
     let mut report = |trajectory: &Trajectory| {
@@ -120,7 +131,8 @@ pub fn evaluate<B: Backend>(
         return Err(error);
     }
     let mut played = played.into_iter();
-    let in_order = requests.iter().map(|request| earlier.remove(&key(request)).or_else(|| played.next()));
+    let in_order =
+        requests.iter().map(|request| earlier.remove(&key(request)).or_else(|| played.next()));
     let mut trajectories: Vec<Trajectory> = in_order.flatten().collect();
     let grading = Instant::now();
     let mut memory = RunMemory::default();
@@ -128,15 +140,28 @@ pub fn evaluate<B: Backend>(
         score_group(context.environment, task, group, &mut memory);
     }
     let grading_seconds = grading.elapsed().as_secs_f64();
-    let mut evaluation = summarise(context.environment, tasks, &trajectories, config.samples, rollout_config.max_calls, &statistics);
+    let mut evaluation = summarise(
+        context.environment,
+        tasks,
+        &trajectories,
+        config.samples,
+        rollout_config.max_calls,
+        &statistics,
+    );
     let phases = phases(&statistics, context.workers.count(), grading_seconds);
-    evaluation.phases = phases.into_iter().map(|(phase, seconds)| (phase.to_owned(), seconds)).collect();
+    evaluation.phases =
+        phases.into_iter().map(|(phase, seconds)| (phase.to_owned(), seconds)).collect();
     Ok((evaluation, trajectories))
 }
 
-/// The phases of a rollout and of what follows it, in seconds averaged over the workers: reading prompts and long tool output, decoding steps, drawing
-/// tokens, waiting for tools while nothing else could be done, grading.
-pub(crate) fn phases(statistics: &RolloutStatistics, workers: usize, grading_seconds: f64) -> [(&'static str, f64); 5] {
+/// The phases of a rollout and of what follows it, in seconds averaged over the workers: reading
+/// prompts and long tool output, decoding steps, drawing tokens, waiting for tools while nothing
+/// else could be done, grading.
+pub(crate) fn phases(
+    statistics: &RolloutStatistics,
+    workers: usize,
+    grading_seconds: f64,
+) -> [(&'static str, f64); 5] {
     let each = |seconds: f64| seconds / workers as f64;
     [
         ("prefill", each(statistics.prefill_seconds)),
@@ -149,18 +174,22 @@ pub(crate) fn phases(statistics: &RolloutStatistics, workers: usize, grading_sec
 
 /// # Errors
 /// When a split that is needed is empty.
-pub(crate) fn require_tasks(environment: &dyn Environment, split: Split) -> Result<(), TrainingError> {
+pub(crate) fn require_tasks(
+    environment: &dyn Environment,
+    split: Split,
+) -> Result<(), TrainingError> {
     if environment.tasks(split).is_empty() {
         let name = format!("{split:?}").to_lowercase();
-        return Err(
-            DataError::Setting(format!("there is no {name} task\nhint: `environment` says how many there are of each split")).into()
-        );
+        return Err(DataError::Setting(format!(
+            "there is no {name} task\nhint: `environment` says how many there are of each split"
+        ))
+        .into());
     }
     Ok(())
 }
 
-/// The end of a training recipe: the policy goes to `run/policy` (and its adapter, if one was trained, to `run/adapter`), its evaluation to
-/// `run/evaluation.json`.
+/// The end of a training recipe: the policy goes to `run/policy` (and its adapter, if one was
+/// trained, to `run/adapter`), its evaluation to `run/evaluation.json`.
 pub(crate) fn conclude<B: AutodiffBackend>(
     config: &RunConfig,
     folder: &RunFolder,
@@ -176,8 +205,16 @@ pub(crate) fn conclude<B: AutodiffBackend>(
     policy.save(&policy.model, &folder.path().join("policy"))?;
     let model = in_precision(policy.model.valid(), config.precision.into());
     let workers = surroundings.workers(config, &model)?;
-    let context = policy.context(&model, device, environment, weight_version, surroundings.cancelled, &workers);
-    let (evaluation, trajectories) = evaluate(&context, &config.rollout, &config.evaluation, config.seed, None, observer)?;
+    let context = policy.context(
+        &model,
+        device,
+        environment,
+        weight_version,
+        surroundings.cancelled,
+        &workers,
+    );
+    let (evaluation, trajectories) =
+        evaluate(&context, &config.rollout, &config.evaluation, config.seed, None, observer)?;
     folder.save_trajectories("evaluation", trajectories.iter())?;
     let json = serde_json::to_vec_pretty(&evaluation).expect("plain data serialises");
     write_atomically(&folder.path().join("evaluation.json"), &json)
@@ -193,17 +230,25 @@ pub fn summarise(
     statistics: &RolloutStatistics,
 ) -> Evaluation {
     let count = trajectories.len().max(1) as f64;
-    let share =
-        |condition: &dyn Fn(&Trajectory) -> bool| trajectories.iter().filter(|trajectory| condition(trajectory)).count() as f64 / count;
+    let share = |condition: &dyn Fn(&Trajectory) -> bool| {
+        trajectories.iter().filter(|trajectory| condition(trajectory)).count() as f64 / count
+    };
     let groups = || tasks.iter().zip(trajectories.chunks(samples.max(1)));
-    let right_of = |(task, group): (&Task, &[Trajectory])| group.iter().filter(|own| environment.succeeded(task, own)).count();
+    let right_of = |(task, group): (&Task, &[Trajectory])| {
+        group.iter().filter(|own| environment.succeeded(task, own)).count()
+    };
     let right_by_task: Vec<usize> = groups().map(right_of).collect();
     let right: usize = right_by_task.iter().sum();
     let em = right as f64 / count;
     let counts = (0..).map(|power| 1 << power).take_while(|j| *j <= samples);
-    let passes: Vec<(usize, Vec<f64>)> = counts.map(|j| (j, pass_at(&right_by_task, samples, j))).collect();
+    let passes: Vec<(usize, Vec<f64>)> =
+        counts.map(|j| (j, pass_at(&right_by_task, samples, j))).collect();
     let total_calls: usize = trajectories.iter().map(Trajectory::call_count).sum();
-    let failed = trajectories.iter().flat_map(|trajectory| &trajectory.calls).filter(|call| call.outcome.status != CallStatus::Ok).count();
+    let failed = trajectories
+        .iter()
+        .flat_map(|trajectory| &trajectory.calls)
+        .filter(|call| call.outcome.status != CallStatus::Ok)
+        .count();
     let calls = total_calls as f64 / count;
     let mut levels: BTreeMap<u32, LevelSummary> = BTreeMap::new();
     for ((task, group), right) in groups().zip(&right_by_task) {
@@ -221,12 +266,22 @@ pub fn summarise(
         episodes: trajectories.len(),
         tasks: tasks.len(),
         em,
-        em_interval: 1.96 * standard_error(&right_by_task.iter().map(|right| *right as f64 / samples.max(1) as f64).collect::<Vec<_>>()),
+        em_interval: 1.96
+            * standard_error(
+                &right_by_task
+                    .iter()
+                    .map(|right| *right as f64 / samples.max(1) as f64)
+                    .collect::<Vec<_>>(),
+            ),
         pass_at: passes.iter().map(|(j, tasks)| (*j, mean(tasks))).collect(),
-        pass_at_interval: passes.iter().map(|(j, tasks)| (*j, 1.96 * standard_error(tasks))).collect(),
+        pass_at_interval: passes
+            .iter()
+            .map(|(j, tasks)| (*j, 1.96 * standard_error(tasks)))
+            .collect(),
         calls,
         calls_per_correct: (right > 0).then(|| total_calls as f64 / right as f64),
-        response_tokens: trajectories.iter().map(Trajectory::sampled_tokens).sum::<usize>() as f64 / count,
+        response_tokens: trajectories.iter().map(Trajectory::sampled_tokens).sum::<usize>() as f64
+            / count,
         answered: share(&|trajectory| trajectory.answer.is_some()),
         failed_calls: failed as f64 / total_calls.max(1) as f64,
         truncated: share(&|trajectory| trajectory.finish == FinishReason::Length),
@@ -254,7 +309,8 @@ fn standard_error(values: &[f64]) -> f64 {
     (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0) / count).sqrt()
 }
 
-/// For each task `1 - C(n - c, j) / C(n, j)`, with `c` of `n` episodes right (Chen et al., 2021, arXiv 2107.03374).
+/// For each task `1 - C(n - c, j) / C(n, j)`, with `c` of `n` episodes right (Chen et al., 2021,
+/// arXiv 2107.03374).
 fn pass_at(right: &[usize], samples: usize, j: usize) -> Vec<f64> {
     let of_task = |c: &usize| {
         let wrong = samples - c;
@@ -271,7 +327,9 @@ pub(crate) fn environment_metrics<'a>(
 ) -> BTreeMap<String, f64> {
     let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for (task, group) in groups {
-        for (name, value) in group.iter().flat_map(|trajectory| environment.metrics(task, trajectory)) {
+        for (name, value) in
+            group.iter().flat_map(|trajectory| environment.metrics(task, trajectory))
+        {
             let (sum, count) = sums.entry(name).or_default();
             *sum += value;
             *count += 1.0;
@@ -286,7 +344,8 @@ mod tests {
 
     #[test]
     fn pass_at_counts_the_draws_that_hold_a_right_one() {
-        // 4 episodes, 1 right: of the 6 pairs 3 hold it; with 3 right every pair does; with none no pair
+        // 4 episodes, 1 right: of the 6 pairs 3 hold it; with 3 right every pair does; with none no
+        // pair
         let pass_at = |right: &[usize], samples, j| mean(&super::pass_at(right, samples, j));
         assert!((pass_at(&[1], 4, 2) - 0.5).abs() < 1e-12);
         assert!((pass_at(&[3, 0], 4, 2) - 0.5).abs() < 1e-12);

@@ -1,4 +1,5 @@
-//! The episodes that an evaluation has finished, one JSON object a line, appended as each ends: an interrupted evaluation plays only the others.
+//! The episodes that an evaluation has finished, one JSON object a line, appended as each ends: an
+//! interrupted evaluation plays only the others.
 
 use crate::TrainingError;
 use crate::run_folder::{access, write_atomically};

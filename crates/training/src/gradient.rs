@@ -1,12 +1,15 @@
 //! The gradient of a loss over token log-probabilities, holding as little as the settings allow.
 //!
-//! The loss sees the model only through the log-probabilities `p` (and entropies) of the trained tokens, and the model is a chain of
-//! stages `x[i + 1] = f[i](x[i]; w[i])` with `p` behind the last. So the chain rule needs the graph of one stage at a time:
+//! The loss sees the model only through the log-probabilities `p` (and entropies) of the trained
+//! tokens, and the model is a chain of stages `x[i + 1] = f[i](x[i]; w[i])` with `p` behind the
+//! last. So the chain rule needs the graph of one stage at a time:
 //!
-//! `dL/dw[i] = (df[i]/dw[i])^T g[i + 1]`, `g[i] = (df[i]/dx[i])^T g[i + 1]`, beginning with `g = dL/dp`.
+//! `dL/dw[i] = (df[i]/dw[i])^T g[i + 1]`, `g[i] = (df[i]/dx[i])^T g[i + 1]`, beginning with
+//! `g = dL/dp`.
 //!
-//! Each stage is run twice, first for its value, then with its graph; only the inputs `x[i]` are held in between. The vocabulary
-//! projection is a stage that also falls apart by rows, so the logits of a chunk of tokens are held at a time.
+//! Each stage is run twice, first for its value, then with its graph; only the inputs `x[i]` are
+//! held in between. The vocabulary projection is a stage that also falls apart by rows, so the
+//! logits of a chunk of tokens are held at a time.
 
 use crate::batch::{picked_hidden, target_logprobs};
 use crate::{GradientSum, MemoryConfig, MicroBatch, response_logprobs};
@@ -21,8 +24,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 type Inner<B> = <B as AutodiffBackend>::InnerBackend;
 type Pair<T> = (T, Option<T>);
 
-/// Adds the gradient of `loss(logprobs, entropy)` to `sum`. `loss` is called once, with the shapes of [`response_logprobs`]; the
-/// entropy is given if `entropy` asks for it.
+/// Adds the gradient of `loss(logprobs, entropy)` to `sum`. `loss` is called once, with the shapes
+/// of [`response_logprobs`]; the entropy is given if `entropy` asks for it.
 ///
 /// # Errors
 /// Those of `loss`; nothing is added then.
@@ -40,26 +43,41 @@ pub fn accumulate_gradient<B: AutodiffBackend, E>(
         sum.collect(model, &gradients);
         return Ok(());
     }
-    // not just without its graph: on the autodiff backend a graph is held until the next backward pass, used or not
+    // not just without its graph: on the autodiff backend a graph is held until the next backward
+    // pass, used or not
     let plain = model.valid();
-    let trunk = if memory.gradient_checkpointing { Trunk::layers(&plain, batch) } else { Trunk::Whole(picked_hidden(model, batch)) };
+    let trunk = if memory.gradient_checkpointing {
+        Trunk::layers(&plain, batch)
+    } else {
+        Trunk::Whole(picked_hidden(model, batch))
+    };
     let picked = trunk.output();
     let rows = picked.dims()[0];
-    let head = Head { model, batch, picked, entropy, chunk: if memory.logits_chunk == 0 { rows } else { memory.logits_chunk } };
+    let head = Head {
+        model,
+        batch,
+        picked,
+        entropy,
+        chunk: if memory.logits_chunk == 0 { rows } else { memory.logits_chunk },
+    };
 
     let (logprobs, entropy) = head.values(&plain);
-    let leaf = |values: Tensor<Inner<B>, 1>| Tensor::<B, 2>::from_inner(values.reshape(batch.shape)).require_grad();
+    let leaf = |values: Tensor<Inner<B>, 1>| {
+        Tensor::<B, 2>::from_inner(values.reshape(batch.shape)).require_grad()
+    };
     let (logprobs, entropy) = (leaf(logprobs), entropy.map(leaf));
     let gradients = loss(logprobs.clone(), entropy.clone())?.backward();
     // a loss need not depend on the entropy
-    let of = |leaf: Tensor<B, 2>| leaf.grad(&gradients).unwrap_or_else(|| leaf.inner().zeros_like()).reshape([rows]);
+    let of = |leaf: Tensor<B, 2>| {
+        leaf.grad(&gradients).unwrap_or_else(|| leaf.inner().zeros_like()).reshape([rows])
+    };
     let gradient = head.backward((of(logprobs), entropy.map(of)), sum);
     trunk.backward(model, batch, gradient, sum);
     Ok(())
 }
 
-/// The model with parameters of its own in the autodiff graph, but the same values in memory. Graphs that share a parameter are one graph behind one
-/// lock, so workers need their own.
+/// The model with parameters of its own in the autodiff graph, but the same values in memory.
+/// Graphs that share a parameter are one graph behind one lock, so workers need their own.
 fn fork<B: AutodiffBackend>(model: &AutoModel<B>) -> AutoModel<B> {
     struct Fork;
     impl<B: AutodiffBackend> ModuleMapper<B> for Fork {
@@ -73,8 +91,9 @@ fn fork<B: AutodiffBackend>(model: &AutoModel<B>) -> AutoModel<B> {
     model.clone().map(&mut Fork)
 }
 
-/// The gradient of many micro-batches and what `work` returns for each. `work` adds the gradient of one job to the sum it is given; the
-/// workers share the jobs, and sums are added in the order of the jobs, whoever did them.
+/// The gradient of many micro-batches and what `work` returns for each. `work` adds the gradient of
+/// one job to the sum it is given; the workers share the jobs, and sums are added in the order of
+/// the jobs, whoever did them.
 ///
 /// # Errors
 /// The first error of `work`.
@@ -96,7 +115,9 @@ pub fn total_gradient<B: AutodiffBackend, J: Send, T: Send, E: Send>(
     let failed = AtomicBool::new(false);
     let mut waiting = BTreeMap::new();
     let mut error = None;
-    let one = |model: &mut AutoModel<B>, (place, job): (usize, J), tell: &mut dyn FnMut((usize, Result<_, E>))| {
+    let one = |model: &mut AutoModel<B>,
+               (place, job): (usize, J),
+               tell: &mut dyn FnMut((usize, Result<_, E>))| {
         if !failed.load(Ordering::Relaxed) {
             let mut sum = GradientSum::default();
             let result = work(model, job, &mut sum);
@@ -104,21 +125,26 @@ pub fn total_gradient<B: AutodiffBackend, J: Send, T: Send, E: Send>(
             tell((place, result.map(|value| (sum, value))));
         }
     };
-    workers.run(forks, jobs.into_iter().enumerate().collect(), one, &mut |(place, result)| match result {
-        Ok(done) => {
-            waiting.insert(place, done);
-            while let Some((sum, value)) = waiting.remove(&found.len()) {
-                total.add(sum);
-                found.push(value);
+    workers.run(forks, jobs.into_iter().enumerate().collect(), one, &mut |(place, result)| {
+        match result {
+            Ok(done) => {
+                waiting.insert(place, done);
+                while let Some((sum, value)) = waiting.remove(&found.len()) {
+                    total.add(sum);
+                    found.push(value);
+                }
             }
+            Err(reason) => error = Some(reason),
         }
-        Err(reason) => error = Some(reason),
     });
     error.map_or(Ok((total, found)), Err)
 }
 
 /// The gradients of everything in `output`'s graph, where `gradient` is that of the output.
-fn backward_through<B: AutodiffBackend, const D: usize>(output: Tensor<B, D>, gradient: Tensor<Inner<B>, D>) -> B::Gradients {
+fn backward_through<B: AutodiffBackend, const D: usize>(
+    output: Tensor<B, D>,
+    gradient: Tensor<Inner<B>, D>,
+) -> B::Gradients {
     (output * Tensor::from_inner(gradient)).sum().backward()
 }
 
@@ -126,7 +152,8 @@ fn backward_through<B: AutodiffBackend, const D: usize>(output: Tensor<B, D>, gr
 enum Trunk<B: AutodiffBackend> {
     /// The output with the graph of all layers.
     Whole(Tensor<B, 2>),
-    /// The output and the inputs of every layer and of the final norm, `[tokens, hidden_size]` each.
+    /// The output and the inputs of every layer and of the final norm, `[tokens, hidden_size]`
+    /// each.
     Layers { inputs: Vec<Tensor<Inner<B>, 2>>, output: Tensor<Inner<B>, 2> },
 }
 
@@ -138,7 +165,9 @@ impl<B: AutodiffBackend> Trunk<B> {
         for index in 0..model.depth() {
             inputs.push(model.layer(index, inputs[index].clone(), &layout, None));
         }
-        let output = model.final_norm(inputs[model.depth()].clone()).select(0, batch.positions.clone().inner());
+        let output = model
+            .final_norm(inputs[model.depth()].clone())
+            .select(0, batch.positions.clone().inner());
         Self::Layers { inputs, output }
     }
 
@@ -149,7 +178,13 @@ impl<B: AutodiffBackend> Trunk<B> {
         }
     }
 
-    fn backward(self, model: &AutoModel<B>, batch: &MicroBatch<B>, gradient: Tensor<Inner<B>, 2>, sum: &mut GradientSum<B>) {
+    fn backward(
+        self,
+        model: &AutoModel<B>,
+        batch: &MicroBatch<B>,
+        gradient: Tensor<Inner<B>, 2>,
+        sum: &mut GradientSum<B>,
+    ) {
         let mut inputs = match self {
             Self::Whole(output) => return sum.collect(model, &backward_through(output, gradient)),
             Self::Layers { inputs, .. } => inputs,
@@ -194,20 +229,28 @@ impl<B: AutodiffBackend> Head<'_, B> {
         let (mut logprobs, mut entropies) = (Vec::new(), Vec::new());
         for rows in self.chunks() {
             let targets = self.batch.targets.clone().inner().slice([rows.clone()]);
-            let (chunk, entropy) = target_logprobs(plain, self.picked.clone().slice([rows]), targets, self.entropy);
+            let (chunk, entropy) =
+                target_logprobs(plain, self.picked.clone().slice([rows]), targets, self.entropy);
             logprobs.push(chunk);
             entropies.extend(entropy);
         }
         (Tensor::cat(logprobs, 0), self.entropy.then(|| Tensor::cat(entropies, 0)))
     }
 
-    /// The gradient of the hidden states, `[rows, hidden_size]`, from those of the outputs, `[rows]`; the vocabulary's goes to `sum`.
-    fn backward(&self, (logprobs, entropy): Pair<Tensor<Inner<B>, 1>>, sum: &mut GradientSum<B>) -> Tensor<Inner<B>, 2> {
+    /// The gradient of the hidden states, `[rows, hidden_size]`, from those of the outputs,
+    /// `[rows]`; the vocabulary's goes to `sum`.
+    fn backward(
+        &self,
+        (logprobs, entropy): Pair<Tensor<Inner<B>, 1>>,
+        sum: &mut GradientSum<B>,
+    ) -> Tensor<Inner<B>, 2> {
         let mut found = Vec::new();
         for rows in self.chunks() {
-            let leaf = Tensor::<B, 2>::from_inner(self.picked.clone().slice([rows.clone()])).require_grad();
+            let leaf = Tensor::<B, 2>::from_inner(self.picked.clone().slice([rows.clone()]))
+                .require_grad();
             let targets = self.batch.targets.clone().slice([rows.clone()]);
-            let (chunk, chunk_entropy) = target_logprobs(self.model, leaf.clone(), targets, self.entropy);
+            let (chunk, chunk_entropy) =
+                target_logprobs(self.model, leaf.clone(), targets, self.entropy);
             let weighted = |output: Tensor<B, 1>, gradient: &Tensor<Inner<B>, 1>| {
                 (output * Tensor::from_inner(gradient.clone().slice([rows.clone()]))).sum()
             };

@@ -6,7 +6,8 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_models::{AutoModel, NamedTensor, named_parameters, parameter_keys, to_host};
 
-/// The sum, flat, in the order of the model's parameters; `None` for a parameter that no loss depended on, empty before the first.
+/// The sum, flat, in the order of the model's parameters; `None` for a parameter that no loss
+/// depended on, empty before the first.
 #[derive(Clone, Debug)]
 pub struct GradientSum<B: AutodiffBackend>(Vec<Option<Tensor<B::InnerBackend, 1>>>);
 
@@ -25,7 +26,9 @@ impl<B: AutodiffBackend> GradientSum<B> {
         }
         impl<B: AutodiffBackend> ModuleVisitor<B> for Collect<'_, B> {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-                self.found.0.push(param.val().grad(self.gradients).map(|gradient| gradient.flatten(0, D - 1)));
+                self.found.0.push(
+                    param.val().grad(self.gradients).map(|gradient| gradient.flatten(0, D - 1)),
+                );
             }
         }
         let mut collect = Collect::<B> { gradients, found: Self::default() };
@@ -56,19 +59,31 @@ impl<B: AutodiffBackend> GradientSum<B> {
         self.0
     }
 
-    /// The gradients with the keys and shapes of `model`'s checkpoint; parameters without one are left out.
+    /// The gradients with the keys and shapes of `model`'s checkpoint; parameters without one are
+    /// left out.
     pub fn named(&self, model: &AutoModel<B>) -> Vec<NamedTensor> {
-        struct Replace<'a, B: AutodiffBackend>(std::slice::Iter<'a, Option<Tensor<B::InnerBackend, 1>>>);
+        struct Replace<'a, B: AutodiffBackend>(
+            std::slice::Iter<'a, Option<Tensor<B::InnerBackend, 1>>>,
+        );
         impl<B: AutodiffBackend> ModuleMapper<B> for Replace<'_, B> {
-            fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            fn map_float<const D: usize>(
+                &mut self,
+                param: Param<Tensor<B, D>>,
+            ) -> Param<Tensor<B, D>> {
                 match self.0.next().and_then(Option::as_ref) {
-                    Some(gradient) => param.map(|weight| Tensor::from_inner(gradient.clone().reshape(weight.dims()))),
+                    Some(gradient) => param
+                        .map(|weight| Tensor::from_inner(gradient.clone().reshape(weight.dims()))),
                     None => param,
                 }
             }
         }
         let replaced = model.clone().map(&mut Replace::<B>(self.0.iter()));
-        named_parameters(&replaced).into_iter().zip(&self.0).filter(|(_, part)| part.is_some()).map(|(tensor, _)| tensor).collect()
+        named_parameters(&replaced)
+            .into_iter()
+            .zip(&self.0)
+            .filter(|(_, part)| part.is_some())
+            .map(|(tensor, _)| tensor)
+            .collect()
     }
 
     /// The Euclidean norm of all parts together; waits for the device.
@@ -81,8 +96,15 @@ impl<B: AutodiffBackend> GradientSum<B> {
     /// The keys of the parameters whose gradient holds a number that is not finite.
     pub fn not_finite(&self, model: &AutoModel<B>) -> Vec<String> {
         let is_bad = |gradient: &Option<Tensor<B::InnerBackend, 1>>| {
-            gradient.as_ref().is_some_and(|gradient| !to_host(gradient.clone().sum())[0].is_finite())
+            gradient
+                .as_ref()
+                .is_some_and(|gradient| !to_host(gradient.clone().sum())[0].is_finite())
         };
-        parameter_keys(model).into_iter().zip(&self.0).filter(|(_, gradient)| is_bad(gradient)).map(|(key, _)| key).collect()
+        parameter_keys(model)
+            .into_iter()
+            .zip(&self.0)
+            .filter(|(_, gradient)| is_bad(gradient))
+            .map(|(key, _)| key)
+            .collect()
     }
 }

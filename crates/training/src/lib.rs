@@ -1,8 +1,9 @@
-//! Recipes that read top to bottom: [`sft`] (warm start), [`train`] (reinforcement learning), [`evaluate`]; and what they stand on: configuration, run folder,
-//! checkpoints, optimiser, batches.
+//! Recipes that read top to bottom: [`sft`] (warm start), [`train`] (reinforcement learning),
+//! [`evaluate`]; and what they stand on: configuration, run folder, checkpoints, optimiser,
+//! batches.
 //!
-//! A recipe is generic over the backend `B`. Rollouts and evaluation run on `B::InnerBackend`, which has no autodiff graph. Nothing here
-//! prints; recipes tell an [`Observer`] what happens.
+//! A recipe is generic over the backend `B`. Rollouts and evaluation run on `B::InnerBackend`,
+//! which has no autodiff graph. Nothing here prints; recipes tell an [`Observer`] what happens.
 
 mod batch;
 mod check;
@@ -27,8 +28,8 @@ pub use batch::{MicroBatch, TrainingSequence, response_logprobs};
 pub use check::Check;
 pub use checkpoint::TrainingState;
 pub use config::{
-    BadNumbers, ConfigError, EvaluationConfig, KeepConfig, LearningRateSchedule, MemoryConfig, OldLogprobs, OptimizerConfig, PolicySource,
-    Precision, RunConfig, SftConfig, TrainConfig,
+    BadNumbers, ConfigError, EvaluationConfig, KeepConfig, LearningRateSchedule, MemoryConfig,
+    OldLogprobs, OptimizerConfig, PolicySource, Precision, RunConfig, SftConfig, TrainConfig,
 };
 pub use entry::{BackendChoice, EntryPoints, Recipe, ScoreRequest, Scores};
 pub use error::TrainingError;
@@ -100,13 +101,22 @@ impl LoadObserver for Loading<'_> {
 
 impl Surroundings<'_> {
     /// The workers that a configuration asks for.
-    pub(crate) fn workers<B: Backend>(&self, config: &RunConfig, model: &AutoModel<B>) -> Result<Workers, TrainingError> {
+    pub(crate) fn workers<B: Backend>(
+        &self,
+        config: &RunConfig,
+        model: &AutoModel<B>,
+    ) -> Result<Workers, TrainingError> {
         let count = Workers::suitable(config.workers, self.threads, model.num_params() as u64);
-        Workers::new(count, self.threads).map_err(|reason| ConfigError::Setting(format!("`workers`: {reason}")).into())
+        Workers::new(count, self.threads)
+            .map_err(|reason| ConfigError::Setting(format!("`workers`: {reason}")).into())
     }
 
     /// Builds a run's environment; the observer hears what takes time.
-    pub(crate) fn environment(&self, config: &RunConfig, observer: &mut dyn Observer) -> Result<Box<dyn Environment>, DataError> {
+    pub(crate) fn environment(
+        &self,
+        config: &RunConfig,
+        observer: &mut dyn Observer,
+    ) -> Result<Box<dyn Environment>, DataError> {
         config.environment.build(&self.resources, &mut Loading(observer))
     }
 }

@@ -1,13 +1,17 @@
 //! AdamW (Loshchilov and Hutter, 2019) with clipping by the global gradient norm.
 //!
-//! Written here because gradients are clipped together, and because the moments go into the same portable checkpoint as the weights. Moments and updates live on the inner backend.
+//! Written here because gradients are clipped together, and because the moments go into the same
+//! portable checkpoint as the weights. Moments and updates live on the inner backend.
 
 use crate::GradientSum;
 use crate::config::{LearningRateSchedule, OptimizerConfig};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
-use paretopo_models::{AdamWState, AdamWStep, AutoModel, NamedTensor, SavedTensor, adamw, from_host, fused_for, to_host};
+use paretopo_models::{
+    AdamWState, AdamWStep, AutoModel, NamedTensor, SavedTensor, adamw, from_host, fused_for,
+    to_host,
+};
 use std::collections::BTreeMap;
 
 /// The optimiser's state: both moments, flat, in the order of the model's parameters.
@@ -26,7 +30,13 @@ type Moments<B> = Vec<Option<Tensor<<B as AutodiffBackend>::InnerBackend, 1>>>;
 impl<B: AutodiffBackend> AdamW<B> {
     /// An optimiser for `total_updates` updates of a model.
     pub fn new(config: OptimizerConfig, total_updates: u64) -> Self {
-        Self { config, total_updates, updates: 0, first_moments: Vec::new(), second_moments: Vec::new() }
+        Self {
+            config,
+            total_updates,
+            updates: 0,
+            first_moments: Vec::new(),
+            second_moments: Vec::new(),
+        }
     }
 
     /// `schedule(update)` times the highest learning rate.
@@ -35,23 +45,32 @@ impl<B: AutodiffBackend> AdamW<B> {
         if update <= warmup {
             return self.config.learning_rate * update as f64 / (warmup + 1) as f64;
         }
-        let done = (update - warmup) as f64 / self.total_updates.saturating_sub(warmup).max(1) as f64;
+        let done =
+            (update - warmup) as f64 / self.total_updates.saturating_sub(warmup).max(1) as f64;
         let done = done.min(1.0);
         let share = match self.config.schedule {
             LearningRateSchedule::Constant {} => 1.0,
             LearningRateSchedule::Linear { final_share } => 1.0 - (1.0 - final_share) * done,
             LearningRateSchedule::Cosine { final_share } => {
-                final_share + (1.0 - final_share) * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+                final_share
+                    + (1.0 - final_share) * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
             }
         };
         self.config.learning_rate * share
     }
 
-    /// One update with a gradient of norm `gradient_norm` (an empty sum is zero). With `g` the gradient scaled to the largest norm allowed:
+    /// One update with a gradient of norm `gradient_norm` (an empty sum is zero). With `g` the
+    /// gradient scaled to the largest norm allowed:
     ///
     /// `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`,
-    /// `w = w - lr * decay * w - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)`; only matrices decay.
-    pub fn update(&mut self, model: AutoModel<B>, gradient: GradientSum<B>, gradient_norm: f64) -> AutoModel<B> {
+    /// `w = w - lr * decay * w - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)`; only
+    /// matrices decay.
+    pub fn update(
+        &mut self,
+        model: AutoModel<B>,
+        gradient: GradientSum<B>,
+        gradient_norm: f64,
+    ) -> AutoModel<B> {
         struct Update<'a, B: AutodiffBackend> {
             optimizer: &'a mut AdamW<B>,
             gradients: Moments<B>,
@@ -60,12 +79,18 @@ impl<B: AutodiffBackend> AdamW<B> {
             index: usize,
         }
         impl<B: AutodiffBackend> ModuleMapper<B> for Update<'_, B> {
-            fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            fn map_float<const D: usize>(
+                &mut self,
+                param: Param<Tensor<B, D>>,
+            ) -> Param<Tensor<B, D>> {
                 let index = self.index;
                 self.index += 1;
                 let optimizer = &mut *self.optimizer;
                 let Some(gradient) = self.gradients[index].take() else { return param };
-                let moments = (optimizer.first_moments[index].as_mut(), optimizer.second_moments[index].as_mut());
+                let moments = (
+                    optimizer.first_moments[index].as_mut(),
+                    optimizer.second_moments[index].as_mut(),
+                );
                 let (Some(first_moment), Some(second_moment)) = moments else { return param };
                 let (config, time) = (optimizer.config, optimizer.updates as i32);
                 let step = AdamWStep {
@@ -106,7 +131,8 @@ impl<B: AutodiffBackend> AdamW<B> {
         let learning_rate = self.learning_rate();
         self.updates += 1;
         let limit = self.config.clip_grad_norm;
-        let scale = if limit > 0.0 && gradient_norm > limit { limit / (gradient_norm + 1e-6) } else { 1.0 };
+        let scale =
+            if limit > 0.0 && gradient_norm > limit { limit / (gradient_norm + 1e-6) } else { 1.0 };
         model.map(&mut Update { optimizer: self, gradients, learning_rate, scale, index: 0 })
     }
 
@@ -115,7 +141,8 @@ impl<B: AutodiffBackend> AdamW<B> {
         impl<B: AutodiffBackend> ModuleVisitor<B> for Sizes<B> {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
                 let weight = param.val();
-                let zeros = || Tensor::zeros([weight.dims().iter().product::<usize>()], &weight.device());
+                let zeros =
+                    || Tensor::zeros([weight.dims().iter().product::<usize>()], &weight.device());
                 self.0.push(weight.is_require_grad().then(zeros));
             }
         }
@@ -135,11 +162,18 @@ impl<B: AutodiffBackend> AdamW<B> {
             let tensor = |(index, moment): (usize, &Option<Tensor<B::InnerBackend, 1>>)| {
                 let moment = moment.clone()?;
                 let shape = moment.dims().to_vec();
-                Some(SavedTensor { name: format!("{kind}.{index:05}"), shape, values: Box::new(move || to_host(moment.clone())) })
+                Some(SavedTensor {
+                    name: format!("{kind}.{index:05}"),
+                    shape,
+                    values: Box::new(move || to_host(moment.clone())),
+                })
             };
             moments.iter().enumerate().filter_map(tensor).collect()
         };
-        named("first", &self.first_moments).into_iter().chain(named("second", &self.second_moments)).collect()
+        named("first", &self.first_moments)
+            .into_iter()
+            .chain(named("second", &self.second_moments))
+            .collect()
     }
 
     /// Restores [`Self::state`].
@@ -158,10 +192,14 @@ impl<B: AutodiffBackend> AdamW<B> {
             let moment = |(index, zeros): (usize, &Option<Tensor<B::InnerBackend, 1>>)| {
                 let Some(zeros) = zeros else { return Ok(None) };
                 let name = format!("{kind}.{index:05}");
-                let tensor = state.remove(&name).ok_or_else(|| format!("the moment `{name}` is missing"))?;
+                let tensor =
+                    state.remove(&name).ok_or_else(|| format!("the moment `{name}` is missing"))?;
                 let [size] = zeros.dims();
                 if tensor.values.len() != size {
-                    return Err(format!("the moment `{name}` has {} values, but the parameter has {size}", tensor.values.len()));
+                    return Err(format!(
+                        "the moment `{name}` has {} values, but the parameter has {size}",
+                        tensor.values.len()
+                    ));
                 }
                 Ok(Some(from_host(tensor.values, [size], device)))
             };
@@ -184,7 +222,12 @@ mod tests {
     fn schedules_by_hand() {
         type B = burn::backend::Autodiff<burn_flex::Flex>;
         let rates = |schedule, updates: &[u64]| {
-            let config = OptimizerConfig { learning_rate: 1.0, warmup_updates: 3, schedule, ..OptimizerConfig::default() };
+            let config = OptimizerConfig {
+                learning_rate: 1.0,
+                warmup_updates: 3,
+                schedule,
+                ..OptimizerConfig::default()
+            };
             let mut optimizer = AdamW::<B>::new(config, 13);
             updates
                 .iter()
@@ -196,8 +239,12 @@ mod tests {
         };
         // warm-up over 3 updates: 1/4, 2/4, 3/4; the 4th is 1/10 into the schedule
         assert_eq!(rates(LearningRateSchedule::Constant {}, &[0, 1, 2, 3]), [0.25, 0.5, 0.75, 1.0]);
-        // 8th update: (8 - 3) / 10 = 0.5; linear 1 - 0.8 * 0.5 = 0.6, cosine 0.2 + 0.8 * 0.5 = 0.6; at the 13th 0.2
-        for schedule in [LearningRateSchedule::Linear { final_share: 0.2 }, LearningRateSchedule::Cosine { final_share: 0.2 }] {
+        // 8th update: (8 - 3) / 10 = 0.5; linear 1 - 0.8 * 0.5 = 0.6, cosine 0.2 + 0.8 * 0.5 = 0.6;
+        // at the 13th 0.2
+        for schedule in [
+            LearningRateSchedule::Linear { final_share: 0.2 },
+            LearningRateSchedule::Cosine { final_share: 0.2 },
+        ] {
             let got = rates(schedule, &[7, 12]);
             assert!((got[0] - 0.6).abs() < 1e-12 && (got[1] - 0.2).abs() < 1e-12, "{got:?}");
         }

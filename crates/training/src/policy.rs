@@ -1,4 +1,5 @@
-//! A policy: weights, architecture and text side, from a checkpoint folder; and the adapter, if one is trained on it.
+//! A policy: weights, architecture and text side, from a checkpoint folder; and the adapter, if one
+//! is trained on it.
 
 use crate::{ConfigError, PolicySource, RunConfig, TrainingError};
 use burn::tensor::backend::Backend;
@@ -6,14 +7,16 @@ use burn::tensor::{DType, FloatDType};
 use paretopo_agent::{PolicyText, RolloutContext, Workers};
 use paretopo_environments::Environment;
 use paretopo_models::{
-    AdapterConfig, AutoConfig, AutoModel, CheckpointError, attach_adapter, freeze, initialize, load_adapter, load_folder, load_folder_as,
-    merge_adapter, read_config, save_adapter, save_folder, without_adapter,
+    AdapterConfig, AutoConfig, AutoModel, CheckpointError, attach_adapter, freeze, initialize,
+    load_adapter, load_folder, load_folder_as, merge_adapter, read_config, save_adapter,
+    save_folder, without_adapter,
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 /// Files besides the weights that make a folder a usable checkpoint.
-const TEXT_FILES: [&str; 4] = ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
+const TEXT_FILES: [&str; 4] =
+    ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
 
 /// A loaded policy.
 #[derive(Debug)]
@@ -31,8 +34,8 @@ pub struct Policy<B: Backend> {
 }
 
 impl<B: Backend> Policy<B> {
-    /// Loads the policy of a configuration from its folder, with the adapter to start from or a new one. Frozen weights are held in the
-    /// configuration's precision, trained ones in f32.
+    /// Loads the policy of a configuration from its folder, with the adapter to start from or a new
+    /// one. Frozen weights are held in the configuration's precision, trained ones in f32.
     ///
     /// # Errors
     /// Names the file that is missing or wrong.
@@ -40,28 +43,44 @@ impl<B: Backend> Policy<B> {
         let start = run.policy.adapter();
         let number = DType::from(FloatDType::from(run.precision));
         if !B::supports_dtype(device, number) {
-            let reason = format!("`precision`: this backend does not compute in {number:?} on this device\nhint: `precision=f32`");
+            let reason = format!(
+                "`precision`: this backend does not compute in {number:?} on this device\nhint: `precision=f32`"
+            );
             return Err(ConfigError::Setting(reason).into());
         }
         let frozen = run.lora.is_some() || start.is_some();
         let (config, model) = if let PolicySource::New { .. } = run.policy {
             let config = read_config(folder)?;
-            let invalid = |reason| CheckpointError::Invalid { path: folder.join("config.json"), reason };
-            let model = initialize(config.init(device).map_err(invalid)?, config.decoder().initializer_range, run.seed);
+            let invalid =
+                |reason| CheckpointError::Invalid { path: folder.join("config.json"), reason };
+            let model = initialize(
+                config.init(device).map_err(invalid)?,
+                config.decoder().initializer_range,
+                run.seed,
+            );
             (config, model)
         } else {
-            load_folder_as(folder, if frozen { run.precision.into() } else { FloatDType::F32 }, device)?
+            load_folder_as(
+                folder,
+                if frozen { run.precision.into() } else { FloatDType::F32 },
+                device,
+            )?
         };
         let (adapter, model) = match (start, &run.lora) {
             (None, None) => (None, model),
             (None, Some(lora)) => {
                 let invalid = |reason| TrainingError::Invalid { path: folder.into(), reason };
-                (Some(lora.clone()), attach_adapter(freeze(model), lora, run.seed, device).map_err(invalid)?)
+                (
+                    Some(lora.clone()),
+                    attach_adapter(freeze(model), lora, run.seed, device).map_err(invalid)?,
+                )
             }
             (Some(start), wanted) => {
                 let (found, model) = load_adapter(freeze(model), start, device)?;
                 if wanted.as_ref().is_some_and(|wanted| *wanted != found) {
-                    let reason = format!("is {found:?}\nhint: `lora` asks for another; leave it out to go on with this one");
+                    let reason = format!(
+                        "is {found:?}\nhint: `lora` asks for another; leave it out to go on with this one"
+                    );
                     return Err(TrainingError::Invalid { path: start.into(), reason });
                 }
                 (Some(found), model)
@@ -70,10 +89,20 @@ impl<B: Backend> Policy<B> {
         let text = PolicyText::from_folder(folder)?;
         let known = text.tokenizer.vocab_size();
         if known > config.vocab_size() {
-            let reason = format!("the tokenizer has {known} tokens, but the model knows {} (`vocab_size`)", config.vocab_size());
+            let reason = format!(
+                "the tokenizer has {known} tokens, but the model knows {} (`vocab_size`)",
+                config.vocab_size()
+            );
             return Err(CheckpointError::Invalid { path: folder.into(), reason }.into());
         }
-        Ok(Self { config, model, text, adapter, folder: folder.to_owned(), name: run.policy.name() })
+        Ok(Self {
+            config,
+            model,
+            text,
+            adapter,
+            folder: folder.to_owned(),
+            name: run.policy.name(),
+        })
     }
 
     /// The same with its adapter added to the weights.
@@ -92,19 +121,34 @@ impl<B: Backend> Policy<B> {
         workers: &'a Workers,
     ) -> RolloutContext<'a, C> {
         let (layers, context) = (self.config.layers(), self.config.context());
-        RolloutContext { model, layers, context, device, text: &self.text, environment, weight_version, cancelled, workers }
+        RolloutContext {
+            model,
+            layers,
+            context,
+            device,
+            text: &self.text,
+            environment,
+            weight_version,
+            cancelled,
+            workers,
+        }
     }
 
     /// Writes a checkpoint folder with `model`'s weights that this project and transformers load.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn save<C: Backend>(&self, model: &AutoModel<C>, folder: &Path) -> Result<(), TrainingError> {
+    pub fn save<C: Backend>(
+        &self,
+        model: &AutoModel<C>,
+        folder: &Path,
+    ) -> Result<(), TrainingError> {
         save_folder(folder, &self.config, model)?;
         for name in TEXT_FILES {
             let (from, to) = (self.folder.join(name), folder.join(name));
             if from.exists() && from != to {
-                std::fs::copy(&from, &to).map_err(|source| TrainingError::Access { path: to, source })?;
+                std::fs::copy(&from, &to)
+                    .map_err(|source| TrainingError::Access { path: to, source })?;
             }
         }
         Ok(())
@@ -134,7 +178,11 @@ impl<B: Backend> Policy<B> {
     ///
     /// # Errors
     /// Names the file that is missing or wrong.
-    pub(crate) fn load_trained(&self, folder: &Path, device: &B::Device) -> Result<AutoModel<B>, TrainingError> {
+    pub(crate) fn load_trained(
+        &self,
+        folder: &Path,
+        device: &B::Device,
+    ) -> Result<AutoModel<B>, TrainingError> {
         match &self.adapter {
             Some(_) => Ok(load_adapter(without_adapter(self.model.clone()), folder, device)?.1),
             None => Ok(load_folder(folder, device)?.1),

@@ -1,4 +1,5 @@
-//! The reinforcement learning recipe: roll out, score, estimate advantages, update; step by step, resumable after a kill at any moment.
+//! The reinforcement learning recipe: roll out, score, estimate advantages, update; step by step,
+//! resumable after a kill at any moment.
 
 use crate::batch::micro_batches;
 use crate::config::{BadNumbers, OldLogprobs};
@@ -6,8 +7,9 @@ use crate::evaluate::{conclude, environment_metrics, phases, require_tasks};
 use crate::run_folder::{peak_memory_mib, resident_memory_mib};
 use crate::seeds::derive_seed;
 use crate::{
-    AdamW, GradientSum, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainConfig, TrainingError,
-    TrainingSequence, TrainingState, accumulate_gradient, checkpoint, response_logprobs, total_gradient,
+    AdamW, GradientSum, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings,
+    TrainConfig, TrainingError, TrainingSequence, TrainingState, accumulate_gradient, checkpoint,
+    response_logprobs, total_gradient,
 };
 use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
@@ -81,7 +83,8 @@ impl UpdateSums {
 /// Trains a policy and evaluates it; the result lies in `run/policy` and `run/evaluation.json`.
 ///
 /// # Errors
-/// When something cannot be read or written, the numbers go wrong, or the run is interrupted. Running it again resumes.
+/// When something cannot be read or written, the numbers go wrong, or the run is interrupted.
+/// Running it again resumes.
 pub fn train<B: AutodiffBackend>(
     config: &RunConfig,
     run: &Path,
@@ -98,11 +101,14 @@ pub fn train<B: AutodiffBackend>(
     }
     let mut policy = Policy::<B>::load(config, &surroundings.policy_folder, device)?;
     // of a policy with an adapter, the policy without it
-    let reference = (config.train.kl.coefficient != 0.0).then(|| without_adapter(policy.model.valid()));
+    let reference =
+        (config.train.kl.coefficient != 0.0).then(|| without_adapter(policy.model.valid()));
     let workers = surroundings.workers(config, &policy.model)?;
     let updates_per_step = (config.train.epochs * config.train.minibatches) as u64;
     let mut optimizer = AdamW::new(config.train.optimizer, config.train.steps * updates_per_step);
-    let restored = checkpoint::restore(run, &mut policy, &mut optimizer, device, &mut |message| observer.note(message))?;
+    let restored = checkpoint::restore(run, &mut policy, &mut optimizer, device, &mut |message| {
+        observer.note(message)
+    })?;
     let mut state = restored.unwrap_or_default();
     if state.step > 0 {
         observer.note(&format!("resuming after step {}", state.step));
@@ -114,8 +120,16 @@ pub fn train<B: AutodiffBackend>(
         }
         let mut metrics = Metrics::new();
         let model = in_precision(policy.model.valid(), config.precision.into());
-        let context = policy.context(&model, device, environment.as_ref(), state.updates, surroundings.cancelled, &workers);
-        if config.train.validate_every > 0 && state.step.is_multiple_of(config.train.validate_every) {
+        let context = policy.context(
+            &model,
+            device,
+            environment.as_ref(),
+            state.updates,
+            surroundings.cancelled,
+            &workers,
+        );
+        if config.train.validate_every > 0 && state.step.is_multiple_of(config.train.validate_every)
+        {
             let point = validate(config, &context, &mut state, &folder, &mut metrics, observer)?;
             let volume = point.iter().product::<f32>();
             if volume.is_finite() && state.best_validation.is_none_or(|best| volume > best) {
@@ -126,36 +140,73 @@ pub fn train<B: AutodiffBackend>(
             }
         }
         let batch = collect(config, &context, &mut state, &folder, observer)?;
-        if config.train.save_trajectories_every > 0 && state.step.is_multiple_of(config.train.save_trajectories_every) {
-            folder.save_trajectories(&format!("step-{:06}", state.step), batch.groups.iter().flatten())?;
+        if config.train.save_trajectories_every > 0
+            && state.step.is_multiple_of(config.train.save_trajectories_every)
+        {
+            folder.save_trajectories(
+                &format!("step-{:06}", state.step),
+                batch.groups.iter().flatten(),
+            )?;
         }
         describe(&batch, environment.as_ref(), &state, workers.count(), &mut metrics);
         let started = Instant::now();
         let step = state.step;
         // with the sampler's view of the weights gone, the optimiser may update them in place
         drop(model);
-        let updated = update(config, policy, &mut optimizer, reference.as_ref(), &batch, step, &workers, device);
+        let updated = update(
+            config,
+            policy,
+            &mut optimizer,
+            reference.as_ref(),
+            &batch,
+            step,
+            &workers,
+            device,
+        );
         let (trained, sums) = updated.map_err(|reason| {
-            let saved = folder.save_trajectories(&format!("failed-step-{step:06}"), batch.groups.iter().flatten());
+            let saved = folder.save_trajectories(
+                &format!("failed-step-{step:06}"),
+                batch.groups.iter().flatten(),
+            );
             saved.map_or_else(|error| error, |batch| TrainingError::Numbers { step, reason, batch })
         })?;
         policy = trained;
         if !sums.skipped.is_empty() {
-            folder.save_trajectories(&format!("skipped-step-{step:06}"), batch.groups.iter().flatten())?;
+            folder.save_trajectories(
+                &format!("skipped-step-{step:06}"),
+                batch.groups.iter().flatten(),
+            )?;
         }
         for reason in &sums.skipped {
             observer.note(&format!("step {step}: left out an update: {reason}"));
         }
-        describe_update(&sums, started.elapsed().as_secs_f64(), &batch, workers.count(), &mut metrics);
+        describe_update(
+            &sums,
+            started.elapsed().as_secs_f64(),
+            &batch,
+            workers.count(),
+            &mut metrics,
+        );
         folder.log(state.step, &metrics)?;
         state.step += 1;
         state.updates = optimizer.updates();
         observer.step(state.step, config.train.steps, &metrics);
-        if state.step.is_multiple_of(config.train.checkpoint_every) || state.step == config.train.steps {
+        if state.step.is_multiple_of(config.train.checkpoint_every)
+            || state.step == config.train.steps
+        {
             checkpoint::save(run, &policy, &optimizer, &state, config.train.keep.latest)?;
         }
     }
-    conclude(config, &folder, policy, environment.as_ref(), state.updates, device, surroundings, observer)
+    conclude(
+        config,
+        &folder,
+        policy,
+        environment.as_ref(),
+        state.updates,
+        device,
+        surroundings,
+        observer,
+    )
 }
 
 /// Evaluates on validation tasks; returns the mean reward vector.
@@ -167,15 +218,29 @@ fn validate<B: burn::tensor::backend::Backend>(
     metrics: &mut Metrics,
     observer: &mut dyn Observer,
 ) -> Result<Vec<f32>, TrainingError> {
-    let settings = crate::EvaluationConfig { split: Split::Validation, samples: 1, ..config.evaluation.clone() };
-    let (validation, trajectories) = crate::evaluate(context, &config.rollout, &settings, config.seed, None, observer)?;
+    let settings = crate::EvaluationConfig {
+        split: Split::Validation,
+        samples: 1,
+        ..config.evaluation.clone()
+    };
+    let (validation, trajectories) =
+        crate::evaluate(context, &config.rollout, &settings, config.seed, None, observer)?;
     let objectives = context.environment.objectives().len();
-    let mean = |k: usize| trajectories.iter().map(|trajectory| trajectory.rewards[k]).sum::<f32>() / trajectories.len().max(1) as f32;
+    let mean = |k: usize| {
+        trajectories.iter().map(|trajectory| trajectory.rewards[k]).sum::<f32>()
+            / trajectories.len().max(1) as f32
+    };
     let point: Vec<f32> = (0..objectives).map(mean).collect();
     let tasks = context.environment.tasks(Split::Validation);
-    match tasks.iter().zip(trajectories.chunks(1)).find_map(|(task, group)| bad_reward(context.environment, task, group)) {
+    match tasks
+        .iter()
+        .zip(trajectories.chunks(1))
+        .find_map(|(task, group)| bad_reward(context.environment, task, group))
+    {
         None => state.estimator.observe_validation(&point, &config.estimator),
-        Some(reason) => left_out(config, state.step, "validation", reason, &trajectories, folder, observer)?,
+        Some(reason) => {
+            left_out(config, state.step, "validation", reason, &trajectories, folder, observer)?
+        }
     }
     metrics.insert("validation/em".into(), validation.em);
     metrics.insert("validation/calls".into(), validation.calls);
@@ -196,7 +261,8 @@ fn next_tasks(tasks: &[Task], seed: u64, drawn: &mut u64, count: usize) -> Vec<T
     chosen
 }
 
-/// Plays, scores and weighs the groups of a step; with dynamic sampling, groups without signal are replaced.
+/// Plays, scores and weighs the groups of a step; with dynamic sampling, groups without signal are
+/// replaced.
 fn collect<B: burn::tensor::backend::Backend>(
     config: &RunConfig,
     context: &RolloutContext<'_, B>,
@@ -210,13 +276,20 @@ fn collect<B: burn::tensor::backend::Backend>(
     let (mut refills, mut skipped_groups, mut grading_seconds) = (0, 0, 0.0);
     loop {
         let wanted = settings.prompts_per_step - tasks.len();
-        let new = next_tasks(context.environment.tasks(Split::Train), config.seed, &mut state.prompts_drawn, wanted);
+        let new = next_tasks(
+            context.environment.tasks(Split::Train),
+            config.seed,
+            &mut state.prompts_drawn,
+            wanted,
+        );
         let drawn = state.prompts_drawn;
         let requests: Vec<RolloutRequest<'_>> = new
             .iter()
             .enumerate()
             .flat_map(|(index, task)| {
-                let seed = move |sample: usize| derive_seed(config.seed, drawn, 1000 + (index * size + sample) as u64);
+                let seed = move |sample: usize| {
+                    derive_seed(config.seed, drawn, 1000 + (index * size + sample) as u64)
+                };
                 (0..size).map(move |sample| RolloutRequest { task, sample, seed: seed(sample) })
             })
             .collect();
@@ -233,7 +306,15 @@ fn collect<B: burn::tensor::backend::Backend>(
             let mut group: Vec<Trajectory> = trajectories.by_ref().take(size).collect();
             score_group(context.environment, &task, &mut group, &mut state.memory);
             if let Some(reason) = bad_reward(context.environment, &task, &group) {
-                left_out(config, state.step, &format!("group-{skipped_groups}"), reason, &group, folder, observer)?;
+                left_out(
+                    config,
+                    state.step,
+                    &format!("group-{skipped_groups}"),
+                    reason,
+                    &group,
+                    folder,
+                    observer,
+                )?;
                 skipped_groups += 1;
                 continue;
             }
@@ -244,7 +325,9 @@ fn collect<B: burn::tensor::backend::Backend>(
         if refills >= settings.refill_rounds {
             break;
         }
-        let silent = |group: &[Trajectory]| group.iter().all(|trajectory| trajectory.rewards == group[0].rewards);
+        let silent = |group: &[Trajectory]| {
+            group.iter().all(|trajectory| trajectory.rewards == group[0].rewards)
+        };
         let kept: Vec<bool> = groups.iter().map(|group| !silent(group)).collect();
         if kept.iter().all(|kept| *kept) {
             break;
@@ -265,7 +348,11 @@ fn collect<B: burn::tensor::backend::Backend>(
         })
         .collect();
     let estimating = Instant::now();
-    let progress = Progress { step: state.step, total_steps: settings.steps, seed: derive_seed(config.seed, state.step, 2) };
+    let progress = Progress {
+        step: state.step,
+        total_steps: settings.steps,
+        seed: derive_seed(config.seed, state.step, 2),
+    };
     let advantages = advantages(&config.estimator, &mut state.estimator, &rewards, progress)?;
     grading_seconds += estimating.elapsed().as_secs_f64();
     Ok(Batch { tasks, groups, advantages, statistics, grading_seconds, refills, skipped_groups })
@@ -284,7 +371,8 @@ fn left_out(
     folder: &RunFolder,
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
-    let batch = folder.save_trajectories(&format!("bad-reward-step-{step:06}-{what}"), trajectories.iter())?;
+    let batch = folder
+        .save_trajectories(&format!("bad-reward-step-{step:06}-{what}"), trajectories.iter())?;
     if config.train.bad_numbers == BadNumbers::Stop {
         return Err(TrainingError::Reward { step, reason, batch });
     }
@@ -299,12 +387,24 @@ fn to_sequences(config: &RunConfig, batch: &Batch) -> Vec<TrainingSequence> {
         for (trajectory, advantage) in group.iter().zip(advantages) {
             let dropped = config.train.mask_overlong && trajectory.finish == FinishReason::Length;
             let mask = trajectory.mask();
-            let picked =
-                |values: Vec<f32>| values.into_iter().zip(&mask).filter(|(_, sampled)| **sampled).map(|(value, _)| value).collect();
+            let picked = |values: Vec<f32>| {
+                values
+                    .into_iter()
+                    .zip(&mask)
+                    .filter(|(_, sampled)| **sampled)
+                    .map(|(value, _)| value)
+                    .collect()
+            };
             let old_logprobs = picked(trajectory.aligned_logprobs());
             let mask = if dropped { vec![false; mask.len()] } else { mask.clone() };
             let old_logprobs = if dropped { Vec::new() } else { old_logprobs };
-            sequences.push(TrainingSequence { ids: trajectory.ids(), mask, old_logprobs, weights: Vec::new(), advantage: *advantage });
+            sequences.push(TrainingSequence {
+                ids: trajectory.ids(),
+                mask,
+                old_logprobs,
+                weights: Vec::new(),
+                advantage: *advantage,
+            });
         }
     }
     sequences
@@ -326,7 +426,8 @@ fn update<B: AutodiffBackend>(
 ) -> Result<(Policy<B>, UpdateSums), String> {
     let settings = &config.train;
     let mut sequences = to_sequences(config, batch);
-    let mut corrections: Vec<Vec<f32>> = sequences.iter().map(|sequence| vec![1.0; sequence.old_logprobs.len()]).collect();
+    let mut corrections: Vec<Vec<f32>> =
+        sequences.iter().map(|sequence| vec![1.0; sequence.old_logprobs.len()]).collect();
     let mut sums = UpdateSums::default();
     if settings.old_logprobs == OldLogprobs::Recompute {
         recompute(&policy.model.valid(), &mut sequences, &mut corrections, config, workers, device);
@@ -335,35 +436,57 @@ fn update<B: AutodiffBackend>(
     let mut order: Vec<usize> = (0..sequences.len()).collect();
     let mut dropped = 0;
     for epoch in 0..settings.epochs {
-        order.shuffle(&mut ChaCha8Rng::seed_from_u64(derive_seed(config.seed, step, 100 + epoch as u64)));
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(derive_seed(
+            config.seed,
+            step,
+            100 + epoch as u64,
+        )));
         for minibatch in order.chunks(order.len().div_ceil(settings.minibatches).max(1)) {
-            let masks: Vec<&[bool]> = minibatch.iter().map(|index| sequences[*index].mask.as_slice()).collect();
+            let masks: Vec<&[bool]> =
+                minibatch.iter().map(|index| sequences[*index].mask.as_slice()).collect();
             let weights = token_weights(settings.aggregation, &masks);
             // without an advantage nothing pulls at a sequence, unless a penalty or bonus does
-            let pulled = |index: usize| sequences[index].advantage != 0.0 || settings.pulls_everywhere();
-            let minibatch: Vec<(usize, Vec<f32>)> = minibatch.iter().copied().zip(weights).filter(|(index, _)| pulled(*index)).collect();
+            let pulled =
+                |index: usize| sequences[index].advantage != 0.0 || settings.pulls_everywhere();
+            let minibatch: Vec<(usize, Vec<f32>)> = minibatch
+                .iter()
+                .copied()
+                .zip(weights)
+                .filter(|(index, _)| pulled(*index))
+                .collect();
             let members: Vec<TrainingSequence> = minibatch
                 .iter()
                 .map(|(index, weights)| {
                     let mut sequence = sequences[*index].clone();
-                    let sampled = weights.iter().zip(&sequence.mask).filter(|(_, sampled)| **sampled);
-                    sequence.weights = sampled.zip(&corrections[*index]).map(|((weight, _), correction)| weight * correction).collect();
+                    let sampled =
+                        weights.iter().zip(&sequence.mask).filter(|(_, sampled)| **sampled);
+                    sequence.weights = sampled
+                        .zip(&corrections[*index])
+                        .map(|((weight, _), correction)| weight * correction)
+                        .collect();
                     sequence
                 })
                 .collect();
             let minibatch_seed = derive_seed(config.seed, step, 200 + dropped);
-            let references: Option<Vec<&Vec<f32>>> =
-                references.as_ref().map(|references| minibatch.iter().map(|(index, _)| &references[*index]).collect());
-            let job = Minibatch { members: &members, references: references.as_deref(), seed: minibatch_seed, first: sums.updates == 0.0 };
-            dropped += members.len() as u64;
-            let (gradient, norm, part) = match gradient_of(config, &policy.model, &job, workers, device) {
-                Ok(found) => found,
-                Err(reason) if settings.bad_numbers == BadNumbers::Stop => return Err(reason),
-                Err(reason) => {
-                    sums.skipped.push(reason);
-                    continue;
-                }
+            let references: Option<Vec<&Vec<f32>>> = references
+                .as_ref()
+                .map(|references| minibatch.iter().map(|(index, _)| &references[*index]).collect());
+            let job = Minibatch {
+                members: &members,
+                references: references.as_deref(),
+                seed: minibatch_seed,
+                first: sums.updates == 0.0,
             };
+            dropped += members.len() as u64;
+            let (gradient, norm, part) =
+                match gradient_of(config, &policy.model, &job, workers, device) {
+                    Ok(found) => found,
+                    Err(reason) if settings.bad_numbers == BadNumbers::Stop => return Err(reason),
+                    Err(reason) => {
+                        sums.skipped.push(reason);
+                        continue;
+                    }
+                };
             sums.add(&part);
             sums.gradient_norm += norm;
             sums.updates += 1.0;
@@ -399,21 +522,47 @@ fn gradient_of<B: AutodiffBackend>(
     device: &B::Device,
 ) -> Result<(GradientSum<B>, f64, UpdateSums), String> {
     let settings = &config.train;
-    let trained = |group: &Vec<usize>| group.iter().any(|place| !minibatch.members[*place].weights.is_empty());
-    let groups = micro_batches(minibatch.members, settings.micro_batch_tokens).into_iter().filter(trained).enumerate().collect();
-    let work = |model: &AutoModel<B>, (index, group): (usize, Vec<usize>), sum: &mut GradientSum<B>| {
+    let trained = |group: &Vec<usize>| {
+        group.iter().any(|place| !minibatch.members[*place].weights.is_empty())
+    };
+    let groups = micro_batches(minibatch.members, settings.micro_batch_tokens)
+        .into_iter()
+        .filter(trained)
+        .enumerate()
+        .collect();
+    let work = |model: &AutoModel<B>,
+                (index, group): (usize, Vec<usize>),
+                sum: &mut GradientSum<B>| {
         let (started, mut sums) = (Instant::now(), UpdateSums::default());
-        let rows: Vec<&TrainingSequence> = group.iter().map(|place| &minibatch.members[*place]).collect();
+        let rows: Vec<&TrainingSequence> =
+            group.iter().map(|place| &minibatch.members[*place]).collect();
         let seed = derive_seed(minibatch.seed, index as u64, 0);
-        let batch = MicroBatch::<B>::new(&rows, device).in_precision(config.precision).with_dropout(seed);
-        let reference: Option<Vec<&Vec<f32>>> =
-            minibatch.references.map(|references| group.iter().map(|place| references[*place]).collect());
+        let batch =
+            MicroBatch::<B>::new(&rows, device).in_precision(config.precision).with_dropout(seed);
+        let reference: Option<Vec<&Vec<f32>>> = minibatch
+            .references
+            .map(|references| group.iter().map(|place| references[*place]).collect());
         let with_entropy = settings.entropy_coefficient != 0.0;
-        accumulate_gradient(model, &batch, settings.memory, with_entropy, sum, |logprobs, entropy| {
-            let loss = loss_of(settings, &batch, logprobs, entropy, reference.as_deref(), minibatch.first, &mut sums)?;
-            sums.forward_seconds = started.elapsed().as_secs_f64();
-            Ok::<_, String>(loss)
-        })?;
+        accumulate_gradient(
+            model,
+            &batch,
+            settings.memory,
+            with_entropy,
+            sum,
+            |logprobs, entropy| {
+                let loss = loss_of(
+                    settings,
+                    &batch,
+                    logprobs,
+                    entropy,
+                    reference.as_deref(),
+                    minibatch.first,
+                    &mut sums,
+                )?;
+                sums.forward_seconds = started.elapsed().as_secs_f64();
+                Ok::<_, String>(loss)
+            },
+        )?;
         sums.backward_seconds = started.elapsed().as_secs_f64() - sums.forward_seconds;
         Ok::<_, String>(sums)
     };
@@ -425,7 +574,8 @@ fn gradient_of<B: AutodiffBackend>(
         return Ok((gradient, norm, sums));
     }
     let bad = gradient.not_finite(model);
-    let place = bad.first().map(|key| format!(" (`{key}` and {} more)", bad.len() - 1)).unwrap_or_default();
+    let place =
+        bad.first().map(|key| format!(" (`{key}` and {} more)", bad.len() - 1)).unwrap_or_default();
     Err(format!("loss {}, gradient norm {norm}{place}", sums.loss))
 }
 
@@ -443,11 +593,14 @@ fn loss_of<B: AutodiffBackend>(
     sums: &mut UpdateSums,
 ) -> Result<Tensor<B, 1>, String> {
     let sampled = batch.weights.clone().not_equal_elem(0.0).float();
-    let total = |values: Tensor<B, 2>| f64::from(to_host((values * sampled.clone()).sum().inner())[0]);
+    let total =
+        |values: Tensor<B, 2>| f64::from(to_host((values * sampled.clone()).sum().inner())[0]);
     let mut extra = logprobs.clone().zeros_like();
     if let Some(reference) = reference {
         let [_, longest] = logprobs.dims();
-        let padded = reference.iter().flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(0.0, longest - row.len())));
+        let padded = reference.iter().flat_map(|row| {
+            row.iter().copied().chain(std::iter::repeat_n(0.0, longest - row.len()))
+        });
         let reference = from_host(padded.collect(), logprobs.dims(), &logprobs.device());
         let kl = kl_penalty(settings.kl.estimator, logprobs.clone() * sampled.clone(), reference);
         sums.kl += total(kl.clone());
@@ -460,7 +613,8 @@ fn loss_of<B: AutodiffBackend>(
     if first {
         sums.mismatch += total((logprobs.clone() - batch.old_logprobs.clone()).abs());
     }
-    let (old, advantages, weights) = (batch.old_logprobs.clone(), batch.advantages.clone(), batch.weights.clone());
+    let (old, advantages, weights) =
+        (batch.old_logprobs.clone(), batch.advantages.clone(), batch.weights.clone());
     let result = policy_loss(&settings.loss, logprobs, old, advantages, weights.clone());
     let loss = result.loss + (extra * weights).sum();
     let number = |value: Tensor<B, 1>| f64::from(to_host(value.inner())[0]);
@@ -471,7 +625,10 @@ fn loss_of<B: AutodiffBackend>(
     let log_ratio = number(result.largest_log_ratio);
     sums.largest_log_ratio = sums.largest_log_ratio.max(log_ratio);
     if log_ratio.is_nan() || log_ratio > f64::from(settings.largest_log_ratio) {
-        return Err(format!("a log importance ratio of {log_ratio} (at most {} is allowed)", settings.largest_log_ratio));
+        return Err(format!(
+            "a log importance ratio of {log_ratio} (at most {} is allowed)",
+            settings.largest_log_ratio
+        ));
     }
     Ok(loss)
 }
@@ -499,7 +656,8 @@ fn logprobs_of<B: burn::tensor::backend::Backend>(
     found
 }
 
-/// Replaces the sampler's log-probabilities by the trainer's; with a cap, `min(exp(trainer - sampler), cap)` corrects each token.
+/// Replaces the sampler's log-probabilities by the trainer's; with a cap,
+/// `min(exp(trainer - sampler), cap)` corrects each token.
 fn recompute<B: burn::tensor::backend::Backend>(
     model: &AutoModel<B>,
     sequences: &mut [TrainingSequence],
@@ -508,69 +666,140 @@ fn recompute<B: burn::tensor::backend::Backend>(
     workers: &Workers,
     device: &B::Device,
 ) {
-    let (trainer_logprobs, cap) = (logprobs_of(model, sequences, config, workers, device), config.train.importance_cap);
-    for ((sequence, corrections), trainer) in sequences.iter_mut().zip(corrections).zip(trainer_logprobs) {
+    let (trainer_logprobs, cap) =
+        (logprobs_of(model, sequences, config, workers, device), config.train.importance_cap);
+    for ((sequence, corrections), trainer) in
+        sequences.iter_mut().zip(corrections).zip(trainer_logprobs)
+    {
         if let Some(cap) = cap {
-            let ratios = trainer.iter().zip(&sequence.old_logprobs).map(|(trainer, sampler)| (trainer - sampler).exp().min(cap));
+            let ratios = trainer
+                .iter()
+                .zip(&sequence.old_logprobs)
+                .map(|(trainer, sampler)| (trainer - sampler).exp().min(cap));
             *corrections = ratios.collect();
         }
         sequence.old_logprobs = trainer;
     }
 }
 
-fn describe(batch: &Batch, environment: &dyn Environment, state: &TrainingState, workers: usize, metrics: &mut Metrics) {
+fn describe(
+    batch: &Batch,
+    environment: &dyn Environment,
+    state: &TrainingState,
+    workers: usize,
+    metrics: &mut Metrics,
+) {
     let trajectories: Vec<&Trajectory> = batch.groups.iter().flatten().collect();
     let count = trajectories.len().max(1) as f64;
     let mut put = |name: &str, value: f64| {
         metrics.insert(name.to_owned(), value);
     };
     for (k, objective) in environment.objectives().iter().enumerate() {
-        let values: Vec<f64> = trajectories.iter().map(|trajectory| f64::from(trajectory.rewards[k])).collect();
+        let values: Vec<f64> =
+            trajectories.iter().map(|trajectory| f64::from(trajectory.rewards[k])).collect();
         let mean = values.iter().sum::<f64>() / count;
         put(&format!("reward/{}", objective.name()), mean);
-        put(&format!("reward/{}_std", objective.name()), (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt());
+        put(
+            &format!("reward/{}_std", objective.name()),
+            (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt(),
+        );
     }
     let groups = || batch.tasks.iter().zip(&batch.groups);
-    let successes = groups().flat_map(|(task, group)| group.iter().filter(|own| environment.succeeded(task, own)));
+    let successes = groups()
+        .flat_map(|(task, group)| group.iter().filter(|own| environment.succeeded(task, own)));
     let right: Vec<&Trajectory> = successes.collect();
     let calls: usize = trajectories.iter().map(|trajectory| trajectory.call_count()).sum();
-    let statuses = |status| trajectories.iter().flat_map(|t| &t.calls).filter(|call| call.outcome.status == status).count() as f64;
+    let statuses = |status| {
+        trajectories
+            .iter()
+            .flat_map(|t| &t.calls)
+            .filter(|call| call.outcome.status == status)
+            .count() as f64
+    };
     put("em", right.len() as f64 / count);
     put("calls", calls as f64 / count);
-    put("calls_correct", right.iter().map(|trajectory| trajectory.call_count()).sum::<usize>() as f64 / right.len().max(1) as f64);
-    put("tool/errors", (statuses(CallStatus::Error) + statuses(CallStatus::Limit)) / calls.max(1) as f64);
+    put(
+        "calls_correct",
+        right.iter().map(|trajectory| trajectory.call_count()).sum::<usize>() as f64
+            / right.len().max(1) as f64,
+    );
+    put(
+        "tool/errors",
+        (statuses(CallStatus::Error) + statuses(CallStatus::Limit)) / calls.max(1) as f64,
+    );
     put("tool/timeouts", statuses(CallStatus::Timeout) / calls.max(1) as f64);
-    put("response_tokens", trajectories.iter().map(|trajectory| trajectory.sampled_tokens()).sum::<usize>() as f64 / count);
-    put("truncated", trajectories.iter().filter(|trajectory| trajectory.finish == FinishReason::Length).count() as f64 / count);
-    let failed = |trajectory: &&&Trajectory| matches!(trajectory.finish, FinishReason::Failed(_) | FinishReason::Deadline);
+    put(
+        "response_tokens",
+        trajectories.iter().map(|trajectory| trajectory.sampled_tokens()).sum::<usize>() as f64
+            / count,
+    );
+    put(
+        "truncated",
+        trajectories.iter().filter(|trajectory| trajectory.finish == FinishReason::Length).count()
+            as f64
+            / count,
+    );
+    let failed = |trajectory: &&&Trajectory| {
+        matches!(trajectory.finish, FinishReason::Failed(_) | FinishReason::Deadline)
+    };
     put("failed", trajectories.iter().filter(failed).count() as f64 / count);
-    let sampled: f64 = trajectories.iter().map(|trajectory| trajectory.sampled_tokens() as f64).sum();
-    let logprobs = trajectories.iter().flat_map(|t| &t.segments).flat_map(|segment| &segment.logprobs).map(|value| f64::from(*value));
+    let sampled: f64 =
+        trajectories.iter().map(|trajectory| trajectory.sampled_tokens() as f64).sum();
+    let logprobs = trajectories
+        .iter()
+        .flat_map(|t| &t.segments)
+        .flat_map(|segment| &segment.logprobs)
+        .map(|value| f64::from(*value));
     put("entropy_estimate", -logprobs.sum::<f64>() / sampled.max(1.0));
-    let optimal: Vec<usize> = batch.tasks.iter().filter_map(|task| state.memory.fewest_calls(&task.id)).collect();
+    let optimal: Vec<usize> =
+        batch.tasks.iter().filter_map(|task| state.memory.fewest_calls(&task.id)).collect();
     put("n_optimal/mean", optimal.iter().sum::<usize>() as f64 / optimal.len().max(1) as f64);
-    put("n_optimal/zero_share", optimal.iter().filter(|calls| **calls == 0).count() as f64 / optimal.len().max(1) as f64);
-    for (name, value) in environment_metrics(environment, groups().map(|(task, group)| (task, group.as_slice()))) {
+    put(
+        "n_optimal/zero_share",
+        optimal.iter().filter(|calls| **calls == 0).count() as f64 / optimal.len().max(1) as f64,
+    );
+    for (name, value) in
+        environment_metrics(environment, groups().map(|(task, group)| (task, group.as_slice())))
+    {
         put(&format!("environment/{name}"), value);
     }
     for (name, value) in &batch.advantages.diagnostics {
         put(&format!("estimator/{name}"), *value);
     }
-    let advantages: Vec<f64> = batch.advantages.values.iter().flatten().map(|value| f64::from(*value)).collect();
+    let advantages: Vec<f64> =
+        batch.advantages.values.iter().flatten().map(|value| f64::from(*value)).collect();
     let mean = advantages.iter().sum::<f64>() / count;
-    put("advantage_std", (advantages.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt());
+    put(
+        "advantage_std",
+        (advantages.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt(),
+    );
     put("refills", batch.refills as f64);
     put("skipped_groups", batch.skipped_groups as f64);
     put("rollout/seconds", batch.statistics.seconds);
     for (phase, seconds) in phases(&batch.statistics, workers, batch.grading_seconds) {
         put(&format!("phase/{phase}_seconds"), seconds);
     }
-    put("rollout/tokens_per_second", batch.statistics.sampled_tokens as f64 / batch.statistics.seconds.max(1e-9));
+    put(
+        "rollout/tokens_per_second",
+        batch.statistics.sampled_tokens as f64 / batch.statistics.seconds.max(1e-9),
+    );
 }
 
-fn describe_update(sums: &UpdateSums, seconds: f64, batch: &Batch, workers: usize, metrics: &mut Metrics) {
+fn describe_update(
+    sums: &UpdateSums,
+    seconds: f64,
+    batch: &Batch,
+    workers: usize,
+    metrics: &mut Metrics,
+) {
     let tokens = sums.tokens.max(1.0);
-    let ids: usize = batch.groups.iter().flatten().flat_map(|trajectory| &trajectory.segments).map(|segment| segment.ids.len()).sum();
+    let ids: usize = batch
+        .groups
+        .iter()
+        .flatten()
+        .flat_map(|trajectory| &trajectory.segments)
+        .map(|segment| segment.ids.len())
+        .sum();
     let values = [
         ("loss", sums.loss / sums.updates.max(1.0)),
         ("gradient_norm", sums.gradient_norm / sums.updates.max(1.0)),

@@ -5,8 +5,8 @@
 //! trajectories/step-000010.jsonl   checkpoints/step-000010/   best/   policy/
 //! ```
 //!
-//! Every file is either appended to line by line or written beside its place and then renamed, so a kill at any moment leaves the old or
-//! the new content, never half of it.
+//! Every file is either appended to line by line or written beside its place and then renamed, so a
+//! kill at any moment leaves the old or the new content, never half of it.
 
 use crate::tensorboard::EventWriter;
 use crate::{Metrics, RunConfig, Surroundings, TrainingError};
@@ -43,7 +43,8 @@ pub struct RunFolder {
     path: PathBuf,
     metrics: File,
     events: EventWriter,
-    /// Held as long as the run is open; the system lets go of it when the process ends, however it ends.
+    /// Held as long as the run is open; the system lets go of it when the process ends, however it
+    /// ends.
     _lock: File,
 }
 
@@ -51,7 +52,8 @@ pub(crate) fn access(path: &Path) -> impl Fn(std::io::Error) -> TrainingError {
     move |source| TrainingError::Access { path: path.into(), source }
 }
 
-/// Writes a file so that a reader, or a kill, sees the old or the new content and nothing in between.
+/// Writes a file so that a reader, or a kill, sees the old or the new content and nothing in
+/// between.
 ///
 /// # Errors
 /// When the file cannot be written, synchronised or renamed.
@@ -64,12 +66,15 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), TrainingError
     fs::rename(&beside, path).map_err(access(path))
 }
 
-/// A killed run may hold its lock for a moment longer: what it was just starting has a copy of it until it has become another program.
+/// A killed run may hold its lock for a moment longer: what it was just starting has a copy of it
+/// until it has become another program.
 fn lock_soon(lock: &File) -> Result<(), TryLockError> {
     let started = Instant::now();
     loop {
         match lock.try_lock() {
-            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => std::thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20))
+            }
             locked => return locked,
         }
     }
@@ -80,7 +85,12 @@ impl RunFolder {
     ///
     /// # Errors
     /// When it cannot be written, holds another run, or is being written by another process.
-    pub fn open(path: &Path, config: &RunConfig, recipe: &str, surroundings: &Surroundings<'_>) -> Result<Self, TrainingError> {
+    pub fn open(
+        path: &Path,
+        config: &RunConfig,
+        recipe: &str,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<Self, TrainingError> {
         fs::create_dir_all(path).map_err(access(path))?;
         let lock_path = path.join("lock");
         let lock = File::create(&lock_path).map_err(access(&lock_path))?;
@@ -94,7 +104,8 @@ impl RunFolder {
             Ok(old) if old == text => {}
             Ok(old) => {
                 let differing = old.lines().zip(text.lines()).find(|(old, new)| old != new);
-                let difference = differing.map_or_else(|| "its length".to_owned(), |(old, _)| old.to_owned());
+                let difference =
+                    differing.map_or_else(|| "its length".to_owned(), |(old, _)| old.to_owned());
                 return Err(TrainingError::OtherRun { path: path.into(), difference });
             }
             Err(_) => {
@@ -104,7 +115,9 @@ impl RunFolder {
                     commit: surroundings.commit.to_owned(),
                     seed: config.seed,
                     backend: surroundings.backend.clone(),
-                    started_unix: std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+                    started_unix: std::time::SystemTime::now()
+                        .duration_since(std::time::UNIX_EPOCH)
+                        .map_or(0, |since| since.as_secs()),
                 };
                 let json = serde_json::to_vec_pretty(&metadata).expect("plain data serialises");
                 write_atomically(&path.join("run.json"), &json)?;
@@ -112,7 +125,11 @@ impl RunFolder {
             }
         }
         let metrics_path = path.join("metrics.jsonl");
-        let metrics = OpenOptions::new().create(true).append(true).open(&metrics_path).map_err(access(&metrics_path))?;
+        let metrics = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&metrics_path)
+            .map_err(access(&metrics_path))?;
         let events = EventWriter::create(path).map_err(access(path))?;
         Ok(Self { path: path.into(), metrics, events, _lock: lock })
     }
@@ -158,7 +175,11 @@ impl RunFolder {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn save_trajectories<'t>(&self, name: &str, trajectories: impl Iterator<Item = &'t Trajectory>) -> Result<PathBuf, TrainingError> {
+    pub fn save_trajectories<'t>(
+        &self,
+        name: &str,
+        trajectories: impl Iterator<Item = &'t Trajectory>,
+    ) -> Result<PathBuf, TrainingError> {
         let folder = self.path.join("trajectories");
         fs::create_dir_all(&folder).map_err(access(&folder))?;
         let path = folder.join(format!("{name}.jsonl"));
@@ -171,7 +192,10 @@ impl RunFolder {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_trajectories<'t>(path: &Path, trajectories: impl Iterator<Item = &'t Trajectory>) -> Result<(), TrainingError> {
+pub fn write_trajectories<'t>(
+    path: &Path,
+    trajectories: impl Iterator<Item = &'t Trajectory>,
+) -> Result<(), TrainingError> {
     let mut text = Vec::new();
     for trajectory in trajectories {
         serde_json::to_writer(&mut text, trajectory).expect("plain data serialises");

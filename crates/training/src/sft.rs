@@ -1,4 +1,5 @@
-//! The warm-start recipe: next-token cross-entropy on demonstrations, on the tokens that the agent writes.
+//! The warm-start recipe: next-token cross-entropy on demonstrations, on the tokens that the agent
+//! writes.
 
 use crate::batch::micro_batches;
 use crate::checkpoint;
@@ -6,8 +7,8 @@ use crate::evaluate::{conclude, require_tasks};
 use crate::run_folder::write_atomically;
 use crate::seeds::derive_seed;
 use crate::{
-    AdamW, GradientSum, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings, TrainingError, TrainingSequence,
-    accumulate_gradient, total_gradient,
+    AdamW, GradientSum, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings,
+    TrainingError, TrainingSequence, accumulate_gradient, total_gradient,
 };
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::PolicyText;
@@ -24,7 +25,8 @@ use std::time::Instant;
 /// Trains a policy on the environment's demonstrations and writes it to `run/policy`.
 ///
 /// # Errors
-/// When something cannot be read or written, the environment has no demonstrations, or the loss is no number.
+/// When something cannot be read or written, the environment has no demonstrations, or the loss is
+/// no number.
 pub fn sft<B: AutodiffBackend>(
     config: &RunConfig,
     run: &Path,
@@ -40,7 +42,10 @@ pub fn sft<B: AutodiffBackend>(
     let workers = surroundings.workers(config, &policy.model)?;
     let mut optimizer = AdamW::new(settings.optimizer, settings.steps);
     let mut state =
-        checkpoint::restore(run, &mut policy, &mut optimizer, device, &mut |message| observer.note(message))?.unwrap_or_default();
+        checkpoint::restore(run, &mut policy, &mut optimizer, device, &mut |message| {
+            observer.note(message)
+        })?
+        .unwrap_or_default();
     folder.rewind(state.step)?;
     while state.step < settings.steps {
         if surroundings.cancelled.load(Ordering::Relaxed) {
@@ -50,37 +55,63 @@ pub fn sft<B: AutodiffBackend>(
         let first = state.step * settings.batch_size as u64;
         let mut sequences = Vec::with_capacity(settings.batch_size);
         for index in first..first + settings.batch_size as u64 {
-            let demonstration =
-                environment.demonstration(config.seed.wrapping_mul(1 << 32).wrapping_add(index)).ok_or_else(|| TrainingError::Invalid {
+            let demonstration = environment
+                .demonstration(config.seed.wrapping_mul(1 << 32).wrapping_add(index))
+                .ok_or_else(|| TrainingError::Invalid {
                     path: run.join("config.toml"),
                     reason: "this environment has no demonstrations to learn from".into(),
                 })?;
-            sequences.push(to_sequence(&demonstration, &policy.text, environment.as_ref(), &config.rollout.syntax)?);
+            sequences.push(to_sequence(
+                &demonstration,
+                &policy.text,
+                environment.as_ref(),
+                &config.rollout.syntax,
+            )?);
         }
         weigh(&mut sequences);
         let tokens: usize = sequences.iter().map(|sequence| sequence.ids.len()).sum();
-        let groups = micro_batches(&sequences, settings.micro_batch_tokens).into_iter().enumerate().collect();
-        let work = |model: &AutoModel<B>, (index, group): (usize, Vec<usize>), sum: &mut GradientSum<B>| {
-            let rows: Vec<&TrainingSequence> = group.iter().map(|index| &sequences[*index]).collect();
+        let groups = micro_batches(&sequences, settings.micro_batch_tokens)
+            .into_iter()
+            .enumerate()
+            .collect();
+        let work = |model: &AutoModel<B>,
+                    (index, group): (usize, Vec<usize>),
+                    sum: &mut GradientSum<B>| {
+            let rows: Vec<&TrainingSequence> =
+                group.iter().map(|index| &sequences[*index]).collect();
             let dropout = derive_seed(config.seed, state.step, 200 + index as u64);
-            let batch = MicroBatch::<B>::new(&rows, device).in_precision(config.precision).with_dropout(dropout);
+            let batch = MicroBatch::<B>::new(&rows, device)
+                .in_precision(config.precision)
+                .with_dropout(dropout);
             let weights = batch.weights.clone();
             let (started, mut loss, mut forward) = (Instant::now(), 0.0, 0.0);
-            accumulate_gradient::<B, Infallible>(model, &batch, settings.memory, false, sum, |logprobs, _| {
-                let part = (logprobs * weights).sum().neg();
-                loss = f64::from(to_host(part.clone().inner())[0]);
-                forward = started.elapsed().as_secs_f64();
-                Ok(part)
-            })?;
+            accumulate_gradient::<B, Infallible>(
+                model,
+                &batch,
+                settings.memory,
+                false,
+                sum,
+                |logprobs, _| {
+                    let part = (logprobs * weights).sum().neg();
+                    loss = f64::from(to_host(part.clone().inner())[0]);
+                    forward = started.elapsed().as_secs_f64();
+                    Ok(part)
+                },
+            )?;
             Ok::<_, Infallible>([loss, forward, started.elapsed().as_secs_f64() - forward])
         };
-        let (gradient, parts) = total_gradient(&workers, &policy.model, groups, work).unwrap_or_else(|never| match never {});
+        let (gradient, parts) = total_gradient(&workers, &policy.model, groups, work)
+            .unwrap_or_else(|never| match never {});
         let (loss, norm) = (parts.iter().map(|part| part[0]).sum::<f64>(), gradient.norm());
         if !loss.is_finite() || !norm.is_finite() {
             let batch = run.join(format!("failed-step-{:06}.json", state.step));
             let ids: Vec<&Vec<u32>> = sequences.iter().map(|sequence| &sequence.ids).collect();
             write_atomically(&batch, &serde_json::to_vec(&ids).expect("plain data serialises"))?;
-            return Err(TrainingError::Numbers { step: state.step, reason: format!("loss {loss}, gradient norm {norm}"), batch });
+            return Err(TrainingError::Numbers {
+                step: state.step,
+                reason: format!("loss {loss}, gradient norm {norm}"),
+                batch,
+            });
         }
         let learning_rate = optimizer.learning_rate();
         let updating = Instant::now();
@@ -89,8 +120,14 @@ pub fn sft<B: AutodiffBackend>(
             ("loss", loss),
             ("gradient_norm", norm),
             ("learning_rate", learning_rate),
-            ("phase/forward_seconds", parts.iter().map(|part| part[1]).sum::<f64>() / workers.count() as f64),
-            ("phase/backward_seconds", parts.iter().map(|part| part[2]).sum::<f64>() / workers.count() as f64),
+            (
+                "phase/forward_seconds",
+                parts.iter().map(|part| part[1]).sum::<f64>() / workers.count() as f64,
+            ),
+            (
+                "phase/backward_seconds",
+                parts.iter().map(|part| part[2]).sum::<f64>() / workers.count() as f64,
+            ),
             ("phase/optimizer_seconds", updating.elapsed().as_secs_f64()),
             ("tokens_per_second", tokens as f64 / started.elapsed().as_secs_f64()),
         ];
@@ -103,10 +140,20 @@ pub fn sft<B: AutodiffBackend>(
             checkpoint::save(run, &policy, &optimizer, &state, config.train.keep.latest)?;
         }
     }
-    conclude(config, &folder, policy, environment.as_ref(), state.updates, device, surroundings, observer)
+    conclude(
+        config,
+        &folder,
+        policy,
+        environment.as_ref(),
+        state.updates,
+        device,
+        surroundings,
+        observer,
+    )
 }
 
-/// Turns a demonstration into ids piece by piece, as the turn loop would have: the agent's text, then the tool's between its markers.
+/// Turns a demonstration into ids piece by piece, as the turn loop would have: the agent's text,
+/// then the tool's between its markers.
 fn to_sequence(
     demonstration: &Demonstration,
     text: &PolicyText,
@@ -115,7 +162,11 @@ fn to_sequence(
 ) -> Result<TrainingSequence, ChatError> {
     let task = Task { question: demonstration.question.clone(), ..Task::default() };
     let opening = text.opening(environment, &task, matches!(syntax, ToolSyntax::Hermes {}))?;
-    let mut sequence = TrainingSequence { mask: vec![false; opening.len()], ids: opening, ..TrainingSequence::default() };
+    let mut sequence = TrainingSequence {
+        mask: vec![false; opening.len()],
+        ids: opening,
+        ..TrainingSequence::default()
+    };
     let mut push = |ids: Vec<u32>, trained: bool| {
         sequence.mask.resize(sequence.mask.len() + ids.len(), trained);
         sequence.ids.extend(ids);
@@ -124,7 +175,12 @@ fn to_sequence(
     for turn in &demonstration.turns {
         match turn {
             DemonstrationTurn::Call(call) => {
-                let wrong = || ChatError::Template(format!("the configured syntax cannot express a call of `{}`", call.name));
+                let wrong = || {
+                    ChatError::Template(format!(
+                        "the configured syntax cannot express a call of `{}`",
+                        call.name
+                    ))
+                };
                 let written = syntax.render_call(call).ok_or_else(wrong)?;
                 push(text.tokenizer.encode_plain(&written)?, true);
             }

@@ -1,6 +1,8 @@
-//! Scalars as TensorBoard event files: TFRecords of protocol-buffer `Event` messages, of which four fields are needed.
+//! Scalars as TensorBoard event files: TFRecords of protocol-buffer `Event` messages, of which four
+//! fields are needed.
 //!
-//! Written here because the existing crate pulls in an image library of 2021; the format is fixed since 2016.
+//! Written here because the existing crate pulls in an image library of 2021; the format is fixed
+//! since 2016.
 
 use crate::Metrics;
 use std::fs::{File, OpenOptions};

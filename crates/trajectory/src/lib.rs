@@ -1,9 +1,10 @@
 //! What an episode *is*, and nothing about how one is made or learned from.
 //!
-//! A [`Trajectory`] is a list of [`Segment`]s. Each segment holds token ids and the [`Author`] who wrote them; ids that the
-//! policy sampled carry their log-probabilities. The ids that the model saw are the concatenation of the segments, the loss
-//! mask is read off the authors, and no text is ever turned into ids a second time. Everything else in the project either
-//! makes these records (`agent`), scores them (`environments`), learns from them (`training`) or draws them (`report`).
+//! A [`Trajectory`] is a list of [`Segment`]s. Each segment holds token ids and the [`Author`] who
+//! wrote them; ids that the policy sampled carry their log-probabilities. The ids that the model
+//! saw are the concatenation of the segments, the loss mask is read off the authors, and no text is
+//! ever turned into ids a second time. Everything else in the project either makes these records
+//! (`agent`), scores them (`environments`), learns from them (`training`) or draws them (`report`).
 
 mod segment;
 mod task;

@@ -19,7 +19,8 @@ pub enum Author {
 
 /// A run of consecutive ids by one author.
 ///
-/// For [`Author::Model`] both log-probability lists are as long as `ids`; for every other author both are empty.
+/// For [`Author::Model`] both log-probability lists are as long as `ids`; for every other author
+/// both are empty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Segment {
@@ -27,10 +28,12 @@ pub struct Segment {
     pub author: Author,
     /// The ids, in the order in which the model saw them.
     pub ids: Vec<TokenId>,
-    /// Natural log-probability of each sampled id under the untempered policy (temperature 1, full vocabulary).
+    /// Natural log-probability of each sampled id under the untempered policy (temperature 1, full
+    /// vocabulary).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logprobs: Vec<f32>,
-    /// Natural log-probability of each sampled id under the distribution it was drawn from (temperature, top-k, top-p).
+    /// Natural log-probability of each sampled id under the distribution it was drawn from
+    /// (temperature, top-k, top-p).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sampling_logprobs: Vec<f32>,
 }
@@ -91,7 +94,12 @@ impl Trajectory {
 
     /// The loss mask: true exactly where [`Author::Model`] wrote. As long as [`Self::ids`].
     pub fn mask(&self) -> Vec<bool> {
-        self.segments.iter().flat_map(|segment| std::iter::repeat_n(segment.author == Author::Model, segment.ids.len())).collect()
+        self.segments
+            .iter()
+            .flat_map(|segment| {
+                std::iter::repeat_n(segment.author == Author::Model, segment.ids.len())
+            })
+            .collect()
     }
 
     /// Untempered log-probabilities aligned with [`Self::ids`], 0 where nothing was sampled.
@@ -99,7 +107,8 @@ impl Trajectory {
         self.align(|segment| &segment.logprobs)
     }
 
-    /// Log-probabilities under the sampling distribution aligned with [`Self::ids`], 0 where nothing was sampled.
+    /// Log-probabilities under the sampling distribution aligned with [`Self::ids`], 0 where
+    /// nothing was sampled.
     pub fn aligned_sampling_logprobs(&self) -> Vec<f32> {
         self.align(|segment| &segment.sampling_logprobs)
     }
@@ -118,7 +127,11 @@ impl Trajectory {
 
     /// How many ids the policy sampled.
     pub fn sampled_tokens(&self) -> usize {
-        self.segments.iter().filter(|segment| segment.author == Author::Model).map(|segment| segment.ids.len()).sum()
+        self.segments
+            .iter()
+            .filter(|segment| segment.author == Author::Model)
+            .map(|segment| segment.ids.len())
+            .sum()
     }
 
     /// How many tool calls were made (`N_call` of the paper), failed ones included.
@@ -133,15 +146,22 @@ mod tests {
     use proptest::prelude::*;
 
     fn segment() -> impl Strategy<Value = Segment> {
-        (0..4u8, proptest::collection::vec(0u32..100, 0..6)).prop_map(|(author, ids)| match author {
-            0 => Segment::given(Author::Prompt, ids),
-            1 => Segment::given(Author::Tool, ids),
-            2 => Segment::given(Author::Template, ids),
-            _ => {
-                let logprobs: Vec<f32> = ids.iter().map(|id| -(*id as f32) - 1.0).collect();
-                Segment { author: Author::Model, sampling_logprobs: logprobs.clone(), logprobs, ids }
-            }
-        })
+        (0..4u8, proptest::collection::vec(0u32..100, 0..6)).prop_map(
+            |(author, ids)| match author {
+                0 => Segment::given(Author::Prompt, ids),
+                1 => Segment::given(Author::Tool, ids),
+                2 => Segment::given(Author::Template, ids),
+                _ => {
+                    let logprobs: Vec<f32> = ids.iter().map(|id| -(*id as f32) - 1.0).collect();
+                    Segment {
+                        author: Author::Model,
+                        sampling_logprobs: logprobs.clone(),
+                        logprobs,
+                        ids,
+                    }
+                }
+            },
+        )
     }
 
     proptest! {

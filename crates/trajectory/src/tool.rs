@@ -1,4 +1,5 @@
-//! Tool calls and what came of them. An outcome is data: a tool that fails, is refused or runs late still has one.
+//! Tool calls and what came of them. An outcome is data: a tool that fails, is refused or runs late
+//! still has one.
 
 use serde::{Deserialize, Serialize};
 

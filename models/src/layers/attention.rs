@@ -1,5 +1,5 @@
-//! Grouped-query attention (Ainslie et al., 2023) with rotary positions, optional biases (Qwen2) and per-head query and key norms
-//! (Qwen3).
+//! Grouped-query attention (Ainslie et al., 2023) with rotary positions, optional biases (Qwen2)
+//! and per-head query and key norms (Qwen3).
 
 use super::{DecoderShape, HeadLayout, Projection, RmsNorm, in_f32, matching};
 use crate::cache::LayerCache;
@@ -31,10 +31,21 @@ pub struct Attention<B: Backend> {
 impl<B: Backend> Attention<B> {
     /// A block with zero weights.
     pub fn new(shape: &DecoderShape, device: &B::Device) -> Self {
-        let (hidden, queries, keys) = (shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim);
-        let norm = || shape.differences.query_key_norm.then(|| RmsNorm::new(shape.head_dim, shape.rms_norm_eps, device));
+        let (hidden, queries, keys) =
+            (shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim);
+        let norm = || {
+            shape
+                .differences
+                .query_key_norm
+                .then(|| RmsNorm::new(shape.head_dim, shape.rms_norm_eps, device))
+        };
         Self {
-            q_proj: Projection::new(hidden, queries, shape.differences.query_key_value_bias, device),
+            q_proj: Projection::new(
+                hidden,
+                queries,
+                shape.differences.query_key_value_bias,
+                device,
+            ),
             k_proj: Projection::new(hidden, keys, shape.differences.query_key_value_bias, device),
             v_proj: Projection::new(hidden, keys, shape.differences.query_key_value_bias, device),
             o_proj: Projection::new(queries, hidden, shape.differences.output_bias, device),
@@ -49,10 +60,16 @@ impl<B: Backend> Attention<B> {
     ///
     /// # Shapes
     /// - `x`, output: `[tokens, hidden_size]`
-    pub fn forward(&self, x: Tensor<B, 2>, layout: &HeadLayout<B>, cache: Option<&mut LayerCache<B>>) -> Tensor<B, 2> {
+    pub fn forward(
+        &self,
+        x: Tensor<B, 2>,
+        layout: &HeadLayout<B>,
+        cache: Option<&mut LayerCache<B>>,
+    ) -> Tensor<B, 2> {
         let queries = self.normalise(&self.q_norm, self.q_proj.forward(x.clone(), layout.dropout));
         let keys = self.normalise(&self.k_norm, self.k_proj.forward(x.clone(), layout.dropout));
-        let values = layout.split_keys(self.v_proj.forward(x, layout.dropout), self.kv_heads, self.head_dim);
+        let values =
+            layout.split_keys(self.v_proj.forward(x, layout.dropout), self.kv_heads, self.head_dim);
         // scaling the queries costs less than scaling the scores
         let queries = layout.query_rotation.apply(queries) * (self.head_dim as f64).powf(-0.5);
         let queries = layout.split_queries(queries, self.kv_heads, self.head_dim);
@@ -66,18 +83,24 @@ impl<B: Backend> Attention<B> {
         let mut from = 0;
         let attended = parts.into_iter().map(|(_, values)| {
             let columns = values.dims()[2];
-            let part = if weights.dims()[3] == columns { weights.clone() } else { weights.clone().narrow(3, from, columns) };
+            let part = if weights.dims()[3] == columns {
+                weights.clone()
+            } else {
+                weights.clone().narrow(3, from, columns)
+            };
             from += columns;
             matching(part, &values).matmul(values)
         });
-        let attended = attended.reduce(|sum, part| sum + part).expect("a cache holds the newest columns");
+        let attended =
+            attended.reduce(|sum, part| sum + part).expect("a cache holds the newest columns");
         self.o_proj.forward(layout.join(attended), layout.dropout)
     }
 
     fn normalise(&self, norm: &Option<RmsNorm<B>>, x: Tensor<B, 2>) -> Tensor<B, 2> {
         let Some(norm) = norm else { return x };
         let [tokens, width] = x.dims();
-        norm.forward(x.reshape([tokens * width / self.head_dim, self.head_dim])).reshape([tokens, width])
+        norm.forward(x.reshape([tokens * width / self.head_dim, self.head_dim]))
+            .reshape([tokens, width])
     }
 }
 
@@ -106,7 +129,8 @@ fn masked_softmax<B: Backend>(scores: Tensor<B, 4>, mask: Option<&Tensor<B, 2>>)
     if !B::ad_enabled(&scores.device()) {
         return softmax(scores, 3);
     }
-    // exp(-87) is the smallest normal f32 and vanishes beside the largest weight, exp(0); below it exp takes a path many times slower
+    // exp(-87) is the smallest normal f32 and vanishes beside the largest weight, exp(0); below it
+    // exp takes a path many times slower
     let shifted = scores.clone() - scores.detach().max_dim(3);
     let weights = shifted.clamp_min(-87.0).exp();
     weights.clone() / weights.sum_dim(3)

@@ -1,13 +1,17 @@
-//! What Llama, Qwen2 and Qwen3 have in common as a whole: the fields of their `config.json`, and a decoder with an output matrix.
+//! What Llama, Qwen2 and Qwen3 have in common as a whole: the fields of their `config.json`, and a
+//! decoder with an output matrix.
 
-use super::{Decoder, DecoderShape, HeadLayout, Projection, RopeParameters, RotaryEmbedding, unembed};
+use super::{
+    Decoder, DecoderShape, HeadLayout, Projection, RopeParameters, RotaryEmbedding, unembed,
+};
 use crate::{CausalLm, ForwardInput, KvCache};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
-/// The shared fields of `config.json` that change the computation, named as there. Fields that do not are ignored.
+/// The shared fields of `config.json` that change the computation, named as there. Fields that do
+/// not are ignored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DecoderConfig {
     /// Number of tokens.
@@ -81,21 +85,32 @@ impl DecoderConfig {
     ///
     /// # Errors
     /// Says which setting is not supported.
-    pub fn init<B: Backend>(&self, differences: Differences, device: &B::Device) -> Result<CausalDecoder<B>, String> {
+    pub fn init<B: Backend>(
+        &self,
+        differences: Differences,
+        device: &B::Device,
+    ) -> Result<CausalDecoder<B>, String> {
         Ok(CausalDecoder {
             model: Decoder::new(&self.shape(differences)?, device),
-            lm_head: (!self.tie_word_embeddings).then(|| Projection::new(self.hidden_size, self.vocab_size, false, device)),
+            lm_head: (!self.tie_word_embeddings)
+                .then(|| Projection::new(self.hidden_size, self.vocab_size, false, device)),
         })
     }
 
-    /// Parameters of every architecture that has these fields: matrices and norms, without biases; `None` beyond 2^64.
+    /// Parameters of every architecture that has these fields: matrices and norms, without biases;
+    /// `None` beyond 2^64.
     pub fn least_parameters(&self) -> Option<u64> {
         let product = |factors: [usize; 2]| (factors[0] as u64).checked_mul(factors[1] as u64);
         let heads = self.num_attention_heads;
         let head_dim = self.head_dim.or(self.hidden_size.checked_div(heads)).unwrap_or(0);
-        let features = product([heads, head_dim])?.checked_add(product([self.num_key_value_heads.unwrap_or(heads), head_dim])?)?;
-        // q and o, k and v, gate, up and down, two norms: each of them is as wide as the residual stream
-        let rows = features.checked_mul(2)?.checked_add((self.intermediate_size as u64).checked_mul(3)?)?.checked_add(2)?;
+        let features = product([heads, head_dim])?
+            .checked_add(product([self.num_key_value_heads.unwrap_or(heads), head_dim])?)?;
+        // q and o, k and v, gate, up and down, two norms: each of them is as wide as the residual
+        // stream
+        let rows = features
+            .checked_mul(2)?
+            .checked_add((self.intermediate_size as u64).checked_mul(3)?)?
+            .checked_add(2)?;
         let layers = rows.checked_mul(product([self.num_hidden_layers, self.hidden_size])?)?;
         let matrices = if self.tie_word_embeddings { 1 } else { 2 };
         let embeddings = product([self.vocab_size, self.hidden_size])?.checked_mul(matrices)?;
@@ -109,7 +124,9 @@ impl DecoderConfig {
         let heads = self.num_attention_heads;
         let kv_heads = self.num_key_value_heads.unwrap_or(heads);
         if kv_heads == 0 || heads == 0 || !heads.is_multiple_of(kv_heads) {
-            return Err(format!("`num_attention_heads` ({heads}) must be a multiple of `num_key_value_heads` ({kv_heads})"));
+            return Err(format!(
+                "`num_attention_heads` ({heads}) must be a multiple of `num_key_value_heads` ({kv_heads})"
+            ));
         }
         let head_dim = self.head_dim.unwrap_or(self.hidden_size / heads);
         let rope = self.rope_parameters.clone().or(self.rope_scaling.clone()).unwrap_or_default();
@@ -151,7 +168,13 @@ impl<B: Backend> CausalLm<B> for CausalDecoder<B> {
         self.model.layers.len()
     }
 
-    fn layer(&self, index: usize, x: Tensor<B, 2>, layout: &HeadLayout<B>, cache: Option<&mut KvCache<B>>) -> Tensor<B, 2> {
+    fn layer(
+        &self,
+        index: usize,
+        x: Tensor<B, 2>,
+        layout: &HeadLayout<B>,
+        cache: Option<&mut KvCache<B>>,
+    ) -> Tensor<B, 2> {
         self.model.layer(index, x, layout, cache)
     }
 

@@ -1,13 +1,16 @@
 //! The pre-norm decoder stack.
 
-use super::{Attention, Differences, FeedForward, HeadLayout, Projection, RmsNorm, RotaryEmbedding};
+use super::{
+    Attention, Differences, FeedForward, HeadLayout, Projection, RmsNorm, RotaryEmbedding,
+};
 use crate::{ForwardInput, KvCache};
 use burn::module::{Module, Param};
 use burn::nn::Embedding;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-/// The numbers that a decoder is built from; each architecture derives them from its own configuration.
+/// The numbers that a decoder is built from; each architecture derives them from its own
+/// configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecoderShape {
     /// Number of tokens.
@@ -68,10 +71,20 @@ impl<B: Backend> Decoder<B> {
             input_layernorm: norm(),
             self_attn: Attention::new(shape, device),
             post_attention_layernorm: norm(),
-            mlp: FeedForward::new(shape.hidden_size, shape.intermediate_size, shape.differences.feed_forward_bias, device),
+            mlp: FeedForward::new(
+                shape.hidden_size,
+                shape.intermediate_size,
+                shape.differences.feed_forward_bias,
+                device,
+            ),
         };
         Self {
-            embed_tokens: Embedding { weight: Param::from_tensor(Tensor::zeros([shape.vocab_size, shape.hidden_size], device)) },
+            embed_tokens: Embedding {
+                weight: Param::from_tensor(Tensor::zeros(
+                    [shape.vocab_size, shape.hidden_size],
+                    device,
+                )),
+            },
             layers: (0..shape.layers).map(layer).collect(),
             norm: norm(),
             heads: shape.heads,
@@ -88,7 +101,8 @@ impl<B: Backend> Decoder<B> {
     /// See [`crate::CausalLm::embed`].
     pub fn embed(&self, input: &ForwardInput<B>) -> Tensor<B, 2> {
         let [batch, time] = input.tokens.dims();
-        let x = self.embed_tokens.weight.val().select(0, input.tokens.clone().reshape([batch * time]));
+        let x =
+            self.embed_tokens.weight.val().select(0, input.tokens.clone().reshape([batch * time]));
         match input.precision {
             Some(precision) if x.dtype() != precision.into() => x.cast(precision),
             _ => x,
@@ -115,10 +129,17 @@ impl<B: Backend> Decoder<B> {
     }
 
     /// See [`crate::CausalLm::layer`].
-    pub fn layer(&self, index: usize, x: Tensor<B, 2>, layout: &HeadLayout<B>, cache: Option<&mut KvCache<B>>) -> Tensor<B, 2> {
+    pub fn layer(
+        &self,
+        index: usize,
+        x: Tensor<B, 2>,
+        layout: &HeadLayout<B>,
+        cache: Option<&mut KvCache<B>>,
+    ) -> Tensor<B, 2> {
         let layer = &self.layers[index];
         let cache = cache.map(|cache| cache.layer(index));
-        let x = x.clone() + layer.self_attn.forward(layer.input_layernorm.forward(x), layout, cache);
+        let x =
+            x.clone() + layer.self_attn.forward(layer.input_layernorm.forward(x), layout, cache);
         x.clone() + layer.mlp.forward(layer.post_attention_layernorm.forward(x), layout.dropout)
     }
 }

@@ -20,7 +20,12 @@ pub struct FeedForward<B: Backend> {
 
 impl<B: Backend> FeedForward<B> {
     /// A block with zero weights.
-    pub fn new(hidden_size: usize, intermediate_size: usize, bias: bool, device: &B::Device) -> Self {
+    pub fn new(
+        hidden_size: usize,
+        intermediate_size: usize,
+        bias: bool,
+        device: &B::Device,
+    ) -> Self {
         Self {
             gate_proj: Projection::new(hidden_size, intermediate_size, bias, device),
             up_proj: Projection::new(hidden_size, intermediate_size, bias, device),
@@ -31,7 +36,8 @@ impl<B: Backend> FeedForward<B> {
     /// # Shapes
     /// - `x`, output: `[tokens, hidden_size]`
     pub fn forward(&self, x: Tensor<B, 2>, dropout: Option<u64>) -> Tensor<B, 2> {
-        let (gate, up) = (self.gate_proj.forward(x.clone(), dropout), self.up_proj.forward(x, dropout));
+        let (gate, up) =
+            (self.gate_proj.forward(x.clone(), dropout), self.up_proj.forward(x, dropout));
         let inner = match fused_for(&gate) {
             Some(fused) => fused.gated_silu(gate, up),
             None => silu(gate) * up,

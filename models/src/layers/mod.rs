@@ -1,4 +1,5 @@
-//! What Llama, Qwen2 and Qwen3 share: RMSNorm, half-split rotary embedding, grouped-query attention, SwiGLU, the decoder stack.
+//! What Llama, Qwen2 and Qwen3 share: RMSNorm, half-split rotary embedding, grouped-query
+//! attention, SwiGLU, the decoder stack.
 
 mod attention;
 mod causal_decoder;
@@ -23,11 +24,19 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, Tensor};
 
 /// `tensor` in the number type of `other`; the gradient goes back in its own.
-pub(crate) fn matching<B: Backend, const D: usize, const E: usize>(tensor: Tensor<B, D>, other: &Tensor<B, E>) -> Tensor<B, D> {
-    if tensor.dtype() == other.dtype() { tensor } else { tensor.cast(FloatDType::from(other.dtype())) }
+pub(crate) fn matching<B: Backend, const D: usize, const E: usize>(
+    tensor: Tensor<B, D>,
+    other: &Tensor<B, E>,
+) -> Tensor<B, D> {
+    if tensor.dtype() == other.dtype() {
+        tensor
+    } else {
+        tensor.cast(FloatDType::from(other.dtype()))
+    }
 }
 
-/// `tensor` in f32, in which norms, rotations and softmax are computed whatever the other activations are.
+/// `tensor` in f32, in which norms, rotations and softmax are computed whatever the other
+/// activations are.
 pub(crate) fn in_f32<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, D> {
     if tensor.dtype() == DType::F32 { tensor } else { tensor.cast(FloatDType::F32) }
 }
@@ -37,7 +46,11 @@ pub(crate) fn in_f32<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor
 /// # Shapes
 /// - `hidden`: `[batch, time, hidden_size]`
 /// - output: `[batch, time, vocab_size]`, in f32
-pub fn unembed<B: Backend>(lm_head: Option<&Projection<B>>, embedding: &Embedding<B>, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
+pub fn unembed<B: Backend>(
+    lm_head: Option<&Projection<B>>,
+    embedding: &Embedding<B>,
+    hidden: Tensor<B, 3>,
+) -> Tensor<B, 3> {
     let [batch, time, hidden_size] = hidden.dims();
     let rows = hidden.reshape([batch * time, hidden_size]);
     let logits = match lm_head {

@@ -6,7 +6,8 @@ use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor};
 
-/// `y = x / sqrt(mean(x^2) + eps) * weight`, over the last dimension; computed in f32, whatever the type of `x`.
+/// `y = x / sqrt(mean(x^2) + eps) * weight`, over the last dimension; computed in f32, whatever the
+/// type of `x`.
 #[derive(Module, Debug)]
 pub struct RmsNorm<B: Backend> {
     /// Scale of each feature, `[size]`.
@@ -30,7 +31,10 @@ impl<B: Backend> RmsNorm<B> {
         }
         let wide = in_f32(x.clone());
         let mean_square = wide.clone().square().mean_dim(D - 1);
-        matching(wide * (mean_square + self.eps).sqrt().recip() * in_f32(self.weight.val()).unsqueeze(), &x)
+        matching(
+            wide * (mean_square + self.eps).sqrt().recip() * in_f32(self.weight.val()).unsqueeze(),
+            &x,
+        )
     }
 }
 
@@ -46,6 +50,9 @@ mod tests {
         let norm = RmsNorm::<B>::new(2, 0.0, &device);
         // mean((3, 4)^2) = 12.5; 3 / sqrt(12.5) = 0.848528, 4 / sqrt(12.5) = 1.131371
         let y = norm.forward(Tensor::<B, 2>::from_data([[3.0, 4.0]], &device));
-        y.into_data().assert_approx_eq::<f32>(&[[0.848_528_1f32, 1.131_370_9]].into(), Tolerance::absolute(1e-6));
+        y.into_data().assert_approx_eq::<f32>(
+            &[[0.848_528_1f32, 1.131_370_9]].into(),
+            Tolerance::absolute(1e-6),
+        );
     }
 }

@@ -43,8 +43,8 @@ impl<B: Backend> Projection<B> {
         }
     }
 
-    /// Tokens of all sequences are rows of one product: a batched one would repeat the weights and, in the backward pass, their
-    /// gradient for each sequence. Weights are cast to the type of `x`.
+    /// Tokens of all sequences are rows of one product: a batched one would repeat the weights and,
+    /// in the backward pass, their gradient for each sequence. Weights are cast to the type of `x`.
     ///
     /// # Shapes
     /// - `x`: `[tokens, d_input]`
@@ -79,8 +79,8 @@ impl<B: Backend> LowRank<B> {
     }
 }
 
-/// 0 with the given chance, else `1 / (1 - chance)`. Drawn on the host, so that a stage that is computed again (gradient checkpointing) drops the
-/// same features, on every backend.
+/// 0 with the given chance, else `1 / (1 - chance)`. Drawn on the host, so that a stage that is
+/// computed again (gradient checkpointing) drops the same features, on every backend.
 fn dropout_mask(seed: u64, stream: u64, chance: f64, shape: [usize; 2]) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream);
@@ -97,11 +97,19 @@ mod tests {
     #[test]
     fn an_adapter_adds_a_scaled_product() {
         let device = Default::default();
-        let matrix = |values: &[f32], shape: [usize; 2]| Param::from_tensor(crate::from_host::<B, 2>(values.to_vec(), shape, &device));
+        let matrix = |values: &[f32], shape: [usize; 2]| {
+            Param::from_tensor(crate::from_host::<B, 2>(values.to_vec(), shape, &device))
+        };
         let mut map = Projection::<B>::new(2, 2, true, &device);
         map.weight = matrix(&[1.0, 0.0, 0.0, 1.0], [2, 2]);
         map.bias = Some(Param::from_tensor(Tensor::from_data([10.0, 20.0], &device)));
-        map.lora = Some(LowRank { a: matrix(&[1.0, 2.0], [2, 1]), b: matrix(&[3.0, -1.0], [1, 2]), scale: 0.5, dropout: 0.0, index: 0 });
+        map.lora = Some(LowRank {
+            a: matrix(&[1.0, 2.0], [2, 1]),
+            b: matrix(&[3.0, -1.0], [1, 2]),
+            scale: 0.5,
+            dropout: 0.0,
+            index: 0,
+        });
         let x = Tensor::<B, 2>::from_data([[1.0, 1.0]], &device);
         // x W + b = (11, 21); x A = 1 + 2 = 3; 0.5 * 3 * (3, -1) = (4.5, -1.5)
         assert_eq!(crate::to_host(map.forward(x, None)), [15.5, 19.5]);
@@ -112,7 +120,8 @@ mod tests {
         let mask = dropout_mask(1, 2, 0.25, [100, 100]);
         assert_eq!(mask, dropout_mask(1, 2, 0.25, [100, 100]));
         assert_ne!(mask, dropout_mask(1, 3, 0.25, [100, 100]));
-        // kept features are 4/3; the mean of 10,000 draws has a standard error of sqrt(1/3) / 100 = 0.006
+        // kept features are 4/3; the mean of 10,000 draws has a standard error of sqrt(1/3) / 100 =
+        // 0.006
         let mean = mask.iter().sum::<f32>() / 10_000.0;
         assert!((mean - 1.0).abs() < 0.03, "{mean}");
         assert!(mask.iter().all(|value| *value == 0.0 || (value - 4.0 / 3.0).abs() < 1e-6));

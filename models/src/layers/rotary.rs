@@ -1,5 +1,6 @@
-//! Rotary position embedding in the half-split layout of Hugging Face checkpoints (feature `i` is paired with `i + d/2`), with
-//! the `default`, `linear` and `llama3` scalings. Left out: `yarn`, `dynamic`, `longrope` and partial rotation, which are refused.
+//! Rotary position embedding in the half-split layout of Hugging Face checkpoints (feature `i` is
+//! paired with `i + d/2`), with the `default`, `linear` and `llama3` scalings. Left out: `yarn`,
+//! `dynamic`, `longrope` and partial rotation, which are refused.
 
 use super::{in_f32, matching};
 use crate::fused_for;
@@ -49,8 +50,12 @@ impl RotaryEmbedding {
         if parameters.partial_rotary_factor.is_some_and(|factor| factor != 1.0) {
             return Err("`partial_rotary_factor` other than 1 is not supported".into());
         }
-        let mut frequencies: Vec<f64> = (0..head_dim / 2).map(|pair| theta.powf(-2.0 * pair as f64 / head_dim as f64)).collect();
-        let required = |name: &str, value: Option<f64>| value.ok_or_else(|| format!("the rope scaling needs `{name}`"));
+        let mut frequencies: Vec<f64> = (0..head_dim / 2)
+            .map(|pair| theta.powf(-2.0 * pair as f64 / head_dim as f64))
+            .collect();
+        let required = |name: &str, value: Option<f64>| {
+            value.ok_or_else(|| format!("the rope scaling needs `{name}`"))
+        };
         match parameters.rope_type.as_deref().unwrap_or("default") {
             "default" => {}
             "linear" => {
@@ -61,7 +66,10 @@ impl RotaryEmbedding {
                 let factor = required("factor", parameters.factor)?;
                 let low = required("low_freq_factor", parameters.low_freq_factor)?;
                 let high = required("high_freq_factor", parameters.high_freq_factor)?;
-                let original = required("original_max_position_embeddings", parameters.original_max_position_embeddings)?;
+                let original = required(
+                    "original_max_position_embeddings",
+                    parameters.original_max_position_embeddings,
+                )?;
                 for frequency in &mut frequencies {
                     let wavelength = 2.0 * std::f64::consts::PI / *frequency;
                     // how many wavelengths fit into the original context: 0 at `low`, 1 at `high`
@@ -69,26 +77,44 @@ impl RotaryEmbedding {
                     *frequency *= (1.0 - smooth) / factor + smooth;
                 }
             }
-            other => return Err(format!("the rope type `{other}` is not supported (`default`, `linear` and `llama3` are)")),
+            other => {
+                return Err(format!(
+                    "the rope type `{other}` is not supported (`default`, `linear` and `llama3` are)"
+                ));
+            }
         }
         Ok(Self { frequencies })
     }
 
-    /// Sines and cosines for the given positions, shared by all layers of a forward pass; one rotation for each number of heads.
+    /// Sines and cosines for the given positions, shared by all layers of a forward pass; one
+    /// rotation for each number of heads.
     ///
     /// # Shapes
     /// - `positions`: one per token
-    pub fn rotations<B: Backend, const N: usize>(&self, positions: &[u32], heads: [usize; N], device: &B::Device) -> [Rotation<B>; N] {
+    pub fn rotations<B: Backend, const N: usize>(
+        &self,
+        positions: &[u32],
+        heads: [usize; N],
+        device: &B::Device,
+    ) -> [Rotation<B>; N] {
         let pairs = self.frequencies.len();
         // in f32 like transformers, whose angle is the f32 product of position and frequency
-        let angles = |position: u32| self.frequencies.iter().map(move |frequency| (position as f32 * *frequency as f32).sin_cos());
+        let angles = |position: u32| {
+            self.frequencies
+                .iter()
+                .map(move |frequency| (position as f32 * *frequency as f32).sin_cos())
+        };
         let mut table: BTreeMap<u32, Vec<(f32, f32)>> = BTreeMap::new();
         for position in positions {
             table.entry(*position).or_insert_with(|| angles(*position).collect());
         }
-        let rows: Vec<&Vec<(f32, f32)>> = positions.iter().map(|position| &table[position]).collect();
+        let rows: Vec<&Vec<(f32, f32)>> =
+            positions.iter().map(|position| &table[position]).collect();
         let spread = |heads: usize, pick: fn(&(f32, f32)) -> f32| {
-            let values: Vec<f32> = rows.iter().flat_map(|row| (0..2 * heads).flat_map(move |_| row.iter().map(pick))).collect();
+            let values: Vec<f32> = rows
+                .iter()
+                .flat_map(|row| (0..2 * heads).flat_map(move |_| row.iter().map(pick)))
+                .collect();
             crate::from_host(values, [positions.len(), heads * 2 * pairs], device)
         };
         let mut swap = vec![0.0; 4 * pairs * pairs];
@@ -97,7 +123,11 @@ impl RotaryEmbedding {
             swap[pair * 2 * pairs + pair + pairs] = 1.0;
         }
         let swap = crate::from_host(swap, [2 * pairs, 2 * pairs], device);
-        heads.map(|heads| Rotation { cos: spread(heads, |(_, cos)| *cos), sin: spread(heads, |(sin, _)| *sin), swap: swap.clone() })
+        heads.map(|heads| Rotation {
+            cos: spread(heads, |(_, cos)| *cos),
+            sin: spread(heads, |(sin, _)| *sin),
+            swap: swap.clone(),
+        })
     }
 }
 
@@ -108,8 +138,9 @@ pub struct Rotation<B: Backend> {
     cos: Tensor<B, 2>,
     /// `[tokens, heads * head_dim]`
     sin: Tensor<B, 2>,
-    /// Maps `(a, b)` to `(-b, a)`, `[head_dim, head_dim]`. A small product keeps the data contiguous, where slicing the halves apart would
-    /// send everything after it down slow strided paths.
+    /// Maps `(a, b)` to `(-b, a)`, `[head_dim, head_dim]`. A small product keeps the data
+    /// contiguous, where slicing the halves apart would send everything after it down slow strided
+    /// paths.
     swap: Tensor<B, 2>,
 }
 
@@ -125,7 +156,11 @@ impl<B: Backend> Rotation<B> {
             return fused.rotate(x, self.cos.clone(), self.sin.clone(), head_dim);
         }
         let wide = in_f32(x.clone());
-        let swapped = wide.clone().reshape([tokens * width / head_dim, head_dim]).matmul(self.swap.clone()).reshape([tokens, width]);
+        let swapped = wide
+            .clone()
+            .reshape([tokens * width / head_dim, head_dim])
+            .matmul(self.swap.clone())
+            .reshape([tokens, width]);
         matching(wide * self.cos.clone() + swapped * self.sin.clone(), &x)
     }
 }
@@ -163,12 +198,16 @@ mod tests {
         let scaled = RotaryEmbedding::new(4, 10_000.0, &parameters).unwrap();
         // frequency 1: wavelength 6.28, 100 / 6.28 = 15.9 > 4, unchanged
         // frequency 0.01: wavelength 628, 100 / 628 = 0.16 < 1, divided by 8
-        assert!((scaled.frequencies[0] - 1.0).abs() < 1e-12 && (scaled.frequencies[1] - 0.01 / 8.0).abs() < 1e-12);
+        assert!(
+            (scaled.frequencies[0] - 1.0).abs() < 1e-12
+                && (scaled.frequencies[1] - 0.01 / 8.0).abs() < 1e-12
+        );
     }
 
     #[test]
     fn an_unknown_scaling_is_refused_by_name() {
-        let parameters = RopeParameters { rope_type: Some("yarn".into()), ..RopeParameters::default() };
+        let parameters =
+            RopeParameters { rope_type: Some("yarn".into()), ..RopeParameters::default() };
         assert!(RotaryEmbedding::new(4, 1e4, &parameters).unwrap_err().contains("`yarn`"));
     }
 }

@@ -1,4 +1,5 @@
-//! A heuristic: GRPO on `r_task - price * N_call`. What one would try first, and a baseline for everything better.
+//! A heuristic: GRPO on `r_task - price * N_call`. What one would try first, and a baseline for
+//! everything better.
 
 use super::{Advantages, EstimatorError, Group, grpo};
 use serde::{Deserialize, Serialize};
@@ -19,11 +20,21 @@ impl Default for CallPenaltyConfig {
     }
 }
 
-pub(super) fn advantages(config: &CallPenaltyConfig, groups: &[Group]) -> Result<Advantages, EstimatorError> {
+pub(super) fn advantages(
+    config: &CallPenaltyConfig,
+    groups: &[Group],
+) -> Result<Advantages, EstimatorError> {
     let mut scalars = Vec::with_capacity(groups.len());
     for group in groups {
         let calls = group.calls.as_ref().ok_or(EstimatorError::NoCalls("call_penalty"))?;
-        scalars.push(group.rewards.iter().zip(calls).map(|(reward, calls)| reward[0] - config.price * *calls as f32).collect());
+        scalars.push(
+            group
+                .rewards
+                .iter()
+                .zip(calls)
+                .map(|(reward, calls)| reward[0] - config.price * *calls as f32)
+                .collect(),
+        );
     }
     Ok(grpo::from_scalars(scalars.into_iter(), config.std_normalization))
 }
@@ -34,7 +45,11 @@ mod tests {
 
     #[test]
     fn each_call_has_its_price() {
-        let group = Group { rewards: vec![vec![1.0], vec![1.0]], calls: Some(vec![0, 2]), ..Group::default() };
+        let group = Group {
+            rewards: vec![vec![1.0], vec![1.0]],
+            calls: Some(vec![0, 2]),
+            ..Group::default()
+        };
         // r = (1, 0.8), mean 0.9
         let config = CallPenaltyConfig { std_normalization: false, ..CallPenaltyConfig::default() };
         let values = &advantages(&config, &[group]).unwrap().values[0];

@@ -1,12 +1,21 @@
-//! Weighted Chebyshev scalarization: GRPO on `r = -max_k w_k * (1 - r_k)`, the distance from the ideal point (1, ..., 1). Unlike a
-//! weighted sum it can reach concave parts of a front.
+//! Weighted Chebyshev scalarization: GRPO on `r = -max_k w_k * (1 - r_k)`, the distance from the
+//! ideal point (1, ..., 1). Unlike a weighted sum it can reach concave parts of a front.
 
 use super::{Advantages, Group, WeightedConfig, grpo};
 
 pub(super) fn advantages(config: &WeightedConfig, groups: &[Group]) -> Advantages {
-    let distance =
-        |reward: &Vec<f32>| config.weights.iter().zip(reward).map(|(weight, value)| weight * (1.0 - value)).fold(f32::MIN, f32::max);
-    grpo::from_scalars(groups.iter().map(|group| group.rewards.iter().map(|reward| -distance(reward)).collect()), config.std_normalization)
+    let distance = |reward: &Vec<f32>| {
+        config
+            .weights
+            .iter()
+            .zip(reward)
+            .map(|(weight, value)| weight * (1.0 - value))
+            .fold(f32::MIN, f32::max)
+    };
+    grpo::from_scalars(
+        groups.iter().map(|group| group.rewards.iter().map(|reward| -distance(reward)).collect()),
+        config.std_normalization,
+    )
 }
 
 #[cfg(test)]
@@ -16,7 +25,8 @@ mod tests {
     #[test]
     fn the_worst_weighted_shortfall_counts() {
         let groups = [Group { rewards: vec![vec![1.0, 0.5], vec![0.0, 1.0]], ..Group::default() }];
-        // shortfalls: max(0.6 * 0, 0.4 * 0.5) = 0.2 and max(0.6 * 1, 0) = 0.6; r = (-0.2, -0.6), mean -0.4
+        // shortfalls: max(0.6 * 0, 0.4 * 0.5) = 0.2 and max(0.6 * 1, 0) = 0.6; r = (-0.2, -0.6),
+        // mean -0.4
         let config = WeightedConfig { std_normalization: false, ..WeightedConfig::default() };
         let values = &advantages(&config, &groups).values[0];
         assert!((values[0] - 0.2).abs() < 1e-6 && (values[1] + 0.2).abs() < 1e-6);

@@ -1,4 +1,5 @@
-//! GDPO (arXiv 2601.05242): each objective is standardised inside its group, the weighted sum is standardised over the batch.
+//! GDPO (arXiv 2601.05242): each objective is standardised inside its group, the weighted sum is
+//! standardised over the batch.
 
 use super::mo_grpo::weighted_standardised;
 use super::reinforce_plus_plus::split_like;
@@ -21,7 +22,8 @@ impl Default for GdpoConfig {
 }
 
 pub(super) fn advantages(config: &GdpoConfig, groups: &[Group]) -> Advantages {
-    let flat: Vec<f32> = groups.iter().flat_map(|group| weighted_standardised(group, &config.weights)).collect();
+    let flat: Vec<f32> =
+        groups.iter().flat_map(|group| weighted_standardised(group, &config.weights)).collect();
     Advantages { values: split_like(&standardised(&flat, true), groups), ..Advantages::default() }
 }
 
@@ -31,12 +33,18 @@ mod tests {
 
     #[test]
     fn two_normalisations() {
-        let group = |rewards: [[f32; 2]; 2]| Group { rewards: rewards.iter().map(|r| r.to_vec()).collect(), ..Group::default() };
+        let group = |rewards: [[f32; 2]; 2]| Group {
+            rewards: rewards.iter().map(|r| r.to_vec()).collect(),
+            ..Group::default()
+        };
         let groups = [group([[1.0, 1.0], [0.0, 0.0]]), group([[1.0, 0.0], [1.0, 1.0]])];
-        // both objectives of the first group: +-0.707007 * (0.6 + 0.4); the second group: only the second objective, -+0.707007 * 0.4
-        // batch (0.707007, -0.707007, -0.282803, 0.282803): mean 0, std sqrt(2 (0.499859 + 0.079977) / 3) = 0.621738
-        // 0.707007 / 0.621838 = 1.136963
+        // both objectives of the first group: +-0.707007 * (0.6 + 0.4); the second group: only the
+        // second objective, -+0.707007 * 0.4 batch (0.707007, -0.707007, -0.282803, 0.282803): mean
+        // 0, std sqrt(2 (0.499859 + 0.079977) / 3) = 0.621738 0.707007 / 0.621838 = 1.136963
         let values = advantages(&GdpoConfig::default(), &groups).values;
-        assert!((values[0][0] - 1.136_963).abs() < 1e-4 && (values[1][0] + 0.454_785).abs() < 1e-4, "{values:?}");
+        assert!(
+            (values[0][0] - 1.136_963).abs() < 1e-4 && (values[1][0] + 0.454_785).abs() < 1e-4,
+            "{values:?}"
+        );
     }
 }

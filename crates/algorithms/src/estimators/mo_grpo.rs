@@ -1,5 +1,5 @@
-//! MO-GRPO (arXiv 2509.22047): `A_i = sum_k (r_ik - mean_k) / (std_k + epsilon)`, each objective standardised inside its group, so
-//! that none dominates by its scale.
+//! MO-GRPO (arXiv 2509.22047): `A_i = sum_k (r_ik - mean_k) / (std_k + epsilon)`, each objective
+//! standardised inside its group, so that none dominates by its scale.
 
 use super::statistics::standardised;
 use super::{Advantages, Group};
@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 pub struct MoGrpoConfig {}
 
 pub(super) fn advantages(_: &MoGrpoConfig, groups: &[Group]) -> Advantages {
-    Advantages { values: groups.iter().map(|group| weighted_standardised(group, &[])).collect(), ..Advantages::default() }
+    Advantages {
+        values: groups.iter().map(|group| weighted_standardised(group, &[])).collect(),
+        ..Advantages::default()
+    }
 }
 
 /// `sum_k w_k * standardised(r_k)`; no weights count as ones.
@@ -35,8 +38,12 @@ mod tests {
     #[test]
     fn scale_does_not_matter() {
         let group = Group { rewards: vec![vec![1.0, 0.01], vec![0.0, 0.03]], ..Group::default() };
-        // first objective: +-0.5 / (0.707107 + 0.0001) = +-0.707007; second: -+0.01 / (0.014142 + 0.0001) = -+0.702142
+        // first objective: +-0.5 / (0.707107 + 0.0001) = +-0.707007; second: -+0.01 / (0.014142 +
+        // 0.0001) = -+0.702142
         let values = &advantages(&MoGrpoConfig {}, &[group]).values[0];
-        assert!((values[0] - 0.004_865).abs() < 1e-4 && (values[1] + 0.004_865).abs() < 1e-4, "{values:?}");
+        assert!(
+            (values[0] - 0.004_865).abs() < 1e-4 && (values[1] + 0.004_865).abs() < 1e-4,
+            "{values:?}"
+        );
     }
 }

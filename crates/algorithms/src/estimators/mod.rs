@@ -1,7 +1,8 @@
 //! Advantage estimators: from the reward vectors of a step to one number per trajectory.
 //!
-//! Each estimator is a file of plain f32 code with its formula; [`EstimatorConfig`] picks one. What an estimator remembers between
-//! steps lies in [`EstimatorState`], which is part of the checkpoint.
+//! Each estimator is a file of plain f32 code with its formula; [`EstimatorConfig`] picks one. What
+//! an estimator remembers between steps lies in [`EstimatorState`], which is part of the
+//! checkpoint.
 
 pub mod call_penalty;
 mod chebyshev;
@@ -175,7 +176,8 @@ pub enum EstimatorError {
         /// The vector.
         reward: Point,
     },
-    /// An advantage is NaN or infinite though the rewards are not: they are too large for f32 sums and squares.
+    /// An advantage is NaN or infinite though the rewards are not: they are too large for f32 sums
+    /// and squares.
     #[error("an advantage of prompt `{prompt}` is {advantage}, from rewards up to {largest}")]
     Overflow {
         /// The prompt.
@@ -186,7 +188,9 @@ pub enum EstimatorError {
         largest: f32,
     },
     /// Reward vectors of different length.
-    #[error("the reward vector {reward:?} of prompt `{prompt}` has {found} objectives, but {expected} are expected")]
+    #[error(
+        "the reward vector {reward:?} of prompt `{prompt}` has {found} objectives, but {expected} are expected"
+    )]
     Objectives {
         /// The prompt.
         prompt: String,
@@ -205,7 +209,8 @@ pub enum EstimatorError {
 /// Turns the rewards of a step into advantages.
 ///
 /// # Errors
-/// When a reward is not finite, vectors or weights differ in length, or calls are needed and not given.
+/// When a reward is not finite, vectors or weights differ in length, or calls are needed and not
+/// given.
 pub fn advantages(
     config: &EstimatorConfig,
     state: &mut EstimatorState,
@@ -218,8 +223,12 @@ pub fn advantages(
         EstimatorConfig::Grpo(config) => grpo::advantages(&config.weights, true, groups),
         EstimatorConfig::DrGrpo(config) => grpo::advantages(&config.weights, false, groups),
         EstimatorConfig::Rloo(config) => rloo::advantages(&config.weights, groups),
-        EstimatorConfig::ReinforcePlusPlus(config) => reinforce_plus_plus::advantages(config, groups),
-        EstimatorConfig::Scalarized(config) => grpo::advantages(&config.weights, config.std_normalization, groups),
+        EstimatorConfig::ReinforcePlusPlus(config) => {
+            reinforce_plus_plus::advantages(config, groups)
+        }
+        EstimatorConfig::Scalarized(config) => {
+            grpo::advantages(&config.weights, config.std_normalization, groups)
+        }
         EstimatorConfig::Chebyshev(config) => chebyshev::advantages(config, groups),
         EstimatorConfig::Otc(config) => otc::advantages(config, groups)?,
         EstimatorConfig::CallPenalty(config) => call_penalty::advantages(config, groups)?,
@@ -229,27 +238,48 @@ pub fn advantages(
     };
     for (group, values) in groups.iter().zip(&advantages.values) {
         if let Some(advantage) = values.iter().copied().find(|value| !value.is_finite()) {
-            let largest = group.rewards.iter().flatten().fold(0.0f32, |largest, value| largest.max(value.abs()));
-            return Err(EstimatorError::Overflow { prompt: group.prompt.clone(), advantage, largest });
+            let largest = group
+                .rewards
+                .iter()
+                .flatten()
+                .fold(0.0f32, |largest, value| largest.max(value.abs()));
+            return Err(EstimatorError::Overflow {
+                prompt: group.prompt.clone(),
+                advantage,
+                largest,
+            });
         }
     }
-    let silent = advantages.values.iter().filter(|group| group.iter().all(|value| value.abs() < 1e-6)).count();
-    advantages.diagnostics.insert("groups_without_signal", silent as f64 / groups.len().max(1) as f64);
+    let silent = advantages
+        .values
+        .iter()
+        .filter(|group| group.iter().all(|value| value.abs() < 1e-6))
+        .count();
+    advantages
+        .diagnostics
+        .insert("groups_without_signal", silent as f64 / groups.len().max(1) as f64);
     Ok(advantages)
 }
 
 fn check(config: &EstimatorConfig, groups: &[Group]) -> Result<(), EstimatorError> {
     let weights = match config {
         EstimatorConfig::ParetoPo(config) => Some(&config.weights),
-        EstimatorConfig::Grpo(config) | EstimatorConfig::DrGrpo(config) | EstimatorConfig::Rloo(config) => Some(&config.weights),
+        EstimatorConfig::Grpo(config)
+        | EstimatorConfig::DrGrpo(config)
+        | EstimatorConfig::Rloo(config) => Some(&config.weights),
         EstimatorConfig::ReinforcePlusPlus(config) => Some(&config.weights),
-        EstimatorConfig::Scalarized(config) | EstimatorConfig::Chebyshev(config) => Some(&config.weights),
+        EstimatorConfig::Scalarized(config) | EstimatorConfig::Chebyshev(config) => {
+            Some(&config.weights)
+        }
         EstimatorConfig::HvWeighting(config) => Some(&config.weights),
         EstimatorConfig::Gdpo(config) => Some(&config.weights),
-        EstimatorConfig::Otc(_) | EstimatorConfig::CallPenalty(_) | EstimatorConfig::MoGrpo(_) => None,
+        EstimatorConfig::Otc(_) | EstimatorConfig::CallPenalty(_) | EstimatorConfig::MoGrpo(_) => {
+            None
+        }
     };
     let first = groups.iter().find_map(|group| group.rewards.first()).map(Vec::len);
-    let expected = weights.filter(|weights| !weights.is_empty()).map(Vec::len).or(first).unwrap_or(0);
+    let expected =
+        weights.filter(|weights| !weights.is_empty()).map(Vec::len).or(first).unwrap_or(0);
     for group in groups {
         for reward in &group.rewards {
             let (prompt, reward) = (group.prompt.clone(), reward.clone());
@@ -257,7 +287,12 @@ fn check(config: &EstimatorConfig, groups: &[Group]) -> Result<(), EstimatorErro
                 return Err(EstimatorError::NotFinite { prompt, reward });
             }
             if reward.len() != expected || reward.is_empty() {
-                return Err(EstimatorError::Objectives { prompt, found: reward.len(), reward, expected });
+                return Err(EstimatorError::Objectives {
+                    prompt,
+                    found: reward.len(),
+                    reward,
+                    expected,
+                });
             }
         }
     }
@@ -266,7 +301,11 @@ fn check(config: &EstimatorConfig, groups: &[Group]) -> Result<(), EstimatorErro
 
 /// `w . r`; with no weights the first objective.
 fn weighted(weights: &[f32], reward: &[f32]) -> f32 {
-    if weights.is_empty() { reward[0] } else { weights.iter().zip(reward).map(|(weight, value)| weight * value).sum() }
+    if weights.is_empty() {
+        reward[0]
+    } else {
+        weights.iter().zip(reward).map(|(weight, value)| weight * value).sum()
+    }
 }
 
 #[cfg(test)]
@@ -274,16 +313,28 @@ mod tests {
     use super::*;
 
     fn of(rewards: [f32; 2]) -> Result<Advantages, EstimatorError> {
-        let group = Group { prompt: "p".into(), rewards: rewards.map(|reward| vec![reward]).to_vec(), calls: None };
+        let group = Group {
+            prompt: "p".into(),
+            rewards: rewards.map(|reward| vec![reward]).to_vec(),
+            calls: None,
+        };
         let progress = Progress { step: 0, total_steps: 1, seed: 0 };
-        advantages(&EstimatorConfig::Rloo(Default::default()), &mut EstimatorState::default(), &[group], progress)
+        advantages(
+            &EstimatorConfig::Rloo(Default::default()),
+            &mut EstimatorState::default(),
+            &[group],
+            progress,
+        )
     }
 
     #[test]
     fn what_is_no_number_is_named() {
         // each minus the mean of the others
         assert_eq!(of([1.0, 0.0]).expect("advantages").values, [[1.0, -1.0]]);
-        assert_eq!(of([1.0, f32::NAN]).unwrap_err().to_string(), "the reward vector [NaN] of prompt `p` holds a value that is not finite");
+        assert_eq!(
+            of([1.0, f32::NAN]).unwrap_err().to_string(),
+            "the reward vector [NaN] of prompt `p` holds a value that is not finite"
+        );
         // 3e38 - (-3e38) is beyond the largest f32, 3.4e38
         assert_eq!(
             of([3e38, -3e38]).unwrap_err().to_string(),

@@ -1,5 +1,6 @@
-//! ParetoPO (ICML 2026, arXiv 2606.16111): stage 1 adapts the reward by hypervolume progress, stage 2 turns Pareto ranks into
-//! advantages. Both share the archive. Where the paper leaves a choice open it is an option here.
+//! ParetoPO (ICML 2026, arXiv 2606.16111): stage 1 adapts the reward by hypervolume progress, stage
+//! 2 turns Pareto ranks into advantages. Both share the archive. Where the paper leaves a choice
+//! open it is an option here.
 
 mod stage1;
 mod stage2;
@@ -50,7 +51,8 @@ pub enum ArchiveScope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ArchiveContent {
-    /// The reward vectors of trajectories. Reaches (1, 1) with the first success, and dHV is 0 from then on.
+    /// The reward vectors of trajectories. Reaches (1, 1) with the first success, and dHV is 0 from
+    /// then on.
     Trajectory,
     /// The mean reward vector of the step: the policy's own point.
     BatchMean,
@@ -126,7 +128,10 @@ impl ParetoPoConfig {
                 .push(format!("`beta = {}` lets a wrong answer without a call rank with a right answer that called too often", self.beta));
         }
         if !(0.0..=1.0).contains(&self.beta) {
-            warnings.push(format!("`beta = {}` is outside [0, 1]: a worse rank may get the higher advantage", self.beta));
+            warnings.push(format!(
+                "`beta = {}` is outside [0, 1]: a worse rank may get the higher advantage",
+                self.beta
+            ));
         }
         warnings
     }
@@ -136,12 +141,20 @@ impl ParetoPoConfig {
     }
 }
 
-pub(super) fn advantages(config: &ParetoPoConfig, state: &mut EstimatorState, groups: &[Group], progress: Progress) -> Advantages {
+pub(super) fn advantages(
+    config: &ParetoPoConfig,
+    state: &mut EstimatorState,
+    groups: &[Group],
+    progress: Progress,
+) -> Advantages {
     let objectives = groups.iter().find_map(|group| group.rewards.first()).map_or(0, Vec::len);
     let reference = config.reference(objectives);
     state.switched = state.switched || should_switch(&config.switch, state, progress);
-    let mut advantages =
-        if state.switched { stage2::advantages(config, groups, progress) } else { stage1::advantages(config, state, groups, &reference) };
+    let mut advantages = if state.switched {
+        stage2::advantages(config, groups, progress)
+    } else {
+        stage1::advantages(config, state, groups, &reference)
+    };
     stage1::merge_into_archive(config, state, groups);
     let level = state.archive.hypervolume(&reference);
     track_plateau(&config.switch, state, level);
@@ -170,8 +183,12 @@ fn track_plateau(switch: &StageSwitch, state: &mut EstimatorState, level: f64) {
     }
 }
 
-/// The share of each rank, and how often a wrong rollout ranks no worse than a right one of its group.
-fn rank_diagnostics(groups: &[Group], diagnostics: &mut std::collections::BTreeMap<&'static str, f64>) {
+/// The share of each rank, and how often a wrong rollout ranks no worse than a right one of its
+/// group.
+fn rank_diagnostics(
+    groups: &[Group],
+    diagnostics: &mut std::collections::BTreeMap<&'static str, f64>,
+) {
     const NAMES: [&str; 4] = ["rank_1", "rank_2", "rank_3", "rank_4_and_more"];
     let (mut histogram, mut rollouts, mut tied, mut mixed) = ([0usize; 4], 0usize, 0usize, 0usize);
     for group in groups {
@@ -181,8 +198,10 @@ fn rank_diagnostics(groups: &[Group], diagnostics: &mut std::collections::BTreeM
         }
         rollouts += ranks.len();
         let ranked = || group.rewards.iter().zip(&ranks);
-        let worst_right = ranked().filter(|(reward, _)| reward[0] > 0.5).map(|(_, rank)| *rank).max();
-        let best_wrong = ranked().filter(|(reward, _)| reward[0] <= 0.5).map(|(_, rank)| *rank).min();
+        let worst_right =
+            ranked().filter(|(reward, _)| reward[0] > 0.5).map(|(_, rank)| *rank).max();
+        let best_wrong =
+            ranked().filter(|(reward, _)| reward[0] <= 0.5).map(|(_, rank)| *rank).min();
         if let (Some(right), Some(wrong)) = (worst_right, best_wrong) {
             mixed += 1;
             tied += usize::from(wrong <= right);
@@ -215,14 +234,21 @@ mod tests {
         };
         let mut state = EstimatorState::default();
         let fraction = EstimatorConfig::ParetoPo(ParetoPoConfig::default());
-        assert_eq!([0, 4, 5, 9].map(|step| stage(&fraction, &mut state, step)), [1.0, 1.0, 2.0, 2.0]);
-        // the archive holds (1, 1) after step 0; steps 1 and 2 bring nothing, so step 3 is in stage 2
+        assert_eq!(
+            [0, 4, 5, 9].map(|step| stage(&fraction, &mut state, step)),
+            [1.0, 1.0, 2.0, 2.0]
+        );
+        // the archive holds (1, 1) after step 0; steps 1 and 2 bring nothing, so step 3 is in stage
+        // 2
         let plateau = EstimatorConfig::ParetoPo(ParetoPoConfig {
             switch: StageSwitch::Plateau { epsilon: 1e-3, patience: 2 },
             ..ParetoPoConfig::default()
         });
         let mut state = EstimatorState::default();
-        assert_eq!([0, 1, 2, 3, 4].map(|step| stage(&plateau, &mut state, step)), [1.0, 1.0, 1.0, 2.0, 2.0]);
+        assert_eq!(
+            [0, 1, 2, 3, 4].map(|step| stage(&plateau, &mut state, step)),
+            [1.0, 1.0, 1.0, 2.0, 2.0]
+        );
     }
 
     #[test]
@@ -230,7 +256,9 @@ mod tests {
         let config = EstimatorConfig::ParetoPo(ParetoPoConfig::default());
         let run = |rewards| {
             let group = Group { prompt: "p".into(), rewards, calls: None };
-            advantages(&config, &mut EstimatorState::default(), &[group], progress(0)).unwrap_err().to_string()
+            advantages(&config, &mut EstimatorState::default(), &[group], progress(0))
+                .unwrap_err()
+                .to_string()
         };
         assert!(run(vec![vec![f32::NAN, 0.0]]).contains("not finite"));
         assert!(run(vec![vec![1.0]]).contains("2 are expected"));
@@ -243,6 +271,9 @@ mod tests {
         let clear = Group { rewards: vec![vec![1.0, 1.0], vec![0.0, 1.0]], ..Group::default() };
         let mut diagnostics = std::collections::BTreeMap::new();
         rank_diagnostics(&[tied, clear], &mut diagnostics);
-        assert_eq!((diagnostics["tie_right_wrong"], diagnostics["rank_1"], diagnostics["rank_2"]), (0.5, 0.75, 0.25));
+        assert_eq!(
+            (diagnostics["tie_right_wrong"], diagnostics["rank_1"], diagnostics["rank_2"]),
+            (0.5, 0.75, 0.25)
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! REINFORCE++ (Hu, 2025, arXiv 2501.03262): rewards standardised over the whole batch; with `group_baseline` each group's mean is
-//! subtracted first (its variant for several rollouts a prompt).
+//! REINFORCE++ (Hu, 2025, arXiv 2501.03262): rewards standardised over the whole batch; with
+//! `group_baseline` each group's mean is subtracted first (its variant for several rollouts a
+//! prompt).
 
 use super::statistics::{mean, standardised};
 use super::{Advantages, Group, weighted};
@@ -24,7 +25,8 @@ impl Default for ReinforceConfig {
 pub(super) fn advantages(config: &ReinforceConfig, groups: &[Group]) -> Advantages {
     let mut all = Vec::new();
     for group in groups {
-        let scalars: Vec<f32> = group.rewards.iter().map(|reward| weighted(&config.weights, reward)).collect();
+        let scalars: Vec<f32> =
+            group.rewards.iter().map(|reward| weighted(&config.weights, reward)).collect();
         let baseline = if config.group_baseline { mean(&scalars) } else { 0.0 };
         all.extend(scalars.iter().map(|scalar| scalar - baseline));
     }
@@ -49,13 +51,21 @@ mod tests {
 
     #[test]
     fn standardises_over_the_batch() {
-        let group = |rewards: [f32; 2]| Group { rewards: rewards.iter().map(|r| vec![*r]).collect(), ..Group::default() };
+        let group = |rewards: [f32; 2]| Group {
+            rewards: rewards.iter().map(|r| vec![*r]).collect(),
+            ..Group::default()
+        };
         let groups = [group([1.0, 0.0]), group([1.0, 1.0])];
-        // group means 0.5 and 1: (0.5, -0.5, 0, 0), batch mean 0, std sqrt(0.5 / 3) = 0.408248; 0.5 / 0.408348 = 1.224445
+        // group means 0.5 and 1: (0.5, -0.5, 0, 0), batch mean 0, std sqrt(0.5 / 3) = 0.408248; 0.5
+        // / 0.408348 = 1.224445
         let values = advantages(&ReinforceConfig::default(), &groups).values;
         assert!((values[0][0] - 1.224_445).abs() < 1e-5 && values[1] == [0.0, 0.0], "{values:?}");
         // without the baseline the sure success of the second group is praised: mean 0.75
-        let plain = advantages(&ReinforceConfig { group_baseline: false, ..ReinforceConfig::default() }, &groups).values;
+        let plain = advantages(
+            &ReinforceConfig { group_baseline: false, ..ReinforceConfig::default() },
+            &groups,
+        )
+        .values;
         assert!(plain[1][0] > 0.0);
     }
 }

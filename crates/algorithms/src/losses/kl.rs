@@ -1,4 +1,5 @@
-//! Estimators of the KL divergence to a reference policy from one sample a token (Schulman, 2020, "Approximating KL divergence").
+//! Estimators of the KL divergence to a reference policy from one sample a token (Schulman, 2020,
+//! "Approximating KL divergence").
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -31,7 +32,11 @@ pub struct KlConfig {
 ///
 /// # Shapes
 /// - `logprobs`, `reference_logprobs`, output: `[batch, time]`
-pub fn kl_penalty<B: Backend>(estimator: KlEstimator, logprobs: Tensor<B, 2>, reference_logprobs: Tensor<B, 2>) -> Tensor<B, 2> {
+pub fn kl_penalty<B: Backend>(
+    estimator: KlEstimator,
+    logprobs: Tensor<B, 2>,
+    reference_logprobs: Tensor<B, 2>,
+) -> Tensor<B, 2> {
     let difference = logprobs - reference_logprobs;
     match estimator {
         KlEstimator::K1 => difference,
@@ -50,11 +55,19 @@ mod tests {
         type B = burn_flex::Flex;
         let device = Default::default();
         let kl = |estimator| {
-            kl_penalty::<B>(estimator, Tensor::from_data([[-1.0, -2.0]], &device), Tensor::from_data([[-1.5, -2.0]], &device)).into_data()
+            kl_penalty::<B>(
+                estimator,
+                Tensor::from_data([[-1.0, -2.0]], &device),
+                Tensor::from_data([[-1.5, -2.0]], &device),
+            )
+            .into_data()
         };
         // d = (0.5, 0): d; d^2 / 2 = 0.125; exp(-0.5) + 0.5 - 1 = 0.106531
-        kl(KlEstimator::K1).assert_approx_eq::<f32>(&[[0.5f32, 0.0]].into(), Tolerance::absolute(1e-6));
-        kl(KlEstimator::K2).assert_approx_eq::<f32>(&[[0.125f32, 0.0]].into(), Tolerance::absolute(1e-6));
-        kl(KlEstimator::K3).assert_approx_eq::<f32>(&[[0.106_530_7f32, 0.0]].into(), Tolerance::absolute(1e-6));
+        kl(KlEstimator::K1)
+            .assert_approx_eq::<f32>(&[[0.5f32, 0.0]].into(), Tolerance::absolute(1e-6));
+        kl(KlEstimator::K2)
+            .assert_approx_eq::<f32>(&[[0.125f32, 0.0]].into(), Tolerance::absolute(1e-6));
+        kl(KlEstimator::K3)
+            .assert_approx_eq::<f32>(&[[0.106_530_7f32, 0.0]].into(), Tolerance::absolute(1e-6));
     }
 }

@@ -1,8 +1,11 @@
 //! The policy gradient loss with clipped importance ratios.
 //!
-//! With `rho = exp(log pi - log pi_old)` per token (GRPO) or `exp(mean over the sequence)` (GSPO, arXiv 2507.18071):
-//! - clipped: `-min(rho A, clip(rho, 1 - low, 1 + high) A)` (PPO; unequal bounds are DAPO's clip-higher, arXiv 2503.14476)
-//! - CISPO: `-stop_gradient(min(rho, 1 + high)) A log pi` (arXiv 2506.13585): no token loses its gradient
+//! With `rho = exp(log pi - log pi_old)` per token (GRPO) or `exp(mean over the sequence)` (GSPO,
+//! arXiv 2507.18071):
+//! - clipped: `-min(rho A, clip(rho, 1 - low, 1 + high) A)` (PPO; unequal bounds are DAPO's
+//!   clip-higher, arXiv 2503.14476)
+//! - CISPO: `-stop_gradient(min(rho, 1 + high)) A log pi` (arXiv 2506.13585): no token loses its
+//!   gradient
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -46,11 +49,17 @@ pub struct PolicyLossConfig {
 
 impl Default for PolicyLossConfig {
     fn default() -> Self {
-        Self { clip_low: 0.2, clip_high: 0.2, ratio: RatioLevel::Token, surrogate: Surrogate::Clipped }
+        Self {
+            clip_low: 0.2,
+            clip_high: 0.2,
+            ratio: RatioLevel::Token,
+            surrogate: Surrogate::Clipped,
+        }
     }
 }
 
-/// The loss and what to log about it. All numbers but the loss are detached sums over sampled tokens.
+/// The loss and what to log about it. All numbers but the loss are detached sums over sampled
+/// tokens.
 #[derive(Clone, Debug)]
 pub struct PolicyLoss<B: Backend> {
     /// `sum_t weight_t loss_t`, `[1]`.
@@ -66,8 +75,8 @@ pub struct PolicyLoss<B: Backend> {
 /// The loss of a (micro-)batch.
 ///
 /// # Shapes
-/// - `logprobs` (with gradient), `old_logprobs`, `weights`: `[batch, time]`; `weights` come from [`super::token_weights`], are 0
-///   outside sampled tokens and may hold an importance correction
+/// - `logprobs` (with gradient), `old_logprobs`, `weights`: `[batch, time]`; `weights` come from
+///   [`super::token_weights`], are 0 outside sampled tokens and may hold an importance correction
 /// - `advantages`: `[batch, 1]`
 pub fn policy_loss<B: Backend>(
     config: &PolicyLossConfig,
@@ -92,7 +101,9 @@ pub fn policy_loss<B: Backend>(
             let clipped = ratio.clone().clamp(low, high) * advantages.clone();
             (ratio.clone() * advantages.clone()).min_pair(clipped).neg()
         }
-        Surrogate::Cispo => (ratio.clone().clamp_max(high).detach() * advantages.clone() * logprobs).neg(),
+        Surrogate::Cispo => {
+            (ratio.clone().clamp_max(high).detach() * advantages.clone() * logprobs).neg()
+        }
     };
     let count = |condition: Tensor<B, 2>| (condition * sampled.clone()).detach().sum();
     let falls = advantages.clone().lower_elem(0.0).float();
@@ -120,25 +131,42 @@ mod tests {
         let new = [[-1.0 + 1.1f32.ln(), -1.0 + 1.5f32.ln(), -1.0 + 0.5f32.ln()]];
         let new = Tensor::<B, 2>::from_data(new, &device).require_grad();
         let weights = Tensor::from_data([[0.5, 0.5, 0.0]], &device);
-        let result = policy_loss(config, new.clone(), Tensor::from_data(old, &device), Tensor::from_data([[advantage]], &device), weights);
+        let result = policy_loss(
+            config,
+            new.clone(),
+            Tensor::from_data(old, &device),
+            Tensor::from_data([[advantage]], &device),
+            weights,
+        );
         let gradient = new.grad(&result.loss.backward()).unwrap().into_data().to_vec().unwrap();
         (result.loss.clone().into_scalar(), gradient, result)
     }
 
     fn close(got: &[f32], want: &[f32]) {
-        assert!(got.len() == want.len() && got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-5), "{got:?} is not {want:?}");
+        assert!(
+            got.len() == want.len() && got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-5),
+            "{got:?} is not {want:?}"
+        );
     }
 
     #[test]
     fn clipped_loss_and_gradient() {
-        // A = 2: min(1.1 * 2, 1.1 * 2) = 2.2; min(1.5 * 2, 1.2 * 2) = 2.4, clipped; loss -(2.2 + 2.4) / 2
+        // A = 2: min(1.1 * 2, 1.1 * 2) = 2.2; min(1.5 * 2, 1.2 * 2) = 2.4, clipped; loss -(2.2 +
+        // 2.4) / 2
         let (loss, gradient, result) = example(&PolicyLossConfig::default(), 2.0);
         // d loss / d log pi = -rho A / 2 = -1.1 where not clipped, 0 where clipped or masked
         close(&[loss], &[-2.3]);
         close(&gradient, &[-1.1, 0.0, 0.0]);
-        result.clipped_high.into_data().assert_approx_eq::<f32>(&[1.0f32].into(), Tolerance::absolute(1e-6));
-        result.clipped_low.into_data().assert_approx_eq::<f32>(&[0.0f32].into(), Tolerance::absolute(1e-6));
-        // A = -2: the minimum is the unclipped -3 for the second: loss (2.2 + 3) / 2, gradient (1.1, 1.5)
+        result
+            .clipped_high
+            .into_data()
+            .assert_approx_eq::<f32>(&[1.0f32].into(), Tolerance::absolute(1e-6));
+        result
+            .clipped_low
+            .into_data()
+            .assert_approx_eq::<f32>(&[0.0f32].into(), Tolerance::absolute(1e-6));
+        // A = -2: the minimum is the unclipped -3 for the second: loss (2.2 + 3) / 2, gradient
+        // (1.1, 1.5)
         let (loss, gradient, _) = example(&PolicyLossConfig::default(), -2.0);
         close(&[loss], &[2.6]);
         close(&gradient, &[1.1, 1.5, 0.0]);
@@ -146,17 +174,21 @@ mod tests {
 
     #[test]
     fn clip_higher_keeps_the_gradient() {
-        let (loss, gradient, _) = example(&PolicyLossConfig { clip_high: 0.6, ..PolicyLossConfig::default() }, 2.0);
+        let (loss, gradient, _) =
+            example(&PolicyLossConfig { clip_high: 0.6, ..PolicyLossConfig::default() }, 2.0);
         close(&[loss], &[-2.6]);
         close(&gradient, &[-1.1, -1.5, 0.0]);
     }
 
     #[test]
     fn sequence_ratio_is_the_geometric_mean() {
-        // log rho = (ln 1.1 + ln 1.5) / 2 = 0.250388, rho = 1.284523 for both, clipped at 1.2 for A = 2: loss -2.4
-        let config = PolicyLossConfig { ratio: RatioLevel::Sequence, ..PolicyLossConfig::default() };
+        // log rho = (ln 1.1 + ln 1.5) / 2 = 0.250388, rho = 1.284523 for both, clipped at 1.2 for A
+        // = 2: loss -2.4
+        let config =
+            PolicyLossConfig { ratio: RatioLevel::Sequence, ..PolicyLossConfig::default() };
         close(&[example(&config, 2.0).0], &[-2.4]);
-        // A = -2, not clipped: loss 2 * 1.284523; each token's gradient: sum_t w_t rho |A| * 1/2 = 1.284523
+        // A = -2, not clipped: loss 2 * 1.284523; each token's gradient: sum_t w_t rho |A| * 1/2 =
+        // 1.284523
         let (loss, gradient, _) = example(&config, -2.0);
         close(&[loss], &[2.569_047]);
         close(&gradient, &[1.284_523, 1.284_523, 0.0]);
@@ -164,8 +196,12 @@ mod tests {
 
     #[test]
     fn cispo_clips_the_weight_only() {
-        let (loss, gradient, _) = example(&PolicyLossConfig { surrogate: Surrogate::Cispo, ..PolicyLossConfig::default() }, 2.0);
-        // weights min(rho, 1.2) = (1.1, 1.2): -(1.1 * 2 * -0.904690 + 1.2 * 2 * -0.594535) / 2 = 1.708600
+        let (loss, gradient, _) = example(
+            &PolicyLossConfig { surrogate: Surrogate::Cispo, ..PolicyLossConfig::default() },
+            2.0,
+        );
+        // weights min(rho, 1.2) = (1.1, 1.2): -(1.1 * 2 * -0.904690 + 1.2 * 2 * -0.594535) / 2 =
+        // 1.708600
         close(&[loss], &[1.708_6]);
         close(&gradient, &[-1.1, -1.2, 0.0]);
     }

@@ -12,7 +12,8 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Adds a point unless the archive already holds or dominates it, and drops what it dominates. Returns whether it entered.
+    /// Adds a point unless the archive already holds or dominates it, and drops what it dominates.
+    /// Returns whether it entered.
     pub fn insert(&mut self, point: &[f32]) -> bool {
         merge_non_dominated(&mut self.points, point)
     }

@@ -1,39 +1,55 @@
 //! Exact hypervolume: the volume that a set of points dominates, above a reference point.
 //!
-//! Two objectives: a sweep. Three and more: the WFG algorithm (While, Bradstreet and Barone, 2012), which splits the volume into
-//! each point's exclusive part, `HV(S) = sum_i (incl(p_i) - HV({min(p_i, p_j) : j > i}))`.
+//! Two objectives: a sweep. Three and more: the WFG algorithm (While, Bradstreet and Barone, 2012),
+//! which splits the volume into each point's exclusive part,
+//! `HV(S) = sum_i (incl(p_i) - HV({min(p_i, p_j) : j > i}))`.
 
 use super::{Point, dominates};
 
-/// The hypervolume of `points` above `reference`. Points that do not exceed the reference in every objective add nothing.
+/// The hypervolume of `points` above `reference`. Points that do not exceed the reference in every
+/// objective add nothing.
 ///
 /// # Shapes
 /// - each point and `reference`: one finite value per objective
 pub fn hypervolume<P: AsRef<[f32]>>(points: &[P], reference: &[f32]) -> f64 {
-    let above: Vec<Vec<f64>> = points.iter().filter_map(|point| above_reference(point.as_ref(), reference)).collect();
+    let above: Vec<Vec<f64>> =
+        points.iter().filter_map(|point| above_reference(point.as_ref(), reference)).collect();
     volume(non_dominated(above))
 }
 
-/// `dHV(point, set) = HV(set + {point}) - HV(set)`, the volume that only `point` dominates. Never negative.
+/// `dHV(point, set) = HV(set + {point}) - HV(set)`, the volume that only `point` dominates. Never
+/// negative.
 ///
 /// # Shapes
 /// - each point and `reference`: one finite value per objective
 pub fn hypervolume_gain<P: AsRef<[f32]>>(point: &[f32], set: &[P], reference: &[f32]) -> f64 {
     let Some(point) = above_reference(point, reference) else { return 0.0 };
-    let set: Vec<Vec<f64>> = set.iter().filter_map(|other| above_reference(other.as_ref(), reference)).collect();
+    let set: Vec<Vec<f64>> =
+        set.iter().filter_map(|other| above_reference(other.as_ref(), reference)).collect();
     exclusive(&point, &set).max(0.0)
 }
 
 /// The point relative to the reference, or `None` where it does not exceed it.
 fn above_reference(point: &[f32], reference: &[f32]) -> Option<Vec<f64>> {
-    debug_assert_eq!(point.len(), reference.len(), "the reference has as many objectives as the points");
-    let relative: Vec<f64> = point.iter().zip(reference).map(|(value, low)| f64::from(*value) - f64::from(*low)).collect();
+    debug_assert_eq!(
+        point.len(),
+        reference.len(),
+        "the reference has as many objectives as the points"
+    );
+    let relative: Vec<f64> = point
+        .iter()
+        .zip(reference)
+        .map(|(value, low)| f64::from(*value) - f64::from(*low))
+        .collect();
     relative.iter().all(|value| *value > 0.0).then_some(relative)
 }
 
 /// The volume of `point`'s box that no other point covers.
 fn exclusive(point: &[f64], others: &[Vec<f64>]) -> f64 {
-    let covered = others.iter().map(|other| other.iter().zip(point).map(|(a, b)| a.min(*b)).collect()).collect();
+    let covered = others
+        .iter()
+        .map(|other| other.iter().zip(point).map(|(a, b)| a.min(*b)).collect())
+        .collect();
     point.iter().product::<f64>() - volume(non_dominated(covered))
 }
 
@@ -55,7 +71,8 @@ fn volume(mut points: Vec<Vec<f64>>) -> f64 {
         None | Some(0) => 0.0,
         Some(1) => points.iter().map(|point| point[0]).fold(0.0, f64::max),
         Some(2) => {
-            // from right to left each point adds its width times the height that it rises above the one before
+            // from right to left each point adds its width times the height that it rises above the
+            // one before
             points.sort_by(|a, b| b[0].total_cmp(&a[0]));
             let mut height = 0.0;
             let strip = |point: &Vec<f64>| {
@@ -90,10 +107,12 @@ mod tests {
 
     #[test]
     fn two_objectives_by_hand() {
-        // boxes 1 x 0.2, 0.6 x 0.5, 0.3 x 0.9: strips 1 * 0.2 + 0.6 * (0.5 - 0.2) + 0.3 * (0.9 - 0.5) = 0.2 + 0.18 + 0.12
+        // boxes 1 x 0.2, 0.6 x 0.5, 0.3 x 0.9: strips 1 * 0.2 + 0.6 * (0.5 - 0.2) + 0.3 * (0.9 -
+        // 0.5) = 0.2 + 0.18 + 0.12
         let points = [[1.0, 0.2], [0.6, 0.5], [0.3, 0.9], [0.5, 0.4]];
         assert!((hypervolume(&points, &[0.0, 0.0]) - 0.5).abs() < 1e-7);
-        // above (0.3, 0.1): (0.7, 0.1) and (0.3, 0.4): 0.7 * 0.1 + 0.3 * 0.3 = 0.16; (0.3, 0.9) does not exceed 0.3
+        // above (0.3, 0.1): (0.7, 0.1) and (0.3, 0.4): 0.7 * 0.1 + 0.3 * 0.3 = 0.16; (0.3, 0.9)
+        // does not exceed 0.3
         assert!((hypervolume(&points, &[0.3, 0.1]) - 0.16).abs() < 1e-7);
     }
 
@@ -114,9 +133,17 @@ mod tests {
     fn by_inclusion_exclusion(points: &[Vec<f32>], objectives: usize) -> f64 {
         (1u32..1 << points.len())
             .map(|subset| {
-                let chosen: Vec<_> = points.iter().enumerate().filter(|(index, _)| subset >> index & 1 == 1).map(|(_, p)| p).collect();
-                let overlap: f64 =
-                    (0..objectives).map(|k| chosen.iter().map(|point| f64::from(point[k])).fold(f64::INFINITY, f64::min)).product();
+                let chosen: Vec<_> = points
+                    .iter()
+                    .enumerate()
+                    .filter(|(index, _)| subset >> index & 1 == 1)
+                    .map(|(_, p)| p)
+                    .collect();
+                let overlap: f64 = (0..objectives)
+                    .map(|k| {
+                        chosen.iter().map(|point| f64::from(point[k])).fold(f64::INFINITY, f64::min)
+                    })
+                    .product();
                 if chosen.len() % 2 == 1 { overlap } else { -overlap }
             })
             .sum()

@@ -1,4 +1,5 @@
-//! Pareto dominance, non-dominated sorting, exact hypervolume and the archive. Every objective is to be maximised.
+//! Pareto dominance, non-dominated sorting, exact hypervolume and the archive. Every objective is
+//! to be maximised.
 
 mod archive;
 mod dominance;

@@ -2,8 +2,8 @@
 
 use super::dominates;
 
-/// The rank of each point: 1 for points that nothing dominates, 2 for those that only rank-1 points dominate, and so on. Equal
-/// points share a rank. Ranks have no gaps. O(objectives * points^2).
+/// The rank of each point: 1 for points that nothing dominates, 2 for those that only rank-1 points
+/// dominate, and so on. Equal points share a rank. Ranks have no gaps. O(objectives * points^2).
 ///
 /// # Shapes
 /// - `points`: one point per entry; output: as many ranks
@@ -50,7 +50,8 @@ mod tests {
 
     #[test]
     fn ranks_peel_off_fronts() {
-        // (1, 1) dominates all; then (1, .6) and (0, 1) are incomparable; (1, .6) twice shares; (0, .6) is dominated by (0, 1)
+        // (1, 1) dominates all; then (1, .6) and (0, 1) are incomparable; (1, .6) twice shares; (0,
+        // .6) is dominated by (0, 1)
         let points = [[1.0, 1.0], [1.0, 0.6], [0.0, 1.0], [1.0, 0.6], [0.0, 0.6]];
         assert_eq!(non_dominated_ranks(&points), [1, 2, 2, 2, 3]);
         assert!(non_dominated_ranks::<[f32; 2]>(&[]).is_empty());

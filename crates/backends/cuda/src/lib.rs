@@ -14,12 +14,14 @@ impl BackendChoice for Choice {
     fn device(index: usize) -> Result<CudaDevice, String> {
         let device = CudaDevice::new(index);
         // cudarc panics where the driver is missing
-        let probe = std::panic::catch_unwind(|| burn::tensor::Tensor::<Cuda, 1>::ones([1], &device).into_data());
+        let probe = std::panic::catch_unwind(|| {
+            burn::tensor::Tensor::<Cuda, 1>::ones([1], &device).into_data()
+        });
         match probe {
             Ok(_) => Ok(device),
-            Err(_) => {
-                Err(format!("no CUDA device {index} was found\nhint: install the NVIDIA driver and the CUDA runtime compiler (nvrtc)"))
-            }
+            Err(_) => Err(format!(
+                "no CUDA device {index} was found\nhint: install the NVIDIA driver and the CUDA runtime compiler (nvrtc)"
+            )),
         }
     }
 }

@@ -63,7 +63,16 @@ fn rotate(x: &FlexTensor, angles: &Angles, sign: f32) -> FlexTensor {
     let mut y = vec![0.0; x.shape().num_elements()];
     vectorised(
         #[inline(always)]
-        || kernels::rotate(x.storage(), angles.cos.storage(), angles.sin.storage(), angles.head_dim, sign, &mut y),
+        || {
+            kernels::rotate(
+                x.storage(),
+                angles.cos.storage(),
+                angles.sin.storage(),
+                angles.head_dim,
+                sign,
+                &mut y,
+            )
+        },
     );
     from_values(y, x.shape())
 }
@@ -92,8 +101,11 @@ fn target_logprobs(logits: FlexTensor, targets: TensorData) -> (FlexTensor, Scor
         #[inline(always)]
         || kernels::log_sum_exp(values, vocab_size),
     );
-    let picked =
-        targets.iter().zip(&normalisers).enumerate().map(|(row, (target, normaliser))| values[row * vocab_size + target] - normaliser);
+    let picked = targets
+        .iter()
+        .zip(&normalisers)
+        .enumerate()
+        .map(|(row, (target, normaliser))| values[row * vocab_size + target] - normaliser);
     let output = from_values(picked.collect(), Shape::new([targets.len()]));
     (output, Scored { logits, normalisers, targets })
 }
@@ -107,20 +119,40 @@ impl FusedOps<Flex> for FlexKernels {
         wrap(gated_silu(plain(gate), &plain(up)))
     }
 
-    fn masked_softmax(&self, scores: Tensor<Flex, 4>, mask: Option<Tensor<Flex, 2>>) -> Tensor<Flex, 4> {
+    fn masked_softmax(
+        &self,
+        scores: Tensor<Flex, 4>,
+        mask: Option<Tensor<Flex, 2>>,
+    ) -> Tensor<Flex, 4> {
         wrap(masked_softmax(plain(scores), mask.map(plain).as_ref()))
     }
 
-    fn rotate(&self, x: Tensor<Flex, 2>, cos: Tensor<Flex, 2>, sin: Tensor<Flex, 2>, head_dim: usize) -> Tensor<Flex, 2> {
+    fn rotate(
+        &self,
+        x: Tensor<Flex, 2>,
+        cos: Tensor<Flex, 2>,
+        sin: Tensor<Flex, 2>,
+        head_dim: usize,
+    ) -> Tensor<Flex, 2> {
         wrap(rotate(&plain(x), &Angles { cos: plain(cos), sin: plain(sin), head_dim }, 1.0))
     }
 
-    fn target_logprobs(&self, logits: Tensor<Flex, 2>, targets: Tensor<Flex, 1, Int>) -> Tensor<Flex, 1> {
+    fn target_logprobs(
+        &self,
+        logits: Tensor<Flex, 2>,
+        targets: Tensor<Flex, 1, Int>,
+    ) -> Tensor<Flex, 1> {
         wrap(target_logprobs(plain(logits), targets.into_data()).0)
     }
 
-    fn adamw(&self, parameter: AdamWState<Flex>, gradient: Tensor<Flex, 1>, step: AdamWStep) -> AdamWState<Flex> {
-        let [mut weight, mut first, mut second] = [parameter.weight, parameter.first_moment, parameter.second_moment].map(plain);
+    fn adamw(
+        &self,
+        parameter: AdamWState<Flex>,
+        gradient: Tensor<Flex, 1>,
+        step: AdamWStep,
+    ) -> AdamWState<Flex> {
+        let [mut weight, mut first, mut second] =
+            [parameter.weight, parameter.first_moment, parameter.second_moment].map(plain);
         let gradient = plain(gradient);
         let parts = (
             weight.storage_mut().par_chunks_mut(CHUNK),
@@ -150,7 +182,8 @@ fn outside<const D: usize>(tensor: AutodiffTensor) -> Tensor<Tracked, D> {
     Tensor::from_primitive(TensorPrimitive::Float(tensor))
 }
 
-/// An operation on `N` tensors with its output and what its gradient needs, put into the graph if any of them is tracked.
+/// An operation on `N` tensors with its output and what its gradient needs, put into the graph if
+/// any of them is tracked.
 fn record<O: Backward<Flex, N, State = S>, S, const N: usize>(
     operation: O,
     inputs: [&AutodiffTensor; N],
@@ -160,7 +193,8 @@ fn record<O: Backward<Flex, N, State = S>, S, const N: usize>(
 where
     S: Clone + Send + std::fmt::Debug + 'static,
 {
-    let prepared: OpsPrep<_, _, _, NoCheckpointing, N, _> = operation.prepare(inputs.map(|input| input.node.clone()));
+    let prepared: OpsPrep<_, _, _, NoCheckpointing, N, _> =
+        operation.prepare(inputs.map(|input| input.node.clone()));
     match prepared.compute_bound().stateful() {
         OpsKind::Tracked(prepared) => prepared.finish(state(), output),
         OpsKind::UnTracked(prepared) => prepared.finish(output),
@@ -168,7 +202,11 @@ where
 }
 
 /// Gives each parent its gradient.
-fn spread<S, const N: usize>(ops: Ops<S, N>, gradients: &mut Gradients, found: impl FnOnce(S, FlexTensor) -> [FlexTensor; N]) {
+fn spread<S, const N: usize>(
+    ops: Ops<S, N>,
+    gradients: &mut Gradients,
+    found: impl FnOnce(S, FlexTensor) -> [FlexTensor; N],
+) {
     let incoming = gradients.consume::<Flex>(&ops.node).to_contiguous();
     for (parent, gradient) in ops.parents.into_iter().zip(found(ops.state, incoming)) {
         if let Some(parent) = parent {
@@ -185,10 +223,20 @@ impl Backward<Flex, 2> for RmsNorm {
 
     fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
         spread(ops, gradients, |(x, weight, eps), g| {
-            let (mut dx, mut dw) = (vec![0.0; x.shape().num_elements()], vec![0.0; weight.shape().num_elements()]);
+            let (mut dx, mut dw) =
+                (vec![0.0; x.shape().num_elements()], vec![0.0; weight.shape().num_elements()]);
             vectorised(
                 #[inline(always)]
-                || kernels::rms_norm_backward(x.storage(), weight.storage(), eps, g.storage(), &mut dx, &mut dw),
+                || {
+                    kernels::rms_norm_backward(
+                        x.storage(),
+                        weight.storage(),
+                        eps,
+                        g.storage(),
+                        &mut dx,
+                        &mut dw,
+                    )
+                },
             );
             [from_values(dx, x.shape()), from_values(dw, weight.shape())]
         });
@@ -206,7 +254,14 @@ impl Backward<Flex, 2> for GatedSilu {
             let mut dup = vec![0.0; up.shape().num_elements()];
             vectorised(
                 #[inline(always)]
-                || kernels::gated_silu_backward(gate.storage(), up.storage(), g.storage_mut(), &mut dup),
+                || {
+                    kernels::gated_silu_backward(
+                        gate.storage(),
+                        up.storage(),
+                        g.storage_mut(),
+                        &mut dup,
+                    )
+                },
             );
             [g, from_values(dup, up.shape())]
         });
@@ -253,7 +308,15 @@ impl Backward<Flex, 1> for TargetLogprobs {
             let mut dlogits = vec![0.0; logits.shape().num_elements()];
             vectorised(
                 #[inline(always)]
-                || kernels::target_logprobs_backward(logits.storage(), &normalisers, &targets, g.storage(), &mut dlogits),
+                || {
+                    kernels::target_logprobs_backward(
+                        logits.storage(),
+                        &normalisers,
+                        &targets,
+                        g.storage(),
+                        &mut dlogits,
+                    )
+                },
             );
             [from_values(dlogits, logits.shape())]
         });
@@ -261,33 +324,66 @@ impl Backward<Flex, 1> for TargetLogprobs {
 }
 
 impl FusedOps<Tracked> for FlexKernels {
-    fn rms_norm(&self, x: Tensor<Tracked, 2>, weight: Tensor<Tracked, 1>, eps: f32) -> Tensor<Tracked, 2> {
+    fn rms_norm(
+        &self,
+        x: Tensor<Tracked, 2>,
+        weight: Tensor<Tracked, 1>,
+        eps: f32,
+    ) -> Tensor<Tracked, 2> {
         let (x, weight) = (inside(x), inside(weight));
         let y = rms_norm(&x.primitive, &weight.primitive, eps);
-        outside(record(RmsNorm, [&x, &weight], || (x.primitive.clone(), weight.primitive.clone(), eps), y))
+        outside(record(
+            RmsNorm,
+            [&x, &weight],
+            || (x.primitive.clone(), weight.primitive.clone(), eps),
+            y,
+        ))
     }
 
     fn gated_silu(&self, gate: Tensor<Tracked, 2>, up: Tensor<Tracked, 2>) -> Tensor<Tracked, 2> {
         let (gate, up) = (inside(gate), inside(up));
         let y = gated_silu(gate.primitive.clone(), &up.primitive);
-        outside(record(GatedSilu, [&gate, &up], || (gate.primitive.clone(), up.primitive.clone()), y))
+        outside(record(
+            GatedSilu,
+            [&gate, &up],
+            || (gate.primitive.clone(), up.primitive.clone()),
+            y,
+        ))
     }
 
-    fn masked_softmax(&self, scores: Tensor<Tracked, 4>, mask: Option<Tensor<Tracked, 2>>) -> Tensor<Tracked, 4> {
+    fn masked_softmax(
+        &self,
+        scores: Tensor<Tracked, 4>,
+        mask: Option<Tensor<Tracked, 2>>,
+    ) -> Tensor<Tracked, 4> {
         let AutodiffTensor { primitive, node, rc } = inside(scores);
-        let weights = masked_softmax(primitive, mask.map(inside).as_ref().map(|mask| &mask.primitive));
+        let weights =
+            masked_softmax(primitive, mask.map(inside).as_ref().map(|mask| &mask.primitive));
         // the scores themselves are not needed again: their place in the graph is kept without them
         let scores = AutodiffTensor { primitive: weights.clone(), node, rc };
         outside(record(MaskedSoftmax, [&scores], || weights.clone(), weights.clone()))
     }
 
-    fn rotate(&self, x: Tensor<Tracked, 2>, cos: Tensor<Tracked, 2>, sin: Tensor<Tracked, 2>, head_dim: usize) -> Tensor<Tracked, 2> {
-        let (x, angles) = (inside(x), Angles { cos: inside(cos).primitive, sin: inside(sin).primitive, head_dim });
+    fn rotate(
+        &self,
+        x: Tensor<Tracked, 2>,
+        cos: Tensor<Tracked, 2>,
+        sin: Tensor<Tracked, 2>,
+        head_dim: usize,
+    ) -> Tensor<Tracked, 2> {
+        let (x, angles) = (
+            inside(x),
+            Angles { cos: inside(cos).primitive, sin: inside(sin).primitive, head_dim },
+        );
         let y = rotate(&x.primitive, &angles, 1.0);
         outside(record(Rotate, [&x], || angles.clone(), y))
     }
 
-    fn target_logprobs(&self, logits: Tensor<Tracked, 2>, targets: Tensor<Tracked, 1, Int>) -> Tensor<Tracked, 1> {
+    fn target_logprobs(
+        &self,
+        logits: Tensor<Tracked, 2>,
+        targets: Tensor<Tracked, 1, Int>,
+    ) -> Tensor<Tracked, 1> {
         let logits = inside(logits);
         let (output, scored) = target_logprobs(logits.primitive.clone(), targets.into_data());
         outside(record(TargetLogprobs, [&logits], || scored.clone(), output))

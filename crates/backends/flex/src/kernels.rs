@@ -1,12 +1,13 @@
-//! The fused operations on slices, in single passes. Loops are written so that the compiler vectorises them; [`vectorised`] gives it the widest
-//! registers that the processor has.
+//! The fused operations on slices, in single passes. Loops are written so that the compiler
+//! vectorises them; [`vectorised`] gives it the widest registers that the processor has.
 
 use paretopo_models::AdamWStep;
 
 /// Numbers that are computed side by side; sums are taken in so many parts.
 const LANES: usize = 16;
 
-/// Runs a loop with the processor's widest instructions. The closure must be `#[inline(always)]`: left on its own it would be compiled for any processor.
+/// Runs a loop with the processor's widest instructions. The closure must be `#[inline(always)]`:
+/// left on its own it would be compiled for any processor.
 pub(crate) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     struct Work<F>(F);
     impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Work<F> {
@@ -20,9 +21,11 @@ pub(crate) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(Work(work))
 }
 
-/// `exp(x)` for `x <= 0`, to 2 units in the last place; below -87 it is that of -87, next to the smallest normal number. No number stays none.
+/// `exp(x)` for `x <= 0`, to 2 units in the last place; below -87 it is that of -87, next to the
+/// smallest normal number. No number stays none.
 ///
-/// With `n = round(x / ln 2)` and `r = x - n ln 2`, `exp(x) = 2^n exp(r)`; `exp(r)` by the polynomial of Cephes (Moshier, 1992).
+/// With `n = round(x / ln 2)` and `r = x - n ln 2`, `exp(x) = 2^n exp(r)`; `exp(r)` by the
+/// polynomial of Cephes (Moshier, 1992).
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     // adding it leaves the integer part in the lowest bits
@@ -111,9 +114,18 @@ fn inverse_rms(x: &[f32], eps: f32) -> f32 {
 
 /// With `r` the inverse root: `dx = r g w - x r^3 mean(g w x)`, `dw = sum over rows of g x r`.
 #[inline(always)]
-pub(crate) fn rms_norm_backward(x: &[f32], weight: &[f32], eps: f32, g: &[f32], dx: &mut [f32], dw: &mut [f32]) {
+pub(crate) fn rms_norm_backward(
+    x: &[f32],
+    weight: &[f32],
+    eps: f32,
+    g: &[f32],
+    dx: &mut [f32],
+    dw: &mut [f32],
+) {
     let size = weight.len();
-    for ((x, g), dx) in x.chunks_exact(size).zip(g.chunks_exact(size)).zip(dx.chunks_exact_mut(size)) {
+    for ((x, g), dx) in
+        x.chunks_exact(size).zip(g.chunks_exact(size)).zip(dx.chunks_exact_mut(size))
+    {
         let factor = inverse_rms(x, eps);
         let pull = sum(size, |i| g[i] * weight[i] * x[i]) / size as f32 * factor * factor;
         for i in 0..size {
@@ -131,7 +143,8 @@ pub(crate) fn gated_silu(gate: &mut [f32], up: &[f32]) {
     }
 }
 
-/// With `s = sigmoid(gate)`: `dgate = g up s (1 + gate (1 - s))`, `dup = g gate s`; `g` becomes `dgate`.
+/// With `s = sigmoid(gate)`: `dgate = g up s (1 + gate (1 - s))`, `dup = g gate s`; `g` becomes
+/// `dgate`.
 #[inline(always)]
 pub(crate) fn gated_silu_backward(gate: &[f32], up: &[f32], g: &mut [f32], dup: &mut [f32]) {
     for (((gate, up), g), dup) in gate.iter().zip(up).zip(g).zip(dup) {
@@ -173,11 +186,20 @@ pub(crate) fn softmax_backward(weights: &[f32], columns: usize, g: &mut [f32]) {
     }
 }
 
-/// `y = x cos + sign (-b, a) sin` with `x = (a, b)` the halves of each head. A sign of -1 turns back, which is the gradient.
+/// `y = x cos + sign (-b, a) sin` with `x = (a, b)` the halves of each head. A sign of -1 turns
+/// back, which is the gradient.
 #[inline(always)]
-pub(crate) fn rotate(x: &[f32], cos: &[f32], sin: &[f32], head_dim: usize, sign: f32, y: &mut [f32]) {
+pub(crate) fn rotate(
+    x: &[f32],
+    cos: &[f32],
+    sin: &[f32],
+    head_dim: usize,
+    sign: f32,
+    y: &mut [f32],
+) {
     let half = head_dim / 2;
-    let heads = x.chunks_exact(head_dim).zip(cos.chunks_exact(head_dim)).zip(sin.chunks_exact(head_dim));
+    let heads =
+        x.chunks_exact(head_dim).zip(cos.chunks_exact(head_dim)).zip(sin.chunks_exact(head_dim));
     for (((x, cos), sin), y) in heads.zip(y.chunks_exact_mut(head_dim)) {
         let (a, b) = x.split_at(half);
         let (first, second) = y.split_at_mut(half);
@@ -198,11 +220,20 @@ pub(crate) fn log_sum_exp(logits: &[f32], vocab_size: usize) -> Vec<f32> {
     logits.chunks_exact(vocab_size).map(of_row).collect()
 }
 
-/// `dlogits = g (onehot(target) - exp(logits - normaliser))`; a row whose gradient is zero, as that of padding, costs nothing.
+/// `dlogits = g (onehot(target) - exp(logits - normaliser))`; a row whose gradient is zero, as that
+/// of padding, costs nothing.
 #[inline(always)]
-pub(crate) fn target_logprobs_backward(logits: &[f32], normalisers: &[f32], targets: &[usize], g: &[f32], dlogits: &mut [f32]) {
+pub(crate) fn target_logprobs_backward(
+    logits: &[f32],
+    normalisers: &[f32],
+    targets: &[usize],
+    g: &[f32],
+    dlogits: &mut [f32],
+) {
     let vocab_size = logits.len() / g.len();
-    for (row, (logits, dlogits)) in logits.chunks_exact(vocab_size).zip(dlogits.chunks_exact_mut(vocab_size)).enumerate() {
+    for (row, (logits, dlogits)) in
+        logits.chunks_exact(vocab_size).zip(dlogits.chunks_exact_mut(vocab_size)).enumerate()
+    {
         let (g, normaliser) = (g[row], normalisers[row]);
         if g != 0.0 {
             for (dlogit, logit) in dlogits.iter_mut().zip(logits) {
@@ -215,10 +246,27 @@ pub(crate) fn target_logprobs_backward(logits: &[f32], normalisers: &[f32], targ
 
 /// See [`paretopo_models::adamw`].
 #[inline(always)]
-pub(crate) fn adamw(weight: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32], step: AdamWStep) {
+pub(crate) fn adamw(
+    weight: &mut [f32],
+    first: &mut [f32],
+    second: &mut [f32],
+    gradient: &[f32],
+    step: AdamWStep,
+) {
     let (rate, root) = (step.learning_rate / step.correction1, step.correction2.sqrt());
-    let numbers = [step.scale, step.beta1, 1.0 - step.beta1, step.beta2, 1.0 - step.beta2, rate, root, step.epsilon, step.decay];
-    let [scale, beta1, new1, beta2, new2, rate, root, epsilon, decay] = numbers.map(|number| number as f32);
+    let numbers = [
+        step.scale,
+        step.beta1,
+        1.0 - step.beta1,
+        step.beta2,
+        1.0 - step.beta2,
+        rate,
+        root,
+        step.epsilon,
+        step.decay,
+    ];
+    let [scale, beta1, new1, beta2, new2, rate, root, epsilon, decay] =
+        numbers.map(|number| number as f32);
     for (((w, m), v), g) in weight.iter_mut().zip(first).zip(second).zip(gradient) {
         let g = g * scale;
         *m = beta1 * *m + new1 * g;
@@ -260,7 +308,10 @@ mod tests {
         // rows (0, ln 3) and, masked, (ln 3, -): weights (1/4, 3/4) and (1, 0)
         let mut scores = [0.0, 3f32.ln(), 3f32.ln(), 0.0];
         masked_softmax(&mut scores, 2, Some(&[0.0, 0.0, 0.0, -1e9]));
-        assert!(scores.iter().zip([0.25, 0.75, 1.0, 0.0]).all(|(got, want)| (got - want).abs() < 1e-6), "{scores:?}");
+        assert!(
+            scores.iter().zip([0.25, 0.75, 1.0, 0.0]).all(|(got, want)| (got - want).abs() < 1e-6),
+            "{scores:?}"
+        );
         // w (g - sum(g w)) with g = (1, 0): 1/4 (1 - 1/4) and 3/4 (0 - 1/4)
         let mut gradient = [1.0, 0.0];
         softmax_backward(&[0.25, 0.75], 2, &mut gradient);

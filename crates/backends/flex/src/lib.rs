@@ -1,4 +1,5 @@
-//! burn's flex backend: portable SIMD on the CPU, no system library. The default, with fused kernels of our own.
+//! burn's flex backend: portable SIMD on the CPU, no system library. The default, with fused
+//! kernels of our own.
 
 mod fused;
 mod kernels;

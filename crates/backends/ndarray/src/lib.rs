@@ -1,4 +1,5 @@
-//! burn's ndarray backend: the CPU by way of the `ndarray` crate. Slower than flex; kept for comparison.
+//! burn's ndarray backend: the CPU by way of the `ndarray` crate. Slower than flex; kept for
+//! comparison.
 
 use burn::backend::Autodiff;
 use burn_ndarray::{NdArray, NdArrayDevice};
@@ -12,7 +13,11 @@ impl BackendChoice for Choice {
     type Backend = Autodiff<NdArray>;
 
     fn device(index: usize) -> Result<NdArrayDevice, String> {
-        if index == 0 { Ok(NdArrayDevice::Cpu) } else { Err("there is one CPU device, `ndarray:0`".into()) }
+        if index == 0 {
+            Ok(NdArrayDevice::Cpu)
+        } else {
+            Err("there is one CPU device, `ndarray:0`".into())
+        }
     }
 }
 

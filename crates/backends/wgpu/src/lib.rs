@@ -12,9 +12,13 @@ impl BackendChoice for Choice {
     type Backend = Autodiff<Wgpu>;
 
     fn device(index: usize) -> Result<WgpuDevice, String> {
-        let device = if index == 0 { WgpuDevice::DefaultDevice } else { WgpuDevice::DiscreteGpu(index - 1) };
-        // wgpu has no fallible constructor here: an adapter that is missing shows as a panic of the first operation
-        let probe = std::panic::catch_unwind(|| burn::tensor::Tensor::<Wgpu, 1>::ones([1], &device).into_data());
+        let device =
+            if index == 0 { WgpuDevice::DefaultDevice } else { WgpuDevice::DiscreteGpu(index - 1) };
+        // wgpu has no fallible constructor here: an adapter that is missing shows as a panic of the
+        // first operation
+        let probe = std::panic::catch_unwind(|| {
+            burn::tensor::Tensor::<Wgpu, 1>::ones([1], &device).into_data()
+        });
         match probe {
             Ok(_) => Ok(device),
             Err(_) => {

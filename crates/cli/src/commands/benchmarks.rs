@@ -1,9 +1,13 @@
-//! `evaluate`, on the configuration's own tasks or on several data sets: one folder each, resumed where it was interrupted, and one table.
+//! `evaluate`, on the configuration's own tasks or on several data sets: one folder each, resumed
+//! where it was interrupted, and one table.
 
 use super::recipes::{Opened, open, show};
 use crate::arguments::ConfigArguments;
 use crate::problem::Problem;
-use paretopo_training::{Evaluation, FinishedEpisodes, Observer, PolicySource, RunConfig, write_atomically, write_trajectories};
+use paretopo_training::{
+    Evaluation, FinishedEpisodes, Observer, PolicySource, RunConfig, write_atomically,
+    write_trajectories,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -15,7 +19,8 @@ use std::time::UNIX_EPOCH;
 struct Identity {
     /// The configuration with all its settings.
     config: String,
-    /// Name, bytes and time of change (seconds since 1970) of the policy's files; no time for those that the binary writes out.
+    /// Name, bytes and time of change (seconds since 1970) of the policy's files; no time for
+    /// those that the binary writes out.
     files: Vec<(String, u64, u64)>,
 }
 
@@ -27,7 +32,9 @@ pub(crate) fn evaluate(
     quiet: bool,
     cancelled: &'static AtomicBool,
 ) -> Result<(), Problem> {
-    let Some(Opened { config, backend, index, mut progress, surroundings }) = open(arguments, out, wish, quiet, cancelled)? else {
+    let Some(Opened { config, backend, index, mut progress, surroundings }) =
+        open(arguments, out, wish, quiet, cancelled)?
+    else {
         return Ok(());
     };
     let mut configs = Vec::new();
@@ -42,7 +49,8 @@ pub(crate) fn evaluate(
     let mut results = Vec::new();
     for (benchmark, config) in &configs {
         let folder = out.map(|out| out.join(benchmark));
-        let mut play = |finished| (backend.evaluate)(index, config, finished, &surroundings, &mut progress);
+        let mut play =
+            |finished| (backend.evaluate)(index, config, finished, &surroundings, &mut progress);
         let evaluation = match &folder {
             None => play(None)?.0,
             Some(folder) => match found(folder, config, &surroundings.policy_folder)? {
@@ -53,13 +61,18 @@ pub(crate) fn evaluate(
                     write_trajectories(&folder.join("trajectories.jsonl"), trajectories.iter())?;
                     let json = serde_json::to_vec_pretty(&evaluation).map_err(Problem::failure)?;
                     write_atomically(&folder.join("evaluation.json"), &json)?;
-                    std::fs::remove_file(&partial).map_err(|error| Problem::failure(format!("`{}`: {error}", partial.display())))?;
+                    std::fs::remove_file(&partial).map_err(|error| {
+                        Problem::failure(format!("`{}`: {error}", partial.display()))
+                    })?;
                     evaluation
                 }
             },
         };
         if several {
-            progress.note(&format!("{benchmark}: EM {:.3} +- {:.3}, #Tool {:.2}", evaluation.em, evaluation.em_interval, evaluation.calls));
+            progress.note(&format!(
+                "{benchmark}: EM {:.3} +- {:.3}, #Tool {:.2}",
+                evaluation.em, evaluation.em_interval, evaluation.calls
+            ));
         }
         results.push((*benchmark, evaluation));
     }
@@ -83,23 +96,38 @@ pub(crate) fn evaluate(
 /// # Errors
 /// When the folder belongs to another configuration or policy.
 fn found(folder: &Path, config: &RunConfig, policy: &Path) -> Result<Option<Evaluation>, Problem> {
-    let failed = |path: &Path, error: std::io::Error| Problem::mistake(format!("cannot access `{}`: {error}", path.display()));
+    let failed = |path: &Path, error: std::io::Error| {
+        Problem::mistake(format!("cannot access `{}`: {error}", path.display()))
+    };
     std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
     let mut files = Vec::new();
     for folder in [Some(policy), config.policy.adapter()].into_iter().flatten() {
         for entry in std::fs::read_dir(folder).map_err(|error| failed(folder, error))?.flatten() {
             let Ok(metadata) = std::fs::metadata(entry.path()) else { continue };
             let embedded = matches!(config.policy, PolicySource::Embedded { .. });
-            let changed = metadata.modified().ok().filter(|_| !embedded).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-            files.push((entry.file_name().to_string_lossy().into_owned(), metadata.len(), changed.map_or(0, |since| since.as_secs())));
+            let changed = metadata
+                .modified()
+                .ok()
+                .filter(|_| !embedded)
+                .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            files.push((
+                entry.file_name().to_string_lossy().into_owned(),
+                metadata.len(),
+                changed.map_or(0, |since| since.as_secs()),
+            ));
         }
     }
     files.sort();
     let identity = Identity { config: config.to_toml()?, files };
-    let (identity_path, result_path) = (folder.join("identity.json"), folder.join("evaluation.json"));
+    let (identity_path, result_path) =
+        (folder.join("identity.json"), folder.join("evaluation.json"));
     match std::fs::read(&identity_path) {
-        Err(_) => write_atomically(&identity_path, &serde_json::to_vec_pretty(&identity).map_err(Problem::failure)?)?,
-        Ok(bytes) if serde_json::from_slice::<Identity>(&bytes).is_ok_and(|found| found == identity) => {}
+        Err(_) => write_atomically(
+            &identity_path,
+            &serde_json::to_vec_pretty(&identity).map_err(Problem::failure)?,
+        )?,
+        Ok(bytes)
+            if serde_json::from_slice::<Identity>(&bytes).is_ok_and(|found| found == identity) => {}
         Ok(_) => {
             return Err(Problem::mistake(format!(
                 "`{}` holds an evaluation of another configuration or policy\nhint: choose another folder with `--out`, or delete this one",
@@ -111,11 +139,13 @@ fn found(folder: &Path, config: &RunConfig, policy: &Path) -> Result<Option<Eval
         return Ok(None);
     }
     let bytes = std::fs::read(&result_path).map_err(|error| failed(&result_path, error))?;
-    let evaluation = serde_json::from_slice(&bytes).map_err(|error| Problem::mistake(format!("`{}`: {error}", result_path.display())))?;
+    let evaluation = serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::mistake(format!("`{}`: {error}", result_path.display())))?;
     Ok(Some(evaluation))
 }
 
-/// The table's head and a row of texts for each benchmark; the last holds the plain means over benchmarks.
+/// The table's head and a row of texts for each benchmark; the last holds the plain means over
+/// benchmarks.
 fn rows(results: &[(&str, Evaluation)]) -> Vec<Vec<String>> {
     let passes: Vec<usize> = results[0].1.pass_at.keys().copied().filter(|j| *j > 1).collect();
     let samples = results[0].1.episodes / results[0].1.tasks.max(1);
@@ -131,22 +161,36 @@ fn rows(results: &[(&str, Evaluation)]) -> Vec<Vec<String>> {
     for (name, evaluation) in results {
         let mut numbers = vec![Some(evaluation.em), Some(evaluation.em_interval)];
         for j in &passes {
-            numbers.extend([evaluation.pass_at.get(j).copied(), evaluation.pass_at_interval.get(j).copied()]);
+            numbers.extend([
+                evaluation.pass_at.get(j).copied(),
+                evaluation.pass_at_interval.get(j).copied(),
+            ]);
         }
-        numbers.extend([Some(evaluation.calls), evaluation.calls_per_correct, Some(evaluation.response_tokens), Some(evaluation.answered)]);
+        numbers.extend([
+            Some(evaluation.calls),
+            evaluation.calls_per_correct,
+            Some(evaluation.response_tokens),
+            Some(evaluation.answered),
+        ]);
         sums.resize(numbers.len(), (0.0, 0));
         for (sum, number) in sums.iter_mut().zip(&numbers) {
             if let Some(number) = number {
                 *sum = (sum.0 + number, sum.1 + 1);
             }
         }
-        rows.push([(*name).to_owned(), evaluation.tasks.to_string()].into_iter().chain(numbers.into_iter().map(shown)).collect());
+        rows.push(
+            [(*name).to_owned(), evaluation.tasks.to_string()]
+                .into_iter()
+                .chain(numbers.into_iter().map(shown))
+                .collect(),
+        );
     }
     let tasks: usize = results.iter().map(|(_, evaluation)| evaluation.tasks).sum();
     let is_interval: Vec<bool> = rows[0][2..].iter().map(|name| name == "+-").collect();
     // half-widths do not average; those of a mean of independent benchmarks would be smaller
-    let means =
-        sums.into_iter().zip(is_interval).map(|((sum, count), interval)| shown((count > 0 && !interval).then(|| sum / count as f64)));
+    let means = sums.into_iter().zip(is_interval).map(|((sum, count), interval)| {
+        shown((count > 0 && !interval).then(|| sum / count as f64))
+    });
     rows.push(["mean".to_owned(), tasks.to_string()].into_iter().chain(means).collect());
     rows
 }

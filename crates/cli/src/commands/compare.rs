@@ -1,15 +1,17 @@
-//! `compare`: several methods, several seeds, one process a run, as many at a time as there are cores; then the table and the figures.
+//! `compare`: several methods, several seeds, one process a run, as many at a time as there are
+//! cores; then the table and the figures.
 //!
-//! Runs are processes of this same binary with one thread each: on small models two runs side by side are faster than one run on two
-//! cores, and a run that fails takes no other with it. A finished run is not repeated, so the same command resumes.
+//! Runs are processes of this same binary with one thread each: on small models two runs side by
+//! side are faster than one run on two cores, and a run that fails takes no other with it. A
+//! finished run is not repeated, so the same command resumes.
 
 use super::this_program;
 use crate::embedded;
 use crate::problem::Problem;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use paretopo_report::{
-    RunResult, archive_svg, curves_svg, environment_table, front_picture, front_svg, levels_table, read_run, summarise_methods,
-    summary_table,
+    RunResult, archive_svg, curves_svg, environment_table, front_picture, front_svg, levels_table,
+    read_run, summarise_methods, summary_table,
 };
 use paretopo_training::{RunConfig, write_atomically};
 use serde::{Deserialize, Serialize};
@@ -142,31 +144,42 @@ pub(super) fn compare(
     quiet: bool,
     cancelled: &'static AtomicBool,
 ) -> Result<(), Problem> {
-    let unwritable = |error: std::io::Error| Problem::mistake(format!("cannot create `{}`: {error}", out.display()));
+    let unwritable = |error: std::io::Error| {
+        Problem::mistake(format!("cannot create `{}`: {error}", out.display()))
+    };
     std::fs::create_dir_all(out).map_err(unwritable)?;
     let (text, folder, name) = match experiment {
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| Problem::unreadable(path, &error))?;
+            let text =
+                std::fs::read_to_string(path).map_err(|error| Problem::unreadable(path, &error))?;
             (text, path.parent().unwrap_or(Path::new("")).to_owned(), path.display().to_string())
         }
         None => (builtin(out)?, out.join("configs"), "the built-in experiment".to_owned()),
     };
-    let experiment: Experiment =
-        toml::from_str(&text).map_err(|error| Problem::mistake(format!("`{name}`: {}", error.to_string().trim_end())))?;
+    let experiment: Experiment = toml::from_str(&text)
+        .map_err(|error| Problem::mistake(format!("`{name}`: {}", error.to_string().trim_end())))?;
     let methods = experiment.variants();
-    let baselines: Vec<String> = methods.iter().filter(|method| method.baseline).map(|method| method.name.clone()).collect();
+    let baselines: Vec<String> =
+        methods.iter().filter(|method| method.baseline).map(|method| method.name.clone()).collect();
     let queue = plan(&experiment, &methods, &folder, out, set)?;
-    let all: Vec<(String, u64, PathBuf)> = queue.iter().map(|job| (job.method.name.clone(), job.seed, job.folder.clone())).collect();
+    let all: Vec<(String, u64, PathBuf)> =
+        queue.iter().map(|job| (job.method.name.clone(), job.seed, job.folder.clone())).collect();
     let mut waiting = Vec::new();
     for job in queue {
         if !job.is_done()? {
             waiting.push(job);
         }
     }
-    let at_a_time = jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
+    let at_a_time =
+        jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let started = Instant::now();
     if !quiet {
-        eprintln!("{} runs, {} to do, {at_a_time} at a time; results in {}", all.len(), waiting.len(), out.display());
+        eprintln!(
+            "{} runs, {} to do, {at_a_time} at a time; results in {}",
+            all.len(),
+            waiting.len(),
+            out.display()
+        );
     }
     run_all(waiting, at_a_time, backend, quiet, cancelled)?;
     let mut results = Vec::new();
@@ -183,7 +196,9 @@ pub(super) fn compare(
 /// Writes the built-in configurations and returns the experiment's text.
 fn builtin(out: &Path) -> Result<String, Problem> {
     let folder = out.join("configs");
-    let failed = |error: std::io::Error| Problem::mistake(format!("cannot write `{}`: {error}", folder.display()));
+    let failed = |error: std::io::Error| {
+        Problem::mistake(format!("cannot write `{}`: {error}", folder.display()))
+    };
     std::fs::create_dir_all(&folder).map_err(failed)?;
     for (name, text) in embedded::EXPERIMENT {
         std::fs::write(folder.join(format!("{name}.toml")), text).map_err(failed)?;
@@ -191,18 +206,30 @@ fn builtin(out: &Path) -> Result<String, Problem> {
     Ok(embedded::EXPERIMENT[0].1.to_owned())
 }
 
-/// All runs, seed by seed so that early results span all methods; every configuration is checked before the first run starts.
-fn plan(experiment: &Experiment, methods: &[Method], folder: &Path, out: &Path, set: &[String]) -> Result<Vec<Job>, Problem> {
+/// All runs, seed by seed so that early results span all methods; every configuration is checked
+/// before the first run starts.
+fn plan(
+    experiment: &Experiment,
+    methods: &[Method],
+    folder: &Path,
+    out: &Path,
+    set: &[String],
+) -> Result<Vec<Job>, Problem> {
     let mut jobs = Vec::new();
     for seed in &experiment.seeds {
         for method in methods {
             let config = folder.join(&method.config);
-            let text = std::fs::read_to_string(&config).map_err(|error| Problem::unreadable(&config, &error))?;
+            let text = std::fs::read_to_string(&config)
+                .map_err(|error| Problem::unreadable(&config, &error))?;
             let mut settings = experiment.set.clone();
             settings.extend(method.set.iter().chain(set).cloned());
             settings.push(format!("seed={seed}"));
             let parsed = RunConfig::parse(&text, &config.display().to_string(), &settings)?;
-            let slug: String = method.name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+            let slug: String = method
+                .name
+                .chars()
+                .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+                .collect();
             jobs.push(Job {
                 method: method.clone(),
                 seed: *seed,
@@ -217,7 +244,13 @@ fn plan(experiment: &Experiment, methods: &[Method], folder: &Path, out: &Path, 
     Ok(jobs)
 }
 
-fn run_all(jobs: Vec<Job>, at_a_time: usize, backend: Option<&str>, quiet: bool, cancelled: &AtomicBool) -> Result<(), Problem> {
+fn run_all(
+    jobs: Vec<Job>,
+    at_a_time: usize,
+    backend: Option<&str>,
+    quiet: bool,
+    cancelled: &AtomicBool,
+) -> Result<(), Problem> {
     let total = jobs.len();
     let mut jobs = jobs.into_iter();
     let mut pool = Pool(Vec::new());
@@ -225,7 +258,10 @@ fn run_all(jobs: Vec<Job>, at_a_time: usize, backend: Option<&str>, quiet: bool,
     let mut done = 0;
     loop {
         if cancelled.load(Ordering::Relaxed) {
-            return Err(Problem { message: "interrupted; run the same command again to resume".into(), exit_code: 130 });
+            return Err(Problem {
+                message: "interrupted; run the same command again to resume".into(),
+                exit_code: 130,
+            });
         }
         while pool.0.len() < at_a_time
             && let Some(job) = jobs.next()
@@ -251,8 +287,14 @@ fn run_all(jobs: Vec<Job>, at_a_time: usize, backend: Option<&str>, quiet: bool,
     }
 }
 
-fn start(job: Job, backend: Option<&str>, bars: Option<&MultiProgress>) -> Result<Running, Problem> {
-    let failed = |error: std::io::Error| Problem::failure(format!("cannot start a run in `{}`: {error}", job.folder.display()));
+fn start(
+    job: Job,
+    backend: Option<&str>,
+    bars: Option<&MultiProgress>,
+) -> Result<Running, Problem> {
+    let failed = |error: std::io::Error| {
+        Problem::failure(format!("cannot start a run in `{}`: {error}", job.folder.display()))
+    };
     std::fs::create_dir_all(&job.folder).map_err(failed)?;
     let log = std::fs::File::create(job.folder.join("log.txt")).map_err(failed)?;
     let mut command = Command::new(this_program()?);
@@ -269,7 +311,11 @@ fn start(job: Job, backend: Option<&str>, bars: Option<&MultiProgress>) -> Resul
         command.args(["--set", assignment]);
     }
     // a run of its own group would not hear Ctrl-C; it stops at its next step and resumes later
-    command.env("RAYON_NUM_THREADS", "1").stdin(Stdio::null()).stdout(log.try_clone().map_err(failed)?).stderr(log);
+    command
+        .env("RAYON_NUM_THREADS", "1")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().map_err(failed)?)
+        .stderr(log);
     let child = command.spawn().map_err(failed)?;
     let bar = bars.map(|bars| {
         let bar = bars.add(ProgressBar::new(job.steps));
@@ -284,8 +330,13 @@ fn start(job: Job, backend: Option<&str>, bars: Option<&MultiProgress>) -> Resul
 /// The last line of the run's metrics.
 fn show_progress(running: &Running) {
     let Some(bar) = &running.bar else { return };
-    let Ok(text) = std::fs::read_to_string(running.job.folder.join("metrics.jsonl")) else { return };
-    let last = text.lines().next_back().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let Ok(text) = std::fs::read_to_string(running.job.folder.join("metrics.jsonl")) else {
+        return;
+    };
+    let last = text
+        .lines()
+        .next_back()
+        .and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     if let Some(metrics) = last {
         let number = |key: &str| metrics[key].as_f64().unwrap_or(0.0);
         bar.set_position(number("step") as u64 + 1);
@@ -293,15 +344,35 @@ fn show_progress(running: &Running) {
     }
 }
 
-fn finish(running: &Running, success: bool, done: usize, total: usize, bars: Option<&MultiProgress>, quiet: bool) -> Result<(), Problem> {
+fn finish(
+    running: &Running,
+    success: bool,
+    done: usize,
+    total: usize,
+    bars: Option<&MultiProgress>,
+    quiet: bool,
+) -> Result<(), Problem> {
     if let Some(bar) = &running.bar {
         bar.finish_and_clear();
     }
     let (job, log) = (&running.job, running.job.folder.join("log.txt"));
     if !success {
         let text = std::fs::read_to_string(&log).unwrap_or_default();
-        let reason = text.lines().rev().take(3).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
-        return Err(Problem::failure(format!("{} with seed {} failed (see `{}`):\n{reason}", job.method.name, job.seed, log.display())));
+        let reason = text
+            .lines()
+            .rev()
+            .take(3)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .collect::<Vec<_>>()
+            .join("\n");
+        return Err(Problem::failure(format!(
+            "{} with seed {} failed (see `{}`):\n{reason}",
+            job.method.name,
+            job.seed,
+            log.display()
+        )));
     }
     let result = read_run(&job.folder, &job.method.name, job.seed).map_err(Problem::failure)?;
     let line = format!(
@@ -328,32 +399,55 @@ struct StoredResults<'a> {
 }
 
 /// Writes table, figures and numbers, and prints the table and the picture.
-fn report(results: &[RunResult], baselines: &[String], out: &Path, all: &[(String, u64, PathBuf)]) -> Result<(), Problem> {
+fn report(
+    results: &[RunResult],
+    baselines: &[String],
+    out: &Path,
+    all: &[(String, u64, PathBuf)],
+) -> Result<(), Problem> {
     let summaries = summarise_methods(results, baselines);
     let (table, levels) = (summary_table(&summaries), levels_table(results));
     let trained: Vec<String> = summaries
         .iter()
-        .filter(|summary| results.iter().any(|run| run.method == summary.method && !run.metrics.is_empty()))
+        .filter(|summary| {
+            results.iter().any(|run| run.method == summary.method && !run.metrics.is_empty())
+        })
         .map(|summary| summary.method.clone())
         .collect();
-    let tables = [Some(table), Some(levels), environment_table(results)].into_iter().flatten().collect::<Vec<_>>().join("\n");
+    let tables = [Some(table), Some(levels), environment_table(results)]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("\n");
     write_atomically(&out.join("results.md"), tables.as_bytes())?;
-    let stored = StoredResults { commit: env!("PARETOPO_COMMIT"), methods: &summaries, runs: results };
-    write_atomically(&out.join("results.json"), &serde_json::to_vec_pretty(&stored).map_err(Problem::failure)?)?;
+    let stored =
+        StoredResults { commit: env!("PARETOPO_COMMIT"), methods: &summaries, runs: results };
+    write_atomically(
+        &out.join("results.json"),
+        &serde_json::to_vec_pretty(&stored).map_err(Problem::failure)?,
+    )?;
     write_atomically(&out.join("front.svg"), front_svg(&summaries, results).as_bytes())?;
     let panels = [
         ("em", "EM on training prompts"),
         ("calls", "#Tool on training prompts"),
         ("estimator/r_pareto", "r_pareto (stage 1)"),
-        ("estimator/tie_right_wrong", "groups in which a wrong rollout ranks no worse than a right one"),
+        (
+            "estimator/tie_right_wrong",
+            "groups in which a wrong rollout ranks no worse than a right one",
+        ),
         ("estimator/rank_1", "share of rollouts in rank 1"),
         ("estimator/rank_2", "share of rollouts in rank 2"),
         ("estimator/archive_hypervolume", "hypervolume of the archive"),
         ("response_tokens", "sampled tokens a response"),
     ];
     write_atomically(&out.join("curves.svg"), curves_svg(&trained, results, &panels).as_bytes())?;
-    if let Some((name, points)) = all.iter().find_map(|(name, _, folder)| Some((name, archive_of(folder)?))) {
-        write_atomically(&out.join("archive.svg"), archive_svg(&format!("Archive of {name}"), &points).as_bytes())?;
+    if let Some((name, points)) =
+        all.iter().find_map(|(name, _, folder)| Some((name, archive_of(folder)?)))
+    {
+        write_atomically(
+            &out.join("archive.svg"),
+            archive_svg(&format!("Archive of {name}"), &points).as_bytes(),
+        )?;
     }
     println!("{tables}\n{}", front_picture(&summaries));
     println!("table {0}/results.md, figures {0}/front.svg and {0}/curves.svg", out.display());
@@ -362,10 +456,15 @@ fn report(results: &[RunResult], baselines: &[String], out: &Path, all: &[(Strin
 
 /// The archive in a run's latest checkpoint, if its estimator keeps one of two objectives.
 fn archive_of(run: &Path) -> Option<Vec<[f64; 2]>> {
-    let mut checkpoints: Vec<PathBuf> = std::fs::read_dir(run.join("checkpoints")).ok()?.flatten().map(|entry| entry.path()).collect();
+    let mut checkpoints: Vec<PathBuf> = std::fs::read_dir(run.join("checkpoints"))
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     checkpoints.sort();
     let text = std::fs::read_to_string(checkpoints.last()?.join("state.json")).ok()?;
     let state: serde_json::Value = serde_json::from_str(&text).ok()?;
-    let points: Vec<[f64; 2]> = serde_json::from_value(state["estimator"]["archive"]["points"].clone()).ok()?;
+    let points: Vec<[f64; 2]> =
+        serde_json::from_value(state["estimator"]["archive"]["points"].clone()).ok()?;
     (!points.is_empty()).then_some(points)
 }

@@ -10,7 +10,9 @@ use std::path::Path;
 pub(super) fn read_text(path: &Path) -> Result<String, Problem> {
     if path == Path::new("-") {
         let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(|error| Problem::unreadable(path, &error))?;
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .map_err(|error| Problem::unreadable(path, &error))?;
         return Ok(text);
     }
     std::fs::read_to_string(path).map_err(|error| Problem::unreadable(path, &error))
@@ -22,7 +24,9 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Problem> 
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(index, line)| {
-            serde_json::from_str(line).map_err(|error| Problem::mistake(format!("`{}` line {}: {error}", path.display(), index + 1)))
+            serde_json::from_str(line).map_err(|error| {
+                Problem::mistake(format!("`{}` line {}: {error}", path.display(), index + 1))
+            })
         })
         .collect()
 }

@@ -23,13 +23,19 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
     paretopo_chat::isolate_templates(vec![this_program()?, "template-worker".into()]);
     let backend = backend.as_deref();
     match command {
-        Command::Train { config, run } => recipes::run(|backend| backend.train, true, &config, &run, backend, quiet, cancelled),
-        Command::Sft { config, run } => recipes::run(|backend| backend.sft, false, &config, &run, backend, quiet, cancelled),
+        Command::Train { config, run } => {
+            recipes::run(|backend| backend.train, true, &config, &run, backend, quiet, cancelled)
+        }
+        Command::Sft { config, run } => {
+            recipes::run(|backend| backend.sft, false, &config, &run, backend, quiet, cancelled)
+        }
         Command::Evaluate { config, benchmarks, out } => {
             benchmarks::evaluate(&config, &benchmarks, out.as_deref(), backend, quiet, cancelled)
         }
         Command::Plan { config, prompt_tokens } => recipes::plan(&config, prompt_tokens),
-        Command::Solve { question, config } => recipes::solve(&question, &config, backend, quiet, cancelled),
+        Command::Solve { question, config } => {
+            recipes::solve(&question, &config, backend, quiet, cancelled)
+        }
         Command::Compare { experiment, out, set, jobs } => {
             compare::compare(experiment.as_deref(), &out, &set, jobs, backend, quiet, cancelled)
         }
@@ -38,19 +44,34 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
         Command::Devices => tools::devices(),
         Command::Check { fixtures, out } => tools::check(&fixtures, out.as_deref(), backend),
         Command::Score { model, file } => tools::score(&model, &file, backend),
-        Command::Search { corpus, query: Some(query), topk, .. } => search::query(&corpus, &query, topk, quiet),
-        Command::Search { corpus, questions: Some(questions), topk, .. } => search::recall(&corpus, &questions, topk, quiet),
+        Command::Search { corpus, query: Some(query), topk, .. } => {
+            search::query(&corpus, &query, topk, quiet)
+        }
+        Command::Search { corpus, questions: Some(questions), topk, .. } => {
+            search::recall(&corpus, &questions, topk, quiet)
+        }
         Command::Search { .. } => unreachable!("the arguments hold a query or a file of questions"),
-        Command::ServeSearch { corpus, address, topk } => search::serve(&corpus, &address, topk, quiet, cancelled),
+        Command::ServeSearch { corpus, address, topk } => {
+            search::serve(&corpus, &address, topk, quiet, cancelled)
+        }
         Command::Front { file, reference } => tools::front(&file, &reference),
-        Command::Advantages { file: Some(file), estimator, set, seed, .. } => tools::advantages(&file, &estimator, &set, seed),
+        Command::Advantages { file: Some(file), estimator, set, seed, .. } => {
+            tools::advantages(&file, &estimator, &set, seed)
+        }
         Command::Advantages { call_threshold: alpha, estimator, set, .. } => {
             tools::call_threshold(&estimator, &set, alpha.unwrap_or_default())
         }
         Command::Grade { file, kind } => tools::grade(&file, kind),
-        Command::Python { file, interpreter, seconds, memory, output } => tools::python(&file, interpreter, seconds, memory, output),
+        Command::Python { file, interpreter, seconds, memory, output } => {
+            tools::python(&file, interpreter, seconds, memory, output)
+        }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "paretopo", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "paretopo",
+                &mut std::io::stdout(),
+            );
             Ok(())
         }
         Command::PythonWorker | Command::PythonSandbox { .. } | Command::TemplateWorker => {
@@ -61,7 +82,12 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
 
 /// Prints the table of a run's phases.
 fn phases(run: &Path) -> Result<(), Problem> {
-    print!("{}", paretopo_report::phases_table(&paretopo_report::read_phases(run).map_err(Problem::mistake)?));
+    print!(
+        "{}",
+        paretopo_report::phases_table(
+            &paretopo_report::read_phases(run).map_err(Problem::mistake)?
+        )
+    );
     Ok(())
 }
 
@@ -71,7 +97,8 @@ fn this_program() -> Result<PathBuf, Problem> {
     if running.exists() {
         return Ok(running);
     }
-    std::env::current_exe().map_err(|error| Problem::failure(format!("cannot find this program's own file: {error}")))
+    std::env::current_exe()
+        .map_err(|error| Problem::failure(format!("cannot find this program's own file: {error}")))
 }
 
 /// The command that starts a worker of the Python tool: this binary.
@@ -79,10 +106,14 @@ fn python_worker() -> Result<Vec<PathBuf>, Problem> {
     Ok(vec![this_program()?, "python-worker".into()])
 }
 
-/// What environments use of this machine. Indices are kept in `$PARETOPO_CACHE`, or where the system keeps such things.
+/// What environments use of this machine. Indices are kept in `$PARETOPO_CACHE`, or where the
+/// system keeps such things.
 fn resources() -> Result<Resources, Problem> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let usual = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
-    let cache = variable("PARETOPO_CACHE").unwrap_or_else(|| usual.unwrap_or_else(std::env::temp_dir).join("paretopo"));
+    let variable =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let usual =
+        variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
+    let cache = variable("PARETOPO_CACHE")
+        .unwrap_or_else(|| usual.unwrap_or_else(std::env::temp_dir).join("paretopo"));
     Ok(Resources { python_worker: python_worker()?, cache })
 }

@@ -11,7 +11,10 @@ const LLAMA: &str = include_str!("../../../../models/src/llama.rs");
 
 pub(super) fn new(what: NewThing, target: &str) -> Result<(), Problem> {
     match what {
-        NewThing::Config => write(Path::new(target), &format!("# paretopo train {target}\n{}", RunConfig::default().to_toml()?)),
+        NewThing::Config => write(
+            Path::new(target),
+            &format!("# paretopo train {target}\n{}", RunConfig::default().to_toml()?),
+        ),
         NewThing::Tokenizer => tokenizer(target, &math::tokenizer_json()),
         NewThing::QaTokenizer => tokenizer(target, &qa::tokenizer_json()),
         NewThing::Architecture => architecture(target),
@@ -25,9 +28,14 @@ fn tokenizer(folder: &str, json: &serde_json::Value) -> Result<(), Problem> {
 
 fn write(path: &Path, text: &str) -> Result<(), Problem> {
     if path.exists() {
-        return Err(Problem::mistake(format!("`{}` exists already\nhint: remove it first, or choose another name", path.display())));
+        return Err(Problem::mistake(format!(
+            "`{}` exists already\nhint: remove it first, or choose another name",
+            path.display()
+        )));
     }
-    let failed = |error: std::io::Error| Problem::mistake(format!("cannot write `{}`: {error}", path.display()));
+    let failed = |error: std::io::Error| {
+        Problem::mistake(format!("cannot write `{}`: {error}", path.display()))
+    };
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(failed)?;
     }
@@ -40,21 +48,30 @@ fn architecture(name: &str) -> Result<(), Problem> {
     let valid = name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if !valid {
-        return Err(Problem::mistake(format!("`{name}` is not a module name: use lower-case letters, digits and `_`")));
+        return Err(Problem::mistake(format!(
+            "`{name}` is not a module name: use lower-case letters, digits and `_`"
+        )));
     }
     if !Path::new("models/src").is_dir() {
-        return Err(Problem::mistake("there is no folder `models/src` here\nhint: run this in the root of a checkout of paretopo"));
+        return Err(Problem::mistake(
+            "there is no folder `models/src` here\nhint: run this in the root of a checkout of paretopo",
+        ));
     }
     let class: String = name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
-    let rest = LLAMA.lines().skip_while(|line| line.starts_with("//!")).collect::<Vec<_>>().join("\n");
+    let rest =
+        LLAMA.lines().skip_while(|line| line.starts_with("//!")).collect::<Vec<_>>().join("\n");
     let text = rest.replace("LlamaConfig", &format!("{class}Config"));
-    let header = format!("//! {class}: say from which paper or checkpoint format, and what is left out. Starts as a copy of Llama.\n");
+    let header = format!(
+        "//! {class}: say from which paper or checkpoint format, and what is left out. Starts as a copy of Llama.\n"
+    );
     write(&Path::new("models/src").join(format!("{name}.rs")), &format!("{header}{text}\n"))?;
     println!("next:");
     println!("  1. models/src/lib.rs: `pub mod {name};`");
     println!(
         "  2. models/src/auto.rs: a variant `{class}` of `AutoConfig` and `AutoModel`, `\"{name}\"` in `MODEL_TYPES`; the compiler names the rest"
     );
-    println!("  3. tests/fixtures/make_models.py: add a tiny checkpoint, run it, and list the folder in tests/parity_models.rs");
+    println!(
+        "  3. tests/fixtures/make_models.py: add a tiny checkpoint, run it, and list the folder in tests/parity_models.rs"
+    );
     Ok(())
 }

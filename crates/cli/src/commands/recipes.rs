@@ -6,14 +6,20 @@ use crate::backends;
 use crate::policies;
 use crate::problem::Problem;
 use crate::progress::Progress;
-use paretopo_training::{EntryPoints, Evaluation, MemoryPlan, Observer, Recipe, RunConfig, Surroundings, read_config};
+use paretopo_training::{
+    EntryPoints, Evaluation, MemoryPlan, Observer, Recipe, RunConfig, Surroundings, read_config,
+};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-/// Reads the configuration and applies `--set`, `--model` and `--adapter`; `None` when a dry run has printed it.
+/// Reads the configuration and applies `--set`, `--model` and `--adapter`; `None` when a dry run
+/// has printed it.
 fn resolve(arguments: &ConfigArguments) -> Result<Option<RunConfig>, Problem> {
     let (text, name) = match &arguments.config {
-        Some(path) => (std::fs::read_to_string(path).map_err(|error| Problem::unreadable(path, &error))?, path.display().to_string()),
+        Some(path) => (
+            std::fs::read_to_string(path).map_err(|error| Problem::unreadable(path, &error))?,
+            path.display().to_string(),
+        ),
         None => (String::new(), "the defaults".to_owned()),
     };
     let mut config = RunConfig::parse(&text, &name, &arguments.set)?;
@@ -53,7 +59,8 @@ pub(super) struct Opened {
     pub(super) surroundings: Surroundings<'static>,
 }
 
-/// Resolves the configuration, chooses the backend, says both, and fetches the policy; `None` when a dry run has printed the configuration.
+/// Resolves the configuration, chooses the backend, says both, and fetches the policy; `None` when
+/// a dry run has printed the configuration.
 pub(super) fn open(
     arguments: &ConfigArguments,
     folder: Option<&Path>,
@@ -81,7 +88,8 @@ fn announce(progress: &mut Progress, config: &RunConfig, backend: &str, folder: 
 /// Tokens of a prompt, where nobody has said.
 pub(crate) const USUAL_PROMPT: usize = 256;
 
-/// `train` or `sft`, whichever `pick` picks from the backend; `plans` says whether the memory plan, which is one for `train`, is told first.
+/// `train` or `sft`, whichever `pick` picks from the backend; `plans` says whether the memory plan,
+/// which is one for `train`, is told first.
 pub(crate) fn run(
     pick: fn(&EntryPoints) -> Recipe,
     plans: bool,
@@ -91,20 +99,26 @@ pub(crate) fn run(
     quiet: bool,
     cancelled: &'static AtomicBool,
 ) -> Result<(), Problem> {
-    let Some(Opened { config, backend, index, mut progress, surroundings }) = open(arguments, Some(run), wish, quiet, cancelled)? else {
+    let Some(Opened { config, backend, index, mut progress, surroundings }) =
+        open(arguments, Some(run), wish, quiet, cancelled)?
+    else {
         return Ok(());
     };
     if plans {
         let model = read_config(&surroundings.policy_folder).map_err(Problem::mistake)?;
         let plan = MemoryPlan::new(&config, &model, USUAL_PROMPT, surroundings.threads);
-        progress.note(&format!("planned peak memory {:.2} GiB; `paretopo plan` has its parts", plan.peak()));
+        progress.note(&format!(
+            "planned peak memory {:.2} GiB; `paretopo plan` has its parts",
+            plan.peak()
+        ));
     }
     pick(&backend)(index, &config, run, &surroundings, &mut progress)?;
     drop(progress);
     show_evaluation_of(run)
 }
 
-/// Graphics cards by their memory in GiB; a tenth is left for the driver, workspaces and the allocator.
+/// Graphics cards by their memory in GiB; a tenth is left for the driver, workspaces and the
+/// allocator.
 const CARDS: [f64; 6] = [8.0, 16.0, 24.0, 40.0, 48.0, 80.0];
 
 /// Prints what memory a training run needs.
@@ -120,7 +134,8 @@ pub(crate) fn plan(arguments: &ConfigArguments, prompt_tokens: usize) -> Result<
     );
     println!("| phase | parts | sum |\n|---|---|---|");
     for ((phase, parts), sum) in plan.phases.iter().zip(plan.sums()) {
-        let shown: Vec<String> = parts.iter().map(|(name, size)| format!("{name} {size:.2}")).collect();
+        let shown: Vec<String> =
+            parts.iter().map(|(name, size)| format!("{name} {size:.2}")).collect();
         println!("| {phase} | {} | {sum:.2} |", shown.join(", "));
     }
     let peak = plan.peak();
@@ -145,7 +160,8 @@ pub(crate) fn solve(
     // a single answer is best when nothing is left to chance
     config.rollout.sampling.temperature = 0.0;
     let (backend, index) = backends::choose(wish)?;
-    let surroundings = surroundings(&config, &backend, backend.name, cancelled, &mut Progress::new(quiet))?;
+    let surroundings =
+        surroundings(&config, &backend, backend.name, cancelled, &mut Progress::new(quiet))?;
     let trajectory = (backend.solve)(index, &config, question, &surroundings)?;
     if !quiet {
         println!("{}", trajectory.response.trim_end());
@@ -158,8 +174,8 @@ pub(crate) fn solve(
 fn show_evaluation_of(run: &Path) -> Result<(), Problem> {
     let path = run.join("evaluation.json");
     let text = std::fs::read(&path).map_err(|error| Problem::unreadable(&path, &error))?;
-    let evaluation: Evaluation =
-        serde_json::from_slice(&text).map_err(|error| Problem::failure(format!("`{}`: {error}", path.display())))?;
+    let evaluation: Evaluation = serde_json::from_slice(&text)
+        .map_err(|error| Problem::failure(format!("`{}`: {error}", path.display())))?;
     show(&evaluation);
     Ok(())
 }
@@ -169,16 +185,37 @@ pub(super) fn show(evaluation: &Evaluation) {
         "EM     {:.3} +- {:.3}   ({} episodes on {} tasks)",
         evaluation.em, evaluation.em_interval, evaluation.episodes, evaluation.tasks
     );
-    let passes: Vec<String> = evaluation.pass_at.iter().filter(|(j, _)| **j > 1).map(|(j, share)| format!("pass@{j} {share:.3}")).collect();
+    let passes: Vec<String> = evaluation
+        .pass_at
+        .iter()
+        .filter(|(j, _)| **j > 1)
+        .map(|(j, share)| format!("pass@{j} {share:.3}"))
+        .collect();
     if !passes.is_empty() {
         println!("       {}", passes.join("  "));
     }
-    let per_correct = evaluation.calls_per_correct.map_or("none correct".to_owned(), |calls| format!("{calls:.2} per right answer"));
-    println!("#Tool  {:.2}   ({per_correct}, {:.1}% of calls failed)", evaluation.calls, 100.0 * evaluation.failed_calls);
-    println!("tokens {:.1} a response, {:.0} a second", evaluation.response_tokens, evaluation.tokens_per_second);
-    println!("answer in {:.1}% of episodes, {:.1}% ran out of tokens", 100.0 * evaluation.answered, 100.0 * evaluation.truncated);
+    let per_correct = evaluation
+        .calls_per_correct
+        .map_or("none correct".to_owned(), |calls| format!("{calls:.2} per right answer"));
+    println!(
+        "#Tool  {:.2}   ({per_correct}, {:.1}% of calls failed)",
+        evaluation.calls,
+        100.0 * evaluation.failed_calls
+    );
+    println!(
+        "tokens {:.1} a response, {:.0} a second",
+        evaluation.response_tokens, evaluation.tokens_per_second
+    );
+    println!(
+        "answer in {:.1}% of episodes, {:.1}% ran out of tokens",
+        100.0 * evaluation.answered,
+        100.0 * evaluation.truncated
+    );
     for (level, summary) in &evaluation.levels {
-        println!("  level {level}: EM {:.3}, #Tool {:.2} ({} episodes)", summary.em, summary.calls, summary.episodes);
+        println!(
+            "  level {level}: EM {:.3}, #Tool {:.2} ({} episodes)",
+            summary.em, summary.calls, summary.episodes
+        );
     }
     for (name, value) in &evaluation.environment {
         println!("{name} {value:.3}");

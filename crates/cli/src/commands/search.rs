@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 fn open(corpus: &Path, quiet: bool) -> Result<PassageIndex, Problem> {
     let mut progress = Progress::new(quiet);
-    let mut report = |done: u64, total: u64| progress.progress("index", done as usize, total as usize);
+    let mut report =
+        |done: u64, total: u64| progress.progress("index", done as usize, total as usize);
     let opened = PassageIndex::open_or_build(corpus, &resources()?.cache, &mut report);
     opened.map_err(|error| match error {
         RetrievalError::Index { .. } => Problem::failure(error),
@@ -29,7 +30,8 @@ pub(super) fn query(corpus: &Path, query: &str, topk: usize, quiet: bool) -> Res
     }))
 }
 
-/// How many of a set's questions have all their supporting passages among the first hits, and what share of the passages is there.
+/// How many of a set's questions have all their supporting passages among the first hits, and what
+/// share of the passages is there.
 #[derive(Default)]
 struct Recall {
     questions: f64,
@@ -45,7 +47,12 @@ impl Recall {
     }
 }
 
-pub(super) fn recall(corpus: &Path, questions: &Path, topk: usize, quiet: bool) -> Result<(), Problem> {
+pub(super) fn recall(
+    corpus: &Path,
+    questions: &Path,
+    topk: usize,
+    quiet: bool,
+) -> Result<(), Problem> {
     let index = open(corpus, quiet)?;
     let questions = read_questions(questions).map_err(Problem::mistake)?;
     let (mut sets, mut whole) = (BTreeMap::<String, Recall>::new(), Recall::default());
@@ -64,8 +71,13 @@ pub(super) fn recall(corpus: &Path, questions: &Path, topk: usize, quiet: bool) 
     if whole.questions == 0.0 {
         return Err(Problem::mistake("none of the questions names its supporting passages"));
     }
-    println!("all supporting passages among the first {topk}, and the mean share of them, over {} passages", index.len());
-    for (name, recall) in sets.iter().map(|(name, recall)| (name.as_str(), recall)).chain([("together", &whole)]) {
+    println!(
+        "all supporting passages among the first {topk}, and the mean share of them, over {} passages",
+        index.len()
+    );
+    for (name, recall) in
+        sets.iter().map(|(name, recall)| (name.as_str(), recall)).chain([("together", &whole)])
+    {
         println!(
             "{name:24} {:6} questions  {:.3}  {:.3}",
             recall.questions,
@@ -77,7 +89,13 @@ pub(super) fn recall(corpus: &Path, questions: &Path, topk: usize, quiet: bool) 
     Ok(())
 }
 
-pub(super) fn serve(corpus: &Path, address: &str, topk: usize, quiet: bool, cancelled: &'static AtomicBool) -> Result<(), Problem> {
+pub(super) fn serve(
+    corpus: &Path,
+    address: &str,
+    topk: usize,
+    quiet: bool,
+    cancelled: &'static AtomicBool,
+) -> Result<(), Problem> {
     let index = open(corpus, quiet)?;
     let passages = index.len();
     let ready = |address| println!("serving {passages} passages at http://{address}/retrieve");
@@ -86,5 +104,6 @@ pub(super) fn serve(corpus: &Path, address: &str, topk: usize, quiet: bool, canc
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    server::serve(index, address, topk, server::Limits::default(), ready, stop).map_err(Problem::mistake)
+    server::serve(index, address, topk, server::Limits::default(), ready, stop)
+        .map_err(Problem::mistake)
 }

@@ -21,7 +21,11 @@ pub(super) fn devices() -> Result<(), Problem> {
     for backend in backends::compiled_in() {
         match (backend.probe)(0) {
             Ok(device) => println!("{:8} {device}", backend.name),
-            Err(reason) => println!("{:8} not usable: {}", backend.name, reason.lines().next().unwrap_or_default()),
+            Err(reason) => println!(
+                "{:8} not usable: {}",
+                backend.name,
+                reason.lines().next().unwrap_or_default()
+            ),
         }
     }
     Ok(())
@@ -70,21 +74,29 @@ pub(super) fn front(file: &Path, reference: &[f32]) -> Result<(), Problem> {
     let rows: Vec<Row<PointRow>> = lines::read(file)?;
     let objectives = rows.first().map_or(reference.len(), |row| row.fields.point.len());
     for (index, row) in rows.iter().enumerate() {
-        let wrong = |reason: String| Err(Problem::mistake(format!("`{}`, point {}: {reason}", file.display(), index + 1)));
+        let wrong = |reason: String| {
+            Err(Problem::mistake(format!("`{}`, point {}: {reason}", file.display(), index + 1)))
+        };
         if row.fields.point.is_empty() || row.fields.point.iter().any(|value| !value.is_finite()) {
             return wrong("every coordinate must be a finite number, and there must be one".into());
         }
         if row.fields.point.len() != objectives {
-            return wrong(format!("it has {} objectives, but the first point has {objectives}", row.fields.point.len()));
+            return wrong(format!(
+                "it has {} objectives, but the first point has {objectives}",
+                row.fields.point.len()
+            ));
         }
     }
     let reference = if reference.is_empty() { vec![0.0; objectives] } else { reference.to_vec() };
     if reference.len() != objectives || reference.iter().any(|value| !value.is_finite()) {
-        return Err(Problem::mistake(format!("`--reference` needs {objectives} finite numbers, one per objective")));
+        return Err(Problem::mistake(format!(
+            "`--reference` needs {objectives} finite numbers, one per objective"
+        )));
     }
     let points: Vec<&[f32]> = rows.iter().map(|row| row.fields.point.as_slice()).collect();
     let (ranks, volume) = (non_dominated_ranks(&points), hypervolume(&points, &reference));
-    let ranked: Vec<Value> = rows.into_iter().zip(ranks).map(|(row, rank)| row.with("rank", rank)).collect();
+    let ranked: Vec<Value> =
+        rows.into_iter().zip(ranks).map(|(row, rank)| row.with("rank", rank)).collect();
     lines::print(ranked.into_iter().chain([json!({ "hypervolume": volume })]))
 }
 
@@ -95,7 +107,12 @@ struct RewardRow {
     calls: Option<usize>,
 }
 
-pub(super) fn advantages(file: &Path, estimator: &str, set: &[String], seed: u64) -> Result<(), Problem> {
+pub(super) fn advantages(
+    file: &Path,
+    estimator: &str,
+    set: &[String],
+    seed: u64,
+) -> Result<(), Problem> {
     let config = estimator_config(estimator, set)?;
     for warning in config.warnings() {
         eprintln!("warning: {warning}");
@@ -124,20 +141,30 @@ pub(super) fn advantages(file: &Path, estimator: &str, set: &[String], seed: u64
         })
         .collect();
     let progress = Progress { step: 0, total_steps: 1, seed };
-    let result = paretopo_algorithms::advantages(&config, &mut EstimatorState::default(), &groups, progress).map_err(Problem::mistake)?;
+    let result =
+        paretopo_algorithms::advantages(&config, &mut EstimatorState::default(), &groups, progress)
+            .map_err(Problem::mistake)?;
     let mut by_row = vec![0.0; rows.len()];
     for (members, values) in members.iter().zip(&result.values) {
         for (index, value) in members.iter().zip(values) {
             by_row[*index] = *value;
         }
     }
-    lines::print(rows.into_iter().zip(by_row).map(|(row, advantage)| row.with("advantage", shortest(advantage))))
+    lines::print(
+        rows.into_iter()
+            .zip(by_row)
+            .map(|(row, advantage)| row.with("advantage", shortest(advantage))),
+    )
 }
 
 pub(super) fn call_threshold(estimator: &str, set: &[String], alpha: f32) -> Result<(), Problem> {
     let config = estimator_config(estimator, set)?;
-    let threshold = paretopo_algorithms::call_threshold(&config, 8, alpha).map_err(Problem::mistake)?;
-    println!("{}", json!({ "estimator": estimator, "alpha": alpha, "group": 8, "call_threshold": (threshold * 1e4).round() / 1e4 }));
+    let threshold =
+        paretopo_algorithms::call_threshold(&config, 8, alpha).map_err(Problem::mistake)?;
+    println!(
+        "{}",
+        json!({ "estimator": estimator, "alpha": alpha, "group": 8, "call_threshold": (threshold * 1e4).round() / 1e4 })
+    );
     Ok(())
 }
 
@@ -145,12 +172,15 @@ pub(super) fn call_threshold(estimator: &str, set: &[String], alpha: f32) -> Res
 fn estimator_config(name: &str, set: &[String]) -> Result<EstimatorConfig, Problem> {
     if !EstimatorConfig::TYPES.contains(&name) {
         let known = EstimatorConfig::TYPES.join("`, `");
-        return Err(Problem::mistake(format!("there is no estimator `{name}` (there are `{known}`)")));
+        return Err(Problem::mistake(format!(
+            "there is no estimator `{name}` (there are `{known}`)"
+        )));
     }
     let mut text = format!("type = \"{name}\"\n");
     for assignment in set {
-        let (key, value) =
-            assignment.split_once('=').ok_or_else(|| Problem::mistake(format!("`--set {assignment}`: expected `key=value`")))?;
+        let (key, value) = assignment.split_once('=').ok_or_else(|| {
+            Problem::mistake(format!("`--set {assignment}`: expected `key=value`"))
+        })?;
         let literal = format!("{key} = {value}\n");
         // what is not TOML by itself is taken as a string
         if toml::from_str::<toml::Table>(&literal).is_ok() {
@@ -179,8 +209,10 @@ pub(super) fn grade(file: &Path, kind: GradeKind) -> Result<(), Problem> {
                 row.with("equal", equal)
             }
             GradeKind::Qa => {
-                let golds: Vec<String> =
-                    row.fields.gold.as_array().map_or_else(|| vec![text(&row.fields.gold)], |list| list.iter().map(text).collect());
+                let golds: Vec<String> = row.fields.gold.as_array().map_or_else(
+                    || vec![text(&row.fields.gold)],
+                    |list| list.iter().map(text).collect(),
+                );
                 let em = golds.iter().any(|gold| qa::exact_match(gold, &pred));
                 row.line.insert("em".into(), em.into());
                 row.with("f1", qa::best_f1(golds.iter().map(String::as_str), &pred))
@@ -189,7 +221,11 @@ pub(super) fn grade(file: &Path, kind: GradeKind) -> Result<(), Problem> {
     }))
 }
 
-pub(super) fn check(fixtures: &Path, out: Option<&Path>, wish: Option<&str>) -> Result<(), Problem> {
+pub(super) fn check(
+    fixtures: &Path,
+    out: Option<&Path>,
+    wish: Option<&str>,
+) -> Result<(), Problem> {
     let (backend, index) = backends::choose(wish)?;
     let started = Instant::now();
     let checks = (backend.check)(index, fixtures)?;
@@ -197,12 +233,16 @@ pub(super) fn check(fixtures: &Path, out: Option<&Path>, wish: Option<&str>) -> 
     println!("| case | comparison | difference | allowed | |\n|---|---|---|---|---|");
     for check in &checks {
         let verdict = if check.passed() { "ok" } else { "FAILED" };
-        println!("| {} | {} | {:.1e} | {:.0e} | {verdict} |", check.case, check.what, check.difference, check.tolerance);
+        println!(
+            "| {} | {} | {:.1e} | {:.0e} | {verdict} |",
+            check.case, check.what, check.difference, check.tolerance
+        );
     }
     if let Some(out) = out {
         let result = serde_json::json!({ "backend": backend.name, "seconds": started.elapsed().as_secs_f64(), "checks": checks });
         let text = serde_json::to_string_pretty(&result).expect("plain data serialises") + "\n";
-        std::fs::write(out, text).map_err(|error| Problem::failure(format!("`{}`: {error}", out.display())))?;
+        std::fs::write(out, text)
+            .map_err(|error| Problem::failure(format!("`{}`: {error}", out.display())))?;
     }
     match checks.iter().filter(|check| !check.passed()).count() {
         0 => Ok(()),
@@ -210,15 +250,27 @@ pub(super) fn check(fixtures: &Path, out: Option<&Path>, wish: Option<&str>) -> 
     }
 }
 
-pub(super) fn python(file: &Path, interpreter: Interpreter, seconds: f64, memory: usize, output: usize) -> Result<(), Problem> {
+pub(super) fn python(
+    file: &Path,
+    interpreter: Interpreter,
+    seconds: f64,
+    memory: usize,
+    output: usize,
+) -> Result<(), Problem> {
     let program = lines::read_text(file)?;
     let limits = PythonLimits { seconds, memory: memory << 20, ..PythonLimits::default() };
     let tool = PythonTool::new(
-        PythonConfig { interpreter: interpreter.into(), limits, output_characters: output, ..PythonConfig::default() },
+        PythonConfig {
+            interpreter: interpreter.into(),
+            limits,
+            output_characters: output,
+            ..PythonConfig::default()
+        },
         python_worker()?,
     )
     .map_err(Problem::mistake)?;
-    let outcome = tool.run(&program, Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 3600.0)));
+    let outcome =
+        tool.run(&program, Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 3600.0)));
     println!("{}", outcome.text);
     if outcome.status == CallStatus::Ok {
         Ok(())

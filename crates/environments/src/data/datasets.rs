@@ -46,30 +46,53 @@ pub struct KnownDataset {
     answer_form: AnswerForm,
 }
 
-const fn math(name: &'static str, repository: &'static str, train: &'static str, test: &'static str) -> KnownDataset {
+const fn math(
+    name: &'static str,
+    repository: &'static str,
+    train: &'static str,
+    test: &'static str,
+) -> KnownDataset {
     let (kind, answer_form) = (DatasetKind::Math, AnswerForm::Plain);
     KnownDataset { name, kind, repository, train, test, question: None, answer: None, answer_form }
 }
 
-const fn qa(name: &'static str, repository: &'static str, train: &'static str, test: &'static str) -> KnownDataset {
+const fn qa(
+    name: &'static str,
+    repository: &'static str,
+    train: &'static str,
+    test: &'static str,
+) -> KnownDataset {
     KnownDataset { kind: DatasetKind::Qa, ..math(name, repository, train, test) }
 }
 
 /// All that are known by name.
 pub const KNOWN_DATASETS: [KnownDataset; 13] = [
-    KnownDataset { answer_form: AnswerForm::Hashes, ..math("gsm8k", "openai/gsm8k", "main/train*", "main/test*") },
-    KnownDataset { answer_form: AnswerForm::Boxed, ..math("math", "EleutherAI/hendrycks_math", "*/train*", "*/test*") },
+    KnownDataset {
+        answer_form: AnswerForm::Hashes,
+        ..math("gsm8k", "openai/gsm8k", "main/train*", "main/test*")
+    },
+    KnownDataset {
+        answer_form: AnswerForm::Boxed,
+        ..math("math", "EleutherAI/hendrycks_math", "*/train*", "*/test*")
+    },
     math("math-500", "HuggingFaceH4/MATH-500", "", "test*"),
     math("aime24", "HuggingFaceH4/aime_2024", "", "*"),
     math("aime25", "math-ai/aime25", "", "*test*"),
     math("amc23", "math-ai/amc23", "", "*test*"),
-    KnownDataset { answer_form: AnswerForm::All, ..math("olympiadbench", "math-ai/olympiadbench", "", "*test*") },
+    KnownDataset {
+        answer_form: AnswerForm::All,
+        ..math("olympiadbench", "math-ai/olympiadbench", "", "*test*")
+    },
     math("minerva", "math-ai/minervamath", "", "*test*"),
     qa("nq", "google-research-datasets/nq_open", "*train*", "*validation*"),
     qa("hotpotqa", "hotpotqa/hotpot_qa", "distractor/train*", "distractor/validation*"),
     qa("2wiki", "xanhho/2WikiMultihopQA", "train*", "dev*"),
     qa("musique", "dgslibisey/MuSiQue", "*ans*train*", "*ans*dev*"),
-    KnownDataset { question: Some("Question"), answer: Some("Answer"), ..qa("bamboogle", "chiayewken/bamboogle", "", "*test*") },
+    KnownDataset {
+        question: Some("Question"),
+        answer: Some("Answer"),
+        ..qa("bamboogle", "chiayewken/bamboogle", "", "*test*")
+    },
 ];
 
 /// A data set on the hub.
@@ -81,7 +104,8 @@ pub struct DatasetSource {
     /// Branch, tag or commit.
     #[serde(default = "main_branch")]
     pub revision: String,
-    /// Validation tasks, taken from the end of those for training (of those for testing, where there are none for training).
+    /// Validation tasks, taken from the end of those for training (of those for testing, where
+    /// there are none for training).
     #[serde(default)]
     pub validation: usize,
     /// Files for training, with `*` for any characters; those of a known data set when absent.
@@ -147,8 +171,9 @@ impl DatasetSource {
             answer_form: known.answer_form,
             ..Columns::default()
         };
-        let pattern =
-            |own: &Option<String>, of: fn(&KnownDataset) -> &'static str| own.clone().unwrap_or_else(|| known.map_or("", of).to_owned());
+        let pattern = |own: &Option<String>, of: fn(&KnownDataset) -> &'static str| {
+            own.clone().unwrap_or_else(|| known.map_or("", of).to_owned())
+        };
         Ok(Resolved {
             repository: known.map_or(self.name.as_str(), |known| known.repository).to_owned(),
             train: pattern(&self.train, |known| known.train),
@@ -158,7 +183,8 @@ impl DatasetSource {
     }
 }
 
-/// Whether a file's path fits a pattern in which `*` stands for any characters, and the file holds rows.
+/// Whether a file's path fits a pattern in which `*` stands for any characters, and the file holds
+/// rows.
 pub(super) fn fits(pattern: &str, path: &str) -> bool {
     let holds_rows = [".parquet", ".jsonl", ".json"].iter().any(|end| path.ends_with(end));
     holds_rows && !pattern.is_empty() && matches(pattern.as_bytes(), path.as_bytes())
@@ -168,7 +194,9 @@ fn matches(pattern: &[u8], path: &[u8]) -> bool {
     match pattern.split_first() {
         None => path.is_empty(),
         Some((b'*', rest)) => (0..=path.len()).any(|start| matches(rest, &path[start..])),
-        Some((byte, rest)) => path.split_first().is_some_and(|(first, path)| first == byte && matches(rest, path)),
+        Some((byte, rest)) => {
+            path.split_first().is_some_and(|(first, path)| first == byte && matches(rest, path))
+        }
     }
 }
 
@@ -178,9 +206,18 @@ mod tests {
 
     #[test]
     fn patterns_choose_files_of_rows() {
-        assert!(fits("main/test*", "main/test-00000-of-00001.parquet") && !fits("main/test*", "socratic/test-00000-of-00001.parquet"));
-        assert!(fits("*/train*", "algebra/train-00000-of-00001.parquet") && fits("*test*", "data/test-0.jsonl") && fits("*", "x.json"));
-        assert!(!fits("*test*", "test.md") && !fits("", "test.jsonl") && !fits("test", "test.jsonl"));
+        assert!(
+            fits("main/test*", "main/test-00000-of-00001.parquet")
+                && !fits("main/test*", "socratic/test-00000-of-00001.parquet")
+        );
+        assert!(
+            fits("*/train*", "algebra/train-00000-of-00001.parquet")
+                && fits("*test*", "data/test-0.jsonl")
+                && fits("*", "x.json")
+        );
+        assert!(
+            !fits("*test*", "test.md") && !fits("", "test.jsonl") && !fits("test", "test.jsonl")
+        );
     }
 
     #[test]

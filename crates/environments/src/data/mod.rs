@@ -62,7 +62,8 @@ pub struct FileSource {
     pub bad_rows: BadRows,
 }
 
-/// Turns a row with the usual names into a question; the second argument is the id of a row without one.
+/// Turns a row with the usual names into a question; the second argument is the id of a row without
+/// one.
 pub(crate) type Convert = fn(&Value, String) -> Result<Question, String>;
 
 /// The tasks of a source by split, and the passages that came with them.
@@ -74,8 +75,18 @@ const BAD_ROWS_SHOWN: usize = 5;
 impl FileSource {
     /// # Errors
     /// When the file cannot be read, holds too little, or has a bad row that is to stop the run.
-    pub(crate) fn load(&self, convert: Convert, observer: &mut dyn LoadObserver) -> Result<Loaded, DataError> {
-        let questions = read(std::slice::from_ref(&self.path), &self.columns, self.bad_rows, convert, observer)?;
+    pub(crate) fn load(
+        &self,
+        convert: Convert,
+        observer: &mut dyn LoadObserver,
+    ) -> Result<Loaded, DataError> {
+        let questions = read(
+            std::slice::from_ref(&self.path),
+            &self.columns,
+            self.bad_rows,
+            convert,
+            observer,
+        )?;
         let (tasks, passages) = apart(questions);
         Ok((Splits::by_position(&self.path, tasks, self.test, self.validation)?, passages))
     }
@@ -84,24 +95,34 @@ impl FileSource {
 impl DatasetSource {
     /// # Errors
     /// When a file cannot be fetched or read, or has a bad row that is to stop the run.
-    pub(crate) fn load(&self, convert: Convert, observer: &mut dyn LoadObserver) -> Result<Loaded, DataError> {
+    pub(crate) fn load(
+        &self,
+        convert: Convert,
+        observer: &mut dyn LoadObserver,
+    ) -> Result<Loaded, DataError> {
         let resolved = self.resolve()?;
         let repository = Repository::open(Kind::Dataset, &resolved.repository, &self.revision)?;
         let names = repository.list()?;
-        let questions = |pattern: &str, observer: &mut dyn LoadObserver| {
-            if pattern.is_empty() {
-                return Ok(Vec::new());
-            }
-            let mut paths = Vec::new();
-            for name in names.iter().filter(|name| datasets::fits(pattern, name)) {
-                paths.push(repository.file(name, &mut |name, done, total| observer.progress(name, done, total))?);
-            }
-            if paths.is_empty() {
-                let reason = format!("`{}` has no file of rows that fits `{pattern}`; it holds {names:?}", resolved.repository);
-                return Err(DataError::Setting(reason));
-            }
-            read(&paths, &resolved.columns, self.bad_rows, convert, observer)
-        };
+        let questions =
+            |pattern: &str, observer: &mut dyn LoadObserver| {
+                if pattern.is_empty() {
+                    return Ok(Vec::new());
+                }
+                let mut paths = Vec::new();
+                for name in names.iter().filter(|name| datasets::fits(pattern, name)) {
+                    paths.push(repository.file(name, &mut |name, done, total| {
+                        observer.progress(name, done, total)
+                    })?);
+                }
+                if paths.is_empty() {
+                    let reason = format!(
+                        "`{}` has no file of rows that fits `{pattern}`; it holds {names:?}",
+                        resolved.repository
+                    );
+                    return Err(DataError::Setting(reason));
+                }
+                read(&paths, &resolved.columns, self.bad_rows, convert, observer)
+            };
         let mut all = questions(&resolved.train, observer)?;
         let for_training = all.len();
         all.extend(questions(&resolved.test, observer)?);
@@ -110,7 +131,12 @@ impl DatasetSource {
         let mut test = train.split_off(for_training);
         let pool = if train.is_empty() { &mut test } else { &mut train };
         if pool.len() < self.validation {
-            return Err(DataError::Setting(format!("`{}` has {} tasks, not {} for validation", self.name, pool.len(), self.validation)));
+            return Err(DataError::Setting(format!(
+                "`{}` has {} tasks, not {} for validation",
+                self.name,
+                pool.len(),
+                self.validation
+            )));
         }
         let validation = pool.split_off(pool.len() - self.validation);
         Ok((Splits { train, validation, test }, passages))
@@ -138,13 +164,20 @@ fn read(
             // files of several folders may have the same name
             let depth = if paths.len() > 1 { 2 } else { 1 };
             let named = || {
-                let parts: Vec<_> = path.iter().rev().take(depth).map(|part| part.to_string_lossy()).collect();
+                let parts: Vec<_> =
+                    path.iter().rev().take(depth).map(|part| part.to_string_lossy()).collect();
                 format!("{}:{line}", parts.into_iter().rev().collect::<Vec<_>>().join("/"))
             };
-            let question = row.and_then(|row| convert(&columns.canonical(row)?, named())).and_then(|question| {
-                let id = question.task.id.clone();
-                if ids.insert(id.clone()) { Ok(question) } else { Err(format!("the id `{id}` appears twice")) }
-            });
+            let question = row.and_then(|row| convert(&columns.canonical(row)?, named())).and_then(
+                |question| {
+                    let id = question.task.id.clone();
+                    if ids.insert(id.clone()) {
+                        Ok(question)
+                    } else {
+                        Err(format!("the id `{id}` appears twice"))
+                    }
+                },
+            );
             match question {
                 Ok(question) => questions.push(question),
                 Err(reason) => {
@@ -172,10 +205,16 @@ fn read(
 
 /// The tasks, and the passages of all contexts without repetition, numbered.
 fn apart(questions: Vec<Question>) -> (Vec<Task>, Vec<Passage>) {
-    let (mut tasks, mut passages, mut seen) = (Vec::with_capacity(questions.len()), Vec::new(), HashSet::new());
+    let (mut tasks, mut passages, mut seen) =
+        (Vec::with_capacity(questions.len()), Vec::new(), HashSet::new());
     for question in questions {
         tasks.push(question.task);
-        passages.extend(question.context.into_iter().filter(|passage| seen.insert((passage.title.clone(), passage.text.clone()))));
+        passages.extend(
+            question
+                .context
+                .into_iter()
+                .filter(|passage| seen.insert((passage.title.clone(), passage.text.clone()))),
+        );
     }
     for (index, passage) in passages.iter_mut().enumerate() {
         passage.id = index.to_string();

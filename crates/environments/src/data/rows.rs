@@ -14,7 +14,8 @@ use std::time::Duration;
 /// How long a parquet file may keep its reader busy without a row, or a row group checked.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A row with its line (JSON lines) or number (otherwise), counted from 1; or what is wrong with that line.
+/// A row with its line (JSON lines) or number (otherwise), counted from 1; or what is wrong with
+/// that line.
 pub(super) type Row = (usize, Result<Value, String>);
 
 /// All rows.
@@ -31,15 +32,23 @@ pub(super) fn read_rows(path: &Path) -> Result<Vec<Row>, DataError> {
         return Ok(rows.into_iter().enumerate().map(|(index, row)| (index + 1, Ok(row))).collect());
     }
     if bytes.trim_ascii_start().starts_with(b"[") {
-        let rows: Vec<Value> = serde_json::from_slice(&bytes).map_err(|error| wrong(error.line(), error.to_string()))?;
+        let rows: Vec<Value> = serde_json::from_slice(&bytes)
+            .map_err(|error| wrong(error.line(), error.to_string()))?;
         return Ok(rows.into_iter().enumerate().map(|(index, row)| (index + 1, Ok(row))).collect());
     }
-    let lines = bytes.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
-    Ok(lines.map(|(index, line)| (index + 1, serde_json::from_slice(line).map_err(|error| error.to_string()))).collect())
+    let lines = bytes
+        .split(|byte| *byte == b'\n')
+        .enumerate()
+        .filter(|(_, line)| !line.trim_ascii().is_empty());
+    Ok(lines
+        .map(|(index, line)| {
+            (index + 1, serde_json::from_slice(line).map_err(|error| error.to_string()))
+        })
+        .collect())
 }
 
-/// Its rows. A damaged file may ask the reader for billions of steps, so it reads on a thread of its own, which is left alone once nothing has come of
-/// it for `patience`.
+/// Its rows. A damaged file may ask the reader for billions of steps, so it reads on a thread of
+/// its own, which is left alone once nothing has come of it for `patience`.
 fn read_parquet(file: File, patience: Duration) -> Result<Vec<Value>, String> {
     let (sender, progress) = sync_channel(1024);
     std::thread::spawn(move || {
@@ -59,7 +68,12 @@ fn read_parquet(file: File, patience: Duration) -> Result<Vec<Value>, String> {
             Ok(Progress::Checked) => {}
             Ok(Progress::Failed(reason)) => return Err(reason),
             Err(RecvTimeoutError::Disconnected) => return Ok(rows),
-            Err(RecvTimeoutError::Timeout) => return Err(format!("nothing could be read of it for {} s", patience.as_secs_f32())),
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(format!(
+                    "nothing could be read of it for {} s",
+                    patience.as_secs_f32()
+                ));
+            }
         }
     }
 }
@@ -88,14 +102,18 @@ fn send_rows(file: File, sender: &SyncSender<Progress>) -> Result<(), ParquetErr
     Ok(())
 }
 
-/// The reader makes room for as many values as a dictionary says it has; each takes a byte at least.
+/// The reader makes room for as many values as a dictionary says it has; each takes a byte at
+/// least.
 fn check_dictionaries(group: &dyn RowGroupReader) -> Result<(), ParquetError> {
     for column in 0..group.num_columns() {
         let first = group.get_column_page_reader(column)?.get_next_page()?;
         if let Some(Page::DictionaryPage { buf, num_values, .. }) = first
             && num_values as usize > buf.len()
         {
-            return Err(ParquetError::General(format!("a dictionary of {num_values} values in {} bytes", buf.len())));
+            return Err(ParquetError::General(format!(
+                "a dictionary of {num_values} values in {} bytes",
+                buf.len()
+            )));
         }
     }
     Ok(())
@@ -105,17 +123,20 @@ fn check_dictionaries(group: &dyn RowGroupReader) -> Result<(), ParquetError> {
 mod tests {
     use super::*;
 
-    /// A list of booleans takes no bytes for its elements: each of these 40 asks for 2^31 - 1 steps (a second) in 7 bytes. Found by fuzzing.
+    /// A list of booleans takes no bytes for its elements: each of these 40 asks for 2^31 - 1 steps
+    /// (a second) in 7 bytes. Found by fuzzing.
     #[test]
     fn a_parquet_file_of_billions_of_nothings_is_refused() {
-        // a field whose number is 15 more than the last, of type list (9); 15 in the high half: the size follows; booleans (1); the size as a varint
+        // a field whose number is 15 more than the last, of type list (9); 15 in the high half: the
+        // size follows; booleans (1); the size as a varint
         let list = [0xF9, 0xF1, 0xFF, 0xFF, 0xFF, 0xFF, 0x07];
         let metadata = list.repeat(40);
         let length = (metadata.len() as u32).to_le_bytes();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.parquet");
         std::fs::write(&path, [b"PAR1", metadata.as_slice(), &length, b"PAR1"].concat()).unwrap();
-        let error = read_parquet(File::open(path).unwrap(), Duration::from_millis(100)).unwrap_err();
+        let error =
+            read_parquet(File::open(path).unwrap(), Duration::from_millis(100)).unwrap_err();
         assert_eq!(error, "nothing could be read of it for 0.1 s");
     }
 }

@@ -14,7 +14,12 @@ pub(crate) struct Splits {
 
 impl Splits {
     /// The tasks of a file by position: first test, then validation, the rest is for training.
-    pub(crate) fn by_position(path: &Path, mut tasks: Vec<Task>, test: usize, validation: usize) -> Result<Self, DataError> {
+    pub(crate) fn by_position(
+        path: &Path,
+        mut tasks: Vec<Task>,
+        test: usize,
+        validation: usize,
+    ) -> Result<Self, DataError> {
         if tasks.len() < test + validation {
             return Err(DataError::Setting(format!(
                 "`{}` holds {} tasks, not {test} for testing and {validation} for validation",

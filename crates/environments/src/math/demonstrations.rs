@@ -1,7 +1,9 @@
-//! Demonstrations of mixed quality for the warm start: answers in the head, one call, or more calls than needed.
+//! Demonstrations of mixed quality for the warm start: answers in the head, one call, or more calls
+//! than needed.
 //!
-//! All end with the right answer. What a small decoder cannot compute in its head it still learns to *attempt*, so the policy
-//! starts out inaccurate where it skips the tool and wasteful where it uses it, and both objectives can improve.
+//! All end with the right answer. What a small decoder cannot compute in its head it still learns
+//! to *attempt*, so the policy starts out inaccurate where it skips the tool and wasteful where it
+//! uses it, and both objectives can improve.
 
 use super::problems::{LEVELS, generate_problem, question_split};
 use crate::{Demonstration, DemonstrationTurn};
@@ -14,8 +16,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StrategyMixture {
-    /// Arithmetic as a bare expression, answered without a call: practice for the head in a form that no task has, so that it does not
-    /// teach when to call.
+    /// Arithmetic as a bare expression, answered without a call: practice for the head in a form
+    /// that no task has, so that it does not teach when to call.
     pub drill: f64,
     /// Answer without a call.
     pub head: f64,
@@ -31,7 +33,12 @@ impl Default for StrategyMixture {
     }
 }
 
-pub(super) fn demonstrate(seed: u64, index: u64, level_weights: &[f64; LEVELS], mixture: &StrategyMixture) -> Demonstration {
+pub(super) fn demonstrate(
+    seed: u64,
+    index: u64,
+    level_weights: &[f64; LEVELS],
+    mixture: &StrategyMixture,
+) -> Demonstration {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xD3);
     rng.set_stream(index);
     let problem = loop {
@@ -41,7 +48,8 @@ pub(super) fn demonstrate(seed: u64, index: u64, level_weights: &[f64; LEVELS], 
         }
     };
     let whole = (problem.expression.clone(), problem.answer);
-    let strategy = rng.random_range(0.0..mixture.drill + mixture.head + mixture.one_call + mixture.redundant);
+    let strategy =
+        rng.random_range(0.0..mixture.drill + mixture.head + mixture.one_call + mixture.redundant);
     if strategy < mixture.drill {
         let answer = DemonstrationTurn::Answer(format!("\\boxed{{{}}}", problem.answer));
         return Demonstration { question: problem.expression, turns: vec![answer] };
@@ -52,8 +60,13 @@ pub(super) fn demonstrate(seed: u64, index: u64, level_weights: &[f64; LEVELS], 
     } else if strategy < mixture.head + mixture.one_call {
         vec![whole]
     } else {
-        let mut programs = if problem.steps.len() > 1 && rng.random_bool(0.6) { problem.steps.clone() } else { vec![whole.clone()] };
-        let repeats = if programs.len() > 1 { rng.random_range(0..2) } else { rng.random_range(1..3) };
+        let mut programs = if problem.steps.len() > 1 && rng.random_bool(0.6) {
+            problem.steps.clone()
+        } else {
+            vec![whole.clone()]
+        };
+        let repeats =
+            if programs.len() > 1 { rng.random_range(0..2) } else { rng.random_range(1..3) };
         programs.extend(std::iter::repeat_n(whole, repeats));
         programs
     };

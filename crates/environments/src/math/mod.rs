@@ -1,4 +1,5 @@
-//! Math problems with a Python tool: generated ones of graded difficulty, a file, or a data set by name.
+//! Math problems with a Python tool: generated ones of graded difficulty, a file, or a data set by
+//! name.
 
 mod answer;
 mod demonstrations;
@@ -12,7 +13,9 @@ pub use problems::{Problem, generate_problem};
 pub use vocabulary::tokenizer_json;
 
 use crate::data::{DatasetSource, FileSource, Splits};
-use crate::{DataError, Demonstration, Environment, LoadObserver, Objective, ObjectiveConfig, Opening};
+use crate::{
+    DataError, Demonstration, Environment, LoadObserver, Objective, ObjectiveConfig, Opening,
+};
 use paretopo_tools::{PythonConfig, PythonTool, Tool};
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
 use problems::{LEVELS, question_split};
@@ -80,7 +83,10 @@ impl Default for MathConfig {
             tool_enabled: true,
             objectives: vec![
                 ObjectiveConfig::Task {},
-                ObjectiveConfig::ToolEfficiency { alpha: 0.5, before_first_success: crate::BeforeFirstSuccess::Neutral },
+                ObjectiveConfig::ToolEfficiency {
+                    alpha: 0.5,
+                    before_first_success: crate::BeforeFirstSuccess::Neutral,
+                },
             ],
             demonstrations: StrategyMixture::default(),
         }
@@ -100,13 +106,23 @@ impl MathEnvironment {
     ///
     /// # Errors
     /// When the file cannot be read or holds too few problems, or a setting makes no sense.
-    pub fn new(config: &MathConfig, python_worker: Vec<PathBuf>, observer: &mut dyn LoadObserver) -> Result<Self, DataError> {
+    pub fn new(
+        config: &MathConfig,
+        python_worker: Vec<PathBuf>,
+        observer: &mut dyn LoadObserver,
+    ) -> Result<Self, DataError> {
         let tasks = match &config.problems {
             ProblemSource::Generated { seed, train, validation, test, level_weights } => {
-                if level_weights.iter().any(|weight| !(0.0..).contains(weight)) || level_weights.iter().sum::<f64>() <= 0.0 {
-                    return Err(DataError::Setting("`level_weights` must be 0 or more, and one of them positive".into()));
+                if level_weights.iter().any(|weight| !(0.0..).contains(weight))
+                    || level_weights.iter().sum::<f64>() <= 0.0
+                {
+                    return Err(DataError::Setting(
+                        "`level_weights` must be 0 or more, and one of them positive".into(),
+                    ));
                 }
-                let generate = |split, count, stream| generate_tasks(split, count, *seed, stream, level_weights);
+                let generate = |split, count, stream| {
+                    generate_tasks(split, count, *seed, stream, level_weights)
+                };
                 Splits {
                     train: generate(Split::Train, *train, 0)?,
                     validation: generate(Split::Validation, *validation, 1)?,
@@ -117,7 +133,10 @@ impl MathEnvironment {
             ProblemSource::Dataset(dataset) => dataset.load(rows::to_problem, observer)?.0,
         };
         let tools: Vec<Arc<dyn Tool>> = if config.tool_enabled {
-            vec![Arc::new(PythonTool::new(config.python.clone(), python_worker).map_err(DataError::Setting)?)]
+            vec![Arc::new(
+                PythonTool::new(config.python.clone(), python_worker)
+                    .map_err(DataError::Setting)?,
+            )]
         } else {
             Vec::new()
         };
@@ -126,7 +145,13 @@ impl MathEnvironment {
     }
 }
 
-fn generate_tasks(split: Split, count: usize, seed: u64, stream: u64, level_weights: &[f64; LEVELS]) -> Result<Vec<Task>, DataError> {
+fn generate_tasks(
+    split: Split,
+    count: usize,
+    seed: u64,
+    stream: u64,
+    level_weights: &[f64; LEVELS],
+) -> Result<Vec<Task>, DataError> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream);
     let (mut tasks, mut seen) = (Vec::with_capacity(count), HashSet::new());
@@ -134,7 +159,10 @@ fn generate_tasks(split: Split, count: usize, seed: u64, stream: u64, level_weig
     while tasks.len() < count {
         attempts += 1;
         if attempts > 1000 * (count + 100) {
-            return Err(DataError::Setting(format!("only {} different problems of these levels exist, not {count}", tasks.len())));
+            return Err(DataError::Setting(format!(
+                "only {} different problems of these levels exist, not {count}",
+                tasks.len()
+            )));
         }
         let problem = generate_problem(&mut rng, level_weights);
         if question_split(&problem.question) == split && seen.insert(problem.question.clone()) {
@@ -177,13 +205,21 @@ impl Environment for MathEnvironment {
     }
 
     fn succeeded(&self, task: &Task, trajectory: &Trajectory) -> bool {
-        trajectory.answer.as_ref().is_some_and(|answer| task.answers.iter().any(|gold| answers_equal(gold, answer)))
+        trajectory
+            .answer
+            .as_ref()
+            .is_some_and(|answer| task.answers.iter().any(|gold| answers_equal(gold, answer)))
     }
 
     fn demonstration(&self, index: u64) -> Option<Demonstration> {
         match &self.config.problems {
             ProblemSource::Generated { seed, level_weights, .. } => {
-                Some(demonstrations::demonstrate(*seed, index, level_weights, &self.config.demonstrations))
+                Some(demonstrations::demonstrate(
+                    *seed,
+                    index,
+                    level_weights,
+                    &self.config.demonstrations,
+                ))
             }
             ProblemSource::File(_) | ProblemSource::Dataset(_) => None,
         }
@@ -202,7 +238,11 @@ mod tests {
         for split in [Split::Train, Split::Validation, Split::Test] {
             assert_eq!(environment.tasks(split), again.tasks(split));
             for task in environment.tasks(split) {
-                assert!(questions.insert(task.question.clone()), "`{}` appears twice", task.question);
+                assert!(
+                    questions.insert(task.question.clone()),
+                    "`{}` appears twice",
+                    task.question
+                );
             }
         }
         assert_eq!(questions.len(), 2048 + 300 + 1000);
@@ -210,18 +250,34 @@ mod tests {
             let demonstration = environment.demonstration(index).unwrap();
             // drills are bare expressions, which no task asks
             let drill = !demonstration.question.contains(' ');
-            assert!(drill || question_split(&demonstration.question) == Split::Train, "{}", demonstration.question);
+            assert!(
+                drill || question_split(&demonstration.question) == Split::Train,
+                "{}",
+                demonstration.question
+            );
         }
     }
 
     #[test]
     fn impossible_settings_are_errors() {
-        let generated = |train, level_weights| ProblemSource::Generated { seed: 1, train, validation: 1, test: 1, level_weights };
+        let generated = |train, level_weights| ProblemSource::Generated {
+            seed: 1,
+            train,
+            validation: 1,
+            test: 1,
+            level_weights,
+        };
         let error = |problems| {
-            MathEnvironment::new(&MathConfig { problems, ..MathConfig::default() }, vec![], &mut ()).err().expect("an error").to_string()
+            MathEnvironment::new(&MathConfig { problems, ..MathConfig::default() }, vec![], &mut ())
+                .err()
+                .expect("an error")
+                .to_string()
         };
         assert!(error(generated(1, [0.0; 6])).contains("level_weights"));
-        let file = serde_json::from_str(r#"{"type":"jsonl","path":"/nonexistent","test":1,"validation":1}"#).unwrap();
+        let file = serde_json::from_str(
+            r#"{"type":"jsonl","path":"/nonexistent","test":1,"validation":1}"#,
+        )
+        .unwrap();
         assert!(error(file).contains("cannot read"));
     }
 }

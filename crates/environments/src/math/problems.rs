@@ -20,7 +20,8 @@ use std::ops::Range;
 pub(super) const LEVELS: usize = 6;
 
 pub(super) const NAMES: [&str; 8] = ["Ann", "Ben", "Cara", "Dan", "Eva", "Finn", "Gina", "Hugo"];
-pub(super) const THINGS: [&str; 8] = ["apples", "books", "coins", "eggs", "pens", "shells", "stamps", "tickets"];
+pub(super) const THINGS: [&str; 8] =
+    ["apples", "books", "coins", "eggs", "pens", "shells", "stamps", "tickets"];
 
 /// A question with its arithmetic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,10 +59,13 @@ pub fn generate_problem(rng: &mut impl Rng, level_weights: &[f64; 6]) -> Problem
     }
 }
 
-/// Which split a question belongs to: decided by its text alone, so splits can never overlap. 1 in 10 is for validation, 2 in
-/// 10 for test. FNV-1a, because the standard library's hasher may change between releases.
+/// Which split a question belongs to: decided by its text alone, so splits can never overlap. 1 in
+/// 10 is for validation, 2 in 10 for test. FNV-1a, because the standard library's hasher may change
+/// between releases.
 pub(super) fn question_split(question: &str) -> Split {
-    let hash = question.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = question.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     match (hash >> 20) % 10 {
         0 => Split::Validation,
         1 | 2 => Split::Test,
@@ -89,7 +93,12 @@ fn one_step(level: u32, question: String, expression: String, answer: i64) -> Pr
     Problem { level, question, steps: vec![(expression.clone(), answer)], expression, answer }
 }
 
-fn sum_or_difference(rng: &mut impl Rng, level: u32, first: Range<i64>, second: Range<i64>) -> Problem {
+fn sum_or_difference(
+    rng: &mut impl Rng,
+    level: u32,
+    first: Range<i64>,
+    second: Range<i64>,
+) -> Problem {
     let (mut a, mut b) = (rng.random_range(first), rng.random_range(second));
     let add = rng.random_bool(0.5);
     if !add && a < b {
@@ -126,28 +135,45 @@ fn two_steps(rng: &mut impl Rng) -> Problem {
     let (name, thing) = (name(rng), thing(rng));
     let (question, expression, steps) = match rng.random_range(0..3) {
         0 => {
-            let (a, b, c) = (rng.random_range(2..40), rng.random_range(2..40), rng.random_range(2..10));
+            let (a, b, c) =
+                (rng.random_range(2..40), rng.random_range(2..40), rng.random_range(2..10));
             let expression = format!("({a}+{b})*{c}");
             let question = if story {
-                format!("{name} puts {a} red and {b} blue {thing} in each of {c} boxes. How many {thing} are there?")
+                format!(
+                    "{name} puts {a} red and {b} blue {thing} in each of {c} boxes. How many {thing} are there?"
+                )
             } else {
                 bare(rng, &expression)
             };
-            (question, expression, vec![(format!("{a}+{b}"), a + b), (format!("{}*{c}", a + b), (a + b) * c)])
+            (
+                question,
+                expression,
+                vec![(format!("{a}+{b}"), a + b), (format!("{}*{c}", a + b), (a + b) * c)],
+            )
         }
         kind => {
             let (a, b) = (rng.random_range(11..60), rng.random_range(2..10));
-            let (sign, c) = if kind == 1 { ('+', rng.random_range(11..100)) } else { ('-', rng.random_range(2..a)) };
+            let (sign, c) = if kind == 1 {
+                ('+', rng.random_range(11..100))
+            } else {
+                ('-', rng.random_range(2..a))
+            };
             let expression = format!("{a}*{b}{sign}{c}");
             let question = if story {
                 let change = if sign == '+' { "adds" } else { "takes" };
                 let end = if sign == '+' { "there" } else { "left" };
-                format!("There are {b} boxes with {a} {thing} each. {name} {change} {c}. How many {thing} are {end}?")
+                format!(
+                    "There are {b} boxes with {a} {thing} each. {name} {change} {c}. How many {thing} are {end}?"
+                )
             } else {
                 bare(rng, &expression)
             };
             let value = if sign == '+' { a * b + c } else { a * b - c };
-            (question, expression, vec![(format!("{a}*{b}"), a * b), (format!("{}{sign}{c}", a * b), value)])
+            (
+                question,
+                expression,
+                vec![(format!("{a}*{b}"), a * b), (format!("{}{sign}{c}", a * b), value)],
+            )
         }
     };
     let answer = steps.last().expect("two steps").1;

@@ -1,5 +1,5 @@
-//! Math problems from rows: `question` or `problem`, `answer` (also a list, or `final_answer`) or a `solution` with `\boxed{}`, and if there is one a
-//! `level`. Other fields are ignored.
+//! Math problems from rows: `question` or `problem`, `answer` (also a list, or `final_answer`) or a
+//! `solution` with `\boxed{}`, and if there is one a `level`. Other fields are ignored.
 
 use super::extract_answer;
 use crate::data::{Question, level_of};
@@ -11,13 +11,17 @@ pub(super) fn to_problem(row: &Value, id: String) -> Result<Question, String> {
     if !row.is_object() {
         return Err("a problem is an object".into());
     }
-    let text = |names: &[&str]| names.iter().find_map(|name| row[*name].as_str()).filter(|text| !text.trim().is_empty());
+    let text = |names: &[&str]| {
+        names.iter().find_map(|name| row[*name].as_str()).filter(|text| !text.trim().is_empty())
+    };
     let question = text(&["question", "problem"]).ok_or("no `question` or `problem`")?.to_owned();
     let mut answers = Vec::new();
     for field in ["answer", "answers", "final_answer"] {
         match &row[field] {
             Value::Null => {}
-            Value::Array(list) => answers.extend(list.iter().map(answer_of).collect::<Result<Vec<_>, _>>()?),
+            Value::Array(list) => {
+                answers.extend(list.iter().map(answer_of).collect::<Result<Vec<_>, _>>()?)
+            }
             other => answers.push(answer_of(other)?),
         }
     }
@@ -32,7 +36,8 @@ pub(super) fn to_problem(row: &Value, id: String) -> Result<Question, String> {
         Some(Value::Number(id)) => id.to_string(),
         _ => id,
     };
-    let task = Task { id, question, answers, level: level_of(&row["level"]), supporting: Vec::new() };
+    let task =
+        Task { id, question, answers, level: level_of(&row["level"]), supporting: Vec::new() };
     Ok(Question { task, context: Vec::new(), source: None })
 }
 
@@ -53,13 +58,18 @@ mod tests {
     fn rows_of_published_sets() {
         let read = |row| to_problem(&row, "f:1".into()).map(|question| question.task);
         let task = read(json!({ "problem": "1/2+0?", "solution": "It is \\boxed{\\frac12}.", "level": "Level 3" })).unwrap();
-        assert_eq!((task.id.as_str(), task.answers[0].as_str(), task.level), ("f:1", "\\frac12", Some(3)));
+        assert_eq!(
+            (task.id.as_str(), task.answers[0].as_str(), task.level),
+            ("f:1", "\\frac12", Some(3))
+        );
         let task = read(json!({ "unique_id": "test/1", "problem": "p", "solution": "\\boxed{9}", "answer": "2" })).unwrap();
         assert_eq!((task.id.as_str(), task.answers), ("test/1", vec!["2".to_owned()]));
         let task = read(json!({ "id": 5, "question": "q", "answer": 7 })).unwrap();
         assert_eq!((task.id.as_str(), task.answers), ("5", vec!["7".to_owned()]));
         assert!(read(json!({ "question": "q" })).unwrap_err().contains("no `answer`"));
         assert!(read(json!({ "answer": "2" })).unwrap_err().contains("no `question`"));
-        assert!(read(json!({ "question": "q", "answer": true })).unwrap_err().contains("not `true`"));
+        assert!(
+            read(json!({ "question": "q", "answer": true })).unwrap_err().contains("not `true`")
+        );
     }
 }

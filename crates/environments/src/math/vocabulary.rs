@@ -5,7 +5,8 @@ use crate::word_level::word_level_tokenizer;
 use serde_json::Value;
 
 /// Longer ones first: a marker that begins another must not win.
-const MARKERS: [&str; 6] = ["\n```output\n", "\n```\n", "\n```", "```python\n", "print(", "\\boxed{"];
+const MARKERS: [&str; 6] =
+    ["\n```output\n", "\n```\n", "\n```", "```python\n", "print(", "\\boxed{"];
 const WORDS: [&str; 40] = [
     "What",
     "is",
@@ -51,5 +52,10 @@ const WORDS: [&str; 40] = [
 
 /// The contents of `tokenizer.json` for policies that know only this environment.
 pub fn tokenizer_json() -> Value {
-    word_level_tokenizer("+-*/()=?.,:}{'\n ", &MARKERS, WORDS.iter().chain(&NAMES).chain(&THINGS).copied(), std::iter::empty())
+    word_level_tokenizer(
+        "+-*/()=?.,:}{'\n ",
+        &MARKERS,
+        WORDS.iter().chain(&NAMES).chain(&THINGS).copied(),
+        std::iter::empty(),
+    )
 }

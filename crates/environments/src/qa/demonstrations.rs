@@ -1,9 +1,11 @@
-//! Demonstrations of mixed quality for the warm start: answers after too few searches, one search a hop, or more than needed.
+//! Demonstrations of mixed quality for the warm start: answers after too few searches, one search a
+//! hop, or more than needed.
 //!
-//! They are played in practice worlds: the names of the real one with other facts, another world every [`PER_WORLD`] demonstrations. In one fixed world
-//! a policy of this size learns the answers by heart instead of reading them off the passages (measured: EM 0.22 on held-out questions). Guesses
-//! are drawn at random for the same reason. The policy starts out inaccurate where it guesses and wasteful where it searches, and both
-//! objectives can improve.
+//! They are played in practice worlds: the names of the real one with other facts, another world
+//! every [`PER_WORLD`] demonstrations. In one fixed world a policy of this size learns the answers
+//! by heart instead of reading them off the passages (measured: EM 0.22 on held-out questions).
+//! Guesses are drawn at random for the same reason. The policy starts out inaccurate where it
+//! guesses and wasteful where it searches, and both objectives can improve.
 
 use super::world::{World, WorldQuestion};
 use crate::{DataError, Demonstration, DemonstrationTurn};
@@ -23,7 +25,8 @@ const PER_WORLD: u64 = 256;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SearchMixture {
-    /// Fewer searches than hops, often none; then the answer if the passages happen to hold it, else a guess.
+    /// Fewer searches than hops, often none; then the answer if the passages happen to hold it,
+    /// else a guess.
     pub early: f64,
     /// One search a hop.
     pub enough: f64,
@@ -46,8 +49,14 @@ pub(super) struct Practice {
 }
 
 impl Practice {
-    /// The practice world in which the `index`-th demonstration is played: `sizes` people, works and places, facts from `seed`.
-    pub(super) fn for_demonstration(index: u64, seed: u64, sizes: [usize; 3], topk: usize) -> Result<Option<Self>, DataError> {
+    /// The practice world in which the `index`-th demonstration is played: `sizes` people, works
+    /// and places, facts from `seed`.
+    pub(super) fn for_demonstration(
+        index: u64,
+        seed: u64,
+        sizes: [usize; 3],
+        topk: usize,
+    ) -> Result<Option<Self>, DataError> {
         let number = index / PER_WORLD;
         // far away from the seeds that people give to real worlds
         let seed = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number;
@@ -63,13 +72,19 @@ impl Practice {
     }
 
     fn search(&self, call: &ToolCall) -> String {
-        let context = CallContext { trajectory: 0, deadline: Instant::now() + Duration::from_secs(60) };
+        let context =
+            CallContext { trajectory: 0, deadline: Instant::now() + Duration::from_secs(60) };
         self.search.call(call, &context).text
     }
 }
 
 /// The `index`-th demonstration.
-pub(super) fn demonstrate(practice: &Practice, seed: u64, index: u64, mixture: &SearchMixture) -> Demonstration {
+pub(super) fn demonstrate(
+    practice: &Practice,
+    seed: u64,
+    index: u64,
+    mixture: &SearchMixture,
+) -> Demonstration {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xD3);
     rng.set_stream(index);
     let question = &practice.questions[rng.random_range(0..practice.questions.len())];
@@ -91,7 +106,8 @@ pub(super) fn demonstrate(practice: &Practice, seed: u64, index: u64, mixture: &
     }
     let (mut turns, mut shown) = (Vec::new(), String::new());
     for query in queries {
-        let call = ToolCall { name: "search".into(), arguments: serde_json::json!({ "query": query }) };
+        let call =
+            ToolCall { name: "search".into(), arguments: serde_json::json!({ "query": query }) };
         let output = practice.search(&call);
         shown.push_str(&output);
         turns.extend([DemonstrationTurn::Call(call), DemonstrationTurn::Output(output)]);
@@ -115,7 +131,11 @@ mod tests {
         let (mut held, mut guessed) = (0, 0);
         for index in 0..PER_WORLD {
             let demonstration = demonstrate(&practice, 1, index, &mixture);
-            let question = practice.questions.iter().find(|question| question.task.question == demonstration.question).unwrap();
+            let question = practice
+                .questions
+                .iter()
+                .find(|question| question.task.question == demonstration.question)
+                .unwrap();
             let (mut calls, mut shown, mut answer) = (0, String::new(), None);
             for turn in &demonstration.turns {
                 match turn {
@@ -125,7 +145,12 @@ mod tests {
                 }
             }
             assert!(calls < question.task.supporting.len());
-            if question.task.supporting.iter().all(|title| shown.contains(&format!("(Title: {title})"))) {
+            if question
+                .task
+                .supporting
+                .iter()
+                .all(|title| shown.contains(&format!("(Title: {title})")))
+            {
                 assert_eq!(answer.as_ref(), Some(&question.task.answers[0]));
                 held += 1;
             } else {

@@ -1,4 +1,5 @@
-//! Questions over a collection of passages, with a search tool: a generated world, or published multi-hop data.
+//! Questions over a collection of passages, with a search tool: a generated world, or published
+//! multi-hop data.
 
 mod answer;
 mod demonstrations;
@@ -12,7 +13,10 @@ pub use questions::read_questions;
 pub use vocabulary::tokenizer_json;
 
 use crate::data::{DatasetSource, FileSource, Splits};
-use crate::{BeforeFirstSuccess, DataError, Demonstration, Environment, LoadObserver, Objective, ObjectiveConfig, Opening, Resources};
+use crate::{
+    BeforeFirstSuccess, DataError, Demonstration, Environment, LoadObserver, Objective,
+    ObjectiveConfig, Opening, Resources,
+};
 use demonstrations::Practice;
 use paretopo_retrieval::{Passage, PassageIndex, RemoteConfig, RemoteRetriever, Retriever};
 use paretopo_tools::{SearchTool, Tool};
@@ -105,7 +109,15 @@ pub struct QaConfig {
 impl Default for QaConfig {
     fn default() -> Self {
         Self {
-            questions: QuestionSource::World { seed: 1, people: 320, works: 160, places: 80, train: 2048, validation: 200, test: 500 },
+            questions: QuestionSource::World {
+                seed: 1,
+                people: 320,
+                works: 160,
+                places: 80,
+                train: 2048,
+                validation: 200,
+                test: 500,
+            },
             passages: PassageSource::World {},
             topk: 2,
             opening: Opening::Question {},
@@ -113,7 +125,10 @@ impl Default for QaConfig {
             reward: AnswerReward::ExactMatch,
             objectives: vec![
                 ObjectiveConfig::Task {},
-                ObjectiveConfig::ToolEfficiency { alpha: 0.5, before_first_success: BeforeFirstSuccess::Neutral },
+                ObjectiveConfig::ToolEfficiency {
+                    alpha: 0.5,
+                    before_first_success: BeforeFirstSuccess::Neutral,
+                },
             ],
             demonstrations: SearchMixture::default(),
         }
@@ -138,7 +153,11 @@ impl QaEnvironment {
     ///
     /// # Errors
     /// When a file cannot be read or holds too little, or a setting makes no sense.
-    pub fn new(config: &QaConfig, resources: &Resources, observer: &mut dyn LoadObserver) -> Result<Self, DataError> {
+    pub fn new(
+        config: &QaConfig,
+        resources: &Resources,
+        observer: &mut dyn LoadObserver,
+    ) -> Result<Self, DataError> {
         if config.topk == 0 {
             return Err(DataError::Setting("`environment.topk` must be at least 1".into()));
         }
@@ -146,8 +165,12 @@ impl QaEnvironment {
             QuestionSource::World { seed, people, works, places, train, validation, test } => {
                 generate(*seed, [*people, *works, *places], [*train, *validation, *test])?
             }
-            QuestionSource::File(file) => without_world(file.load(questions::to_question, observer)?),
-            QuestionSource::Dataset(dataset) => without_world(dataset.load(questions::to_question, observer)?),
+            QuestionSource::File(file) => {
+                without_world(file.load(questions::to_question, observer)?)
+            }
+            QuestionSource::Dataset(dataset) => {
+                without_world(dataset.load(questions::to_question, observer)?)
+            }
         };
         let retriever: Arc<dyn Retriever> = match &config.passages {
             PassageSource::World {} => {
@@ -159,7 +182,9 @@ impl QaEnvironment {
                 Arc::new(PassageIndex::in_memory(&world.passages())?)
             }
             PassageSource::Contexts {} if contexts.is_empty() => {
-                return Err(DataError::Setting("`environment.passages` is `contexts`, but the questions come without".into()));
+                return Err(DataError::Setting(
+                    "`environment.passages` is `contexts`, but the questions come without".into(),
+                ));
             }
             PassageSource::Contexts {} => Arc::new(PassageIndex::in_memory(&contexts)?),
             PassageSource::Corpus { path } => {
@@ -168,16 +193,24 @@ impl QaEnvironment {
             }
             PassageSource::Remote(remote) => Arc::new(RemoteRetriever::new(remote)),
         };
-        let tools: Vec<Arc<dyn Tool>> =
-            if config.tool_enabled { vec![Arc::new(SearchTool::new(retriever, config.topk))] } else { Vec::new() };
+        let tools: Vec<Arc<dyn Tool>> = if config.tool_enabled {
+            vec![Arc::new(SearchTool::new(retriever, config.topk))]
+        } else {
+            Vec::new()
+        };
         let objectives = ObjectiveConfig::build_all(&config.objectives)?;
         Ok(Self { config: config.clone(), tasks, practice: Mutex::new(None), tools, objectives })
     }
 }
 
-fn generate(seed: u64, [people, works, places]: [usize; 3], wanted: [usize; 3]) -> Result<Loaded, DataError> {
-    let world = World::new(seed, people, works, places)
-        .ok_or_else(|| DataError::Setting("a world has 2 to 320 people, 1 to 320 works and 1 to 80 places".into()))?;
+fn generate(
+    seed: u64,
+    [people, works, places]: [usize; 3],
+    wanted: [usize; 3],
+) -> Result<Loaded, DataError> {
+    let world = World::new(seed, people, works, places).ok_or_else(|| {
+        DataError::Setting("a world has 2 to 320 people, 1 to 320 works and 1 to 80 places".into())
+    })?;
     let mut pools: HashMap<Split, Vec<WorldQuestion>> = HashMap::new();
     for (split, question) in world.questions() {
         pools.entry(split).or_default().push(question);
@@ -187,7 +220,10 @@ fn generate(seed: u64, [people, works, places]: [usize; 3], wanted: [usize; 3]) 
     for (stream, ((split, name), count)) in names.into_iter().zip(wanted).enumerate() {
         let mut pool = pools.remove(&split).unwrap_or_default();
         if pool.len() < count {
-            return Err(DataError::Setting(format!("this world has {} {name} questions, not {count}", pool.len())));
+            return Err(DataError::Setting(format!(
+                "this world has {} {name} questions, not {count}",
+                pool.len()
+            )));
         }
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(stream as u64 + 1);
@@ -228,7 +264,10 @@ impl Environment for QaEnvironment {
     }
 
     fn succeeded(&self, task: &Task, trajectory: &Trajectory) -> bool {
-        trajectory.answer.as_ref().is_some_and(|answer| task.answers.iter().any(|gold| exact_match(gold, answer)))
+        trajectory
+            .answer
+            .as_ref()
+            .is_some_and(|answer| task.answers.iter().any(|gold| exact_match(gold, answer)))
     }
 
     fn task_reward(&self, task: &Task, trajectory: &Trajectory) -> f32 {
@@ -238,8 +277,8 @@ impl Environment for QaEnvironment {
         }
     }
 
-    /// `f1`; `support_retrieved`: whether all supporting passages were shown; `no_search`: answered without a search;
-    /// `repeated_queries`: searches for what had been searched for before.
+    /// `f1`; `support_retrieved`: whether all supporting passages were shown; `no_search`: answered
+    /// without a search; `repeated_queries`: searches for what had been searched for before.
     fn metrics(&self, task: &Task, trajectory: &Trajectory) -> Vec<(&'static str, f64)> {
         let share = |condition: bool| f64::from(u8::from(condition));
         let mut metrics = vec![
@@ -248,30 +287,50 @@ impl Environment for QaEnvironment {
             ("repeated_queries", repeated_queries(trajectory) as f64),
         ];
         if !task.supporting.is_empty() {
-            let shown: HashSet<&String> = trajectory.calls.iter().flat_map(|call| &call.outcome.sources).collect();
-            metrics.push(("support_retrieved", share(task.supporting.iter().all(|title| shown.contains(title)))));
+            let shown: HashSet<&String> =
+                trajectory.calls.iter().flat_map(|call| &call.outcome.sources).collect();
+            metrics.push((
+                "support_retrieved",
+                share(task.supporting.iter().all(|title| shown.contains(title))),
+            ));
         }
         metrics
     }
 
     fn demonstration(&self, index: u64) -> Option<Demonstration> {
-        let QuestionSource::World { seed, people, works, places, .. } = self.config.questions else { return None };
+        let QuestionSource::World { seed, people, works, places, .. } = self.config.questions
+        else {
+            return None;
+        };
         let mut practice = self.practice.lock().unwrap_or_else(PoisonError::into_inner);
         if !practice.as_ref().is_some_and(|practice| practice.is_for(index)) {
             // the real world, of the same sizes, was made, so this one can be made too
-            *practice = Practice::for_demonstration(index, seed, [people, works, places], self.config.topk).ok()?;
+            *practice =
+                Practice::for_demonstration(index, seed, [people, works, places], self.config.topk)
+                    .ok()?;
         }
-        Some(demonstrations::demonstrate(practice.as_ref()?, seed, index, &self.config.demonstrations))
+        Some(demonstrations::demonstrate(
+            practice.as_ref()?,
+            seed,
+            index,
+            &self.config.demonstrations,
+        ))
     }
 }
 
 fn f1_of(task: &Task, trajectory: &Trajectory) -> f64 {
-    trajectory.answer.as_ref().map_or(0.0, |answer| best_f1(task.answers.iter().map(String::as_str), answer))
+    trajectory
+        .answer
+        .as_ref()
+        .map_or(0.0, |answer| best_f1(task.answers.iter().map(String::as_str), answer))
 }
 
 /// Searches of an episode whose query, after normalisation, had been searched for before.
 fn repeated_queries(trajectory: &Trajectory) -> usize {
-    let queries = trajectory.calls.iter().filter_map(|call| call.call.as_ref()?.arguments.get("query")?.as_str());
+    let queries = trajectory
+        .calls
+        .iter()
+        .filter_map(|call| call.call.as_ref()?.arguments.get("query")?.as_str());
     let mut seen = HashSet::new();
     queries.filter(|query| !seen.insert(normalize_answer(query))).count()
 }
@@ -305,7 +364,10 @@ mod tests {
                         shown.push_str(text);
                     }
                     DemonstrationTurn::Call(_) => searches += 1.0 / 400.0,
-                    DemonstrationTurn::Answer(text) => read += f64::from(u8::from(shown.contains(&extract_tagged(text).unwrap()))) / 400.0,
+                    DemonstrationTurn::Answer(text) => {
+                        read += f64::from(u8::from(shown.contains(&extract_tagged(text).unwrap())))
+                            / 400.0
+                    }
                 }
             }
         }
@@ -318,12 +380,22 @@ mod tests {
         let json = tokenizer_json();
         let known = json["model"]["vocab"].as_object().unwrap();
         let world = World::new(1, 320, 160, 80).unwrap();
-        let texts = world.passages().into_iter().map(|passage| format!("Doc 1(Title: {}) {}", passage.title, passage.text));
+        let texts = world
+            .passages()
+            .into_iter()
+            .map(|passage| format!("Doc 1(Title: {}) {}", passage.title, passage.text));
         let questions = world.questions().into_iter().map(|(_, question)| question.task.question);
         for text in texts.chain(questions) {
-            for (index, word) in text.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty()).enumerate() {
+            for (index, word) in text
+                .split(|c: char| !c.is_ascii_alphabetic())
+                .filter(|word| !word.is_empty())
+                .enumerate()
+            {
                 let piece = if index == 0 { word.to_owned() } else { format!(" {word}") };
-                assert!(known.contains_key(&piece) || known.contains_key(&format!("({word}:")), "`{piece}` in `{text}`");
+                assert!(
+                    known.contains_key(&piece) || known.contains_key(&format!("({word}:")),
+                    "`{piece}` in `{text}`"
+                );
             }
         }
     }
@@ -331,9 +403,16 @@ mod tests {
     #[test]
     fn metrics_tell_how_an_answer_came_about() {
         let environment = environment();
-        let task = Task { supporting: vec!["A".into(), "B".into()], answers: vec!["Kora Venn".into(), "K. V.".into()], ..Task::default() };
+        let task = Task {
+            supporting: vec!["A".into(), "B".into()],
+            answers: vec!["Kora Venn".into(), "K. V.".into()],
+            ..Task::default()
+        };
         let call = |query: &str, sources: &[&str]| CallRecord {
-            call: Some(ToolCall { name: "search".into(), arguments: serde_json::json!({ "query": query }) }),
+            call: Some(ToolCall {
+                name: "search".into(),
+                arguments: serde_json::json!({ "query": query }),
+            }),
             outcome: ToolOutcome {
                 sources: sources.iter().map(ToString::to_string).collect(),
                 ..ToolOutcome::new(CallStatus::Ok, "", 0.0)
@@ -352,7 +431,12 @@ mod tests {
             seconds: 0.0,
         };
         // F1 of "kora" against "kora venn": precision 1, recall 1/2, so 2/3
-        let expected = [("f1", 2.0 / 3.0), ("no_search", 0.0), ("repeated_queries", 1.0), ("support_retrieved", 1.0)];
+        let expected = [
+            ("f1", 2.0 / 3.0),
+            ("no_search", 0.0),
+            ("repeated_queries", 1.0),
+            ("support_retrieved", 1.0),
+        ];
         assert_eq!(environment.metrics(&task, &trajectory), expected);
         assert!(!environment.succeeded(&task, &trajectory));
         trajectory.answer = Some("the kora venn.".into());
@@ -363,14 +447,38 @@ mod tests {
 
     #[test]
     fn impossible_settings_are_errors() {
-        let error = |config: QaConfig| QaEnvironment::new(&config, &Resources::default(), &mut ()).err().expect("an error").to_string();
-        let file: QuestionSource = serde_json::from_str(r#"{"type":"file","path":"/nonexistent","test":1,"validation":0}"#).unwrap();
+        let error = |config: QaConfig| {
+            QaEnvironment::new(&config, &Resources::default(), &mut ())
+                .err()
+                .expect("an error")
+                .to_string()
+        };
+        let file: QuestionSource = serde_json::from_str(
+            r#"{"type":"file","path":"/nonexistent","test":1,"validation":0}"#,
+        )
+        .unwrap();
         assert!(error(QaConfig { questions: file, ..QaConfig::default() }).contains("cannot read"));
         assert!(error(QaConfig { topk: 0, ..QaConfig::default() }).contains("topk"));
-        assert!(error(QaConfig { passages: PassageSource::Contexts {}, ..QaConfig::default() }).contains("contexts"));
+        assert!(
+            error(QaConfig { passages: PassageSource::Contexts {}, ..QaConfig::default() })
+                .contains("contexts")
+        );
         let corpus = PassageSource::Corpus { path: "/nonexistent".into() };
-        assert!(error(QaConfig { passages: corpus, ..QaConfig::default() }).contains("cannot access"));
-        let questions = QuestionSource::World { seed: 1, people: 9, works: 9, places: 9, train: 2048, validation: 0, test: 0 };
-        assert!(error(QaConfig { questions, ..QaConfig::default() }).contains("train questions, not 2048"));
+        assert!(
+            error(QaConfig { passages: corpus, ..QaConfig::default() }).contains("cannot access")
+        );
+        let questions = QuestionSource::World {
+            seed: 1,
+            people: 9,
+            works: 9,
+            places: 9,
+            train: 2048,
+            validation: 0,
+            test: 0,
+        };
+        assert!(
+            error(QaConfig { questions, ..QaConfig::default() })
+                .contains("train questions, not 2048")
+        );
     }
 }

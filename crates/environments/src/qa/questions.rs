@@ -1,4 +1,5 @@
-//! Questions from files, in the forms in which the data sets are published; told apart by their fields, row by row.
+//! Questions from files, in the forms in which the data sets are published; told apart by their
+//! fields, row by row.
 //!
 //! | data | fields that are read |
 //! |---|---|
@@ -7,7 +8,8 @@
 //! | MuSiQue | `id`, `question`, `answer`, `answer_aliases`, `paragraphs`, `question_decomposition` |
 //! | NQ | `question`, and `answer`, `answers` or `golden_answers` as a list |
 //!
-//! Files are JSON (one list), JSON lines, or parquet, told apart by their first bytes. Left out: unanswerable questions, which are refused.
+//! Files are JSON (one list), JSON lines, or parquet, told apart by their first bytes. Left out:
+//! unanswerable questions, which are refused.
 
 use crate::DataError;
 use crate::data::{Question, level_of, read_file};
@@ -30,18 +32,30 @@ pub(super) fn to_question(row: &Value, default_id: String) -> Result<Question, S
         return Err("a question is an object".into());
     }
     if row["answerable"] == Value::Bool(false) {
-        return Err("the question is not answerable\nhint: use the file without unanswerable questions".into());
+        return Err(
+            "the question is not answerable\nhint: use the file without unanswerable questions"
+                .into(),
+        );
     }
-    let question = row["question"].as_str().filter(|text| !text.trim().is_empty()).ok_or("no `question`")?.to_owned();
+    let question = row["question"]
+        .as_str()
+        .filter(|text| !text.trim().is_empty())
+        .ok_or("no `question`")?
+        .to_owned();
     let id = [&row["_id"], &row["id"]].into_iter().find_map(text_of).unwrap_or(default_id);
     let mut answers = Vec::new();
     for field in ["answer", "answers", "golden_answers", "answer_aliases"] {
         match &row[field] {
             Value::Array(list) => answers.extend(list.iter().filter_map(text_of)),
             // SQuAD's form
-            Value::Object(columns) => {
-                answers.extend(columns.get("text").and_then(Value::as_array).into_iter().flatten().filter_map(text_of))
-            }
+            Value::Object(columns) => answers.extend(
+                columns
+                    .get("text")
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(text_of),
+            ),
             other => answers.extend(text_of(other)),
         }
     }
@@ -69,18 +83,27 @@ fn text_of(value: &Value) -> Option<String> {
 /// A field's value, or the JSON that its text holds.
 fn parsed(row: &Value, field: &str) -> Result<Value, String> {
     match &row[field] {
-        Value::String(text) => serde_json::from_str(text).map_err(|error| format!("`{field}`: {error}")),
+        Value::String(text) => {
+            serde_json::from_str(text).map_err(|error| format!("`{field}`: {error}"))
+        }
         other => Ok(other.clone()),
     }
 }
 
-/// First entries of `[[title, ...], ...]`, or the column `title` of `{"title": [...], ...}`, without repetition.
+/// First entries of `[[title, ...], ...]`, or the column `title` of `{"title": [...], ...}`,
+/// without repetition.
 fn titles_of(value: &Value) -> Option<Vec<String>> {
     let mut titles: Vec<String> = match value {
-        Value::Array(pairs) => pairs.iter().map(|pair| pair.get(0)?.as_str().map(str::to_owned)).collect::<Option<_>>()?,
-        Value::Object(columns) => {
-            columns.get("title")?.as_array()?.iter().map(|title| title.as_str().map(str::to_owned)).collect::<Option<_>>()?
-        }
+        Value::Array(pairs) => pairs
+            .iter()
+            .map(|pair| pair.get(0)?.as_str().map(str::to_owned))
+            .collect::<Option<_>>()?,
+        Value::Object(columns) => columns
+            .get("title")?
+            .as_array()?
+            .iter()
+            .map(|title| title.as_str().map(str::to_owned))
+            .collect::<Option<_>>()?,
         _ => return None,
     };
     let mut seen = std::collections::HashSet::new();
@@ -90,32 +113,49 @@ fn titles_of(value: &Value) -> Option<Vec<String>> {
 
 fn supporting_of(row: &Value) -> Result<Vec<String>, String> {
     if let Some(titles) = row["supporting_titles"].as_array() {
-        return titles.iter().map(|title| text_of(title).ok_or_else(|| "`supporting_titles` must hold texts".to_owned())).collect();
+        return titles
+            .iter()
+            .map(|title| {
+                text_of(title).ok_or_else(|| "`supporting_titles` must hold texts".to_owned())
+            })
+            .collect();
     }
     if let Some(paragraphs) = row["paragraphs"].as_array() {
-        let supporting = paragraphs.iter().filter(|paragraph| paragraph["is_supporting"] == Value::Bool(true));
-        let mut titles: Vec<String> = supporting.filter_map(|paragraph| text_of(&paragraph["title"])).collect();
+        let supporting =
+            paragraphs.iter().filter(|paragraph| paragraph["is_supporting"] == Value::Bool(true));
+        let mut titles: Vec<String> =
+            supporting.filter_map(|paragraph| text_of(&paragraph["title"])).collect();
         titles.dedup();
         return Ok(titles);
     }
     match parsed(row, "supporting_facts")? {
         Value::Null => Ok(Vec::new()),
-        facts => titles_of(&facts).ok_or_else(|| "`supporting_facts` must be pairs of title and sentence".into()),
+        facts => titles_of(&facts)
+            .ok_or_else(|| "`supporting_facts` must be pairs of title and sentence".into()),
     }
 }
 
 fn context_of(row: &Value) -> Result<Vec<Passage>, String> {
-    let passage = |title: &str, text: String| Passage { id: String::new(), title: title.to_owned(), text };
+    let passage =
+        |title: &str, text: String| Passage { id: String::new(), title: title.to_owned(), text };
     if let Some(paragraphs) = row["paragraphs"].as_array() {
-        let read = |paragraph: &Value| Some(passage(paragraph["title"].as_str()?, text_of(&paragraph["paragraph_text"])?));
+        let read = |paragraph: &Value| {
+            Some(passage(paragraph["title"].as_str()?, text_of(&paragraph["paragraph_text"])?))
+        };
         return paragraphs
             .iter()
-            .map(|paragraph| read(paragraph).ok_or("`paragraphs` must have `title` and `paragraph_text`".into()))
+            .map(|paragraph| {
+                read(paragraph).ok_or("`paragraphs` must have `title` and `paragraph_text`".into())
+            })
             .collect();
     }
     let joined = |sentences: &Value| -> Option<String> {
         match sentences {
-            Value::Array(list) => list.iter().map(Value::as_str).collect::<Option<Vec<_>>>().map(|list| list.concat().trim().to_owned()),
+            Value::Array(list) => list
+                .iter()
+                .map(Value::as_str)
+                .collect::<Option<Vec<_>>>()
+                .map(|list| list.concat().trim().to_owned()),
             other => text_of(other),
         }
     };
@@ -123,11 +163,19 @@ fn context_of(row: &Value) -> Result<Vec<Passage>, String> {
     let read = || -> Option<Vec<Passage>> {
         match &context {
             Value::Null => Some(Vec::new()),
-            Value::Array(pairs) => pairs.iter().map(|pair| Some(passage(pair.get(0)?.as_str()?, joined(pair.get(1)?)?))).collect(),
+            Value::Array(pairs) => pairs
+                .iter()
+                .map(|pair| Some(passage(pair.get(0)?.as_str()?, joined(pair.get(1)?)?)))
+                .collect(),
             Value::Object(columns) => {
-                let texts = columns.get("sentences").or_else(|| columns.get("content"))?.as_array()?;
+                let texts =
+                    columns.get("sentences").or_else(|| columns.get("content"))?.as_array()?;
                 let titles = columns.get("title")?.as_array()?;
-                titles.iter().zip(texts).map(|(title, text)| Some(passage(title.as_str()?, joined(text)?))).collect()
+                titles
+                    .iter()
+                    .zip(texts)
+                    .map(|(title, text)| Some(passage(title.as_str()?, joined(text)?)))
+                    .collect()
             }
             _ => None,
         }
@@ -167,7 +215,11 @@ mod tests {
             level: None,
             supporting: vec!["A".into(), "B".into()],
         };
-        let expected = Question { task, context: vec![passage("A", "One.  Two."), passage("B", "Three.")], source: None };
+        let expected = Question {
+            task,
+            context: vec![passage("A", "One.  Two."), passage("B", "Three.")],
+            source: None,
+        };
         for form in [published, &columns, &text] {
             assert_eq!(read(form).unwrap().as_slice(), std::slice::from_ref(&expected));
         }
@@ -180,9 +232,15 @@ mod tests {
             "paragraphs":[{"idx":0,"title":"A","paragraph_text":"t","is_supporting":true},{"idx":1,"title":"B","paragraph_text":"u","is_supporting":false}]}"#
             .replace('\n', " ");
         let question = read(&musique).unwrap().remove(0);
-        assert_eq!((question.task.answers, question.task.level), (vec!["X".to_owned(), "Y".to_owned()], Some(2)));
+        assert_eq!(
+            (question.task.answers, question.task.level),
+            (vec!["X".to_owned(), "Y".to_owned()], Some(2))
+        );
         assert_eq!((question.task.supporting, question.context.len()), (vec!["A".to_owned()], 2));
-        for nq in [r#"{"question":"q","answer":["a","b"]}"#, r#"{"id":"test_0","question":"q","golden_answers":["a","b"]}"#] {
+        for nq in [
+            r#"{"question":"q","answer":["a","b"]}"#,
+            r#"{"id":"test_0","question":"q","golden_answers":["a","b"]}"#,
+        ] {
             assert_eq!(read(nq).unwrap()[0].task.answers, ["a", "b"]);
         }
     }

@@ -1,9 +1,11 @@
-//! A small fictional world: people, works and places, the passages that describe them, and questions of one to three hops.
+//! A small fictional world: people, works and places, the passages that describe them, and
+//! questions of one to three hops.
 //!
-//! Every fact stands on the page of one entity, so a question of `n` hops needs `n` pages. Some authors' pages name their best-known
-//! work, so that a search for the work also finds its author and two hops may cost one search: how many searches a question needs
-//! has to be learned. Answers that are people or places belong to one split only; for answers of a small closed class (countries,
-//! occupations) the entity that the question starts from does.
+//! Every fact stands on the page of one entity, so a question of `n` hops needs `n` pages. Some
+//! authors' pages name their best-known work, so that a search for the work also finds its author
+//! and two hops may cost one search: how many searches a question needs has to be learned. Answers
+//! that are people or places belong to one split only; for answers of a small closed class
+//! (countries, occupations) the entity that the question starts from does.
 
 use paretopo_retrieval::Passage;
 use paretopo_trajectory::{Split, Task};
@@ -12,8 +14,10 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::HashSet;
 
-pub(super) const COUNTRIES: [&str; 8] = ["Arvania", "Belmora", "Cadria", "Drosia", "Elvany", "Fennia", "Gorland", "Hestia"];
-pub(super) const OCCUPATIONS: [&str; 6] = ["painter", "novelist", "doctor", "sailor", "teacher", "judge"];
+pub(super) const COUNTRIES: [&str; 8] =
+    ["Arvania", "Belmora", "Cadria", "Drosia", "Elvany", "Fennia", "Gorland", "Hestia"];
+pub(super) const OCCUPATIONS: [&str; 6] =
+    ["painter", "novelist", "doctor", "sailor", "teacher", "judge"];
 pub(super) const ADJECTIVES: [&str; 20] = [
     "Silent",
     "Golden",
@@ -37,8 +41,8 @@ pub(super) const ADJECTIVES: [&str; 20] = [
     "Forgotten",
 ];
 pub(super) const NOUNS: [&str; 16] = [
-    "Harbor", "Garden", "Tower", "River", "Orchard", "Mirror", "Lantern", "Winter", "Bridge", "Island", "Letter", "Meadow", "Engine",
-    "Voyage", "Candle", "Forest",
+    "Harbor", "Garden", "Tower", "River", "Orchard", "Mirror", "Lantern", "Winter", "Bridge",
+    "Island", "Letter", "Meadow", "Engine", "Voyage", "Candle", "Forest",
 ];
 /// A person's name is one word, so that a small policy can copy it in one step: "Karabar".
 const PERSON: ([&str; 8], [&str; 5], [&str; 8]) = (
@@ -127,10 +131,26 @@ const FORMS: [Form; 16] = {
         ("In which country was {} born?", Thing::Person, &[Birthplace, Country]),
         ("Where was the founder of {} born?", Thing::Place, &[Founder, Birthplace]),
         ("Where was the spouse of {} born?", Thing::Person, &[Spouse, Birthplace]),
-        ("Where was the spouse of the author of {} born?", Thing::Work, &[Author, Spouse, Birthplace]),
-        ("Who founded the birthplace of the author of {}?", Thing::Work, &[Author, Birthplace, Founder]),
-        ("In which country was the author of {} born?", Thing::Work, &[Author, Birthplace, Country]),
-        ("Who founded the birthplace of the spouse of {}?", Thing::Person, &[Spouse, Birthplace, Founder]),
+        (
+            "Where was the spouse of the author of {} born?",
+            Thing::Work,
+            &[Author, Spouse, Birthplace],
+        ),
+        (
+            "Who founded the birthplace of the author of {}?",
+            Thing::Work,
+            &[Author, Birthplace, Founder],
+        ),
+        (
+            "In which country was the author of {} born?",
+            Thing::Work,
+            &[Author, Birthplace, Country],
+        ),
+        (
+            "Who founded the birthplace of the spouse of {}?",
+            Thing::Person,
+            &[Spouse, Birthplace, Founder],
+        ),
     ]
 };
 
@@ -164,22 +184,39 @@ impl World {
     pub(super) fn new(seed: u64, people: usize, works: usize, places: usize) -> Option<Self> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut names = person_names();
-        let mut titles: Vec<String> =
-            ADJECTIVES.iter().flat_map(|adjective| NOUNS.iter().map(move |noun| format!("The {adjective} {noun}"))).collect();
+        let mut titles: Vec<String> = ADJECTIVES
+            .iter()
+            .flat_map(|adjective| NOUNS.iter().map(move |noun| format!("The {adjective} {noun}")))
+            .collect();
         let mut towns = combine(&PLACE.0, &PLACE.1);
-        if people < 2 || works == 0 || places == 0 || people > names.len() || works > titles.len() || places > towns.len() {
+        if people < 2
+            || works == 0
+            || places == 0
+            || people > names.len()
+            || works > titles.len()
+            || places > towns.len()
+        {
             return None;
         }
         for list in [&mut names, &mut titles, &mut towns] {
             list.shuffle(&mut rng);
         }
-        let works: Vec<Work> = titles.into_iter().take(works).map(|title| Work { title, author: rng.random_range(0..people) }).collect();
+        let works: Vec<Work> = titles
+            .into_iter()
+            .take(works)
+            .map(|title| Work { title, author: rng.random_range(0..people) })
+            .collect();
         let places: Vec<Place> = towns
             .into_iter()
             .take(places)
             .map(|name| {
-                // a third of the towns (0.25 + 0.75 / 8) lie in the first country, so that a guess is sometimes right
-                let country = if rng.random_bool(0.25) { COUNTRIES[0] } else { COUNTRIES[rng.random_range(0..COUNTRIES.len())] };
+                // a third of the towns (0.25 + 0.75 / 8) lie in the first country, so that a guess
+                // is sometimes right
+                let country = if rng.random_bool(0.25) {
+                    COUNTRIES[0]
+                } else {
+                    COUNTRIES[rng.random_range(0..COUNTRIES.len())]
+                };
                 Place { name, country, founder: rng.random_range(0..people) }
             })
             .collect();
@@ -195,7 +232,10 @@ impl World {
             occupation: OCCUPATIONS[rng.random_range(0..OCCUPATIONS.len())],
             birthplace: rng.random_range(0..places.len()),
             spouse: spouses[index],
-            known_for: works.iter().position(|work| work.author == index).filter(|_| rng.random_bool(0.5)),
+            known_for: works
+                .iter()
+                .position(|work| work.author == index)
+                .filter(|_| rng.random_bool(0.5)),
         });
         let people = people.collect();
         Some(Self { people, works, places })
@@ -213,23 +253,36 @@ impl World {
     fn follow(&self, from: Thing, relation: Relation) -> Option<Thing> {
         match (from, relation) {
             (Thing::Work(index), Relation::Author) => Some(Thing::Person(self.works[index].author)),
-            (Thing::Person(index), Relation::Birthplace) => Some(Thing::Place(self.people[index].birthplace)),
+            (Thing::Person(index), Relation::Birthplace) => {
+                Some(Thing::Place(self.people[index].birthplace))
+            }
             (Thing::Person(index), Relation::Spouse) => {
                 Some(self.people[index].spouse).filter(|spouse| *spouse != index).map(Thing::Person)
             }
-            (Thing::Person(index), Relation::Occupation) => Some(Thing::Occupation(self.people[index].occupation)),
-            (Thing::Place(index), Relation::Founder) => Some(Thing::Person(self.places[index].founder)),
-            (Thing::Place(index), Relation::Country) => Some(Thing::Country(self.places[index].country)),
+            (Thing::Person(index), Relation::Occupation) => {
+                Some(Thing::Occupation(self.people[index].occupation))
+            }
+            (Thing::Place(index), Relation::Founder) => {
+                Some(Thing::Person(self.places[index].founder))
+            }
+            (Thing::Place(index), Relation::Country) => {
+                Some(Thing::Country(self.places[index].country))
+            }
             _ => None,
         }
     }
 
     /// A page for every entity; its title is the entity's name.
     pub(super) fn passages(&self) -> Vec<Passage> {
-        let page = |title: &str, text: String| Passage { id: title.to_owned(), title: title.to_owned(), text };
+        let page = |title: &str, text: String| Passage {
+            id: title.to_owned(),
+            title: title.to_owned(),
+            text,
+        };
         let people = self.people.iter().map(|person| {
             let Person { name, occupation, birthplace, spouse, known_for } = person;
-            let mut text = format!("{name} is a {occupation} born in {}", self.places[*birthplace].name);
+            let mut text =
+                format!("{name} is a {occupation} born in {}", self.places[*birthplace].name);
             if self.people[*spouse].name != *name {
                 text.push_str(&format!(" and married to {}", self.people[*spouse].name));
             }
@@ -239,11 +292,21 @@ impl World {
             }
             page(name, text)
         });
-        let works =
-            self.works.iter().map(|work| page(&work.title, format!("{} is a book by {}.", work.title, self.people[work.author].name)));
+        let works = self.works.iter().map(|work| {
+            page(
+                &work.title,
+                format!("{} is a book by {}.", work.title, self.people[work.author].name),
+            )
+        });
         let places = self.places.iter().map(|place| {
             let Place { name, country, founder } = place;
-            page(name, format!("{name} is a town in {country}. {name} was founded by {}.", self.people[*founder].name))
+            page(
+                name,
+                format!(
+                    "{name} is a town in {country}. {name} was founded by {}.",
+                    self.people[*founder].name
+                ),
+            )
         });
         people.chain(works).chain(places).collect()
     }
@@ -275,8 +338,15 @@ impl World {
                     Thing::Country(_) => AnswerKind::Country,
                     Thing::Occupation(_) => AnswerKind::Occupation,
                 };
-                let owner = if matches!(kind, AnswerKind::Person | AnswerKind::Place) { answer } else { start };
-                let supporting: Vec<String> = path[..relations.len()].iter().map(|thing| self.name(*thing).to_owned()).collect();
+                let owner = if matches!(kind, AnswerKind::Person | AnswerKind::Place) {
+                    answer
+                } else {
+                    start
+                };
+                let supporting: Vec<String> = path[..relations.len()]
+                    .iter()
+                    .map(|thing| self.name(*thing).to_owned())
+                    .collect();
                 let task = Task {
                     id: String::new(),
                     question: text.replace("{}", self.name(start)),
@@ -295,15 +365,22 @@ impl World {
         match kind {
             AnswerKind::Person => self.people[rng.random_range(0..self.people.len())].name.clone(),
             AnswerKind::Place => self.places[rng.random_range(0..self.places.len())].name.clone(),
-            AnswerKind::Country => self.places[rng.random_range(0..self.places.len())].country.to_owned(),
-            AnswerKind::Occupation => self.people[rng.random_range(0..self.people.len())].occupation.to_owned(),
+            AnswerKind::Country => {
+                self.places[rng.random_range(0..self.places.len())].country.to_owned()
+            }
+            AnswerKind::Occupation => {
+                self.people[rng.random_range(0..self.people.len())].occupation.to_owned()
+            }
         }
     }
 }
 
-/// 70% of names are for training, 10% for validation, 20% for testing; by a hash that is the same everywhere (FNV-1a).
+/// 70% of names are for training, 10% for validation, 20% for testing; by a hash that is the same
+/// everywhere (FNV-1a).
 fn split_of(name: &str) -> Split {
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     match (hash >> 32) % 10 {
         0..=6 => Split::Train,
         7 => Split::Validation,
@@ -319,7 +396,8 @@ mod tests {
     #[test]
     fn answers_follow_from_the_supporting_pages_alone() {
         let world = World::new(1, 200, 80, 60).unwrap();
-        let pages: BTreeMap<String, String> = world.passages().into_iter().map(|passage| (passage.title, passage.text)).collect();
+        let pages: BTreeMap<String, String> =
+            world.passages().into_iter().map(|passage| (passage.title, passage.text)).collect();
         assert_eq!(pages.len(), 340);
         let questions = world.questions();
         assert!(questions.len() > 1000);

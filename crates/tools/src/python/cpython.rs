@@ -1,4 +1,5 @@
-//! The system's Python in a sandbox: where its interpreter is, and the workers that run it. The walls are in `sandbox.rs`.
+//! The system's Python in a sandbox: where its interpreter is, and the workers that run it. The
+//! walls are in `sandbox.rs`.
 
 use super::sandbox::LauncherSettings;
 use paretopo_containment::Worker;
@@ -28,7 +29,8 @@ pub enum MissingLayers {
 pub struct CpythonConfig {
     /// The interpreter, by name or path.
     pub interpreter: PathBuf,
-    /// Packages that workers import before the first program; those that are not installed are passed over.
+    /// Packages that workers import before the first program; those that are not installed are
+    /// passed over.
     pub preload: Vec<String>,
     /// What happens without Landlock or seccomp.
     pub missing_layers: MissingLayers,
@@ -36,7 +38,11 @@ pub struct CpythonConfig {
 
 impl Default for CpythonConfig {
     fn default() -> Self {
-        Self { interpreter: "python3".into(), preload: vec!["numpy".into(), "sympy".into()], missing_layers: MissingLayers::Refuse }
+        Self {
+            interpreter: "python3".into(),
+            preload: vec!["numpy".into(), "sympy".into()],
+            missing_layers: MissingLayers::Refuse,
+        }
     }
 }
 
@@ -72,12 +78,25 @@ impl Cpython {
         let name = config.interpreter.display();
         let hint = "hint: `python.cpython.interpreter` names another, `python.interpreter = \"monty\"` needs none";
         let mut command = Command::new(&config.interpreter);
-        let output = command.args(["-I", "-c", ASK]).output().map_err(|error| format!("`{name}` does not start: {error}\n{hint}"))?;
-        let installation: Installation = serde_json::from_slice(&output.stdout)
-            .map_err(|_| format!("`{name}` is no Python: {}\n{hint}", String::from_utf8_lossy(&output.stderr).trim()))?;
-        // a virtual environment's interpreter is a link; started by its target it would not find the environment
-        let wanted = if config.interpreter.components().count() > 1 { config.interpreter.clone() } else { installation.executable.clone() };
-        let interpreter = std::path::absolute(&wanted).map_err(|error| format!("`{name}`: {error}"))?;
+        let output = command
+            .args(["-I", "-c", ASK])
+            .output()
+            .map_err(|error| format!("`{name}` does not start: {error}\n{hint}"))?;
+        let installation: Installation = serde_json::from_slice(&output.stdout).map_err(|_| {
+            format!(
+                "`{name}` is no Python: {}\n{hint}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            )
+        })?;
+        // a virtual environment's interpreter is a link; started by its target it would not find
+        // the environment
+        let wanted = if config.interpreter.components().count() > 1 {
+            config.interpreter.clone()
+        } else {
+            installation.executable.clone()
+        };
+        let interpreter =
+            std::path::absolute(&wanted).map_err(|error| format!("`{name}`: {error}"))?;
         // the whole file system is no place for an interpreter
         let readable = installation.folders.into_iter().filter(|folder| folder.parent().is_some());
         let readable = readable.chain([installation.executable, interpreter.clone()]).collect();
@@ -88,7 +107,8 @@ impl Cpython {
     pub(super) fn start(&self) -> Result<Worker, String> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let scratch = std::env::temp_dir().join(format!("paretopo-python-{}-{number}", std::process::id()));
+        let scratch =
+            std::env::temp_dir().join(format!("paretopo-python-{}-{number}", std::process::id()));
         let failed = |error: std::io::Error| format!("`{}`: {error}", scratch.display());
         std::fs::DirBuilder::new().mode(0o700).create(&scratch).map_err(failed)?;
         let settings = LauncherSettings {
@@ -99,8 +119,11 @@ impl Cpython {
         };
         let settings = serde_json::to_string(&settings).map_err(|error| error.to_string())?;
         let command = [self.launcher.clone(), "python-sandbox".into(), settings.into()];
-        let mut worker = Worker::start(&command, Some(scratch)).map_err(|error| error.to_string())?;
-        let hello = worker.hear(START).map_err(|failure| format!("the sandboxed interpreter did not start: {failure}"))?;
+        let mut worker =
+            Worker::start(&command, Some(scratch)).map_err(|error| error.to_string())?;
+        let hello = worker
+            .hear(START)
+            .map_err(|failure| format!("the sandboxed interpreter did not start: {failure}"))?;
         match serde_json::from_str(&hello) {
             Ok(Hello { ready: true }) => Ok(worker),
             // the reason why not

@@ -1,13 +1,17 @@
 //! The Python tool, with three interpreters to choose from.
 //!
-//! - `monty`, the default: an interpreter in Rust with no access to files, network, environment or processes; starts at once, has no packages.
-//! - `cpython`: the system's Python in a sandbox, with its packages (`cpython.rs`, `sandbox.rs`, `cpython.py`); Linux only.
+//! - `monty`, the default: an interpreter in Rust with no access to files, network, environment or
+//!   processes; starts at once, has no packages.
+//! - `cpython`: the system's Python in a sandbox, with its packages (`cpython.rs`, `sandbox.rs`,
+//!   `cpython.py`); Linux only.
 //! - `sandbox_fusion`: a server (`sandbox_fusion.rs`).
 //!
-//! The first two run in worker processes. A worker is this very binary, started as `paretopo python-worker` or `python-sandbox`. It reads a program per
-//! line and answers with a line. A process and not a thread, because only so can memory be limited and a crash be contained: monty enforces time and
-//! recursion between its instructions, the worker's allocator enforces memory, and the parent kills a worker that has not answered shortly
-//! after the deadline. A worker that died is replaced and its call gets an error outcome.
+//! The first two run in worker processes. A worker is this very binary, started as
+//! `paretopo python-worker` or `python-sandbox`. It reads a program per line and answers with a
+//! line. A process and not a thread, because only so can memory be limited and a crash be
+//! contained: monty enforces time and recursion between its instructions, the worker's allocator
+//! enforces memory, and the parent kills a worker that has not answered shortly after the deadline.
+//! A worker that died is replaced and its call gets an error outcome.
 
 #[cfg(target_os = "linux")]
 mod cpython;
@@ -21,7 +25,10 @@ pub use sandbox_fusion::SandboxFusionConfig;
 
 use crate::{CallContext, Tool, truncate_middle};
 use monty::MontyRun;
-use monty_types::{CompileOptions, ExcType, MontyObject, OOM_EXIT_CODE, PrintWriter, ResourceLimits, ResourceTracker};
+use monty_types::{
+    CompileOptions, ExcType, MontyObject, OOM_EXIT_CODE, PrintWriter, ResourceLimits,
+    ResourceTracker,
+};
 use paretopo_containment::{IdleWorkers, Worker, WorkerFailure, serve_lines};
 use paretopo_trajectory::{CallStatus, ToolCall, ToolOutcome, ToolSpec};
 use sandbox_fusion::SandboxFusion;
@@ -114,9 +121,10 @@ struct Answer {
 
 /// Runs a program in this process and thread, and returns its status with what it printed.
 ///
-/// A program that prints nothing yields the `repr` of its last expression, as an interactive session would. An exception
-/// yields what was printed before it and the last line of the traceback. The memory limit holds only in a process whose
-/// global allocator is monty's; use [`PythonTool`] for untrusted programs.
+/// A program that prints nothing yields the `repr` of its last expression, as an interactive
+/// session would. An exception yields what was printed before it and the last line of the
+/// traceback. The memory limit holds only in a process whose global allocator is monty's; use
+/// [`PythonTool`] for untrusted programs.
 pub fn evaluate_python(program: &str, limits: &PythonLimits) -> (CallStatus, String) {
     if program.len() > LONGEST_PROGRAM {
         return too_long();
@@ -128,8 +136,15 @@ pub fn evaluate_python(program: &str, limits: &PythonLimits) -> (CallStatus, Str
         ..ResourceLimits::default()
     });
     let mut printed = String::new();
-    let result = MontyRun::new(program.to_owned(), "main.py", Vec::new(), CompileOptions::default())
-        .and_then(|runner| runner.run(Vec::new(), tracker, PrintWriter::CollectString(&mut printed, Some(limits.printed))));
+    let result =
+        MontyRun::new(program.to_owned(), "main.py", Vec::new(), CompileOptions::default())
+            .and_then(|runner| {
+                runner.run(
+                    Vec::new(),
+                    tracker,
+                    PrintWriter::CollectString(&mut printed, Some(limits.printed)),
+                )
+            });
     match result {
         Ok(value) => {
             if printed.is_empty() && value != MontyObject::None {
@@ -151,13 +166,15 @@ pub fn evaluate_python(program: &str, limits: &PythonLimits) -> (CallStatus, Str
     }
 }
 
-/// The worker's main loop: a JSON request a line on standard input, a JSON answer a line on standard output.
+/// The worker's main loop: a JSON request a line on standard input, a JSON answer a line on
+/// standard output.
 ///
 /// # Errors
 /// When standard input or output break, which ends the worker.
 pub fn python_worker() -> std::io::Result<()> {
     serve_lines(|request: Request| {
-        // not being installed as the allocator is only possible in a foreign binary; the limit is then not enforced
+        // not being installed as the allocator is only possible in a foreign binary; the limit is
+        // then not enforced
         let _ = monty_alloc::set_limit(Some(request.limits.memory), false);
         let (status, text) = evaluate_python(&request.program, &request.limits);
         // between programs the worker itself may allocate as it likes
@@ -166,8 +183,8 @@ pub fn python_worker() -> std::io::Result<()> {
     })
 }
 
-/// The sandboxed CPython worker's entry: puts up the walls around this process and becomes the interpreter. What went wrong is said on standard output,
-/// where the parent listens.
+/// The sandboxed CPython worker's entry: puts up the walls around this process and becomes the
+/// interpreter. What went wrong is said on standard output, where the parent listens.
 ///
 /// # Errors
 /// Always, if it returns.
@@ -209,7 +226,8 @@ pub struct PythonTool {
 }
 
 impl PythonTool {
-    /// A tool whose workers are started with `worker_command` (this program, then the argument for monty's worker).
+    /// A tool whose workers are started with `worker_command` (this program, then the argument for
+    /// monty's worker).
     ///
     /// # Errors
     /// When the interpreter is not there, or the machine lacks a layer of its sandbox.
@@ -253,13 +271,23 @@ impl PythonTool {
         ToolOutcome { truncated, ..ToolOutcome::new(status, text, started.elapsed().as_secs_f32()) }
     }
 
-    fn run_in_worker(&self, starter: &Starter, program: &str, limits: PythonLimits) -> (CallStatus, String) {
+    fn run_in_worker(
+        &self,
+        starter: &Starter,
+        program: &str,
+        limits: PythonLimits,
+    ) -> (CallStatus, String) {
         if program.len() > LONGEST_PROGRAM {
             return too_long();
         }
         let mut worker = match self.idle.take().map_or_else(|| starter.start(), Ok) {
             Ok(worker) => worker,
-            Err(error) => return (CallStatus::Error, format!("ToolError: the python worker did not start: {error}")),
+            Err(error) => {
+                return (
+                    CallStatus::Error,
+                    format!("ToolError: the python worker did not start: {error}"),
+                );
+            }
         };
         let request = Request { program: program.to_owned(), limits };
         match worker.ask::<Answer>(&request, Duration::from_secs_f64(limits.seconds) + GRACE) {
@@ -269,12 +297,21 @@ impl PythonTool {
                 }
                 (answer.status, answer.text)
             }
-            Err(WorkerFailure::Late) => (CallStatus::Timeout, format!("TimeoutError: no answer within {:.1} s", limits.seconds)),
+            Err(WorkerFailure::Late) => (
+                CallStatus::Timeout,
+                format!("TimeoutError: no answer within {:.1} s", limits.seconds),
+            ),
             Err(WorkerFailure::Died) => match worker.exit_code() {
-                Some(OOM_EXIT_CODE) => (CallStatus::Limit, format!("MemoryError: more than {} MiB used", limits.memory >> 20)),
+                Some(OOM_EXIT_CODE) => (
+                    CallStatus::Limit,
+                    format!("MemoryError: more than {} MiB used", limits.memory >> 20),
+                ),
                 code => (
                     CallStatus::Error,
-                    format!("ToolError: the interpreter crashed (exit code {})", code.map_or("none".into(), |code| code.to_string())),
+                    format!(
+                        "ToolError: the interpreter crashed (exit code {})",
+                        code.map_or("none".into(), |code| code.to_string())
+                    ),
                 ),
             },
         }
@@ -301,7 +338,11 @@ impl Tool for PythonTool {
     fn call(&self, call: &ToolCall, context: &CallContext) -> ToolOutcome {
         match call.arguments.get("code").and_then(|code| code.as_str()) {
             Some(program) => self.run(program, context.deadline),
-            None => ToolOutcome::new(CallStatus::Error, "ToolError: `python` needs a string argument `code`", 0.0),
+            None => ToolOutcome::new(
+                CallStatus::Error,
+                "ToolError: `python` needs a string argument `code`",
+                0.0,
+            ),
         }
     }
 }
@@ -323,7 +364,10 @@ mod tests {
 
     #[test]
     fn an_exception_is_its_last_traceback_line_after_what_was_printed() {
-        assert_eq!(evaluate("print('a')\n1 / 0"), (CallStatus::Error, "a\nZeroDivisionError: division by zero".into()));
+        assert_eq!(
+            evaluate("print('a')\n1 / 0"),
+            (CallStatus::Error, "a\nZeroDivisionError: division by zero".into())
+        );
         let (status, text) = evaluate("print(");
         assert_eq!(status, CallStatus::Error);
         assert!(text.starts_with("SyntaxError"), "{text}");
@@ -338,14 +382,20 @@ mod tests {
 
     #[test]
     fn there_is_no_host_to_reach() {
-        for program in ["open('/etc/passwd').read()", "import os\nos.system('id')", "import socket", "import subprocess"] {
+        for program in [
+            "open('/etc/passwd').read()",
+            "import os\nos.system('id')",
+            "import socket",
+            "import subprocess",
+        ] {
             assert_eq!(evaluate(program).0, CallStatus::Error, "{program}");
         }
     }
 
     #[test]
     fn a_worker_that_cannot_start_is_an_outcome() {
-        let tool = PythonTool::new(PythonConfig::default(), vec!["/nonexistent".into()]).expect("a tool");
+        let tool =
+            PythonTool::new(PythonConfig::default(), vec!["/nonexistent".into()]).expect("a tool");
         let outcome = tool.run("1", Instant::now() + Duration::from_secs(1));
         assert_eq!(outcome.status, CallStatus::Error);
         assert!(outcome.text.contains("did not start"), "{}", outcome.text);
@@ -354,11 +404,15 @@ mod tests {
     #[test]
     fn a_worker_that_dies_or_hangs_is_an_outcome() {
         let context = Instant::now() + Duration::from_secs(1);
-        let dead = PythonTool::new(PythonConfig::default(), vec!["true".into()]).expect("a tool").run("1", context);
+        let dead = PythonTool::new(PythonConfig::default(), vec!["true".into()])
+            .expect("a tool")
+            .run("1", context);
         assert_eq!(dead.status, CallStatus::Error, "{}", dead.text);
         let mut config = PythonConfig::default();
         config.limits.seconds = 0.05;
-        let hung = PythonTool::new(config, vec!["sleep".into(), "30".into()]).expect("a tool").run("1", context);
+        let hung = PythonTool::new(config, vec!["sleep".into(), "30".into()])
+            .expect("a tool")
+            .run("1", context);
         assert_eq!(hung.status, CallStatus::Timeout, "{}", hung.text);
     }
 }

@@ -1,4 +1,5 @@
-//! The walls around CPython. `paretopo python-sandbox SETTINGS` puts them up around itself and becomes the interpreter:
+//! The walls around CPython. `paretopo python-sandbox SETTINGS` puts them up around itself and
+//! becomes the interpreter:
 //!
 //! | layer | holds |
 //! |---|---|
@@ -11,10 +12,13 @@
 
 use super::CpythonConfig;
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
-    path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
 };
-use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::fd::IntoRawFd;
@@ -47,7 +51,8 @@ struct SupervisorSettings<'a> {
 
 /// Puts the walls up and becomes the interpreter; returns only what went wrong.
 pub(super) fn enter(settings: &str) -> Result<std::convert::Infallible, String> {
-    let LauncherSettings { interpreter, readable, scratch, config } = serde_json::from_str(settings).map_err(|error| error.to_string())?;
+    let LauncherSettings { interpreter, readable, scratch, config } =
+        serde_json::from_str(settings).map_err(|error| error.to_string())?;
     // SAFETY: prctl with these arguments only sets a flag of this process
     #[expect(unsafe_code, reason = "the flag has no safe interface")]
     if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
@@ -66,7 +71,9 @@ pub(super) fn enter(settings: &str) -> Result<std::convert::Infallible, String> 
     if let Err(reason) = landlock(&readable, &scratch) {
         missing.push(format!("landlock ({reason})"));
     }
-    let filters = filters().and_then(|filters| if seccomp_is_there() { Ok(filters) } else { Err("not in this kernel".into()) });
+    let filters = filters().and_then(|filters| {
+        if seccomp_is_there() { Ok(filters) } else { Err("not in this kernel".into()) }
+    });
     let filters = filters.map_or_else(
         |reason| {
             missing.push(format!("seccomp ({reason})"));
@@ -85,7 +92,12 @@ pub(super) fn enter(settings: &str) -> Result<std::convert::Infallible, String> 
     let mut command = Command::new(&interpreter);
     command.args(["-I", "-B", "-u", "-c", SUPERVISOR, &told]).env_clear().current_dir(&scratch);
     // packages for linear algebra start a thread for each core unless told otherwise
-    command.envs([("LANG", "C.UTF-8"), ("OPENBLAS_NUM_THREADS", "1"), ("OMP_NUM_THREADS", "1"), ("MKL_NUM_THREADS", "1")]);
+    command.envs([
+        ("LANG", "C.UTF-8"),
+        ("OPENBLAS_NUM_THREADS", "1"),
+        ("OMP_NUM_THREADS", "1"),
+        ("MKL_NUM_THREADS", "1"),
+    ]);
     Err(format!("{}: {}", interpreter.display(), command.exec()))
 }
 
@@ -93,8 +105,16 @@ pub(super) fn enter(settings: &str) -> Result<std::convert::Infallible, String> 
 fn landlock(readable: &[PathBuf], scratch: &Path) -> Result<(), String> {
     let abi = ABI::V6;
     let devices = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"];
-    let system =
-        ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/etc/localtime"];
+    let system = [
+        "/lib",
+        "/lib64",
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/local/lib",
+        "/usr/share/zoneinfo",
+        "/etc/ld.so.cache",
+        "/etc/localtime",
+    ];
     let restrict = || {
         Ruleset::default()
             .set_compatibility(CompatLevel::BestEffort)
@@ -111,13 +131,19 @@ fn landlock(readable: &[PathBuf], scratch: &Path) -> Result<(), String> {
             .restrict_self()
     };
     let status = restrict().map_err(|error: landlock::RulesetError| error.to_string())?;
-    if status.ruleset == RulesetStatus::NotEnforced { Err("not in this kernel".into()) } else { Ok(()) }
+    if status.ruleset == RulesetStatus::NotEnforced {
+        Err("not in this kernel".into())
+    } else {
+        Ok(())
+    }
 }
 
 fn seccomp_is_there() -> bool {
     // SAFETY: asks whether a mode is known, by a filter that cannot be read
     #[expect(unsafe_code, reason = "the question has no safe interface")]
-    let refused = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, std::ptr::null::<u8>(), 0, 0) };
+    let refused = unsafe {
+        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, std::ptr::null::<u8>(), 0, 0)
+    };
     refused != 0 && std::io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)
 }
 
@@ -233,24 +259,56 @@ const ALLOWED_OF_OLD: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_OF_OLD: &[i64] = &[];
 
-/// Two filters: the list above with what depends on arguments, and `clone3`, whose arguments a filter cannot see, as if the kernel had none.
+/// Two filters: the list above with what depends on arguments, and `clone3`, whose arguments a
+/// filter cannot see, as if the kernel had none.
 fn filters() -> Result<[BpfProgram; 2], String> {
     let condition = |argument, value: u64| {
-        SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value).map_err(|error| error.to_string())
+        SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value)
+            .map_err(|error| error.to_string())
     };
-    let rule = |conditions: Vec<SeccompCondition>| SeccompRule::new(conditions).map_err(|error| error.to_string());
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED.iter().chain(ALLOWED_OF_OLD).map(|call| (*call, Vec::new())).collect();
+    let rule = |conditions: Vec<SeccompCondition>| {
+        SeccompRule::new(conditions).map_err(|error| error.to_string())
+    };
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        ALLOWED.iter().chain(ALLOWED_OF_OLD).map(|call| (*call, Vec::new())).collect();
     // limits are read, not set
     rules.insert(libc::SYS_prlimit64, vec![rule(vec![condition(0, 0)?, condition(2, 0)?])?]);
-    let asked = [libc::TCGETS, libc::TIOCGWINSZ, libc::FIOCLEX, libc::FIONCLEX, libc::FIONBIO, libc::FIONREAD];
-    rules.insert(libc::SYS_ioctl, asked.into_iter().map(|what| rule(vec![condition(1, what)?])).collect::<Result<_, _>>()?);
+    let asked = [
+        libc::TCGETS,
+        libc::TIOCGWINSZ,
+        libc::FIOCLEX,
+        libc::FIONCLEX,
+        libc::FIONBIO,
+        libc::FIONREAD,
+    ];
+    rules.insert(
+        libc::SYS_ioctl,
+        asked.into_iter().map(|what| rule(vec![condition(1, what)?])).collect::<Result<_, _>>()?,
+    );
     // descriptors are duplicated and flagged, not handed to signals
-    let asked =
-        [libc::F_DUPFD, libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL, libc::F_GETLK, libc::F_SETLK];
-    rules.insert(libc::SYS_fcntl, asked.into_iter().map(|what| rule(vec![condition(1, what as u64)?])).collect::<Result<_, _>>()?);
-    let architecture = std::env::consts::ARCH.try_into().map_err(|error: seccompiler::BackendError| error.to_string())?;
+    let asked = [
+        libc::F_DUPFD,
+        libc::F_DUPFD_CLOEXEC,
+        libc::F_GETFD,
+        libc::F_SETFD,
+        libc::F_GETFL,
+        libc::F_SETFL,
+        libc::F_GETLK,
+        libc::F_SETLK,
+    ];
+    rules.insert(
+        libc::SYS_fcntl,
+        asked
+            .into_iter()
+            .map(|what| rule(vec![condition(1, what as u64)?]))
+            .collect::<Result<_, _>>()?,
+    );
+    let architecture = std::env::consts::ARCH
+        .try_into()
+        .map_err(|error: seccompiler::BackendError| error.to_string())?;
     let compile = |rules, otherwise, then| {
-        let filter = SeccompFilter::new(rules, otherwise, then, architecture).map_err(|error| error.to_string())?;
+        let filter = SeccompFilter::new(rules, otherwise, then, architecture)
+            .map_err(|error| error.to_string())?;
         BpfProgram::try_from(filter).map_err(|error| error.to_string())
     };
     let permission = SeccompAction::Errno(libc::EPERM as u32);

@@ -1,4 +1,5 @@
-//! A client of [SandboxFusion](https://github.com/bytedance/SandboxFusion): programs run on a server, by `POST /run_code`.
+//! A client of [SandboxFusion](https://github.com/bytedance/SandboxFusion): programs run on a
+//! server, by `POST /run_code`.
 
 use paretopo_retrieval::{Breaker, BreakerConfig, http_agent};
 use paretopo_trajectory::CallStatus;
@@ -78,9 +79,14 @@ impl SandboxFusion {
             match result {
                 Ok(outcome) => return outcome,
                 Err(reason) if attempt == self.config.retries => {
-                    return (CallStatus::Error, format!("ToolError: {}: {reason}", self.config.url));
+                    return (
+                        CallStatus::Error,
+                        format!("ToolError: {}: {reason}", self.config.url),
+                    );
                 }
-                Err(_) => std::thread::sleep(pause.min(deadline.saturating_duration_since(Instant::now()))),
+                Err(_) => std::thread::sleep(
+                    pause.min(deadline.saturating_duration_since(Instant::now())),
+                ),
             }
             pause *= 2;
         }
@@ -89,15 +95,23 @@ impl SandboxFusion {
 
     fn ask(&self, program: &str, left: Duration) -> Result<(CallStatus, String), String> {
         let url = format!("{}/run_code", self.config.url.trim_end_matches('/'));
-        let request = Request { code: program, language: "python", run_timeout: left.as_secs_f64() };
-        let sent = self.agent.post(&url).config().timeout_global(Some(left)).build().send_json(&request);
+        let request =
+            Request { code: program, language: "python", run_timeout: left.as_secs_f64() };
+        let sent =
+            self.agent.post(&url).config().timeout_global(Some(left)).build().send_json(&request);
         let mut response = sent.map_err(|error| error.to_string())?;
         let status = response.status();
-        let body = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().map_err(|error| error.to_string())?;
+        let body = response
+            .body_mut()
+            .with_config()
+            .limit(MAX_ANSWER)
+            .read_to_vec()
+            .map_err(|error| error.to_string())?;
         if !status.is_success() {
             return Err(format!("status {status}"));
         }
-        let response: Response = serde_json::from_slice(&body).map_err(|error| format!("not the protocol: {error}"))?;
+        let response: Response =
+            serde_json::from_slice(&body).map_err(|error| format!("not the protocol: {error}"))?;
         outcome_of(response)
     }
 }
@@ -136,10 +150,16 @@ mod tests {
         let ok = r#"{"status":"Success","message":"","run_result":{"status":"Finished","execution_time":0.01,"return_code":0,"stdout":"42\n","stderr":""}}"#;
         assert_eq!(outcome(ok), Ok((CallStatus::Ok, "42\n".into())));
         let failed = r#"{"status":"Failed","message":"","run_result":{"status":"Finished","return_code":1,"stdout":"a","stderr":"Traceback ...\nZeroDivisionError: division by zero\n"}}"#;
-        assert_eq!(outcome(failed), Ok((CallStatus::Error, "a\nZeroDivisionError: division by zero".into())));
-        let late =
-            r#"{"status":"Failed","message":"","run_result":{"status":"TimeLimitExceeded","return_code":null,"stdout":"","stderr":""}}"#;
+        assert_eq!(
+            outcome(failed),
+            Ok((CallStatus::Error, "a\nZeroDivisionError: division by zero".into()))
+        );
+        let late = r#"{"status":"Failed","message":"","run_result":{"status":"TimeLimitExceeded","return_code":null,"stdout":"","stderr":""}}"#;
         assert_eq!(outcome(late).map(|(status, _)| status), Ok(CallStatus::Timeout));
-        assert!(outcome(r#"{"status":"SandboxError","message":"no room","run_result":null}"#).unwrap_err().contains("no room"));
+        assert!(
+            outcome(r#"{"status":"SandboxError","message":"no room","run_result":null}"#)
+                .unwrap_err()
+                .contains("no room")
+        );
     }
 }

@@ -7,14 +7,21 @@ use super::{ArchiveContent, ArchiveScope, ParetoPoConfig, Smoothing, scalar_rewa
 use crate::estimators::{Advantages, EstimatorState, Group, grpo};
 use crate::pareto::{Archive, Point};
 
-pub(super) fn advantages(config: &ParetoPoConfig, state: &mut EstimatorState, groups: &[Group], reference: &[f32]) -> Advantages {
+pub(super) fn advantages(
+    config: &ParetoPoConfig,
+    state: &mut EstimatorState,
+    groups: &[Group],
+    reference: &[f32],
+) -> Advantages {
     let empty = Archive::default();
     let gains: Vec<Vec<f64>> = groups
         .iter()
         .map(|group| {
             let archive = match config.archive_scope {
                 ArchiveScope::Global => &state.archive,
-                ArchiveScope::PerPrompt => state.prompt_archives.get(&group.prompt).unwrap_or(&empty),
+                ArchiveScope::PerPrompt => {
+                    state.prompt_archives.get(&group.prompt).unwrap_or(&empty)
+                }
             };
             group.rewards.iter().map(|reward| archive.gain(reward, reference)).collect()
         })
@@ -31,15 +38,22 @@ pub(super) fn advantages(config: &ParetoPoConfig, state: &mut EstimatorState, gr
         Smoothing::PerTrajectory => (0.5 + 1.5 * smoothed(gain).tanh()) as f32,
         Smoothing::PerStep => (0.5 + 1.5 * smoothed(mean_gain).tanh()) as f32,
     };
-    let factors: Vec<Vec<f32>> = gains.iter().map(|group| group.iter().map(|gain| factor(*gain)).collect()).collect();
-    let scalars = groups
-        .iter()
-        .zip(&factors)
-        .map(|(group, factors)| scalar_rewards(config, group).iter().zip(factors).map(|(reward, factor)| reward * factor).collect());
+    let factors: Vec<Vec<f32>> =
+        gains.iter().map(|group| group.iter().map(|gain| factor(*gain)).collect()).collect();
+    let scalars = groups.iter().zip(&factors).map(|(group, factors)| {
+        scalar_rewards(config, group)
+            .iter()
+            .zip(factors)
+            .map(|(reward, factor)| reward * factor)
+            .collect()
+    });
     let mut advantages = grpo::from_scalars(scalars, config.std_normalization);
     let factors: Vec<f64> = factors.iter().flatten().map(|factor| f64::from(*factor)).collect();
     let mean_factor = mean(factors.iter());
-    let deviation = mean(factors.iter().map(|factor| (factor - mean_factor).powi(2)).collect::<Vec<_>>().iter()).sqrt();
+    let deviation = mean(
+        factors.iter().map(|factor| (factor - mean_factor).powi(2)).collect::<Vec<_>>().iter(),
+    )
+    .sqrt();
     advantages.diagnostics.insert("hypervolume_gain", mean_gain);
     advantages.diagnostics.insert("r_pareto", mean_factor);
     advantages.diagnostics.insert("r_pareto_std", deviation);
@@ -48,7 +62,11 @@ pub(super) fn advantages(config: &ParetoPoConfig, state: &mut EstimatorState, gr
 }
 
 /// Merges the step's points into the archive(s), in either stage.
-pub(super) fn merge_into_archive(config: &ParetoPoConfig, state: &mut EstimatorState, groups: &[Group]) {
+pub(super) fn merge_into_archive(
+    config: &ParetoPoConfig,
+    state: &mut EstimatorState,
+    groups: &[Group],
+) {
     match config.archive_content {
         ArchiveContent::Trajectory => {
             for reward in groups.iter().flat_map(|group| &group.rewards) {
@@ -81,7 +99,9 @@ pub(super) fn merge_into_archive(config: &ParetoPoConfig, state: &mut EstimatorS
 fn batch_mean(groups: &[Group]) -> Option<Point> {
     let rewards: Vec<&Point> = groups.iter().flat_map(|group| &group.rewards).collect();
     let objectives = rewards.first()?.len();
-    let coordinate = |k: usize| rewards.iter().map(|reward| f64::from(reward[k])).sum::<f64>() / rewards.len() as f64;
+    let coordinate = |k: usize| {
+        rewards.iter().map(|reward| f64::from(reward[k])).sum::<f64>() / rewards.len() as f64
+    };
     Some((0..objectives).map(|k| coordinate(k) as f32).collect())
 }
 
@@ -99,20 +119,29 @@ mod tests {
     }
 
     fn groups() -> Vec<Group> {
-        vec![Group { prompt: "p".into(), rewards: vec![vec![1.0, 0.5], vec![0.0, 1.0]], calls: None }]
+        vec![Group {
+            prompt: "p".into(),
+            rewards: vec![vec![1.0, 0.5], vec![0.0, 1.0]],
+            calls: None,
+        }]
     }
 
     #[test]
     fn a_trajectory_that_adds_hypervolume_is_worth_more() {
         let mut state = EstimatorState::default();
         let result = advantages(&config(), &mut state, &groups(), &[0.0, 0.0]);
-        // dHV = (0.5, 0); smoothed 0.1 * dHV = (0.05, 0); factors 0.5 + 1.5 tanh(0.05) = 0.574938 and 0.5
-        // r_w = (0.6 + 0.2, 0.4) = (0.8, 0.4); r = (0.459950, 0.2), mean 0.329975, advantages +-0.129975
-        assert!((result.values[0][0] - 0.129_975).abs() < 1e-5 && (result.values[0][1] + 0.129_975).abs() < 1e-5);
+        // dHV = (0.5, 0); smoothed 0.1 * dHV = (0.05, 0); factors 0.5 + 1.5 tanh(0.05) = 0.574938
+        // and 0.5 r_w = (0.6 + 0.2, 0.4) = (0.8, 0.4); r = (0.459950, 0.2), mean 0.329975,
+        // advantages +-0.129975
+        assert!(
+            (result.values[0][0] - 0.129_975).abs() < 1e-5
+                && (result.values[0][1] + 0.129_975).abs() < 1e-5
+        );
         // the running average: 0.9 * 0 + 0.1 * mean(0.5, 0) = 0.025
         assert!((state.average_gain - 0.025).abs() < 1e-9);
         merge_into_archive(&config(), &mut state, &groups());
-        // the same vectors add nothing any more; only the past is left: factor 0.5 + 1.5 tanh(0.9 * 0.025) = 0.533744 for both
+        // the same vectors add nothing any more; only the past is left: factor 0.5 + 1.5 tanh(0.9 *
+        // 0.025) = 0.533744 for both
         let again = advantages(&config(), &mut state, &groups(), &[0.0, 0.0]);
         assert!((again.values[0][0] - 0.533_744 * 0.2).abs() < 1e-5);
         assert!(again.diagnostics["r_pareto_std"] < 1e-7);
@@ -120,8 +149,13 @@ mod tests {
 
     #[test]
     fn per_step_smoothing_with_division_is_plain_scalarization() {
-        let literal = ParetoPoConfig { smoothing: Smoothing::PerStep, std_normalization: true, ..ParetoPoConfig::default() };
-        let staged = advantages(&literal, &mut EstimatorState::default(), &groups(), &[0.0, 0.0]).values;
+        let literal = ParetoPoConfig {
+            smoothing: Smoothing::PerStep,
+            std_normalization: true,
+            ..ParetoPoConfig::default()
+        };
+        let staged =
+            advantages(&literal, &mut EstimatorState::default(), &groups(), &[0.0, 0.0]).values;
         let scalarized = grpo::advantages(&literal.weights, true, &groups()).values;
         // equal but for the epsilon beside the deviation
         assert!(staged[0].iter().zip(&scalarized[0]).all(|(a, b)| (a - b).abs() < 1e-3));
@@ -129,12 +163,18 @@ mod tests {
 
     #[test]
     fn scopes_and_contents_of_the_archive() {
-        let two = vec![groups()[0].clone(), Group { prompt: "q".into(), rewards: vec![vec![0.2, 0.2]], calls: None }];
+        let two = vec![
+            groups()[0].clone(),
+            Group { prompt: "q".into(), rewards: vec![vec![0.2, 0.2]], calls: None },
+        ];
         let per_prompt = ParetoPoConfig { archive_scope: ArchiveScope::PerPrompt, ..config() };
         let mut state = EstimatorState::default();
         merge_into_archive(&per_prompt, &mut state, &two);
         // (0.2, 0.2) is dominated globally but stands in its own prompt's archive
-        assert_eq!((state.archive.points().len(), state.prompt_archives["q"].points().len()), (2, 1));
+        assert_eq!(
+            (state.archive.points().len(), state.prompt_archives["q"].points().len()),
+            (2, 1)
+        );
         let means = ParetoPoConfig { archive_content: ArchiveContent::BatchMean, ..config() };
         let mut state = EstimatorState::default();
         merge_into_archive(&means, &mut state, &groups());

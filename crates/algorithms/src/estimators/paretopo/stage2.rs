@@ -1,7 +1,8 @@
 //! Stage 2, Pareto-ranking advantages, inside each group with ranks `rho` = 1 (best) .. N:
 //!
-//! `A = (N - rho + 1) + beta * (r_hat - 0.5)` with `r_hat` the scalarized reward mapped to [0, 1] inside its rank (0.5 where all are
-//! equal), then centered. As `beta <= 1`, no trajectory of a worse rank gets a higher advantage.
+//! `A = (N - rho + 1) + beta * (r_hat - 0.5)` with `r_hat` the scalarized reward mapped to [0, 1]
+//! inside its rank (0.5 where all are equal), then centered. As `beta <= 1`, no trajectory of a
+//! worse rank gets a higher advantage.
 
 use super::{Centering, ParetoPoConfig, scalar_rewards};
 use crate::estimators::statistics::standardised;
@@ -11,7 +12,11 @@ use rand::SeedableRng;
 use rand::distr::{Distribution, Open01};
 use rand_chacha::ChaCha8Rng;
 
-pub(super) fn advantages(config: &ParetoPoConfig, groups: &[Group], progress: Progress) -> Advantages {
+pub(super) fn advantages(
+    config: &ParetoPoConfig,
+    groups: &[Group],
+    progress: Progress,
+) -> Advantages {
     let mut rng = ChaCha8Rng::seed_from_u64(progress.seed);
     let values = groups.iter().map(|group| {
         let ranks = if config.stochastic_rank > 0.0 {
@@ -35,14 +40,23 @@ fn perturbed(rewards: &[Point], sigma: f32, rng: &mut ChaCha8Rng) -> Vec<Point> 
         let uniform: f32 = Open01.sample(rng);
         -(-uniform.ln()).ln()
     };
-    rewards.iter().map(|reward| reward.iter().map(|value| value + sigma * gumbel()).collect()).collect()
+    rewards
+        .iter()
+        .map(|reward| reward.iter().map(|value| value + sigma * gumbel()).collect())
+        .collect()
 }
 
 fn rank_advantages(ranks: &[usize], scalars: &[f32], beta: f32) -> Vec<f32> {
     let last = ranks.iter().copied().max().unwrap_or(0);
     let range = |rank: usize| {
-        let inside = ranks.iter().zip(scalars).filter(|(other, _)| **other == rank).map(|(_, scalar)| *scalar);
-        inside.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), scalar| (low.min(scalar), high.max(scalar)))
+        let inside = ranks
+            .iter()
+            .zip(scalars)
+            .filter(|(other, _)| **other == rank)
+            .map(|(_, scalar)| *scalar);
+        inside.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), scalar| {
+            (low.min(scalar), high.max(scalar))
+        })
     };
     let advantage = |(rank, scalar): (&usize, &f32)| {
         let (low, high) = range(*rank);
@@ -60,7 +74,10 @@ mod tests {
     const START: Progress = Progress { step: 0, total_steps: 1, seed: 7 };
 
     fn run(config: &ParetoPoConfig, rewards: &[[f32; 2]]) -> Vec<f32> {
-        let group = Group { rewards: rewards.iter().map(|reward| reward.to_vec()).collect(), ..Group::default() };
+        let group = Group {
+            rewards: rewards.iter().map(|reward| reward.to_vec()).collect(),
+            ..Group::default()
+        };
         advantages(config, &[group], START).values.remove(0)
     }
 
@@ -69,11 +86,17 @@ mod tests {
         let rewards = [[1.0, 1.0], [1.0, 0.6], [0.0, 1.0], [0.0, 0.6]];
         // ranks 1, 2, 2, 3 of 3; r_w = (1, 0.84, 0.4, 0.24); inside rank 2 r_hat = (1, 0)
         // A = 3 + 0, 2 + 0.5, 2 - 0.5, 1 + 0; mean 2
-        let raw = run(&ParetoPoConfig { centering: Centering::None, ..ParetoPoConfig::default() }, &rewards);
+        let raw = run(
+            &ParetoPoConfig { centering: Centering::None, ..ParetoPoConfig::default() },
+            &rewards,
+        );
         assert_eq!(raw, [3.0, 2.5, 1.5, 1.0]);
         assert_eq!(run(&ParetoPoConfig::default(), &rewards), [1.0, 0.5, -0.5, -1.0]);
         // std = sqrt((1 + 0.25 + 0.25 + 1) / 3) = 0.912871; 1 / 0.912971 = 1.095325
-        let scaled = run(&ParetoPoConfig { centering: Centering::MeanStd, ..ParetoPoConfig::default() }, &rewards);
+        let scaled = run(
+            &ParetoPoConfig { centering: Centering::MeanStd, ..ParetoPoConfig::default() },
+            &rewards,
+        );
         assert!((scaled[0] - 1.095_325).abs() < 1e-5);
     }
 
@@ -85,8 +108,11 @@ mod tests {
     #[test]
     fn noise_vanishes_with_its_scale() {
         let rewards = [[1.0, 1.0], [1.0, 0.6], [0.0, 1.0], [0.0, 0.6]];
-        let noisy = |sigma| run(&ParetoPoConfig { stochastic_rank: sigma, ..ParetoPoConfig::default() }, &rewards);
-        // with a clear gap between points a tiny scale leaves the order of strict dominance; equal coordinates may break either way
+        let noisy = |sigma| {
+            run(&ParetoPoConfig { stochastic_rank: sigma, ..ParetoPoConfig::default() }, &rewards)
+        };
+        // with a clear gap between points a tiny scale leaves the order of strict dominance; equal
+        // coordinates may break either way
         let tiny = noisy(1e-6);
         assert!(tiny[0] > tiny[3]);
         assert_eq!(noisy(0.0), [1.0, 0.5, -0.5, -1.0]);

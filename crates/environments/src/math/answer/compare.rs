@@ -20,18 +20,23 @@ pub(super) fn equal(gold: &Node, prediction: &Node) -> bool {
     same(&gold, &prediction)
 }
 
-/// The answer that a tree gives: both signs written out, the last member of a chain of equations, lists of lists flattened.
+/// The answer that a tree gives: both signs written out, the last member of a chain of equations,
+/// lists of lists flattened.
 fn settle(node: &Node) -> Node {
     let node = expand(node);
     match node {
         Node::List(items) => {
             // `a = 4, -8, -10` names the whole list
-            let named_first =
-                items.len() > 1 && is_named(&items[0]) && !items[1..].iter().any(is_named) && items[1..].iter().all(Node::is_scalar);
+            let named_first = items.len() > 1
+                && is_named(&items[0])
+                && !items[1..].iter().any(is_named)
+                && items[1..].iter().all(Node::is_scalar);
             if named_first { Node::Set(without_first_name(items)) } else { Node::List(items) }
         }
         // alternatives of scalars or tuples are a set; of intervals and sets a union
-        Node::Union(items) if !items.iter().any(|item| matches!(item, Node::Set(_)) || is_interval(item)) => {
+        Node::Union(items)
+            if !items.iter().any(|item| matches!(item, Node::Set(_)) || is_interval(item)) =>
+        {
             let named_first = is_named(&items[0]) && !items[1..].iter().any(is_named);
             Node::Set(if named_first { without_first_name(items) } else { items })
         }
@@ -60,9 +65,17 @@ fn expand(node: &Node) -> Node {
     if !has(node) {
         return node.clone();
     }
-    let both = |item: &Node| if has(item) { vec![with_sign(item, true), with_sign(item, false)] } else { vec![item.clone()] };
+    let both = |item: &Node| {
+        if has(item) {
+            vec![with_sign(item, true), with_sign(item, false)]
+        } else {
+            vec![item.clone()]
+        }
+    };
     match node {
-        Node::Set(items) | Node::List(items) | Node::Union(items) => Node::Set(items.iter().flat_map(both).collect()),
+        Node::Set(items) | Node::List(items) | Node::Union(items) => {
+            Node::Set(items.iter().flat_map(both).collect())
+        }
         Node::Member(name, of) => Node::Member(name.clone(), Box::new(expand(of))),
         single => Node::Set(both(&value_of(single))),
     }
@@ -77,26 +90,37 @@ fn with_sign(node: &Node, plus: bool) -> Node {
         Node::Sum(items) => Node::Sum(map(items)),
         Node::Product(items) => Node::Product(map(items)),
         Node::Function(name, items) => Node::Function(name, map(items)),
-        Node::Bracket { open, close, items } => Node::Bracket { open: *open, close: *close, items: map(items) },
+        Node::Bracket { open, close, items } => {
+            Node::Bracket { open: *open, close: *close, items: map(items) }
+        }
         Node::List(items) => Node::List(map(items)),
         Node::Quotient(a, b) => Node::Quotient(boxed(a), boxed(b)),
         Node::Power(a, b) => Node::Power(boxed(a), boxed(b)),
         Node::Negative(of) => Node::Negative(boxed(of)),
         Node::Root { index, of } => Node::Root { index: *index, of: boxed(of) },
-        Node::Chain { members, relations } => Node::Chain { members: map(members), relations: relations.clone() },
+        Node::Chain { members, relations } => {
+            Node::Chain { members: map(members), relations: relations.clone() }
+        }
         other => other.clone(),
     }
 }
 
-/// What a named value is: `x = 5` says 5, `x = 5 + 6 = 11` says 11, `5 = x` says 5, `x = 1/3 \approx 0.33` says 1/3, `x \in S` says S.
+/// What a named value is: `x = 5` says 5, `x = 5 + 6 = 11` says 11, `5 = x` says 5,
+/// `x = 1/3 \approx 0.33` says 1/3, `x \in S` says S.
 fn value_of(node: &Node) -> Node {
     match node {
         Node::Chain { members, relations } => {
-            if relations.iter().any(|relation| relation.is_order() || *relation == Relation::NotEqual) {
+            if relations
+                .iter()
+                .any(|relation| relation.is_order() || *relation == Relation::NotEqual)
+            {
                 return node.clone();
             }
             // what is only about equal counts if there is nothing better
-            let exact = relations.iter().position(|relation| *relation == Relation::Approximate).unwrap_or(relations.len());
+            let exact = relations
+                .iter()
+                .position(|relation| *relation == Relation::Approximate)
+                .unwrap_or(relations.len());
             let members = if exact == 0 { &members[..] } else { &members[..=exact] };
             let last = &members[members.len() - 1];
             if members.len() > 2 {
@@ -118,7 +142,9 @@ fn same(gold: &Node, prediction: &Node) -> bool {
         return true;
     }
     // equations as a whole first: `2x + 4y = 3`, `x < 1`
-    if let (Node::Chain { members: a, relations: p }, Node::Chain { members: b, relations: q }) = (gold, prediction) {
+    if let (Node::Chain { members: a, relations: p }, Node::Chain { members: b, relations: q }) =
+        (gold, prediction)
+    {
         if same_chain(a, p, b, q) {
             return true;
         }
@@ -136,8 +162,13 @@ fn same(gold: &Node, prediction: &Node) -> bool {
     }
     // `x \in [a, b]` and `a \le x \le b`; a bare interval is not told by a relation
     match (gold, prediction) {
-        (Node::Member(_, of), Node::Chain { members, relations }) => return solution(members, relations).is_some_and(|set| same(of, &set)),
-        (Node::Chain { members, relations }, Node::Member(..) | Node::Bracket { .. } | Node::Union(_)) => {
+        (Node::Member(_, of), Node::Chain { members, relations }) => {
+            return solution(members, relations).is_some_and(|set| same(of, &set));
+        }
+        (
+            Node::Chain { members, relations },
+            Node::Member(..) | Node::Bracket { .. } | Node::Union(_),
+        ) => {
             if let Some(set) = solution(members, relations) {
                 return same(&set, &value_of(prediction));
             }
@@ -148,28 +179,45 @@ fn same(gold: &Node, prediction: &Node) -> bool {
     match (&a, &b) {
         (Node::Chain { .. }, _) | (_, Node::Chain { .. }) => false,
         _ if has_matrix(&a) || has_matrix(&b) => match (matrix(&a), matrix(&b)) {
-            (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| in_order(a, b)),
+            (Some(a), Some(b)) => {
+                a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| in_order(a, b))
+            }
             // a vector as a tuple
             (Some(rows), None) => is_tuple_of(&b, &rows),
             (None, Some(rows)) => is_tuple_of(&a, &rows),
             (None, None) => false,
         },
-        (Node::Set(a), Node::Set(b) | Node::List(b)) | (Node::List(a), Node::Set(b)) => match_any_order(a, b),
+        (Node::Set(a), Node::Set(b) | Node::List(b)) | (Node::List(a), Node::Set(b)) => {
+            match_any_order(a, b)
+        }
         (Node::List(a), Node::List(b)) => in_order(a, b) || match_any_order(a, b),
         (Node::Union(a), Node::Union(b)) => match_any_order(a, b),
-        (Node::Bracket { open, close, items: a }, Node::Bracket { open: other_open, close: other_close, items: b }) => {
+        (
+            Node::Bracket { open, close, items: a },
+            Node::Bracket { open: other_open, close: other_close, items: b },
+        ) => {
             // brackets of two mean an interval, of more a tuple or vector
             (a.len() != 2 || (open == other_open && close == other_close)) && in_order(a, b)
         }
         (Node::Bracket { open: '(', close: ')', items: a }, Node::List(b))
         | (Node::List(a), Node::Bracket { open: '(', close: ')', items: b }) => in_order(a, b),
         // {5} and 5
-        (Node::Set(items), single) | (single, Node::Set(items)) => items.len() == 1 && same(&items[0], single),
-        (Node::Ratio(a), Node::Ratio(b)) => a.len() == b.len() && (in_order(a, b) || proportional(a, b)),
+        (Node::Set(items), single) | (single, Node::Set(items)) => {
+            items.len() == 1 && same(&items[0], single)
+        }
+        (Node::Ratio(a), Node::Ratio(b)) => {
+            a.len() == b.len() && (in_order(a, b) || proportional(a, b))
+        }
         (Node::Word(a), Node::Word(b)) => a == b,
-        (Node::Word(word), Node::Symbol(name)) | (Node::Symbol(name), Node::Word(word)) => word.eq_ignore_ascii_case(name),
+        (Node::Word(word), Node::Symbol(name)) | (Node::Symbol(name), Node::Word(word)) => {
+            word.eq_ignore_ascii_case(name)
+        }
         (Node::Infinity, Node::Infinity) => true,
-        (Node::Negative(a), Node::Negative(b)) if **a == Node::Infinity || **b == Node::Infinity => a == b,
+        (Node::Negative(a), Node::Negative(b))
+            if **a == Node::Infinity || **b == Node::Infinity =>
+        {
+            a == b
+        }
         _ => same_scalar(&a, &b),
     }
 }
@@ -178,7 +226,8 @@ fn in_order(a: &[Node], b: &[Node]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
 }
 
-/// Each item of one list has its own partner in the other. Equality is close to transitive, so taking the first partner will do.
+/// Each item of one list has its own partner in the other. Equality is close to transitive, so
+/// taking the first partner will do.
 fn match_any_order(a: &[Node], b: &[Node]) -> bool {
     if a.len() != b.len() || a.len() > MOST_ITEMS {
         return false;
@@ -201,7 +250,8 @@ fn solution(members: &[Node], relations: &[Relation]) -> Option<Node> {
         return None;
     }
     let infinity = || Node::Infinity;
-    let closed = |relation: Relation| matches!(relation, Relation::LessOrEqual | Relation::GreaterOrEqual);
+    let closed =
+        |relation: Relation| matches!(relation, Relation::LessOrEqual | Relation::GreaterOrEqual);
     let interval = |low: Node, low_closed: bool, high: Node, high_closed: bool| Node::Bracket {
         open: if low_closed { '[' } else { '(' },
         close: if high_closed { ']' } else { ')' },
@@ -212,16 +262,23 @@ fn solution(members: &[Node], relations: &[Relation]) -> Option<Node> {
         ([x, bound], [relation]) | ([bound, x], [relation]) if x.is_name() && bound.is_scalar() => {
             let relation = if members[0] == *x { *relation } else { relation.flipped() };
             Some(if up(relation) {
-                interval(Node::Negative(Box::new(infinity())), false, bound.clone(), closed(relation))
+                interval(
+                    Node::Negative(Box::new(infinity())),
+                    false,
+                    bound.clone(),
+                    closed(relation),
+                )
             } else {
                 interval(bound.clone(), closed(relation), infinity(), false)
             })
         }
-        ([low, x, high], [first, second]) if x.is_name() && up(*first) == up(*second) => Some(if up(*first) {
-            interval(low.clone(), closed(*first), high.clone(), closed(*second))
-        } else {
-            interval(high.clone(), closed(*second), low.clone(), closed(*first))
-        }),
+        ([low, x, high], [first, second]) if x.is_name() && up(*first) == up(*second) => {
+            Some(if up(*first) {
+                interval(low.clone(), closed(*first), high.clone(), closed(*second))
+            } else {
+                interval(high.clone(), closed(*second), low.clone(), closed(*first))
+            })
+        }
         _ => None,
     }
 }
@@ -232,7 +289,10 @@ fn same_chain(a: &[Node], p: &[Relation], b: &[Node], q: &[Relation]) -> bool {
     }
     if p.len() > 1 {
         let reversed = |members: &[Node], relations: &[Relation]| -> (Vec<Node>, Vec<Relation>) {
-            (members.iter().rev().cloned().collect(), relations.iter().rev().map(|relation| relation.flipped()).collect())
+            (
+                members.iter().rev().cloned().collect(),
+                relations.iter().rev().map(|relation| relation.flipped()).collect(),
+            )
         };
         let (other, relations) = reversed(b, q);
         return (p == q && in_order(a, b)) || (p == relations && in_order(a, &other));
@@ -244,11 +304,15 @@ fn same_chain(a: &[Node], p: &[Relation], b: &[Node], q: &[Relation]) -> bool {
         return p == q && in_order(a, b);
     }
     // L - R of one must be a constant multiple of that of the other
-    let difference = |members: &[Node]| Node::Sum(vec![members[0].clone(), Node::Negative(Box::new(members[1].clone()))]);
+    let difference = |members: &[Node]| {
+        Node::Sum(vec![members[0].clone(), Node::Negative(Box::new(members[1].clone()))])
+    };
     let (left, right) = (difference(a), difference(b));
     let mut factor: Option<Complex> = None;
     for seed in 0..POINTS {
-        let (Some(x), Some(y)) = (numeric(&left, seed), numeric(&right, seed)) else { return false };
+        let (Some(x), Some(y)) = (numeric(&left, seed), numeric(&right, seed)) else {
+            return false;
+        };
         if x.abs() < 1e-12 || y.abs() < 1e-12 {
             // both vanish identically, or neither does
             if (x.abs() < 1e-12) != (y.abs() < 1e-12) {
@@ -273,7 +337,9 @@ fn same_chain(a: &[Node], p: &[Relation], b: &[Node], q: &[Relation]) -> bool {
 fn has_matrix(node: &Node) -> bool {
     match node {
         Node::Matrix(_) => true,
-        Node::Sum(_) | Node::Product(_) | Node::Negative(_) => node.any(&|part| matches!(part, Node::Matrix(_))),
+        Node::Sum(_) | Node::Product(_) | Node::Negative(_) => {
+            node.any(&|part| matches!(part, Node::Matrix(_)))
+        }
         _ => false,
     }
 }
@@ -312,7 +378,9 @@ fn matrix(node: &Node) -> Option<Vec<Vec<Node>>> {
             if !factors.iter().all(Node::is_scalar) {
                 return None;
             }
-            Some(scaled(&rows, &|entry| Node::Product(factors.iter().cloned().chain([entry]).collect())))
+            Some(scaled(&rows, &|entry| {
+                Node::Product(factors.iter().cloned().chain([entry]).collect())
+            }))
         }
         _ => None,
     }
@@ -342,7 +410,8 @@ fn same_scalar(gold: &Node, prediction: &Node) -> bool {
     if let Some(verdict) = in_field(gold, prediction) {
         return verdict || rounded(gold, prediction);
     }
-    // answers take their variables for positive, unless an absolute value says that they need not be
+    // answers take their variables for positive, unless an absolute value says that they need not
+    // be
     let signed = holds_absolute(gold) || holds_absolute(prediction);
     let mut compared = 0;
     for seed in 0..2 * POINTS {
@@ -399,29 +468,45 @@ fn variables(node: &Node) -> Vec<String> {
 
 /// Variables may cancel, as in `x - x + 1`; worth a look only where there is arithmetic on them.
 fn cancels(a: &Node, b: &Node) -> bool {
-    let arithmetic =
-        |node: &Node| matches!(node, Node::Sum(_) | Node::Product(_) | Node::Quotient(..) | Node::Power(..) | Node::Negative(_));
+    let arithmetic = |node: &Node| {
+        matches!(
+            node,
+            Node::Sum(_)
+                | Node::Product(_)
+                | Node::Quotient(..)
+                | Node::Power(..)
+                | Node::Negative(_)
+        )
+    };
     arithmetic(a) || arithmetic(b)
 }
 
 /// Whether one side is a decimal number and the other's value rounds to it.
 fn rounded(a: &Node, b: &Node) -> bool {
     let one = |decimal: &Node, other: &Node| -> bool {
-        let (Some(value), true) = (rational(decimal), variables(other).is_empty()) else { return false };
+        let (Some(value), true) = (rational(decimal), variables(other).is_empty()) else {
+            return false;
+        };
         let Some((places, digits)) = precision(decimal) else { return false };
         let (Some(value), Some(other)) = (value.to_f64(), numeric(other, 0)) else { return false };
-        digits >= ROUNDED_FROM && other.im.abs() < 1e-12 && (value - other.re).abs() <= 0.5001 * 10f64.powi(-(places as i32))
+        digits >= ROUNDED_FROM
+            && other.im.abs() < 1e-12
+            && (value - other.re).abs() <= 0.5001 * 10f64.powi(-(places as i32))
     };
     one(a, b) || one(b, a)
 }
 
-/// Whether `decimal`, whose value is `value`, is the rounding of a fraction that has no such decimal itself.
+/// Whether `decimal`, whose value is `value`, is the rounding of a fraction that has no such
+/// decimal itself.
 fn rounds_to(decimal: &Node, value: &BigRational, exact: &BigRational) -> bool {
     let Some((places, digits)) = precision(decimal) else { return false };
     if digits < ROUNDED_FROM || is_terminating(exact) {
         return false;
     }
-    let half = BigRational::new(1.into(), num_bigint::BigInt::from(2) * num_bigint::BigInt::from(10).pow(places as u32));
+    let half = BigRational::new(
+        1.into(),
+        num_bigint::BigInt::from(2) * num_bigint::BigInt::from(10).pow(places as u32),
+    );
     (value - exact).abs() <= half
 }
 
@@ -430,7 +515,8 @@ fn precision(node: &Node) -> Option<(usize, usize)> {
     match node {
         Node::Negative(of) | Node::Percent(of) => precision(of),
         Node::Number { value, places: Some(places) } if !value.is_zero() => {
-            let scaled = value * BigRational::from(num_bigint::BigInt::from(10).pow(*places as u32));
+            let scaled =
+                value * BigRational::from(num_bigint::BigInt::from(10).pow(*places as u32));
             Some((*places, scaled.to_integer().to_string().len()))
         }
         _ => None,

@@ -1,9 +1,12 @@
-//! Finding the final answer in a response, and deciding whether it means the same as the gold answer.
+//! Finding the final answer in a response, and deciding whether it means the same as the gold
+//! answer.
 //!
-//! An answer is read as LaTeX or plain text into a tree ([`parser`]). Scalars are compared exactly where that is possible: as rationals, then as
-//! functions in a prime field (sums, products, quotients, powers, square roots, pi, e, i, variables), and as complex numbers at several points where it is
-//! not ([`value`]). Sets, tuples, intervals, matrices, relations and named values are compared part by part ([`compare`]). What cannot be read
-//! as math is compared as text. Length, depth and sizes are bounded, so is the work.
+//! An answer is read as LaTeX or plain text into a tree ([`parser`]). Scalars are compared exactly
+//! where that is possible: as rationals, then as functions in a prime field (sums, products,
+//! quotients, powers, square roots, pi, e, i, variables), and as complex numbers at several points
+//! where it is not ([`value`]). Sets, tuples, intervals, matrices, relations and named values are
+//! compared part by part ([`compare`]). What cannot be read as math is compared as text. Length,
+//! depth and sizes are bounded, so is the work.
 
 mod compare;
 mod extract;
@@ -21,7 +24,8 @@ use parser::{Commas, parse};
 /// Answers longer than this, in bytes, are compared as they stand.
 const LONGEST_ANSWER: usize = 1500;
 
-/// Whether two answers mean the same. Each may be a bare answer, a formula between dollar signs, or a whole response.
+/// Whether two answers mean the same. Each may be a bare answer, a formula between dollar signs, or
+/// a whole response.
 pub fn answers_equal(gold: &str, prediction: &str) -> bool {
     let (gold, prediction) = (extract::answer_part(gold), extract::answer_part(prediction));
     if gold.trim().is_empty() || prediction.trim().is_empty() {
@@ -36,7 +40,8 @@ pub fn answers_equal(gold: &str, prediction: &str) -> bool {
             // where commas could mean something else, one other reading of both is allowed
             equal(&a, &b)
                 || same_word(&gold, &prediction)
-                || (gold.contains(',') && prediction.contains(',')) && pair(read(&gold, Commas::Items), read(&prediction, Commas::Items))
+                || (gold.contains(',') && prediction.contains(','))
+                    && pair(read(&gold, Commas::Items), read(&prediction, Commas::Items))
                 || (gold.contains(',') != prediction.contains(','))
                     && (is_number(&a) || is_number(&b))
                     && pair(read(&gold, Commas::Decimal), read(&prediction, Commas::Decimal))
@@ -48,12 +53,20 @@ pub fn answers_equal(gold: &str, prediction: &str) -> bool {
     }
 }
 
-/// Whether both are the same word, in capitals or not, also where one is marked as text and the other reads like a product of variables: `\text{odd}` and
-/// `odd`. Without such a mark two letters may well be variables, so a word has three.
+/// Whether both are the same word, in capitals or not, also where one is marked as text and the
+/// other reads like a product of variables: `\text{odd}` and `odd`. Without such a mark two letters
+/// may well be variables, so a word has three.
 fn same_word(gold: &str, prediction: &str) -> bool {
     let (a, b) = (normal::bare(gold), normal::bare(prediction));
-    let marked = || [gold, prediction].iter().any(|text| text.contains("\\text") || text.contains("\\mathrm") || text.contains("\\mbox"));
-    a == b && !a.is_empty() && a.chars().all(char::is_alphabetic) && (a.chars().count() > 2 || marked())
+    let marked = || {
+        [gold, prediction].iter().any(|text| {
+            text.contains("\\text") || text.contains("\\mathrm") || text.contains("\\mbox")
+        })
+    };
+    a == b
+        && !a.is_empty()
+        && a.chars().all(char::is_alphabetic)
+        && (a.chars().count() > 2 || marked())
 }
 
 fn pair(a: Option<Node>, b: Option<Node>) -> bool {
@@ -72,14 +85,23 @@ mod tests {
     #[test]
     fn the_last_box_wins_then_phrases() {
         let extract = |text: &str| extract_answer(text);
-        assert_eq!(extract("\\boxed{1} or else \\boxed{\\frac{1}{2}}").as_deref(), Some("\\frac{1}{2}"));
+        assert_eq!(
+            extract("\\boxed{1} or else \\boxed{\\frac{1}{2}}").as_deref(),
+            Some("\\frac{1}{2}")
+        );
         assert_eq!(extract("$\\boxed{1}$ and $\\boxed{2}$").as_deref(), Some("1, 2"));
         assert_eq!(extract("\\boxed{3} then \\boxed{4").as_deref(), Some("3"));
         assert_eq!(extract("so\n#### 72\n").as_deref(), Some("72"));
         assert_eq!(extract("The answer is 5. Good.").as_deref(), Some("5"));
         assert_eq!(extract("**Answer:** 1.5").as_deref(), Some("1.5"));
         // a box on the way, then the final answer; a box behind the phrase is the answer
-        assert_eq!(extract("$\\boxed{2}$ so far. Final Answer: The final answer is $4$. I hope it is correct.").as_deref(), Some("$4$"));
+        assert_eq!(
+            extract(
+                "$\\boxed{2}$ so far. Final Answer: The final answer is $4$. I hope it is correct."
+            )
+            .as_deref(),
+            Some("$4$")
+        );
         assert_eq!(extract("Final Answer: it is $\\boxed{7}$. Good").as_deref(), Some("7"));
         assert_eq!(extract("I do not know"), None);
         assert_eq!(extract("\\boxed"), None);
@@ -267,33 +289,52 @@ mod tests {
 
     #[test]
     fn an_absolute_value_is_not_its_argument() {
-        for (gold, prediction) in [("|x|", "\\sqrt{x^2}"), ("|x-1|", "|1-x|"), ("|x| \\cdot |y|", "|xy|"), ("|-3|", "3"), ("|x|^2", "x^2")]
-        {
+        for (gold, prediction) in [
+            ("|x|", "\\sqrt{x^2}"),
+            ("|x-1|", "|1-x|"),
+            ("|x| \\cdot |y|", "|xy|"),
+            ("|-3|", "3"),
+            ("|x|^2", "x^2"),
+        ] {
             assert!(answers_equal(gold, prediction), "{gold} and {prediction}");
         }
-        for (gold, prediction) in [("|x|", "x"), ("|x|+1", "x+1"), ("|ab|", "ab"), ("2|x|", "-2x")] {
+        for (gold, prediction) in [("|x|", "x"), ("|x|+1", "x+1"), ("|ab|", "ab"), ("2|x|", "-2x")]
+        {
             assert!(!answers_equal(gold, prediction), "{gold} and {prediction}");
         }
     }
 
     #[test]
     fn numbers_as_programs_print_them() {
-        for (gold, prediction) in
-            [("123000", "1.23e5"), ("0.000015", "1.5e-05"), ("1.5e+3", "1500"), ("12.5", "125E-1"), ("10^{20}", "1e20")]
-        {
+        for (gold, prediction) in [
+            ("123000", "1.23e5"),
+            ("0.000015", "1.5e-05"),
+            ("1.5e+3", "1500"),
+            ("12.5", "125E-1"),
+            ("10^{20}", "1e20"),
+        ] {
             assert!(answers_equal(gold, prediction), "{gold} and {prediction}");
         }
         // a product with Euler's number is none of them
-        assert!(answers_equal("2e", "e \\cdot 2") && answers_equal("3e^2", "e^2 3") && !answers_equal("2e3", "6e"));
+        assert!(
+            answers_equal("2e", "e \\cdot 2")
+                && answers_equal("3e^2", "e^2 3")
+                && !answers_equal("2e3", "6e")
+        );
     }
 
     #[test]
     fn sets_may_be_given_by_a_condition() {
-        for (gold, prediction) in [("\\{x|x>2\\}", "x > 2"), ("\\{x \\mid 1 < x \\le 3\\}", "(1,3]"), ("\\{y : y \\ge 0\\}", "[0,\\infty)")]
-        {
+        for (gold, prediction) in [
+            ("\\{x|x>2\\}", "x > 2"),
+            ("\\{x \\mid 1 < x \\le 3\\}", "(1,3]"),
+            ("\\{y : y \\ge 0\\}", "[0,\\infty)"),
+        ] {
             assert!(answers_equal(gold, prediction), "{gold} and {prediction}");
         }
-        assert!(!answers_equal("\\{x|x>2\\}", "[2,\\infty)") && !answers_equal("\\{x|x>2\\}", "x < 2"));
+        assert!(
+            !answers_equal("\\{x|x>2\\}", "[2,\\infty)") && !answers_equal("\\{x|x>2\\}", "x < 2")
+        );
         assert!(answers_equal("\\{x, |x|\\}", "\\{|x|, x\\}"));
     }
 
@@ -308,9 +349,13 @@ mod tests {
         ] {
             assert!(answers_equal(gold, prediction), "{gold} and {prediction}");
         }
-        for (gold, prediction) in
-            [("\\text{odd}", "\\text{even}"), ("\\text{red}", "der"), ("ab", "AB"), ("\\text{A}", "\\text{B}"), ("x", "X")]
-        {
+        for (gold, prediction) in [
+            ("\\text{odd}", "\\text{even}"),
+            ("\\text{red}", "der"),
+            ("ab", "AB"),
+            ("\\text{A}", "\\text{B}"),
+            ("x", "X"),
+        ] {
             assert!(!answers_equal(gold, prediction), "{gold} and {prediction}");
         }
     }

@@ -94,8 +94,14 @@ impl Node {
     /// The direct parts.
     pub(super) fn parts(&self) -> Vec<&Node> {
         match self {
-            Self::Sum(parts) | Self::Product(parts) | Self::Function(_, parts) | Self::Ratio(parts) => parts.iter().collect(),
-            Self::Bracket { items, .. } | Self::Set(items) | Self::List(items) | Self::Union(items) => items.iter().collect(),
+            Self::Sum(parts)
+            | Self::Product(parts)
+            | Self::Function(_, parts)
+            | Self::Ratio(parts) => parts.iter().collect(),
+            Self::Bracket { items, .. }
+            | Self::Set(items)
+            | Self::List(items)
+            | Self::Union(items) => items.iter().collect(),
             Self::Quotient(a, b) | Self::Power(a, b) | Self::Member(a, b) => vec![a, b],
             Self::Negative(a)
             | Self::PlusMinus(a)
@@ -107,7 +113,14 @@ impl Node {
             }
             Self::Matrix(rows) => rows.iter().flatten().collect(),
             Self::Chain { members, .. } => members.iter().collect(),
-            Self::Number { .. } | Self::Based { .. } | Self::Symbol(_) | Self::Word(_) | Self::Pi | Self::E | Self::I | Self::Infinity => {
+            Self::Number { .. }
+            | Self::Based { .. }
+            | Self::Symbol(_)
+            | Self::Word(_)
+            | Self::Pi
+            | Self::E
+            | Self::I
+            | Self::Infinity => {
                 vec![]
             }
         }
@@ -138,19 +151,24 @@ impl Node {
         })
     }
 
-    /// Whether it may be the name of a quantity: a variable, `AB`, `f(x)`, `|AB|`, `\frac{NO}{BO}`, `(p, q)`.
+    /// Whether it may be the name of a quantity: a variable, `AB`, `f(x)`, `|AB|`, `\frac{NO}{BO}`,
+    /// `(p, q)`.
     pub(super) fn is_name(&self) -> bool {
         match self {
             Self::Symbol(_) | Self::Word(_) => true,
             Self::Product(parts) => match &parts[0] {
                 Self::Symbol(_) | Self::Word(_) => true,
                 // f^{-1}(x)
-                Self::Power(of, exponent) => of.is_name() && matches!(**exponent, Self::Negative(_)),
+                Self::Power(of, exponent) => {
+                    of.is_name() && matches!(**exponent, Self::Negative(_))
+                }
                 _ => false,
             },
             Self::Quotient(a, b) => a.is_name() && b.is_name(),
             Self::Absolute(of) => of.is_name(),
-            Self::Function(_, parts) | Self::Ratio(parts) | Self::Bracket { items: parts, .. } => parts.iter().all(Self::is_name),
+            Self::Function(_, parts) | Self::Ratio(parts) | Self::Bracket { items: parts, .. } => {
+                parts.iter().all(Self::is_name)
+            }
             _ => false,
         }
     }

@@ -66,7 +66,8 @@ const SPELLINGS: [(&str, &str); 62] = [
     ("\\{,\\}", ","),
 ];
 
-/// The text with one spelling for each thing. A thousands separator that LaTeX sets apart (`{,}`, `,\!`) becomes U+0001.
+/// The text with one spelling for each thing. A thousands separator that LaTeX sets apart (`{,}`,
+/// `,\!`) becomes U+0001.
 pub(super) fn tidy(text: &str) -> String {
     let mut text = single_backslashes(text);
     // the line breaks of matrices are no spacing command
@@ -92,7 +93,8 @@ pub(super) fn tidy(text: &str) -> String {
     text
 }
 
-/// `\\boxed` and the like, doubled by an escaping that was done twice, become `\boxed`; line breaks of matrices stay.
+/// `\\boxed` and the like, doubled by an escaping that was done twice, become `\boxed`; line breaks
+/// of matrices stay.
 pub(super) fn single_backslashes(text: &str) -> String {
     if !text.contains("\\\\") || text.contains("\\begin") {
         return text.to_owned();
@@ -102,7 +104,11 @@ pub(super) fn single_backslashes(text: &str) -> String {
     while let Some(at) = rest.find("\\\\") {
         single.push_str(&rest[..at]);
         let behind = &rest[at + 2..];
-        single.push_str(if behind.starts_with(|c: char| c.is_ascii_alphabetic()) { "\\" } else { "\\\\" });
+        single.push_str(if behind.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            "\\"
+        } else {
+            "\\\\"
+        });
         rest = behind;
     }
     single.push_str(rest);
@@ -110,7 +116,8 @@ pub(super) fn single_backslashes(text: &str) -> String {
     single.replace("\\n\\n", "\n").replace("\\n\n", "\n")
 }
 
-/// Lower case without spaces, dollar signs, braces and text commands: what is compared when a text cannot be read as math.
+/// Lower case without spaces, dollar signs, braces and text commands: what is compared when a text
+/// cannot be read as math.
 pub(super) fn bare(text: &str) -> String {
     let mut text = text.to_owned();
     for command in ["\\text", "\\textbf", "\\mathrm", "\\mathbf", "\\mbox", "\\rm"] {

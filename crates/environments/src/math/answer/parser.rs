@@ -1,4 +1,5 @@
-//! From LaTeX (or plain text) to a tree. Bounded: the depth of nesting and the length of the text are limited.
+//! From LaTeX (or plain text) to a tree. Bounded: the depth of nesting and the length of the text
+//! are limited.
 
 use super::node::{Node, Relation};
 use num_bigint::BigInt;
@@ -37,14 +38,15 @@ pub(super) enum Commas {
 }
 
 const FUNCTIONS: [&str; 24] = [
-    "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "lg", "exp", "min", "max",
-    "gcd", "lcm", "sqrt", "binom", "floor", "ceil",
+    "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "sin", "cos", "tan", "cot", "sec", "csc",
+    "log", "ln", "lg", "exp", "min", "max", "gcd", "lcm", "sqrt", "binom", "floor", "ceil",
 ];
 /// Units that stand behind a number without a text command.
 const UNITS: [&str; 41] = [
-    "cm", "mm", "km", "dm", "ft", "in", "yd", "kg", "mg", "lb", "lbs", "oz", "ml", "hr", "hrs", "min", "sec", "mph", "km/h", "percent",
-    "pct", "unit", "units", "inch", "inches", "foot", "feet", "meter", "meters", "mile", "miles", "degree", "degrees", "dollar", "dollars",
-    "cent", "cents", "hour", "hours", "minutes", "square",
+    "cm", "mm", "km", "dm", "ft", "in", "yd", "kg", "mg", "lb", "lbs", "oz", "ml", "hr", "hrs",
+    "min", "sec", "mph", "km/h", "percent", "pct", "unit", "units", "inch", "inches", "foot",
+    "feet", "meter", "meters", "mile", "miles", "degree", "degrees", "dollar", "dollars", "cent",
+    "cents", "hour", "hours", "minutes", "square",
 ];
 
 /// The tree of an answer; `None` if it is not math that is understood.
@@ -69,7 +71,8 @@ fn tokens(text: &str, commas: Commas) -> Option<Vec<Token>> {
         let c = characters[at];
         match c {
             '\\' => {
-                let letters: String = characters[at + 1..].iter().take_while(|c| c.is_ascii_alphabetic()).collect();
+                let letters: String =
+                    characters[at + 1..].iter().take_while(|c| c.is_ascii_alphabetic()).collect();
                 if letters.is_empty() {
                     match characters.get(at + 1)? {
                         '\\' => tokens.push(Token::Break),
@@ -88,7 +91,8 @@ fn tokens(text: &str, commas: Commas) -> Option<Vec<Token>> {
                 }
                 at += 1 + letters.len();
                 match letters.as_str() {
-                    "text" | "textbf" | "textrm" | "mathrm" | "mathbf" | "mbox" | "textit" | "operatorname" | "mathit" | "bold" => {
+                    "text" | "textbf" | "textrm" | "mathrm" | "mathbf" | "mbox" | "textit"
+                    | "operatorname" | "mathit" | "bold" => {
                         while characters.get(at) == Some(&' ') {
                             at += 1;
                         }
@@ -107,20 +111,30 @@ fn tokens(text: &str, commas: Commas) -> Option<Vec<Token>> {
                         at += 1;
                         // numbers that are set upright
                         match content.as_str() {
-                            "i" | "e" => tokens.push(Token::Letter(if content == "i" { 'i' } else { 'e' })),
-                            _ => tokens.push(Token::Text(content.replace(['$', '~'], " ").trim().to_owned())),
+                            "i" | "e" => {
+                                tokens.push(Token::Letter(if content == "i" { 'i' } else { 'e' }))
+                            }
+                            _ => tokens.push(Token::Text(
+                                content.replace(['$', '~'], " ").trim().to_owned(),
+                            )),
                         }
                     }
                     "begin" | "end" => {
-                        let name: String = characters.get(at + 1..)?.iter().take_while(|c| **c != '}').collect();
+                        let name: String =
+                            characters.get(at + 1..)?.iter().take_while(|c| **c != '}').collect();
                         at += name.len() + 2;
                         // the column specification of an array
-                        if letters == "begin" && name == "array" && characters.get(at) == Some(&'{') {
+                        if letters == "begin" && name == "array" && characters.get(at) == Some(&'{')
+                        {
                             at += characters[at..].iter().position(|c| *c == '}')? + 1;
                         }
                         tokens.push(Token::Command(format!(
                             "{letters} {}",
-                            if name.ends_with("matrix") || name == "array" { "matrix" } else { &name }
+                            if name.ends_with("matrix") || name == "array" {
+                                "matrix"
+                            } else {
+                                &name
+                            }
                         )));
                     }
                     "lbrace" => tokens.push(Token::Mark('⟨')),
@@ -131,17 +145,29 @@ fn tokens(text: &str, commas: Commas) -> Option<Vec<Token>> {
             }
             c if c.is_ascii_digit() || (c == '.' && digit(at + 1)) => {
                 let (mut number, mut separated) = (String::new(), false);
-                let group = |at: usize| digit(at) && digit(at + 1) && digit(at + 2) && !digit(at + 3);
+                let group =
+                    |at: usize| digit(at) && digit(at + 1) && digit(at + 2) && !digit(at + 3);
                 while at < characters.len() {
                     let whole = !number.contains('.');
-                    let may_group = whole && group(at + 1) && !number.starts_with('0') && (number.len() <= 3 || separated);
+                    let may_group = whole
+                        && group(at + 1)
+                        && !number.starts_with('0')
+                        && (number.len() <= 3 || separated);
                     match characters[at] {
                         c if c.is_ascii_digit() => number.push(c),
                         '.' if whole && digit(at + 1) => number.push('.'),
                         // set apart by LaTeX, so surely a separator
                         '\u{1}' if may_group => separated = true,
-                        ',' if may_group && commas == Commas::Thousands && brackets == 0 => separated = true,
-                        ',' if whole && commas == Commas::Decimal && digit(at + 1) && !group(at + 1) => number.push('.'),
+                        ',' if may_group && commas == Commas::Thousands && brackets == 0 => {
+                            separated = true
+                        }
+                        ',' if whole
+                            && commas == Commas::Decimal
+                            && digit(at + 1)
+                            && !group(at + 1) =>
+                        {
+                            number.push('.')
+                        }
                         _ => break,
                     }
                     at += 1;
@@ -152,7 +178,9 @@ fn tokens(text: &str, commas: Commas) -> Option<Vec<Token>> {
                 // 0.1\overline{6}
                 let rest: String = characters[at..].iter().take(40).collect();
                 let point = if number.contains('.') { "" } else { "." };
-                if let Some((repeating, _)) = rest.strip_prefix(&format!("{point}\\overline{{")).and_then(|rest| rest.split_once('}'))
+                if let Some((repeating, _)) = rest
+                    .strip_prefix(&format!("{point}\\overline{{"))
+                    .and_then(|rest| rest.split_once('}'))
                     && !repeating.is_empty()
                     && repeating.bytes().all(|byte| byte.is_ascii_digit())
                 {
@@ -167,15 +195,20 @@ fn tokens(text: &str, commas: Commas) -> Option<Vec<Token>> {
                 tokens.push(Token::Number(number));
             }
             c if c.is_alphabetic() => {
-                let mut run: String = characters[at..].iter().take_while(|c| c.is_alphabetic()).collect();
+                let mut run: String =
+                    characters[at..].iter().take_while(|c| c.is_alphabetic()).collect();
                 // `1orx=2`
-                if let Some(word) =
-                    ["or", "and"].into_iter().find(|word| run.strip_prefix(word).is_some_and(|rest| rest.starts_with(char::is_uppercase)))
-                {
+                if let Some(word) = ["or", "and"].into_iter().find(|word| {
+                    run.strip_prefix(word).is_some_and(|rest| rest.starts_with(char::is_uppercase))
+                }) {
                     run.truncate(word.len());
                 }
                 at += run.chars().count();
-                if run.chars().count() == 1 { tokens.push(Token::Letter(c)) } else { tokens.push(Token::Letters(run)) }
+                if run.chars().count() == 1 {
+                    tokens.push(Token::Letter(c))
+                } else {
+                    tokens.push(Token::Letters(run))
+                }
             }
             c if c.is_whitespace() => {
                 if tokens.last() != Some(&Token::Space) {
@@ -214,7 +247,8 @@ struct Parser<'t> {
     tokens: &'t [Token],
     at: usize,
     depth: usize,
-    /// Whether this is the argument of a trigonometric function, in which a degree sign means something: an angle as an answer is compared by its number.
+    /// Whether this is the argument of a trigonometric function, in which a degree sign means
+    /// something: an angle as an answer is compared by its number.
     angle: bool,
 }
 
@@ -263,7 +297,10 @@ impl Parser<'_> {
 
     /// Full stops and the like behind an answer.
     fn punctuation(&mut self) {
-        while matches!(self.tokens.get(self.at), Some(Token::Space | Token::Mark('.' | ',' | ';' | ':' | '"' | '*'))) {
+        while matches!(
+            self.tokens.get(self.at),
+            Some(Token::Space | Token::Mark('.' | ',' | ';' | ':' | '"' | '*'))
+        ) {
             self.at += 1;
         }
     }
@@ -272,8 +309,12 @@ impl Parser<'_> {
         let separator = match self.peek()? {
             Token::Mark(',') => Separator::Comma,
             Token::Mark(';') => Separator::Semicolon,
-            Token::Text(word) | Token::Letters(word) if word.trim_matches([',', ' ']) == "and" => Separator::And,
-            Token::Text(word) | Token::Letters(word) if word.trim_matches([',', ' ']) == "or" => Separator::Or,
+            Token::Text(word) | Token::Letters(word) if word.trim_matches([',', ' ']) == "and" => {
+                Separator::And
+            }
+            Token::Text(word) | Token::Letters(word) if word.trim_matches([',', ' ']) == "or" => {
+                Separator::Or
+            }
             Token::Text(word) if word.is_empty() => Separator::And,
             Token::Command(command) if command == "vee" || command == "lor" => Separator::Or,
             Token::Command(command) if command == "wedge" || command == "land" => Separator::And,
@@ -304,7 +345,9 @@ impl Parser<'_> {
             }
             let ends = match self.peek() {
                 None => true,
-                Some(Token::Mark(mark)) => closing.contains(mark) || (closing.is_empty() && *mark == '.'),
+                Some(Token::Mark(mark)) => {
+                    closing.contains(mark) || (closing.is_empty() && *mark == '.')
+                }
                 Some(Token::Command(command)) => command.starts_with("end "),
                 Some(Token::Break) => true,
                 _ => false,
@@ -321,14 +364,21 @@ impl Parser<'_> {
             }
         }
         self.depth -= 1;
-        let single = |mut items: Vec<Node>| if items.len() == 1 { items.remove(0) } else { Node::List(items) };
+        let single = |mut items: Vec<Node>| {
+            if items.len() == 1 { items.remove(0) } else { Node::List(items) }
+        };
         if semicolons {
             // groups of several items are tuples
             let tuple = |items: Vec<Node>| match items.len() {
                 1 => single(items),
-                _ => Node::Bracket { open: '(', close: ')', items: items.into_iter().map(value_of).collect() },
+                _ => Node::Bracket {
+                    open: '(',
+                    close: ')',
+                    items: items.into_iter().map(value_of).collect(),
+                },
             };
-            let groups: Vec<Node> = groups.into_iter().filter(|group| !group.is_empty()).map(tuple).collect();
+            let groups: Vec<Node> =
+                groups.into_iter().filter(|group| !group.is_empty()).map(tuple).collect();
             return Some(single(groups));
         }
         let items = groups.remove(0);
@@ -368,7 +418,11 @@ impl Parser<'_> {
             relations.push(relation);
             members.push(self.union()?);
         }
-        Some(if relations.is_empty() { members.remove(0) } else { Node::Chain { members, relations } })
+        Some(if relations.is_empty() {
+            members.remove(0)
+        } else {
+            Node::Chain { members, relations }
+        })
     }
 
     fn union(&mut self) -> Option<Node> {
@@ -382,7 +436,11 @@ impl Parser<'_> {
     fn ratio(&mut self) -> Option<Node> {
         let mut parts = vec![self.sum()?];
         while self.peek() == Some(&Token::Mark(':'))
-            && self.tokens[self.at..].iter().skip_while(|token| **token == Token::Space).nth(1).is_some()
+            && self.tokens[self.at..]
+                .iter()
+                .skip_while(|token| **token == Token::Space)
+                .nth(1)
+                .is_some()
         {
             self.next();
             parts.push(self.sum()?);
@@ -436,7 +494,11 @@ impl Parser<'_> {
                     let factor = self.factor()?;
                     let factor = if negative { Node::Negative(Box::new(factor)) } else { factor };
                     if divides {
-                        let above = if parts.len() == 1 { parts.remove(0) } else { Node::Product(std::mem::take(&mut parts)) };
+                        let above = if parts.len() == 1 {
+                            parts.remove(0)
+                        } else {
+                            Node::Product(std::mem::take(&mut parts))
+                        };
                         parts = vec![Node::Quotient(Box::new(above), Box::new(factor))];
                     } else {
                         parts.push(factor);
@@ -453,17 +515,25 @@ impl Parser<'_> {
                     let factor = self.factor()?;
                     match (mixed, parts.last()) {
                         // 3 1/2: the slash belongs to the fraction
-                        (Some(true), _) if matches!(factor, Node::Number { .. }) && self.peek() == Some(&Token::Mark('/')) => {
+                        (Some(true), _)
+                            if matches!(factor, Node::Number { .. })
+                                && self.peek() == Some(&Token::Mark('/')) =>
+                        {
                             self.next();
                             let below = self.factor()?;
                             let whole = parts.pop()?;
-                            parts.push(Node::Sum(vec![whole, Node::Quotient(Box::new(factor), Box::new(below))]));
+                            parts.push(Node::Sum(vec![
+                                whole,
+                                Node::Quotient(Box::new(factor), Box::new(below)),
+                            ]));
                         }
                         (Some(false), _) if is_proper_fraction(&factor) => {
                             let whole = parts.pop()?;
                             parts.push(Node::Sum(vec![whole, factor]));
                         }
-                        (_, Some(Node::Number { .. })) if matches!(factor, Node::Number { .. }) => return None,
+                        (_, Some(Node::Number { .. })) if matches!(factor, Node::Number { .. }) => {
+                            return None;
+                        }
                         _ => parts.push(factor),
                     }
                 }
@@ -472,8 +542,8 @@ impl Parser<'_> {
         Some(if parts.len() == 1 { parts.remove(0) } else { Node::Product(parts) })
     }
 
-    /// Whether a fraction that comes next makes a mixed number with the whole number before it: `Some(true)` for digits with a slash
-    /// behind a space, `Some(false)` for `\frac`.
+    /// Whether a fraction that comes next makes a mixed number with the whole number before it:
+    /// `Some(true)` for digits with a slash behind a space, `Some(false)` for `\frac`.
     fn mixed_number(&self, parts: &[Node]) -> Option<bool> {
         let [Node::Number { value, places: None }] = parts else { return None };
         if !value.is_integer() {
@@ -490,9 +560,15 @@ impl Parser<'_> {
     fn unit(&mut self, parts: &[Node]) -> bool {
         let is_value = parts.last().is_some_and(|part| !matches!(part, Node::Word(_)));
         let is_unit = match self.peek() {
-            Some(Token::Text(text)) => !["and", "or", "", "percent", "pct"].contains(&text.trim_matches([',', ' '])),
+            Some(Token::Text(text)) => {
+                !["and", "or", "", "percent", "pct"].contains(&text.trim_matches([',', ' ']))
+            }
             Some(Token::Letters(letters)) => {
-                UNITS.contains(&letters.as_str()) && matches!(parts.last(), Some(Node::Number { .. } | Node::Quotient(..) | Node::Sum(_)))
+                UNITS.contains(&letters.as_str())
+                    && matches!(
+                        parts.last(),
+                        Some(Node::Number { .. } | Node::Quotient(..) | Node::Sum(_))
+                    )
             }
             _ => false,
         };
@@ -504,7 +580,9 @@ impl Parser<'_> {
         if self.eat('^') {
             let _ = self.argument();
         }
-        while self.peek() == Some(&Token::Mark('/')) && matches!(self.tokens.get(self.at + 1), Some(Token::Text(_))) {
+        while self.peek() == Some(&Token::Mark('/'))
+            && matches!(self.tokens.get(self.at + 1), Some(Token::Text(_)))
+        {
             self.next();
             self.next();
         }
@@ -585,17 +663,24 @@ impl Parser<'_> {
                 let index = self.argument()?;
                 node = match (node, index) {
                     (Node::Number { value, places: None }, Node::Number { value: base, .. }) => {
-                        let base: u32 = base.to_integer().try_into().ok().filter(|base| (2..=36).contains(base))?;
+                        let base: u32 = base
+                            .to_integer()
+                            .try_into()
+                            .ok()
+                            .filter(|base| (2..=36).contains(base))?;
                         Node::Based { digits: value.to_integer().to_string(), base }
                     }
-                    (Node::Symbol(name), index) => Node::Symbol(format!("{name}_{}", label(&index)?)),
+                    (Node::Symbol(name), index) => {
+                        Node::Symbol(format!("{name}_{}", label(&index)?))
+                    }
                     _ => return None,
                 };
             } else if self.eat('!') {
                 node = Node::Factorial(Box::new(node));
             } else if self.eat('%') {
                 node = Node::Percent(Box::new(node));
-            } else if matches!(self.peek(), Some(Token::Text(word) | Token::Letters(word)) if ["percent", "pct"].contains(&word.trim())) {
+            } else if matches!(self.peek(), Some(Token::Text(word) | Token::Letters(word)) if ["percent", "pct"].contains(&word.trim()))
+            {
                 self.next();
                 node = Node::Percent(Box::new(node));
             } else if self.peek() == Some(&Token::Mark('\'')) {
@@ -674,7 +759,9 @@ impl Parser<'_> {
                 }
                 // `{x | x > 2}` says what `x > 2` says
                 let start = self.at;
-                if matches!(self.next(), Some(Token::Letter(_))) && (self.eat('|') || self.eat(':') || self.eat_command("mid")) {
+                if matches!(self.next(), Some(Token::Letter(_)))
+                    && (self.eat('|') || self.eat(':') || self.eat_command("mid"))
+                {
                     let condition = self.list(&['⟩'])?;
                     return self.eat('⟩').then_some(condition);
                 }
@@ -702,7 +789,11 @@ impl Parser<'_> {
             _ => return None,
         };
         match node {
-            Node::List(items) => Some(Node::Bracket { open, close, items: items.into_iter().map(value_of).collect() }),
+            Node::List(items) => Some(Node::Bracket {
+                open,
+                close,
+                items: items.into_iter().map(value_of).collect(),
+            }),
             single if (open == '(') == (close == ')') => Some(single),
             _ => None,
         }
@@ -731,7 +822,8 @@ impl Parser<'_> {
         // an exponent or index behind belongs to the last letter
         let last = parts.pop()?;
         if matches!(self.peek(), Some(Token::Mark('^' | '_' | '\''))) {
-            let mut tail = Parser { tokens: self.tokens, at: self.at, depth: self.depth, angle: false };
+            let mut tail =
+                Parser { tokens: self.tokens, at: self.at, depth: self.depth, angle: false };
             let finished = tail.postfix(last)?;
             self.at = tail.at;
             parts.push(finished);
@@ -761,8 +853,12 @@ impl Parser<'_> {
         let mut words = vec![first.to_lowercase()];
         loop {
             match self.peek() {
-                Some(Token::Letters(word)) if !["and", "or"].contains(&word.as_str()) => words.push(word.to_lowercase()),
-                Some(Token::Text(word)) if !["and", "or"].contains(&word.trim()) => words.push(word.to_lowercase()),
+                Some(Token::Letters(word)) if !["and", "or"].contains(&word.as_str()) => {
+                    words.push(word.to_lowercase())
+                }
+                Some(Token::Text(word)) if !["and", "or"].contains(&word.trim()) => {
+                    words.push(word.to_lowercase())
+                }
                 Some(Token::Letter(letter)) => words.push(letter.to_lowercase().to_string()),
                 _ => break,
             }
@@ -773,7 +869,9 @@ impl Parser<'_> {
         // one letter is a variable, or the choice of a test
         let mut characters = text.chars();
         match (characters.next(), characters.next()) {
-            (Some(letter), None) if first.chars().any(char::is_uppercase) => Some(Node::Symbol(letter.to_uppercase().to_string())),
+            (Some(letter), None) if first.chars().any(char::is_uppercase) => {
+                Some(Node::Symbol(letter.to_uppercase().to_string()))
+            }
             (Some(letter), None) => Some(Node::Symbol(letter.to_string())),
             _ => Some(Node::Word(text)),
         }
@@ -794,7 +892,10 @@ impl Parser<'_> {
                 break;
             }
         }
-        let outside = std::mem::replace(&mut self.angle, ["sin", "cos", "tan", "cot", "sec", "csc"].contains(&name));
+        let outside = std::mem::replace(
+            &mut self.angle,
+            ["sin", "cos", "tan", "cot", "sec", "csc"].contains(&name),
+        );
         let argument = self.function_argument();
         self.angle = outside;
         let argument = argument?;
@@ -806,7 +907,8 @@ impl Parser<'_> {
         let node = Node::Function(name, arguments);
         Some(match exponent {
             // sin^{-1} is the inverse function
-            Some(Node::Negative(one)) if matches!(&*one, Node::Number { value, .. } if value.is_one()) => {
+            Some(Node::Negative(one)) if matches!(&*one, Node::Number { value, .. } if value.is_one()) =>
+            {
                 let inverse = match name {
                     "sin" => "arcsin",
                     "cos" => "arccos",
@@ -821,7 +923,8 @@ impl Parser<'_> {
         })
     }
 
-    /// What a function applies to: a group, or the factors up to the next sign, function or end (`\sin 2x`).
+    /// What a function applies to: a group, or the factors up to the next sign, function or end
+    /// (`\sin 2x`).
     fn function_argument(&mut self) -> Option<Node> {
         if matches!(self.peek(), Some(Token::Mark('(' | '{' | '|'))) {
             return self.factor();
@@ -877,7 +980,8 @@ impl Parser<'_> {
                 let Node::List(items) = node else { return None };
                 self.eat_command("rangle").then_some(Node::Bracket { open: '(', close: ')', items })
             }
-            "overline" | "overrightarrow" | "vec" | "hat" | "bar" | "mathbb" | "mathcal" | "widehat" => {
+            "overline" | "overrightarrow" | "vec" | "hat" | "bar" | "mathbb" | "mathcal"
+            | "widehat" => {
                 let of = self.argument()?;
                 Some(Node::Symbol(format!("{command} {}", label(&of)?)))
             }
@@ -886,7 +990,8 @@ impl Parser<'_> {
                 Some(Node::Symbol(format!("{command} {}", label(&of)?)))
             }
             "begin matrix" => self.matrix(),
-            "sum" | "int" | "prod" | "lim" | "pmod" | "bmod" | "mod" | "not" | "cap" | "setminus" | "ldots" | "dots" | "cdots" => None,
+            "sum" | "int" | "prod" | "lim" | "pmod" | "bmod" | "mod" | "not" | "cap"
+            | "setminus" | "ldots" | "dots" | "cdots" => None,
             name if name.starts_with("begin ") || name.starts_with("end ") => None,
             name => Some(Node::Symbol(format!("\\{name}"))),
         }
@@ -940,14 +1045,18 @@ impl Parser<'_> {
             rows.last_mut()?.push(entry);
         }
         rows.retain(|row| !row.is_empty());
-        (!rows.is_empty() && rows.iter().all(|row| row.len() == rows[0].len())).then_some(Node::Matrix(rows))
+        (!rows.is_empty() && rows.iter().all(|row| row.len() == rows[0].len()))
+            .then_some(Node::Matrix(rows))
     }
 }
 
 /// `x = 3` inside a tuple says 3.
 fn value_of(node: Node) -> Node {
     match node {
-        Node::Chain { mut members, relations } if relations.iter().all(|relation| *relation == Relation::Equal) && members[0].is_name() => {
+        Node::Chain { mut members, relations }
+            if relations.iter().all(|relation| *relation == Relation::Equal)
+                && members[0].is_name() =>
+        {
             members.pop().expect("a chain has members")
         }
         node => node,
@@ -956,7 +1065,11 @@ fn value_of(node: Node) -> Node {
 
 fn is_proper_fraction(node: &Node) -> bool {
     let Node::Quotient(above, below) = node else { return false };
-    let (Node::Number { value: above, .. }, Node::Number { value: below, .. }) = (&**above, &**below) else { return false };
+    let (Node::Number { value: above, .. }, Node::Number { value: below, .. }) =
+        (&**above, &**below)
+    else {
+        return false;
+    };
     !above.is_zero() && above < below && !above.is_negative()
 }
 
@@ -979,12 +1092,14 @@ fn label(node: &Node) -> Option<String> {
 /// `0.1` with the period `6` is 0.1 + 0.0666... = 0.1 + 6 / 90.
 fn repeating(digits: &str, period: &str) -> Option<Node> {
     let Node::Number { value, places } = number(digits)? else { return None };
-    let scale = BigInt::from(10).pow(places? as u32) * (BigInt::from(10).pow(period.len() as u32) - 1);
+    let scale =
+        BigInt::from(10).pow(places? as u32) * (BigInt::from(10).pow(period.len() as u32) - 1);
     let value = value + BigRational::new(BigInt::parse_bytes(period.as_bytes(), 10)?, scale);
     Some(Node::Number { value, places: None })
 }
 
-/// Length and value of `e-5` in `1.5e-5`, as programs print it; at most three digits, and nothing that goes on like a word or number.
+/// Length and value of `e-5` in `1.5e-5`, as programs print it; at most three digits, and nothing
+/// that goes on like a word or number.
 fn exponent_of(rest: &[char]) -> Option<(usize, i32)> {
     if !matches!(rest.first(), Some('e' | 'E')) {
         return None;
@@ -992,7 +1107,8 @@ fn exponent_of(rest: &[char]) -> Option<(usize, i32)> {
     let sign = usize::from(matches!(rest.get(1), Some('+' | '-')));
     let digits = rest[1 + sign..].iter().take_while(|c| c.is_ascii_digit()).count();
     let end = 1 + sign + digits;
-    if !(1..=3).contains(&digits) || rest.get(end).is_some_and(|c| c.is_alphanumeric() || *c == '.') {
+    if !(1..=3).contains(&digits) || rest.get(end).is_some_and(|c| c.is_alphanumeric() || *c == '.')
+    {
         return None;
     }
     let text: String = rest[1..end].iter().collect();

@@ -1,8 +1,10 @@
 //! What an expression is worth: exactly, in a prime field, and as a complex number.
 //!
-//! Two expressions of sums, products, quotients, whole powers and square roots of rationals are equal as functions if they agree at a random point of
-//! a field with about 2^61 elements; the chance of an error is the degree over 2^61 (Schwartz, 1980; Zippel, 1979). Square roots exist in
-//! half of all such fields, so one is sought in which all that are needed do. Everything else is compared at several complex points.
+//! Two expressions of sums, products, quotients, whole powers and square roots of rationals are
+//! equal as functions if they agree at a random point of a field with about 2^61 elements; the
+//! chance of an error is the degree over 2^61 (Schwartz, 1980; Zippel, 1979). Square roots exist in
+//! half of all such fields, so one is sought in which all that are needed do. Everything else is
+//! compared at several complex points.
 
 use super::node::Node;
 use num_bigint::BigInt;
@@ -47,7 +49,9 @@ pub(super) fn rational(node: &Node) -> Option<BigRational> {
             }
             let exponent = exponent.to_i32().filter(|exponent| exponent.unsigned_abs() <= 2048)?;
             let bits = base.numer().bits().max(base.denom().bits());
-            if (base.is_zero() && exponent <= 0) || bits * u64::from(exponent.unsigned_abs()) > MOST_BITS {
+            if (base.is_zero() && exponent <= 0)
+                || bits * u64::from(exponent.unsigned_abs()) > MOST_BITS
+            {
                 return None;
             }
             base.pow(exponent)
@@ -58,7 +62,8 @@ pub(super) fn rational(node: &Node) -> Option<BigRational> {
                 return None;
             }
             let (above, below) = (of.numer().nth_root(*index), of.denom().nth_root(*index));
-            (above.pow(*index) == *of.numer() && below.pow(*index) == *of.denom()).then(|| BigRational::new(above, below))?
+            (above.pow(*index) == *of.numer() && below.pow(*index) == *of.denom())
+                .then(|| BigRational::new(above, below))?
         }
         Node::Absolute(of) => rational(of)?.abs(),
         Node::Factorial(of) => {
@@ -67,14 +72,22 @@ pub(super) fn rational(node: &Node) -> Option<BigRational> {
         }
         Node::Percent(of) => rational(of)?,
         Node::Function("binom", parts) => {
-            let (n, k) = (whole(&parts[0])?.to_u32().filter(|n| *n <= 200)?, whole(parts.get(1)?)?.to_u32()?);
-            (0..k.min(n)).fold(BigRational::one(), |value, j| value * BigRational::new((n - j).into(), (j + 1).into()))
-                * BigRational::from(BigInt::from(u8::from(k <= n)))
+            let (n, k) = (
+                whole(&parts[0])?.to_u32().filter(|n| *n <= 200)?,
+                whole(parts.get(1)?)?.to_u32()?,
+            );
+            (0..k.min(n)).fold(BigRational::one(), |value, j| {
+                value * BigRational::new((n - j).into(), (j + 1).into())
+            }) * BigRational::from(BigInt::from(u8::from(k <= n)))
         }
         Node::Function("floor", parts) => rational(&parts[0])?.floor(),
         Node::Function("ceil", parts) => rational(&parts[0])?.ceil(),
-        Node::Function("min", parts) => parts.iter().map(rational).collect::<Option<Vec<_>>>()?.into_iter().min()?,
-        Node::Function("max", parts) => parts.iter().map(rational).collect::<Option<Vec<_>>>()?.into_iter().max()?,
+        Node::Function("min", parts) => {
+            parts.iter().map(rational).collect::<Option<Vec<_>>>()?.into_iter().min()?
+        }
+        Node::Function("max", parts) => {
+            parts.iter().map(rational).collect::<Option<Vec<_>>>()?.into_iter().max()?
+        }
         _ => return None,
     };
     bounded(value)
@@ -111,7 +124,13 @@ fn hash(name: &str, seed: u64) -> u64 {
 /// The largest primes below 2^61.
 fn primes() -> &'static [u64] {
     static PRIMES: OnceLock<Vec<u64>> = OnceLock::new();
-    PRIMES.get_or_init(|| (0..).map(|step| (1u64 << 61) - 1 - 2 * step).filter(|candidate| is_prime(*candidate)).take(48).collect())
+    PRIMES.get_or_init(|| {
+        (0..)
+            .map(|step| (1u64 << 61) - 1 - 2 * step)
+            .filter(|candidate| is_prime(*candidate))
+            .take(48)
+            .collect()
+    })
 }
 
 fn is_prime(n: u64) -> bool {
@@ -165,7 +184,8 @@ fn square_root(of: u64, prime: u64) -> Option<u64> {
         odd /= 2;
         twos += 1;
     }
-    let non_residue = (2..).find(|candidate| power(*candidate, (prime - 1) / 2, prime) == prime - 1)?;
+    let non_residue =
+        (2..).find(|candidate| power(*candidate, (prime - 1) / 2, prime) == prime - 1)?;
     let (mut m, mut c) = (twos, power(non_residue, odd, prime));
     let (mut t, mut r) = (power(of, odd, prime), power(of, odd.div_ceil(2), prime));
     while t != 1 {
@@ -182,8 +202,8 @@ fn square_root(of: u64, prime: u64) -> Option<u64> {
     Some(r)
 }
 
-/// The primes that divide a number an odd number of times, with -1 for its sign; and the rest's square root. `None` if it is too large
-/// to be taken apart.
+/// The primes that divide a number an odd number of times, with -1 for its sign; and the rest's
+/// square root. `None` if it is too large to be taken apart.
 fn squarefree(n: &BigInt) -> Option<(Vec<i64>, u64)> {
     let mut odd = Vec::new();
     if n.is_negative() {
@@ -216,7 +236,8 @@ fn squarefree(n: &BigInt) -> Option<(Vec<i64>, u64)> {
     Some((odd, outside))
 }
 
-/// Collects the primes whose square roots an expression needs; `None` if it is outside of what a field can hold.
+/// Collects the primes whose square roots an expression needs; `None` if it is outside of what a
+/// field can hold.
 fn roots_needed(node: &Node, found: &mut Vec<i64>) -> Option<()> {
     match node {
         Node::Root { index: 2, of } => {
@@ -244,10 +265,14 @@ fn roots_needed(node: &Node, found: &mut Vec<i64>) -> Option<()> {
             Some(())
         }
         Node::Number { .. } | Node::Symbol(_) | Node::Pi | Node::E => Some(()),
-        Node::Sum(parts) | Node::Product(parts) => parts.iter().try_for_each(|part| roots_needed(part, found)),
+        Node::Sum(parts) | Node::Product(parts) => {
+            parts.iter().try_for_each(|part| roots_needed(part, found))
+        }
         Node::Quotient(a, b) => roots_needed(a, found).and_then(|()| roots_needed(b, found)),
         Node::Negative(of) | Node::Percent(of) => roots_needed(of, found),
-        Node::Root { .. } | Node::Absolute(_) | Node::Factorial(_) | Node::Function(..) => rational(node).map(|_| ()),
+        Node::Root { .. } | Node::Absolute(_) | Node::Factorial(_) | Node::Function(..) => {
+            rational(node).map(|_| ())
+        }
         _ => None,
     }
 }
@@ -264,8 +289,10 @@ impl Field {
             return None;
         }
         for prime in primes().iter().copied() {
-            let roots: Option<Vec<(i64, u64)>> =
-                needed.iter().map(|n| Some((*n, square_root(n.rem_euclid(prime as i64) as u64, prime)?))).collect();
+            let roots: Option<Vec<(i64, u64)>> = needed
+                .iter()
+                .map(|n| Some((*n, square_root(n.rem_euclid(prime as i64) as u64, prime)?)))
+                .collect();
             if let Some(roots) = roots {
                 return Some(Self { prime, roots, seed });
             }
@@ -400,7 +427,10 @@ impl Sub for Complex {
 impl Mul for Complex {
     type Output = Self;
     fn mul(self, other: Self) -> Self {
-        Self { re: self.re * other.re - self.im * other.im, im: self.re * other.im + self.im * other.re }
+        Self {
+            re: self.re * other.re - self.im * other.im,
+            im: self.re * other.im + self.im * other.re,
+        }
     }
 }
 
@@ -408,14 +438,18 @@ impl Div for Complex {
     type Output = Self;
     fn div(self, other: Self) -> Self {
         let size = other.re * other.re + other.im * other.im;
-        Self { re: (self.re * other.re + self.im * other.im) / size, im: (self.im * other.re - self.re * other.im) / size }
+        Self {
+            re: (self.re * other.re + self.im * other.im) / size,
+            im: (self.im * other.re - self.re * other.im) / size,
+        }
     }
 }
 
 /// Added to a seed for points at which variables may be negative.
 pub(super) const SIGNED: u64 = 1 << 32;
 
-/// The value at a point that `seed` decides; variables are reals between 0.5 and 2, and with [`SIGNED`] some of them negative.
+/// The value at a point that `seed` decides; variables are reals between 0.5 and 2, and with
+/// [`SIGNED`] some of them negative.
 pub(super) fn numeric(node: &Node, seed: u64) -> Option<Complex> {
     let real = |value: f64| Some(Complex::real(value));
     let of = |node: &Node| numeric(node, seed);
@@ -429,14 +463,20 @@ pub(super) fn numeric(node: &Node, seed: u64) -> Option<Complex> {
         Node::Pi => Complex::real(std::f64::consts::PI),
         Node::E => Complex::real(std::f64::consts::E),
         Node::I => Complex { re: 0.0, im: 1.0 },
-        Node::Sum(parts) => parts.iter().try_fold(Complex::real(0.0), |sum, part| Some(sum + of(part)?))?,
-        Node::Product(parts) => parts.iter().try_fold(Complex::real(1.0), |product, part| Some(product * of(part)?))?,
+        Node::Sum(parts) => {
+            parts.iter().try_fold(Complex::real(0.0), |sum, part| Some(sum + of(part)?))?
+        }
+        Node::Product(parts) => {
+            parts.iter().try_fold(Complex::real(1.0), |product, part| Some(product * of(part)?))?
+        }
         Node::Quotient(a, b) => of(a)? / of(b)?,
         Node::Negative(a) => Complex::real(0.0) - of(a)?,
         Node::Percent(a) => of(a)?,
         Node::Power(base, exponent) => {
             let (base, whole) = (of(base)?, rational(exponent));
-            match whole.filter(|exponent| !exponent.is_integer() && exponent.denom() % 2u32 == BigInt::one()) {
+            match whole.filter(|exponent| {
+                !exponent.is_integer() && exponent.denom() % 2u32 == BigInt::one()
+            }) {
                 // the real root of a negative number where there is one
                 Some(exponent) if base.im == 0.0 && base.re < 0.0 => {
                     let odd = exponent.numer() % 2u32 != BigInt::zero();
@@ -460,7 +500,10 @@ pub(super) fn numeric(node: &Node, seed: u64) -> Option<Complex> {
             let x = of(&parts[0])?;
             let i = Complex { re: 0.0, im: 1.0 };
             let (plus, minus) = ((i * x).exp(), (Complex::real(0.0) - i * x).exp());
-            let (sin, cos) = ((plus - minus) / Complex { re: 0.0, im: 2.0 }, (plus + minus) / Complex::real(2.0));
+            let (sin, cos) = (
+                (plus - minus) / Complex { re: 0.0, im: 2.0 },
+                (plus + minus) / Complex::real(2.0),
+            );
             let one = Complex::real(1.0);
             let only_real = |f: fn(f64) -> f64| (x.im == 0.0).then(|| Complex::real(f(x.re)));
             match *name {
