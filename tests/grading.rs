@@ -1,7 +1,7 @@
 //! The math grader against labelled cases from public test suites, from data beside the checkout.
 
 use crate::shared;
-use paretopo_environments::math::{answers_equal, extract_answer};
+use paretopo_grading::{answers_equal, extract_answer};
 
 fn rows(path: &str) -> Option<Vec<serde_json::Value>> {
     let text = std::fs::read_to_string(shared(path)?).unwrap();

@@ -29,6 +29,7 @@ fn what_knows_text_does_not_know_burn() {
         "crates/retrieval",
         "crates/tools",
         "crates/environments",
+        "crates/grading",
         "crates/report",
     ] {
         check_absent(
@@ -49,6 +50,7 @@ fn the_foundations_depend_on_nothing_of_ours() {
     for member in [
         "crates/containment",
         "crates/trajectory",
+        "crates/grading",
         "crates/hub",
         "crates/retrieval",
         "crates/algorithms",
@@ -76,6 +78,7 @@ fn only_the_command_line_prints() {
         "retrieval",
         "tools",
         "environments",
+        "grading",
         "algorithms",
         "agent",
         "training",

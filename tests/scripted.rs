@@ -3,8 +3,8 @@
 
 use burn::tensor::backend::Backend;
 use paretopo_agent::{PolicyText, RolloutConfig, RolloutContext, RolloutRequest, Workers, rollout};
-use paretopo_environments::math::{answers_equal, extract_answer};
 use paretopo_environments::{Demonstration, Environment, Objective};
+use paretopo_grading::{answers_equal, extract_answer};
 use paretopo_models::{
     AutoConfig, AutoModel, NamedTensor, SavedTensor, load_folder, named_parameters, write_tensors,
 };

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use paretopo_environments::math::{answers_equal, extract_answer};
+use paretopo_grading::{answers_equal, extract_answer};
 use paretopo_environments::qa;
 use paretopo_fuzz::pair;
 

@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
-use paretopo_environments::math::answers_equal;
+use paretopo_grading::answers_equal;
 use std::hint::black_box;
 use std::time::Instant;
 

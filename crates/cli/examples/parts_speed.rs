@@ -11,8 +11,8 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 use paretopo_algorithms::pareto::{hypervolume, non_dominated_ranks};
-use paretopo_environments::math::answers_equal;
 use paretopo_environments::qa::read_questions;
+use paretopo_grading::answers_equal;
 use paretopo_retrieval::PassageIndex;
 use paretopo_tools::{CallContext, PythonConfig, PythonInterpreter, PythonTool, Tool};
 use paretopo_trajectory::{CallStatus, ToolCall};

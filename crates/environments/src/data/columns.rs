@@ -1,6 +1,6 @@
 //! Which fields of a row hold what.
 
-use crate::math::extract_answer;
+use paretopo_grading::extract_answer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

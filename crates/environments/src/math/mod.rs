@@ -1,13 +1,11 @@
 //! Math problems with a Python tool: generated ones of graded difficulty, a file, or a data set by
 //! name.
 
-mod answer;
 mod demonstrations;
 mod problems;
 mod rows;
 mod vocabulary;
 
-pub use answer::{answers_equal, extract_answer};
 pub use demonstrations::StrategyMixture;
 pub use problems::{Problem, generate_problem};
 pub use vocabulary::tokenizer_json;
@@ -16,6 +14,7 @@ use crate::data::{DatasetSource, FileSource, Splits};
 use crate::{
     DataError, Demonstration, Environment, LoadObserver, Objective, ObjectiveConfig, Opening,
 };
+use paretopo_grading::{answers_equal, extract_answer};
 use paretopo_tools::{PythonConfig, PythonTool, Tool};
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
 use problems::{LEVELS, question_split};

@@ -1,8 +1,8 @@
 //! Math problems from rows: `question` or `problem`, `answer` (also a list, or `final_answer`) or a
 //! `solution` with `\boxed{}`, and if there is one a `level`. Other fields are ignored.
 
-use super::extract_answer;
 use crate::data::{Question, level_of};
+use paretopo_grading::extract_answer;
 use paretopo_trajectory::Task;
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! Finding the final answer in a response.
 
-use super::normal::{single_backslashes, tidy};
+use crate::normal::{single_backslashes, tidy};
 use std::collections::HashMap;
 
 /// The final answer in a response: the last balanced `\boxed{...}` or `\fbox{...}` (several, if
@@ -19,7 +19,7 @@ pub fn extract_answer(response: &str) -> Option<String> {
 
 /// Like [`extract_answer`], but also for text that is an answer itself, or prose that ends with
 /// one.
-pub(super) fn answer_part(text: &str) -> String {
+pub(crate) fn answer_part(text: &str) -> String {
     let text = single_backslashes(text);
     if let Some(answer) = extract_answer(&text) {
         return math_part(&answer);

@@ -1,7 +1,7 @@
 //! Whether two trees mean the same.
 
-use super::node::{Node, Relation};
-use super::value::{Complex, Field, SIGNED, numeric, rational};
+use crate::node::{Node, Relation};
+use crate::value::{Complex, Field, SIGNED, numeric, rational};
 use num_rational::BigRational;
 use num_traits::{Signed, ToPrimitive, Zero};
 
@@ -15,7 +15,7 @@ const ROUNDED_FROM: usize = 4;
 const MOST_ITEMS: usize = 64;
 
 /// Whether a prediction means the same as the gold answer.
-pub(super) fn equal(gold: &Node, prediction: &Node) -> bool {
+pub(crate) fn equal(gold: &Node, prediction: &Node) -> bool {
     let (gold, prediction) = (settle(gold), settle(prediction));
     same(&gold, &prediction)
 }

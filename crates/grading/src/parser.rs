@@ -1,7 +1,7 @@
 //! From LaTeX (or plain text) to a tree. Bounded: the depth of nesting and the length of the text
 //! are limited.
 
-use super::node::{Node, Relation};
+use crate::node::{Node, Relation};
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
@@ -28,7 +28,7 @@ enum Token {
 
 /// How commas between digits are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Commas {
+pub(crate) enum Commas {
     /// `1,234` is a number where no bracket is open.
     Thousands,
     /// They always part items.
@@ -50,7 +50,7 @@ const UNITS: [&str; 41] = [
 ];
 
 /// The tree of an answer; `None` if it is not math that is understood.
-pub(super) fn parse(text: &str, commas: Commas) -> Option<Node> {
+pub(crate) fn parse(text: &str, commas: Commas) -> Option<Node> {
     let tokens = tokens(text, commas)?;
     let mut parser = Parser { tokens: &tokens, at: 0, depth: 0, angle: false };
     let node = parser.list(&[])?;

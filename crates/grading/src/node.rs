@@ -4,7 +4,7 @@ use num_rational::BigRational;
 
 /// How two neighbours of a chain are related.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Relation {
+pub(crate) enum Relation {
     Equal,
     Approximate,
     NotEqual,
@@ -16,7 +16,7 @@ pub(super) enum Relation {
 
 impl Relation {
     /// The relation seen from the other side.
-    pub(super) fn flipped(self) -> Self {
+    pub(crate) fn flipped(self) -> Self {
         match self {
             Self::Less => Self::Greater,
             Self::LessOrEqual => Self::GreaterOrEqual,
@@ -27,14 +27,14 @@ impl Relation {
     }
 
     /// Whether it orders.
-    pub(super) fn is_order(self) -> bool {
+    pub(crate) fn is_order(self) -> bool {
         !matches!(self, Self::Equal | Self::Approximate | Self::NotEqual)
     }
 }
 
 /// A tree.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Node {
+pub(crate) enum Node {
     /// A number; `places` are the digits behind its decimal point, if it has one.
     Number {
         value: BigRational,
@@ -92,7 +92,7 @@ pub(super) enum Node {
 
 impl Node {
     /// The direct parts.
-    pub(super) fn parts(&self) -> Vec<&Node> {
+    pub(crate) fn parts(&self) -> Vec<&Node> {
         match self {
             Self::Sum(parts)
             | Self::Product(parts)
@@ -127,12 +127,12 @@ impl Node {
     }
 
     /// Whether `test` holds here or anywhere below.
-    pub(super) fn any(&self, test: &dyn Fn(&Node) -> bool) -> bool {
+    pub(crate) fn any(&self, test: &dyn Fn(&Node) -> bool) -> bool {
         test(self) || self.parts().into_iter().any(|part| part.any(test))
     }
 
     /// Whether it is a value of arithmetic: no list, relation, or the like.
-    pub(super) fn is_scalar(&self) -> bool {
+    pub(crate) fn is_scalar(&self) -> bool {
         !self.any(&|node| {
             matches!(
                 node,
@@ -153,7 +153,7 @@ impl Node {
 
     /// Whether it may be the name of a quantity: a variable, `AB`, `f(x)`, `|AB|`, `\frac{NO}{BO}`,
     /// `(p, q)`.
-    pub(super) fn is_name(&self) -> bool {
+    pub(crate) fn is_name(&self) -> bool {
         match self {
             Self::Symbol(_) | Self::Word(_) => true,
             Self::Product(parts) => match &parts[0] {

@@ -68,7 +68,7 @@ const SPELLINGS: [(&str, &str); 62] = [
 
 /// The text with one spelling for each thing. A thousands separator that LaTeX sets apart (`{,}`,
 /// `,\!`) becomes U+0001.
-pub(super) fn tidy(text: &str) -> String {
+pub(crate) fn tidy(text: &str) -> String {
     let mut text = single_backslashes(text);
     // the line breaks of matrices are no spacing command
     let breaks = text.contains("\\\\");
@@ -95,7 +95,7 @@ pub(super) fn tidy(text: &str) -> String {
 
 /// `\\boxed` and the like, doubled by an escaping that was done twice, become `\boxed`; line breaks
 /// of matrices stay.
-pub(super) fn single_backslashes(text: &str) -> String {
+pub(crate) fn single_backslashes(text: &str) -> String {
     if !text.contains("\\\\") || text.contains("\\begin") {
         return text.to_owned();
     }
@@ -118,7 +118,7 @@ pub(super) fn single_backslashes(text: &str) -> String {
 
 /// Lower case without spaces, dollar signs, braces and text commands: what is compared when a text
 /// cannot be read as math.
-pub(super) fn bare(text: &str) -> String {
+pub(crate) fn bare(text: &str) -> String {
     let mut text = text.to_owned();
     for command in ["\\text", "\\textbf", "\\mathrm", "\\mathbf", "\\mbox", "\\rm"] {
         if text.contains(command) {

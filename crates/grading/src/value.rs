@@ -6,7 +6,7 @@
 //! half of all such fields, so one is sought in which all that are needed do. Everything else is
 //! compared at several complex points.
 
-use super::node::Node;
+use crate::node::Node;
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{One, Signed, ToPrimitive, Zero};
@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 const MOST_BITS: u64 = 2048;
 
 /// The exact value of an expression without variables and irrational parts.
-pub(super) fn rational(node: &Node) -> Option<BigRational> {
+pub(crate) fn rational(node: &Node) -> Option<BigRational> {
     let value = match node {
         Node::Number { value, .. } => value.clone(),
         Node::Negative(of) => -rational(of)?,
@@ -102,7 +102,7 @@ fn bounded(value: BigRational) -> Option<BigRational> {
 }
 
 /// A prime field and what stands for the constants in it.
-pub(super) struct Field {
+pub(crate) struct Field {
     prime: u64,
     /// Square roots of -1 and of primes.
     roots: Vec<(i64, u64)>,
@@ -279,7 +279,7 @@ fn roots_needed(node: &Node, found: &mut Vec<i64>) -> Option<()> {
 
 impl Field {
     /// A field in which both expressions have a value, if they are of the kind that can have one.
-    pub(super) fn for_both(a: &Node, b: &Node, seed: u64) -> Option<Self> {
+    pub(crate) fn for_both(a: &Node, b: &Node, seed: u64) -> Option<Self> {
         let mut needed = Vec::new();
         roots_needed(a, &mut needed)?;
         roots_needed(b, &mut needed)?;
@@ -326,7 +326,7 @@ impl Field {
     }
 
     /// The value of an expression; `None` where it has none (a division by zero).
-    pub(super) fn value(&self, node: &Node) -> Option<u64> {
+    pub(crate) fn value(&self, node: &Node) -> Option<u64> {
         let prime = self.prime;
         let negative = |value: u64| (prime - value) % prime;
         Some(match node {
@@ -372,9 +372,9 @@ impl Field {
 
 /// A complex number.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Complex {
-    pub(super) re: f64,
-    pub(super) im: f64,
+pub(crate) struct Complex {
+    pub(crate) re: f64,
+    pub(crate) im: f64,
 }
 
 impl Complex {
@@ -382,11 +382,11 @@ impl Complex {
         Self { re, im: 0.0 }
     }
 
-    pub(super) fn abs(self) -> f64 {
+    pub(crate) fn abs(self) -> f64 {
         self.re.hypot(self.im)
     }
 
-    pub(super) fn is_finite(self) -> bool {
+    pub(crate) fn is_finite(self) -> bool {
         self.re.is_finite() && self.im.is_finite()
     }
 
@@ -446,11 +446,11 @@ impl Div for Complex {
 }
 
 /// Added to a seed for points at which variables may be negative.
-pub(super) const SIGNED: u64 = 1 << 32;
+pub(crate) const SIGNED: u64 = 1 << 32;
 
 /// The value at a point that `seed` decides; variables are reals between 0.5 and 2, and with
 /// [`SIGNED`] some of them negative.
-pub(super) fn numeric(node: &Node, seed: u64) -> Option<Complex> {
+pub(crate) fn numeric(node: &Node, seed: u64) -> Option<Complex> {
     let real = |value: f64| Some(Complex::real(value));
     let of = |node: &Node| numeric(node, seed);
     let value = match node {
