@@ -1,143 +1,39 @@
-//! Whether two trees mean the same.
+//! Whether two trees mean the same, part by part.
 
-use crate::node::{Node, Relation};
-use crate::value::{Complex, Field, SIGNED, numeric, rational};
-use num_rational::BigRational;
-use num_traits::{Signed, ToPrimitive, Zero};
+use crate::matrices::same_matrix;
+use crate::normal::{approximation, is_infinite, is_named, settle, value_of};
+use crate::real_sets::same_set;
+use crate::relations::{same_chain, same_residue, solution};
+use crate::scalars::same_scalar;
+use crate::tree::{Clock, Node, Relation};
+use crate::units::{Measure, Unit, same_words};
 
-/// Points at which functions are compared.
-const POINTS: u64 = 5;
-/// Relative difference of values that count as equal.
-const CLOSE: f64 = 1e-9;
-/// Significant digits from which on a decimal number may stand for what it is the rounding of.
-const ROUNDED_FROM: usize = 4;
 /// Items of lists that are matched with each other in any order.
 const MOST_ITEMS: usize = 64;
+const NOON: u32 = 12 * 3600;
 
 /// Whether a prediction means the same as the gold answer.
 pub(crate) fn equal(gold: &Node, prediction: &Node) -> bool {
     let (gold, prediction) = (settle(gold), settle(prediction));
-    same(&gold, &prediction)
+    same(&gold, &prediction) || same_approximation(&gold, &prediction)
 }
 
-/// The answer that a tree gives: both signs written out, the last member of a chain of equations,
-/// lists of lists flattened.
-fn settle(node: &Node) -> Node {
-    let node = expand(node);
-    match node {
-        Node::List(items) => {
-            // `a = 4, -8, -10` names the whole list
-            let named_first = items.len() > 1
-                && is_named(&items[0])
-                && !items[1..].iter().any(is_named)
-                && items[1..].iter().all(Node::is_scalar);
-            if named_first { Node::Set(without_first_name(items)) } else { Node::List(items) }
-        }
-        // alternatives of scalars or tuples are a set; of intervals and sets a union
-        Node::Union(items)
-            if !items.iter().any(|item| matches!(item, Node::Set(_)) || is_interval(item)) =>
-        {
-            let named_first = is_named(&items[0]) && !items[1..].iter().any(is_named);
-            Node::Set(if named_first { without_first_name(items) } else { items })
-        }
-        node => node,
-    }
-}
-
-/// The items, the first one's name left out.
-fn without_first_name(mut items: Vec<Node>) -> Vec<Node> {
-    items[0] = value_of(&items[0]);
-    items
-}
-
-fn is_interval(node: &Node) -> bool {
-    matches!(node, Node::Bracket { items, .. } if items.len() == 2 && items.iter().any(|item| matches!(item, Node::Infinity) || matches!(item, Node::Negative(of) if **of == Node::Infinity)))
-        || matches!(node, Node::Bracket { open: '[', .. } | Node::Bracket { close: ']', .. })
-}
-
-fn is_named(node: &Node) -> bool {
-    matches!(node, Node::Chain { members, relations } if members[0].is_name() && relations.iter().all(|relation| *relation == Relation::Equal))
-}
-
-/// Trees with `\pm` become sets of two.
-fn expand(node: &Node) -> Node {
-    let has = |node: &Node| node.any(&|part| matches!(part, Node::PlusMinus(_)));
-    if !has(node) {
-        return node.clone();
-    }
-    let both = |item: &Node| {
-        if has(item) {
-            vec![with_sign(item, true), with_sign(item, false)]
-        } else {
-            vec![item.clone()]
-        }
+/// Gold is the rounded value that a prediction gives behind its exact one: `7/12 \approx 0.58`.
+/// The rounding must be right to its last digit.
+fn same_approximation(gold: &Node, prediction: &Node) -> bool {
+    let Some(rounded) = approximation(prediction) else { return false };
+    let exact = value_of(prediction);
+    let (Some(x), Some(y)) =
+        (crate::complex::numeric(&exact, 0), crate::complex::numeric(rounded, 0))
+    else {
+        return false;
     };
-    match node {
-        Node::Set(items) | Node::List(items) | Node::Union(items) => {
-            Node::Set(items.iter().flat_map(both).collect())
-        }
-        Node::Member(name, of) => Node::Member(name.clone(), Box::new(expand(of))),
-        single => Node::Set(both(&value_of(single))),
-    }
+    let Node::Number { decimal: Some(decimal), .. } = rounded else { return false };
+    let unit = 10f64.powi(i32::try_from(-decimal.places).unwrap_or(0));
+    exact.is_constant() && (x - y).abs() < unit && same(gold, rounded)
 }
 
-fn with_sign(node: &Node, plus: bool) -> Node {
-    let map = |items: &[Node]| items.iter().map(|item| with_sign(item, plus)).collect::<Vec<_>>();
-    let boxed = |item: &Node| Box::new(with_sign(item, plus));
-    match node {
-        Node::PlusMinus(of) if plus => with_sign(of, plus),
-        Node::PlusMinus(of) => Node::Negative(boxed(of)),
-        Node::Sum(items) => Node::Sum(map(items)),
-        Node::Product(items) => Node::Product(map(items)),
-        Node::Function(name, items) => Node::Function(name, map(items)),
-        Node::Bracket { open, close, items } => {
-            Node::Bracket { open: *open, close: *close, items: map(items) }
-        }
-        Node::List(items) => Node::List(map(items)),
-        Node::Quotient(a, b) => Node::Quotient(boxed(a), boxed(b)),
-        Node::Power(a, b) => Node::Power(boxed(a), boxed(b)),
-        Node::Negative(of) => Node::Negative(boxed(of)),
-        Node::Root { index, of } => Node::Root { index: *index, of: boxed(of) },
-        Node::Chain { members, relations } => {
-            Node::Chain { members: map(members), relations: relations.clone() }
-        }
-        other => other.clone(),
-    }
-}
-
-/// What a named value is: `x = 5` says 5, `x = 5 + 6 = 11` says 11, `5 = x` says 5,
-/// `x = 1/3 \approx 0.33` says 1/3, `x \in S` says S.
-fn value_of(node: &Node) -> Node {
-    match node {
-        Node::Chain { members, relations } => {
-            if relations
-                .iter()
-                .any(|relation| relation.is_order() || *relation == Relation::NotEqual)
-            {
-                return node.clone();
-            }
-            // what is only about equal counts if there is nothing better
-            let exact = relations
-                .iter()
-                .position(|relation| *relation == Relation::Approximate)
-                .unwrap_or(relations.len());
-            let members = if exact == 0 { &members[..] } else { &members[..=exact] };
-            let last = &members[members.len() - 1];
-            if members.len() > 2 {
-                return last.clone();
-            }
-            match (members[0].is_name(), last.is_name()) {
-                (true, _) => last.clone(),
-                (false, true) => members[0].clone(),
-                (false, false) => node.clone(),
-            }
-        }
-        Node::Member(_, of) => (**of).clone(),
-        other => other.clone(),
-    }
-}
-
-fn same(gold: &Node, prediction: &Node) -> bool {
+pub(crate) fn same(gold: &Node, prediction: &Node) -> bool {
     if gold == prediction {
         return true;
     }
@@ -148,19 +44,27 @@ fn same(gold: &Node, prediction: &Node) -> bool {
         if same_chain(a, p, b, q) {
             return true;
         }
-        // names that differ name different things
         if p.len() == 1 && q.len() == 1 && p[0] == Relation::Equal && q[0] == Relation::Equal {
-            if let (Node::Symbol(x), Node::Symbol(y)) = (&a[0], &b[0])
-                && x != y
-            {
-                return false;
-            }
-            if a[0].is_name() != b[0].is_name() {
+            // names that differ name different things
+            if names_differ(&a[0], &b[0]) || a[0].is_name() != b[0].is_name() {
                 return false;
             }
         }
     }
-    // `x \in [a, b]` and `a \le x \le b`; a bare interval is not told by a relation
+    if let (Node::Member(x, _), Node::Member(y, _)) = (gold, prediction)
+        && names_differ(x, y)
+    {
+        return false;
+    }
+    // a bare interval is not told by a relation
+    let bare_interval = matches!(gold, Node::Bracket { .. }) && is_relation(prediction);
+    if !bare_interval
+        && (is_described(gold) || is_described(prediction))
+        && let Some(verdict) = same_set(gold, prediction)
+    {
+        return verdict;
+    }
+    // `x \in [a, b]` and `a \le x \le b`
     match (gold, prediction) {
         (Node::Member(_, of), Node::Chain { members, relations }) => {
             return solution(members, relations).is_some_and(|set| same(of, &set));
@@ -175,22 +79,87 @@ fn same(gold: &Node, prediction: &Node) -> bool {
         }
         _ => {}
     }
-    let (a, b) = (value_of(gold), value_of(prediction));
-    match (&a, &b) {
-        (Node::Chain { .. }, _) | (_, Node::Chain { .. }) => false,
-        _ if has_matrix(&a) || has_matrix(&b) => match (matrix(&a), matrix(&b)) {
-            (Some(a), Some(b)) => {
-                a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| in_order(a, b))
-            }
-            // a vector as a tuple
-            (Some(rows), None) => is_tuple_of(&b, &rows),
-            (None, Some(rows)) => is_tuple_of(&a, &rows),
-            (None, None) => false,
-        },
-        (Node::Set(a), Node::Set(b) | Node::List(b)) | (Node::List(a), Node::Set(b)) => {
-            match_any_order(a, b)
+    same_value(&value_of(gold), &value_of(prediction))
+}
+
+fn is_relation(node: &Node) -> bool {
+    match node {
+        Node::Chain { .. } => true,
+        Node::List(items) => items.iter().all(is_relation),
+        _ => false,
+    }
+}
+
+/// Whether it may describe a set of reals otherwise than by one bracket.
+fn is_described(node: &Node) -> bool {
+    match node {
+        Node::Union(_) | Node::Intersection(_) | Node::Difference(..) | Node::Member(..) => true,
+        Node::Symbol(name) => name == "mathbb R",
+        Node::Chain { relations, .. } => {
+            relations.iter().any(|of| of.is_order() || *of == Relation::NotEqual)
         }
-        (Node::List(a), Node::List(b)) => in_order(a, b) || match_any_order(a, b),
+        Node::List(items) => !items.is_empty() && items.iter().all(is_described),
+        _ => false,
+    }
+}
+
+/// Whether two names are of different things. Names of different kinds (`y` and `f(x)`), words, and
+/// the argument that a function is named with (`W(n)`, `W(x)`) tell nothing.
+pub(crate) fn names_differ(a: &Node, b: &Node) -> bool {
+    let bare = |name: &str| name.strip_prefix("angle ").unwrap_or(name).to_owned();
+    match (a, b) {
+        (Node::Symbol(x), Node::Symbol(y)) => bare(x) != bare(y),
+        (Node::Product(x), Node::Product(y)) => {
+            let is_dummy = |part: &Node| matches!(part, Node::Symbol(name) if name.starts_with(char::is_lowercase));
+            match (x.as_slice(), y.as_slice()) {
+                ([f, x], [g, y]) if is_dummy(x) && is_dummy(y) => f != g,
+                _ => x != y,
+            }
+        }
+        (Node::Quotient(..), Node::Quotient(..))
+        | (Node::Absolute(_), Node::Absolute(_))
+        | (Node::Bracket { .. }, Node::Bracket { .. })
+        | (Node::Ratio(_), Node::Ratio(_)) => a != b,
+        _ => false,
+    }
+}
+
+fn same_value(a: &Node, b: &Node) -> bool {
+    if a == b {
+        return true;
+    }
+    if let Some(verdict) = same_matrix(a, b) {
+        return verdict;
+    }
+    if let Some(verdict) = same_residue(a, b) {
+        return verdict;
+    }
+    match (a, b) {
+        (Node::Chain { .. }, _) | (_, Node::Chain { .. }) => false,
+        (Node::Quantity { value: x, unit: u }, Node::Quantity { value: y, unit: w }) => {
+            same_quantity((x, u), (y, w))
+        }
+        (Node::Quantity { value, .. }, other) => same(value, other),
+        (other, Node::Quantity { value, .. }) => same(other, value),
+        (Node::Time { clock: x, .. }, Node::Time { clock: y, .. }) => same_clock(*x, *y),
+        (Node::Time { ratio, .. }, other) => same(&ratio_of(ratio), other),
+        (other, Node::Time { ratio, .. }) => same(other, &ratio_of(ratio)),
+        // what a residue is called when nothing is asked about its class
+        (value, Node::Function("pmod", parts)) | (Node::Function("pmod", parts), value) => {
+            same(value, &parts[0])
+        }
+        _ => same_collection(a, b).unwrap_or_else(|| same_single(a, b)),
+    }
+}
+
+/// Lists, sets, tuples, intervals; `None` if neither is one.
+fn same_collection(a: &Node, b: &Node) -> Option<bool> {
+    Some(match (a, b) {
+        (Node::Set(a), Node::Set(b)) => match_any_order(a, b),
+        (Node::List(named), Node::Set(items)) | (Node::Set(items), Node::List(named)) => {
+            in_order(named, items) || (!names_several(named) && match_any_order(named, items))
+        }
+        (Node::List(a), Node::List(b)) => same_lists(a, b),
         (Node::Union(a), Node::Union(b)) => match_any_order(a, b),
         (
             Node::Bracket { open, close, items: a },
@@ -201,6 +170,9 @@ fn same(gold: &Node, prediction: &Node) -> bool {
         }
         (Node::Bracket { open: '(', close: ')', items: a }, Node::List(b))
         | (Node::List(a), Node::Bracket { open: '(', close: ')', items: b }) => in_order(a, b),
+        // a list as programs print it
+        (Node::List(a), Node::Bracket { open: '[', close: ']', items: b }) => same_lists(a, b),
+        (Node::Set(a), Node::Bracket { open: '[', close: ']', items: b }) => match_any_order(a, b),
         // {5} and 5
         (Node::Set(items), single) | (single, Node::Set(items)) => {
             items.len() == 1 && same(&items[0], single)
@@ -208,21 +180,99 @@ fn same(gold: &Node, prediction: &Node) -> bool {
         (Node::Ratio(a), Node::Ratio(b)) => {
             a.len() == b.len() && (in_order(a, b) || proportional(a, b))
         }
+        // 2:3 and 2/3
+        (Node::Ratio(parts), other) | (other, Node::Ratio(parts))
+            if parts.len() == 2 && other.is_scalar() =>
+        {
+            let [above, below] = parts.as_slice() else { return Some(false) };
+            let quotient = Node::Quotient(Box::new(above.clone()), Box::new(below.clone()));
+            matches!(other, Node::Quotient(..)) && same_scalar(&quotient, other)
+        }
+        _ => return None,
+    })
+}
+
+fn same_single(a: &Node, b: &Node) -> bool {
+    match (a, b) {
         (Node::Word(a), Node::Word(b)) => a == b,
         (Node::Word(word), Node::Symbol(name)) | (Node::Symbol(name), Node::Word(word)) => {
             word.eq_ignore_ascii_case(name)
         }
-        (Node::Infinity, Node::Infinity) => true,
-        (Node::Negative(a), Node::Negative(b))
-            if **a == Node::Infinity || **b == Node::Infinity =>
-        {
-            a == b
-        }
-        _ => same_scalar(&a, &b),
+        (a, b) if is_infinite(a) || is_infinite(b) => a == b,
+        _ => same_scalar(a, b),
     }
 }
 
-fn in_order(a: &[Node], b: &[Node]) -> bool {
+/// Items in order, or in any order unless they name several things: `x = 1, y = 2` is not `2, 1`.
+fn same_lists(a: &[Node], b: &[Node]) -> bool {
+    let all_named = |items: &[Node]| items.iter().all(is_named);
+    if all_named(a) && all_named(b) {
+        return match_any_order(a, b);
+    }
+    in_order(a, b) || (!names_several(a) && !names_several(b) && match_any_order(a, b))
+}
+
+/// Whether the items of a list are values of differently named things.
+fn names_several(items: &[Node]) -> bool {
+    let names: Vec<&Node> = items
+        .iter()
+        .filter(|item| is_named(item))
+        .filter_map(|item| item.parts().into_iter().next())
+        .collect();
+    names.windows(2).any(|pair| pair[0] != pair[1])
+}
+
+fn ratio_of(parts: &[Node]) -> Node {
+    match parts {
+        [single] => single.clone(),
+        parts => Node::Ratio(parts.to_vec()),
+    }
+}
+
+/// The same time of day: where only one side says which half of the day it is, the other is taken
+/// as written or on the clock of 24 hours.
+fn same_clock(a: Clock, b: Clock) -> bool {
+    let of_day = |clock: Clock| match clock.afternoon {
+        Some(true) if clock.seconds < NOON => clock.seconds + NOON,
+        Some(false) if clock.seconds >= NOON && clock.seconds < NOON + 3600 => clock.seconds - NOON,
+        _ => clock.seconds,
+    };
+    let one_says = a.afternoon.is_some() != b.afternoon.is_some();
+    of_day(a) == of_day(b) || (one_says && a.seconds == b.seconds)
+}
+
+/// Values with units of one dimension are converted; those of two are different.
+fn same_quantity(a: (&Node, &Unit), b: (&Node, &Unit)) -> bool {
+    match (a.1, b.1) {
+        (Unit::Known(u), Unit::Known(w)) => {
+            if !u.is_convertible(w) {
+                return false;
+            }
+            if u.is_generic() || w.is_generic() || u == w {
+                return same(a.0, b.0);
+            }
+            let converted = Node::Product(vec![a.0.clone(), conversion(u, w)]);
+            same_scalar(&converted, b.0)
+        }
+        (Unit::Words(u), Unit::Words(w)) => same_words(u, w) && same(a.0, b.0),
+        (Unit::Known(unit), Unit::Words(_)) | (Unit::Words(_), Unit::Known(unit)) => {
+            unit.is_generic() && same(a.0, b.0)
+        }
+    }
+}
+
+/// How many of `to` make one of `from`.
+fn conversion(from: &Measure, to: &Measure) -> Node {
+    let ratio = Node::Number { value: &from.factor / &to.factor, decimal: None };
+    let half_turn = |above: Node, below: Node| Node::Quotient(Box::new(above), Box::new(below));
+    match (from.in_radians, to.in_radians) {
+        (true, false) => Node::Product(vec![ratio, half_turn(Node::whole(180), Node::Pi)]),
+        (false, true) => Node::Product(vec![ratio, half_turn(Node::Pi, Node::whole(180))]),
+        _ => ratio,
+    }
+}
+
+pub(crate) fn in_order(a: &[Node], b: &[Node]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
 }
 
@@ -239,297 +289,8 @@ fn match_any_order(a: &[Node], b: &[Node]) -> bool {
     })
 }
 
+/// Whether `a1 : a2 : ...` are in the same proportion: `a1 b2 = a2 b1` and so on.
 fn proportional(a: &[Node], b: &[Node]) -> bool {
     let product = |x: &Node, y: &Node| Node::Product(vec![x.clone(), y.clone()]);
     (1..a.len()).all(|index| same_scalar(&product(&a[0], &b[index]), &product(&a[index], &b[0])))
-}
-
-/// The solutions of `a < x \le b` and the like as an interval.
-fn solution(members: &[Node], relations: &[Relation]) -> Option<Node> {
-    if !relations.iter().all(|relation| relation.is_order()) {
-        return None;
-    }
-    let infinity = || Node::Infinity;
-    let closed =
-        |relation: Relation| matches!(relation, Relation::LessOrEqual | Relation::GreaterOrEqual);
-    let interval = |low: Node, low_closed: bool, high: Node, high_closed: bool| Node::Bracket {
-        open: if low_closed { '[' } else { '(' },
-        close: if high_closed { ']' } else { ')' },
-        items: vec![low, high],
-    };
-    let up = |relation: Relation| matches!(relation, Relation::Less | Relation::LessOrEqual);
-    match (members, relations) {
-        ([x, bound], [relation]) | ([bound, x], [relation]) if x.is_name() && bound.is_scalar() => {
-            let relation = if members[0] == *x { *relation } else { relation.flipped() };
-            Some(if up(relation) {
-                interval(
-                    Node::Negative(Box::new(infinity())),
-                    false,
-                    bound.clone(),
-                    closed(relation),
-                )
-            } else {
-                interval(bound.clone(), closed(relation), infinity(), false)
-            })
-        }
-        ([low, x, high], [first, second]) if x.is_name() && up(*first) == up(*second) => {
-            Some(if up(*first) {
-                interval(low.clone(), closed(*first), high.clone(), closed(*second))
-            } else {
-                interval(high.clone(), closed(*second), low.clone(), closed(*first))
-            })
-        }
-        _ => None,
-    }
-}
-
-fn same_chain(a: &[Node], p: &[Relation], b: &[Node], q: &[Relation]) -> bool {
-    if p.len() != q.len() {
-        return false;
-    }
-    if p.len() > 1 {
-        let reversed = |members: &[Node], relations: &[Relation]| -> (Vec<Node>, Vec<Relation>) {
-            (
-                members.iter().rev().cloned().collect(),
-                relations.iter().rev().map(|relation| relation.flipped()).collect(),
-            )
-        };
-        let (other, relations) = reversed(b, q);
-        return (p == q && in_order(a, b)) || (p == relations && in_order(a, &other));
-    }
-    if p[0] == Relation::Approximate || q[0] == Relation::Approximate {
-        return false;
-    }
-    if !a.iter().chain(b).all(Node::is_scalar) {
-        return p == q && in_order(a, b);
-    }
-    // L - R of one must be a constant multiple of that of the other
-    let difference = |members: &[Node]| {
-        Node::Sum(vec![members[0].clone(), Node::Negative(Box::new(members[1].clone()))])
-    };
-    let (left, right) = (difference(a), difference(b));
-    let mut factor: Option<Complex> = None;
-    for seed in 0..POINTS {
-        let (Some(x), Some(y)) = (numeric(&left, seed), numeric(&right, seed)) else {
-            return false;
-        };
-        if x.abs() < 1e-12 || y.abs() < 1e-12 {
-            // both vanish identically, or neither does
-            if (x.abs() < 1e-12) != (y.abs() < 1e-12) {
-                return false;
-            }
-            continue;
-        }
-        let ratio = x / y;
-        if factor.is_some_and(|factor| (factor - ratio).abs() > CLOSE * factor.abs()) {
-            return false;
-        }
-        factor = Some(ratio);
-    }
-    let Some(factor) = factor else { return p == q };
-    if p[0].is_order() {
-        let expected = if factor.re > 0.0 { p[0] } else { p[0].flipped() };
-        return q[0] == expected;
-    }
-    p == q
-}
-
-fn has_matrix(node: &Node) -> bool {
-    match node {
-        Node::Matrix(_) => true,
-        Node::Sum(_) | Node::Product(_) | Node::Negative(_) => {
-            node.any(&|part| matches!(part, Node::Matrix(_)))
-        }
-        _ => false,
-    }
-}
-
-/// Whether a tuple holds the entries of a single row or column.
-fn is_tuple_of(node: &Node, rows: &[Vec<Node>]) -> bool {
-    let Node::Bracket { open: '(', close: ')', items } = node else { return false };
-    let entries: Vec<Node> = rows.iter().flatten().cloned().collect();
-    (rows.len() == 1 || rows[0].len() == 1) && in_order(items, &entries)
-}
-
-/// The entries of a matrix, or of a sum, difference or multiple of matrices.
-fn matrix(node: &Node) -> Option<Vec<Vec<Node>>> {
-    match node {
-        Node::Matrix(rows) => Some(rows.clone()),
-        Node::Negative(of) => Some(scaled(&matrix(of)?, &|entry| Node::Negative(Box::new(entry)))),
-        Node::Sum(parts) => {
-            let mut parts = parts.iter().map(matrix);
-            let mut sum = parts.next()??;
-            for part in parts {
-                let part = part?;
-                if part.len() != sum.len() || part[0].len() != sum[0].len() {
-                    return None;
-                }
-                for (row, other) in sum.iter_mut().zip(part) {
-                    for (entry, other) in row.iter_mut().zip(other) {
-                        *entry = Node::Sum(vec![entry.clone(), other]);
-                    }
-                }
-            }
-            Some(sum)
-        }
-        Node::Product(parts) => {
-            let (last, factors) = parts.split_last()?;
-            let rows = matrix(last)?;
-            if !factors.iter().all(Node::is_scalar) {
-                return None;
-            }
-            Some(scaled(&rows, &|entry| {
-                Node::Product(factors.iter().cloned().chain([entry]).collect())
-            }))
-        }
-        _ => None,
-    }
-}
-
-fn scaled(rows: &[Vec<Node>], change: &dyn Fn(Node) -> Node) -> Vec<Vec<Node>> {
-    rows.iter().map(|row| row.iter().cloned().map(change).collect()).collect()
-}
-
-fn same_scalar(gold: &Node, prediction: &Node) -> bool {
-    if !gold.is_scalar() || !prediction.is_scalar() {
-        return false;
-    }
-    let percent = |node: &Node| matches!(node, Node::Percent(_));
-    if let (Some(a), Some(b)) = (rational(gold), rational(prediction)) {
-        let hundred = BigRational::from(num_bigint::BigInt::from(100));
-        return a == b
-            || rounds_to(prediction, &b, &a)
-            || rounds_to(gold, &a, &b)
-            // 28% is 0.28
-            || (percent(gold) && !percent(prediction) && &a / &hundred == b)
-            || (percent(prediction) && !percent(gold) && a == b / hundred);
-    }
-    if variables(gold) != variables(prediction) && !cancels(gold, prediction) {
-        return false;
-    }
-    if let Some(verdict) = in_field(gold, prediction) {
-        return verdict || rounded(gold, prediction);
-    }
-    // answers take their variables for positive, unless an absolute value says that they need not
-    // be
-    let signed = holds_absolute(gold) || holds_absolute(prediction);
-    let mut compared = 0;
-    for seed in 0..2 * POINTS {
-        let seed = if signed { seed | SIGNED } else { seed };
-        match (numeric(gold, seed), numeric(prediction, seed)) {
-            (Some(a), Some(b)) => {
-                if (a - b).abs() > CLOSE * a.abs().max(b.abs()).max(1e-3) {
-                    return rounded(gold, prediction);
-                }
-                compared += 1;
-            }
-            (None, None) => {}
-            _ => return false,
-        }
-        // with signs, one of all points must show each variable below zero
-        if compared >= POINTS && !signed {
-            break;
-        }
-    }
-    compared >= 3
-}
-
-/// Whether expressions agree in prime fields, if they are of that kind.
-fn in_field(a: &Node, b: &Node) -> Option<bool> {
-    for seed in [1, 2] {
-        let field = Field::for_both(a, b, seed)?;
-        match (field.value(a), field.value(b)) {
-            (Some(x), Some(y)) if x == y => {}
-            (None, None) => return None,
-            _ => return Some(false),
-        }
-    }
-    Some(true)
-}
-
-fn holds_absolute(node: &Node) -> bool {
-    matches!(node, Node::Absolute(_)) || node.parts().into_iter().any(holds_absolute)
-}
-
-/// The names of the variables, sorted.
-fn variables(node: &Node) -> Vec<String> {
-    fn collect(node: &Node, found: &mut Vec<String>) {
-        if let Node::Symbol(name) = node {
-            found.push(name.clone());
-        }
-        node.parts().into_iter().for_each(|part| collect(part, found));
-    }
-    let mut found = Vec::new();
-    collect(node, &mut found);
-    found.sort();
-    found.dedup();
-    found
-}
-
-/// Variables may cancel, as in `x - x + 1`; worth a look only where there is arithmetic on them.
-fn cancels(a: &Node, b: &Node) -> bool {
-    let arithmetic = |node: &Node| {
-        matches!(
-            node,
-            Node::Sum(_)
-                | Node::Product(_)
-                | Node::Quotient(..)
-                | Node::Power(..)
-                | Node::Negative(_)
-        )
-    };
-    arithmetic(a) || arithmetic(b)
-}
-
-/// Whether one side is a decimal number and the other's value rounds to it.
-fn rounded(a: &Node, b: &Node) -> bool {
-    let one = |decimal: &Node, other: &Node| -> bool {
-        let (Some(value), true) = (rational(decimal), variables(other).is_empty()) else {
-            return false;
-        };
-        let Some((places, digits)) = precision(decimal) else { return false };
-        let (Some(value), Some(other)) = (value.to_f64(), numeric(other, 0)) else { return false };
-        digits >= ROUNDED_FROM
-            && other.im.abs() < 1e-12
-            && (value - other.re).abs() <= 0.5001 * 10f64.powi(-(places as i32))
-    };
-    one(a, b) || one(b, a)
-}
-
-/// Whether `decimal`, whose value is `value`, is the rounding of a fraction that has no such
-/// decimal itself.
-fn rounds_to(decimal: &Node, value: &BigRational, exact: &BigRational) -> bool {
-    let Some((places, digits)) = precision(decimal) else { return false };
-    if digits < ROUNDED_FROM || is_terminating(exact) {
-        return false;
-    }
-    let half = BigRational::new(
-        1.into(),
-        num_bigint::BigInt::from(2) * num_bigint::BigInt::from(10).pow(places as u32),
-    );
-    (value - exact).abs() <= half
-}
-
-/// Places behind the point and significant digits of a decimal number.
-fn precision(node: &Node) -> Option<(usize, usize)> {
-    match node {
-        Node::Negative(of) | Node::Percent(of) => precision(of),
-        Node::Number { value, places: Some(places) } if !value.is_zero() => {
-            let scaled =
-                value * BigRational::from(num_bigint::BigInt::from(10).pow(*places as u32));
-            Some((*places, scaled.to_integer().to_string().len()))
-        }
-        _ => None,
-    }
-}
-
-/// Whether a fraction has a finite decimal expansion.
-fn is_terminating(value: &BigRational) -> bool {
-    let mut below = value.denom().clone();
-    for prime in [2u32, 5] {
-        while (&below % prime).is_zero() {
-            below /= prime;
-        }
-    }
-    below == 1.into()
 }

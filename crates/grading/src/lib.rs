@@ -1,25 +1,47 @@
 //! Finding the final answer in a response, and deciding whether it means the same as the gold
 //! answer.
 //!
-//! An answer is read as LaTeX or plain text into a tree ([`parser`]). Scalars are compared exactly
-//! where that is possible: as rationals, then as functions in a prime field (sums, products,
-//! quotients, powers, square roots, pi, e, i, variables), and as complex numbers at several points
-//! where it is not ([`value`]). Sets, tuples, intervals, matrices, relations and named values are
+//! An answer is read as LaTeX or plain text: [`spelling`] gives each thing one spelling, [`tokens`]
+//! and [`parser`] make a tree of it ([`tree`]), [`normal`] its normal form. Scalars are compared
+//! exactly where that is possible ([`exact`]), then as functions in a prime field ([`field`]), and
+//! at several complex points where it is not ([`complex`]); [`scalars`] says what a printed decimal
+//! stands for. Sets, tuples, intervals, matrices, relations, quantities and named values are
 //! compared part by part ([`compare`]). What cannot be read as math is compared as text. Length,
 //! depth and sizes are bounded, so is the work.
+//!
+//! [`spelling`]: self
+//! [`tokens`]: self
+//! [`parser`]: self
+//! [`tree`]: self
+//! [`normal`]: self
+//! [`exact`]: self
+//! [`field`]: self
+//! [`complex`]: self
+//! [`scalars`]: self
+//! [`compare`]: self
 
 mod compare;
+mod complex;
+mod exact;
 mod extract;
-mod node;
+mod field;
+mod matrices;
 mod normal;
 mod parser;
-mod value;
+mod real_sets;
+mod relations;
+mod scalars;
+mod spelling;
+mod tokens;
+mod tree;
+mod units;
 
 pub use extract::extract_answer;
 
 use compare::equal;
-use node::Node;
-use parser::{Commas, parse};
+use parser::{Reading, parse};
+use tokens::Commas;
+use tree::Node;
 
 /// Answers longer than this, in bytes, are compared as they stand.
 const LONGEST_ANSWER: usize = 1500;
@@ -34,47 +56,64 @@ pub fn answers_equal(gold: &str, prediction: &str) -> bool {
     if gold.len().max(prediction.len()) > LONGEST_ANSWER {
         return gold.trim() == prediction.trim();
     }
-    let read = |text: &str, commas| parse(text, commas);
-    match (read(&gold, Commas::Thousands), read(&prediction, Commas::Thousands)) {
-        (Some(a), Some(b)) => {
-            // where commas could mean something else, one other reading of both is allowed
-            equal(&a, &b)
-                || same_word(&gold, &prediction)
-                || (gold.contains(',') && prediction.contains(','))
-                    && pair(read(&gold, Commas::Items), read(&prediction, Commas::Items))
-                || (gold.contains(',') != prediction.contains(','))
-                    && (is_number(&a) || is_number(&b))
-                    && pair(read(&gold, Commas::Decimal), read(&prediction, Commas::Decimal))
+    let plain = Reading { commas: Commas::Thousands, letters_are_words: false };
+    let (first, second) = (parse(&gold, plain), parse(&prediction, plain));
+    if let (Some(a), Some(b)) = (&first, &second)
+        && (equal(a, b) || same_word(&gold, &prediction))
+    {
+        return true;
+    }
+    if first.is_none() && second.is_none() {
+        let (gold, prediction) = (spelling::bare(&gold), spelling::bare(&prediction));
+        return !gold.is_empty() && gold == prediction;
+    }
+    other_readings(plain, (&gold, first.as_ref()), (&prediction, second.as_ref()))
+}
+
+/// What could mean something else is read so: commas as those between items or before decimals,
+/// letters behind a number as its unit.
+fn other_readings(
+    plain: Reading,
+    (gold, a): (&str, Option<&Node>),
+    (prediction, b): (&str, Option<&Node>),
+) -> bool {
+    let equal_as = |reading: Reading| {
+        let (a, b) = (parse(gold, reading), parse(prediction, reading));
+        matches!((a, b), (Some(a), Some(b)) if equal(&a, &b))
+    };
+    let has_comma = |text: &str| text.contains(',');
+    if has_comma(gold) && has_comma(prediction) {
+        if equal_as(Reading { commas: Commas::Items, ..plain }) {
+            return true;
         }
-        _ => {
-            let (gold, prediction) = (normal::bare(&gold), normal::bare(&prediction));
-            !gold.is_empty() && gold == prediction
+    } else if has_comma(gold) != has_comma(prediction) && (is_number(a) || is_number(b)) {
+        if equal_as(Reading { commas: Commas::Decimal, ..plain }) {
+            return true;
         }
     }
+    // letters can be no variables where the gold answer has none
+    let without_variables = a.is_some_and(|gold| gold.variables().is_empty());
+    let has_unit = matches!(b, Some(Node::Quantity { .. }));
+    if (without_variables || has_unit) && equal_as(Reading { letters_are_words: true, ..plain }) {
+        return true;
+    }
+    // digits that are parted in ways of their own, and the like
+    let (gold, prediction) = (spelling::bare(gold), spelling::bare(prediction));
+    (a.is_none() || b.is_none()) && !gold.is_empty() && gold == prediction
 }
 
 /// Whether both are the same word, in capitals or not, also where one is marked as text and the
 /// other reads like a product of variables: `\text{odd}` and `odd`. Without such a mark two letters
 /// may well be variables, so a word has three.
 fn same_word(gold: &str, prediction: &str) -> bool {
-    let (a, b) = (normal::bare(gold), normal::bare(prediction));
-    let marked = || {
-        [gold, prediction].iter().any(|text| {
-            text.contains("\\text") || text.contains("\\mathrm") || text.contains("\\mbox")
-        })
-    };
-    a == b
-        && !a.is_empty()
-        && a.chars().all(char::is_alphabetic)
-        && (a.chars().count() > 2 || marked())
+    let (a, b) = (spelling::bare(gold), spelling::bare(prediction));
+    let is_marked = |text: &str| text.contains("\\text") || text.contains("\\mathrm");
+    let long = a.chars().count() > 2 || is_marked(gold) || is_marked(prediction);
+    a == b && !a.is_empty() && a.chars().all(char::is_alphabetic) && long
 }
 
-fn pair(a: Option<Node>, b: Option<Node>) -> bool {
-    matches!((a, b), (Some(a), Some(b)) if equal(&a, &b))
-}
-
-fn is_number(node: &Node) -> bool {
-    matches!(node, Node::Number { .. })
+fn is_number(node: Option<&Node>) -> bool {
+    matches!(node, Some(Node::Number { .. }))
 }
 
 #[cfg(test)]

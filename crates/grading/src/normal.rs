@@ -1,131 +1,158 @@
-//! Removing what LaTeX and Unicode put around an answer without changing what it says.
+//! The normal form of a tree: both signs written out, names left out where they name a whole list,
+//! alternatives as sets.
 
-/// Pairs of spellings, replaced in this order.
-const SPELLINGS: [(&str, &str); 62] = [
-    ("\\displaystyle", " "),
-    ("\\left\\{", "\\{"),
-    ("\\right\\}", "\\}"),
-    ("\\left", ""),
-    ("\\right", ""),
-    ("\\bigl", ""),
-    ("\\bigr", ""),
-    ("\\big", ""),
-    ("\\Big", ""),
-    ("\\limits", ""),
-    ("\\dfrac", "\\frac"),
-    ("\\tfrac", "\\frac"),
-    ("\\cfrac", "\\frac"),
-    ("{,}", "\u{1}"),
-    ("{, }", "\u{1}"),
-    ("{ , }", "\u{1}"),
-    (",\\!", "\u{1}"),
-    (",\\! ", "\u{1}"),
-    ("\\!", ""),
-    ("\\,", " "),
-    ("\\;", " "),
-    ("\\:", " "),
-    ("\\ ", " "),
-    ("~", " "),
-    ("\\qquad", " "),
-    ("\\quad", " "),
-    ("\\$", ""),
-    ("\\%", "%"),
-    ("\\#", ""),
-    ("\\degree", "^\\circ"),
-    ("°", "^\\circ"),
-    ("\u{2212}", "-"),
-    ("\u{2013}", "-"),
-    ("\u{d7}", "\\times "),
-    ("\u{f7}", "\\div "),
-    ("\u{b7}", "\\cdot "),
-    ("π", "\\pi "),
-    ("∞", "\\infty "),
-    ("√", "\\sqrt "),
-    ("≤", "\\le "),
-    ("≥", "\\ge "),
-    ("≠", "\\ne "),
-    ("≈", "\\approx "),
-    ("∪", "\\cup "),
-    ("∈", "\\in "),
-    ("±", "\\pm "),
-    ("½", "\\frac{1}{2}"),
-    ("²", "^{2}"),
-    ("³", "^{3}"),
-    ("€", ""),
-    ("£", ""),
-    ("\\(", "$"),
-    ("\\)", "$"),
-    ("\\[", "$"),
-    ("\\]", "$"),
-    ("$$", "$"),
-    ("\\leqslant", "\\le"),
-    ("\\geqslant", "\\ge"),
-    ("\\leq", "\\le"),
-    ("\\geq", "\\ge"),
-    ("\\neq", "\\ne"),
-    ("\\{,\\}", ","),
-];
+use crate::tree::{Node, Relation};
 
-/// The text with one spelling for each thing. A thousands separator that LaTeX sets apart (`{,}`,
-/// `,\!`) becomes U+0001.
-pub(crate) fn tidy(text: &str) -> String {
-    let mut text = single_backslashes(text);
-    // the line breaks of matrices are no spacing command
-    let breaks = text.contains("\\\\");
-    if breaks {
-        text = text.replace("\\\\", "\u{2}");
-    }
-    // a space inside `14 {, }916` is the separator's
-    if text.contains("{,") {
-        text = text.replace(" {,", "{,");
-    }
-    for (from, to) in SPELLINGS {
-        if text.contains(from) {
-            text = text.replace(from, to);
+/// The answer that a tree gives.
+pub(crate) fn settle(node: &Node) -> Node {
+    match expand(node) {
+        Node::List(items) => {
+            // `a = 4, -8, -10` names the whole list
+            let named_first = items.len() > 1
+                && is_named(&items[0])
+                && !items[1..].iter().any(is_named)
+                && items[1..].iter().all(Node::is_scalar);
+            if named_first { Node::Set(without_first_name(items)) } else { Node::List(items) }
         }
+        // alternatives of scalars or tuples are a set; of intervals, sets and relations a union
+        Node::Alternatives(items) => {
+            if items.iter().any(is_set_of_reals) {
+                return Node::Union(items);
+            }
+            let named_first = is_named(&items[0]) && !items[1..].iter().any(is_named);
+            Node::Set(if named_first { without_first_name(items) } else { items })
+        }
+        node => node,
     }
-    if breaks {
-        text = text.replace('\u{2}', "\\\\");
-    }
-    if text.contains('\u{1}') {
-        text = text.replace("\u{1} ", "\u{1}");
-    }
-    text
 }
 
-/// `\\boxed` and the like, doubled by an escaping that was done twice, become `\boxed`; line breaks
-/// of matrices stay.
-pub(crate) fn single_backslashes(text: &str) -> String {
-    if !text.contains("\\\\") || text.contains("\\begin") {
-        return text.to_owned();
-    }
-    let mut single = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("\\\\") {
-        single.push_str(&rest[..at]);
-        let behind = &rest[at + 2..];
-        single.push_str(if behind.starts_with(|c: char| c.is_ascii_alphabetic()) {
-            "\\"
-        } else {
-            "\\\\"
-        });
-        rest = behind;
-    }
-    single.push_str(rest);
-    // the two characters of an escaped line break
-    single.replace("\\n\\n", "\n").replace("\\n\n", "\n")
+/// The items, the first one's name left out.
+fn without_first_name(mut items: Vec<Node>) -> Vec<Node> {
+    items[0] = value_of(&items[0]);
+    items
 }
 
-/// Lower case without spaces, dollar signs, braces and text commands: what is compared when a text
-/// cannot be read as math.
-pub(crate) fn bare(text: &str) -> String {
-    let mut text = text.to_owned();
-    for command in ["\\text", "\\textbf", "\\mathrm", "\\mathbf", "\\mbox", "\\rm"] {
-        if text.contains(command) {
-            text = text.replace(command, "");
+/// What is surely no point: an interval that is not open at both finite ends, a set, a relation
+/// that orders.
+fn is_set_of_reals(node: &Node) -> bool {
+    match node {
+        Node::Set(_)
+        | Node::Alternatives(_)
+        | Node::Union(_)
+        | Node::Intersection(_)
+        | Node::Difference(..) => true,
+        Node::Chain { relations, .. } => {
+            relations.iter().any(|of| of.is_order() || *of == Relation::NotEqual)
         }
+        Node::Bracket { open: '[', .. } | Node::Bracket { close: ']', .. } => true,
+        Node::Bracket { items, .. } => items.len() == 2 && items.iter().any(is_infinite),
+        Node::Symbol(name) => name.starts_with("mathbb "),
+        _ => false,
     }
-    let kept = text.chars().filter(|c| !c.is_whitespace() && !['$', '{', '}', '\u{1}'].contains(c));
-    let bare: String = kept.flat_map(char::to_lowercase).collect();
-    bare.trim_matches(['.', ',', ';', '(', ')']).to_owned()
+}
+
+/// Whether it is plus or minus infinity.
+pub(crate) fn is_infinite(node: &Node) -> bool {
+    match node {
+        Node::Infinity => true,
+        Node::Negative(of) => **of == Node::Infinity,
+        _ => false,
+    }
+}
+
+/// Whether it is an equation with a name on the left.
+pub(crate) fn is_named(node: &Node) -> bool {
+    matches!(
+        node,
+        Node::Chain { members, relations }
+            if members[0].is_name() && relations.iter().all(|of| *of == Relation::Equal)
+    )
+}
+
+fn has_both_signs(node: &Node) -> bool {
+    node.any(&|part| matches!(part, Node::PlusMinus(_)))
+}
+
+/// Trees with `\pm` become sets of two.
+fn expand(node: &Node) -> Node {
+    if !has_both_signs(node) {
+        return node.clone();
+    }
+    let both = |item: &Node| match has_both_signs(item) {
+        true => vec![with_sign(item, true), with_sign(item, false)],
+        false => vec![item.clone()],
+    };
+    match node {
+        Node::Set(items) | Node::List(items) | Node::Alternatives(items) => {
+            Node::Set(items.iter().flat_map(both).collect())
+        }
+        Node::Member(name, of) => Node::Member(name.clone(), Box::new(expand(of))),
+        single => Node::Set(both(&value_of(single))),
+    }
+}
+
+fn with_sign(node: &Node, plus: bool) -> Node {
+    let map = |items: &[Node]| items.iter().map(|item| with_sign(item, plus)).collect::<Vec<_>>();
+    let boxed = |item: &Node| Box::new(with_sign(item, plus));
+    match node {
+        Node::PlusMinus(of) if plus => with_sign(of, plus),
+        Node::PlusMinus(of) => with_sign(of, plus).negative(),
+        Node::Sum(items) => Node::Sum(map(items)),
+        Node::Product(items) => Node::Product(map(items)),
+        Node::Function(name, items) => Node::Function(name, map(items)),
+        Node::Bracket { open, close, items } => {
+            Node::Bracket { open: *open, close: *close, items: map(items) }
+        }
+        Node::List(items) => Node::List(map(items)),
+        Node::Quotient(a, b) => Node::Quotient(boxed(a), boxed(b)),
+        Node::Power(a, b) => Node::Power(boxed(a), boxed(b)),
+        Node::Negative(of) => with_sign(of, plus).negative(),
+        Node::Root { index, of } => Node::Root { index: *index, of: boxed(of) },
+        Node::Quantity { value, unit } => {
+            Node::Quantity { value: boxed(value), unit: unit.clone() }
+        }
+        Node::Chain { members, relations } => {
+            Node::Chain { members: map(members), relations: relations.clone() }
+        }
+        other => other.clone(),
+    }
+}
+
+/// What a named value is: `x = 5` says 5, `x = 5 + 6 = 11` says 11, `5 = x` says 5,
+/// `x = 1/3 \approx 0.33` says 1/3, `x \in S` says S.
+pub(crate) fn value_of(node: &Node) -> Node {
+    match node {
+        Node::Chain { members, relations } => {
+            if relations.iter().any(|of| of.is_order() || *of == Relation::NotEqual) {
+                return node.clone();
+            }
+            // what is only about equal counts if there is nothing better
+            let exact = relations
+                .iter()
+                .position(|relation| *relation == Relation::Approximate)
+                .unwrap_or(relations.len());
+            // `x \approx 5` has a name only in front
+            let is_named_only = exact == 0 && members[0].is_name();
+            let members = if is_named_only { &members[..] } else { &members[..=exact] };
+            let last = &members[members.len() - 1];
+            if members.len() > 2 || members.len() == 1 {
+                return last.clone();
+            }
+            match (members[0].is_name(), last.is_name()) {
+                (true, _) => last.clone(),
+                (false, true) => members[0].clone(),
+                // `2 + 3 = 5`
+                (false, false) if members.iter().all(Node::is_constant) => last.clone(),
+                (false, false) => node.clone(),
+            }
+        }
+        Node::Member(_, of) => (**of).clone(),
+        other => other.clone(),
+    }
+}
+
+/// The rounded value that a chain gives behind `\approx`, if it gives one.
+pub(crate) fn approximation(node: &Node) -> Option<&Node> {
+    let Node::Chain { members, relations } = node else { return None };
+    (relations.last() == Some(&Relation::Approximate)).then(|| &members[members.len() - 1])
 }

@@ -1,5 +1,6 @@
 //! What an answer is made of.
 
+use crate::units::Unit;
 use num_rational::BigRational;
 
 /// How two neighbours of a chain are related.
@@ -30,22 +31,50 @@ impl Relation {
     pub(crate) fn is_order(self) -> bool {
         !matches!(self, Self::Equal | Self::Approximate | Self::NotEqual)
     }
+
+    /// Whether it holds to the left of a bound: `x < 1`.
+    pub(crate) fn is_below(self) -> bool {
+        matches!(self, Self::Less | Self::LessOrEqual)
+    }
+
+    /// Whether the bound belongs to it.
+    pub(crate) fn is_closed(self) -> bool {
+        matches!(self, Self::LessOrEqual | Self::GreaterOrEqual)
+    }
+}
+
+/// A number as it was printed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Decimal {
+    /// Digits behind the decimal point; negative for `1.5e7`.
+    pub(crate) places: i64,
+    /// Digits that were printed, without zeros in front.
+    pub(crate) digits: usize,
+}
+
+/// A time of day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Clock {
+    /// Seconds since the hour that was written as 0.
+    pub(crate) seconds: u32,
+    /// Whether it is after noon, if that was said.
+    pub(crate) afternoon: Option<bool>,
 }
 
 /// A tree.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Node {
-    /// A number; `places` are the digits behind its decimal point, if it has one.
+    /// A number; `decimal` if it was printed with a decimal point or an exponent.
     Number {
         value: BigRational,
-        places: Option<usize>,
+        decimal: Option<Decimal>,
     },
     /// A numeral in another base.
     Based {
         digits: String,
         base: u32,
     },
-    /// A variable, with its index if it has one; or a word.
+    /// A variable, with its index if it has one.
     Symbol(String),
     /// Words.
     Word(String),
@@ -68,6 +97,16 @@ pub(crate) enum Node {
     Factorial(Box<Node>),
     Function(&'static str, Vec<Node>),
     Percent(Box<Node>),
+    /// A value with a unit or words behind it.
+    Quantity {
+        value: Box<Node>,
+        unit: Unit,
+    },
+    /// A time of day, and what it is when read as a ratio.
+    Time {
+        clock: Clock,
+        ratio: Vec<Node>,
+    },
     /// `a : b : c`
     Ratio(Vec<Node>),
     /// A tuple or an interval.
@@ -80,8 +119,13 @@ pub(crate) enum Node {
     Set(Vec<Node>),
     /// Items with commas or "and" between them.
     List(Vec<Node>),
-    /// With "or" or a union sign between them.
+    /// With "or" between them.
+    Alternatives(Vec<Node>),
+    /// With a union sign between them.
     Union(Vec<Node>),
+    Intersection(Vec<Node>),
+    /// `A \setminus B`
+    Difference(Box<Node>, Box<Node>),
     Matrix(Vec<Vec<Node>>),
     Chain {
         members: Vec<Node>,
@@ -91,32 +135,56 @@ pub(crate) enum Node {
 }
 
 impl Node {
+    /// A whole number.
+    pub(crate) fn whole(value: i64) -> Self {
+        Self::Number { value: BigRational::from_integer(value.into()), decimal: None }
+    }
+
+    /// The negative of a value; a quantity keeps its unit outside.
+    pub(crate) fn negative(self) -> Self {
+        match self {
+            Self::Quantity { value, unit } => {
+                Self::Quantity { value: Box::new(value.negative()), unit }
+            }
+            value => Self::Negative(Box::new(value)),
+        }
+    }
+
     /// The direct parts.
     pub(crate) fn parts(&self) -> Vec<&Node> {
         match self {
             Self::Sum(parts)
             | Self::Product(parts)
             | Self::Function(_, parts)
-            | Self::Ratio(parts) => parts.iter().collect(),
-            Self::Bracket { items, .. }
-            | Self::Set(items)
-            | Self::List(items)
-            | Self::Union(items) => items.iter().collect(),
-            Self::Quotient(a, b) | Self::Power(a, b) | Self::Member(a, b) => vec![a, b],
+            | Self::Ratio(parts)
+            | Self::Set(parts)
+            | Self::List(parts)
+            | Self::Alternatives(parts)
+            | Self::Union(parts)
+            | Self::Intersection(parts)
+            | Self::Bracket { items: parts, .. }
+            | Self::Chain { members: parts, .. } => parts.iter().collect(),
+            Self::Quotient(a, b)
+            | Self::Power(a, b)
+            | Self::Member(a, b)
+            | Self::Difference(a, b) => {
+                vec![a, b]
+            }
             Self::Negative(a)
             | Self::PlusMinus(a)
             | Self::Absolute(a)
             | Self::Factorial(a)
             | Self::Percent(a)
-            | Self::Root { of: a, .. } => {
+            | Self::Root { of: a, .. }
+            | Self::Quantity { value: a, .. } => {
                 vec![a]
             }
             Self::Matrix(rows) => rows.iter().flatten().collect(),
-            Self::Chain { members, .. } => members.iter().collect(),
             Self::Number { .. }
             | Self::Based { .. }
             | Self::Symbol(_)
             | Self::Word(_)
+            | Self::Time { .. }
             | Self::Pi
             | Self::E
             | Self::I
@@ -139,11 +207,15 @@ impl Node {
                 Self::Bracket { .. }
                     | Self::Set(_)
                     | Self::List(_)
+                    | Self::Alternatives(_)
                     | Self::Union(_)
+                    | Self::Intersection(_)
+                    | Self::Difference(..)
                     | Self::Matrix(_)
                     | Self::Chain { .. }
                     | Self::Member(..)
                     | Self::Ratio(_)
+                    | Self::Time { .. }
                     | Self::Word(_)
                     | Self::Based { .. }
                     | Self::PlusMinus(_)
@@ -151,8 +223,28 @@ impl Node {
         })
     }
 
-    /// Whether it may be the name of a quantity: a variable, `AB`, `f(x)`, `|AB|`, `\frac{NO}{BO}`,
-    /// `(p, q)`.
+    /// The names of the variables, sorted.
+    pub(crate) fn variables(&self) -> Vec<&str> {
+        fn collect<'n>(node: &'n Node, found: &mut Vec<&'n str>) {
+            if let Node::Symbol(name) = node {
+                found.push(name);
+            }
+            node.parts().into_iter().for_each(|part| collect(part, found));
+        }
+        let mut found = Vec::new();
+        collect(self, &mut found);
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Whether it is a value without variables.
+    pub(crate) fn is_constant(&self) -> bool {
+        self.is_scalar() && !self.any(&|node| matches!(node, Self::Symbol(_)))
+    }
+
+    /// Whether it may be the name of a quantity: a variable, `AB`, `f(x)`, `|AB|`,
+    /// `\frac{NO}{BO}`, `(p, q)`.
     pub(crate) fn is_name(&self) -> bool {
         match self {
             Self::Symbol(_) | Self::Word(_) => true,

@@ -1,0 +1,162 @@
+//! Answers in boxes.
+
+use std::collections::HashMap;
+
+/// An answer and where its first box starts.
+pub(super) struct BoxedAnswer {
+    pub(super) start: usize,
+    pub(super) answer: String,
+}
+
+/// A box in a text: byte range of the whole command, and its content.
+struct Boxed<'t> {
+    start: usize,
+    end: usize,
+    content: &'t str,
+}
+
+const COMMANDS: [&str; 3] = ["\\boxed", "\\fbox", "\\framebox"];
+
+/// The last box, together with those before it that only connecting words part from it.
+pub(super) fn last_answer(text: &str) -> Option<BoxedAnswer> {
+    let boxed = boxes(text);
+    let mut first = boxed.len().checked_sub(1)?;
+    while first > 0 && is_connection(&text[boxed[first - 1].end..boxed[first].start]) {
+        first -= 1;
+    }
+    let boxed = &boxed[first..];
+    Some(BoxedAnswer { start: boxed[0].start, answer: join(text, boxed) })
+}
+
+/// All boxes that hold something; one inside another belongs to it.
+fn boxes(text: &str) -> Vec<Boxed<'_>> {
+    let mut found: Vec<Boxed<'_>> = Vec::new();
+    if !COMMANDS.iter().any(|command| text.contains(command)) {
+        return found;
+    }
+    let braces = matching_braces(text);
+    let mut at = 0;
+    while let Some(offset) = text[at..].find('\\') {
+        let start = at + offset;
+        at = start + 1;
+        let Some(command) = COMMANDS.iter().find(|command| text[start..].starts_with(**command))
+        else {
+            continue;
+        };
+        let rest = &text[start + command.len()..];
+        let open = start + command.len() + (rest.len() - rest.trim_start().len());
+        let Some(close) = braces.get(&open) else { continue };
+        let content = &text[open + 1..*close];
+        if !is_empty(content) {
+            found.push(Boxed { start, end: close + 1, content });
+        }
+        at = close + 1;
+    }
+    found
+}
+
+/// Whether a box holds nothing: spaces, or dots as in "put your answer in `\boxed{...}`".
+fn is_empty(content: &str) -> bool {
+    let mut bare = content.to_owned();
+    for spacing in ["\\quad", "\\qquad", "\\ldots", "\\dots", "\\text", "\\phantom"] {
+        bare = bare.replace(spacing, "");
+    }
+    bare.chars().all(|c| c.is_whitespace() || "{}$~.…,;:!\\_".contains(c))
+}
+
+/// The contents, with commas between them, and with their names if each has one.
+fn join(text: &str, boxed: &[Boxed<'_>]) -> String {
+    let mut names: Vec<Option<&str>> = Vec::new();
+    for (index, found) in boxed.iter().enumerate() {
+        let from = index.checked_sub(1).map_or(0, |before| boxed[before].end);
+        names.push(name_before(&text[from..found.start]));
+    }
+    let named = boxed.len() > 1 && names.iter().all(Option::is_some);
+    let mut parts: Vec<String> = Vec::new();
+    for (found, name) in boxed.iter().zip(names) {
+        let content = found.content.trim();
+        let part = match name.filter(|_| named && !content.contains('=')) {
+            Some(name) => format!("{name} = {content}"),
+            None => content.to_owned(),
+        };
+        // the same answer boxed twice is one answer
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
+    }
+    parts.join(", ")
+}
+
+/// The name in front of `=` at the end of a text: `y_1` in `and $y_1 = `.
+fn name_before(text: &str) -> Option<&str> {
+    let before = text.trim_end().strip_suffix('=')?.trim_end();
+    let start = before
+        .char_indices()
+        .rev()
+        .take_while(|(_, c)| c.is_alphanumeric() || "_{}'\\".contains(*c))
+        .last()
+        .map(|(start, _)| start)?;
+    let name = &before[start..];
+    let is_name = name.starts_with(|c: char| c.is_alphabetic() || c == '\\') && name.len() <= 12;
+    is_name.then_some(name)
+}
+
+/// For every opening brace that is closed, its place and that of the brace that closes it; escaped
+/// braces do not count.
+fn matching_braces(text: &str) -> HashMap<usize, usize> {
+    let (mut open, mut pairs) = (Vec::new(), HashMap::new());
+    let mut escaped = false;
+    for (index, byte) in text.bytes().enumerate() {
+        match byte {
+            b'\\' => {
+                escaped = !escaped;
+                continue;
+            }
+            b'{' if !escaped => open.push(index),
+            b'}' if !escaped => {
+                if let Some(start) = open.pop() {
+                    pairs.insert(start, index);
+                }
+            }
+            _ => {}
+        }
+        escaped = false;
+    }
+    pairs
+}
+
+/// Whether a text between two answers only joins them: spacing, punctuation, "and", "or", or a name
+/// in front of the next (`y = `).
+fn is_connection(between: &str) -> bool {
+    if between.len() > 60 || between.contains("\n\n") {
+        return false;
+    }
+    let mut text = between.replace(['$', '~', ',', ';', '&', '+', '.', '*'], " ");
+    for word in [
+        "\\quad",
+        "\\qquad",
+        "\\text{and}",
+        "\\text{ and }",
+        "\\text{or}",
+        "\\text{ or }",
+        "\\textbf{and}",
+        "\\mathrm{and}",
+        "\\(",
+        "\\)",
+        "\\[",
+        "\\]",
+        "\\,",
+        "\\;",
+        "\\ ",
+    ] {
+        text = text.replace(word, " ");
+    }
+    let words: Vec<&str> =
+        text.split_whitespace().filter(|word| !["and", "or"].contains(word)).collect();
+    match words.as_slice() {
+        [] => true,
+        [name @ .., "="] => name.concat().len() <= 12,
+        [name] => name.ends_with('=') && name.len() <= 12,
+        _ => false,
+    }
+}

@@ -1,0 +1,183 @@
+//! Answers behind "the answer is", "final answer" and `####`.
+
+use super::formulas::leading_formula;
+use super::prose::is_prose;
+use crate::LONGEST_ANSWER;
+use crate::tokens::function_named;
+
+/// An answer that was stated in words.
+pub(super) struct Stated {
+    /// Where the words start.
+    pub(super) start: usize,
+    /// Whether they say that it is final.
+    pub(super) is_final: bool,
+    pub(super) answer: String,
+}
+
+const PHRASES: [&str; 5] = ["final answer", "answer is", "answers are", "answer:", "####"];
+
+/// Words that begin a remark on the answer before them.
+const REMARKS: [&str; 16] = [
+    "because",
+    "since",
+    "which",
+    "so",
+    "as",
+    "therefore",
+    "thus",
+    "hence",
+    "after",
+    "when",
+    "but",
+    "where",
+    "assuming",
+    "meaning",
+    "i.e.",
+    "rather",
+];
+
+/// Statements that are looked at, from the last on.
+const MOST_STATEMENTS: usize = 32;
+/// Bytes between "final answer" and a phrase that states it again.
+const NEAR: usize = 40;
+
+/// The last answer that is stated.
+pub(super) fn last_statement(text: &str) -> Option<Stated> {
+    let lowered = text.to_ascii_lowercase();
+    let mut statements: Vec<(usize, &str)> = Vec::new();
+    for phrase in PHRASES {
+        let places = lowered.rmatch_indices(phrase).take(MOST_STATEMENTS);
+        statements.extend(places.map(|(at, _)| (at, phrase)));
+    }
+    statements.sort_unstable_by_key(|(at, phrase)| std::cmp::Reverse((at + phrase.len(), *at)));
+    for (start, phrase) in statements.into_iter().take(MOST_STATEMENTS) {
+        let behind = &text[start + phrase.len()..];
+        let Some(answer) = rest_of(phrase, text, start, behind).and_then(stated) else { continue };
+        // "Final Answer: The final answer is $4$"
+        let mut near = start.saturating_sub(NEAR);
+        while !lowered.is_char_boundary(near) {
+            near += 1;
+        }
+        let is_final =
+            phrase == "final answer" || phrase != "####" && lowered[near..start].contains("final ");
+        if (is_final || phrase == "####") && !is_value(&answer) {
+            continue;
+        }
+        return Some(Stated { start, is_final, answer });
+    }
+    None
+}
+
+/// What follows a phrase; `None` where the phrase only mentions an answer.
+fn rest_of<'t>(phrase: &str, text: &str, at: usize, behind: &'t str) -> Option<&'t str> {
+    if phrase != "final answer" {
+        return Some(behind);
+    }
+    let rest = behind.trim_start_matches(['*', '_', ' ', '"']);
+    for told in [":", "：", "is:", "is ", "is\n", "=", "is$", "is\\"] {
+        if rest.to_ascii_lowercase().starts_with(told) {
+            let skipped = if told.starts_with("is") { 2 } else { told.len() };
+            return Some(&rest[skipped..]);
+        }
+    }
+    // a heading of its own
+    let line = text[..at].rsplit('\n').next().unwrap_or_default().trim();
+    let is_heading =
+        line.chars().all(|c| "#*_ ".contains(c)) || line.to_lowercase().ends_with("the");
+    (is_heading && rest.starts_with('\n')).then_some(rest)
+}
+
+/// Whether an answer is a value rather than a sentence about it.
+fn is_value(answer: &str) -> bool {
+    let has_value = answer.contains(|c: char| c.is_ascii_digit() || "$\\".contains(c));
+    let words = answer.split_whitespace().count();
+    !is_prose(answer) && (has_value || words <= 3)
+        || (has_value && answer.contains(['$', '\\']))
+        || (is_prose(answer) && answer.chars().any(|c| c.is_ascii_digit()) && words <= 12)
+}
+
+/// The answer at the start of what follows a phrase.
+fn stated(rest: &str) -> Option<String> {
+    let rest = rest.trim_start_matches(|c: char| c.is_whitespace() || ":*_>：".contains(c));
+    let mut end = rest.len().min(LONGEST_ANSWER);
+    while !rest.is_char_boundary(end) {
+        end -= 1;
+    }
+    let rest = &rest[..end];
+    // "the answer is: **72**" and "the answer is `72`" were left of their marks; behind them
+    // stands a remark
+    let sentence = sentence(rest);
+    // "Final Answer: The volume of $ABC$ is 120"
+    let told = sentence.rfind(" is ").map_or(sentence, |is| &sentence[is + " is ".len()..]);
+    let told = told.replace("\\\"", "\"");
+    let answer = told.trim_matches(['*', ' ', '"', ':', '_', '`', '\n']);
+    let answer = answer.trim_end_matches(['.', ' ']).trim_matches(['"', '*', ' ', '`', '_']);
+    (!answer.is_empty()).then(|| answer.to_owned())
+}
+
+/// Up to the end of the sentence or line, or to a remark; formulas are passed over as a whole.
+pub(super) fn sentence(text: &str) -> &str {
+    let mut depth = 0i32;
+    let mut at = 0;
+    let mut has_value = false;
+    while let Some(c) = text[at..].chars().next() {
+        let rest = &text[at..];
+        if let Some(length) = leading_formula(rest) {
+            at += length;
+            has_value = true;
+            continue;
+        }
+        let behind = &rest[c.len_utf8()..];
+        match c {
+            '\n' => return &text[..at],
+            '.' if depth <= 0 && ends_sentence(behind) => return &text[..at],
+            // the end of what was set in bold or as code
+            '*' | '`' if has_value && depth <= 0 && closes_mark(&text[..at], rest) => {
+                return &text[..at];
+            }
+            ',' if depth <= 0 && begins_remark(behind, !has_value) => return &text[..at],
+            ' ' if has_value && depth <= 0 && begins_remark(behind, true) => return &text[..at],
+            '—' if has_value => return &text[..at],
+            '{' | '(' | '[' => depth += 1,
+            '}' | ')' | ']' => depth -= 1,
+            _ => {}
+        }
+        has_value |= c.is_ascii_digit() || c == '\\';
+        at += c.len_utf8();
+    }
+    text
+}
+
+fn ends_sentence(behind: &str) -> bool {
+    behind.chars().next().is_none_or(|next| next.is_whitespace() || "<*\"".contains(next))
+}
+
+/// Whether `**` here closes bold type rather than being a power.
+fn closes_mark(before: &str, rest: &str) -> bool {
+    let behind = rest.trim_start_matches(['*', '`']);
+    let spaced_before = before.ends_with(char::is_whitespace);
+    let ends =
+        behind.chars().next().is_none_or(|next| next.is_whitespace() || ".,;:)".contains(next));
+    !spaced_before && ends && (rest.starts_with("**") || rest.starts_with('`'))
+}
+
+/// Whether a remark on the answer follows: any word behind a comma that is no part of a list, or
+/// one of those that begin a clause.
+fn begins_remark(behind: &str, any_place: bool) -> bool {
+    let behind = behind.trim_start_matches(' ');
+    let word: &str = {
+        let end = behind.find(|c: char| !(c.is_alphabetic() || c == '.')).unwrap_or(behind.len());
+        &behind[..end]
+    };
+    let lowered = word.to_lowercase();
+    if any_place {
+        return REMARKS.contains(&lowered.as_str()) || lowered == "–";
+    }
+    let letters = word.trim_end_matches('.');
+    let names_next = behind[word.len()..].trim_start().starts_with(['=', '(', '_', '<', '>', '\\']);
+    letters.chars().count() >= 2
+        && letters.is_ascii()
+        && !["and", "or", "pi", "oo", "inf"].contains(&lowered.as_str())
+        && function_named(letters).is_none()
+        && !names_next
+}

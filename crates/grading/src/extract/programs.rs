@@ -1,0 +1,156 @@
+//! Programs in a response: what stands in them is no answer.
+
+use std::borrow::Cow;
+
+/// Tags around calls of tools and their results.
+const TAGS: [(&str, &str); 8] = [
+    ("<tool_call>", "</tool_call>"),
+    ("<tool_response>", "</tool_response>"),
+    ("<code>", "</code>"),
+    ("<python>", "</python>"),
+    ("<interpreter>", "</interpreter>"),
+    ("<output>", "</output>"),
+    ("<search>", "</search>"),
+    ("<information>", "</information>"),
+];
+
+/// Languages of fenced blocks that hold text rather than a program.
+const TEXT_LANGUAGES: [&str; 7] = ["", "latex", "tex", "math", "markdown", "md", "text"];
+
+/// The text with programs blanked out, byte by byte, so that places stay what they are.
+pub(super) fn without_programs(text: &str) -> Cow<'_, str> {
+    let may_hold_one = text.contains("```")
+        || text.contains("~~~")
+        || text.contains('<')
+        || text.contains("print(")
+        || text.contains("return ")
+        || text.contains("# ");
+    if !may_hold_one {
+        return Cow::Borrowed(text);
+    }
+    let mut hidden = Vec::new();
+    fences(text, &mut hidden);
+    for (open, close) in TAGS {
+        let mut from = 0;
+        while let Some(start) = text[from..].find(open).map(|at| from + at) {
+            let end = text[start..].find(close).map_or(text.len(), |at| start + at + close.len());
+            hidden.push(start..end);
+            from = end;
+        }
+    }
+    lines_of_code(text, &mut hidden);
+    if hidden.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let mut bytes = text.as_bytes().to_vec();
+    for range in hidden {
+        for byte in &mut bytes[range] {
+            if *byte != b'\n' {
+                *byte = b' ';
+            }
+        }
+    }
+    // ranges end at characters, so this is text again
+    Cow::Owned(String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned()))
+}
+
+/// Blocks between fences of three backticks or tildes; one that is not closed ends with the text.
+fn fences(text: &str, hidden: &mut Vec<std::ops::Range<usize>>) {
+    let mut at = 0;
+    let mut open: Option<(usize, &str, String)> = None;
+    for line in text.split_inclusive('\n') {
+        let bare = line.trim();
+        let fence = ["```", "~~~"].into_iter().find(|fence| bare.starts_with(fence));
+        match (&open, fence) {
+            (None, Some(fence)) => {
+                let info = bare.trim_start_matches(&fence[..1]);
+                // a fence that is opened and closed in one line
+                if info.contains(fence) {
+                    hidden.push(at..at + line.len());
+                } else {
+                    let language = info.split_whitespace().next().unwrap_or("").to_lowercase();
+                    open = Some((at, fence, language));
+                }
+            }
+            (Some((start, of, language)), Some(fence)) if of == &fence => {
+                let end = at + line.len();
+                if !is_text(language, &text[*start..end]) {
+                    hidden.push(*start..end);
+                }
+                open = None;
+            }
+            _ => {}
+        }
+        at += line.len();
+    }
+    if let Some((start, _, language)) = open
+        && !is_text(&language, &text[start..])
+    {
+        hidden.push(start..text.len());
+    }
+}
+
+/// Whether a block holds text: by its language, and for want of anything that a program has.
+fn is_text(language: &str, block: &str) -> bool {
+    TEXT_LANGUAGES.contains(&language)
+        && !["print(", "import ", "def ", "return ", "for "]
+            .iter()
+            .any(|sign| block.lines().any(|line| line.trim_start().starts_with(sign)))
+}
+
+/// Lines outside of fences that print, return or remark behind code.
+fn lines_of_code(text: &str, hidden: &mut Vec<std::ops::Range<usize>>) {
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let bare = line.trim_start();
+        let is_statement = bare.starts_with("print(") || bare.starts_with("return ");
+        if is_statement {
+            hidden.push(at..at + line.len());
+        } else if let Some(print) = line.find("print(") {
+            // `x = 5; print("\boxed{5}")`, up to the bracket that closes
+            let end = closing(&line[print + "print".len()..])
+                .map_or(line.len(), |length| print + "print".len() + length);
+            hidden.push(at + print..at + end);
+        } else if let Some(comment) = line.find("  # ")
+            && line[..comment].contains(['=', '(', ')'])
+        {
+            hidden.push(at + comment..at + line.len());
+        }
+        at += line.len();
+    }
+}
+
+/// The length of a text in round brackets, with both of them.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 0usize;
+    for (index, byte) in text.bytes().enumerate() {
+        match byte {
+            b'(' => depth += 1,
+            b')' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(index + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_blanked() {
+        let text = "a\n```python\nprint('\\boxed{5}')\n```\nb `x`\n";
+        let blanked = without_programs(text);
+        assert_eq!(blanked.len(), text.len());
+        assert_eq!(blanked.split_whitespace().collect::<Vec<_>>(), ["a", "b", "`x`"]);
+        assert_eq!(without_programs("```\n\\boxed{5}\n```"), "```\n\\boxed{5}\n```");
+        assert_eq!(without_programs("so x = 5  # \\boxed{4}").trim_end(), "so x = 5");
+        assert_eq!(without_programs("# Answer: \\boxed{4}"), "# Answer: \\boxed{4}");
+        assert_eq!(without_programs("ä <code>ß").trim_end(), "ä");
+    }
+}

@@ -1,0 +1,393 @@
+//! Sums, products with their implied signs, and what is attached to a factor.
+
+use super::{ENDING, Parser, is_hedge, single_or};
+use crate::tokens::Token;
+use crate::tree::Node;
+use crate::units::{Measure, Unit};
+use num_traits::{Signed, Zero};
+
+/// The sign in front of a term.
+enum Sign {
+    Plus,
+    Minus,
+    Both,
+}
+
+impl Parser<'_> {
+    /// Terms; `{a \over b}` and `{a \choose b}` part everything around them.
+    pub(super) fn sum(&mut self) -> Option<Node> {
+        let above = self.terms()?;
+        for (command, is_binomial) in [("over", false), ("choose", true)] {
+            if self.eat_command(command) {
+                let below = self.terms()?;
+                return Some(if is_binomial {
+                    Node::Function("binom", vec![above, below])
+                } else {
+                    Node::Quotient(Box::new(above), Box::new(below))
+                });
+            }
+        }
+        Some(above)
+    }
+
+    fn terms(&mut self) -> Option<Node> {
+        let mut parts = Vec::new();
+        loop {
+            let sign = match self.peek() {
+                Some(Token::Mark('+')) => Some(Sign::Plus),
+                Some(Token::Mark('-')) => Some(Sign::Minus),
+                Some(Token::Command(command)) if command == "pm" || command == "mp" => {
+                    Some(Sign::Both)
+                }
+                _ => None,
+            };
+            match sign {
+                Some(sign) => {
+                    self.next();
+                    // `+-` is both signs, too
+                    let both = matches!(sign, Sign::Plus)
+                        && self.tokens.get(self.at) == Some(&Token::Mark('-'))
+                        && parts.is_empty();
+                    let sign = if both {
+                        self.next();
+                        Sign::Both
+                    } else {
+                        sign
+                    };
+                    let part = self.product()?;
+                    parts.push(signed(&sign, part));
+                }
+                None if parts.is_empty() => parts.push(self.product()?),
+                None => break,
+            }
+        }
+        Some(single_or(parts, Node::Sum))
+    }
+
+    fn product(&mut self) -> Option<Node> {
+        let mut parts = vec![self.factor()?];
+        loop {
+            if let Some(divides) = self.operator() {
+                self.next();
+                let negative = self.eat('-');
+                let factor = self.factor()?;
+                let factor = if negative { factor.negative() } else { factor };
+                if divides {
+                    let above = single_or(std::mem::take(&mut parts), Node::Product);
+                    parts = vec![Node::Quotient(Box::new(above), Box::new(factor))];
+                } else {
+                    parts.push(factor);
+                }
+                continue;
+            }
+            if self.multiplier(&mut parts) {
+                continue;
+            }
+            if let Some(unit) = self.unit(&parts) {
+                let value = single_or(std::mem::take(&mut parts), Node::Product);
+                parts = vec![self.quantity(value, unit)?];
+                continue;
+            }
+            if !self.begins_factor() {
+                break;
+            }
+            self.implied_factor(&mut parts)?;
+        }
+        Some(single_or(parts, Node::Product))
+    }
+
+    /// Whether a sign of division comes next, or one of multiplication.
+    fn operator(&self) -> Option<bool> {
+        match self.peek()? {
+            Token::Mark('*') => Some(false),
+            Token::Mark('/') => Some(true),
+            Token::Command(command) => match command.as_str() {
+                "cdot" | "times" => Some(false),
+                "div" => Some(true),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// A factor without a sign before it; a fraction behind a whole number makes a mixed number.
+    fn implied_factor(&mut self, parts: &mut Vec<Node>) -> Option<()> {
+        let mixed = self.mixed_number(parts);
+        let factor = self.factor()?;
+        let is_number = matches!(factor, Node::Number { .. });
+        match (mixed, parts.last()) {
+            // 3 1/2: the slash belongs to the fraction
+            (Some(true), _) if is_number && self.peek() == Some(&Token::Mark('/')) => {
+                self.next();
+                let below = self.factor()?;
+                let whole = parts.pop()?;
+                let fraction = Node::Quotient(Box::new(factor), Box::new(below));
+                parts.push(Node::Sum(vec![whole, fraction]));
+            }
+            (Some(false), _) if is_proper_fraction(&factor) => {
+                let whole = parts.pop()?;
+                parts.push(Node::Sum(vec![whole, factor]));
+            }
+            // the percent sign behind a mixed number is that of the whole
+            (Some(false), _) if is_proper_percentage(&factor) => {
+                let whole = parts.pop()?;
+                let Node::Percent(fraction) = factor else { return None };
+                parts.push(Node::Percent(Box::new(Node::Sum(vec![whole, *fraction]))));
+            }
+            (_, Some(Node::Number { .. })) if is_number => return None,
+            _ => parts.push(factor),
+        }
+        Some(())
+    }
+
+    /// Whether a fraction that comes next makes a mixed number with the whole number before it:
+    /// `Some(true)` for digits with a slash behind a space, `Some(false)` for `\frac`.
+    fn mixed_number(&self, parts: &[Node]) -> Option<bool> {
+        let [Node::Number { value, decimal: None }] = parts else { return None };
+        if !value.is_integer() {
+            return None;
+        }
+        match self.peek()? {
+            Token::Command(command) if command == "frac" => Some(false),
+            Token::Number(_) if self.tokens.get(self.at) == Some(&Token::Space) => Some(true),
+            _ => None,
+        }
+    }
+
+    /// A value with its unit, and a smaller unit of the same kind behind it: `1 hour 30 minutes`
+    /// is 90 minutes.
+    fn quantity(&mut self, value: Node, unit: Unit) -> Option<Node> {
+        let quantity =
+            |value: Node, unit: Unit| Some(Node::Quantity { value: Box::new(value), unit });
+        let Unit::Known(large) = &unit else { return quantity(value, unit) };
+        let at = self.at;
+        let _ = self.eat_and() || self.eat(',');
+        if matches!(self.peek(), Some(Token::Number(_)))
+            && let Some(rest) = self.factor()
+            && rest.is_constant()
+            && let Some(Unit::Known(small)) = self.unit(std::slice::from_ref(&rest))
+            && small.is_convertible(large)
+            && !small.is_generic()
+            && small.factor < large.factor
+        {
+            let ratio = &large.factor / &small.factor;
+            let ratio = Node::Number { value: ratio, decimal: None };
+            let sum = Node::Sum(vec![Node::Product(vec![value, ratio]), rest]);
+            // three units in a row: hours, minutes, seconds
+            return self.quantity(sum, Unit::Known(small));
+        }
+        self.at = at;
+        quantity(value, unit)
+    }
+
+    fn eat_and(&mut self) -> bool {
+        let there = matches!(
+            self.peek(), Some(Token::Letters(word) | Token::Text(word)) if word.trim() == "and"
+        );
+        if there {
+            self.next();
+        }
+        there
+    }
+
+    fn begins_factor(&self) -> bool {
+        let joins = |word: &str| {
+            ["and", "or", "", "mod", "union", "except", "excluding"]
+                .contains(&word.trim_matches([',', ' ']).to_lowercase().as_str())
+                || is_hedge(word)
+        };
+        match self.peek() {
+            Some(Token::Number(_) | Token::Repeating(..) | Token::Time(..) | Token::Letter(_)) => {
+                !self.begins_union()
+            }
+            Some(Token::Letters(word) | Token::Text(word)) => !joins(word),
+            Some(Token::Mark('|')) => self.bars == 0,
+            Some(Token::Mark('(')) => !self.begins_mod(),
+            Some(Token::Mark(mark)) => ['[', '{', '⟨'].contains(mark),
+            Some(Token::Command(command)) => {
+                !ENDING.contains(&command.as_str()) && !command.starts_with("end ")
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a `U` between brackets comes next.
+    fn begins_union(&self) -> bool {
+        let brackets = |token: Option<&Token>| {
+            matches!(token, Some(Token::Mark(')' | ']' | '(' | '[' | '⟩' | '⟨')))
+        };
+        let mut around = self.tokens[self.at..].iter().filter(|token| **token != Token::Space);
+        let before = self.tokens[..self.at].iter().rev().find(|token| **token != Token::Space);
+        around.next() == Some(&Token::Letter('U')) && brackets(before) && brackets(around.next())
+    }
+
+    /// Whether `(mod` comes next.
+    fn begins_mod(&self) -> bool {
+        let mut tokens = self.tokens[self.at..].iter().filter(|token| **token != Token::Space);
+        tokens.next();
+        match tokens.next() {
+            Some(Token::Letters(word) | Token::Text(word)) => word == "mod",
+            Some(Token::Command(command)) => command == "mod" || command == "bmod",
+            _ => false,
+        }
+    }
+
+    pub(super) fn factor(&mut self) -> Option<Node> {
+        self.enter()?;
+        let mut node = if self.eat('-') {
+            self.factor()?.negative()
+        } else if self.eat('+') {
+            self.factor()?
+        } else {
+            self.base()?
+        };
+        while let Some(attached) = self.attach(&mut node) {
+            attached?;
+        }
+        self.leave();
+        Some(node)
+    }
+
+    /// Attaches a power, an index, a factorial or a percent sign that comes next: `None` if there
+    /// is none, `Some(None)` if it cannot be read.
+    fn attach(&mut self, node: &mut Node) -> Option<Option<()>> {
+        let before = std::mem::replace(node, Node::I);
+        let (after, there) = match self.peek() {
+            Some(Token::Mark('^')) => {
+                self.next();
+                (self.raised(before), true)
+            }
+            Some(Token::Mark('_')) => {
+                self.next();
+                (self.indexed(before), true)
+            }
+            Some(Token::Mark('!')) => {
+                self.next();
+                let double = self.tokens.get(self.at) == Some(&Token::Mark('!'));
+                let factorial = if double {
+                    self.next();
+                    Node::Function("double factorial", vec![before])
+                } else {
+                    Node::Factorial(Box::new(before))
+                };
+                (Some(factorial), true)
+            }
+            Some(Token::Mark('%')) => {
+                self.next();
+                (Some(Node::Percent(Box::new(before))), true)
+            }
+            Some(Token::Text(word) | Token::Letters(word))
+                if ["percent", "pct"].contains(&word.trim()) =>
+            {
+                self.next();
+                (Some(Node::Percent(Box::new(before))), true)
+            }
+            Some(Token::Mark('\'')) => match before {
+                Node::Symbol(name) => {
+                    self.next();
+                    (Some(Node::Symbol(format!("{name}'"))), true)
+                }
+                other => (Some(other), false),
+            },
+            _ => (Some(before), false),
+        };
+        match after {
+            Some(after) => {
+                *node = after;
+                there.then_some(Some(()))
+            }
+            None => Some(None),
+        }
+    }
+
+    /// Behind `^`.
+    fn raised(&mut self, base: Node) -> Option<Node> {
+        if self.eat_command("circ") {
+            return Some(self.degree(base));
+        }
+        if let Some(behind) = self.grouped_degree() {
+            self.at = behind;
+            return Some(self.degree(base));
+        }
+        if self.peek() == Some(&Token::Mark('\'')) {
+            self.next();
+            return Some(base);
+        }
+        Some(Node::Power(Box::new(base), Box::new(self.argument()?)))
+    }
+
+    /// Behind `_`.
+    fn indexed(&mut self, base: Node) -> Option<Node> {
+        let index = self.argument()?;
+        match (base, index) {
+            (Node::Number { value, decimal: None }, Node::Number { value: base, .. }) => {
+                let base: u32 =
+                    base.to_integer().try_into().ok().filter(|base| (2..=36).contains(base))?;
+                Some(Node::Based { digits: value.to_integer().to_string(), base })
+            }
+            (Node::Symbol(name), index) => {
+                Some(Node::Symbol(format!("{name}_{}", super::values::label(&index)?)))
+            }
+            _ => None,
+        }
+    }
+
+    /// An angle in degrees: in radians where that matters, else a quantity.
+    fn degree(&mut self, node: Node) -> Node {
+        if !self.angle {
+            // degrees Celsius and Fahrenheit
+            let scale = match self.peek() {
+                Some(Token::Text(word)) => word.clone(),
+                Some(Token::Letter(letter @ ('C' | 'F'))) => letter.to_string(),
+                _ => String::new(),
+            };
+            if ["C", "F"].contains(&scale.as_str())
+                && let Some(unit) = Measure::parse(&scale)
+            {
+                self.next();
+                return Node::Quantity { value: Box::new(node), unit: Unit::Known(unit) };
+            }
+            let unit = Unit::Known(Measure::degree());
+            return Node::Quantity { value: Box::new(node), unit };
+        }
+        let half_turn = Node::whole(180);
+        Node::Quotient(Box::new(Node::Product(vec![node, Node::Pi])), Box::new(half_turn))
+    }
+
+    /// Behind `{\circ}`, if that comes next.
+    fn grouped_degree(&self) -> Option<usize> {
+        let mut place = self.at;
+        for expected in [Token::Mark('{'), Token::Command("circ".into()), Token::Mark('}')] {
+            while self.tokens.get(place) == Some(&Token::Space) {
+                place += 1;
+            }
+            if self.tokens.get(place)? != &expected {
+                return None;
+            }
+            place += 1;
+        }
+        Some(place)
+    }
+}
+
+fn signed(sign: &Sign, part: Node) -> Node {
+    match sign {
+        Sign::Plus => part,
+        Sign::Minus => part.negative(),
+        Sign::Both => Node::PlusMinus(Box::new(part)),
+    }
+}
+
+fn is_proper_percentage(node: &Node) -> bool {
+    matches!(node, Node::Percent(of) if is_proper_fraction(of))
+}
+
+fn is_proper_fraction(node: &Node) -> bool {
+    let Node::Quotient(above, below) = node else { return false };
+    let (Node::Number { value: above, .. }, Node::Number { value: below, .. }) =
+        (&**above, &**below)
+    else {
+        return false;
+    };
+    !above.is_zero() && above < below && !above.is_negative()
+}

@@ -1,0 +1,453 @@
+//! From tokens to a tree: lists, relations, sets and ratios here; sums and products in
+//! [`arithmetic`], single values in [`values`], words and units in [`words`].
+//!
+//! Bounded: the depth of nesting and the length of the text are limited, and every step of the
+//! parser consumes a token.
+
+mod arithmetic;
+mod numbers;
+mod values;
+mod words;
+
+use crate::spelling::tidy;
+use crate::tokens::{Commas, Token, tokens};
+use crate::tree::{Node, Relation};
+
+pub(crate) use words::begins_set;
+
+/// Nesting beyond which a text is not read.
+const DEEPEST: usize = 40;
+
+/// How what can be read in several ways is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    pub(crate) commas: Commas,
+    /// Letters behind a single number are a unit or words, not variables: `5 m`.
+    pub(crate) letters_are_words: bool,
+}
+
+/// The tree of an answer; `None` if it is not math that is understood.
+pub(crate) fn parse(text: &str, reading: Reading) -> Option<Node> {
+    let tokens = tokens(&tidy(text), reading.commas)?;
+    let mut parser = Parser {
+        tokens: &tokens,
+        at: 0,
+        depth: 0,
+        angle: false,
+        bars: 0,
+        letters_are_words: reading.letters_are_words,
+    };
+    let node = parser.list(&[])?;
+    parser.skip_space();
+    parser.punctuation();
+    (parser.at == tokens.len()).then_some(node)
+}
+
+struct Parser<'t> {
+    tokens: &'t [Token],
+    at: usize,
+    depth: usize,
+    /// Whether this is the argument of a trigonometric function, in which a degree sign means
+    /// something: an angle as an answer is compared by its number.
+    angle: bool,
+    /// Bars that are open: the next one closes an absolute value.
+    bars: usize,
+    letters_are_words: bool,
+}
+
+/// What parts the items of a list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Separator {
+    Comma,
+    Semicolon,
+    And,
+    Or,
+}
+
+/// Commands that end a factor: operators, relations, and closing delimiters.
+const ENDING: [&str; 33] = [
+    "cup",
+    "cap",
+    "setminus",
+    "in",
+    "pm",
+    "mp",
+    "cdot",
+    "times",
+    "div",
+    "approx",
+    "ne",
+    "le",
+    "ge",
+    "equiv",
+    "lor",
+    "land",
+    "to",
+    "rightarrow",
+    "Rightarrow",
+    "implies",
+    "iff",
+    "rfloor",
+    "rceil",
+    "rangle",
+    "over",
+    "choose",
+    "atop",
+    "pmod",
+    "bmod",
+    "mod",
+    "mid",
+    "hline",
+    "notin",
+];
+
+impl Parser<'_> {
+    fn peek(&self) -> Option<&Token> {
+        self.tokens[self.at..].iter().find(|token| **token != Token::Space)
+    }
+
+    fn skip_space(&mut self) {
+        while self.tokens.get(self.at) == Some(&Token::Space) {
+            self.at += 1;
+        }
+    }
+
+    fn next(&mut self) -> Option<Token> {
+        self.skip_space();
+        let token = self.tokens.get(self.at).cloned();
+        self.at += usize::from(token.is_some());
+        token
+    }
+
+    fn eat(&mut self, mark: char) -> bool {
+        let there = self.peek() == Some(&Token::Mark(mark));
+        if there {
+            self.next();
+        }
+        there
+    }
+
+    fn eat_command(&mut self, name: &str) -> bool {
+        let there = self.at_command(name);
+        if there {
+            self.next();
+        }
+        there
+    }
+
+    fn at_command(&self, name: &str) -> bool {
+        matches!(self.peek(), Some(Token::Command(command)) if command == name)
+    }
+
+    /// Goes one level down, if that is not too deep.
+    fn enter(&mut self) -> Option<()> {
+        self.depth += 1;
+        (self.depth <= DEEPEST).then_some(())
+    }
+
+    fn leave(&mut self) {
+        self.depth -= 1;
+    }
+
+    /// Full stops and the like behind an answer.
+    fn punctuation(&mut self) {
+        while matches!(
+            self.tokens.get(self.at),
+            Some(Token::Space | Token::Break | Token::Mark('.' | ',' | ';' | ':' | '"' | '*'))
+        ) {
+            self.at += 1;
+        }
+    }
+
+    fn separator(&mut self) -> Option<Separator> {
+        let separator = match self.peek()? {
+            Token::Mark(',') => Separator::Comma,
+            Token::Mark(';') => Separator::Semicolon,
+            Token::Mark('&') => Separator::And,
+            Token::Text(word) | Token::Letters(word) => {
+                match word.trim_matches([',', ' ']).to_lowercase().as_str() {
+                    "and" => Separator::And,
+                    "or" => Separator::Or,
+                    "" if matches!(self.peek(), Some(Token::Text(_))) => Separator::And,
+                    _ => return None,
+                }
+            }
+            Token::Command(command) if command == "lor" => Separator::Or,
+            Token::Command(command) if command == "land" => Separator::And,
+            _ => return None,
+        };
+        self.next();
+        Some(separator)
+    }
+
+    /// Items up to one of `closing` or the end.
+    fn list(&mut self, closing: &[char]) -> Option<Node> {
+        self.enter()?;
+        let mut groups: Vec<Vec<Node>> = vec![Vec::new()];
+        let mut semicolons = false;
+        let mut or = false;
+        loop {
+            let item = self.chain()?;
+            groups.last_mut()?.push(item);
+            let mut parted = false;
+            let mut semicolon = false;
+            while let Some(separator) = self.separator() {
+                parted = true;
+                or |= separator == Separator::Or;
+                semicolon |= separator == Separator::Semicolon;
+            }
+            if self.at_end_of(closing) {
+                break;
+            }
+            if !parted {
+                return None;
+            }
+            if semicolon {
+                semicolons = true;
+                groups.push(Vec::new());
+            }
+        }
+        self.leave();
+        if semicolons {
+            // groups of several items are tuples
+            let groups: Vec<Node> =
+                groups.into_iter().filter(|group| !group.is_empty()).map(tuple).collect();
+            return Some(single_or(groups, Node::List));
+        }
+        let items = groups.remove(0);
+        // "3, 4 or 5" is a list, "x < 0 or x > 1" a union
+        Some(if or { single_or(items, Node::Alternatives) } else { single_or(items, Node::List) })
+    }
+
+    fn at_end_of(&self, closing: &[char]) -> bool {
+        match self.peek() {
+            None | Some(Token::Break) => true,
+            Some(Token::Mark(mark)) => {
+                closing.contains(mark) || (closing.is_empty() && *mark == '.')
+            }
+            Some(Token::Command(command)) => command.starts_with("end ") || command == "rangle",
+            _ => false,
+        }
+    }
+
+    fn relation(&mut self) -> Option<Relation> {
+        // `7/12 or about 0.58`
+        let start = self.at;
+        let _ = self.eat(',');
+        let or = matches!(
+            self.peek(), Some(Token::Letters(word) | Token::Text(word)) if word.trim() == "or"
+        );
+        if or {
+            self.next();
+        }
+        if self.hedge() || (or && self.eat_command("approx")) {
+            return Some(Relation::Approximate);
+        }
+        self.at = start;
+        let relation = match self.peek()? {
+            Token::Mark('=') => Relation::Equal,
+            Token::Mark('<') => Relation::Less,
+            Token::Mark('>') => Relation::Greater,
+            Token::Command(command) => match command.as_str() {
+                "approx" => Relation::Approximate,
+                "ne" => Relation::NotEqual,
+                "le" => Relation::LessOrEqual,
+                "ge" => Relation::GreaterOrEqual,
+                "equiv" => Relation::Equal,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        self.next();
+        Some(relation)
+    }
+
+    /// Members with relations between them; what stands alone is its own chain. A leading
+    /// `\approx` or `=` says nothing.
+    fn chain(&mut self) -> Option<Node> {
+        while self.at_command("approx") || self.peek() == Some(&Token::Mark('=')) {
+            self.next();
+        }
+        self.hedge();
+        let first = self.modulo()?;
+        if self.eat_command("in") {
+            return Some(Node::Member(Box::new(first), Box::new(self.modulo()?)));
+        }
+        let (mut members, mut relations) = (vec![first], Vec::new());
+        // an alignment mark may stand on either side
+        self.alignment();
+        while let Some(relation) = self.relation() {
+            self.alignment();
+            self.hedge();
+            relations.push(relation);
+            members.push(self.modulo()?);
+            self.alignment();
+        }
+        Some(single_or(members, |members| Node::Chain { members, relations }))
+    }
+
+    /// Passes over "about" and the like in front of a value; whether there was such a word.
+    fn hedge(&mut self) -> bool {
+        let start = self.at;
+        while let Some(Token::Letters(word) | Token::Text(word)) = self.peek()
+            && is_hedge(word)
+        {
+            self.next();
+            self.eat('.');
+        }
+        self.at > start
+    }
+
+    /// Passes over `&` next to a relation.
+    fn alignment(&mut self) {
+        if self.peek() != Some(&Token::Mark('&')) {
+            return;
+        }
+        let at = self.at;
+        self.next();
+        let is_relation = match self.peek() {
+            Some(Token::Mark(mark)) => "=<>".contains(*mark),
+            Some(Token::Command(command)) => {
+                ["approx", "ne", "le", "ge", "equiv"].contains(&command.as_str())
+            }
+            _ => false,
+        };
+        let behind_relation =
+            self.tokens[..at].iter().rev().find(|token| **token != Token::Space).is_some_and(
+                |token| match token {
+                    Token::Mark(mark) => "=<>".contains(*mark),
+                    Token::Command(command) => {
+                        ["approx", "ne", "le", "ge", "equiv"].contains(&command.as_str())
+                    }
+                    _ => false,
+                },
+            );
+        if !is_relation && !behind_relation {
+            self.at = at;
+        }
+    }
+
+    /// `a \pmod m`, `a \bmod m`, `a (mod m)`.
+    fn modulo(&mut self) -> Option<Node> {
+        let value = self.union()?;
+        let at = self.at;
+        let name = match self.next() {
+            Some(Token::Command(command)) if command == "pmod" => "pmod",
+            Some(Token::Command(command)) if command == "bmod" || command == "mod" => "bmod",
+            Some(Token::Letters(word) | Token::Text(word)) if word == "mod" => "bmod",
+            Some(Token::Mark('(')) if self.is_mod() => {
+                self.next();
+                let modulus = self.sum()?;
+                let node = Node::Function("pmod", vec![value, modulus]);
+                return self.eat(')').then_some(node);
+            }
+            _ => {
+                self.at = at;
+                return Some(value);
+            }
+        };
+        let modulus = if name == "pmod" { self.argument()? } else { self.sum()? };
+        Some(Node::Function(name, vec![value, modulus]))
+    }
+
+    fn is_mod(&self) -> bool {
+        match self.peek() {
+            Some(Token::Letters(word) | Token::Text(word)) => word == "mod",
+            Some(Token::Command(command)) => command == "mod" || command == "bmod",
+            _ => false,
+        }
+    }
+
+    /// Unions, intersections and differences of sets, from left to right.
+    fn union(&mut self) -> Option<Node> {
+        let mut node = self.ratio()?;
+        loop {
+            if self.eat_command("cup") || self.eat_words(&["union", "U"]) {
+                let other = self.ratio()?;
+                match &mut node {
+                    Node::Union(parts) => parts.push(other),
+                    _ => node = Node::Union(vec![node, other]),
+                }
+            } else if self.eat_command("cap") {
+                let other = self.ratio()?;
+                node = Node::Intersection(vec![node, other]);
+            } else if self.eat_command("setminus") || self.eat_words(&["except", "excluding"]) {
+                let other = self.ratio()?;
+                node = Node::Difference(Box::new(node), Box::new(other));
+            } else {
+                return Some(node);
+            }
+        }
+    }
+
+    /// A word between two sets; `U` between brackets is a union, too.
+    fn eat_words(&mut self, words: &[&str]) -> bool {
+        let behind_bracket = self.tokens[..self.at]
+            .iter()
+            .rev()
+            .find(|token| **token != Token::Space)
+            .is_some_and(|token| matches!(token, Token::Mark(')' | ']' | '⟩')));
+        let there = match self.peek() {
+            Some(Token::Letters(word) | Token::Text(word)) => {
+                words.contains(&word.to_lowercase().as_str())
+            }
+            Some(Token::Letter(letter)) => {
+                behind_bracket && words.contains(&letter.to_string().as_str())
+            }
+            _ => false,
+        };
+        if there {
+            self.next();
+        }
+        there
+    }
+
+    fn ratio(&mut self) -> Option<Node> {
+        let mut parts = vec![self.sum()?];
+        while self.peek() == Some(&Token::Mark(':')) {
+            let at = self.at;
+            self.next();
+            // a colon at the end is punctuation
+            if self.peek().is_none() {
+                self.at = at;
+                break;
+            }
+            parts.push(self.sum()?);
+        }
+        Some(single_or(parts, Node::Ratio))
+    }
+}
+
+/// Whether a word says that the value behind it is no more than close, or just so.
+fn is_hedge(word: &str) -> bool {
+    let word = word.trim().trim_end_matches(['.', ':']).to_lowercase();
+    let word = word.strip_prefix("or ").unwrap_or(&word);
+    ["about", "approximately", "approx", "roughly", "around", "exactly", "precisely", "circa"]
+        .contains(&word)
+}
+
+/// The only item, or what `many` makes of several.
+fn single_or(mut items: Vec<Node>, many: impl FnOnce(Vec<Node>) -> Node) -> Node {
+    if items.len() == 1 { items.remove(0) } else { many(items) }
+}
+
+fn tuple(items: Vec<Node>) -> Node {
+    single_or(items, |items| Node::Bracket {
+        open: '(',
+        close: ')',
+        items: items.into_iter().map(value_of_named).collect(),
+    })
+}
+
+/// `x = 3` inside a tuple says 3.
+fn value_of_named(node: Node) -> Node {
+    match node {
+        Node::Chain { mut members, relations }
+            if relations.iter().all(|relation| *relation == Relation::Equal)
+                && members[0].is_name() =>
+        {
+            members.remove(members.len() - 1)
+        }
+        node => node,
+    }
+}

@@ -1,0 +1,443 @@
+//! Single values: numbers, brackets, sets, functions, commands, matrices.
+
+use super::numbers::{number, repeating};
+use super::{Parser, single_or, value_of_named};
+use crate::tokens::{Digits, Token, function_named, is_trigonometric};
+use crate::tree::{Clock, Node};
+use num_traits::One;
+
+/// Rows and columns of a determinant that is worked out.
+const LARGEST_DETERMINANT: usize = 4;
+
+impl Parser<'_> {
+    pub(super) fn base(&mut self) -> Option<Node> {
+        match self.next()? {
+            Token::Number(digits) => {
+                let number = number(&digits)?;
+                Some(self.time_of_day(number))
+            }
+            Token::Repeating(digits, period) => repeating(&digits, &period),
+            Token::Time(clock, parts) => self.time(clock, &parts),
+            Token::Letter(letter) => Some(variable(letter)),
+            Token::Letters(letters) => self.letters(&letters),
+            Token::Text(text) => self.words(&text),
+            Token::Mark(open @ ('(' | '[')) => self.bracket(open),
+            Token::Mark('{') => {
+                if self.eat('}') {
+                    return self.base();
+                }
+                self.group()
+            }
+            Token::Mark('⟨') => self.set(),
+            Token::Mark('|') => self.between_bars(),
+            Token::Mark('‖') => {
+                let node = self.sum()?;
+                self.eat('‖').then(|| Node::Function("norm", vec![node]))
+            }
+            Token::Command(command) => self.command(&command),
+            _ => None,
+        }
+    }
+
+    /// What a group in braces that is open holds.
+    fn group(&mut self) -> Option<Node> {
+        let bars = std::mem::take(&mut self.bars);
+        let node = self.list(&['}'])?;
+        self.bars = bars;
+        self.eat('}').then_some(node)
+    }
+
+    /// A group in braces, or a number, letter or command.
+    pub(super) fn argument(&mut self) -> Option<Node> {
+        match self.peek()? {
+            Token::Mark('{') => {
+                self.next();
+                if self.eat('}') {
+                    return self.argument();
+                }
+                self.group()
+            }
+            Token::Mark('-') => {
+                self.next();
+                Some(self.argument()?.negative())
+            }
+            _ => self.base(),
+        }
+    }
+
+    /// `8 a.m.` is a time, `8` alone is not.
+    fn time_of_day(&mut self, number: Node) -> Node {
+        let Some(Token::Afternoon(afternoon)) = self.peek().cloned() else { return number };
+        let hours = match &number {
+            Node::Number { value, decimal: None } if value.is_integer() => {
+                u32::try_from(value.to_integer()).ok()
+            }
+            _ => None,
+        };
+        let Some(hours) = hours.filter(|hours| *hours <= 24) else { return number };
+        self.next();
+        let clock = Clock { seconds: hours * 3600, afternoon: Some(afternoon) };
+        Node::Time { clock, ratio: vec![number] }
+    }
+
+    fn time(&mut self, mut clock: Clock, parts: &[String]) -> Option<Node> {
+        let ratio = parts
+            .iter()
+            .map(|part| number(&Digits { text: part.clone(), exponent: None }))
+            .collect::<Option<Vec<_>>>()?;
+        if let Some(Token::Afternoon(afternoon)) = self.peek() {
+            clock.afternoon = Some(*afternoon);
+            self.next();
+        }
+        Some(Node::Time { clock, ratio })
+    }
+
+    /// Behind an opening `|`.
+    fn between_bars(&mut self) -> Option<Node> {
+        self.bars += 1;
+        let node = self.sum();
+        self.bars -= 1;
+        let node = node?;
+        self.eat('|').then(|| Node::Absolute(Box::new(node)))
+    }
+
+    fn bracket(&mut self, open: char) -> Option<Node> {
+        let bars = std::mem::take(&mut self.bars);
+        if open == '[' && self.eat(']') {
+            self.bars = bars;
+            return Some(Node::Set(Vec::new()));
+        }
+        let node = self.list(&[')', ']'])?;
+        self.bars = bars;
+        let close = match self.next()? {
+            Token::Mark(close @ (')' | ']')) => close,
+            _ => return None,
+        };
+        match node {
+            Node::List(items) => Some(Node::Bracket {
+                open,
+                close,
+                items: items.into_iter().map(value_of_named).collect(),
+            }),
+            // a row of one, as programs print it
+            single if open == '[' && close == ']' && !matches!(single, Node::Bracket { .. }) => {
+                Some(single)
+            }
+            single @ Node::Bracket { .. } if open == '[' && close == ']' => {
+                Some(Node::Bracket { open, close, items: vec![single] })
+            }
+            single if (open == '(') == (close == ')') => Some(single),
+            _ => None,
+        }
+    }
+
+    /// Behind an opening `\{`.
+    fn set(&mut self) -> Option<Node> {
+        let bars = std::mem::take(&mut self.bars);
+        if self.eat('⟩') {
+            self.bars = bars;
+            return Some(Node::Set(Vec::new()));
+        }
+        if let Some(condition) = self.condition() {
+            self.bars = bars;
+            return self.eat('⟩').then_some(condition);
+        }
+        let node = self.list(&['⟩'])?;
+        self.bars = bars;
+        let items = match node {
+            Node::List(items) | Node::Alternatives(items) => items,
+            single => vec![single],
+        };
+        self.eat('⟩').then_some(Node::Set(items))
+    }
+
+    /// `{x | x > 2}` says what `x > 2` says, and so does `{x \in \mathbb{R} | x > 2}`.
+    fn condition(&mut self) -> Option<Node> {
+        let start = self.at;
+        let is_variable = matches!(self.next(), Some(Token::Letter(_)));
+        if is_variable && self.eat_command("in") {
+            // the reals say nothing
+            let of = self.base();
+            if of != Some(Node::Symbol("mathbb R".into())) {
+                self.at = start;
+                return None;
+            }
+        }
+        let parted = is_variable && (self.eat('|') || self.eat(':') || self.eat_command("mid"));
+        if !parted {
+            self.at = start;
+            return None;
+        }
+        let condition = self.list(&['⟩']);
+        if condition.is_none() {
+            self.at = start;
+        }
+        condition
+    }
+
+    /// A function's application, its name behind us.
+    pub(super) fn function(&mut self, name: &'static str) -> Option<Node> {
+        if name == "sqrt" || name == "cbrt" {
+            let index = if name == "sqrt" { 2 } else { 3 };
+            return Some(Node::Root { index, of: Box::new(self.argument()?) });
+        }
+        if name == "binom" && self.peek() != Some(&Token::Mark('(')) {
+            let (n, k) = self.two_arguments()?;
+            return Some(Node::Function("binom", vec![n, k]));
+        }
+        let mut exponent = None;
+        let mut base = None;
+        loop {
+            if self.eat('^') {
+                exponent = Some(self.argument()?);
+            } else if self.eat('_') {
+                base = Some(self.argument()?);
+            } else {
+                break;
+            }
+        }
+        let outside = std::mem::replace(&mut self.angle, is_trigonometric(name));
+        let argument = self.function_argument();
+        self.angle = outside;
+        let node = match (name, argument?) {
+            ("factorial", of) => Node::Factorial(Box::new(of)),
+            ("abs", of) => Node::Absolute(Box::new(of)),
+            ("det", Node::Matrix(rows)) => determinant(&rows)?,
+            ("det", _) => return None,
+            ("min" | "max" | "gcd" | "lcm" | "binom" | "log", Node::Bracket { items, .. }) => {
+                Node::Function(name, items)
+            }
+            ("min" | "max", Node::Set(items) | Node::List(items)) => Node::Function(name, items),
+            ("binom", _) => return None,
+            (_, single) => Node::Function(name, std::iter::once(single).chain(base).collect()),
+        };
+        Some(match exponent {
+            Some(exponent) if is_minus_one(&exponent) => inverse(name, node)?,
+            Some(exponent) => Node::Power(Box::new(node), Box::new(exponent)),
+            None => node,
+        })
+    }
+
+    /// What a function applies to: a group, or the factors up to the next sign, function or end
+    /// (`\sin 2x`). A power behind the group is one of the function's value: `\sin(x)^2`.
+    fn function_argument(&mut self) -> Option<Node> {
+        if matches!(self.peek(), Some(Token::Mark('(' | '{' | '|' | '['))) {
+            return self.base();
+        }
+        let mut parts = vec![self.factor()?];
+        let goes_on = |token: Option<&Token>| match token {
+            Some(Token::Number(_) | Token::Letter(_)) => true,
+            Some(Token::Command(command)) => {
+                ["pi", "theta", "alpha", "beta", "phi", "omega", "frac"].contains(&command.as_str())
+            }
+            _ => false,
+        };
+        while goes_on(self.peek()) {
+            parts.push(self.factor()?);
+        }
+        Some(single_or(parts, Node::Product))
+    }
+
+    fn command(&mut self, command: &str) -> Option<Node> {
+        if command != "sqrt"
+            && command != "binom"
+            && let Some(function) = function_named(command)
+        {
+            return self.function(function);
+        }
+        match command {
+            "frac" => {
+                let (above, below) = self.two_arguments()?;
+                Some(Node::Quotient(Box::new(above), Box::new(below)))
+            }
+            "binom" => {
+                let (n, k) = self.two_arguments()?;
+                Some(Node::Function("binom", vec![n, k]))
+            }
+            "sqrt" => {
+                let mut index = 2;
+                if self.eat('[') {
+                    let Token::Number(digits) = self.next()? else { return None };
+                    index = digits.text.parse().ok().filter(|index| (1..=100).contains(index))?;
+                    if !self.eat(']') {
+                        return None;
+                    }
+                }
+                Some(Node::Root { index, of: Box::new(self.argument()?) })
+            }
+            "pi" => Some(Node::Pi),
+            "infty" => Some(Node::Infinity),
+            "emptyset" => Some(Node::Set(Vec::new())),
+            "lfloor" => self.delimited("rfloor", "floor"),
+            "lceil" => self.delimited("rceil", "ceil"),
+            "langle" => {
+                let Node::List(items) = self.list(&[])? else { return None };
+                self.eat_command("rangle").then_some(Node::Bracket { open: '(', close: ')', items })
+            }
+            "overline" | "overrightarrow" | "vec" | "hat" | "bar" | "mathbb" | "mathcal"
+            | "widehat" | "dot" => {
+                let of = self.argument()?;
+                Some(Node::Symbol(format!("{command} {}", label(&of)?)))
+            }
+            "angle" | "triangle" => {
+                let of = self.factor()?;
+                Some(Node::Symbol(format!("{command} {}", label(&of)?)))
+            }
+            name if is_currency(name) => self.money(name),
+            "begin matrix" => Some(Node::Matrix(self.matrix("end matrix")?)),
+            "begin determinant" => determinant(&self.matrix("end determinant")?),
+            "begin rows" => self.rows(),
+            "sum" | "int" | "prod" | "lim" | "not" | "dots" | "to" | "implies" | "rightarrow"
+            | "Rightarrow" | "rfloor" | "rceil" | "rangle" => None,
+            name if name.starts_with("begin ") || name.starts_with("end ") => None,
+            name => Some(Node::Symbol(format!("\\{name}"))),
+        }
+    }
+
+    fn delimited(&mut self, closing: &str, function: &'static str) -> Option<Node> {
+        let node = self.sum()?;
+        self.eat_command(closing).then(|| Node::Function(function, vec![node]))
+    }
+
+    /// Two arguments of a command; `\frac12` has one digit for each.
+    fn two_arguments(&mut self) -> Option<(Node, Node)> {
+        let digit = |digit: &str| number(&Digits { text: digit.to_owned(), exponent: None });
+        self.skip_space();
+        if let Some(Token::Number(digits)) = self.tokens.get(self.at)
+            && digits.is_whole()
+            && digits.text.len() >= 2
+        {
+            let (first, rest) = digits.text.split_at(1);
+            // `\frac123` would leave digits over
+            if rest.len() > 1 {
+                return None;
+            }
+            let both = (digit(first)?, digit(rest)?);
+            self.at += 1;
+            return Some(both);
+        }
+        let first = self.argument()?;
+        self.skip_space();
+        if let Some(Token::Number(digits)) = self.tokens.get(self.at)
+            && digits.text.len() > 1
+        {
+            return None;
+        }
+        Some((first, self.argument()?))
+    }
+
+    /// Rows of equal length up to the end of an environment.
+    fn matrix(&mut self, end: &str) -> Option<Vec<Vec<Node>>> {
+        let mut rows: Vec<Vec<Node>> = vec![Vec::new()];
+        loop {
+            if self.eat_command(end) {
+                break;
+            }
+            if self.peek() == Some(&Token::Break) {
+                self.next();
+                rows.push(Vec::new());
+                continue;
+            }
+            if self.eat('&') || self.eat_command("hline") {
+                continue;
+            }
+            let entry = self.sum()?;
+            rows.last_mut()?.push(entry);
+        }
+        rows.retain(|row| !row.is_empty());
+        let is_rectangle = !rows.is_empty() && rows.iter().all(|row| row.len() == rows[0].len());
+        is_rectangle.then_some(rows)
+    }
+
+    /// Equations below each other are a list.
+    fn rows(&mut self) -> Option<Node> {
+        self.enter()?;
+        let mut items = Vec::new();
+        loop {
+            while self.peek() == Some(&Token::Break) || self.eat('&') || self.eat(',') {
+                if self.peek() == Some(&Token::Break) {
+                    self.next();
+                }
+            }
+            if self.eat_command("end rows") {
+                break;
+            }
+            match self.list(&[])? {
+                Node::List(more) => items.extend(more),
+                item => items.push(item),
+            }
+        }
+        self.leave();
+        (!items.is_empty()).then(|| single_or(items, Node::List))
+    }
+}
+
+/// Commands for the signs of currencies.
+pub(super) fn is_currency(command: &str) -> bool {
+    ["dollar", "euro", "sterling", "yen"].contains(&command)
+}
+
+/// A letter as a constant or variable.
+pub(super) fn variable(letter: char) -> Node {
+    match letter {
+        'i' => Node::I,
+        'e' => Node::E,
+        letter => Node::Symbol(letter.to_string()),
+    }
+}
+
+fn is_minus_one(node: &Node) -> bool {
+    matches!(node, Node::Negative(of) if matches!(&**of, Node::Number { value, .. } if value.is_one()))
+}
+
+/// `\sin^{-1}` is the inverse function.
+fn inverse(name: &str, node: Node) -> Option<Node> {
+    let inverse = match name {
+        "sin" => "arcsin",
+        "cos" => "arccos",
+        "tan" => "arctan",
+        _ => return None,
+    };
+    let Node::Function(_, arguments) = node else { return None };
+    Some(Node::Function(inverse, arguments))
+}
+
+/// The determinant, expanded by the first row: `|a b; c d| = a d - b c`.
+fn determinant(rows: &[Vec<Node>]) -> Option<Node> {
+    let size = rows.len();
+    if size > LARGEST_DETERMINANT || rows.iter().any(|row| row.len() != size) {
+        return None;
+    }
+    if size == 1 {
+        return Some(rows[0][0].clone());
+    }
+    let mut terms = Vec::new();
+    for (column, entry) in rows[0].iter().enumerate() {
+        let minor: Vec<Vec<Node>> = rows[1..]
+            .iter()
+            .map(|row| {
+                let kept = row.iter().enumerate().filter(|(of, _)| *of != column);
+                kept.map(|(_, entry)| entry.clone()).collect()
+            })
+            .collect();
+        let term = Node::Product(vec![entry.clone(), determinant(&minor)?]);
+        terms.push(if column % 2 == 0 { term } else { term.negative() });
+    }
+    Some(Node::Sum(terms))
+}
+
+/// The text of an index.
+pub(super) fn label(node: &Node) -> Option<String> {
+    match node {
+        Node::Number { value, .. } => Some(value.to_string()),
+        Node::Symbol(name) | Node::Word(name) => Some(name.clone()),
+        Node::I => Some("i".into()),
+        Node::E => Some("e".into()),
+        Node::Product(parts) | Node::Sum(parts) | Node::List(parts) => {
+            parts.iter().map(label).collect::<Option<Vec<_>>>().map(|parts| parts.join(" "))
+        }
+        Node::Negative(of) => label(of).map(|text| format!("-{text}")),
+        Node::Power(a, b) => Some(format!("{}^{}", label(a)?, label(b)?)),
+        _ => None,
+    }
+}

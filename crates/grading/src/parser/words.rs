@@ -1,0 +1,402 @@
+//! Letters without a command, words, and the units behind a value.
+
+use super::values::{is_currency, variable};
+use super::{Parser, is_hedge, single_or};
+use crate::tokens::{Token, function_named};
+use crate::tree::Node;
+use crate::units::{Measure, Unit, is_remark, multiplier};
+
+/// Words behind a value that are looked at.
+const MOST_WORDS: usize = 16;
+
+/// A word behind a value, and the place behind its token.
+struct WordBehind {
+    text: String,
+    end: usize,
+}
+
+impl Parser<'_> {
+    /// Letters without a command: a function, a constant, a word, or a product of variables.
+    pub(super) fn letters(&mut self, letters: &str) -> Option<Node> {
+        if let Some(function) = function_named(letters) {
+            return self.function(function);
+        }
+        if let Some(node) = self.program_object(letters) {
+            return Some(node);
+        }
+        match letters {
+            "pi" => return Some(Node::Pi),
+            "inf" | "oo" | "infty" | "infinity" => return Some(Node::Infinity),
+            "emptyset" | "EmptySet" => return Some(Node::Set(Vec::new())),
+            "Reals" => return Some(Node::Symbol("mathbb R".into())),
+            _ => {}
+        }
+        if let Some(node) = self.joined_function(letters) {
+            return Some(node);
+        }
+        // a word rather than variables side by side
+        let followed = matches!(self.peek(), Some(Token::Letters(_)));
+        if (letters.len() > 3 && letters.chars().skip(1).all(char::is_lowercase)) || followed {
+            return self.words(letters);
+        }
+        let mut parts: Vec<Node> = letters.chars().map(variable).collect();
+        // an exponent or index behind belongs to the last letter
+        let last = parts.pop()?;
+        parts.push(self.postfix(last)?);
+        Some(Node::Product(parts))
+    }
+
+    /// What Python and its packages print around values: `Fraction(1, 6)`, `Decimal('0.5')`,
+    /// `np.float64(0.5)`, `Matrix([[1, 2]])`, `FiniteSet(1, 2)`.
+    fn program_object(&mut self, name: &str) -> Option<Node> {
+        let at = self.at;
+        let found = self.program_object_inside(name);
+        if found.is_none() {
+            self.at = at;
+        }
+        found
+    }
+
+    fn program_object_inside(&mut self, name: &str) -> Option<Node> {
+        // `np.float64`
+        if ["np", "numpy", "mpmath", "sympy", "math"].contains(&name) && self.eat('.') {
+            let Token::Letters(inner) = self.next()? else { return None };
+            if inner == "pi" {
+                return Some(Node::Pi);
+            }
+            if inner == "float" || inner == "int" {
+                let Token::Number(_) = self.next()? else { return None };
+                return self.only_argument();
+            }
+            return self.letters(&inner);
+        }
+        match name {
+            "Fraction" | "Rational" => match self.arguments()?.as_slice() {
+                [above, below] => {
+                    Some(Node::Quotient(Box::new(above.clone()), Box::new(below.clone())))
+                }
+                [value] => Some(value.clone()),
+                _ => None,
+            },
+            "Decimal" | "Integer" | "Float" | "mpf" | "float" | "int" => self.only_argument(),
+            "FiniteSet" | "set" | "frozenset" => match self.arguments()?.as_slice() {
+                [Node::Set(items)] => Some(Node::Set(items.clone())),
+                items => Some(Node::Set(items.to_vec())),
+            },
+            "Matrix" | "array" => self.only_argument(),
+            "Eq" => match self.arguments()?.as_slice() {
+                [left, right] => Some(Node::Chain {
+                    members: vec![left.clone(), right.clone()],
+                    relations: vec![crate::tree::Relation::Equal],
+                }),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// What stands in round brackets, with quotes around text left out.
+    fn arguments(&mut self) -> Option<Vec<Node>> {
+        if !self.eat('(') {
+            return None;
+        }
+        let quoted = self.eat('\'');
+        let node = self.list(&[')', '\''])?;
+        if quoted && !self.eat('\'') {
+            return None;
+        }
+        let items = match node {
+            Node::List(items) => items,
+            single => vec![single],
+        };
+        self.eat(')').then_some(items)
+    }
+
+    fn only_argument(&mut self) -> Option<Node> {
+        let mut arguments = self.arguments()?;
+        (arguments.len() == 1).then(|| arguments.remove(0))
+    }
+
+    /// `sinx` and `lnx`, which nobody would take for a product.
+    fn joined_function(&mut self, letters: &str) -> Option<Node> {
+        let (name, rest) = ["sin", "cos", "tan", "ln", "log"]
+            .into_iter()
+            .find_map(|name| Some((name, letters.strip_prefix(name)?)))?;
+        if !["x", "y", "z", "A", "B", "C"].contains(&rest) {
+            return None;
+        }
+        let variable = Node::Symbol(rest.to_owned());
+        let variable = self.postfix(variable)?;
+        Some(Node::Function(function_named(name)?, vec![variable]))
+    }
+
+    fn postfix(&mut self, node: Node) -> Option<Node> {
+        let mut node = node;
+        loop {
+            if self.eat('^') {
+                node = Node::Power(Box::new(node), Box::new(self.argument()?));
+            } else if self.eat('_') {
+                let index = self.argument()?;
+                let Node::Symbol(name) = node else { return None };
+                node = Node::Symbol(format!("{name}_{}", super::values::label(&index)?));
+            } else {
+                return Some(node);
+            }
+        }
+    }
+
+    /// A word and those behind it.
+    pub(super) fn words(&mut self, first: &str) -> Option<Node> {
+        let joins = |word: &str| ["and", "or", "except", "excluding"].contains(&word.trim());
+        let mut words = vec![first.to_lowercase()];
+        loop {
+            match self.peek() {
+                Some(Token::Letters(word) | Token::Text(word)) if !joins(word) => {
+                    words.push(word.to_lowercase());
+                }
+                Some(Token::Letter(letter)) => words.push(letter.to_lowercase().to_string()),
+                _ => break,
+            }
+            self.next();
+        }
+        let text = words.join(" ");
+        let text = text.trim().trim_matches(['(', ')', '.', ',']).trim().to_owned();
+        if let Some(node) = set_in_words(&text) {
+            return Some(node);
+        }
+        // one letter is a variable, or the choice of a test
+        let mut characters = text.chars();
+        match (characters.next(), characters.next()) {
+            (Some(letter), None) if first.chars().any(char::is_uppercase) => {
+                Some(Node::Symbol(letter.to_uppercase().to_string()))
+            }
+            (Some(letter), None) => Some(Node::Symbol(letter.to_string())),
+            _ => Some(Node::Word(text)),
+        }
+    }
+
+    /// Multiplies by a word such as `million`.
+    pub(super) fn multiplier(&mut self, parts: &mut Vec<Node>) -> bool {
+        let is_number = matches!(parts.as_slice(), [Node::Number { .. }]);
+        let word = match self.peek() {
+            Some(Token::Letters(word) | Token::Text(word)) if is_number => word.to_lowercase(),
+            _ => return false,
+        };
+        // the word alone, or the first of several in one text command
+        let Some(factor) = multiplier(word.trim()) else { return false };
+        self.next();
+        parts.push(Node::whole(factor));
+        true
+    }
+
+    /// The unit or the words behind a value, if that is what comes next.
+    pub(super) fn unit(&mut self, parts: &[Node]) -> Option<Unit> {
+        if !parts.iter().all(Node::is_scalar)
+            || parts.iter().any(|part| part.any(&|of| matches!(of, Node::Quantity { .. })))
+        {
+            return None;
+        }
+        let marked = matches!(self.peek(), Some(Token::Text(_) | Token::Command(_)));
+        let is_constant = parts.iter().all(Node::is_constant);
+        // letters behind a variable are variables
+        if !marked && !is_constant {
+            return None;
+        }
+        let words = self.words_behind(marked || self.letters_are_words);
+        if words.is_empty() {
+            return None;
+        }
+        for count in (1..=words.len()).rev() {
+            let text = words[..count].iter().map(|word| word.text.as_str()).collect::<Vec<_>>();
+            let Some(unit) = Measure::parse(&text.join(" ")) else { continue };
+            let end = words[count - 1].end;
+            // a part of a text command cannot be taken alone
+            if words.get(count).is_some_and(|next| next.end == end) {
+                continue;
+            }
+            self.at = end;
+            // `5 cm long`
+            if let Some(last) = self.remark(&words[count..]) {
+                self.at = last;
+            }
+            return Some(Unit::Known(unit));
+        }
+        // letters that touch the number, or are few, may be variables
+        let letters = words[0].text.chars().count();
+        let is_apart = self.tokens.get(self.at) == Some(&Token::Space);
+        let is_word = letters > 3 || (words.len() > 1 && letters > 1);
+        let may_be_word = self.letters_are_words && letters > 2;
+        if !marked && !(is_apart && (is_word || may_be_word)) {
+            return None;
+        }
+        let end = self.remark(&words)?;
+        let words: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+        self.at = end;
+        Some(Unit::Words(words.join(" ").to_lowercase()))
+    }
+
+    /// The place behind words that say nothing about the number before them; `None` if one of them
+    /// does.
+    fn remark(&self, words: &[WordBehind]) -> Option<usize> {
+        let last = words.last()?;
+        words.iter().all(|word| is_remark(&word.text)).then_some(last.end)
+    }
+
+    /// Words up to something else, with `/` and exponents as in `km/h` and `m^2`. Single letters
+    /// count only in text commands or where `letters` says so.
+    fn words_behind(&self, letters: bool) -> Vec<WordBehind> {
+        let mut words: Vec<WordBehind> = Vec::new();
+        let mut at = self.at;
+        while words.len() < MOST_WORDS {
+            let single = letters || words.last().is_some_and(|word| word.text == "/");
+            match self.tokens.get(at) {
+                Some(Token::Space) => {}
+                Some(Token::Text(text)) => {
+                    let joins = ["and", "or", "percent", "pct", ""].contains(&text.trim())
+                        || is_hedge(text);
+                    if joins {
+                        break;
+                    }
+                    for word in text.split_whitespace() {
+                        words.push(WordBehind { text: word.to_owned(), end: at + 1 });
+                    }
+                }
+                Some(Token::Letters(word)) => {
+                    let joins = ["and", "or", "percent", "pct", "mod", "union", "except"]
+                        .contains(&word.as_str());
+                    let function =
+                        function_named(word).is_some() && !["min"].contains(&word.as_str());
+                    if joins || function || is_hedge(word) {
+                        break;
+                    }
+                    words.push(WordBehind { text: word.clone(), end: at + 1 });
+                }
+                Some(Token::Letter(letter)) if single || self.is_word_between(at) => {
+                    words.push(WordBehind { text: letter.to_string(), end: at + 1 });
+                }
+                Some(Token::Mark('/')) if !words.is_empty() && self.is_word(at + 1) => {
+                    words.push(WordBehind { text: "/".into(), end: at + 1 });
+                }
+                // `5€`
+                Some(Token::Command(sign)) if words.is_empty() && is_currency(sign) => {
+                    words.push(WordBehind { text: sign.clone(), end: at + 1 });
+                }
+                // the full stop of an abbreviation
+                Some(Token::Mark('.'))
+                    if !words.is_empty() && self.tokens.get(at + 1).is_some() => {}
+                Some(Token::Mark('^')) => match (words.last_mut(), self.exponent(at + 1)) {
+                    (Some(word), Some((exponent, end))) => {
+                        word.text.push_str(&format!("^{exponent}"));
+                        word.end = end;
+                        at = end;
+                        continue;
+                    }
+                    _ => break,
+                },
+                _ => break,
+            }
+            at += 1;
+        }
+        words
+    }
+
+    /// Whether a word stands at a place, perhaps behind a space.
+    fn is_word(&self, at: usize) -> bool {
+        self.tokens[at..].iter().find(|token| **token != Token::Space).is_some_and(|token| {
+            matches!(token, Token::Letter(_) | Token::Letters(_) | Token::Text(_))
+        })
+    }
+
+    /// `a` in `times a day`.
+    fn is_word_between(&self, at: usize) -> bool {
+        self.tokens.get(at) == Some(&Token::Letter('a'))
+            && at > self.at
+            && matches!(self.tokens.get(at + 2), Some(Token::Letters(_)))
+    }
+
+    /// A whole number as the exponent of a unit, and the place behind it.
+    fn exponent(&self, at: usize) -> Option<(String, usize)> {
+        match self.tokens.get(at)? {
+            Token::Number(digits) if digits.is_whole() => Some((digits.text.clone(), at + 1)),
+            Token::Mark('{') => {
+                let (sign, at) = match self.tokens.get(at + 1)? {
+                    Token::Mark('-') => ("-", at + 1),
+                    _ => ("", at),
+                };
+                match (self.tokens.get(at + 1)?, self.tokens.get(at + 2)?) {
+                    (Token::Number(digits), Token::Mark('}')) if digits.is_whole() => {
+                        Some((format!("{sign}{}", digits.text), at + 3))
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// A sum of money, its sign behind us.
+    pub(super) fn money(&mut self, sign: &str) -> Option<Node> {
+        let negative = self.eat('-');
+        let mut parts = vec![self.factor()?];
+        while self.multiplier(&mut parts) {}
+        let value = single_or(parts, Node::Product);
+        let value = if negative { value.negative() } else { value };
+        // `\$72 dollars`
+        let unit = match self.unit(std::slice::from_ref(&value)) {
+            Some(unit @ Unit::Known(_)) => unit,
+            _ => Unit::Known(Measure::parse(sign)?),
+        };
+        match value {
+            value if value.is_constant() => Some(Node::Quantity { value: Box::new(value), unit }),
+            // a price that depends on something
+            value => Some(value),
+        }
+    }
+}
+
+const REALS: [&str; 8] = [
+    "all real numbers",
+    "all real values",
+    "every real number",
+    "any real number",
+    "all reals",
+    "all real",
+    "real numbers",
+    "reals",
+];
+const INTEGERS: [&str; 2] = ["all integers", "integers"];
+const NOTHING: [&str; 7] = [
+    "empty set",
+    "no solution",
+    "no solutions",
+    "no real solution",
+    "no real solutions",
+    "no such numbers",
+    "no such number",
+];
+
+fn without_article(text: &str) -> &str {
+    let text = text.strip_prefix("the ").unwrap_or(text);
+    text.strip_prefix("set of ").unwrap_or(text)
+}
+
+/// Sets that are told in words.
+fn set_in_words(text: &str) -> Option<Node> {
+    let text = without_article(text);
+    if REALS.contains(&text) {
+        return Some(Node::Symbol("mathbb R".into()));
+    }
+    if INTEGERS.contains(&text) {
+        return Some(Node::Symbol("mathbb Z".into()));
+    }
+    NOTHING.contains(&text).then(|| Node::Set(Vec::new()))
+}
+
+/// Whether a text begins with a set that is told in words, so that it is no prose.
+pub(crate) fn begins_set(text: &str) -> bool {
+    let start: String = text.chars().take(40).collect();
+    let lowered = start.to_lowercase();
+    let text = without_article(&lowered);
+    let mut names = REALS.iter().chain(&INTEGERS).chain(&NOTHING);
+    names.any(|name| text.starts_with(name))
+}
