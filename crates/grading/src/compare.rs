@@ -217,7 +217,10 @@ fn names_several(items: &[Node]) -> bool {
     let names: Vec<&Node> = items
         .iter()
         .filter(|item| is_named(item))
-        .filter_map(|item| item.parts().into_iter().next())
+        .filter_map(|item| match item {
+            Node::Chain { members, .. } => members.first(),
+            _ => None,
+        })
         .collect();
     names.windows(2).any(|pair| pair[0] != pair[1])
 }

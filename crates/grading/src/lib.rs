@@ -1,24 +1,14 @@
 //! Finding the final answer in a response, and deciding whether it means the same as the gold
 //! answer.
 //!
-//! An answer is read as LaTeX or plain text: [`spelling`] gives each thing one spelling, [`tokens`]
-//! and [`parser`] make a tree of it ([`tree`]), [`normal`] its normal form. Scalars are compared
-//! exactly where that is possible ([`exact`]), then as functions in a prime field ([`field`]), and
-//! at several complex points where it is not ([`complex`]); [`scalars`] says what a printed decimal
+//! An answer is read as LaTeX or plain text: `spelling` gives each thing one spelling, `tokens`
+//! and `parser` make a tree of it (`tree`), `normal` its normal form. Scalars are compared
+//! exactly where that is possible (`exact`), then as functions in a prime field (`field`), and
+//! at several complex points where it is not (`complex`); `scalars` says what a printed decimal
 //! stands for. Sets, tuples, intervals, matrices, relations, quantities and named values are
-//! compared part by part ([`compare`]). What cannot be read as math is compared as text. Length,
+//! compared part by part (`compare`). What cannot be read as math is compared as text. Length,
 //! depth and sizes are bounded, so is the work.
-//!
-//! [`spelling`]: self
-//! [`tokens`]: self
-//! [`parser`]: self
-//! [`tree`]: self
-//! [`normal`]: self
-//! [`exact`]: self
-//! [`field`]: self
-//! [`complex`]: self
-//! [`scalars`]: self
-//! [`compare`]: self
+#![doc = include_str!("../EQUIVALENCES.md")]
 
 mod compare;
 mod complex;
@@ -92,7 +82,8 @@ fn other_readings(
         }
     }
     // letters can be no variables where the gold answer has none
-    let without_variables = a.is_some_and(|gold| gold.variables().is_empty());
+    let without_variables =
+        a.is_some_and(|gold| !gold.any(&|node| matches!(node, Node::Symbol(_))));
     let has_unit = matches!(b, Some(Node::Quantity { .. }));
     if (without_variables || has_unit) && equal_as(Reading { letters_are_words: true, ..plain }) {
         return true;

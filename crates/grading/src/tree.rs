@@ -2,6 +2,7 @@
 
 use crate::units::Unit;
 use num_rational::BigRational;
+use std::cell::RefCell;
 
 /// How two neighbours of a chain are related.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,8 +151,11 @@ impl Node {
         }
     }
 
-    /// The direct parts.
-    pub(crate) fn parts(&self) -> Vec<&Node> {
+    /// Whether `test` holds here or anywhere below.
+    pub(crate) fn any(&self, test: &dyn Fn(&Node) -> bool) -> bool {
+        if test(self) {
+            return true;
+        }
         match self {
             Self::Sum(parts)
             | Self::Product(parts)
@@ -163,23 +167,19 @@ impl Node {
             | Self::Union(parts)
             | Self::Intersection(parts)
             | Self::Bracket { items: parts, .. }
-            | Self::Chain { members: parts, .. } => parts.iter().collect(),
+            | Self::Chain { members: parts, .. } => parts.iter().any(|part| part.any(test)),
             Self::Quotient(a, b)
             | Self::Power(a, b)
             | Self::Member(a, b)
-            | Self::Difference(a, b) => {
-                vec![a, b]
-            }
+            | Self::Difference(a, b) => a.any(test) || b.any(test),
             Self::Negative(a)
             | Self::PlusMinus(a)
             | Self::Absolute(a)
             | Self::Factorial(a)
             | Self::Percent(a)
             | Self::Root { of: a, .. }
-            | Self::Quantity { value: a, .. } => {
-                vec![a]
-            }
-            Self::Matrix(rows) => rows.iter().flatten().collect(),
+            | Self::Quantity { value: a, .. } => a.any(test),
+            Self::Matrix(rows) => rows.iter().flatten().any(|part| part.any(test)),
             Self::Number { .. }
             | Self::Based { .. }
             | Self::Symbol(_)
@@ -188,15 +188,8 @@ impl Node {
             | Self::Pi
             | Self::E
             | Self::I
-            | Self::Infinity => {
-                vec![]
-            }
+            | Self::Infinity => false,
         }
-    }
-
-    /// Whether `test` holds here or anywhere below.
-    pub(crate) fn any(&self, test: &dyn Fn(&Node) -> bool) -> bool {
-        test(self) || self.parts().into_iter().any(|part| part.any(test))
     }
 
     /// Whether it is a value of arithmetic: no list, relation, or the like.
@@ -224,15 +217,15 @@ impl Node {
     }
 
     /// The names of the variables, sorted.
-    pub(crate) fn variables(&self) -> Vec<&str> {
-        fn collect<'n>(node: &'n Node, found: &mut Vec<&'n str>) {
-            if let Node::Symbol(name) = node {
-                found.push(name);
+    pub(crate) fn variables(&self) -> Vec<String> {
+        let found = RefCell::new(Vec::new());
+        self.any(&|node| {
+            if let Self::Symbol(name) = node {
+                found.borrow_mut().push(name.clone());
             }
-            node.parts().into_iter().for_each(|part| collect(part, found));
-        }
-        let mut found = Vec::new();
-        collect(self, &mut found);
+            false
+        });
+        let mut found = found.into_inner();
         found.sort_unstable();
         found.dedup();
         found

@@ -31,10 +31,7 @@ pub(super) fn last_answer(text: &str) -> Option<BoxedAnswer> {
 /// All boxes that hold something; one inside another belongs to it.
 fn boxes(text: &str) -> Vec<Boxed<'_>> {
     let mut found: Vec<Boxed<'_>> = Vec::new();
-    if !COMMANDS.iter().any(|command| text.contains(command)) {
-        return found;
-    }
-    let braces = matching_braces(text);
+    let mut braces: Option<HashMap<usize, usize>> = None;
     let mut at = 0;
     while let Some(offset) = text[at..].find('\\') {
         let start = at + offset;
@@ -45,6 +42,7 @@ fn boxes(text: &str) -> Vec<Boxed<'_>> {
         };
         let rest = &text[start + command.len()..];
         let open = start + command.len() + (rest.len() - rest.trim_start().len());
+        let braces = braces.get_or_insert_with(|| matching_braces(text));
         let Some(close) = braces.get(&open) else { continue };
         let content = &text[open + 1..*close];
         if !is_empty(content) {

@@ -43,6 +43,11 @@ const NEAR: usize = 40;
 
 /// The last answer that is stated.
 pub(super) fn last_statement(text: &str) -> Option<Stated> {
+    // most texts that are graded are bare answers: a look at each byte is cheaper than five searches
+    let may_state = text.as_bytes().windows(4).any(|four| four == b"swer" || four == b"####");
+    if !may_state && !text.contains("SWER") {
+        return None;
+    }
     let lowered = text.to_ascii_lowercase();
     let mut statements: Vec<(usize, &str)> = Vec::new();
     for phrase in PHRASES {

@@ -19,13 +19,8 @@ const TEXT_LANGUAGES: [&str; 7] = ["", "latex", "tex", "math", "markdown", "md",
 
 /// The text with programs blanked out, byte by byte, so that places stay what they are.
 pub(super) fn without_programs(text: &str) -> Cow<'_, str> {
-    let may_hold_one = text.contains("```")
-        || text.contains("~~~")
-        || text.contains('<')
-        || text.contains("print(")
-        || text.contains("return ")
-        || text.contains("# ");
-    if !may_hold_one {
+    let has_sign = text.bytes().any(|byte| b"`~<#".contains(&byte));
+    if !has_sign && !text.as_bytes().windows(6).any(|six| six == b"print(") {
         return Cow::Borrowed(text);
     }
     let mut hidden = Vec::new();
@@ -98,13 +93,12 @@ fn is_text(language: &str, block: &str) -> bool {
             .any(|sign| block.lines().any(|line| line.trim_start().starts_with(sign)))
 }
 
-/// Lines outside of fences that print, return or remark behind code.
+/// Lines outside of fences that print, or remark behind code.
 fn lines_of_code(text: &str, hidden: &mut Vec<std::ops::Range<usize>>) {
     let mut at = 0;
     for line in text.split_inclusive('\n') {
         let bare = line.trim_start();
-        let is_statement = bare.starts_with("print(") || bare.starts_with("return ");
-        if is_statement {
+        if bare.starts_with("print(") {
             hidden.push(at..at + line.len());
         } else if let Some(print) = line.find("print(") {
             // `x = 5; print("\boxed{5}")`, up to the bracket that closes

@@ -85,6 +85,9 @@ fn without_punctuation(text: &str) -> &str {
 
 /// The text without Markdown's bold type and code: `**72**`, `` `72` ``, but not `2**3`.
 fn without_marks(text: &str) -> String {
+    if !text.contains(['*', '_', '`']) {
+        return text.to_owned();
+    }
     let mut text = text.replace('`', "");
     for mark in ["**", "__"] {
         while let Some(open) = opening(&text, mark) {

@@ -216,14 +216,14 @@ impl Parser<'_> {
         let brackets = |token: Option<&Token>| {
             matches!(token, Some(Token::Mark(')' | ']' | '(' | '[' | '⟩' | '⟨')))
         };
-        let mut around = self.tokens[self.at..].iter().filter(|token| **token != Token::Space);
-        let before = self.tokens[..self.at].iter().rev().find(|token| **token != Token::Space);
+        let mut around = self.tokens[self.at..].iter().filter(|token| !token.is_space());
+        let before = self.tokens[..self.at].iter().rev().find(|token| !token.is_space());
         around.next() == Some(&Token::Letter('U')) && brackets(before) && brackets(around.next())
     }
 
     /// Whether `(mod` comes next.
     fn begins_mod(&self) -> bool {
-        let mut tokens = self.tokens[self.at..].iter().filter(|token| **token != Token::Space);
+        let mut tokens = self.tokens[self.at..].iter().filter(|token| !token.is_space());
         tokens.next();
         match tokens.next() {
             Some(Token::Letters(word) | Token::Text(word)) => word == "mod",

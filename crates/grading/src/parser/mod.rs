@@ -9,7 +9,6 @@ mod numbers;
 mod values;
 mod words;
 
-use crate::spelling::tidy;
 use crate::tokens::{Commas, Token, tokens};
 use crate::tree::{Node, Relation};
 
@@ -26,9 +25,9 @@ pub(crate) struct Reading {
     pub(crate) letters_are_words: bool,
 }
 
-/// The tree of an answer; `None` if it is not math that is understood.
+/// The tree of a tidied answer; `None` if it is not math that is understood.
 pub(crate) fn parse(text: &str, reading: Reading) -> Option<Node> {
-    let tokens = tokens(&tidy(text), reading.commas)?;
+    let tokens = tokens(text, reading.commas)?;
     let mut parser = Parser {
         tokens: &tokens,
         at: 0,
@@ -103,11 +102,11 @@ const ENDING: [&str; 33] = [
 
 impl Parser<'_> {
     fn peek(&self) -> Option<&Token> {
-        self.tokens[self.at..].iter().find(|token| **token != Token::Space)
+        self.tokens[self.at..].iter().find(|token| !token.is_space())
     }
 
     fn skip_space(&mut self) {
-        while self.tokens.get(self.at) == Some(&Token::Space) {
+        while self.tokens.get(self.at).is_some_and(Token::is_space) {
             self.at += 1;
         }
     }
@@ -120,7 +119,7 @@ impl Parser<'_> {
     }
 
     fn eat(&mut self, mark: char) -> bool {
-        let there = self.peek() == Some(&Token::Mark(mark));
+        let there = matches!(self.peek(), Some(Token::Mark(next)) if *next == mark);
         if there {
             self.next();
         }
@@ -313,15 +312,15 @@ impl Parser<'_> {
             _ => false,
         };
         let behind_relation =
-            self.tokens[..at].iter().rev().find(|token| **token != Token::Space).is_some_and(
-                |token| match token {
+            self.tokens[..at].iter().rev().find(|token| !token.is_space()).is_some_and(|token| {
+                match token {
                     Token::Mark(mark) => "=<>".contains(*mark),
                     Token::Command(command) => {
                         ["approx", "ne", "le", "ge", "equiv"].contains(&command.as_str())
                     }
                     _ => false,
-                },
-            );
+                }
+            });
         if !is_relation && !behind_relation {
             self.at = at;
         }
@@ -385,7 +384,7 @@ impl Parser<'_> {
         let behind_bracket = self.tokens[..self.at]
             .iter()
             .rev()
-            .find(|token| **token != Token::Space)
+            .find(|token| !token.is_space())
             .is_some_and(|token| matches!(token, Token::Mark(')' | ']' | '⟩')));
         let there = match self.peek() {
             Some(Token::Letters(word) | Token::Text(word)) => {

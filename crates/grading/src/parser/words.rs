@@ -302,7 +302,7 @@ impl Parser<'_> {
 
     /// Whether a word stands at a place, perhaps behind a space.
     fn is_word(&self, at: usize) -> bool {
-        self.tokens[at..].iter().find(|token| **token != Token::Space).is_some_and(|token| {
+        self.tokens[at..].iter().find(|token| !token.is_space()).is_some_and(|token| {
             matches!(token, Token::Letter(_) | Token::Letters(_) | Token::Text(_))
         })
     }
@@ -394,6 +394,9 @@ fn set_in_words(text: &str) -> Option<Node> {
 
 /// Whether a text begins with a set that is told in words, so that it is no prose.
 pub(crate) fn begins_set(text: &str) -> bool {
+    if !text.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return false;
+    }
     let start: String = text.chars().take(40).collect();
     let lowered = start.to_lowercase();
     let text = without_article(&lowered);

@@ -1,7 +1,13 @@
 //! One spelling for each thing: LaTeX commands that only change how an answer looks go, synonyms
-//! become one command, and Unicode's mathematical characters become LaTeX.
+//! become one command, and Unicode's mathematical characters become LaTeX ([`characters`]).
 //!
 //! Nothing here changes what an answer says. Left out: macros that a document defines itself.
+
+mod characters;
+
+use characters::character;
+use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// Set apart by LaTeX (`{,}`, `,\!`), so surely a separator of thousands.
 pub(crate) const SEPARATOR: char = '\u{1}';
@@ -227,6 +233,9 @@ pub(crate) fn tidy(text: &str) -> String {
 /// Separators of thousands that LaTeX sets apart.
 fn separators(text: &str) -> String {
     let mut text = text.to_owned();
+    if !text.contains([',', '\\']) {
+        return text;
+    }
     if text.contains("{,") || text.contains("{ ,") {
         text = text.replace(" {,", "{,");
         for spelling in ["{,}", "{, }", "{ , }"] {
@@ -253,40 +262,59 @@ fn command<'t>(rest: &'t str, tidied: &mut String) -> &'t str {
     {
         rest = starred;
     }
-    if DROPPED.contains(&name) {
-        // no delimiter on this side
-        let invisible = ["left", "right", "middle"].contains(&name);
-        rest = rest.strip_prefix('.').filter(|_| invisible).unwrap_or(rest);
-        // `\left<` is an angle bracket
-        for (mark, bracket) in [("<", "\\langle "), (">", "\\rangle ")] {
-            if let Some(behind) = rest.strip_prefix(mark).filter(|_| invisible) {
-                tidied.push_str(bracket);
-                return behind;
+    match meaning(name) {
+        Some(Meaning::Nothing) => {
+            // no delimiter on this side
+            let invisible = ["left", "right", "middle"].contains(&name);
+            if !invisible {
+                tidied.push(' ');
+                return rest;
+            }
+            // `\left<` is an angle bracket
+            for (mark, bracket) in [(".", ""), ("<", "\\langle "), (">", "\\rangle ")] {
+                if let Some(behind) = rest.strip_prefix(mark) {
+                    tidied.push_str(bracket);
+                    return behind;
+                }
             }
         }
-        if !invisible {
-            tidied.push(' ');
+        Some(Meaning::NothingWithArguments(arguments)) => {
+            for _ in 0..arguments {
+                rest = behind_group(rest);
+            }
         }
-        return rest;
-    }
-    if let Some((_, arguments)) = DROPPED_WITH_ARGUMENTS.iter().find(|(of, _)| *of == name) {
-        for _ in 0..*arguments {
-            rest = behind_group(rest);
-        }
-        return rest;
-    }
-    if TRANSPARENT.contains(&name) {
-        tidied.push(' ');
-        return rest;
-    }
-    match SYNONYMS.iter().find(|(of, _)| *of == name) {
-        Some((_, spelling)) => tidied.push_str(spelling),
+        Some(Meaning::Argument) => tidied.push(' '),
+        Some(Meaning::Synonym(spelling)) => tidied.push_str(spelling),
         None => {
             tidied.push('\\');
             tidied.push_str(name);
         }
     }
     rest
+}
+
+/// What a command says.
+#[derive(Clone, Copy)]
+enum Meaning {
+    Nothing,
+    NothingWithArguments(usize),
+    /// What its argument says.
+    Argument,
+    Synonym(&'static str),
+}
+
+fn meaning(name: &str) -> Option<Meaning> {
+    static MEANINGS: OnceLock<HashMap<&'static str, Meaning>> = OnceLock::new();
+    let meanings = MEANINGS.get_or_init(|| {
+        let dropped = DROPPED.into_iter().map(|name| (name, Meaning::Nothing));
+        let with_arguments = DROPPED_WITH_ARGUMENTS
+            .into_iter()
+            .map(|(name, count)| (name, Meaning::NothingWithArguments(count)));
+        let transparent = TRANSPARENT.into_iter().map(|name| (name, Meaning::Argument));
+        let synonyms = SYNONYMS.into_iter().map(|(name, of)| (name, Meaning::Synonym(of)));
+        dropped.chain(with_arguments).chain(transparent).chain(synonyms).collect()
+    });
+    meanings.get(name).copied()
 }
 
 /// The same for a backslash before something that is no letter.
@@ -351,241 +379,6 @@ fn behind_group(text: &str) -> &str {
         }
     }
     text
-}
-
-/// Small Greek letters from alpha on; the second sigma is the one at the end of words.
-const SMALL_GREEK: [&str; 25] = [
-    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa",
-    "lambda", "mu", "nu", "xi", "omicron", "pi", "rho", "sigma", "sigma", "tau", "upsilon", "phi",
-    "chi", "psi", "omega",
-];
-
-/// Capital Greek letters that differ from Latin ones.
-const CAPITAL_GREEK: [(char, &str); 11] = [
-    ('Γ', "Gamma"),
-    ('Δ', "Delta"),
-    ('Θ', "Theta"),
-    ('Λ', "Lambda"),
-    ('Ξ', "Xi"),
-    ('Π', "Pi"),
-    ('Σ', "Sigma"),
-    ('Υ', "Upsilon"),
-    ('Φ', "Phi"),
-    ('Ψ', "Psi"),
-    ('Ω', "Omega"),
-];
-
-/// Characters and what LaTeX writes for them.
-const CHARACTERS: [(char, &str); 93] = [
-    ('\u{a0}', " "),
-    ('\u{2009}', " "),
-    ('\u{202f}', " "),
-    ('\u{2002}', " "),
-    ('\u{2003}', " "),
-    ('\u{3000}', " "),
-    ('\u{200b}', ""),
-    ('\u{200d}', ""),
-    ('\u{2060}', ""),
-    ('\u{feff}', ""),
-    ('\u{2061}', ""),
-    ('\u{2212}', "-"),
-    ('\u{2010}', "-"),
-    ('\u{2011}', "-"),
-    ('\u{2013}', "-"),
-    ('\u{2014}', "-"),
-    ('\u{fe63}', "-"),
-    ('×', "\\times "),
-    ('✕', "\\times "),
-    ('⨯', "\\times "),
-    ('÷', "\\div "),
-    ('·', "\\cdot "),
-    ('⋅', "\\cdot "),
-    ('∙', "\\cdot "),
-    ('•', "\\cdot "),
-    ('∗', "*"),
-    ('⁄', "/"),
-    ('∕', "/"),
-    ('∶', ":"),
-    ('∞', "\\infty "),
-    ('√', "\\sqrt "),
-    ('∛', "\\sqrt[3]"),
-    ('∜', "\\sqrt[4]"),
-    ('≤', "\\le "),
-    ('⩽', "\\le "),
-    ('≦', "\\le "),
-    ('≥', "\\ge "),
-    ('⩾', "\\ge "),
-    ('≧', "\\ge "),
-    ('≠', "\\ne "),
-    ('≈', "\\approx "),
-    ('≃', "\\approx "),
-    ('∼', "\\approx "),
-    ('≡', "\\equiv "),
-    ('∪', "\\cup "),
-    ('⋃', "\\cup "),
-    ('∩', "\\cap "),
-    ('⋂', "\\cap "),
-    ('∖', "\\setminus "),
-    ('∈', "\\in "),
-    ('±', "\\pm "),
-    ('∓', "\\mp "),
-    ('∅', "\\emptyset "),
-    ('⌀', "\\emptyset "),
-    ('∧', "\\land "),
-    ('∨', "\\lor "),
-    ('⌊', "\\lfloor "),
-    ('⌋', "\\rfloor "),
-    ('⌈', "\\lceil "),
-    ('⌉', "\\rceil "),
-    ('⟨', "\\langle "),
-    ('⟩', "\\rangle "),
-    ('〈', "\\langle "),
-    ('〉', "\\rangle "),
-    ('∣', "|"),
-    ('∥', "\\|"),
-    ('‖', "\\|"),
-    ('°', "^\\circ "),
-    ('º', "^\\circ "),
-    ('∘', "^\\circ "),
-    ('℃', "^\\circ \\text{C}"),
-    ('℉', "^\\circ \\text{F}"),
-    ('′', "'"),
-    ('’', "'"),
-    ('‘', "'"),
-    ('″', "''"),
-    ('“', "\""),
-    ('”', "\""),
-    ('…', "\\dots "),
-    ('⋯', "\\dots "),
-    ('、', ","),
-    ('。', "."),
-    ('∠', "\\angle "),
-    ('△', "\\triangle "),
-    ('→', "\\to "),
-    ('ℝ', "\\mathbb{R}"),
-    ('ℤ', "\\mathbb{Z}"),
-    ('ℕ', "\\mathbb{N}"),
-    ('ℚ', "\\mathbb{Q}"),
-    ('ℂ', "\\mathbb{C}"),
-    ('€', "\\euro "),
-    ('£', "\\sterling "),
-    ('¥', "\\yen "),
-];
-
-/// Fractions that are one character.
-const VULGAR_FRACTIONS: [(char, u8, u8); 18] = [
-    ('½', 1, 2),
-    ('⅓', 1, 3),
-    ('⅔', 2, 3),
-    ('¼', 1, 4),
-    ('¾', 3, 4),
-    ('⅕', 1, 5),
-    ('⅖', 2, 5),
-    ('⅗', 3, 5),
-    ('⅘', 4, 5),
-    ('⅙', 1, 6),
-    ('⅚', 5, 6),
-    ('⅐', 1, 7),
-    ('⅛', 1, 8),
-    ('⅜', 3, 8),
-    ('⅝', 5, 8),
-    ('⅞', 7, 8),
-    ('⅑', 1, 9),
-    ('⅒', 1, 10),
-];
-
-/// What a raised or lowered character is on the line.
-fn on_the_line(c: char, raised: bool) -> Option<char> {
-    let (from, to) = if raised {
-        ("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣʸᵃᵇᵗᵐᵏ", "0123456789+-()nixyabtmk")
-    } else {
-        ("₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₐₑₓₙₘₖᵢⱼ", "0123456789+-()aexnmkij")
-    };
-    from.chars().zip(to.chars()).find(|(of, _)| *of == c).map(|(_, plain)| plain)
-}
-
-/// Writes what the characters at the start of `rest`, none of ASCII, stand for; what is left.
-fn character<'t>(rest: &'t str, tidied: &mut String) -> &'t str {
-    for (raised, opening) in [(true, "^{"), (false, "_{")] {
-        let run: String = rest.chars().map_while(|c| on_the_line(c, raised)).collect();
-        if !run.is_empty() {
-            tidied.push_str(opening);
-            tidied.push_str(&run);
-            tidied.push('}');
-            let end = rest.char_indices().nth(run.len()).map_or(rest.len(), |(end, _)| end);
-            return &rest[end..];
-        }
-    }
-    let Some(c) = rest.chars().next() else {
-        return rest;
-    };
-    let behind = &rest[c.len_utf8()..];
-    if let Some((_, above, below)) = VULGAR_FRACTIONS.iter().find(|(of, ..)| *of == c) {
-        tidied.push_str(&format!("\\frac{{{above}}}{{{below}}}"));
-    } else if let Some((_, spelling)) = CHARACTERS.iter().find(|(of, _)| *of == c) {
-        tidied.push_str(spelling);
-        // a root of a number or letter that is no group
-        if spelling.starts_with("\\sqrt") {
-            return root_argument(behind, tidied);
-        }
-    } else if let Some(name) = greek(c)
-        && !tidied.chars().next_back().is_some_and(is_greek)
-        && !behind.chars().next().is_some_and(is_greek)
-    {
-        tidied.push('\\');
-        tidied.push_str(name);
-        tidied.push(' ');
-    } else {
-        tidied.push(styled(c));
-    }
-    behind
-}
-
-/// `√12` is the root of 12, where `\sqrt 12` would be that of 1.
-fn root_argument<'t>(behind: &'t str, tidied: &mut String) -> &'t str {
-    let digits = behind.find(|c: char| !c.is_ascii_digit()).unwrap_or(behind.len());
-    let (number, rest) = behind.split_at(digits);
-    if !number.is_empty() {
-        tidied.push('{');
-        tidied.push_str(number);
-        tidied.push('}');
-    }
-    rest
-}
-
-fn is_greek(c: char) -> bool {
-    ('\u{370}'..='\u{3ff}').contains(&c)
-}
-
-fn greek(c: char) -> Option<&'static str> {
-    if ('α'..='ω').contains(&c) {
-        return SMALL_GREEK.get(c as usize - 'α' as usize).copied();
-    }
-    match c {
-        'ϕ' | '𝜙' => Some("phi"),
-        'ϑ' => Some("theta"),
-        'ϵ' => Some("epsilon"),
-        '𝜋' | '𝝅' => Some("pi"),
-        _ => CAPITAL_GREEK.iter().find(|(of, _)| *of == c).map(|(_, name)| *name),
-    }
-}
-
-/// Letters and digits of Unicode's mathematical and full-width alphabets as those of ASCII.
-fn styled(c: char) -> char {
-    let code = c as u32;
-    let plain = match code {
-        0xff01..=0xff5e => code - 0xfee0,
-        0x1d7ce..=0x1d7ff => u32::from(b'0') + (code - 0x1d7ce) % 10,
-        // 13 alphabets of 26 capital and 26 small letters
-        0x1d400..=0x1d6a3 => match (code - 0x1d400) % 52 {
-            capital @ 0..26 => u32::from(b'A') + capital,
-            small => u32::from(b'a') + small - 26,
-        },
-        // a hole of the italic alphabet, filled by Planck's constant
-        0x210e => u32::from(b'h'),
-        _ => code,
-    };
-    char::from_u32(plain).unwrap_or(c)
 }
 
 /// `\\boxed` and the like, doubled by an escaping that was done twice, become `\boxed`; line breaks
