@@ -81,6 +81,15 @@ fn other_readings(
             return true;
         }
     }
+    // `2j` and `2*I`, as programs print the imaginary unit
+    let is_complex = |node: &Node| node.any(&|part| matches!(part, Node::I));
+    if a.is_some_and(is_complex)
+        && b.is_some_and(|b| !is_complex(b))
+        && let (Some(a), Some(b)) = (a, parse(&with_imaginary_unit(prediction), plain))
+        && equal(a, &b)
+    {
+        return true;
+    }
     // letters can be no variables where the gold answer has none
     let without_variables =
         a.is_some_and(|gold| !gold.any(&|node| matches!(node, Node::Symbol(_))));
@@ -91,6 +100,20 @@ fn other_readings(
     // digits that are parted in ways of their own, and the like
     let (gold, prediction) = (spelling::bare(gold), spelling::bare(prediction));
     (a.is_none() || b.is_none()) && !gold.is_empty() && gold == prediction
+}
+
+/// `j` behind a digit and `I` alone as `i`.
+fn with_imaginary_unit(text: &str) -> String {
+    let characters: Vec<char> = text.chars().collect();
+    let is_letter = |at: Option<usize>| {
+        at.and_then(|at| characters.get(at)).is_some_and(|c| c.is_alphabetic() || *c == '\\')
+    };
+    let unit = |(at, c): (usize, &char)| {
+        let alone = !is_letter(at.checked_sub(1)) && !is_letter(Some(at + 1));
+        let behind_digit = at > 0 && (characters[at - 1].is_ascii_digit());
+        if alone && (*c == 'I' || (*c == 'j' && behind_digit)) { 'i' } else { *c }
+    };
+    characters.iter().enumerate().map(unit).collect()
 }
 
 /// Whether both are the same word, in capitals or not, also where one is marked as text and the

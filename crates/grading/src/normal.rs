@@ -1,6 +1,7 @@
 //! The normal form of a tree: both signs written out, names left out where they name a whole list,
 //! alternatives as sets.
 
+use crate::scalars::same_scalar;
 use crate::tree::{Node, Relation};
 
 /// The answer that a tree gives.
@@ -15,9 +16,13 @@ pub(crate) fn settle(node: &Node) -> Node {
             if named_first { Node::Set(without_first_name(items)) } else { Node::List(items) }
         }
         // alternatives of scalars or tuples are a set; of intervals, sets and relations a union
-        Node::Alternatives(items) => {
+        Node::Alternatives(mut items) => {
             if items.iter().any(is_set_of_reals) {
                 return Node::Union(items);
+            }
+            // `\frac12` or 0.5 is one answer
+            if items[1..].iter().all(|item| same_scalar(&items[0], item)) {
+                return items.remove(0);
             }
             let named_first = is_named(&items[0]) && !items[1..].iter().any(is_named);
             Node::Set(if named_first { without_first_name(items) } else { items })

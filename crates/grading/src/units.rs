@@ -110,7 +110,7 @@ pub(crate) enum Unit {
 }
 
 /// Words that change what the number before them says, so that they are no unit.
-const TELLING: [&str; 37] = [
+const TELLING: [&str; 36] = [
     "not",
     "no",
     "never",
@@ -124,7 +124,6 @@ const TELLING: [&str; 37] = [
     "without",
     "than",
     "except",
-    "to",
     "minus",
     "plus",
     "times",

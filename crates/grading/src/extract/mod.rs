@@ -5,7 +5,7 @@
 //! | the last `\boxed{...}` or `\fbox{...}`, or several that only connecting words part | unless a "final answer" is stated behind it |
 //! | what follows the last "final answer", "answer is", "answers are", "answer:" or `####` | where there is no box |
 //!
-//! Programs, their comments and calls of tools are no place for an answer ([`programs`]).
+//! What stands behind `</think>` is looked at first. Programs, their comments and calls of tools are no place for an answer ([`programs`]).
 
 mod boxes;
 mod formulas;
@@ -19,8 +19,14 @@ use std::borrow::Cow;
 /// The final answer in a response, as it was written; `None` if none is stated.
 pub fn extract_answer(response: &str) -> Option<String> {
     let text = programs::without_programs(response);
-    let boxed = boxes::last_answer(&text);
-    match (boxed, phrases::last_statement(&text)) {
+    // what was thought is no answer where one follows
+    let behind = text.rfind("</think>").map(|at| &text[at + "</think>".len()..]);
+    behind.and_then(stated_in).or_else(|| stated_in(&text))
+}
+
+fn stated_in(text: &str) -> Option<String> {
+    let boxed = boxes::last_answer(text);
+    match (boxed, phrases::last_statement(text)) {
         (Some(boxed), Some(stated)) if stated.is_final && stated.start > boxed.start => {
             Some(stated.answer)
         }

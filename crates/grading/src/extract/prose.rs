@@ -13,7 +13,7 @@ const JOINING: [&str; 9] =
 /// The math in a text: all of it if it is math with at most a few connecting words, else the last
 /// formula or number.
 pub(super) fn math_part(text: &str) -> String {
-    let text = tidy(&without_marks(text));
+    let text = attached_exponents(tidy(&without_marks(text)));
     let trimmed = without_remarks(without_punctuation(text.trim()));
     if begins_set(trimmed) {
         return trimmed.to_owned();
@@ -64,6 +64,21 @@ pub(super) fn math_part(text: &str) -> String {
         Some((_, number)) if is_prose(behind) => number,
         _ => last.to_owned(),
     }
+}
+
+/// `7 cm$^2$` without the dollar signs, which would part the exponent from its unit.
+fn attached_exponents(text: String) -> String {
+    let exponents: Vec<(usize, usize)> = formulas(&text)
+        .into_iter()
+        .filter(|(start, _, content)| content.starts_with('^') && *start > 0)
+        .map(|(start, end, _)| (start, end))
+        .collect();
+    let mut text = text;
+    for (start, end) in exponents.into_iter().rev() {
+        text.remove(end - 1);
+        text.remove(start);
+    }
+    text
 }
 
 /// The text without what ends a sentence, and without quotes around all of it; the dots of
@@ -151,7 +166,17 @@ fn told(text: &str) -> String {
     {
         return tail.to_owned();
     }
-    told_number(text).unwrap_or_else(|| text.to_owned())
+    if let Some(number) = told_number(text) {
+        return number;
+    }
+    // "It is Saturday"
+    let tail = verbs.iter().filter_map(|verb| text.rfind(verb).map(|at| &text[at + verb.len()..]));
+    match tail.min_by_key(|tail| tail.len()) {
+        Some(tail) if last_number(text).is_none() && tail.split_whitespace().count() <= 3 => {
+            tail.to_owned()
+        }
+        _ => text.to_owned(),
+    }
 }
 
 /// The last number of prose, unless the prose denies it, names another beside it, or began with one

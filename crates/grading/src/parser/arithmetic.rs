@@ -200,7 +200,7 @@ impl Parser<'_> {
             Some(Token::Number(_) | Token::Repeating(..) | Token::Time(..) | Token::Letter(_)) => {
                 !self.begins_union()
             }
-            Some(Token::Letters(word) | Token::Text(word)) => !joins(word),
+            Some(Token::Letters(word) | Token::Text(word)) => !joins(word) && !self.at_to(),
             Some(Token::Mark('|')) => self.bars == 0,
             Some(Token::Mark('(')) => !self.begins_mod(),
             Some(Token::Mark(mark)) => ['[', '{', '⟨'].contains(mark),

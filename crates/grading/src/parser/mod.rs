@@ -401,9 +401,17 @@ impl Parser<'_> {
         there
     }
 
+    /// Whether "to" and a number come next: `3 to 1`.
+    pub(super) fn at_to(&self) -> bool {
+        let mut tokens = self.tokens[self.at..].iter().filter(|token| !token.is_space());
+        let to =
+            matches!(tokens.next(), Some(Token::Letters(word) | Token::Text(word)) if word == "to");
+        to && matches!(tokens.next(), Some(Token::Number(_)))
+    }
+
     fn ratio(&mut self) -> Option<Node> {
         let mut parts = vec![self.sum()?];
-        while self.peek() == Some(&Token::Mark(':')) {
+        while self.peek() == Some(&Token::Mark(':')) || self.at_to() {
             let at = self.at;
             self.next();
             // a colon at the end is punctuation

@@ -67,7 +67,11 @@ impl Parser<'_> {
 
     /// `8 a.m.` is a time, `8` alone is not.
     fn time_of_day(&mut self, number: Node) -> Node {
-        let Some(Token::Afternoon(afternoon)) = self.peek().cloned() else { return number };
+        let afternoon = match self.peek() {
+            Some(Token::Afternoon(afternoon)) => Some(*afternoon),
+            Some(Token::OClock) => None,
+            _ => return number,
+        };
         let hours = match &number {
             Node::Number { value, decimal: None } if value.is_integer() => {
                 u32::try_from(value.to_integer()).ok()
@@ -76,7 +80,7 @@ impl Parser<'_> {
         };
         let Some(hours) = hours.filter(|hours| *hours <= 24) else { return number };
         self.next();
-        let clock = Clock { seconds: hours * 3600, afternoon: Some(afternoon) };
+        let clock = Clock { seconds: hours * 3600, afternoon };
         Node::Time { clock, ratio: vec![number] }
     }
 

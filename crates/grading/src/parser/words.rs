@@ -202,6 +202,9 @@ impl Parser<'_> {
         if !marked && !is_constant {
             return None;
         }
+        if self.at_to() {
+            return None;
+        }
         let words = self.words_behind(marked || self.letters_are_words);
         if words.is_empty() {
             return None;

@@ -26,6 +26,8 @@ pub(crate) enum Token {
     Time(Clock, Vec<String>),
     /// `a.m.` is false, `p.m.` is true.
     Afternoon(bool),
+    /// `o'clock`
+    OClock,
     Letter(char),
     /// Two letters or more that stand together.
     Letters(String),

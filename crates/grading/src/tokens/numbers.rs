@@ -61,6 +61,7 @@ impl Lexer {
         self.tokens.push(Token::Number(Digits { text: number, exponent }));
         self.ordinal();
         self.afternoon();
+        self.oclock();
         Some(())
     }
 
@@ -201,6 +202,17 @@ impl Lexer {
                     return;
                 }
             }
+        }
+    }
+
+    /// `o'clock` behind a number.
+    fn oclock(&mut self) {
+        let rest = &self.characters[self.at..];
+        let spaces = rest.iter().take_while(|c| c.is_whitespace()).count();
+        let spelling = "o'clock";
+        if rest[spaces..].iter().take(spelling.len()).copied().eq(spelling.chars()) {
+            self.at += spaces + spelling.len();
+            self.tokens.push(Token::OClock);
         }
     }
 
