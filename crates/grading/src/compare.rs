@@ -1,7 +1,7 @@
 //! Whether two trees mean the same, part by part.
 
 use crate::matrices::same_matrix;
-use crate::normal::{approximation, is_infinite, is_named, settle, value_of};
+use crate::normal::{approximation, each_named, is_infinite, is_named, settle, value_of};
 use crate::real_sets::same_set;
 use crate::relations::{same_chain, same_residue, solution};
 use crate::scalars::same_scalar;
@@ -79,6 +79,28 @@ pub(crate) fn same(gold: &Node, prediction: &Node) -> bool {
         }
         _ => {}
     }
+    // `m + n = 17` tells 17
+    if gold.is_constant()
+        && let Node::Chain { members, relations } = prediction
+        && relations.iter().all(|of| *of == Relation::Equal)
+        && let Some(last) = members.last().filter(|last| last.is_constant())
+    {
+        return same_value(gold, last);
+    }
+    // `x = y = 2` and `x = 2, y = 2`
+    match (gold, prediction) {
+        (Node::List(_), Node::Chain { .. }) => {
+            if let Some(each) = each_named(prediction) {
+                return same(gold, &each);
+            }
+        }
+        (Node::Chain { .. }, Node::List(_)) => {
+            if let Some(each) = each_named(gold) {
+                return same(&each, prediction);
+            }
+        }
+        _ => {}
+    }
     same_value(&value_of(gold), &value_of(prediction))
 }
 
@@ -139,8 +161,15 @@ fn same_value(a: &Node, b: &Node) -> bool {
         (Node::Quantity { value: x, unit: u }, Node::Quantity { value: y, unit: w }) => {
             same_quantity((x, u), (y, w))
         }
-        (Node::Quantity { value, .. }, other) => same(value, other),
-        (other, Node::Quantity { value, .. }) => same(other, value),
+        // 5% is no 5 cm
+        (Node::Quantity { unit: Unit::Known(_), .. }, Node::Percent(_))
+        | (Node::Percent(_), Node::Quantity { unit: Unit::Known(_), .. }) => false,
+        (Node::Quantity { value, .. }, other) => {
+            same(value, other) || in_larger_unit(value).is_some_and(|larger| same(&larger, other))
+        }
+        (other, Node::Quantity { value, .. }) => {
+            same(other, value) || in_larger_unit(value).is_some_and(|larger| same(other, &larger))
+        }
         (Node::Time { clock: x, .. }, Node::Time { clock: y, .. }) => same_clock(*x, *y),
         (Node::Time { ratio, .. }, other) => same(&ratio_of(ratio), other),
         (other, Node::Time { ratio, .. }) => same(other, &ratio_of(ratio)),
@@ -156,11 +185,16 @@ fn same_value(a: &Node, b: &Node) -> bool {
 fn same_collection(a: &Node, b: &Node) -> Option<bool> {
     Some(match (a, b) {
         (Node::Set(a), Node::Set(b)) => match_any_order(a, b),
-        (Node::List(named), Node::Set(items)) | (Node::Set(items), Node::List(named)) => {
+        (Node::List(named), Node::Set(items)) => {
             in_order(named, items) || (!names_several(named) && match_any_order(named, items))
         }
+        (Node::Set(items), Node::List(named)) => {
+            !names_several(named) && match_any_order(items, named)
+        }
         (Node::List(a), Node::List(b)) => same_lists(a, b),
-        (Node::Union(a), Node::Union(b)) => match_any_order(a, b),
+        (Node::Union(a), Node::Union(b)) | (Node::Intersection(a), Node::Intersection(b)) => {
+            match_any_order(a, b)
+        }
         (
             Node::Bracket { open, close, items: a },
             Node::Bracket { open: other_open, close: other_close, items: b },
@@ -194,6 +228,14 @@ fn same_collection(a: &Node, b: &Node) -> Option<bool> {
 
 fn same_single(a: &Node, b: &Node) -> bool {
     match (a, b) {
+        // a point with its name: `P(2, 7)`, "vertex (2, 7)"
+        (point @ Node::Bracket { .. }, Node::Product(named))
+        | (Node::Product(named), point @ Node::Bracket { .. }) => match named.as_slice() {
+            [Node::Symbol(_) | Node::Word(_), bracket @ Node::Bracket { .. }] => {
+                same(point, bracket)
+            }
+            _ => false,
+        },
         (Node::Word(a), Node::Word(b)) => a == b,
         (Node::Word(word), Node::Symbol(name)) | (Node::Symbol(name), Node::Word(word)) => {
             word.eq_ignore_ascii_case(name)
@@ -242,6 +284,15 @@ fn same_clock(a: Clock, b: Clock) -> bool {
     };
     let one_says = a.afternoon.is_some() != b.afternoon.is_some();
     of_day(a) == of_day(b) || (one_says && a.seconds == b.seconds)
+}
+
+/// `2 \cdot 100 + 50` cents, as "2 dollars and 50 cents" is read, in dollars.
+fn in_larger_unit(value: &Node) -> Option<Node> {
+    let Node::Sum(parts) = value else { return None };
+    let [Node::Product(large), small] = parts.as_slice() else { return None };
+    let [value, ratio @ Node::Number { .. }] = large.as_slice() else { return None };
+    let small = Node::Quotient(Box::new(small.clone()), Box::new(ratio.clone()));
+    Some(Node::Sum(vec![value.clone(), small]))
 }
 
 /// Values with units of one dimension are converted; those of two are different.

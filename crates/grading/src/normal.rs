@@ -8,6 +8,10 @@ use crate::tree::{Node, Relation};
 pub(crate) fn settle(node: &Node) -> Node {
     match expand(node) {
         Node::List(items) => {
+            // `x \ne 1, -1` is neither
+            if let Some(neither) = unequal_to_all(&items) {
+                return neither;
+            }
             // `a = 4, -8, -10` names the whole list
             let named_first = items.len() > 1
                 && is_named(&items[0])
@@ -27,8 +31,76 @@ pub(crate) fn settle(node: &Node) -> Node {
             let named_first = is_named(&items[0]) && !items[1..].iter().any(is_named);
             Node::Set(if named_first { without_first_name(items) } else { items })
         }
+        // `(x, y) = (1, 2)`
+        node @ Node::Chain { .. } => named_tuple(&node).unwrap_or(node),
+        // `\mathbb{R} - \{3\}`
+        Node::Sum(parts) => match parts.as_slice() {
+            [from @ Node::Symbol(_), Node::Negative(what)] if matches!(**what, Node::Set(_)) => {
+                Node::Difference(Box::new(from.clone()), what.clone())
+            }
+            _ => Node::Sum(parts),
+        },
         node => node,
     }
+}
+
+/// `x \ne 1, -1` as `x \ne 1` and `x \ne -1`.
+fn unequal_to_all(items: &[Node]) -> Option<Node> {
+    let (Node::Chain { members, relations }, rest) = items.split_first()? else { return None };
+    let [name, _] = members.as_slice() else { return None };
+    if *relations != [Relation::NotEqual] {
+        return None;
+    }
+    let unequal = |item: &Node| match item {
+        Node::Chain { relations, .. } if *relations == [Relation::NotEqual] => Some(item.clone()),
+        value if value.is_constant() => Some(Node::Chain {
+            members: vec![name.clone(), value.clone()],
+            relations: vec![Relation::NotEqual],
+        }),
+        _ => None,
+    };
+    let rest = rest.iter().map(unequal).collect::<Option<Vec<_>>>()?;
+    (!rest.is_empty())
+        .then(|| Node::Intersection(std::iter::once(items[0].clone()).chain(rest).collect()))
+}
+
+/// A tuple that is named by a tuple, as equations.
+fn named_tuple(node: &Node) -> Option<Node> {
+    let Node::Chain { members, relations } = node else { return None };
+    let [Node::Bracket { items: names, .. }, Node::Bracket { items: values, .. }] =
+        members.as_slice()
+    else {
+        return None;
+    };
+    if relations[0] != Relation::Equal || names.len() != values.len() {
+        return None;
+    }
+    let are_names = names.iter().all(|name| matches!(name, Node::Symbol(_)));
+    are_names.then(|| {
+        let pairs = names.iter().zip(values);
+        Node::List(pairs.map(|(name, value)| equation(name, value)).collect())
+    })
+}
+
+fn equation(name: &Node, value: &Node) -> Node {
+    Node::Chain { members: vec![name.clone(), value.clone()], relations: vec![Relation::Equal] }
+}
+
+/// `x = y = 2`, and `(x, y) = z = 2`, as an equation for each name.
+pub(crate) fn each_named(node: &Node) -> Option<Node> {
+    let Node::Chain { members, relations } = node else { return None };
+    let (value, names) = members.split_last()?;
+    let mut all: Vec<&Node> = Vec::new();
+    for name in names {
+        match name {
+            Node::Symbol(_) => all.push(name),
+            Node::Bracket { items, .. } => all.extend(items),
+            _ => return None,
+        }
+    }
+    let are_equal = relations.iter().all(|of| *of == Relation::Equal);
+    (are_equal && all.len() > 1 && value.is_constant())
+        .then(|| Node::List(all.into_iter().map(|name| equation(name, value)).collect()))
 }
 
 /// The items, the first one's name left out.
@@ -92,6 +164,10 @@ fn expand(node: &Node) -> Node {
             Node::Set(items.iter().flat_map(both).collect())
         }
         Node::Member(name, of) => Node::Member(name.clone(), Box::new(expand(of))),
+        // `x \ne \pm 1` is neither
+        Node::Chain { relations, .. } if relations.contains(&Relation::NotEqual) => {
+            Node::Intersection(both(node))
+        }
         single => Node::Set(both(&value_of(single))),
     }
 }

@@ -21,7 +21,7 @@ const ANGLE: &[(&str, i32)] = &[("angle", 1)];
 const DOLLARS: &[(&str, i32)] = &[("dollars", 1)];
 
 /// Every unit that is known. Base units: metre, gram, second, month, degree, dollar, byte.
-const UNITS: [Entry; 59] = [
+const UNITS: [Entry; 63] = [
     (&["m", "meter", "meters", "metre", "metres"], LENGTH, (1, 1)),
     (&["km", "kilometer", "kilometers", "kilometre", "kilometres", "kms"], LENGTH, (1000, 1)),
     (&["cm", "centimeter", "centimeters", "centimetre", "centimetres", "cms"], LENGTH, (1, 100)),
@@ -51,7 +51,8 @@ const UNITS: [Entry; 59] = [
     (&["tonne", "tonnes"], MASS, (1_000_000, 1)),
     (&["pound", "pounds", "lb", "lbs"], MASS, (45_359_237, 100_000)),
     (&["ounce", "ounces", "oz"], MASS, (28_349_523_125, 1_000_000_000)),
-    (&["ton", "tons"], &[("tons", 1)], (1, 1)),
+    // the short ton of 2,000 pounds
+    (&["ton", "tons"], MASS, (90_718_474, 100)),
     (&["second", "seconds", "sec", "secs", "s"], TIME, (1, 1)),
     (&["minute", "minutes", "min", "mins"], TIME, (60, 1)),
     (&["hour", "hours", "hr", "hrs", "h"], TIME, (3600, 1)),
@@ -74,6 +75,10 @@ const UNITS: [Entry; 59] = [
     (&["yen"], &[("yen", 1)], (1, 1)),
     (&["sterling"], &[("sterling", 1)], (1, 1)),
     (&["byte", "bytes"], &[("bytes", 1)], (1, 1)),
+    (&["KB", "kB", "kilobyte", "kilobytes"], &[("bytes", 1)], (1000, 1)),
+    (&["MB", "megabyte", "megabytes"], &[("bytes", 1)], (1_000_000, 1)),
+    (&["GB", "gigabyte", "gigabytes"], &[("bytes", 1)], (1_000_000_000, 1)),
+    (&["TB", "terabyte", "terabytes"], &[("bytes", 1)], (1_000_000_000_000, 1)),
     (&["bit", "bits"], &[("bytes", 1)], (1, 8)),
     (&["newton", "newtons", "N"], &[("force", 1)], (1, 1)),
     (&["joule", "joules", "J"], &[("energy", 1)], (1, 1)),
@@ -110,7 +115,21 @@ pub(crate) enum Unit {
 }
 
 /// Words that change what the number before them says, so that they are no unit.
-const TELLING: [&str; 36] = [
+const TELLING: [&str; 50] = [
+    "tenths",
+    "hundredths",
+    "thousandths",
+    "halves",
+    "thirds",
+    "quarters",
+    "fourths",
+    "fifths",
+    "sixths",
+    "eighths",
+    "tenth",
+    "hundredth",
+    "too",
+    "cannot",
     "not",
     "no",
     "never",
@@ -221,10 +240,13 @@ impl Measure {
         if words.is_empty() || words.len() > 12 {
             return None;
         }
+        // "of an hour"
+        let articles = words.iter().take_while(|word| ["of", "a", "an"].contains(word)).count();
+        let words = &words[articles.min(words.len() - 1)..];
         let mut unit: Option<Self> = None;
         let mut sign = 1;
         let mut raised = 1;
-        for word in words {
+        for word in words.iter().copied() {
             match word.to_lowercase().as_str() {
                 "per" | "a" | "an" if unit.is_some() => {
                     sign = -1;

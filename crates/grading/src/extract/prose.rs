@@ -13,18 +13,16 @@ const JOINING: [&str; 9] =
 /// The math in a text: all of it if it is math with at most a few connecting words, else the last
 /// formula or number.
 pub(super) fn math_part(text: &str) -> String {
-    let text = attached_exponents(tidy(&without_marks(text)));
+    let text = tidy(&with_currency(&without_marks(text)));
+    let text = in_signs(&attached_exponents(text));
     let trimmed = without_remarks(without_punctuation(text.trim()));
     if begins_set(trimmed) {
         return trimmed.to_owned();
     }
     // an odd dollar sign is a currency
     if trimmed.matches('$').count() % 2 == 1 {
-        return if is_prose(trimmed) {
-            told_number(trimmed).unwrap_or_default()
-        } else {
-            trimmed.replace('$', "")
-        };
+        let bare = trimmed.replace('$', "");
+        return if is_prose(&bare) { told(&bare) } else { bare };
     }
     let formulas = formulas(trimmed);
     if formulas.is_empty() {
@@ -43,27 +41,138 @@ pub(super) fn math_part(text: &str) -> String {
         .split(|c: char| c.is_whitespace() || c == ',' || c == ';')
         .filter(|word| !word.is_empty())
         .collect();
-    if words.iter().all(|word| JOINING.contains(word)) {
-        return trimmed.replace('$', " ");
-    }
     let (start, end, last) = formulas[formulas.len() - 1];
-    let behind = &trimmed[end..];
+    let (before, behind) = (&trimmed[..start], &trimmed[end..]);
     // a unit or a remark behind the only formula
-    let remarks: Vec<&str> = behind.split_whitespace().collect();
-    if formulas.len() == 1
-        && trimmed[..start].trim().is_empty()
-        && remarks.iter().all(|word| is_remark(word) || word.contains(['/', '^']))
-    {
-        return trimmed.replace('$', " ");
-    }
-    if denies(&trimmed[..start]) {
+    let is_unit = |word: &str| is_remark(word) || word.contains(['/', '^', '-']);
+    let only_unit =
+        formulas.len() == 1 && before.trim().is_empty() && behind.split_whitespace().all(is_unit);
+    let is_joined = words.iter().all(|word| JOINING.contains(word));
+    if is_joined || only_unit || denies(before) || is_alternative(before) {
         return trimmed.replace('$', " ");
     }
     match last_number(behind) {
         // a number that stands alone behind the last formula, as in "so there are 12 of them"
-        Some((_, number)) if is_prose(behind) => number,
-        _ => last.to_owned(),
+        Some((place, _)) if is_prose(behind) => with_unit(behind, place),
+        _ => format!("{last} {}", unit_behind(behind)),
     }
+}
+
+/// Dollar signs that are a currency as `\$`: before a number that a word, the end, or punctuation
+/// follows, where a formula would go on or end.
+fn with_currency(text: &str) -> String {
+    if !text.contains('$') {
+        return text.to_owned();
+    }
+    let mut marked = String::with_capacity(text.len() + 8);
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        let escaped = rest[..at].ends_with('\\');
+        marked.push_str(&rest[..at]);
+        let behind = &rest[at + 1..];
+        if !escaped && is_price(behind) {
+            // `US$20`
+            for country in ["US", "USD ", "CA", "A"] {
+                if marked.ends_with(country) && !marked.ends_with(&format!("\\{country}")) {
+                    marked.truncate(marked.len() - country.len());
+                    break;
+                }
+            }
+            marked.push('\\');
+        }
+        marked.push('$');
+        rest = behind;
+    }
+    marked.push_str(rest);
+    marked
+}
+
+/// Whether a price stands here: digits that nothing of a formula follows.
+fn is_price(text: &str) -> bool {
+    let digits = text
+        .char_indices()
+        .find(|(at, c)| {
+            let goes_on = text[at + c.len_utf8()..].starts_with(|next: char| next.is_ascii_digit());
+            !(c.is_ascii_digit() || (",.".contains(*c) && goes_on))
+        })
+        .map_or(text.len(), |(at, _)| at);
+    if !text.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        return false;
+    }
+    let behind = &text[digits..];
+    let word = behind.trim_start_matches(|c: char| ",.;:!?) /".contains(c));
+    let letters = word.find(|c: char| !c.is_alphabetic()).unwrap_or(word.len());
+    let is_word = letters >= 2 || (letters == 1 && word.starts_with("a "));
+    word.is_empty() || (is_word && !behind.starts_with(|c: char| c.is_alphabetic()))
+}
+
+/// Words for relations and signs behind a variable, and the signs: longest first.
+const RELATIONS: [(&str, &str); 24] = [
+    ("is less than or equal to", "\\le "),
+    ("is greater than or equal to", "\\ge "),
+    ("is no more than", "\\le "),
+    ("is not more than", "\\le "),
+    ("is no less than", "\\ge "),
+    ("is not less than", "\\ge "),
+    ("is not equal to", "\\ne "),
+    ("is at least", "\\ge "),
+    ("is at most", "\\le "),
+    ("is less than", "<"),
+    ("is greater than", ">"),
+    ("is more than", ">"),
+    ("is smaller than", "<"),
+    ("is larger than", ">"),
+    ("is equal to", "="),
+    ("does not equal", "\\ne "),
+    ("cannot equal", "\\ne "),
+    ("cannot be", "\\ne "),
+    ("is not", "\\ne "),
+    ("is positive", "> 0"),
+    ("is negative", "< 0"),
+    ("is nonnegative", "\\ge 0"),
+    ("equals", "="),
+    ("is", "="),
+];
+
+/// Relations of single variables in signs: `x is less than 3` is `x < 3`.
+fn in_signs(text: &str) -> String {
+    let mut text = text.replace("plus or minus ", "\\pm ").replace("+/-", "\\pm ");
+    let mut from = 0;
+    while let Some(at) = text[from..].find([' ', '$']).map(|at| from + at) {
+        from = at + 1;
+        let before = text[..at].trim_end_matches('$');
+        let mut letters = before.chars().rev();
+        let is_variable = letters.next().is_some_and(|c| c.is_ascii_lowercase() && c != 'a')
+            && letters.next().is_none_or(|c| !c.is_alphanumeric() && c != '\'' && c != '\\');
+        if !is_variable {
+            continue;
+        }
+        let unmarked = text[at..].replacen("\\text{", "", 1);
+        let behind = if text[at..].trim_start_matches([' ', '$']).starts_with("\\text{") {
+            unmarked.replacen('}', " ", 1)
+        } else {
+            text[at..].to_owned()
+        };
+        let spoken = behind.trim_start_matches([' ', '$']);
+        let relation = RELATIONS.iter().find(|(words, _)| {
+            spoken.strip_prefix(words).is_some_and(|rest| {
+                let value = rest.trim_start();
+                let has_value =
+                    value.starts_with(|c: char| c.is_ascii_digit() || "-\\$(".contains(c));
+                (has_value && value.len() < rest.len())
+                    || ((rest.is_empty() || rest.starts_with([' ', '.']))
+                        && words.ends_with("tive"))
+            })
+        });
+        if let Some((words, sign)) = relation {
+            let rest = spoken[words.len()..].to_owned();
+            text.truncate(at);
+            text.push(' ');
+            text.push_str(sign);
+            text.push_str(&rest);
+        }
+    }
+    text
 }
 
 /// `7 cm$^2$` without the dollar signs, which would part the exponent from its unit.
@@ -146,6 +255,16 @@ fn without_remarks(text: &str) -> &str {
     if before.trim().is_empty() || !before.ends_with(char::is_whitespace) {
         return text;
     }
+    // whatever is said behind a number and its word
+    let begins_with_number = before.starts_with(|c: char| c.is_ascii_digit() || c == '$');
+    let ends_with_word = before.trim_end().rsplit(|c: char| !c.is_alphabetic()).next();
+    if begins_with_number && ends_with_word.is_some_and(|word| word.len() > 2) {
+        return before.trim_end();
+    }
+    let reasons = ["since ", "because ", "as ", "i.e"];
+    if reasons.iter().any(|word| inside.to_lowercase().starts_with(word)) {
+        return before.trim_end();
+    }
     let about =
         ["\\approx", "about ", "approximately ", "approx", "roughly ", "or about ", "or approx"];
     let is_about = about.iter().any(|word| inside.to_lowercase().starts_with(word));
@@ -156,55 +275,130 @@ fn without_remarks(text: &str) -> &str {
 }
 
 /// What prose without formulas tells: what stands behind its last "is" or "=" if that is math, else
-/// its last number.
+/// its last number with its unit.
 fn told(text: &str) -> String {
+    // a number with its words, which the parser judges
+    let is_sign =
+        |text: &str| ["\\dollar", "\\euro", "\\sterling"].iter().any(|s| text.starts_with(s));
+    if text.starts_with(|c: char| c.is_ascii_digit()) || is_sign(text) {
+        return sentence(text).to_owned();
+    }
     let verbs = [" is ", " are ", " equals ", " be "];
-    let tail = verbs.iter().filter_map(|verb| text.rfind(verb).map(|at| &text[at + verb.len()..]));
-    if let Some(tail) = tail.min_by_key(|tail| tail.len())
+    let tail = verbs
+        .iter()
+        .filter_map(|verb| text.rfind(verb).map(|at| &text[at + verb.len()..]))
+        .min_by_key(|tail| tail.len());
+    if let Some(tail) = tail
         && tail.contains('\\')
         && !is_prose(tail)
     {
         return tail.to_owned();
     }
-    if let Some(number) = told_number(text) {
-        return number;
-    }
-    // "It is Saturday"
-    let tail = verbs.iter().filter_map(|verb| text.rfind(verb).map(|at| &text[at + verb.len()..]));
-    match tail.min_by_key(|tail| tail.len()) {
-        Some(tail) if last_number(text).is_none() && tail.split_whitespace().count() <= 3 => {
-            tail.to_owned()
-        }
-        _ => text.to_owned(),
-    }
-}
-
-/// The last number of prose, unless the prose denies it, names another beside it, or began with one
-/// of its own.
-fn told_number(text: &str) -> Option<String> {
-    let begins_with_number = text.trim_start().starts_with(|c: char| c.is_ascii_digit());
-    let text = if begins_with_number { sentence(text) } else { text };
-    let (start, number) = last_number(text)?;
-    if denies(&text[..start]) || is_alternative(&text[..start]) {
-        return None;
-    }
-    if !begins_with_number {
-        return Some(number);
-    }
-    // "72 apples" is 72, "72 or more" and "72 apples and 3 pears" are not
-    let behind = text.trim_start_matches(|c: char| !c.is_whitespace());
-    behind.split_whitespace().all(is_remark).then_some(number)
-}
-
-/// Whether a text ends in words that deny what follows: "it is not".
-fn denies(before: &str) -> bool {
-    let words: Vec<String> = before.split_whitespace().map(str::to_lowercase).collect();
-    let denying = |word: &String| {
-        ["not", "isn't", "never", "cannot", "wasn't", "than", "least", "most"]
-            .contains(&word.trim_matches(|c: char| !c.is_alphanumeric() && c != '\''))
+    let Some((start, _)) = last_number(text) else {
+        // "It is Saturday"
+        return match tail.filter(|tail| tail.split_whitespace().count() <= 3) {
+            Some(tail) => tail.to_owned(),
+            None => text.to_owned(),
+        };
     };
+    let (before, behind) = text.split_at(start);
+    let is_denied = ["too large", "too small", "is wrong", "is incorrect", "is not"]
+        .iter()
+        .any(|words| behind.contains(words));
+    if is_denied || denies(before) || is_alternative(before) {
+        return text.to_owned();
+    }
+    with_unit(text, start)
+}
+
+/// The number at a place with the unit or the words behind it, if they are no more than that.
+fn with_unit(text: &str, start: usize) -> String {
+    let before = &text[..start];
+    let sign = ["\\dollar ", "\\euro ", "\\sterling ", "\\yen "]
+        .into_iter()
+        .find(|sign| before.ends_with(sign))
+        .unwrap_or("");
+    let minus =
+        before.ends_with('-') && !before.trim_end_matches('-').ends_with(char::is_alphanumeric);
+    let number = sentence(&text[start..]);
+    let digits = number.find(char::is_whitespace).unwrap_or(number.len());
+    let (digits, unit) = number.split_at(digits);
+    let digits = digits.trim_end_matches([',', '.', ';', ':', '!', '?', ')', '"', '\'']);
+    let minus = if minus { "-" } else { "" };
+    format!("{sign}{minus}{digits} {}", unit_behind(unit))
+}
+
+/// A unit at the start of a text, if nothing else follows in its sentence.
+fn unit_behind(text: &str) -> &str {
+    let text = sentence(text).trim();
+    let is_unit = |word: &str| is_remark(word) || word.contains(['/', '^', '-']) || word == "%";
+    if text.split_whitespace().all(is_unit) { text } else { "" }
+}
+
+/// Words that make something else of the number behind them.
+const DENYING: [&str; 24] = [
+    "not",
+    "isn't",
+    "never",
+    "cannot",
+    "wasn't",
+    "than",
+    "least",
+    "most",
+    "no",
+    "but",
+    "except",
+    "excluding",
+    "half",
+    "twice",
+    "thrice",
+    "double",
+    "triple",
+    "times",
+    "up",
+    "minus",
+    "over",
+    "under",
+    "between",
+    "negative",
+];
+
+/// Words that do so with "of": half of, a third of, the square root of.
+const PARTS: [&str; 18] = [
+    "half",
+    "third",
+    "thirds",
+    "quarter",
+    "quarters",
+    "fourth",
+    "fifth",
+    "tenth",
+    "root",
+    "log",
+    "logarithm",
+    "reciprocal",
+    "opposite",
+    "inverse",
+    "multiple",
+    "multiples",
+    "square",
+    "cube",
+];
+
+/// Whether a text ends in words that deny what follows or make something else of it: "it is not",
+/// "half of".
+fn denies(before: &str) -> bool {
+    let words: Vec<String> = before
+        .split_whitespace()
+        .map(|word| word.trim_matches(|c: char| !c.is_alphanumeric() && c != '\'').to_lowercase())
+        .collect();
+    let is_in = |list: &[&str], word: &String| list.contains(&word.as_str());
     let near = &words[words.len().saturating_sub(2)..];
-    near.iter().any(denying)
+    let made_of = match near {
+        [what, of] => of == "of" && is_in(&PARTS, what),
+        _ => false,
+    };
+    made_of || near.iter().any(|word| is_in(&DENYING, word))
 }
 
 /// Whether a text ends in "or" behind another number: "72 or".

@@ -1,5 +1,6 @@
 //! Sums, products with their implied signs, and what is attached to a factor.
 
+use super::words::positive_reals;
 use super::{ENDING, Parser, is_hedge, single_or};
 use crate::tokens::Token;
 use crate::tree::Node;
@@ -313,11 +314,35 @@ impl Parser<'_> {
             self.next();
             return Some(base);
         }
+        if let Some(positive) = self.positive(&base, '+') {
+            return Some(positive);
+        }
         Some(Node::Power(Box::new(base), Box::new(self.argument()?)))
+    }
+
+    /// `\mathbb{R}^+` and `\mathbb{R}_{>0}`, the sign ahead of us.
+    fn positive(&mut self, base: &Node, sign: char) -> Option<Node> {
+        let Node::Symbol(name) = base else { return None };
+        if !["mathbb R", "mathbb Z"].contains(&name.as_str()) {
+            return None;
+        }
+        let start = self.at;
+        let grouped = self.eat('{');
+        let there = self.eat(sign)
+            && (sign == '+' || matches!(self.next(), Some(Token::Number(of)) if of.text == "0"))
+            && (!grouped || self.eat('}'));
+        if !there {
+            self.at = start;
+            return None;
+        }
+        Some(if name.ends_with('R') { positive_reals() } else { Node::Symbol(format!("{name}^+")) })
     }
 
     /// Behind `_`.
     fn indexed(&mut self, base: Node) -> Option<Node> {
+        if let Some(positive) = self.positive(&base, '>') {
+            return Some(positive);
+        }
         let index = self.argument()?;
         match (base, index) {
             (Node::Number { value, decimal: None }, Node::Number { value: base, .. }) => {
@@ -348,10 +373,25 @@ impl Parser<'_> {
                 return Node::Quantity { value: Box::new(node), unit: Unit::Known(unit) };
             }
             let unit = Unit::Known(Measure::degree());
-            return Node::Quantity { value: Box::new(node), unit };
+            let value = self.with_arcminutes(node);
+            return Node::Quantity { value: Box::new(value), unit };
         }
         let half_turn = Node::whole(180);
         Node::Quotient(Box::new(Node::Product(vec![node, Node::Pi])), Box::new(half_turn))
+    }
+
+    /// Degrees with the minutes behind them: `22^\circ 30'` is 22 + 30/60.
+    fn with_arcminutes(&mut self, degrees: Node) -> Node {
+        let start = self.at;
+        if let Some(Token::Number(minutes)) = self.next()
+            && let Some(minutes) = super::numbers::number(&minutes)
+            && self.eat('\'')
+        {
+            let part = Node::Quotient(Box::new(minutes), Box::new(Node::whole(60)));
+            return Node::Sum(vec![degrees, part]);
+        }
+        self.at = start;
+        degrees
     }
 
     /// Behind `{\circ}`, if that comes next.

@@ -9,6 +9,7 @@ mod numbers;
 mod values;
 mod words;
 
+use crate::complex::numeric;
 use crate::tokens::{Commas, Token, tokens};
 use crate::tree::{Node, Relation};
 
@@ -16,6 +17,9 @@ pub(crate) use words::begins_set;
 
 /// Nesting beyond which a text is not read.
 const DEEPEST: usize = 40;
+
+/// Lines below each other that are read.
+const MOST_LINES: usize = 20;
 
 /// How what can be read in several ways is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +40,27 @@ pub(crate) fn parse(text: &str, reading: Reading) -> Option<Node> {
         bars: 0,
         letters_are_words: reading.letters_are_words,
     };
-    let node = parser.list(&[])?;
-    parser.skip_space();
+    let mut lines = vec![parser.list(&[])?];
     parser.punctuation();
+    // lines below each other are items
+    while parser.at < tokens.len() && lines.len() <= MOST_LINES {
+        if !matches!(
+            tokens[..parser.at].iter().rfind(|token| !token.is_space()),
+            Some(Token::Break)
+        ) {
+            return None;
+        }
+        lines.push(parser.list(&[])?);
+        parser.punctuation();
+    }
+    let items = |line: Node| match line {
+        Node::List(items) => items,
+        single => vec![single],
+    };
+    let node = match lines.len() {
+        1 => lines.remove(0),
+        _ => Node::List(lines.into_iter().flat_map(items).collect()),
+    };
     (parser.at == tokens.len()).then_some(node)
 }
 
@@ -64,7 +86,7 @@ enum Separator {
 }
 
 /// Commands that end a factor: operators, relations, and closing delimiters.
-const ENDING: [&str; 33] = [
+const ENDING: [&str; 34] = [
     "cup",
     "cap",
     "setminus",
@@ -98,6 +120,7 @@ const ENDING: [&str; 33] = [
     "mid",
     "hline",
     "notin",
+    "quad",
 ];
 
 impl Parser<'_> {
@@ -173,6 +196,7 @@ impl Parser<'_> {
             }
             Token::Command(command) if command == "lor" => Separator::Or,
             Token::Command(command) if command == "land" => Separator::And,
+            Token::Command(command) if command == "quad" => Separator::Comma,
             _ => return None,
         };
         self.next();
@@ -185,6 +209,8 @@ impl Parser<'_> {
         let mut groups: Vec<Vec<Node>> = vec![Vec::new()];
         let mut semicolons = false;
         let mut or = false;
+        let mut only_and = true;
+        while self.eat_command("quad") {}
         loop {
             let item = self.chain()?;
             groups.last_mut()?.push(item);
@@ -193,6 +219,7 @@ impl Parser<'_> {
             while let Some(separator) = self.separator() {
                 parted = true;
                 or |= separator == Separator::Or;
+                only_and &= separator == Separator::And;
                 semicolon |= separator == Separator::Semicolon;
             }
             if self.at_end_of(closing) {
@@ -214,7 +241,14 @@ impl Parser<'_> {
             return Some(single_or(groups, Node::List));
         }
         let items = groups.remove(0);
-        // "3, 4 or 5" is a list, "x < 0 or x > 1" a union
+        // "x > 0 and x < 1" is both
+        let is_order = |item: &Node| {
+            matches!(item, Node::Chain { relations, .. }
+                if relations.iter().all(|of| of.is_order() || *of == Relation::NotEqual))
+        };
+        if only_and && items.len() > 1 && items.iter().all(is_order) {
+            return Some(Node::Intersection(items));
+        }
         Some(if or { single_or(items, Node::Alternatives) } else { single_or(items, Node::List) })
     }
 
@@ -240,6 +274,11 @@ impl Parser<'_> {
             self.next();
         }
         if self.hedge() || (or && self.eat_command("approx")) {
+            return Some(Relation::Approximate);
+        }
+        // "49 or so"
+        if or && matches!(self.peek(), Some(Token::Letters(word)) if word == "so") {
+            self.next();
             return Some(Relation::Approximate);
         }
         self.at = start;
@@ -268,6 +307,8 @@ impl Parser<'_> {
             self.next();
         }
         self.hedge();
+        self.article();
+        let start = self.at;
         let first = self.modulo()?;
         if self.eat_command("in") {
             return Some(Node::Member(Box::new(first), Box::new(self.modulo()?)));
@@ -278,8 +319,20 @@ impl Parser<'_> {
         while let Some(relation) = self.relation() {
             self.alignment();
             self.hedge();
+            // "49 approximately"
+            if relation == Relation::Approximate && self.peek().is_none() {
+                break;
+            }
+            let next = self.modulo()?;
+            // "5 or about 6" is no rounding of 5
+            let said_in_words = self.tokens[start..self.at]
+                .iter()
+                .any(|token| matches!(token, Token::Letters(word) | Token::Text(word) if word.trim() == "or"));
+            if relation == Relation::Approximate && said_in_words && !are_close(&members, &next) {
+                return None;
+            }
             relations.push(relation);
-            members.push(self.modulo()?);
+            members.push(next);
             self.alignment();
         }
         Some(single_or(members, |members| Node::Chain { members, relations }))
@@ -295,6 +348,17 @@ impl Parser<'_> {
             self.eat('.');
         }
         self.at > start
+    }
+
+    /// Passes over "the", "at" and the like in front of a value.
+    fn article(&mut self) {
+        let words = ["the", "an", "at", "in", "on"];
+        if matches!(
+            self.peek(),
+            Some(Token::Letters(word) | Token::Text(word)) if words.contains(&word.trim())
+        ) {
+            self.next();
+        }
     }
 
     /// Passes over `&` next to a relation.
@@ -371,7 +435,22 @@ impl Parser<'_> {
                 let other = self.ratio()?;
                 node = Node::Intersection(vec![node, other]);
             } else if self.eat_command("setminus") || self.eat_words(&["except", "excluding"]) {
-                let other = self.ratio()?;
+                let mut others = vec![self.ratio()?];
+                // "except -1 and 1"
+                while others[0].is_constant() {
+                    let at = self.at;
+                    if self.separator().is_none() {
+                        break;
+                    }
+                    match self.ratio() {
+                        Some(other) if other.is_constant() => others.push(other),
+                        _ => {
+                            self.at = at;
+                            break;
+                        }
+                    }
+                }
+                let other = single_or(others, Node::Set);
                 node = Node::Difference(Box::new(node), Box::new(other));
             } else {
                 return Some(node);
@@ -422,6 +501,17 @@ impl Parser<'_> {
             parts.push(self.sum()?);
         }
         Some(single_or(parts, Node::Ratio))
+    }
+}
+
+/// Relative difference up to which one value may be called about another.
+const ABOUT: f64 = 0.05;
+
+fn are_close(members: &[Node], next: &Node) -> bool {
+    let last = members.last().and_then(|last| numeric(last, 0));
+    match (last, numeric(next, 0)) {
+        (Some(x), Some(y)) => (x - y).abs() <= ABOUT * x.abs().max(y.abs()),
+        _ => false,
     }
 }
 

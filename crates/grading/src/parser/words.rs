@@ -3,7 +3,7 @@
 use super::values::{is_currency, variable};
 use super::{Parser, is_hedge, single_or};
 use crate::tokens::{Token, function_named};
-use crate::tree::Node;
+use crate::tree::{Clock, Node};
 use crate::units::{Measure, Unit, is_remark, multiplier};
 
 /// Words behind a value that are looked at.
@@ -35,7 +35,10 @@ impl Parser<'_> {
             return Some(node);
         }
         // a word rather than variables side by side
-        let followed = matches!(self.peek(), Some(Token::Letters(_)));
+        let followed = matches!(
+            self.peek(),
+            Some(Token::Letters(word)) if !["and", "or"].contains(&word.as_str())
+        );
         if (letters.len() > 3 && letters.chars().skip(1).all(char::is_lowercase)) || followed {
             return self.words(letters);
         }
@@ -164,6 +167,14 @@ impl Parser<'_> {
         if let Some(node) = set_in_words(&text) {
             return Some(node);
         }
+        if let Some(afternoon) = ["midnight", "noon"].iter().position(|word| *word == text) {
+            let clock = Clock { seconds: 12 * 3600, afternoon: Some(afternoon == 1) };
+            return Some(Node::Time { clock, ratio: vec![Node::Word(text)] });
+        }
+        let text = ["the ", "an ", "a "]
+            .iter()
+            .find_map(|article| text.strip_prefix(article))
+            .map_or(text.clone(), str::to_owned);
         // one letter is a variable, or the choice of a test
         let mut characters = text.chars();
         match (characters.next(), characters.next()) {
@@ -195,6 +206,9 @@ impl Parser<'_> {
             || parts.iter().any(|part| part.any(&|of| matches!(of, Node::Quantity { .. })))
         {
             return None;
+        }
+        if let Some(unit) = self.unit_fraction() {
+            return Some(unit);
         }
         let marked = matches!(self.peek(), Some(Token::Text(_) | Token::Command(_)));
         let is_constant = parts.iter().all(Node::is_constant);
@@ -238,6 +252,49 @@ impl Parser<'_> {
         Some(Unit::Words(words.join(" ").to_lowercase()))
     }
 
+    /// `\frac{\mathrm{m}}{\mathrm{s}}` behind a value.
+    fn unit_fraction(&mut self) -> Option<Unit> {
+        if !self.at_command("frac") {
+            return None;
+        }
+        let start = self.at;
+        self.next();
+        let mut halves = Vec::new();
+        for _ in 0..2 {
+            let mut words = Vec::new();
+            if self.eat('{') {
+                self.at_words(&mut words);
+                if !self.eat('}') {
+                    words.clear();
+                }
+            } else {
+                self.at_words(&mut words);
+            }
+            halves.push(words.join(" "));
+        }
+        let marked = self.tokens[start..self.at].iter().any(|of| matches!(of, Token::Text(_)));
+        let unit = Measure::parse(&format!("{} / {}", halves[0], halves[1]));
+        match unit.filter(|_| marked && halves.iter().all(|half| !half.is_empty())) {
+            Some(unit) => Some(Unit::Known(unit)),
+            None => {
+                self.at = start;
+                None
+            }
+        }
+    }
+
+    /// Collects the words that come next.
+    fn at_words(&mut self, words: &mut Vec<String>) {
+        loop {
+            match self.peek() {
+                Some(Token::Text(word) | Token::Letters(word)) => words.push(word.clone()),
+                Some(Token::Letter(letter)) => words.push(letter.to_string()),
+                _ => return,
+            }
+            self.next();
+        }
+    }
+
     /// The place behind words that say nothing about the number before them; `None` if one of them
     /// does.
     fn remark(&self, words: &[WordBehind]) -> Option<usize> {
@@ -255,7 +312,7 @@ impl Parser<'_> {
             match self.tokens.get(at) {
                 Some(Token::Space) => {}
                 Some(Token::Text(text)) => {
-                    let joins = ["and", "or", "percent", "pct", ""].contains(&text.trim())
+                    let joins = ["and", "or", "percent", "pct", "mod", ""].contains(&text.trim())
                         || is_hedge(text);
                     if joins {
                         break;
@@ -264,11 +321,12 @@ impl Parser<'_> {
                         words.push(WordBehind { text: word.to_owned(), end: at + 1 });
                     }
                 }
+                Some(Token::Letters(word)) if word == "and" && self.joins_words(&words, at) => {}
                 Some(Token::Letters(word)) => {
                     let joins = ["and", "or", "percent", "pct", "mod", "union", "except"]
                         .contains(&word.as_str());
                     let function =
-                        function_named(word).is_some() && !["min"].contains(&word.as_str());
+                        function_named(word).is_some() && !["min", "sec"].contains(&word.as_str());
                     if joins || function || is_hedge(word) {
                         break;
                     }
@@ -284,6 +342,13 @@ impl Parser<'_> {
                 Some(Token::Command(sign)) if words.is_empty() && is_currency(sign) => {
                     words.push(WordBehind { text: sign.clone(), end: at + 1 });
                 }
+                // "boys and girls", "three-digit"
+                Some(Token::Mark('-' | '&'))
+                    if words.last().is_some_and(|word| word.text.len() > 1)
+                        && matches!(
+                            self.tokens[at + 1..].iter().find(|of| !of.is_space()),
+                            Some(Token::Letters(_))
+                        ) => {}
                 // the full stop of an abbreviation
                 Some(Token::Mark('.'))
                     if !words.is_empty() && self.tokens.get(at + 1).is_some() => {}
@@ -301,6 +366,13 @@ impl Parser<'_> {
             at += 1;
         }
         words
+    }
+
+    /// Whether "and" at a place stands between two words: "boys and girls".
+    fn joins_words(&self, words: &[WordBehind], at: usize) -> bool {
+        let next = self.tokens[at + 1..].iter().find(|token| !token.is_space());
+        words.last().is_some_and(|word| word.text.len() > 1)
+            && matches!(next, Some(Token::Letters(word)) if function_named(word).is_none())
     }
 
     /// Whether a word stands at a place, perhaps behind a space.
@@ -345,6 +417,9 @@ impl Parser<'_> {
         let value = single_or(parts, Node::Product);
         let value = if negative { value.negative() } else { value };
         // `\$72 dollars`
+        if let Some(unit) = self.price_per(sign) {
+            return Some(Node::Quantity { value: Box::new(value), unit });
+        }
         let unit = match self.unit(std::slice::from_ref(&value)) {
             Some(unit @ Unit::Known(_)) => unit,
             _ => Unit::Known(Measure::parse(sign)?),
@@ -355,9 +430,42 @@ impl Parser<'_> {
             value => Some(value),
         }
     }
+
+    /// `/hour` or "per hour" behind a price.
+    fn price_per(&mut self, sign: &str) -> Option<Unit> {
+        let start = self.at;
+        if !self.eat('/') {
+            let per = matches!(
+                self.peek(),
+                Some(Token::Letters(word) | Token::Text(word))
+                    if ["per", "an", "each"].contains(&word.as_str()) || word.starts_with("per ")
+            );
+            if !per {
+                return None;
+            }
+        }
+        let words = self.words_behind(true);
+        let text: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+        let text = text.join(" ");
+        let per = if text.starts_with("per") { "" } else { "per " };
+        let unit = Measure::parse(&format!("{sign} {per}{text}"));
+        match (unit, words.last()) {
+            (Some(unit), Some(last)) => {
+                self.at = last.end;
+                Some(Unit::Known(unit))
+            }
+            _ => {
+                self.at = start;
+                None
+            }
+        }
+    }
 }
 
-const REALS: [&str; 8] = [
+const REALS: [&str; 11] = [
+    "all real x",
+    "all values of x",
+    "any real x",
     "all real numbers",
     "all real values",
     "every real number",
@@ -367,6 +475,9 @@ const REALS: [&str; 8] = [
     "real numbers",
     "reals",
 ];
+const POSITIVE_REALS: [&str; 3] =
+    ["all positive real numbers", "all positive reals", "positive real numbers"];
+const POSITIVE_INTEGERS: [&str; 2] = ["all positive integers", "positive integers"];
 const INTEGERS: [&str; 2] = ["all integers", "integers"];
 const NOTHING: [&str; 7] = [
     "empty set",
@@ -389,6 +500,12 @@ fn set_in_words(text: &str) -> Option<Node> {
     if REALS.contains(&text) {
         return Some(Node::Symbol("mathbb R".into()));
     }
+    if POSITIVE_REALS.contains(&text) {
+        return Some(positive_reals());
+    }
+    if POSITIVE_INTEGERS.contains(&text) {
+        return Some(Node::Symbol("mathbb Z^+".into()));
+    }
     if INTEGERS.contains(&text) {
         return Some(Node::Symbol("mathbb Z".into()));
     }
@@ -403,6 +520,16 @@ pub(crate) fn begins_set(text: &str) -> bool {
     let start: String = text.chars().take(40).collect();
     let lowered = start.to_lowercase();
     let text = without_article(&lowered);
-    let mut names = REALS.iter().chain(&INTEGERS).chain(&NOTHING);
+    let mut names = REALS
+        .iter()
+        .chain(&POSITIVE_REALS)
+        .chain(&POSITIVE_INTEGERS)
+        .chain(&INTEGERS)
+        .chain(&NOTHING);
     names.any(|name| text.starts_with(name))
+}
+
+/// `(0, \infty)`.
+pub(super) fn positive_reals() -> Node {
+    Node::Bracket { open: '(', close: ')', items: vec![Node::whole(0), Node::Infinity] }
 }

@@ -24,7 +24,7 @@ const CAPITAL_GREEK: [(char, &str); 11] = [
 ];
 
 /// Characters and what LaTeX writes for them.
-const CHARACTERS: [(char, &str); 93] = [
+const CHARACTERS: [(char, &str); 94] = [
     ('\u{a0}', " "),
     ('\u{2009}', " "),
     ('\u{202f}', " "),
@@ -115,6 +115,7 @@ const CHARACTERS: [(char, &str); 93] = [
     ('ℕ', "\\mathbb{N}"),
     ('ℚ', "\\mathbb{Q}"),
     ('ℂ', "\\mathbb{C}"),
+    ('¢', "\\text{ cents}"),
     ('€', "\\euro "),
     ('£', "\\sterling "),
     ('¥', "\\yen "),

@@ -106,7 +106,7 @@ const TRANSPARENT: [&str; 20] = [
 ];
 
 /// Commands with another name for the same thing.
-const SYNONYMS: [(&str, &str); 94] = [
+const SYNONYMS: [(&str, &str); 96] = [
     ("dfrac", "\\frac"),
     ("tfrac", "\\frac"),
     ("cfrac", "\\frac"),
@@ -143,8 +143,8 @@ const SYNONYMS: [(&str, &str); 94] = [
     ("degree", "^\\circ "),
     ("degrees", "^\\circ "),
     ("celsius", "^\\circ \\text{C}"),
-    ("quad", " "),
-    ("qquad", " "),
+    ("quad", "\\quad "),
+    ("qquad", "\\quad "),
     ("enspace", " "),
     ("thinspace", " "),
     ("medspace", " "),
@@ -200,19 +200,30 @@ const SYNONYMS: [(&str, &str); 94] = [
     ("tg", "\\tan "),
     ("ctg", "\\cot "),
     ("pounds", "\\sterling "),
+    ("cent", "\\text{ cents}"),
+    ("textcent", "\\text{ cents}"),
     ("textdollar", "\\dollar "),
 ];
 
 /// The text with one spelling for each thing; boundaries of formulas become `$`.
 pub(crate) fn tidy(text: &str) -> String {
-    let text = separators(&single_backslashes(text));
+    let mut text = separators(&single_backslashes(text));
+    for (written, meant) in [("{\\%}", "\\%"), ("{}", ""), ("\\cr ", "\\\\ "), ("\\cr\n", "\\\\ ")]
+    {
+        if text.contains(written) {
+            text = text.replace(written, meant);
+        }
+    }
     let mut tidied = String::with_capacity(text.len() + 16);
     let mut rest = text.as_str();
     while let Some(first) = rest.chars().next() {
         rest = match first {
             '\\' => command(rest, &mut tidied),
+            // a space that does not break, or "about" in front of a number
             '~' => {
-                tidied.push(' ');
+                let apart = tidied.is_empty() || tidied.ends_with(' ');
+                let number = rest[1..].trim_start().starts_with(|c: char| c.is_ascii_digit());
+                tidied.push_str(if apart && number { "\\approx " } else { " " });
                 &rest[1..]
             }
             // `$$` opens and closes formulas as `$` does

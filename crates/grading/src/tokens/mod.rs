@@ -244,6 +244,10 @@ impl Lexer {
             self.tokens.push(Token::Letter(letter));
             return Some(());
         }
+        if bare == "%" {
+            self.tokens.push(Token::Mark('%'));
+            return Some(());
+        }
         let is_plain = if upright {
             bare.chars().all(|c| c.is_alphabetic() || c == ' ' || c == '.')
         } else {
