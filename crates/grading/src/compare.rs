@@ -161,6 +161,9 @@ fn same_value(a: &Node, b: &Node) -> bool {
         (Node::Quantity { value: x, unit: u }, Node::Quantity { value: y, unit: w }) => {
             same_quantity((x, u), (y, w))
         }
+        (Node::Time { .. }, Node::Quantity { .. }) | (Node::Quantity { .. }, Node::Time { .. }) => {
+            false
+        }
         // 5% is no 5 cm
         (Node::Quantity { unit: Unit::Known(_), .. }, Node::Percent(_))
         | (Node::Percent(_), Node::Quantity { unit: Unit::Known(_), .. }) => false,

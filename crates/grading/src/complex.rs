@@ -175,8 +175,18 @@ fn function(node: &Node, name: &str, parts: &[Node], seed: u64) -> Option<Comple
             None => x.ln(),
         },
         "sgn" => only_real(f64::signum)?,
-        "floor" => only_real(f64::floor)?,
-        "ceil" => only_real(f64::ceil)?,
+        // a whole number may come out a little below itself
+        "floor" => only_real(|x| (x + 1e-12).floor())?,
+        "ceil" => only_real(|x| (x - 1e-12).ceil())?,
+        // of variables: any symmetric function will do to tell them apart
+        "gcd" | "lcm" if rational(node).is_none() => {
+            let frequency = if name == "gcd" { 1.3 } else { 1.7 };
+            let values =
+                parts.iter().map(|part| numeric(part, seed)).collect::<Option<Vec<_>>>()?;
+            Complex::real(
+                values.iter().map(|value| (frequency * value.re).cos()).sum::<f64>() + 9.0,
+            )
+        }
         "min" | "max" => {
             let values =
                 parts.iter().map(|part| numeric(part, seed)).collect::<Option<Vec<_>>>()?;
@@ -192,6 +202,12 @@ fn function(node: &Node, name: &str, parts: &[Node], seed: u64) -> Option<Comple
         // n! / (k! (n - k)!) at any real n and k
         "binom" if rational(node).is_none() => {
             let k = numeric(parts.get(1)?, seed)?;
+            if let Some(whole) = rational(&parts[1]).and_then(|k| k.to_u32()).filter(|k| *k <= 50) {
+                // n (n - 1) ... / (1 2 ...)
+                let factor =
+                    |j: u32| (x - Complex::real(f64::from(j))) / Complex::real(f64::from(j + 1));
+                return Some((0..whole).fold(one, |value, j| value * factor(j)));
+            }
             factorial(x)? / (factorial(k)? * factorial(x - k)?)
         }
         _ => Complex::real(rational(node)?.to_f64()?),

@@ -10,6 +10,7 @@
 //! depth and sizes are bounded, so is the work.
 #![doc = include_str!("../EQUIVALENCES.md")]
 
+mod choices;
 mod compare;
 mod complex;
 mod exact;
@@ -17,7 +18,9 @@ mod extract;
 mod field;
 mod matrices;
 mod normal;
+mod notations;
 mod parser;
+mod readings;
 mod real_sets;
 mod relations;
 mod scalars;
@@ -28,106 +31,24 @@ mod units;
 
 pub use extract::extract_answer;
 
-use compare::equal;
-use parser::{Reading, parse};
-use tokens::Commas;
-use tree::Node;
+use choices::Verdict;
 
 /// Answers longer than this, in bytes, are compared as they stand.
 const LONGEST_ANSWER: usize = 1500;
 
 /// Whether two answers mean the same. Each may be a bare answer, a formula between dollar signs, or
 /// a whole response.
+///
+/// What is taken as equal, and what is not, stands in the tables above. The work is bounded: an
+/// answer of more than 1,500 bytes is compared as it stands.
 pub fn answers_equal(gold: &str, prediction: &str) -> bool {
-    let (gold, prediction) = (extract::answer_part(gold), extract::answer_part(prediction));
-    if gold.trim().is_empty() || prediction.trim().is_empty() {
-        return false;
+    let (gold, prediction) = (extract::answer_text(gold), extract::answer_text(prediction));
+    match choices::by_choice(&gold, &prediction) {
+        Some(Verdict::Decided(verdict)) => verdict,
+        Some(Verdict::Compare(gold, prediction)) => readings::same(gold, &prediction),
+        Some(Verdict::Swapped(gold, prediction)) => readings::same(&gold, prediction),
+        None => readings::same(&gold, &prediction),
     }
-    if gold.len().max(prediction.len()) > LONGEST_ANSWER {
-        return gold.trim() == prediction.trim();
-    }
-    let plain = Reading { commas: Commas::Thousands, letters_are_words: false };
-    let (first, second) = (parse(&gold, plain), parse(&prediction, plain));
-    if let (Some(a), Some(b)) = (&first, &second)
-        && (equal(a, b) || same_word(&gold, &prediction))
-    {
-        return true;
-    }
-    if first.is_none() && second.is_none() {
-        let (gold, prediction) = (spelling::bare(&gold), spelling::bare(&prediction));
-        return !gold.is_empty() && gold == prediction;
-    }
-    other_readings(plain, (&gold, first.as_ref()), (&prediction, second.as_ref()))
-}
-
-/// What could mean something else is read so: commas as those between items or before decimals,
-/// letters behind a number as its unit.
-fn other_readings(
-    plain: Reading,
-    (gold, a): (&str, Option<&Node>),
-    (prediction, b): (&str, Option<&Node>),
-) -> bool {
-    let equal_as = |reading: Reading| {
-        let (a, b) = (parse(gold, reading), parse(prediction, reading));
-        matches!((a, b), (Some(a), Some(b)) if equal(&a, &b))
-    };
-    let has_comma = |text: &str| text.contains(',');
-    if has_comma(gold) && has_comma(prediction) {
-        if equal_as(Reading { commas: Commas::Items, ..plain }) {
-            return true;
-        }
-    } else if has_comma(gold) != has_comma(prediction) && (is_number(a) || is_number(b)) {
-        if equal_as(Reading { commas: Commas::Decimal, ..plain }) {
-            return true;
-        }
-    }
-    // `2j` and `2*I`, as programs print the imaginary unit
-    let is_complex = |node: &Node| node.any(&|part| matches!(part, Node::I));
-    if a.is_some_and(is_complex)
-        && b.is_some_and(|b| !is_complex(b))
-        && let (Some(a), Some(b)) = (a, parse(&with_imaginary_unit(prediction), plain))
-        && equal(a, &b)
-    {
-        return true;
-    }
-    // letters can be no variables where the gold answer has none
-    let without_variables =
-        a.is_some_and(|gold| !gold.any(&|node| matches!(node, Node::Symbol(_))));
-    let has_unit = matches!(b, Some(Node::Quantity { .. }));
-    if (without_variables || has_unit) && equal_as(Reading { letters_are_words: true, ..plain }) {
-        return true;
-    }
-    // digits that are parted in ways of their own, and the like
-    let (gold, prediction) = (spelling::bare(gold), spelling::bare(prediction));
-    (a.is_none() || b.is_none()) && !gold.is_empty() && gold == prediction
-}
-
-/// `j` behind a digit and `I` alone as `i`.
-fn with_imaginary_unit(text: &str) -> String {
-    let characters: Vec<char> = text.chars().collect();
-    let is_letter = |at: Option<usize>| {
-        at.and_then(|at| characters.get(at)).is_some_and(|c| c.is_alphabetic() || *c == '\\')
-    };
-    let unit = |(at, c): (usize, &char)| {
-        let alone = !is_letter(at.checked_sub(1)) && !is_letter(Some(at + 1));
-        let behind_digit = at > 0 && (characters[at - 1].is_ascii_digit());
-        if alone && (*c == 'I' || (*c == 'j' && behind_digit)) { 'i' } else { *c }
-    };
-    characters.iter().enumerate().map(unit).collect()
-}
-
-/// Whether both are the same word, in capitals or not, also where one is marked as text and the
-/// other reads like a product of variables: `\text{odd}` and `odd`. Without such a mark two letters
-/// may well be variables, so a word has three.
-fn same_word(gold: &str, prediction: &str) -> bool {
-    let (a, b) = (spelling::bare(gold), spelling::bare(prediction));
-    let is_marked = |text: &str| text.contains("\\text") || text.contains("\\mathrm");
-    let long = a.chars().count() > 2 || is_marked(gold) || is_marked(prediction);
-    a == b && !a.is_empty() && a.chars().all(char::is_alphabetic) && long
-}
-
-fn is_number(node: Option<&Node>) -> bool {
-    matches!(node, Some(Node::Number { .. }))
 }
 
 #[cfg(test)]

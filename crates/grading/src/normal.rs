@@ -35,7 +35,9 @@ pub(crate) fn settle(node: &Node) -> Node {
         node @ Node::Chain { .. } => named_tuple(&node).unwrap_or(node),
         // `\mathbb{R} - \{3\}`
         Node::Sum(parts) => match parts.as_slice() {
-            [from @ Node::Symbol(_), Node::Negative(what)] if matches!(**what, Node::Set(_)) => {
+            [from @ Node::Symbol(name), Node::Negative(what)]
+                if matches!(**what, Node::Set(_)) || (name == "mathbb R" && what.is_constant()) =>
+            {
                 Node::Difference(Box::new(from.clone()), what.clone())
             }
             _ => Node::Sum(parts),

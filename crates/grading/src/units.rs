@@ -115,7 +115,7 @@ pub(crate) enum Unit {
 }
 
 /// Words that change what the number before them says, so that they are no unit.
-const TELLING: [&str; 50] = [
+const TELLING: [&str; 49] = [
     "tenths",
     "hundredths",
     "thousandths",
@@ -148,7 +148,6 @@ const TELLING: [&str; 50] = [
     "times",
     "least",
     "most",
-    "over",
     "under",
     "between",
     "more",
@@ -279,6 +278,8 @@ impl Measure {
             }
             let factor = Self::named(name)?.power(sign * raised * exponent);
             unit = Some(match unit {
+                // "degrees Celsius"
+                Some(unit) if unit == Self::degree() && is_temperature(&factor) => factor,
                 Some(unit) => unit.times(factor),
                 None => factor,
             });
@@ -309,6 +310,10 @@ impl Measure {
     pub(crate) fn is_generic(&self) -> bool {
         matches!(self.dimensions.as_slice(), [(GENERIC, _)])
     }
+}
+
+fn is_temperature(unit: &Measure) -> bool {
+    matches!(unit.dimensions.as_slice(), [("celsius" | "fahrenheit", 1)])
 }
 
 /// Whether words name the same things: one holds all words of the other, in singular or plural.

@@ -45,12 +45,20 @@ fn boxes(text: &str) -> Vec<Boxed<'_>> {
         let braces = braces.get_or_insert_with(|| matching_braces(text));
         let Some(close) = braces.get(&open) else { continue };
         let content = &text[open + 1..*close];
-        if !is_empty(content) {
+        if !is_empty(content) && !is_quoted(&text[..start]) {
             found.push(Boxed { start, end: close + 1, content });
         }
         at = close + 1;
     }
     found
+}
+
+/// Whether a box stands in a string of a program: `f("\boxed{5}")`, `return "\boxed{5}"`.
+fn is_quoted(before: &str) -> bool {
+    let Some(before) = before.strip_suffix(['"', '\'']) else { return false };
+    let bare = before.trim_end();
+    let prefixed = ["(f", "(r", "(b", "=f", " f"].iter().any(|prefix| before.ends_with(prefix));
+    prefixed || bare.ends_with(['(', '=']) || bare.ends_with("return")
 }
 
 /// Whether a box holds nothing: spaces, or dots as in "put your answer in `\boxed{...}`".
@@ -131,6 +139,7 @@ fn is_connection(between: &str) -> bool {
     }
     let mut text = between.replace(['$', '~', ',', ';', '&', '+', '.', '*'], " ");
     for word in [
+        "as well as",
         "\\quad",
         "\\qquad",
         "\\text{and}",

@@ -2,10 +2,12 @@
 //!
 //! | where | counts |
 //! |---|---|
+//! | `<answer>...</answer>` | before all else |
 //! | the last `\boxed{...}` or `\fbox{...}`, or several that only connecting words part | unless a "final answer" is stated behind it |
 //! | what follows the last "final answer", "answer is", "answers are", "answer:" or `####` | where there is no box |
 //!
-//! What stands behind `</think>` is looked at first. Programs, their comments and calls of tools are no place for an answer ([`programs`]).
+//! What stands before `</think>` is no answer where anything follows. Programs, their comments and
+//! calls of tools are no place for one ([`programs`]).
 
 mod boxes;
 mod formulas;
@@ -13,18 +15,26 @@ mod phrases;
 mod programs;
 mod prose;
 
+pub(crate) use prose::math_part;
+
 use crate::spelling::single_backslashes;
 use std::borrow::Cow;
+
+/// The end of what a model thought.
+const THOUGHT: &str = "</think>";
 
 /// The final answer in a response, as it was written; `None` if none is stated.
 pub fn extract_answer(response: &str) -> Option<String> {
     let text = programs::without_programs(response);
-    // what was thought is no answer where one follows
-    let behind = text.rfind("</think>").map(|at| &text[at + "</think>".len()..]);
-    behind.and_then(stated_in).or_else(|| stated_in(&text))
+    // what was thought is no answer where anything follows
+    let behind = text.rfind(THOUGHT).map(|at| &text[at + THOUGHT.len()..]);
+    stated_in(behind.filter(|behind| !behind.trim().is_empty()).unwrap_or(&text))
 }
 
 fn stated_in(text: &str) -> Option<String> {
+    if let Some(inside) = tagged(text) {
+        return stated_in(inside).or_else(|| Some(inside.to_owned()));
+    }
     let boxed = boxes::last_answer(text);
     match (boxed, phrases::last_statement(text)) {
         (Some(boxed), Some(stated)) if stated.is_final && stated.start > boxed.start => {
@@ -35,15 +45,23 @@ fn stated_in(text: &str) -> Option<String> {
     }
 }
 
+/// What the last `<answer>...</answer>` holds.
+fn tagged(text: &str) -> Option<&str> {
+    let behind = &text[text.rfind("<answer>")? + "<answer>".len()..];
+    let inside = behind.find("</answer>").map_or(behind, |end| &behind[..end]).trim();
+    (!inside.is_empty()).then_some(inside)
+}
+
 /// Like [`extract_answer`], but also for text that is an answer itself, or prose that ends with
 /// one.
-pub(crate) fn answer_part(text: &str) -> String {
+pub(crate) fn answer_text(text: &str) -> String {
     let text = single_backslashes(text);
     if let Some(answer) = extract_answer(&text) {
-        return prose::math_part(&answer);
+        return answer;
     }
     let text: Cow<'_, str> = programs::without_programs(&text);
+    let behind = text.rfind(THOUGHT).map_or(&*text, |at| &text[at + THOUGHT.len()..]);
     // a box that was never closed
-    let open = text.rfind("\\boxed{").map_or(0, |at| at + "\\boxed{".len());
-    prose::math_part(&text[open..])
+    let open = behind.rfind("\\boxed{").map_or(0, |at| at + "\\boxed{".len());
+    behind[open..].to_owned()
 }

@@ -14,7 +14,12 @@ pub(super) struct Stated {
     pub(super) answer: String,
 }
 
-const PHRASES: [&str; 5] = ["final answer", "answer is", "answers are", "answer:", "####"];
+const PHRASES: [&str; 7] =
+    ["final answer", "answer is", "answers are", "answer:", "####", "answer\n", "answer**"];
+
+/// Words in front of an answer that say nothing about it.
+const ADVERBS: [&str; 8] =
+    ["therefore ", "thus ", "hence ", "then ", "simply ", "just ", "indeed ", "clearly "];
 
 /// Words that begin a remark on the answer before them.
 const REMARKS: [&str; 16] = [
@@ -65,7 +70,7 @@ pub(super) fn last_statement(text: &str) -> Option<Stated> {
         }
         let is_final =
             phrase == "final answer" || phrase != "####" && lowered[near..start].contains("final ");
-        if (is_final || phrase == "####") && !is_value(&answer) {
+        if (is_final || phrase == "####" || phrase.starts_with("answer\n")) && !is_value(&answer) {
             continue;
         }
         return Some(Stated { start, is_final, answer });
@@ -75,6 +80,13 @@ pub(super) fn last_statement(text: &str) -> Option<Stated> {
 
 /// What follows a phrase; `None` where the phrase only mentions an answer.
 fn rest_of<'t>(phrase: &str, text: &str, at: usize, behind: &'t str) -> Option<&'t str> {
+    let line = text[..at].rsplit('\n').next().unwrap_or_default().trim();
+    let is_heading =
+        line.chars().all(|c| "#*_ ".contains(c)) || line.to_lowercase().ends_with("the");
+    // "### Answer" and the line behind it
+    if ["answer\n", "answer**"].contains(&phrase) {
+        return is_heading.then_some(behind);
+    }
     if phrase != "final answer" {
         return Some(behind);
     }
@@ -86,9 +98,6 @@ fn rest_of<'t>(phrase: &str, text: &str, at: usize, behind: &'t str) -> Option<&
         }
     }
     // a heading of its own
-    let line = text[..at].rsplit('\n').next().unwrap_or_default().trim();
-    let is_heading =
-        line.chars().all(|c| "#*_ ".contains(c)) || line.to_lowercase().ends_with("the");
     (is_heading && rest.starts_with('\n')).then_some(rest)
 }
 
@@ -108,7 +117,10 @@ fn stated(rest: &str) -> Option<String> {
     while !rest.is_char_boundary(end) {
         end -= 1;
     }
-    let rest = &rest[..end];
+    let mut rest = &rest[..end];
+    while let Some(behind) = ADVERBS.iter().find_map(|adverb| rest.strip_prefix(adverb)) {
+        rest = behind.trim_start_matches([' ', ',']);
+    }
     // "the answer is: **72**" and "the answer is `72`" were left of their marks; behind them
     // stands a remark
     let sentence = sentence(rest);
@@ -143,6 +155,13 @@ pub(super) fn sentence(text: &str) -> &str {
             ',' if depth <= 0 && begins_remark(behind, !has_value) => return &text[..at],
             ' ' if has_value && depth <= 0 && begins_remark(behind, true) => return &text[..at],
             '—' if has_value => return &text[..at],
+            '<' if rest.starts_with("<|") => return &text[..at],
+            ';' | '-' if has_value && depth <= 0 && begins_clause(&text[..at], behind) => {
+                return &text[..at];
+            }
+            '(' if has_value && depth <= 0 && begins_aside(&text[..at], behind) => {
+                return &text[..at];
+            }
             '{' | '(' | '[' => depth += 1,
             '}' | ')' | ']' => depth -= 1,
             _ => {}
@@ -151,6 +170,24 @@ pub(super) fn sentence(text: &str) -> &str {
         at += c.len_utf8();
     }
     text
+}
+
+/// Whether a clause of its own follows: "42; the rest is extra", "42 - as computed".
+fn begins_clause(before: &str, behind: &str) -> bool {
+    let is_apart = before.ends_with(' ') && behind.starts_with(' ');
+    let is_semicolon = !before.ends_with(' ');
+    let word = behind.trim_start();
+    let letters = word.find(|c: char| !c.is_alphabetic()).unwrap_or(word.len());
+    let is_word = letters >= 2 && !["and", "or"].contains(&&word[..letters]);
+    is_word && function_named(&word[..letters]).is_none() && (is_apart || is_semicolon)
+}
+
+/// Whether a remark in brackets begins: "42 (not 41)", "42 (since ...)".
+fn begins_aside(before: &str, inside: &str) -> bool {
+    let word = inside.split(|c: char| !(c.is_alphabetic() || c == '.')).next().unwrap_or_default();
+    let lowered = word.to_lowercase();
+    before.ends_with(' ')
+        && (REMARKS.contains(&lowered.as_str()) || ["not", "that", "i.e"].contains(&&*lowered))
 }
 
 fn ends_sentence(behind: &str) -> bool {
@@ -175,6 +212,13 @@ fn begins_remark(behind: &str, any_place: bool) -> bool {
         &behind[..end]
     };
     let lowered = word.to_lowercase();
+    // ", and we are done"
+    if lowered == "and" {
+        let next = behind[word.len()..].trim_start();
+        let end = next.find(|c: char| !c.is_alphabetic()).unwrap_or(next.len());
+        let clause = ["we", "this", "the", "it", "so", "that", "is", "are", "then", "hence", "i"];
+        return clause.contains(&next[..end].to_lowercase().as_str());
+    }
     if any_place {
         return REMARKS.contains(&lowered.as_str()) || lowered == "–";
     }

@@ -19,7 +19,7 @@ const TEXT_LANGUAGES: [&str; 7] = ["", "latex", "tex", "math", "markdown", "md",
 
 /// The text with programs blanked out, byte by byte, so that places stay what they are.
 pub(super) fn without_programs(text: &str) -> Cow<'_, str> {
-    let has_sign = text.bytes().any(|byte| b"`~<#".contains(&byte));
+    let has_sign = text.bytes().any(|byte| b"`~<#/".contains(&byte));
     if !has_sign && !text.as_bytes().windows(6).any(|six| six == b"print(") {
         return Cow::Borrowed(text);
     }
@@ -98,7 +98,8 @@ fn lines_of_code(text: &str, hidden: &mut Vec<std::ops::Range<usize>>) {
     let mut at = 0;
     for line in text.split_inclusive('\n') {
         let bare = line.trim_start();
-        if bare.starts_with("print(") {
+        let is_indented = line.starts_with("    ") && bare.starts_with("# ");
+        if bare.starts_with("print(") || bare.starts_with("//") || is_indented {
             hidden.push(at..at + line.len());
         } else if let Some(print) = line.find("print(") {
             // `x = 5; print("\boxed{5}")`, up to the bracket that closes

@@ -2,9 +2,10 @@
 
 use super::formulas::formulas;
 use super::phrases::sentence;
+use crate::notations::rewritten;
 use crate::parser::begins_set;
 use crate::spelling::tidy;
-use crate::units::is_remark;
+use crate::units::{Measure, is_remark};
 
 /// Words around formulas that make several of them one answer.
 const JOINING: [&str; 9] =
@@ -12,8 +13,9 @@ const JOINING: [&str; 9] =
 
 /// The math in a text: all of it if it is math with at most a few connecting words, else the last
 /// formula or number.
-pub(super) fn math_part(text: &str) -> String {
-    let text = tidy(&with_currency(&without_marks(text)));
+pub(crate) fn math_part(text: &str) -> String {
+    let text = rewritten(&without_marks(text));
+    let text = tidy(&with_currency(&text));
     let text = in_signs(&attached_exponents(text));
     let trimmed = without_remarks(without_punctuation(text.trim()));
     if begins_set(trimmed) {
@@ -107,7 +109,7 @@ fn is_price(text: &str) -> bool {
 }
 
 /// Words for relations and signs behind a variable, and the signs: longest first.
-const RELATIONS: [(&str, &str); 24] = [
+const RELATIONS: [(&str, &str); 28] = [
     ("is less than or equal to", "\\le "),
     ("is greater than or equal to", "\\ge "),
     ("is no more than", "\\le "),
@@ -117,6 +119,10 @@ const RELATIONS: [(&str, &str); 24] = [
     ("is not equal to", "\\ne "),
     ("is at least", "\\ge "),
     ("is at most", "\\le "),
+    ("greater than or equal to", "\\ge "),
+    ("less than or equal to", "\\le "),
+    ("greater than", ">"),
+    ("less than", "<"),
     ("is less than", "<"),
     ("is greater than", ">"),
     ("is more than", ">"),
@@ -197,7 +203,7 @@ fn without_punctuation(text: &str) -> &str {
         return text;
     }
     let text = text.trim_end_matches(['.', ',', ';', ':']).trim();
-    for quote in ['"', '*', '_'] {
+    for quote in ['"', '\'', '*', '_'] {
         let inside = text.strip_prefix(quote).and_then(|inside| inside.strip_suffix(quote));
         if let Some(inside) = inside.filter(|inside| !inside.contains(quote) && !inside.is_empty())
         {
@@ -213,7 +219,7 @@ fn without_marks(text: &str) -> String {
         return text.to_owned();
     }
     let mut text = text.replace('`', "");
-    for mark in ["**", "__"] {
+    for mark in ["***", "**", "__"] {
         while let Some(open) = opening(&text, mark) {
             let inside = open + mark.len();
             let Some(close) = text[inside..].find(mark).map(|at| inside + at) else { break };
@@ -302,9 +308,21 @@ fn told(text: &str) -> String {
         };
     };
     let (before, behind) = text.split_at(start);
-    let is_denied = ["too large", "too small", "is wrong", "is incorrect", "is not"]
-        .iter()
-        .any(|words| behind.contains(words));
+    let is_denied = [
+        "too large",
+        "too small",
+        "is wrong",
+        "is incorrect",
+        "is not",
+        "is false",
+        "or more",
+        "or less",
+        "or fewer",
+        "or greater",
+        "or larger",
+    ]
+    .iter()
+    .any(|words| behind.contains(words));
     if is_denied || denies(before) || is_alternative(before) {
         return text.to_owned();
     }
@@ -331,7 +349,10 @@ fn with_unit(text: &str, start: usize) -> String {
 /// A unit at the start of a text, if nothing else follows in its sentence.
 fn unit_behind(text: &str) -> &str {
     let text = sentence(text).trim();
-    let is_unit = |word: &str| is_remark(word) || word.contains(['/', '^', '-']) || word == "%";
+    let is_letter = |word: &str| word.chars().count() == 1 && Measure::parse(word).is_none();
+    let is_unit = |word: &str| {
+        (is_remark(word) && !is_letter(word)) || word.contains(['/', '^', '-']) || word == "%"
+    };
     if text.split_whitespace().all(is_unit) { text } else { "" }
 }
 
@@ -364,7 +385,7 @@ const DENYING: [&str; 24] = [
 ];
 
 /// Words that do so with "of": half of, a third of, the square root of.
-const PARTS: [&str; 18] = [
+const PARTS: [&str; 19] = [
     "half",
     "third",
     "thirds",
@@ -383,11 +404,17 @@ const PARTS: [&str; 18] = [
     "multiples",
     "square",
     "cube",
+    "factor",
 ];
 
 /// Whether a text ends in words that deny what follows or make something else of it: "it is not",
 /// "half of".
 fn denies(before: &str) -> bool {
+    // "at most x = 4"
+    let before = before.trim_end();
+    let before = before.strip_suffix('=').map_or(before, |named| {
+        named.trim_end().trim_end_matches(|c: char| c.is_alphanumeric() || c == '_')
+    });
     let words: Vec<String> = before
         .split_whitespace()
         .map(|word| word.trim_matches(|c: char| !c.is_alphanumeric() && c != '\'').to_lowercase())

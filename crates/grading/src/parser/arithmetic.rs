@@ -7,6 +7,9 @@ use crate::tree::Node;
 use crate::units::{Measure, Unit};
 use num_traits::{Signed, Zero};
 
+/// Terms of a sum and factors of a product beyond which a text is not read.
+const MOST_PARTS: usize = 100;
+
 /// The sign in front of a term.
 enum Sign {
     Plus,
@@ -34,6 +37,9 @@ impl Parser<'_> {
     fn terms(&mut self) -> Option<Node> {
         let mut parts = Vec::new();
         loop {
+            if parts.len() > MOST_PARTS {
+                return None;
+            }
             let sign = match self.peek() {
                 Some(Token::Mark('+')) => Some(Sign::Plus),
                 Some(Token::Mark('-')) => Some(Sign::Minus),
@@ -68,6 +74,9 @@ impl Parser<'_> {
     fn product(&mut self) -> Option<Node> {
         let mut parts = vec![self.factor()?];
         loop {
+            if parts.len() > MOST_PARTS {
+                return None;
+            }
             if let Some(divides) = self.operator() {
                 self.next();
                 let negative = self.eat('-');
@@ -150,6 +159,7 @@ impl Parser<'_> {
         }
         match self.peek()? {
             Token::Command(command) if command == "frac" => Some(false),
+            Token::Mark('{') => Some(false),
             Token::Number(_) if self.tokens.get(self.at) == Some(&Token::Space) => Some(true),
             _ => None,
         }
@@ -313,6 +323,20 @@ impl Parser<'_> {
         if self.peek() == Some(&Token::Mark('\'')) {
             self.next();
             return Some(base);
+        }
+        // `60^o`
+        if matches!(base, Node::Number { .. }) {
+            let start = self.at;
+            let grouped = self.eat('{');
+            let is_degree = match self.next() {
+                Some(Token::Letter('o')) => true,
+                Some(Token::Text(word)) => word == "o",
+                _ => false,
+            };
+            if is_degree && (!grouped || self.eat('}')) {
+                return Some(self.degree(base));
+            }
+            self.at = start;
         }
         if let Some(positive) = self.positive(&base, '+') {
             return Some(positive);

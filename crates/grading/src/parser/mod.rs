@@ -10,7 +10,7 @@ mod values;
 mod words;
 
 use crate::complex::numeric;
-use crate::tokens::{Commas, Token, tokens};
+use crate::tokens::{Commas, Token, function_named, tokens};
 use crate::tree::{Node, Relation};
 
 pub(crate) use words::begins_set;
@@ -303,7 +303,10 @@ impl Parser<'_> {
     /// Members with relations between them; what stands alone is its own chain. A leading
     /// `\approx` or `=` says nothing.
     fn chain(&mut self) -> Option<Node> {
-        while self.at_command("approx") || self.peek() == Some(&Token::Mark('=')) {
+        while self.at_command("approx")
+            || self.at_command("equiv")
+            || matches!(self.peek(), Some(Token::Mark('=' | '&')))
+        {
             self.next();
         }
         self.hedge();
@@ -335,6 +338,15 @@ impl Parser<'_> {
             members.push(next);
             self.alignment();
         }
+        // a class of residues, however it is written
+        let is_class = self.tokens[start..self.at].contains(&Token::Command("equiv".into()));
+        if is_class {
+            for member in &mut members {
+                if let Node::Function(name @ "bmod", _) = member {
+                    *name = "pmod";
+                }
+            }
+        }
         Some(single_or(members, |members| Node::Chain { members, relations }))
     }
 
@@ -352,12 +364,30 @@ impl Parser<'_> {
 
     /// Passes over "the", "at" and the like in front of a value.
     fn article(&mut self) {
-        let words = ["the", "an", "at", "in", "on"];
-        if matches!(
-            self.peek(),
-            Some(Token::Letters(word) | Token::Text(word)) if words.contains(&word.trim())
-        ) {
+        let words = ["the", "an", "a", "at", "in", "on", "by", "answer", "ans", "result"];
+        let mut ahead = self.tokens[self.at..].iter().filter(|token| !token.is_space());
+        let there = match ahead.next() {
+            Some(Token::Letters(word) | Token::Text(word)) => {
+                words.contains(&word.trim().trim_end_matches(':').to_lowercase().as_str())
+            }
+            // `a` may be a variable
+            Some(Token::Letter('a')) => {
+                let is_apart = self.tokens.get(self.at + 1).is_some_and(Token::is_space);
+                let next = ahead.next();
+                is_apart
+                    && match next {
+                        Some(Token::Letters(word)) => {
+                            word.len() > 2 && function_named(word).is_none()
+                        }
+                        Some(Token::Number(_)) => true,
+                        _ => false,
+                    }
+            }
+            _ => false,
+        };
+        if there {
             self.next();
+            self.eat(':');
         }
     }
 

@@ -3,7 +3,7 @@
 use super::numbers::{number, repeating};
 use super::{Parser, single_or, value_of_named};
 use crate::tokens::{Digits, Token, function_named, is_trigonometric};
-use crate::tree::{Clock, Node};
+use crate::tree::{Clock, Node, Relation};
 use num_traits::One;
 
 /// Rows and columns of a determinant that is worked out.
@@ -28,6 +28,8 @@ impl Parser<'_> {
                 }
                 self.group()
             }
+            // the brace of a system of equations is never closed
+            Token::Mark('⟨') if !self.tokens.contains(&Token::Mark('⟩')) => self.base(),
             Token::Mark('⟨') => self.set(),
             Token::Mark('|') => self.between_bars(),
             Token::Mark('‖') => {
@@ -44,7 +46,7 @@ impl Parser<'_> {
         let bars = std::mem::take(&mut self.bars);
         let node = self.list(&['}'])?;
         self.bars = bars;
-        self.eat('}').then_some(node)
+        self.eat('}').then(|| entries(node))
     }
 
     /// A group in braces, or a number, letter or command.
@@ -288,9 +290,17 @@ impl Parser<'_> {
                 Some(Node::Symbol(format!("{command} {}", label(&of)?)))
             }
             name if is_currency(name) => self.money(name),
-            "begin matrix" => Some(Node::Matrix(self.matrix("end matrix")?)),
+            "begin matrix" => {
+                let start = self.at;
+                if let Some(rows) = self.matrix("end matrix") {
+                    return Some(Node::Matrix(rows));
+                }
+                // an array of equations
+                self.at = start;
+                self.rows("end matrix")
+            }
             "begin determinant" => determinant(&self.matrix("end determinant")?),
-            "begin rows" => self.rows(),
+            "begin rows" => self.rows("end rows"),
             "sum" | "int" | "prod" | "lim" | "not" | "dots" | "to" | "implies" | "rightarrow"
             | "Rightarrow" | "rfloor" | "rceil" | "rangle" => None,
             name if name.starts_with("begin ") || name.starts_with("end ") => None,
@@ -354,19 +364,23 @@ impl Parser<'_> {
     }
 
     /// Equations below each other are a list.
-    fn rows(&mut self) -> Option<Node> {
+    fn rows(&mut self, end: &str) -> Option<Node> {
         self.enter()?;
         let mut items = Vec::new();
         loop {
-            while self.peek() == Some(&Token::Break) || self.eat('&') || self.eat(',') {
-                if self.peek() == Some(&Token::Break) {
-                    self.next();
-                }
+            while matches!(self.peek(), Some(Token::Break | Token::Mark('&' | ',' | '.' | ';'))) {
+                self.next();
             }
-            if self.eat_command("end rows") {
+            if self.eat_command(end) {
                 break;
             }
+            // `&= 42` goes on where the row above ended
+            let goes_on = self.peek() == Some(&Token::Mark('=')) && !items.is_empty();
             match self.list(&[])? {
+                item if goes_on && !matches!(item, Node::List(_)) => {
+                    items.pop();
+                    items.push(item);
+                }
                 Node::List(more) => items.extend(more),
                 item => items.push(item),
             }
@@ -404,6 +418,21 @@ fn inverse(name: &str, node: Node) -> Option<Node> {
     };
     let Node::Function(_, arguments) = node else { return None };
     Some(Node::Function(inverse, arguments))
+}
+
+/// `{x: 1, y: 2}`, as Python prints it, as equations.
+fn entries(node: Node) -> Node {
+    let is_entry = |item: &Node| matches!(item, Node::Ratio(parts) if parts.len() == 2 && matches!(parts[0], Node::Symbol(_)));
+    match node {
+        Node::List(items) if items.iter().all(is_entry) => {
+            let equation = |item: Node| match item {
+                Node::Ratio(members) => Node::Chain { members, relations: vec![Relation::Equal] },
+                other => other,
+            };
+            Node::List(items.into_iter().map(equation).collect())
+        }
+        node => node,
+    }
 }
 
 /// The determinant, expanded by the first row: `|a b; c d| = a d - b c`.

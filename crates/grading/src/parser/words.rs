@@ -62,7 +62,9 @@ impl Parser<'_> {
 
     fn program_object_inside(&mut self, name: &str) -> Option<Node> {
         // `np.float64`
-        if ["np", "numpy", "mpmath", "sympy", "math"].contains(&name) && self.eat('.') {
+        if ["np", "numpy", "mpmath", "sympy", "math", "fractions", "decimal"].contains(&name)
+            && self.eat('.')
+        {
             let Token::Letters(inner) = self.next()? else { return None };
             if inner == "pi" {
                 return Some(Node::Pi);
@@ -87,6 +89,18 @@ impl Parser<'_> {
                 items => Some(Node::Set(items.to_vec())),
             },
             "Matrix" | "array" => self.only_argument(),
+            "root" => match self.arguments()?.as_slice() {
+                [of, index] => {
+                    let index = u32::try_from(crate::exact::whole(index)?).ok()?;
+                    (1..=100)
+                        .contains(&index)
+                        .then(|| Node::Root { index, of: Box::new(of.clone()) })
+                }
+                _ => None,
+            },
+            "Interval" => self.interval(),
+            "Union" => Some(Node::Union(self.arguments()?)),
+            "Intersection" => Some(Node::Intersection(self.arguments()?)),
             "Eq" => match self.arguments()?.as_slice() {
                 [left, right] => Some(Node::Chain {
                     members: vec![left.clone(), right.clone()],
@@ -98,10 +112,34 @@ impl Parser<'_> {
         }
     }
 
+    /// `Interval(1, 2)` is closed, `Interval.open`, `.Lopen` and `.Ropen` are open where they say.
+    fn interval(&mut self) -> Option<Node> {
+        let kind = if self.eat('.') {
+            match self.next()? {
+                Token::Letters(kind) => kind,
+                _ => return None,
+            }
+        } else {
+            String::new()
+        };
+        let (open, close) = match kind.as_str() {
+            "" => ('[', ']'),
+            "open" => ('(', ')'),
+            "Lopen" => ('(', ']'),
+            "Ropen" => ('[', ')'),
+            _ => return None,
+        };
+        let items = self.arguments()?;
+        (items.len() == 2).then_some(Node::Bracket { open, close, items })
+    }
+
     /// What stands in round brackets, with quotes around text left out.
     fn arguments(&mut self) -> Option<Vec<Node>> {
         if !self.eat('(') {
             return None;
+        }
+        if self.eat(')') {
+            return Some(Vec::new());
         }
         let quoted = self.eat('\'');
         let node = self.list(&[')', '\''])?;
@@ -151,7 +189,13 @@ impl Parser<'_> {
     /// A word and those behind it.
     pub(super) fn words(&mut self, first: &str) -> Option<Node> {
         let joins = |word: &str| ["and", "or", "except", "excluding"].contains(&word.trim());
-        let mut words = vec![first.to_lowercase()];
+        // what is denied is not told
+        let lowered = first.trim().to_lowercase();
+        let denied = ["not", "never", "isn't", "at least", "at most", "less", "more"];
+        if denied.contains(&lowered.as_str()) {
+            return None;
+        }
+        let mut words = vec![lowered];
         loop {
             match self.peek() {
                 Some(Token::Letters(word) | Token::Text(word)) if !joins(word) => {
@@ -462,7 +506,8 @@ impl Parser<'_> {
     }
 }
 
-const REALS: [&str; 11] = [
+const REALS: [&str; 12] = [
+    "all real values of x",
     "all real x",
     "all values of x",
     "any real x",

@@ -24,7 +24,7 @@ const CAPITAL_GREEK: [(char, &str); 11] = [
 ];
 
 /// Characters and what LaTeX writes for them.
-const CHARACTERS: [(char, &str); 94] = [
+const CHARACTERS: [(char, &str); 109] = [
     ('\u{a0}', " "),
     ('\u{2009}', " "),
     ('\u{202f}', " "),
@@ -115,6 +115,21 @@ const CHARACTERS: [(char, &str); 94] = [
     ('ℕ', "\\mathbb{N}"),
     ('ℚ', "\\mathbb{Q}"),
     ('ℂ', "\\mathbb{C}"),
+    ('✓', ""),
+    ('✔', ""),
+    ('✅', ""),
+    ('■', ""),
+    ('□', ""),
+    ('∎', ""),
+    ('\u{fe0f}', ""),
+    ('\u{2012}', "-"),
+    ('∆', "\\Delta "),
+    ('µ', "\\mu "),
+    ('ℓ', "\\ell "),
+    ('⊂', "\\subset "),
+    ('⊆', "\\subseteq "),
+    ('⊥', "\\perp "),
+    ('˚', "^\\circ "),
     ('¢', "\\text{ cents}"),
     ('€', "\\euro "),
     ('£', "\\sterling "),
@@ -155,6 +170,18 @@ fn on_the_line(c: char, raised: bool) -> Option<char> {
 
 /// Writes what the characters at the start of `rest`, none of ASCII, stand for; what is left.
 pub(super) fn character<'t>(rest: &'t str, tidied: &mut String) -> &'t str {
+    // `³⁄₁₇`
+    let above: String = rest.chars().map_while(|c| on_the_line(c, true)).collect();
+    let mut behind = rest.chars().skip(above.chars().count());
+    if !above.is_empty() && behind.next() == Some('⁄') {
+        let below: String = behind.map_while(|c| on_the_line(c, false)).collect();
+        if !below.is_empty() {
+            tidied.push_str(&format!("\\frac{{{above}}}{{{below}}}"));
+            let length = above.chars().count() + 1 + below.chars().count();
+            let end = rest.char_indices().nth(length).map_or(rest.len(), |(end, _)| end);
+            return &rest[end..];
+        }
+    }
     for (raised, opening) in [(true, "^{"), (false, "_{")] {
         let run: String = rest.chars().map_while(|c| on_the_line(c, raised)).collect();
         if !run.is_empty() {
@@ -171,15 +198,31 @@ pub(super) fn character<'t>(rest: &'t str, tidied: &mut String) -> &'t str {
     let behind = &rest[c.len_utf8()..];
     if let Some((_, above, below)) = VULGAR_FRACTIONS.iter().find(|(of, ..)| *of == c) {
         tidied.push_str(&format!("\\frac{{{above}}}{{{below}}}"));
+    } else if let Some(mark) = combining(c) {
+        // a mark over the character before it
+        match tidied.pop() {
+            Some(marked) if marked.is_alphanumeric() => {
+                tidied.push_str(&format!("\\{mark}{{{marked}}}"));
+            }
+            Some(other) => tidied.push(other),
+            None => {}
+        }
     } else if let Some((_, spelling)) = CHARACTERS.iter().find(|(of, _)| *of == c) {
-        tidied.push_str(spelling);
+        let degree = spelling.strip_prefix("^\\circ");
+        match degree {
+            // `60^°` and `60^{∘}`
+            Some(rest) if tidied.ends_with('^') || tidied.ends_with("^{") => {
+                tidied.push_str("\\circ");
+                tidied.push_str(rest);
+            }
+            _ => tidied.push_str(spelling),
+        }
         // a root of a number or letter that is no group
         if spelling.starts_with("\\sqrt") {
             return root_argument(behind, tidied);
         }
     } else if let Some(name) = greek(c)
-        && !tidied.chars().next_back().is_some_and(is_greek)
-        && !behind.chars().next().is_some_and(is_greek)
+        && !is_in_greek_word(tidied, behind)
     {
         tidied.push('\\');
         tidied.push_str(name);
@@ -202,8 +245,26 @@ fn root_argument<'t>(behind: &'t str, tidied: &mut String) -> &'t str {
     rest
 }
 
+/// What a combining mark is in LaTeX.
+fn combining(c: char) -> Option<&'static str> {
+    match c {
+        '\u{305}' | '\u{304}' => Some("bar"),
+        '\u{307}' => Some("dot"),
+        '\u{302}' => Some("hat"),
+        '\u{20d7}' => Some("vec"),
+        _ => None,
+    }
+}
+
 fn is_greek(c: char) -> bool {
     ('\u{370}'..='\u{3ff}').contains(&c)
+}
+
+/// Whether a letter belongs to a word of three Greek letters or more.
+fn is_in_greek_word(before: &str, behind: &str) -> bool {
+    let before = before.chars().rev().take_while(|c| is_greek(*c)).count();
+    let behind = behind.chars().take_while(|c| is_greek(*c)).count();
+    before > 0 || behind > 1
 }
 
 fn greek(c: char) -> Option<&'static str> {
@@ -211,10 +272,18 @@ fn greek(c: char) -> Option<&'static str> {
         return SMALL_GREEK.get(c as usize - 'α' as usize).copied();
     }
     match c {
-        'ϕ' | '𝜙' => Some("phi"),
+        // five mathematical alphabets of 58 letters
+        '\u{1d6a8}'..='\u{1d7c9}' => match (c as usize - 0x1d6a8) % 58 {
+            small @ 26..=50 => SMALL_GREEK.get(small - 26).copied(),
+            capital @ 0..=24 => {
+                let plain = char::from_u32('Α' as u32 + capital as u32)?;
+                CAPITAL_GREEK.iter().find(|(of, _)| *of == plain).map(|(_, name)| *name)
+            }
+            _ => None,
+        },
+        'ϕ' => Some("phi"),
         'ϑ' => Some("theta"),
         'ϵ' => Some("epsilon"),
-        '𝜋' | '𝝅' => Some("pi"),
         _ => CAPITAL_GREEK.iter().find(|(of, _)| *of == c).map(|(_, name)| *name),
     }
 }

@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 pub(crate) const SEPARATOR: char = '\u{1}';
 
 /// Commands that say how large or where, not what.
-const DROPPED: [&str; 48] = [
+const DROPPED: [&str; 54] = [
     "left",
     "right",
     "middle",
@@ -62,10 +62,16 @@ const DROPPED: [&str; 48] = [
     "mathstrut",
     "allowbreak",
     "hfill",
+    "checkmark",
+    "blacksquare",
+    "square",
+    "Box",
+    "qed",
+    "qedsymbol",
 ];
 
 /// Commands that go with their argument, and how many arguments go.
-const DROPPED_WITH_ARGUMENTS: [(&str, usize); 13] = [
+const DROPPED_WITH_ARGUMENTS: [(&str, usize); 15] = [
     ("color", 1),
     ("textcolor", 1),
     ("colorbox", 1),
@@ -77,12 +83,14 @@ const DROPPED_WITH_ARGUMENTS: [(&str, usize); 13] = [
     ("vspace", 1),
     ("phantom", 1),
     ("hphantom", 1),
+    ("vphantom", 1),
+    ("enclose", 1),
     ("label", 1),
     ("tag", 1),
 ];
 
 /// Commands whose argument stands for itself.
-const TRANSPARENT: [&str; 20] = [
+const TRANSPARENT: [&str; 22] = [
     "boxed",
     "fbox",
     "framebox",
@@ -103,10 +111,12 @@ const TRANSPARENT: [&str; 20] = [
     "mathopen",
     "mathclose",
     "smash",
+    "mathclap",
+    "bbox",
 ];
 
 /// Commands with another name for the same thing.
-const SYNONYMS: [(&str, &str); 96] = [
+const SYNONYMS: [(&str, &str); 101] = [
     ("dfrac", "\\frac"),
     ("tfrac", "\\frac"),
     ("cfrac", "\\frac"),
@@ -127,12 +137,12 @@ const SYNONYMS: [(&str, &str); 96] = [
     ("emph", "\\text"),
     ("mbox", "\\text"),
     ("hbox", "\\text"),
-    ("mathbf", "\\mathrm"),
-    ("mathit", "\\mathrm"),
-    ("mathsf", "\\mathrm"),
-    ("mathtt", "\\mathrm"),
+    ("mathbf", "\\mathbf"),
+    ("mathit", "\\mathbf"),
+    ("mathsf", "\\mathbf"),
+    ("mathtt", "\\mathbf"),
     ("operatorname", "\\mathrm"),
-    ("bold", "\\mathrm"),
+    ("bold", "\\mathbf"),
     ("leq", "\\le "),
     ("leqslant", "\\le "),
     ("leqq", "\\le "),
@@ -198,6 +208,11 @@ const SYNONYMS: [(&str, &str); 96] = [
     ("overset", ""),
     ("arctg", "\\arctan "),
     ("tg", "\\tan "),
+    ("mid", "|"),
+    ("prime", "'"),
+    ("doteq", "\\approx "),
+    ("xfrac", "\\frac"),
+    ("gcf", "\\gcd "),
     ("ctg", "\\cot "),
     ("pounds", "\\sterling "),
     ("cent", "\\text{ cents}"),
@@ -207,13 +222,14 @@ const SYNONYMS: [(&str, &str); 96] = [
 
 /// The text with one spelling for each thing; boundaries of formulas become `$`.
 pub(crate) fn tidy(text: &str) -> String {
-    let mut text = separators(&single_backslashes(text));
+    let mut text = single_backslashes(text);
     for (written, meant) in [("{\\%}", "\\%"), ("{}", ""), ("\\cr ", "\\\\ "), ("\\cr\n", "\\\\ ")]
     {
         if text.contains(written) {
             text = text.replace(written, meant);
         }
     }
+    let text = separators(&text);
     let mut tidied = String::with_capacity(text.len() + 16);
     let mut rest = text.as_str();
     while let Some(first) = rest.chars().next() {
@@ -294,7 +310,17 @@ fn command<'t>(rest: &'t str, tidied: &mut String) -> &'t str {
                 rest = behind_group(rest);
             }
         }
-        Some(Meaning::Argument) => tidied.push(' '),
+        Some(Meaning::Argument) => {
+            // `\\bbox[5px]{...}`
+            if let Some((_, behind)) = rest
+                .strip_prefix('[')
+                .filter(|_| name == "bbox")
+                .and_then(|inside| inside.split_once(']'))
+            {
+                rest = behind;
+            }
+            tidied.push(' ');
+        }
         Some(Meaning::Synonym(spelling)) => tidied.push_str(spelling),
         None => {
             tidied.push('\\');
@@ -416,7 +442,7 @@ pub(crate) fn single_backslashes(text: &str) -> String {
 /// cannot be read as math.
 pub(crate) fn bare(text: &str) -> String {
     let mut text = text.to_owned();
-    for command in ["\\text", "\\mathrm", "\\dollar"] {
+    for command in ["\\text", "\\mathrm", "\\mathbf", "\\dollar"] {
         if text.contains(command) {
             text = text.replace(command, "");
         }
@@ -424,7 +450,12 @@ pub(crate) fn bare(text: &str) -> String {
     let ignored = ['$', '{', '}', SEPARATOR];
     let kept = text.chars().filter(|c| !c.is_whitespace() && !ignored.contains(c));
     let bare: String = kept.flat_map(char::to_lowercase).collect();
-    bare.trim_matches(['.', ',', ';', '(', ')']).to_owned()
+    let bare = bare.trim_matches(['.', ',', ';']);
+    // `(A)` is A, `[0, 1)` stays
+    match bare.strip_prefix('(').and_then(|inside| inside.strip_suffix(')')) {
+        Some(inside) if !inside.contains(['(', ')']) => inside.to_owned(),
+        _ => bare.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The functions that are known.
 
 /// Functions by the names that LaTeX and programs give them, and the name that is kept.
-const FUNCTIONS: [(&str, &str); 43] = [
+const FUNCTIONS: [(&str, &str); 47] = [
     ("arcsin", "arcsin"),
     ("arccos", "arccos"),
     ("arctan", "arctan"),
@@ -28,6 +28,10 @@ const FUNCTIONS: [(&str, &str); 43] = [
     ("Max", "max"),
     ("gcd", "gcd"),
     ("GCD", "gcd"),
+    ("gcf", "gcd"),
+    ("GCF", "gcd"),
+    ("hcf", "gcd"),
+    ("HCF", "gcd"),
     ("igcd", "gcd"),
     ("lcm", "lcm"),
     ("LCM", "lcm"),

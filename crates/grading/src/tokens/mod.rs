@@ -106,7 +106,7 @@ impl Lexer {
             match c {
                 '\\' => self.command()?,
                 c if c.is_ascii_digit() => self.number()?,
-                '.' if self.is_digit(1) => self.number()?,
+                '.' if self.is_digit(1) || self.is_marked_digit() => self.number()?,
                 c if c.is_alphabetic() => self.letters(),
                 c if c.is_whitespace() => {
                     self.space();
@@ -191,7 +191,7 @@ impl Lexer {
         }
         self.at += 1 + name.len();
         match name.as_str() {
-            "text" | "mathrm" => self.text(name == "mathrm"),
+            "text" | "mathrm" | "mathbf" => self.text(&name),
             "begin" | "end" => self.environment(&name),
             _ => {
                 self.tokens.push(Token::Command(name));
@@ -217,13 +217,14 @@ impl Lexer {
 
     /// `\text{...}` and its kind. Words stay words; what holds numbers or formulas is read as if
     /// the command were not there. Of commands of formulas (`upright`) one letter is a variable.
-    fn text(&mut self, upright: bool) -> Option<()> {
+    fn text(&mut self, command: &str) -> Option<()> {
         while self.peek(0) == Some(' ') {
             self.at += 1;
         }
         if self.peek(0) != Some('{') {
             return Some(());
         }
+        let upright = command != "text";
         let content = self.group()?;
         let content = content.replace(['$', '~'], " ");
         let word = content.trim();
@@ -239,19 +240,25 @@ impl Lexer {
             matches!(behind_value, Some(Token::Number(_) | Token::Mark('}' | ')' | '⟩')));
         if let (Some(letter), None) = (letters.next(), letters.next())
             && letter.is_alphabetic()
-            && (("ie".contains(letter) && !behind_value) || (upright && !behind_value))
         {
-            self.tokens.push(Token::Letter(letter));
-            return Some(());
+            // `5\mathrm{m}` is five metres, `2\mathbf{x}` twice x
+            let is_unit = behind_value && command != "mathbf" && Measure::parse(bare).is_some();
+            if (upright || "ie".contains(letter)) && !is_unit {
+                self.tokens.push(Token::Letter(letter));
+                return Some(());
+            }
         }
-        if bare == "%" {
-            self.tokens.push(Token::Mark('%'));
+        if let (Some(mark @ ('.' | ',' | ';' | ':' | '%')), 1) =
+            (bare.chars().next(), bare.chars().count())
+        {
+            self.tokens.push(Token::Mark(mark));
             return Some(());
         }
         let is_plain = if upright {
             bare.chars().all(|c| c.is_alphabetic() || c == ' ' || c == '.')
         } else {
-            !bare.chars().any(|c| c.is_ascii_digit() || "\\=<>^+{},".contains(c))
+            let joins = [" and ", " or "].iter().any(|word| bare.contains(word));
+            !joins && !bare.chars().any(|c| c.is_ascii_digit() || "\\=<>^+{},".contains(c))
         };
         if is_plain || Measure::parse(bare).is_some() {
             self.tokens.push(Token::Text(bare.to_owned()));
@@ -284,6 +291,10 @@ impl Lexer {
         if which == "begin" && name == "array" && self.peek(0) == Some('{') {
             self.group()?;
         }
+        // the alignment of a matrix: `\begin{pmatrix*}[r]`
+        if which == "begin" && self.peek(0) == Some('[') && self.peek(2) == Some(']') {
+            self.at += 3;
+        }
         let plain = name.trim_end_matches('*');
         let kind = match plain {
             "vmatrix" => "determinant",
@@ -291,7 +302,7 @@ impl Lexer {
             "array" => "matrix",
             _ if plain.ends_with("matrix") => "matrix",
             "cases" | "aligned" | "align" | "gathered" | "gather" | "split" | "equation"
-            | "alignedat" | "dcases" => "rows",
+            | "alignedat" | "dcases" | "center" => "rows",
             other => other,
         };
         self.tokens.push(Token::Command(format!("{which} {kind}")));

@@ -32,9 +32,11 @@ impl Lexer {
                 ',' if may_group && self.commas == Commas::Thousands && self.brackets == 0 => {
                     separated = Some(c);
                 }
-                ' ' if may_group && !number.is_empty() && self.is_spaced_number() => {
+                ' ' if may_group && !number.is_empty() && self.is_spaced_number(number.len()) => {
                     separated = Some(c);
                 }
+                // as programs may write it
+                '_' | '\'' if may_group && !number.is_empty() => separated = Some(c),
                 ',' if is_whole
                     && self.commas == Commas::Decimal
                     && self.is_digit(1)
@@ -46,7 +48,9 @@ impl Lexer {
             }
             self.at += 1;
         }
-        if number.len() > MOST_DIGITS {
+        // `5,007` is no list of 5 and 7
+        let is_padded = number.len() > 1 && number.starts_with('0') && !number.contains('.');
+        if number.len() > MOST_DIGITS || (is_padded && self.commas == Commas::Items) {
             return None;
         }
         if let Some((whole, period)) = self.repeating(&number) {
@@ -71,70 +75,63 @@ impl Lexer {
     }
 
     /// Whether spaces part groups of three digits here: `10 000`, but not `1 100/3`.
-    fn is_spaced_number(&self) -> bool {
-        !matches!(self.peek(4), Some('/' | '^' | '_' | '!')) && self.brackets == 0
+    fn is_spaced_number(&self, digits: usize) -> bool {
+        // the index of `\log_2 100` is a number of its own
+        let before = self.at.checked_sub(digits + 1).map(|at| self.characters[at]);
+        let is_argument = before.is_some_and(|c| c == '_' || c == '^' || c.is_alphabetic());
+        !is_argument && !matches!(self.peek(4), Some('/' | '^' | '_' | '!')) && self.brackets == 0
     }
 
-    /// `0.1\overline{6}`, `0.\dot{1}4\dot{2}`, `0.(3)`, `0.333...`: the digits in front and those
-    /// that are repeated.
+    /// Whether a decimal point is followed by repeated digits at once: `.\overline{3}`.
+    pub(super) fn is_marked_digit(&self) -> bool {
+        let rest: String = self.characters[self.at + 1..].iter().take(10).collect();
+        REPETITIONS.iter().any(|mark| rest.starts_with(&format!("\\{mark}")))
+    }
+
+    /// `0.1\overline{6}`, `0.\dot{1}4\dot{2}`, `0.(3)`, `0.333...`, "0.3 repeating": the digits in
+    /// front and those that are repeated.
     fn repeating(&mut self, number: &str) -> Option<(String, String)> {
-        if !matches!(self.peek(0), Some('.' | '\\' | '(')) {
+        if !matches!(self.peek(0), Some('.' | '\\' | '(' | '{' | ' ')) {
             return None;
         }
         let rest: String = self.characters[self.at..].iter().take(120).collect();
         let point = if number.contains('.') { "" } else { "." };
+        let fraction = number.split_once('.').map_or("", |(_, fraction)| fraction);
+        if !fraction.is_empty() && rest.trim_start().starts_with("repeating") {
+            let spaces = rest.len() - rest.trim_start().len();
+            self.at += spaces + "repeating".len();
+            let front = &number[..number.len() - fraction.len()];
+            return Some((front.to_owned(), fraction.to_owned()));
+        }
         let behind = rest.strip_prefix(point)?;
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        for (opening, closing) in [("\\overline{", "}"), ("\\bar{", "}"), ("(", ")")] {
-            // `2.5(4)` is a product
-            let fraction = number.split_once('.').map_or("", |(_, fraction)| fraction);
-            if opening == "(" && !fraction.is_empty() && !number.starts_with("0.") {
-                continue;
-            }
-            if let Some((period, _)) =
-                behind.strip_prefix(opening).and_then(|inside| inside.split_once(closing))
-                && digits(period)
-            {
-                self.at += point.len() + opening.len() + period.len() + closing.len();
-                return Some((format!("{number}{point}"), period.to_owned()));
-            }
-        }
-        for opening in ["\\overline ", "\\bar ", "\\dot ", "\\overline", "\\bar"] {
-            let period = behind.strip_prefix(opening).and_then(|inside| inside.get(..1));
-            if let Some(period) = period.filter(|period| digits(period)) {
-                self.at += point.len() + opening.len() + 1;
-                return Some((format!("{number}{point}"), period.to_owned()));
-            }
-        }
-        // dots over the first and the last digit of the period
-        if let Some(inside) = behind.strip_prefix("\\dot{") {
-            let first = inside.get(..1).filter(|digit| digits(digit))?;
-            let inside = inside[1..].strip_prefix('}')?;
-            let between = &inside[..inside.bytes().take_while(u8::is_ascii_digit).count()];
-            let last = inside[between.len()..].strip_prefix("\\dot{");
-            let last = last.and_then(|of| of.get(..1)).filter(|digit| digits(digit));
-            let period = match last {
-                Some(last) => format!("{first}{between}{last}"),
-                None if between.is_empty() => first.to_owned(),
-                None => return None,
-            };
-            let written = "\\dot{}".len() * if last.is_some() { 2 } else { 1 };
-            self.at += point.len() + written + period.len();
+        if let Some((period, length)) = marked_digits(behind) {
+            self.at += point.len() + length;
             return Some((format!("{number}{point}"), period));
         }
-        // `0.1666...`: what has been repeated twice goes on
-        let fraction = number.split_once('.').map(|(_, fraction)| fraction)?;
+        // `2.5(4)` is a product
+        if (fraction.is_empty() || number.starts_with("0."))
+            && let Some((period, _)) =
+                behind.strip_prefix('(').and_then(|inside| inside.split_once(')'))
+            && !period.is_empty()
+            && period.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            self.at += point.len() + "()".len() + period.len();
+            return Some((format!("{number}{point}"), period.to_owned()));
+        }
+        // `0.1666...`: what has been repeated goes on
         let dots = ["...", "\\dots"].into_iter().find(|dots| behind.starts_with(dots))?;
+        if fraction.is_empty() {
+            return None;
+        }
+        self.at += dots.len();
         for length in 1..=fraction.len() / 2 {
             let period = &fraction[fraction.len() - length..];
             let times = if length == 1 { 3 } else { 2 };
             if fraction.ends_with(&period.repeat(times)) {
-                self.at += dots.len();
                 return Some((number.to_owned(), period.to_owned()));
             }
         }
         // else it is the number that was cut
-        self.at += dots.len();
         Some((number.to_owned(), String::new()))
     }
 
@@ -219,7 +216,7 @@ impl Lexer {
     /// `a.m.` or `p.m.` behind a number or time.
     fn afternoon(&mut self) {
         let next = self.characters[self.at..].iter().find(|c| !c.is_whitespace());
-        if !matches!(next, Some('a' | 'p' | 'A' | 'P' | '\\')) {
+        if !matches!(next, Some('a' | 'p' | 'A' | 'P' | 'i' | '\\')) {
             return;
         }
         let rest: String = self.characters[self.at..].iter().take(24).collect();
@@ -241,6 +238,10 @@ impl Lexer {
             ("p.m", true),
             ("am", false),
             ("pm", true),
+            ("in the morning", false),
+            ("in the afternoon", true),
+            ("in the evening", true),
+            ("at night", true),
         ] {
             let Some(behind) = inside.trim_start().strip_prefix(spelling) else { continue };
             if behind.starts_with(char::is_alphanumeric) {
@@ -258,6 +259,59 @@ impl Lexer {
             return;
         }
     }
+}
+
+/// Marks over digits that are repeated.
+const REPETITIONS: [&str; 6] = ["overline", "bar", "dot", "widehat", "overbar", "hat"];
+
+/// Digits under marks at the start of a text, those between two dots with them, and the length of
+/// what was read.
+fn marked_digits(text: &str) -> Option<(String, usize)> {
+    let (mut period, mut at, mut end) = (String::new(), 0, 0);
+    let wrapped = text.starts_with("{\\");
+    if wrapped {
+        at = 1;
+    }
+    loop {
+        let rest = &text[at..];
+        let Some((mark, inside)) = REPETITIONS.iter().find_map(|mark| {
+            Some((mark, rest.strip_prefix('\\')?.strip_prefix(mark)?.trim_start()))
+        }) else {
+            break;
+        };
+        let digits = match inside.strip_prefix('{') {
+            Some(inside) => inside.split_once('}')?.0,
+            None => inside.get(..1)?,
+        };
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        period.push_str(digits);
+        let braces = if inside.starts_with('{') { 2 } else { 0 };
+        at = text.len() - inside.len() + digits.len() + braces;
+        end = at;
+        // digits between the dots over the first and the last
+        if *mark == "dot" {
+            let between = text[at..].bytes().take_while(u8::is_ascii_digit).count();
+            if between > 0 && text[at + between..].starts_with("\\dot") {
+                period.push_str(&text[at..at + between]);
+                at += between;
+            }
+        }
+    }
+    if period.is_empty() {
+        return None;
+    }
+    if wrapped {
+        end += text[end..].starts_with('}').then_some(1)?;
+    }
+    // `0.\overline{3}\ldots`
+    for dots in ["\\dots", "..."] {
+        if text[end..].trim_start().starts_with(dots) {
+            end = text.len() - text[end..].trim_start().len() + dots.len();
+        }
+    }
+    Some((period, end))
 }
 
 /// Length and value of `e-5` in `1.5e-5`, as programs print it; at most three digits, and nothing

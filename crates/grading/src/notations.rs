@@ -1,0 +1,100 @@
+//! Notations that are rewritten before an answer is read: arrays as numpy prints them, brackets
+//! that are turned around, vectors between angle brackets, equations on lines of their own, HTML.
+
+/// The text in the notation that the parser reads.
+pub(crate) fn rewritten(text: &str) -> String {
+    let text = without_tags(text);
+    let text = text.trim();
+    let text = match text {
+        "{}" | "\\{\\}" => return "\\emptyset".into(),
+        text => text.strip_prefix("> ").or_else(|| text.strip_prefix("* ")).unwrap_or(text),
+    };
+    if let Some(array) = array_with_commas(text) {
+        return array;
+    }
+    if let Some(interval) = turned_brackets(text) {
+        return interval;
+    }
+    let inside = text.strip_prefix('<').and_then(|inside| inside.strip_suffix('>'));
+    if let Some(inside) = inside.filter(|inside| inside.contains(',') && !inside.contains('<')) {
+        return format!("({inside})");
+    }
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let is_equation = |line: &&str| line.contains('=') && !line.ends_with("\\\\");
+    if lines.len() > 1 && lines.iter().all(is_equation) && !text.contains("\\begin") {
+        return lines.join(", ");
+    }
+    text.to_owned()
+}
+
+/// `[[1 2] [3 4]]` and `[0.5 1.]` with commas; `None` for anything but brackets and numbers that
+/// only spaces part.
+fn array_with_commas(text: &str) -> Option<String> {
+    let is_array = text.starts_with('[')
+        && text.ends_with(']')
+        && text.contains(char::is_whitespace)
+        && text.chars().all(|c| c.is_ascii_digit() || c.is_whitespace() || "[]-+.e".contains(c));
+    if !is_array {
+        return None;
+    }
+    let apart = text.replace('[', " [ ").replace(']', " ] ");
+    let mut array = String::new();
+    let mut last = "[";
+    for word in apart.split_whitespace() {
+        if last != "[" && word != "]" {
+            array.push_str(", ");
+        }
+        // `1.` is how numpy prints 1.0
+        array.push_str(word.strip_suffix('.').unwrap_or(word));
+        last = word;
+    }
+    Some(array)
+}
+
+/// `]1,2[` as `(1,2)`, `[1,2[` as `[1,2)`.
+fn turned_brackets(text: &str) -> Option<String> {
+    let inside = text.get(1..text.len().checked_sub(1)?)?;
+    let is_plain = inside.matches(',').count() == 1 && !inside.contains(['[', ']', '\n']);
+    let (open, close) = (text.chars().next()?, text.chars().next_back()?);
+    let turned = match (open, close) {
+        (']', '[') => ('(', ')'),
+        (']', ']') => ('(', ']'),
+        ('[', '[') => ('[', ')'),
+        _ => return None,
+    };
+    is_plain.then(|| format!("{}{inside}{}", turned.0, turned.1))
+}
+
+/// Tags of HTML that only change how a text looks; raised text becomes a power.
+fn without_tags(text: &str) -> String {
+    if !text.contains('<') {
+        return text.to_owned();
+    }
+    let mut text = text.replace("<sup>", "^{").replace("</sup>", "}");
+    for name in ["b", "i", "u", "strong", "em", "span", "p", "center", "div", "code", "mark"] {
+        for tag in [format!("<{name}>"), format!("</{name}>")] {
+            text = text.replace(&tag, "");
+        }
+    }
+    // the marks at the end of a turn
+    match text.find("<|") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notations_of_others() {
+        assert_eq!(rewritten("[[1. 2.]\n [3. 4.]]"), "[[1, 2], [3, 4]]");
+        assert_eq!(rewritten("[1, 2]"), "[1, 2]");
+        assert_eq!(rewritten("]1,2["), "(1,2)");
+        assert_eq!(rewritten("<3,-1>"), "(3,-1)");
+        assert_eq!(rewritten("x = 1\ny = 2"), "x = 1, y = 2");
+        assert_eq!(rewritten("<b>5</b> cm<sup>2</sup>"), "5 cm^{2}");
+        assert_eq!(rewritten("1 < 2"), "1 < 2");
+    }
+}
