@@ -40,8 +40,10 @@ pub(crate) fn by_choice<'t>(gold: &'t str, prediction: &'t str) -> Option<Verdic
 
 /// The text without commands for text, so that labels are seen.
 fn plain(text: &str) -> String {
-    let mut plain =
-        text.replace("\\text{", "{").replace("\\mathrm{", "{").replace("\\mathbf{", "{");
+    let mut plain = text.replace("\\ ", " ").replace("\\,", " ").replace('~', " ");
+    for command in ["\\textbf{", "\\textrm{", "\\text{", "\\mathrm{", "\\mathbf{", "\\bf{"] {
+        plain = plain.replace(command, "{");
+    }
     // the braces that belonged to the label
     if plain.starts_with(['{', '(']) && plain.contains('{') {
         plain = plain.replacen('{', "", 1).replacen('}', "", 1);
@@ -99,8 +101,11 @@ fn yes_or_no(gold: &str, prediction: &str) -> Option<bool> {
         return None;
     }
     let lowered = plain(prediction).to_lowercase();
-    let first =
-        lowered.trim_start_matches('{').split([',', '.', '!', ';', '}', ' ', ':']).next()?;
+    let lowered = lowered.trim_start_matches('{');
+    let first = lowered.split([',', '.', '!', ';', '}', ' ', ':']).next()?;
+    if lowered[first.len()..].trim_start().starts_with("or ") {
+        return None;
+    }
     ["yes", "no", "true", "false"].contains(&first).then_some(first == word)
 }
 

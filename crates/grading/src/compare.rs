@@ -131,6 +131,7 @@ pub(crate) fn names_differ(a: &Node, b: &Node) -> bool {
     let bare = |name: &str| name.strip_prefix("angle ").unwrap_or(name).to_owned();
     match (a, b) {
         (Node::Symbol(x), Node::Symbol(y)) => bare(x) != bare(y),
+        (Node::Word(x), Node::Word(y)) => x != y,
         (Node::Product(x), Node::Product(y)) => {
             let is_dummy = |part: &Node| matches!(part, Node::Symbol(name) if name.starts_with(char::is_lowercase));
             match (x.as_slice(), y.as_slice()) {

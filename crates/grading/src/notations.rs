@@ -52,7 +52,7 @@ fn array_with_commas(text: &str) -> Option<String> {
 }
 
 /// `]1,2[` as `(1,2)`, `[1,2[` as `[1,2)`.
-fn turned_brackets(text: &str) -> Option<String> {
+pub(crate) fn turned_brackets(text: &str) -> Option<String> {
     let inside = text.get(1..text.len().checked_sub(1)?)?;
     let is_plain = inside.matches(',').count() == 1 && !inside.contains(['[', ']', '\n']);
     let (open, close) = (text.chars().next()?, text.chars().next_back()?);

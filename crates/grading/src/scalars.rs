@@ -210,6 +210,7 @@ fn cancels(a: &Node, b: &Node) -> bool {
                 | Node::Quotient(..)
                 | Node::Power(..)
                 | Node::Negative(_)
+                | Node::Function(..)
         )
     };
     is_arithmetic(a) || is_arithmetic(b)

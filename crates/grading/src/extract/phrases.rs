@@ -147,7 +147,9 @@ pub(super) fn sentence(text: &str) -> &str {
         let behind = &rest[c.len_utf8()..];
         match c {
             '\n' => return &text[..at],
-            '.' if depth <= 0 && ends_sentence(behind) => return &text[..at],
+            '.' if depth <= 0 && ends_sentence(behind) && !is_abbreviated(&text[..at]) => {
+                return &text[..at];
+            }
             // the end of what was set in bold or as code
             '*' | '`' if has_value && depth <= 0 && closes_mark(&text[..at], rest) => {
                 return &text[..at];
@@ -188,6 +190,13 @@ fn begins_aside(before: &str, inside: &str) -> bool {
     let lowered = word.to_lowercase();
     before.ends_with(' ')
         && (REMARKS.contains(&lowered.as_str()) || ["not", "that", "i.e"].contains(&&*lowered))
+}
+
+/// Whether a full stop belongs to the unit or hedge before it.
+fn is_abbreviated(before: &str) -> bool {
+    let word = before.rsplit(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+    ["sq", "cu", "approx", "ft", "yd", "oz", "lb", "lbs", "hr", "hrs", "min", "sec"]
+        .contains(&word.to_lowercase().as_str())
 }
 
 fn ends_sentence(behind: &str) -> bool {

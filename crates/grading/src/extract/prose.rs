@@ -2,7 +2,7 @@
 
 use super::formulas::formulas;
 use super::phrases::sentence;
-use crate::notations::rewritten;
+use crate::notations::{rewritten, turned_brackets};
 use crate::parser::begins_set;
 use crate::spelling::tidy;
 use crate::units::{Measure, is_remark};
@@ -17,6 +17,7 @@ pub(crate) fn math_part(text: &str) -> String {
     let text = rewritten(&without_marks(text));
     let text = tidy(&with_currency(&text));
     let text = in_signs(&attached_exponents(text));
+    let text = turned_brackets(text.trim()).unwrap_or(text);
     let trimmed = without_remarks(without_punctuation(text.trim()));
     if begins_set(trimmed) {
         return trimmed.to_owned();
@@ -295,7 +296,7 @@ fn told(text: &str) -> String {
         .filter_map(|verb| text.rfind(verb).map(|at| &text[at + verb.len()..]))
         .min_by_key(|tail| tail.len());
     if let Some(tail) = tail
-        && tail.contains('\\')
+        && (tail.contains('\\') || tail.starts_with(['(', '[', '{']))
         && !is_prose(tail)
     {
         return tail.to_owned();

@@ -12,6 +12,7 @@ mod words;
 use crate::complex::numeric;
 use crate::tokens::{Commas, Token, function_named, tokens};
 use crate::tree::{Node, Relation};
+use values::entries;
 
 pub(crate) use words::begins_set;
 
@@ -240,7 +241,10 @@ impl Parser<'_> {
                 groups.into_iter().filter(|group| !group.is_empty()).map(tuple).collect();
             return Some(single_or(groups, Node::List));
         }
-        let items = groups.remove(0);
+        let mut items = groups.remove(0);
+        if items.len() > 1 {
+            items = entries(items);
+        }
         // "x > 0 and x < 1" is both
         let is_order = |item: &Node| {
             matches!(item, Node::Chain { relations, .. }
@@ -367,6 +371,10 @@ impl Parser<'_> {
         let words = ["the", "an", "a", "at", "in", "on", "by", "answer", "ans", "result"];
         let mut ahead = self.tokens[self.at..].iter().filter(|token| !token.is_space());
         let there = match ahead.next() {
+            // "at 7:30", but not "at most"
+            Some(Token::Letters(word)) if word == "at" => {
+                matches!(ahead.next(), Some(Token::Number(_) | Token::Time(..)))
+            }
             Some(Token::Letters(word) | Token::Text(word)) => {
                 words.contains(&word.trim().trim_end_matches(':').to_lowercase().as_str())
             }
@@ -463,7 +471,10 @@ impl Parser<'_> {
                 }
             } else if self.eat_command("cap") {
                 let other = self.ratio()?;
-                node = Node::Intersection(vec![node, other]);
+                match &mut node {
+                    Node::Intersection(parts) => parts.push(other),
+                    _ => node = Node::Intersection(vec![node, other]),
+                }
             } else if self.eat_command("setminus") || self.eat_words(&["except", "excluding"]) {
                 let mut others = vec![self.ratio()?];
                 // "except -1 and 1"

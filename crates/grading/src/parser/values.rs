@@ -46,7 +46,7 @@ impl Parser<'_> {
         let bars = std::mem::take(&mut self.bars);
         let node = self.list(&['}'])?;
         self.bars = bars;
-        self.eat('}').then(|| entries(node))
+        self.eat('}').then_some(node)
     }
 
     /// A group in braces, or a number, letter or command.
@@ -420,19 +420,22 @@ fn inverse(name: &str, node: Node) -> Option<Node> {
     Some(Node::Function(inverse, arguments))
 }
 
-/// `{x: 1, y: 2}`, as Python prints it, as equations.
-fn entries(node: Node) -> Node {
-    let is_entry = |item: &Node| matches!(item, Node::Ratio(parts) if parts.len() == 2 && matches!(parts[0], Node::Symbol(_)));
-    match node {
-        Node::List(items) if items.iter().all(is_entry) => {
-            let equation = |item: Node| match item {
-                Node::Ratio(members) => Node::Chain { members, relations: vec![Relation::Equal] },
-                other => other,
-            };
-            Node::List(items.into_iter().map(equation).collect())
+/// `x: 1, y: 2` as equations.
+pub(super) fn entries(items: Vec<Node>) -> Vec<Node> {
+    let is_entry = |item: &Node| match item {
+        Node::Ratio(parts) => {
+            parts.len() == 2 && matches!(parts[0], Node::Symbol(_) | Node::Word(_))
         }
-        node => node,
+        _ => false,
+    };
+    if !items.iter().all(is_entry) {
+        return items;
     }
+    let equation = |item: Node| match item {
+        Node::Ratio(members) => Node::Chain { members, relations: vec![Relation::Equal] },
+        other => other,
+    };
+    items.into_iter().map(equation).collect()
 }
 
 /// The determinant, expanded by the first row: `|a b; c d| = a d - b c`.

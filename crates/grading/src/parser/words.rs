@@ -191,7 +191,8 @@ impl Parser<'_> {
         let joins = |word: &str| ["and", "or", "except", "excluding"].contains(&word.trim());
         // what is denied is not told
         let lowered = first.trim().to_lowercase();
-        let denied = ["not", "never", "isn't", "at least", "at most", "less", "more"];
+        let denied =
+            ["not", "never", "isn't", "at least", "at most", "least", "most", "less", "more"];
         if denied.contains(&lowered.as_str()) {
             return None;
         }
@@ -318,6 +319,7 @@ impl Parser<'_> {
         }
         let marked = self.tokens[start..self.at].iter().any(|of| matches!(of, Token::Text(_)));
         let unit = Measure::parse(&format!("{} / {}", halves[0], halves[1]));
+        let marked = marked || self.letters_are_words;
         match unit.filter(|_| marked && halves.iter().all(|half| !half.is_empty())) {
             Some(unit) => Some(Unit::Known(unit)),
             None => {

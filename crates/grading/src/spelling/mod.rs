@@ -220,11 +220,23 @@ const SYNONYMS: [(&str, &str); 101] = [
     ("textdollar", "\\dollar "),
 ];
 
+/// What is more than one command or character.
+const REWRITTEN: [(&str, &str); 9] = [
+    ("{\\%}", "\\%"),
+    ("{}", ""),
+    ("\\cr ", "\\\\ "),
+    ("\\cr\n", "\\\\ "),
+    ("\\not=", "\\ne "),
+    ("\\not =", "\\ne "),
+    ("^{\\prime}", "'"),
+    ("^\\prime", "'"),
+    ("\\,\\!", " "),
+];
+
 /// The text with one spelling for each thing; boundaries of formulas become `$`.
 pub(crate) fn tidy(text: &str) -> String {
     let mut text = single_backslashes(text);
-    for (written, meant) in [("{\\%}", "\\%"), ("{}", ""), ("\\cr ", "\\\\ "), ("\\cr\n", "\\\\ ")]
-    {
+    for (written, meant) in REWRITTEN {
         if text.contains(written) {
             text = text.replace(written, meant);
         }
