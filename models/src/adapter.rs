@@ -3,12 +3,13 @@
 //!
 //! A frozen model with an adapter computes `x W + (alpha / rank) (x A) B`; only `A` and `B` are
 //! trained. `A` starts uniform in `+-1 / sqrt(d_input)` and `B` at zero, as in peft, so that the
-//! adapter starts as nothing. Left out, and refused: DoRA, trained biases, modules that are saved
-//! whole, ranks that differ by module, targets as a regular expression.
+//! adapter starts as nothing. What is left out of peft's settings, and refused, stands in
+//! `peft_config.rs`.
 
 use crate::checkpoint::{CheckpointError, access, invalid};
 use crate::layers::LowRank;
 use crate::parameters::{fill_parameters, saved_parameters};
+use crate::peft_config::PeftConfig;
 use crate::{AutoModel, CausalLm, WeightFiles, write_tensors};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
@@ -29,8 +30,8 @@ pub struct AdapterConfig {
     pub rank: usize,
     /// The adapter's output is multiplied by `alpha / rank`.
     pub alpha: f64,
-    /// Names of the linear maps that get one, as ends of their keys (`q_proj`, `mlp.up_proj`);
-    /// `all-linear` for all.
+    /// Names of the linear maps that get one, as ends of their keys (`q_proj`, `mlp.up_proj`) or
+    /// whole keys (`model.layers.0.mlp.up_proj`); `all-linear` for all.
     pub targets: Vec<String>,
     /// Chance that a feature of the input is dropped in training.
     pub dropout: f64,
@@ -50,7 +51,7 @@ impl Default for AdapterConfig {
     }
 }
 
-const ALL_LINEAR: &str = "all-linear";
+pub(crate) const ALL_LINEAR: &str = "all-linear";
 
 impl AdapterConfig {
     fn scale(&self) -> f64 {
@@ -185,80 +186,6 @@ pub fn merge_adapter<B: Backend>(mut model: AutoModel<B>) -> AutoModel<B> {
     model
 }
 
-/// peft's `adapter_config.json`, as far as it is read or written.
-#[derive(Debug, Serialize, Deserialize)]
-struct PeftConfig {
-    peft_type: String,
-    #[serde(default)]
-    task_type: Option<String>,
-    #[serde(default)]
-    base_model_name_or_path: Option<String>,
-    r: usize,
-    lora_alpha: f64,
-    #[serde(default)]
-    lora_dropout: f64,
-    target_modules: serde_json::Value,
-    #[serde(default = "none")]
-    bias: String,
-    #[serde(default)]
-    use_rslora: bool,
-    #[serde(default)]
-    use_dora: bool,
-    #[serde(default)]
-    fan_in_fan_out: bool,
-    #[serde(default)]
-    modules_to_save: Option<Vec<String>>,
-    #[serde(default)]
-    rank_pattern: serde_json::Map<String, serde_json::Value>,
-    #[serde(default)]
-    alpha_pattern: serde_json::Map<String, serde_json::Value>,
-    #[serde(default = "yes")]
-    inference_mode: bool,
-}
-
-fn none() -> String {
-    "none".into()
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl PeftConfig {
-    fn into_adapter(self) -> Result<AdapterConfig, String> {
-        let refused = [
-            ("`peft_type` other than `LORA`", self.peft_type != "LORA"),
-            ("`use_dora`", self.use_dora),
-            ("`bias` other than `none`", self.bias != "none"),
-            ("`modules_to_save`", self.modules_to_save.is_some_and(|modules| !modules.is_empty())),
-            ("`rank_pattern`", !self.rank_pattern.is_empty()),
-            ("`alpha_pattern`", !self.alpha_pattern.is_empty()),
-        ];
-        if let Some((setting, _)) = refused.iter().find(|(_, refused)| *refused) {
-            return Err(format!("{setting} is not supported"));
-        }
-        let targets = match self.target_modules {
-            serde_json::Value::String(name) if name == ALL_LINEAR => vec![name],
-            serde_json::Value::Array(names) => {
-                names.into_iter().filter_map(|name| name.as_str().map(str::to_owned)).collect()
-            }
-            other => {
-                return Err(format!(
-                    "`target_modules` must be a list or `{ALL_LINEAR}`, not `{other}`"
-                ));
-            }
-        };
-        let (rank, alpha) = (self.r, self.lora_alpha);
-        Ok(AdapterConfig {
-            rank,
-            alpha,
-            targets,
-            dropout: self.lora_dropout,
-            rank_stabilized: self.use_rslora,
-        })
-    }
-}
-
 /// Writes the model's adapter as a folder that peft loads. `base` is where the model itself is.
 ///
 /// # Errors
@@ -270,27 +197,7 @@ pub fn save_adapter<B: Backend>(
     model: &AutoModel<B>,
 ) -> Result<(), CheckpointError> {
     std::fs::create_dir_all(folder).map_err(access(folder))?;
-    let targets = match config.targets.iter().any(|target| target == ALL_LINEAR) {
-        true => serde_json::json!(ALL_LINEAR),
-        false => serde_json::json!(config.targets),
-    };
-    let peft = PeftConfig {
-        peft_type: "LORA".into(),
-        task_type: Some("CAUSAL_LM".into()),
-        base_model_name_or_path: Some(base.to_owned()),
-        r: config.rank,
-        lora_alpha: config.alpha,
-        lora_dropout: config.dropout,
-        target_modules: targets,
-        bias: none(),
-        use_rslora: config.rank_stabilized,
-        use_dora: false,
-        fan_in_fan_out: false,
-        modules_to_save: None,
-        rank_pattern: serde_json::Map::new(),
-        alpha_pattern: serde_json::Map::new(),
-        inference_mode: true,
-    };
+    let peft = PeftConfig::new(config, base);
     let path = folder.join(CONFIG);
     let text = serde_json::to_string_pretty(&peft).map_err(|error| invalid(&path, error))?;
     std::fs::write(&path, text + "\n").map_err(access(&path))?;
@@ -300,16 +207,18 @@ pub fn save_adapter<B: Backend>(
 /// Attaches the adapter of a peft folder to a model.
 ///
 /// # Errors
-/// Names the file and what is wrong with it, such as a tensor that does not fit the model.
+/// Names the file and what is wrong with it: a setting that is not supported, or a tensor that does
+/// not fit the model.
 pub fn load_adapter<B: Backend>(
-    model: AutoModel<B>,
+    mut model: AutoModel<B>,
     folder: &Path,
     device: &B::Device,
 ) -> Result<(AdapterConfig, AutoModel<B>), CheckpointError> {
     let path = folder.join(CONFIG);
     let text = std::fs::read_to_string(&path).map_err(access(&path))?;
     let peft: PeftConfig = serde_json::from_str(&text).map_err(|error| invalid(&path, error))?;
-    let config = peft.into_adapter().map_err(|reason| invalid(&path, reason))?;
+    let keys: Vec<String> = model.projections_mut().into_iter().map(|(key, _)| key).collect();
+    let config = peft.into_adapter(&keys).map_err(|reason| invalid(&path, reason))?;
     // the files' values replace these
     let zeros = |_, d_input| Tensor::zeros([d_input, config.rank], device);
     let model = attach(model, &config, device, zeros).map_err(|reason| invalid(&path, reason))?;
@@ -350,28 +259,5 @@ mod tests {
             .scale(),
             3.0
         );
-    }
-
-    #[test]
-    fn what_is_not_supported_is_named() {
-        let read = |change: &str| {
-            let text = format!(
-                r#"{{"peft_type":"LORA","r":4,"lora_alpha":8,"target_modules":["q_proj"]{change}}}"#
-            );
-            serde_json::from_str::<PeftConfig>(&text).unwrap().into_adapter()
-        };
-        assert_eq!(
-            read("").unwrap(),
-            AdapterConfig {
-                rank: 4,
-                alpha: 8.0,
-                targets: vec!["q_proj".into()],
-                ..AdapterConfig::default()
-            }
-        );
-        assert!(read(r#","use_dora":true"#).unwrap_err().contains("use_dora"));
-        assert!(read(r#","bias":"all""#).unwrap_err().contains("bias"));
-        assert!(read(r#","modules_to_save":["lm_head"]"#).unwrap_err().contains("modules_to_save"));
-        assert!(read(r#","rank_pattern":{"q_proj":8}"#).unwrap_err().contains("rank_pattern"));
     }
 }

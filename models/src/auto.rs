@@ -52,6 +52,17 @@ impl AutoConfig {
         })
     }
 
+    /// # Errors
+    /// Says which setting is not supported, out of range or contradicts another.
+    pub fn check(&self) -> Result<(), String> {
+        let differences = match self {
+            Self::Llama(config) => config.differences(),
+            Self::Qwen2(config) => config.differences(),
+            Self::Qwen3(config) => config.differences(),
+        };
+        self.decoder().shape(differences).map(drop)
+    }
+
     /// The fields that all architectures share.
     pub fn decoder(&self) -> &DecoderConfig {
         match self {

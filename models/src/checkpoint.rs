@@ -1,11 +1,13 @@
-//! Hugging Face checkpoint folders: `config.json` and one or many safetensors files.
+//! Hugging Face checkpoint folders: `config.json` and one or many safetensors files, all inside the
+//! folder (a file may be a symbolic link out of it, as in the hub's cache).
 
 use crate::parameters::{fill_parameters, saved_parameters};
+use crate::unsupported::{refuse_quantised, refuse_unsupported};
 use crate::{AutoConfig, AutoModel, WeightFiles, is_adapter_parameter, write_tensors};
 use burn::tensor::FloatDType;
 use burn::tensor::backend::Backend;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// What can be wrong with a checkpoint.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +63,7 @@ pub fn load_folder_as<B: Backend>(
 ) -> Result<(AutoConfig, AutoModel<B>), CheckpointError> {
     let config = read_config(folder)?;
     let mut weights = WeightFiles::open(&weight_files(folder)?)?;
+    refuse_quantised(weights.packed()).map_err(|reason| invalid(folder, reason))?;
     // a few tensors too few are named below, but no room is made for a model that cannot be meant
     let (least, held) = (config.decoder().least_parameters(), weights.values());
     if least.is_none_or(|least| least / 2 > held) {
@@ -84,7 +87,8 @@ pub fn load_folder_as<B: Backend>(
 /// Reads a folder's `config.json`.
 ///
 /// # Errors
-/// When it is missing or malformed, or its `model_type` is not supported.
+/// When it is missing or malformed, or its `model_type` or another setting is not supported; names
+/// the setting.
 pub fn read_config(folder: &Path) -> Result<AutoConfig, CheckpointError> {
     let path = folder.join("config.json");
     let text = std::fs::read_to_string(&path).map_err(access(&path))?;
@@ -99,7 +103,13 @@ fn parse_config(text: &str) -> Result<AutoConfig, String> {
         Some(name) if !AutoConfig::MODEL_TYPES.contains(&name) => {
             Err(format!("the `model_type` `{name}` is not supported (supported: `{supported}`)"))
         }
-        Some(_) => serde_json::from_value(value).map_err(|error| error.to_string()),
+        Some(_) => {
+            value.as_object().map_or(Ok(()), refuse_unsupported)?;
+            let config: AutoConfig =
+                serde_json::from_value(value).map_err(|error| error.to_string())?;
+            config.check()?;
+            Ok(config)
+        }
     }
 }
 
@@ -107,17 +117,56 @@ fn parse_config(text: &str) -> Result<AutoConfig, String> {
 fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     let index_path = folder.join("model.safetensors.index.json");
     let single = folder.join("model.safetensors");
-    if single.exists() || !index_path.exists() {
+    if single.exists() {
         return Ok(vec![single]);
+    }
+    if !index_path.exists() {
+        let other = other_weights(folder).map_or_else(String::new, |name| {
+            format!(
+                "; `{name}` cannot be read here\nhint: take the checkpoint in safetensors files"
+            )
+        });
+        let reason =
+            format!("holds no `model.safetensors` or `model.safetensors.index.json`{other}");
+        return Err(invalid(folder, reason));
     }
     let text = std::fs::read_to_string(&index_path).map_err(access(&index_path))?;
     let index: serde_json::Value =
         serde_json::from_str(&text).map_err(|error| invalid(&index_path, error))?;
     let map = index["weight_map"]
         .as_object()
-        .ok_or_else(|| invalid(&index_path, "`weight_map` is missing"))?;
-    let names: BTreeSet<&str> = map.values().filter_map(|name| name.as_str()).collect();
+        .filter(|map| !map.is_empty())
+        .ok_or_else(|| invalid(&index_path, "`weight_map` is missing or empty"))?;
+    let mut names = BTreeSet::new();
+    for (tensor, name) in map {
+        let inside = name.as_str().filter(|name| stays_inside(name)).ok_or_else(|| {
+            let reason = format!(
+                "`weight_map` puts `{tensor}` into {name}, which is no file inside this folder"
+            );
+            invalid(&index_path, reason)
+        })?;
+        names.insert(inside);
+    }
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
+}
+
+/// Whether a file name leads to a place below its folder: it names something, and has neither a
+/// root nor `..` in it.
+fn stays_inside(name: &str) -> bool {
+    let parts = || Path::new(name).components();
+    !name.contains('\\')
+        && parts().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+        && parts().any(|part| matches!(part, Component::Normal(_)))
+}
+
+/// A file of weights in another format.
+fn other_weights(folder: &Path) -> Option<String> {
+    let names = std::fs::read_dir(folder).ok()?.flatten();
+    let mut names: Vec<String> =
+        names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    let formats = [".gguf", ".bin", ".pt", ".pth", ".npz", ".h5", ".msgpack", ".onnx"];
+    names.into_iter().find(|name| formats.iter().any(|format| name.ends_with(format)))
 }
 
 /// Writes `config.json` and `model.safetensors` (f32) so that transformers loads them. Existing
@@ -141,4 +190,27 @@ pub fn save_folder<B: Backend>(
     let tensors =
         saved_parameters(model, |key| (!is_adapter_parameter(key)).then(|| key.to_owned()));
     write_tensors(&folder.join("model.safetensors"), &tensors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_stay_inside_their_folder() {
+        for name in [
+            "model-1.safetensors",
+            "./model-1.safetensors",
+            "shards/1.safetensors",
+            "..model",
+            "a..b",
+        ] {
+            assert!(stays_inside(name), "{name}");
+        }
+        for name in
+            ["", "/etc/passwd", "../model.safetensors", "a/../../b", "./..", ".", "..\\b", "C:\\b"]
+        {
+            assert!(!stays_inside(name), "{name}");
+        }
+    }
 }

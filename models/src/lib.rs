@@ -18,8 +18,10 @@ mod input;
 pub mod layers;
 pub mod llama;
 mod parameters;
+mod peft_config;
 pub mod qwen2;
 pub mod qwen3;
+mod unsupported;
 mod weights;
 
 pub use adapter::{

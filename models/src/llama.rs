@@ -21,17 +21,21 @@ pub struct LlamaConfig {
 }
 
 impl LlamaConfig {
+    /// In what this checkpoint differs from others.
+    pub(crate) fn differences(&self) -> Differences {
+        Differences {
+            query_key_value_bias: self.attention_bias,
+            output_bias: self.attention_bias,
+            feed_forward_bias: self.mlp_bias,
+            ..Differences::default()
+        }
+    }
+
     /// A model with zero weights.
     ///
     /// # Errors
     /// Says which setting is not supported.
     pub fn init<B: Backend>(&self, device: &B::Device) -> Result<CausalDecoder<B>, String> {
-        let differences = Differences {
-            query_key_value_bias: self.attention_bias,
-            output_bias: self.attention_bias,
-            feed_forward_bias: self.mlp_bias,
-            ..Differences::default()
-        };
-        self.decoder.init(differences, device)
+        self.decoder.init(self.differences(), device)
     }
 }

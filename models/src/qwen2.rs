@@ -12,21 +12,19 @@ pub struct Qwen2Config {
     /// What it shares with others.
     #[serde(flatten)]
     pub decoder: DecoderConfig,
-    /// Whether some layers attend to a window only; not supported.
-    #[serde(default)]
-    pub use_sliding_window: bool,
 }
 
 impl Qwen2Config {
+    /// In what this checkpoint differs from others.
+    pub(crate) fn differences(&self) -> Differences {
+        Differences { query_key_value_bias: true, ..Differences::default() }
+    }
+
     /// A model with zero weights.
     ///
     /// # Errors
     /// Says which setting is not supported.
     pub fn init<B: Backend>(&self, device: &B::Device) -> Result<CausalDecoder<B>, String> {
-        if self.use_sliding_window {
-            return Err("`use_sliding_window` is not supported".into());
-        }
-        self.decoder
-            .init(Differences { query_key_value_bias: true, ..Differences::default() }, device)
+        self.decoder.init(self.differences(), device)
     }
 }

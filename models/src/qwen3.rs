@@ -15,26 +15,24 @@ pub struct Qwen3Config {
     /// Whether the attention projections have biases.
     #[serde(default)]
     pub attention_bias: bool,
-    /// Whether some layers attend to a window only; not supported.
-    #[serde(default)]
-    pub use_sliding_window: bool,
 }
 
 impl Qwen3Config {
+    /// In what this checkpoint differs from others.
+    pub(crate) fn differences(&self) -> Differences {
+        Differences {
+            query_key_value_bias: self.attention_bias,
+            output_bias: self.attention_bias,
+            query_key_norm: true,
+            ..Differences::default()
+        }
+    }
+
     /// A model with zero weights.
     ///
     /// # Errors
     /// Says which setting is not supported.
     pub fn init<B: Backend>(&self, device: &B::Device) -> Result<CausalDecoder<B>, String> {
-        if self.use_sliding_window {
-            return Err("`use_sliding_window` is not supported".into());
-        }
-        let differences = Differences {
-            query_key_value_bias: self.attention_bias,
-            output_bias: self.attention_bias,
-            query_key_norm: true,
-            ..Differences::default()
-        };
-        self.decoder.init(differences, device)
+        self.decoder.init(self.differences(), device)
     }
 }

@@ -94,6 +94,16 @@ impl WeightFiles {
         self.places.keys()
     }
 
+    /// The tensors that have not been taken, and whether each is stored in integers or numbers of
+    /// fewer than 16 bits.
+    pub(crate) fn packed(&self) -> impl Iterator<Item = (&str, bool)> + Clone {
+        self.places.iter().map(|(name, file)| {
+            let plain = [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64, Dtype::BOOL];
+            let info = self.files[*file].metadata.info(name);
+            (name.as_str(), info.is_some_and(|info| !plain.contains(&info.dtype)))
+        })
+    }
+
     /// Gives up the tensors for which `unwanted` holds.
     pub fn forget(&mut self, unwanted: impl Fn(&str) -> bool) {
         self.places.retain(|name, _| !unwanted(name));

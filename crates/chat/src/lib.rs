@@ -45,6 +45,16 @@ pub enum ChatError {
     /// The tokenizer refused the text.
     #[error("the tokenizer failed: {0}")]
     Tokenizer(String),
+    /// The chat template rendered a task's opening, and nothing can be read in it.
+    #[error(
+        "`{file}`: the chat template renders nothing for task `{task}`\nhint: a policy needs a prompt; look at what the template does with a user's message"
+    )]
+    EmptyOpening {
+        /// The template's file.
+        file: PathBuf,
+        /// The task.
+        task: String,
+    },
     /// The chat template could not be rendered.
     #[error("the chat template failed: {0}")]
     Template(String),

@@ -6,12 +6,14 @@ use crate::jinja::Jinja;
 use crate::template_workers::{self, TemplateWorkers};
 use paretopo_trajectory::{Message, ToolSpec};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 /// A template that parses, with the special tokens that it may mention.
 #[derive(Debug)]
 pub struct ChatTemplate {
     source: Source,
+    file: PathBuf,
     engine: Engine,
 }
 
@@ -63,6 +65,9 @@ impl ChatTemplate {
         let own_file = folder.join("chat_template.jinja");
         let (path, template) = match std::fs::read_to_string(&own_file) {
             Ok(template) => (own_file, template),
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                return Err(ChatError::Read { path: own_file, source });
+            }
             Err(_) => match pick_template(&config["chat_template"]) {
                 Some(template) => (path.clone(), template),
                 None => {
@@ -72,12 +77,13 @@ impl ChatTemplate {
                 }
             },
         };
-        Self::new(&template, &config).map_err(|error| match error {
-            ChatError::Template(reason) => {
-                ChatError::Invalid { path, what: "chat template", reason }
+        match Self::new(&template, &config) {
+            Ok(template) => Ok(Self { file: path, ..template }),
+            Err(ChatError::Template(reason)) => {
+                Err(ChatError::Invalid { path, what: "chat template", reason })
             }
-            other => other,
-        })
+            Err(other) => Err(other),
+        }
     }
 
     /// Parses a template; the special tokens are taken from a `tokenizer_config.json` value. A
@@ -103,7 +109,8 @@ impl ChatTemplate {
             Some(workers) => workers.parse(&source).map(|()| Engine::Workers(workers)),
             None => Jinja::new(source.clone()).map(|jinja| Engine::Here(Box::new(jinja))),
         };
-        Ok(Self { source, engine: engine.map_err(ChatError::Template)? })
+        let file = PathBuf::from("the chat template");
+        Ok(Self { source, file, engine: engine.map_err(ChatError::Template)? })
     }
 
     /// Renders the conversation.
@@ -117,6 +124,27 @@ impl ChatTemplate {
             Engine::Workers(workers) => workers.render(&self.source, context),
         }
         .map_err(ChatError::Template)
+    }
+
+    /// The file that it was read from.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Whether nothing in a rendered text can be read: there are but spaces, characters without
+    /// width and the tokens for beginning, end, padding and the unknown.
+    pub fn is_blank(&self, text: &str) -> bool {
+        let Source { bos_token, eos_token, pad_token, unk_token, .. } = &self.source;
+        let tokens = [bos_token, eos_token, pad_token, unk_token];
+        let mut rest = text.to_owned();
+        for token in tokens.into_iter().filter(|token| !token.is_empty()) {
+            rest = rest.replace(token, " ");
+        }
+        rest.chars().all(|c| {
+            c.is_whitespace()
+                || c.is_control()
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
+        })
     }
 
     /// The token that ends an assistant turn, as named by the tokenizer configuration; empty if
@@ -177,6 +205,18 @@ mod tests {
             r#"{"type": "function", "function": {"name": "python", "description": "ä", "parameters": {"type": "object", "n": [1, 2]}}}"#
         );
         assert_eq!(render("{% if tools %}yes{% else %}no{% endif %}", &[]).unwrap(), "no");
+    }
+
+    #[test]
+    fn special_tokens_and_spaces_alone_are_blank() {
+        let config = serde_json::json!({ "bos_token": { "content": "<s>" }, "eos_token": "</s>" });
+        let template = ChatTemplate::new("", &config).unwrap();
+        for text in ["", " \n\t", "<s>", "<s>\n</s>", "\u{feff}\u{200b}", "\u{3000}"] {
+            assert!(template.is_blank(text), "{text:?}");
+        }
+        for text in ["<s>x", "<|user|>", ".", "<s", "\u{4e00}"] {
+            assert!(!template.is_blank(text), "{text:?}");
+        }
     }
 
     #[test]

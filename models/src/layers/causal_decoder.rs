@@ -47,12 +47,15 @@ pub struct DecoderConfig {
     /// Whether the output matrix is the embedding.
     #[serde(default)]
     pub tie_word_embeddings: bool,
-    /// The feed-forward activation; only `silu` is supported.
+    /// The feed-forward activation; only `silu` (also called `swish`) is supported.
     #[serde(default = "default_hidden_act")]
     pub hidden_act: String,
     /// Standard deviation of initial weights.
     #[serde(default = "default_initializer_range")]
     pub initializer_range: f32,
+    /// The id, or list of ids, that ends a turn; kept for who reads the folder next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eos_token_id: Option<serde_json::Value>,
 }
 
 fn default_rms_norm_eps() -> f64 {
@@ -117,8 +120,10 @@ impl DecoderConfig {
         layers.checked_add(embeddings)?.checked_add(self.hidden_size as u64)
     }
 
-    fn shape(&self, differences: Differences) -> Result<DecoderShape, String> {
-        if self.hidden_act != "silu" {
+    /// # Errors
+    /// Says which setting is not supported, out of range or contradicts another.
+    pub(crate) fn shape(&self, differences: Differences) -> Result<DecoderShape, String> {
+        if !["silu", "swish"].contains(&self.hidden_act.as_str()) {
             return Err(format!("`hidden_act` must be `silu`, not `{}`", self.hidden_act));
         }
         let heads = self.num_attention_heads;
@@ -129,8 +134,17 @@ impl DecoderConfig {
             ));
         }
         let head_dim = self.head_dim.unwrap_or(self.hidden_size / heads);
-        let rope = self.rope_parameters.clone().or(self.rope_scaling.clone()).unwrap_or_default();
-        let theta = rope.rope_theta.or(self.rope_theta).unwrap_or(10_000.0);
+        if head_dim == 0 || !head_dim.is_multiple_of(2) {
+            return Err(format!(
+                "`head_dim` (`hidden_size` / `num_attention_heads` when absent) must be an even number above 0, not {head_dim}"
+            ));
+        }
+        if !self.rms_norm_eps.is_finite() || self.rms_norm_eps < 0.0 {
+            return Err(format!(
+                "`rms_norm_eps` must be a number of at least 0, not {}",
+                self.rms_norm_eps
+            ));
+        }
         Ok(DecoderShape {
             vocab_size: self.vocab_size,
             hidden_size: self.hidden_size,
@@ -141,8 +155,46 @@ impl DecoderConfig {
             head_dim,
             rms_norm_eps: self.rms_norm_eps,
             differences,
-            rotary: RotaryEmbedding::new(head_dim, theta, &rope)?,
+            rotary: self.rotary(head_dim)?,
         })
+    }
+
+    /// The rotation that `rope_parameters`, `rope_scaling` and `rope_theta` describe together.
+    fn rotary(&self, head_dim: usize) -> Result<RotaryEmbedding, String> {
+        let (new, old) = (self.rope_parameters.as_ref(), self.rope_scaling.as_ref());
+        let in_old = |reason| format!("`rope_scaling`: {reason}");
+        let in_new = |reason| format!("`rope_parameters`: {reason}");
+        if let (Some(new), Some(old)) = (new, old) {
+            old.scales_as(old).map_err(in_old)?;
+            new.scales_as(new).map_err(in_new)?;
+            if !new.scales_as(old)? {
+                return Err(
+                    "`rope_parameters` and `rope_scaling` contradict each other\nhint: keep the one that the model was trained with".into(),
+                );
+            }
+        }
+        let places = [
+            ("`rope_theta` of `rope_parameters`", new.and_then(|rope| rope.rope_theta)),
+            ("`rope_theta` of `rope_scaling`", old.and_then(|rope| rope.rope_theta)),
+            ("`rope_theta`", self.rope_theta),
+        ];
+        let mut given = places.into_iter().filter_map(|(place, theta)| Some((place, theta?)));
+        let theta = match given.next() {
+            None => 10_000.0,
+            Some((first, theta)) => {
+                if let Some((second, other)) = given.find(|(_, other)| *other != theta) {
+                    return Err(format!(
+                        "{first} is {theta}, but {second} is {other}\nhint: keep the one that the model was trained with"
+                    ));
+                }
+                theta
+            }
+        };
+        match (new, old) {
+            (Some(new), _) => RotaryEmbedding::new(head_dim, theta, new).map_err(in_new),
+            (None, Some(old)) => RotaryEmbedding::new(head_dim, theta, old).map_err(in_old),
+            (None, None) => RotaryEmbedding::new(head_dim, theta, &RopeParameters::default()),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rotary position embedding in the half-split layout of Hugging Face checkpoints (feature `i` is
 //! paired with `i + d/2`), with the `default`, `linear` and `llama3` scalings. Left out: `yarn`,
-//! `dynamic`, `longrope` and partial rotation, which are refused.
+//! `dynamic`, `longrope`, `proportional` and partial rotation, which are refused.
 
 use super::{in_f32, matching};
 use crate::fused_for;
@@ -16,9 +16,12 @@ pub struct RopeParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rope_theta: Option<f64>,
     /// `default`, `linear` or `llama3`.
-    #[serde(default, alias = "type", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rope_type: Option<String>,
-    /// By how much long wavelengths are stretched.
+    /// The older name of `rope_type`; transformers 4 writes both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#type: Option<String>,
+    /// By how much long wavelengths are stretched; above 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub factor: Option<f64>,
     /// `llama3`: wavelengths above `original / low_freq_factor` are stretched fully.
@@ -27,12 +30,119 @@ pub struct RopeParameters {
     /// `llama3`: wavelengths below `original / high_freq_factor` stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high_freq_factor: Option<f64>,
-    /// `llama3`: the context that the model was first trained with.
+    /// `llama3`: the context that the model was first trained with, in tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original_max_position_embeddings: Option<f64>,
     /// Share of the features that rotate; only 1 is supported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial_rotary_factor: Option<f64>,
+    /// All else that stands there; refused unless it is null.
+    #[serde(flatten)]
+    pub other: BTreeMap<String, serde_json::Value>,
+}
+
+/// A scaling with the numbers that it needs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Scaling {
+    Default,
+    Linear { factor: f64 },
+    Llama3 { factor: f64, low: f64, high: f64, original: f64 },
+}
+
+impl RopeParameters {
+    /// The rope type, under either of its names; `default` when there is none.
+    ///
+    /// # Errors
+    /// When the two names contradict each other.
+    fn kind(&self) -> Result<&str, String> {
+        match (self.rope_type.as_deref(), self.r#type.as_deref()) {
+            (Some(new), Some(old)) if new != old => Err(format!(
+                "`rope_type` is `{new}`, but `type` is `{old}`\nhint: keep the one that the model was trained with"
+            )),
+            (new, old) => Ok(new.or(old).unwrap_or("default")),
+        }
+    }
+
+    /// The numbers that are given, by name; `rope_theta` and `partial_rotary_factor` belong to
+    /// every type.
+    fn given(&self) -> impl Iterator<Item = &str> {
+        let known = [
+            ("factor", self.factor),
+            ("low_freq_factor", self.low_freq_factor),
+            ("high_freq_factor", self.high_freq_factor),
+            ("original_max_position_embeddings", self.original_max_position_embeddings),
+        ];
+        let other = self.other.iter().filter(|(_, value)| !value.is_null());
+        known
+            .into_iter()
+            .filter_map(|(name, value)| value.map(|_| name))
+            .chain(other.map(|(name, _)| name.as_str()))
+    }
+
+    /// # Errors
+    /// Names what is not supported, missing, out of range or without meaning for the rope type.
+    fn scaling(&self) -> Result<Scaling, String> {
+        if let Some(share) = self.partial_rotary_factor.filter(|share| *share != 1.0) {
+            return Err(format!(
+                "`partial_rotary_factor` must be 1, not {share}: partial rotation is not supported"
+            ));
+        }
+        let kind = self.kind()?;
+        let needed: &[&str] = match kind {
+            "default" => &[],
+            "linear" => &["factor"],
+            "llama3" => &[
+                "factor",
+                "low_freq_factor",
+                "high_freq_factor",
+                "original_max_position_embeddings",
+            ],
+            other => {
+                return Err(format!(
+                    "the rope type `{other}` is not supported (`default`, `linear` and `llama3` are)"
+                ));
+            }
+        };
+        if let Some(name) = self.given().find(|name| !needed.contains(name)) {
+            return Err(if self.rope_type.is_none() && self.r#type.is_none() {
+                format!("`{name}` is given, but no `rope_type` says what for")
+            } else {
+                format!(
+                    "`{name}` has no meaning for the rope type `{kind}`\nhint: take it out, or name the type that the model was trained with"
+                )
+            });
+        }
+        let positive = |name: &str, value: Option<f64>| match value {
+            None => Err(format!("the rope type `{kind}` needs `{name}`")),
+            Some(value) if value.is_finite() && value > 0.0 => Ok(value),
+            Some(value) => Err(format!("`{name}` must be a number above 0, not {value}")),
+        };
+        if kind == "default" {
+            return Ok(Scaling::Default);
+        }
+        let factor = positive("factor", self.factor)?;
+        if kind == "linear" {
+            return Ok(Scaling::Linear { factor });
+        }
+        let low = positive("low_freq_factor", self.low_freq_factor)?;
+        let high = positive("high_freq_factor", self.high_freq_factor)?;
+        let original =
+            positive("original_max_position_embeddings", self.original_max_position_embeddings)?;
+        if low >= high {
+            return Err(format!(
+                "`low_freq_factor` ({low}) must be below `high_freq_factor` ({high})"
+            ));
+        }
+        Ok(Scaling::Llama3 { factor, low, high, original })
+    }
+
+    /// Whether both scale alike; the base is not compared.
+    ///
+    /// # Errors
+    /// See [`RotaryEmbedding::new`].
+    pub(crate) fn scales_as(&self, other: &Self) -> Result<bool, String> {
+        Ok(self.scaling()? == other.scaling()?)
+    }
 }
 
 /// The frequencies of each feature pair.
@@ -45,42 +155,26 @@ impl RotaryEmbedding {
     /// `frequency_i = theta^(-2 i / head_dim)`, `i < head_dim / 2`, then scaled.
     ///
     /// # Errors
-    /// Names the scaling that is not supported or the field that is missing.
+    /// Names what is not supported, missing, out of range or without meaning for the rope type.
     pub fn new(head_dim: usize, theta: f64, parameters: &RopeParameters) -> Result<Self, String> {
-        if parameters.partial_rotary_factor.is_some_and(|factor| factor != 1.0) {
-            return Err("`partial_rotary_factor` other than 1 is not supported".into());
+        if !theta.is_finite() || theta <= 0.0 {
+            return Err(format!("`rope_theta` must be a number above 0, not {theta}"));
         }
         let mut frequencies: Vec<f64> = (0..head_dim / 2)
             .map(|pair| theta.powf(-2.0 * pair as f64 / head_dim as f64))
             .collect();
-        let required = |name: &str, value: Option<f64>| {
-            value.ok_or_else(|| format!("the rope scaling needs `{name}`"))
-        };
-        match parameters.rope_type.as_deref().unwrap_or("default") {
-            "default" => {}
-            "linear" => {
-                let factor = required("factor", parameters.factor)?;
+        match parameters.scaling()? {
+            Scaling::Default => {}
+            Scaling::Linear { factor } => {
                 frequencies.iter_mut().for_each(|frequency| *frequency /= factor);
             }
-            "llama3" => {
-                let factor = required("factor", parameters.factor)?;
-                let low = required("low_freq_factor", parameters.low_freq_factor)?;
-                let high = required("high_freq_factor", parameters.high_freq_factor)?;
-                let original = required(
-                    "original_max_position_embeddings",
-                    parameters.original_max_position_embeddings,
-                )?;
+            Scaling::Llama3 { factor, low, high, original } => {
                 for frequency in &mut frequencies {
                     let wavelength = 2.0 * std::f64::consts::PI / *frequency;
                     // how many wavelengths fit into the original context: 0 at `low`, 1 at `high`
                     let smooth = ((original / wavelength - low) / (high - low)).clamp(0.0, 1.0);
                     *frequency *= (1.0 - smooth) / factor + smooth;
                 }
-            }
-            other => {
-                return Err(format!(
-                    "the rope type `{other}` is not supported (`default`, `linear` and `llama3` are)"
-                ));
             }
         }
         Ok(Self { frequencies })
@@ -204,10 +298,69 @@ mod tests {
         );
     }
 
+    fn read(text: &str) -> Result<Vec<f64>, String> {
+        let parameters: RopeParameters = serde_json::from_str(text).unwrap();
+        Ok(RotaryEmbedding::new(4, 100.0, &parameters)?.frequencies)
+    }
+
     #[test]
-    fn an_unknown_scaling_is_refused_by_name() {
-        let parameters =
-            RopeParameters { rope_type: Some("yarn".into()), ..RopeParameters::default() };
-        assert!(RotaryEmbedding::new(4, 1e4, &parameters).unwrap_err().contains("`yarn`"));
+    fn the_type_may_stand_under_both_of_its_names() {
+        // frequencies 1 and 0.1, divided by 4
+        let halved = [0.25, 0.025];
+        for text in [
+            r#"{"rope_type": "linear", "factor": 4.0}"#,
+            r#"{"type": "linear", "factor": 4.0}"#,
+            r#"{"type": "linear", "rope_type": "linear", "factor": 4, "attention_factor": null}"#,
+        ] {
+            let found = read(text).unwrap();
+            assert!(found.iter().zip(halved).all(|(a, b)| (a - b).abs() < 1e-15), "{found:?}");
+        }
+        let error = read(r#"{"type": "linear", "rope_type": "default", "factor": 4}"#).unwrap_err();
+        assert!(error.contains("`rope_type` is `default`, but `type` is `linear`"), "{error}");
+        // nothing at all is no scaling
+        assert_eq!(read("{}").unwrap(), read(r#"{"type": "default"}"#).unwrap());
+    }
+
+    #[test]
+    fn what_is_not_supported_missing_or_without_meaning_is_named() {
+        let llama3 =
+            r#""rope_type": "llama3", "factor": 8, "original_max_position_embeddings": 100"#;
+        for (text, reason) in [
+            (r#"{"rope_type": "yarn", "factor": 4}"#.to_owned(), "`yarn`"),
+            (r#"{"type": "dynamic", "factor": 4}"#.into(), "`dynamic`"),
+            (
+                r#"{"rope_type": "longrope", "short_factor": [1], "long_factor": [1]}"#.into(),
+                "`longrope`",
+            ),
+            (r#"{"type": "su"}"#.into(), "`su`"),
+            (r#"{"rope_type": "proportional"}"#.into(), "`proportional`"),
+            (r#"{"rope_type": "linear"}"#.into(), "needs `factor`"),
+            (r#"{"rope_type": "linear", "factor": 0}"#.into(), "`factor` must be a number above 0"),
+            (
+                r#"{"rope_type": "linear", "factor": -2}"#.into(),
+                "`factor` must be a number above 0",
+            ),
+            (r#"{"factor": 4}"#.into(), "`factor` is given, but no `rope_type`"),
+            (
+                r#"{"rope_type": "linear", "factor": 4, "attention_factor": 1.2}"#.into(),
+                "`attention_factor`",
+            ),
+            (r#"{"rope_type": "default", "mrope_section": [1, 1]}"#.into(), "`mrope_section`"),
+            (r#"{"full_attention": {"rope_type": "default"}}"#.into(), "`full_attention`"),
+            (
+                r#"{"rope_type": "default", "partial_rotary_factor": 0.5}"#.into(),
+                "`partial_rotary_factor`",
+            ),
+            (format!("{{{llama3}, \"low_freq_factor\": 1}}"), "needs `high_freq_factor`"),
+            (
+                format!("{{{llama3}, \"low_freq_factor\": 4, \"high_freq_factor\": 4}}"),
+                "`low_freq_factor` (4) must be below",
+            ),
+        ] {
+            let error = read(&text).unwrap_err();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+        let error = RotaryEmbedding::new(4, 0.0, &RopeParameters::default()).unwrap_err();
+        assert!(error.contains("`rope_theta`"), "{error}");
     }
 }
