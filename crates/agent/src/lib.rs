@@ -7,12 +7,14 @@
 
 mod engine;
 mod policy_text;
+mod prompts;
 mod sampling;
 mod turn_loop;
 mod workers;
 
 pub use engine::Engine;
 pub use policy_text::PolicyText;
+pub use prompts::{LongPrompts, leaves_room, open_tasks};
 pub use sampling::{Sampled, SamplingConfig, log_softmax, sample};
 pub use turn_loop::{
     OutputTruncation, RolloutConfig, RolloutContext, RolloutError, RolloutRequest,

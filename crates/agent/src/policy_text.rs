@@ -38,9 +38,7 @@ impl PolicyText {
         // like transformers, which makes a generation configuration from the model's where none
         // says anything
         let mut listed = Vec::new();
-        for (config, name) in
-            [(&generation, "generation_config.json"), (&model, "config.json")]
-        {
+        for (config, name) in [(&generation, "generation_config.json"), (&model, "config.json")] {
             if listed.is_empty()
                 && let Some(config) = config
             {
@@ -100,10 +98,7 @@ impl PolicyText {
 }
 
 /// A JSON file; `None` if there is none.
-fn optional_json(
-    path: &Path,
-    what: &'static str,
-) -> Result<Option<serde_json::Value>, ChatError> {
+fn optional_json(path: &Path, what: &'static str) -> Result<Option<serde_json::Value>, ChatError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(source) if source.kind() == ErrorKind::NotFound => return Ok(None),

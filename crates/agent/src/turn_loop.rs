@@ -5,7 +5,9 @@
 //! Every call and every episode has a deadline, so no rollout can hang. What goes wrong with a tool
 //! or an episode becomes part of its trajectory.
 
-use crate::{Engine, PolicyText, SamplingConfig, Workers, sample};
+use crate::{
+    Engine, LongPrompts, PolicyText, SamplingConfig, Workers, leaves_room, open_tasks, sample,
+};
 use burn::tensor::backend::Backend;
 use paretopo_chat::{ChatError, Parsed, ToolSyntax, TurnText};
 use paretopo_environments::Environment;
@@ -18,7 +20,7 @@ use paretopo_trajectory::{
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -82,6 +84,8 @@ pub struct RolloutConfig {
     pub max_output_tokens: usize,
     /// What longer output loses.
     pub output_truncation: OutputTruncation,
+    /// What a task does whose prompt leaves no room in the model's context.
+    pub long_prompts: LongPrompts,
     /// Seconds a call may take.
     pub call_seconds: f64,
     /// Seconds an episode may take.
@@ -103,6 +107,7 @@ impl Default for RolloutConfig {
             max_sampled_tokens: 96,
             max_output_tokens: 256,
             output_truncation: OutputTruncation::Tail,
+            long_prompts: LongPrompts::Stop,
             call_seconds: 5.0,
             episode_seconds: 600.0,
             batch_size: 128,
@@ -187,7 +192,7 @@ pub enum RolloutError {
     Chat(#[from] ChatError),
     /// A prompt leaves no room in the model's context.
     #[error(
-        "the prompt of task `{task}` has {tokens} tokens, but the model's context is {context}"
+        "the prompt of task `{task}` has {tokens} tokens, which leaves no room to answer in the model's context of {context} (`max_position_embeddings`)"
     )]
     PromptTooLong {
         /// The task.
@@ -452,20 +457,23 @@ fn open_all<B: Backend>(
     config: &RolloutConfig,
     requests: &[RolloutRequest<'_>],
 ) -> Result<HashMap<String, Vec<TokenId>>, RolloutError> {
-    let describe_tools = matches!(config.syntax, ToolSyntax::Hermes {});
+    let mut seen = HashSet::new();
+    let tasks: Vec<&Task> = requests
+        .iter()
+        .map(|request| request.task)
+        .filter(|task| seen.insert(task.id.as_str()))
+        .collect();
+    let opened = open_tasks(context.text, context.environment, config, &tasks)?;
     let mut prompts = HashMap::new();
-    for request in requests {
-        if !prompts.contains_key(&request.task.id) {
-            let ids = context.text.opening(context.environment, request.task, describe_tools)?;
-            if ids.len() >= context.context {
-                return Err(RolloutError::PromptTooLong {
-                    task: request.task.id.clone(),
-                    tokens: ids.len(),
-                    context: context.context,
-                });
-            }
-            prompts.insert(request.task.id.clone(), ids);
+    for (task, ids) in tasks.into_iter().zip(opened) {
+        if !leaves_room(ids.len(), context.context) {
+            return Err(RolloutError::PromptTooLong {
+                task: task.id.clone(),
+                tokens: ids.len(),
+                context: context.context,
+            });
         }
+        prompts.insert(task.id.clone(), ids);
     }
     Ok(prompts)
 }

@@ -12,7 +12,7 @@ mod checksum;
 use hf_hub::api::Progress;
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -73,6 +73,14 @@ pub enum HubError {
         file: String,
         /// What happened.
         reason: String,
+    },
+    /// A file's name leads out of its repository.
+    #[error("`{repository}` lists `{file}`, which is no place inside a repository")]
+    Outside {
+        /// The repository.
+        repository: String,
+        /// The file.
+        file: String,
     },
     /// What arrived is not what was announced.
     #[error(
@@ -186,6 +194,9 @@ impl Repository {
     /// # Errors
     /// When it cannot be fetched or arrives damaged.
     pub fn file(&self, name: &str, progress: OnProgress<'_>) -> Result<PathBuf, HubError> {
+        if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(HubError::Outside { repository: self.name.clone(), file: name.to_owned() });
+        }
         if let Some(path) = self.cache.repo(self.repo.clone()).get(name) {
             return Ok(path);
         }

@@ -3,6 +3,8 @@
 //! Generic code is compiled where a concrete backend is named. A backend's crate does that once, by
 //! [`EntryPoints::of`]; whoever calls the functions need not know burn.
 
+use crate::evaluate::require_tasks;
+use crate::fitting::{fitting, played_splits};
 use crate::{
     Check, Evaluation, FinishedEpisodes, Observer, Policy, RunConfig, Surroundings, TrainingError,
     train,
@@ -135,7 +137,11 @@ fn evaluate_policy<C: BackendChoice>(
 ) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
     let device = device::<C>(index)?;
     let environment = surroundings.environment(config, observer)?;
+    require_tasks(environment.as_ref(), config.evaluation.split)?;
     let policy = Policy::<Inner<C>>::load(config, &surroundings.policy_folder, &device)?.merged();
+    let reader = policy.reader(surroundings.cancelled);
+    let splits = played_splits(config, false);
+    let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
     let model = in_precision(policy.model.clone(), config.precision.into());
     let workers = surroundings.workers(config, &model)?;
     let context =

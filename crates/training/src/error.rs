@@ -27,6 +27,9 @@ pub enum TrainingError {
     /// The rewards.
     #[error(transparent)]
     Estimator(#[from] EstimatorError),
+    /// Prompts or demonstrations that do not fit into the model's context.
+    #[error("{0}")]
+    LongPrompts(String),
     /// A rollout as a whole.
     #[error("a rollout failed: {0}")]
     Rollout(RolloutError),
@@ -105,6 +108,8 @@ impl From<RolloutError> for TrainingError {
     fn from(error: RolloutError) -> Self {
         match error {
             RolloutError::Cancelled => Self::Interrupted,
+            RolloutError::Chat(error @ ChatError::EmptyOpening { .. }) => Self::Chat(error),
+            long @ RolloutError::PromptTooLong { .. } => Self::LongPrompts(long.to_string()),
             other => Self::Rollout(other),
         }
     }

@@ -203,13 +203,15 @@ impl Shape {
         ]
     }
 
-    /// Parameters of an adapter that targets the same maps in all layers.
+    /// Parameters of an adapter.
     fn adapter(&self, lora: &AdapterConfig) -> f64 {
-        let targeted = self
-            .maps()
-            .into_iter()
-            .filter(|(key, _, _)| lora.targets_key(&format!("model.layers.0.{key}")));
-        targeted.map(|(_, from, to)| lora.rank as f64 * (from + to)).sum::<f64>() * self.layers
+        let maps = self.maps();
+        let keys = (0..self.layers as usize).flat_map(|layer| {
+            maps.iter()
+                .map(move |(key, from, to)| (format!("model.layers.{layer}.{key}"), from + to))
+        });
+        let targeted = keys.filter(|(key, _)| lora.targets_key(key));
+        targeted.map(|(_, features)| lora.rank as f64 * features).sum()
     }
 
     fn largest_adapter(&self, lora: Option<&AdapterConfig>) -> f64 {
@@ -337,6 +339,9 @@ mod tests {
             parts(&adapter, 0),
             [("weights", 2912.0), ("moments", 896.0), ("cache", 2400.0), ("logits", 120.0)]
         );
+        // the queries of the second layer alone: 2 * (8 + 8)
+        let one = plan(&["lora={ rank = 2, targets = [\"model.layers.1.self_attn.q_proj\"] }"]);
+        assert_eq!(one.trained, 32);
         // 5 rows of 16*10 and one copy of the embedding in 2 bytes
         assert_eq!(
             parts(&adapter, 1)[2..],

@@ -1,6 +1,7 @@
 //! A policy: weights, architecture and text side, from a checkpoint folder; and the adapter, if one
 //! is trained on it.
 
+use crate::fitting::Reader;
 use crate::{ConfigError, PolicySource, RunConfig, TrainingError};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType};
@@ -95,6 +96,13 @@ impl<B: Backend> Policy<B> {
             );
             return Err(CheckpointError::Invalid { path: folder.into(), reason }.into());
         }
+        if let Some(id) = text.end_ids.iter().find(|id| **id as usize >= config.vocab_size()) {
+            let reason = format!(
+                "the id {id} is to end a turn (`eos_token_id`), but the model knows {} tokens (`vocab_size`)",
+                config.vocab_size()
+            );
+            return Err(CheckpointError::Invalid { path: folder.into(), reason }.into());
+        }
         Ok(Self {
             config,
             model,
@@ -103,6 +111,11 @@ impl<B: Backend> Policy<B> {
             folder: folder.to_owned(),
             name: run.policy.name(),
         })
+    }
+
+    /// What tasks have to fit.
+    pub(crate) fn reader<'a>(&'a self, cancelled: &'a AtomicBool) -> Reader<'a> {
+        Reader { text: &self.text, context: self.config.context(), cancelled }
     }
 
     /// The same with its adapter added to the weights.

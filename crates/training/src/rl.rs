@@ -4,6 +4,7 @@
 use crate::batch::micro_batches;
 use crate::config::{BadNumbers, OldLogprobs};
 use crate::evaluate::{conclude, environment_metrics, phases, require_tasks};
+use crate::fitting::{fitting, played_splits};
 use crate::run_folder::{peak_memory_mib, resident_memory_mib};
 use crate::seeds::derive_seed;
 use crate::{
@@ -100,6 +101,9 @@ pub fn train<B: AutodiffBackend>(
         require_tasks(environment.as_ref(), split)?;
     }
     let mut policy = Policy::<B>::load(config, &surroundings.policy_folder, device)?;
+    let reader = policy.reader(surroundings.cancelled);
+    let splits = played_splits(config, true);
+    let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
     // of a policy with an adapter, the policy without it
     let reference =
         (config.train.kl.coefficient != 0.0).then(|| without_adapter(policy.model.valid()));

@@ -80,6 +80,11 @@ fn lock_soon(lock: &File) -> Result<(), TryLockError> {
     }
 }
 
+/// A configuration of an earlier version with the settings that have come since, at their defaults.
+fn with_all_settings(text: &str) -> Option<String> {
+    RunConfig::parse(text, "config.toml", &[]).ok()?.to_toml().ok()
+}
+
 impl RunFolder {
     /// Creates the folder, or opens one that holds a run with the same configuration.
     ///
@@ -101,7 +106,7 @@ impl RunFolder {
         let config_path = path.join("config.toml");
         let text = config.to_toml()?;
         match fs::read_to_string(&config_path) {
-            Ok(old) if old == text => {}
+            Ok(old) if old == text || with_all_settings(&old).as_ref() == Some(&text) => {}
             Ok(old) => {
                 let differing = old.lines().zip(text.lines()).find(|(old, new)| old != new);
                 let difference =

@@ -4,6 +4,7 @@
 use crate::batch::micro_batches;
 use crate::checkpoint;
 use crate::evaluate::{conclude, require_tasks};
+use crate::fitting::{fitting, played_splits};
 use crate::run_folder::write_atomically;
 use crate::seeds::derive_seed;
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     TrainingError, TrainingSequence, accumulate_gradient, total_gradient,
 };
 use burn::tensor::backend::AutodiffBackend;
-use paretopo_agent::PolicyText;
+use paretopo_agent::{LongPrompts, PolicyText};
 use paretopo_algorithms::losses::{Aggregation, token_weights};
 use paretopo_chat::{ChatError, ToolSyntax};
 use paretopo_environments::{Demonstration, DemonstrationTurn, Environment};
@@ -22,11 +23,15 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+/// Demonstrations that are measured before the run. They are drawn without end, so not all can be:
+/// a later one that is longer than the context is left out and counted, too.
+const MEASURED: u64 = 1024;
+
 /// Trains a policy on the environment's demonstrations and writes it to `run/policy`.
 ///
 /// # Errors
-/// When something cannot be read or written, the environment has no demonstrations, or the loss is
-/// no number.
+/// When something cannot be read or written, the environment has no demonstrations or they do not
+/// fit into the model's context, or the loss is no number.
 pub fn sft<B: AutodiffBackend>(
     config: &RunConfig,
     run: &Path,
@@ -38,7 +43,11 @@ pub fn sft<B: AutodiffBackend>(
     let environment = surroundings.environment(config, observer)?;
     require_tasks(environment.as_ref(), config.evaluation.split)?;
     let mut policy = Policy::<B>::load(config, &surroundings.policy_folder, device)?;
+    let reader = policy.reader(surroundings.cancelled);
+    let splits = played_splits(config, false);
+    let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
     let settings = &config.sft;
+    measure(config, run, &policy, environment.as_ref(), observer)?;
     let workers = surroundings.workers(config, &policy.model)?;
     let mut optimizer = AdamW::new(settings.optimizer, settings.steps);
     let mut state =
@@ -55,18 +64,18 @@ pub fn sft<B: AutodiffBackend>(
         let first = state.step * settings.batch_size as u64;
         let mut sequences = Vec::with_capacity(settings.batch_size);
         for index in first..first + settings.batch_size as u64 {
-            let demonstration = environment
-                .demonstration(config.seed.wrapping_mul(1 << 32).wrapping_add(index))
-                .ok_or_else(|| TrainingError::Invalid {
-                    path: run.join("config.toml"),
-                    reason: "this environment has no demonstrations to learn from".into(),
-                })?;
-            sequences.push(to_sequence(
-                &demonstration,
-                &policy.text,
-                environment.as_ref(),
-                &config.rollout.syntax,
-            )?);
+            let sequence = sequence_of(config, run, &policy, environment.as_ref(), index)?;
+            if sequence.ids.len() <= policy.config.context() {
+                sequences.push(sequence);
+            }
+        }
+        let long = settings.batch_size - sequences.len();
+        if sequences.is_empty() {
+            return Err(TrainingError::LongPrompts(format!(
+                "step {}: all {long} demonstrations are longer than the model's context of {} tokens (`max_position_embeddings`)",
+                state.step,
+                policy.config.context()
+            )));
         }
         weigh(&mut sequences);
         let tokens: usize = sequences.iter().map(|sequence| sequence.ids.len()).sum();
@@ -130,6 +139,7 @@ pub fn sft<B: AutodiffBackend>(
             ),
             ("phase/optimizer_seconds", updating.elapsed().as_secs_f64()),
             ("tokens_per_second", tokens as f64 / started.elapsed().as_secs_f64()),
+            ("long_demonstrations", long as f64),
         ];
         let metrics = metrics.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         folder.log(state.step, &metrics)?;
@@ -152,15 +162,76 @@ pub fn sft<B: AutodiffBackend>(
     )
 }
 
+/// The `index`-th demonstration that the run draws, as ids.
+fn sequence_of<B: AutodiffBackend>(
+    config: &RunConfig,
+    run: &Path,
+    policy: &Policy<B>,
+    environment: &dyn Environment,
+    index: u64,
+) -> Result<TrainingSequence, TrainingError> {
+    let demonstration = environment
+        .demonstration(config.seed.wrapping_mul(1 << 32).wrapping_add(index))
+        .ok_or_else(|| TrainingError::Invalid {
+            path: run.join("config.toml"),
+            reason: "this environment has no demonstrations to learn from".into(),
+        })?;
+    let id = format!("demonstration-{index}");
+    Ok(to_sequence(id, &demonstration, &policy.text, environment, &config.rollout.syntax)?)
+}
+
+/// Measures the first [`MEASURED`] demonstrations of the run.
+///
+/// # Errors
+/// When one is longer than the context and that is to stop the run, or all are; says how many, the
+/// longest, and which are the first.
+fn measure<B: AutodiffBackend>(
+    config: &RunConfig,
+    run: &Path,
+    policy: &Policy<B>,
+    environment: &dyn Environment,
+    observer: &mut dyn Observer,
+) -> Result<(), TrainingError> {
+    let context = policy.config.context();
+    let measured = MEASURED.min(config.sft.steps.saturating_mul(config.sft.batch_size as u64));
+    let mut long: Vec<(u64, usize)> = Vec::new();
+    for index in 0..measured {
+        let tokens = sequence_of(config, run, policy, environment, index)?.ids.len();
+        if tokens > context {
+            long.push((index, tokens));
+        }
+    }
+    let Some(longest) = long.iter().map(|(_, tokens)| tokens).max() else { return Ok(()) };
+    let first: Vec<String> = long.iter().take(5).map(|(index, _)| index.to_string()).collect();
+    let said = format!(
+        "{} of the first {measured} demonstrations are longer than the model's context of {context} tokens (`max_position_embeddings`); the longest has {longest}; the first are {}",
+        long.len(),
+        first.join(", ")
+    );
+    if config.rollout.long_prompts == LongPrompts::Stop {
+        return Err(TrainingError::LongPrompts(format!(
+            "{said}\nhint: take a policy with a longer context, or leave them out with `rollout.long_prompts=skip`"
+        )));
+    }
+    if long.len() as u64 == measured {
+        return Err(TrainingError::LongPrompts(format!(
+            "{said}; none is left\nhint: take a policy with a longer context"
+        )));
+    }
+    observer.note(&format!("left out: {said}; `long_demonstrations` counts them step by step"));
+    Ok(())
+}
+
 /// Turns a demonstration into ids piece by piece, as the turn loop would have: the agent's text,
 /// then the tool's between its markers.
 fn to_sequence(
+    id: String,
     demonstration: &Demonstration,
     text: &PolicyText,
     environment: &dyn Environment,
     syntax: &ToolSyntax,
 ) -> Result<TrainingSequence, ChatError> {
-    let task = Task { question: demonstration.question.clone(), ..Task::default() };
+    let task = Task { id, question: demonstration.question.clone(), ..Task::default() };
     let opening = text.opening(environment, &task, matches!(syntax, ToolSyntax::Hermes {}))?;
     let mut sequence = TrainingSequence {
         mask: vec![false; opening.len()],

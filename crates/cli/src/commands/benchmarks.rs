@@ -5,8 +5,8 @@ use super::recipes::{Opened, open, show};
 use crate::arguments::ConfigArguments;
 use crate::problem::Problem;
 use paretopo_training::{
-    Evaluation, FinishedEpisodes, Observer, PolicySource, RunConfig, write_atomically,
-    write_trajectories,
+    Evaluation, FinishedEpisodes, Observer, PolicySource, RunConfig, check_prompts,
+    write_atomically, write_trajectories,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -22,6 +22,14 @@ struct Identity {
     /// Name, bytes and time of change (seconds since 1970) of the policy's files; no time for
     /// those that the binary writes out.
     files: Vec<(String, u64, u64)>,
+}
+
+impl Identity {
+    /// One of an earlier version with the settings that have come since, at their defaults.
+    fn with_all_settings(self) -> Option<Self> {
+        let config = RunConfig::parse(&self.config, "identity.json", &[]).ok()?;
+        Some(Self { config: config.to_toml().ok()?, ..self })
+    }
 }
 
 pub(crate) fn evaluate(
@@ -45,6 +53,15 @@ pub(crate) fn evaluate(
     let several = !configs.is_empty();
     if !several {
         configs.push(("", config));
+    }
+    if several {
+        // better now than after hours on the benchmarks before it
+        for (benchmark, config) in &configs {
+            check_prompts(config, &surroundings, &mut progress).map_err(|error| {
+                let problem = Problem::from(error);
+                Problem { message: format!("{benchmark}: {}", problem.message), ..problem }
+            })?;
+        }
     }
     let mut results = Vec::new();
     for (benchmark, config) in &configs {
@@ -127,7 +144,9 @@ fn found(folder: &Path, config: &RunConfig, policy: &Path) -> Result<Option<Eval
             &serde_json::to_vec_pretty(&identity).map_err(Problem::failure)?,
         )?,
         Ok(bytes)
-            if serde_json::from_slice::<Identity>(&bytes).is_ok_and(|found| found == identity) => {}
+            if serde_json::from_slice::<Identity>(&bytes).is_ok_and(|found| {
+                found == identity || found.with_all_settings().as_ref() == Some(&identity)
+            }) => {}
         Ok(_) => {
             return Err(Problem::mistake(format!(
                 "`{}` holds an evaluation of another configuration or policy\nhint: choose another folder with `--out`, or delete this one",

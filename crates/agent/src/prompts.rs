@@ -1,0 +1,49 @@
+//! The prompts of tasks as ids, and what becomes of a task whose prompt is too long.
+
+use crate::{PolicyText, RolloutConfig};
+use paretopo_chat::{ChatError, ToolSyntax};
+use paretopo_environments::Environment;
+use paretopo_trajectory::{Task, TokenId};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// Tasks that one thread opens.
+const FEW: usize = 32;
+
+/// What a task does whose prompt leaves no room to answer: it has as many tokens as the model's
+/// context or more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LongPrompts {
+    /// It stops the run, before it has begun.
+    #[default]
+    Stop,
+    /// It is left out, and said.
+    Skip,
+}
+
+/// The prompt of each task, in the same order. Rendered and encoded on all threads.
+///
+/// # Errors
+/// When the template or the tokenizer fails, or the template renders nothing; the first such task
+/// is named.
+pub fn open_tasks(
+    text: &PolicyText,
+    environment: &dyn Environment,
+    config: &RolloutConfig,
+    tasks: &[&Task],
+) -> Result<Vec<Vec<TokenId>>, ChatError> {
+    let describe_tools = matches!(config.syntax, ToolSyntax::Hermes {});
+    // a template may have a process for each thread that renders: a few tasks do not need many
+    let opened: Vec<Result<_, _>> = tasks
+        .par_iter()
+        .with_min_len(FEW)
+        .map(|task| text.opening(environment, task, describe_tools))
+        .collect();
+    opened.into_iter().collect()
+}
+
+/// Whether a prompt of so many tokens leaves room for a token to answer with.
+pub fn leaves_room(tokens: usize, context: usize) -> bool {
+    tokens < context
+}

@@ -1,0 +1,274 @@
+//! Which tasks fit the policy: their prompts leave room to answer in its context. Found out before
+//! anything is played, so that no run meets a prompt that is too long.
+
+use crate::{Observer, RunConfig, Surroundings, TrainingError, read_config};
+use paretopo_agent::{LongPrompts, PolicyText, RolloutConfig, leaves_room, open_tasks};
+use paretopo_environments::{Demonstration, Environment, Objective};
+use paretopo_tools::Tool;
+use paretopo_trajectory::{Message, Split, Task, Trajectory};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Prompts that are opened between two looks at whether the run is to stop.
+const BLOCK: usize = 1024;
+/// How many long prompts are named.
+const SHOWN: usize = 5;
+
+/// The policy's side of the question.
+pub(crate) struct Reader<'a> {
+    pub(crate) text: &'a PolicyText,
+    /// Longest sequence in tokens that the model was made for.
+    pub(crate) context: usize,
+    pub(crate) cancelled: &'a AtomicBool,
+}
+
+/// An environment without the tasks that do not fit.
+struct Fitting {
+    inner: Box<dyn Environment>,
+    /// The tasks of the splits in which some do not.
+    remaining: HashMap<Split, Vec<Task>>,
+}
+
+impl Environment for Fitting {
+    fn tasks(&self, split: Split) -> &[Task] {
+        self.remaining.get(&split).map_or_else(|| self.inner.tasks(split), Vec::as_slice)
+    }
+
+    fn opening(&self, task: &Task) -> Vec<Message> {
+        self.inner.opening(task)
+    }
+
+    fn tools(&self) -> &[Arc<dyn Tool>] {
+        self.inner.tools()
+    }
+
+    fn objectives(&self) -> &[Box<dyn Objective>] {
+        self.inner.objectives()
+    }
+
+    fn extract_answer(&self, response: &str) -> Option<String> {
+        self.inner.extract_answer(response)
+    }
+
+    fn succeeded(&self, task: &Task, trajectory: &Trajectory) -> bool {
+        self.inner.succeeded(task, trajectory)
+    }
+
+    fn task_reward(&self, task: &Task, trajectory: &Trajectory) -> f32 {
+        self.inner.task_reward(task, trajectory)
+    }
+
+    fn metrics(&self, task: &Task, trajectory: &Trajectory) -> Vec<(&'static str, f64)> {
+        self.inner.metrics(task, trajectory)
+    }
+
+    fn demonstration(&self, index: u64) -> Option<Demonstration> {
+        self.inner.demonstration(index)
+    }
+}
+
+/// What of a split was measured.
+#[derive(Default)]
+struct Measured {
+    /// The places of the tasks that fit.
+    fitting: Vec<usize>,
+    /// Ids and tokens of those that do not.
+    long: Vec<(String, usize)>,
+}
+
+/// The splits that a training recipe plays, each with the number of its tasks; 0 for all.
+pub(crate) fn played_splits(config: &RunConfig, trains: bool) -> Vec<(Split, usize)> {
+    let evaluation = &config.evaluation;
+    let mut splits = vec![(evaluation.split, evaluation.tasks)];
+    if trains {
+        splits.push((Split::Train, 0));
+        if config.train.validate_every > 0 {
+            splits.push((Split::Validation, evaluation.tasks));
+        }
+    }
+    splits
+}
+
+/// The environment without the tasks, among those that are played, whose prompts are too long.
+/// Every prompt is opened, so a template that renders nothing is found, too.
+///
+/// # Errors
+/// When a prompt cannot be opened; when one is too long and that is to stop the run, or none is
+/// left: says how many, the longest, and the first ones' ids. When the run is interrupted.
+pub(crate) fn fitting(
+    reader: &Reader<'_>,
+    rollout: &RolloutConfig,
+    environment: Box<dyn Environment>,
+    splits: &[(Split, usize)],
+    observer: &mut dyn Observer,
+) -> Result<Box<dyn Environment>, TrainingError> {
+    let mut remaining = HashMap::new();
+    let mut problems = Vec::new();
+    for (split, wanted) in widest(splits) {
+        let measured = measure(reader, rollout, environment.as_ref(), (split, wanted), observer)?;
+        if measured.long.is_empty() {
+            continue;
+        }
+        let name = format!("{split:?}").to_lowercase();
+        let said = describe(&measured, &name, reader.context);
+        if rollout.long_prompts == LongPrompts::Stop {
+            problems.push(said);
+        } else if measured.fitting.is_empty() {
+            problems.push(format!("{said}; no {name} task is left"));
+        } else {
+            observer.note(&format!("left out: {said}"));
+            let tasks = environment.tasks(split);
+            let fitting = measured.fitting.iter().map(|place| tasks[*place].clone());
+            remaining.insert(split, fitting.collect());
+        }
+    }
+    if !problems.is_empty() {
+        let hint = match rollout.long_prompts {
+            LongPrompts::Stop => {
+                "take a policy with a longer context, or leave such tasks out with `rollout.long_prompts=skip`"
+            }
+            LongPrompts::Skip => "take a policy with a longer context",
+        };
+        return Err(TrainingError::LongPrompts(format!("{}\nhint: {hint}", problems.join("\n"))));
+    }
+    if remaining.is_empty() {
+        return Ok(environment);
+    }
+    Ok(Box::new(Fitting { inner: environment, remaining }))
+}
+
+/// Each split once, with the larger number of tasks.
+fn widest(splits: &[(Split, usize)]) -> Vec<(Split, usize)> {
+    let mut widest: Vec<(Split, usize)> = Vec::new();
+    for (split, wanted) in splits {
+        match widest.iter_mut().find(|(other, _)| other == split) {
+            Some((_, most)) if *most == 0 || *wanted == 0 => *most = 0,
+            Some((_, most)) => *most = (*most).max(*wanted),
+            None => widest.push((*split, *wanted)),
+        }
+    }
+    widest
+}
+
+/// Measures a split's first tasks, until `wanted` of them (0 for all) would be played.
+fn measure(
+    reader: &Reader<'_>,
+    rollout: &RolloutConfig,
+    environment: &dyn Environment,
+    (split, wanted): (Split, usize),
+    observer: &mut dyn Observer,
+) -> Result<Measured, TrainingError> {
+    let tasks = environment.tasks(split);
+    let wanted = if wanted == 0 { tasks.len() } else { wanted.min(tasks.len()) };
+    let mut found = Measured::default();
+    let mut done = 0;
+    while done < tasks.len() {
+        // those that stop the run count as played
+        let played = match rollout.long_prompts {
+            LongPrompts::Stop => done,
+            LongPrompts::Skip => found.fitting.len(),
+        };
+        let block = &tasks[done..tasks.len().min(done + BLOCK.min(wanted - played))];
+        if block.is_empty() {
+            break;
+        }
+        if reader.cancelled.load(Ordering::Relaxed) {
+            return Err(TrainingError::Interrupted);
+        }
+        let prompts =
+            open_tasks(reader.text, environment, rollout, &block.iter().collect::<Vec<_>>())?;
+        for (index, (task, prompt)) in block.iter().zip(prompts).enumerate() {
+            if leaves_room(prompt.len(), reader.context) {
+                found.fitting.push(done + index);
+            } else {
+                found.long.push((task.id.clone(), prompt.len()));
+            }
+        }
+        done += block.len();
+        if tasks.len() > BLOCK {
+            observer.progress("prompts", done, tasks.len());
+        }
+    }
+    Ok(found)
+}
+
+fn describe(measured: &Measured, split: &str, context: usize) -> String {
+    let Measured { fitting, long } = measured;
+    let mut named: Vec<String> =
+        long.iter().take(SHOWN).map(|(id, tokens)| format!("`{id}` ({tokens})")).collect();
+    if long.len() > SHOWN {
+        named.push(format!("and {} more", long.len() - SHOWN));
+    }
+    let longest = long.iter().map(|(_, tokens)| *tokens).max().unwrap_or_default();
+    format!(
+        "{} of {} {split} tasks have prompts that leave no room to answer in the model's context of {context} tokens (`max_position_embeddings`); the longest has {longest}: {}",
+        long.len(),
+        long.len() + fitting.len(),
+        named.join(", ")
+    )
+}
+
+/// Whether an evaluation's tasks fit the policy, without loading its weights; for several
+/// evaluations in a row, so that the last one's prompts are looked at before the first is played.
+/// The environment is built for it and dropped again.
+///
+/// # Errors
+/// When a task cannot be played; see `rollout.long_prompts`.
+pub fn check_prompts(
+    config: &RunConfig,
+    surroundings: &Surroundings<'_>,
+    observer: &mut dyn Observer,
+) -> Result<(), TrainingError> {
+    let mut observer = ProgressAlone(observer);
+    let environment = surroundings.environment(config, &mut observer)?;
+    crate::evaluate::require_tasks(environment.as_ref(), config.evaluation.split)?;
+    let text = PolicyText::from_folder(&surroundings.policy_folder)?;
+    let context = read_config(&surroundings.policy_folder)?.context();
+    let reader = Reader { text: &text, context, cancelled: surroundings.cancelled };
+    let splits = played_splits(config, false);
+    fitting(&reader, &config.rollout, environment, &splits, &mut observer).map(drop)
+}
+
+/// Keeps back the notes, which the evaluation itself repeats.
+struct ProgressAlone<'a>(&'a mut dyn Observer);
+
+impl Observer for ProgressAlone<'_> {
+    fn progress(&mut self, phase: &str, done: usize, total: usize) {
+        self.0.progress(phase, done, total);
+    }
+
+    fn step(&mut self, step: u64, total: u64, metrics: &crate::Metrics) {
+        self.0.step(step, total, metrics);
+    }
+
+    fn note(&mut self, _: &str) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_split_that_is_played_twice_is_measured_once() {
+        let (train, test) = (Split::Train, Split::Test);
+        assert_eq!(widest(&[(test, 5), (train, 0), (test, 9)]), [(test, 9), (train, 0)]);
+        assert_eq!(widest(&[(train, 5), (train, 0)]), [(train, 0)]);
+        assert_eq!(widest(&[(train, 0), (train, 5)]), [(train, 0)]);
+    }
+
+    #[test]
+    fn long_prompts_are_counted_and_the_first_are_named() {
+        let long = (0..7).map(|index| (format!("t{index}"), 100 + index)).collect();
+        let measured = Measured { fitting: vec![0, 4, 8], long };
+        let said = describe(&measured, "test", 90);
+        for part in ["7 of 10 test tasks", "context of 90 tokens", "longest has 106"] {
+            assert!(said.contains(part), "{said}");
+        }
+        assert!(
+            said.ends_with(
+                "`t0` (100), `t1` (101), `t2` (102), `t3` (103), `t4` (104), and 2 more"
+            )
+        );
+    }
+}
