@@ -305,6 +305,24 @@ fn a_model_and_benchmarks_by_name_are_fetched_once_evaluated_and_tabulated() {
 }
 
 #[test]
+fn the_prompts_of_all_benchmarks_are_looked_at_before_the_first_is_played() {
+    // more tokens than the 256 of the shipped policy's context
+    let question = format!("What is {}1?", "1+".repeat(200));
+    let row = serde_json::json!({ "problem": question, "answer": "201", "unique_id": "long" });
+    let long = "datasets/HuggingFaceH4/MATH-500/test.jsonl";
+    let mut files: BTreeMap<String, Vec<u8>> = data_sets().into_iter().collect();
+    assert!(files.contains_key(long), "{:?}", files.keys());
+    files.insert(long.into(), (row.to_string() + "\n").into_bytes());
+    let hub = Hub::start(files);
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().to_str().unwrap();
+    let evaluate = ["-q", "evaluate", "--benchmarks", "gsm8k,math-500", "--out", folder];
+    let error = refused(&hub.run(&evaluate, &[]));
+    assert!(error.contains("math-500: 1 of 1 test tasks") && error.contains("`long` ("), "{error}");
+    assert!(!out.path().join("gsm8k").exists(), "something was played");
+}
+
+#[test]
 fn questions_by_name_bring_their_passages() {
     let row = |id: &str| {
         let context = serde_json::json!({ "title": ["Kalobar", "Tarwick"], "sentences": [["Kalobar was born in Tarwick."], ["Tarwick is a town."]] });

@@ -8,6 +8,7 @@
 
 mod adapters;
 mod agent;
+mod checkpoints;
 mod command_line;
 mod configurations;
 mod grading;
@@ -15,6 +16,7 @@ mod half_precision;
 mod hub;
 mod layering;
 mod memory;
+mod openings;
 mod parity_algorithms;
 mod parity_models;
 mod parity_shared;

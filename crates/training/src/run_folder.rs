@@ -85,8 +85,17 @@ fn with_all_settings(text: &str) -> Option<String> {
     RunConfig::parse(text, "config.toml", &[]).ok()?.to_toml().ok()
 }
 
+/// Whether a run made a step in this folder.
+fn has_steps(path: &Path) -> bool {
+    let has_metrics = |metadata: fs::Metadata| metadata.len() > 0;
+    fs::metadata(path.join("metrics.jsonl")).is_ok_and(has_metrics)
+        || path.join("checkpoints").exists()
+        || path.join("policy").exists()
+}
+
 impl RunFolder {
-    /// Creates the folder, or opens one that holds a run with the same configuration.
+    /// Creates the folder, or opens one that holds a run with the same configuration, or one that
+    /// made no step.
     ///
     /// # Errors
     /// When it cannot be written, holds another run, or is being written by another process.
@@ -107,13 +116,15 @@ impl RunFolder {
         let text = config.to_toml()?;
         match fs::read_to_string(&config_path) {
             Ok(old) if old == text || with_all_settings(&old).as_ref() == Some(&text) => {}
-            Ok(old) => {
+            // what was refused before its first step (a policy that cannot be read, a prompt that is
+            // too long) holds nothing that another configuration would spoil
+            Ok(old) if has_steps(path) => {
                 let differing = old.lines().zip(text.lines()).find(|(old, new)| old != new);
                 let difference =
                     differing.map_or_else(|| "its length".to_owned(), |(old, _)| old.to_owned());
                 return Err(TrainingError::OtherRun { path: path.into(), difference });
             }
-            Err(_) => {
+            Ok(_) | Err(_) => {
                 let metadata = RunMetadata {
                     recipe: recipe.to_owned(),
                     version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -56,7 +56,10 @@ pub(crate) fn evaluate(
     }
     if several {
         // better now than after hours on the benchmarks before it
-        for (benchmark, config) in &configs {
+        let is_done = |benchmark: &str| {
+            out.is_some_and(|out| out.join(benchmark).join("evaluation.json").exists())
+        };
+        for (benchmark, config) in configs.iter().filter(|(benchmark, _)| !is_done(benchmark)) {
             check_prompts(config, &surroundings, &mut progress).map_err(|error| {
                 let problem = Problem::from(error);
                 Problem { message: format!("{benchmark}: {}", problem.message), ..problem }
