@@ -305,6 +305,15 @@ fn a_model_and_benchmarks_by_name_are_fetched_once_evaluated_and_tabulated() {
 }
 
 #[test]
+fn a_listing_that_leads_out_of_its_repository_is_refused() {
+    let outside = "model-/../../../../outside.safetensors";
+    let evil = (format!("models/tiny/math/{outside}"), b"x".to_vec());
+    let hub = Hub::start(sharded_policy().into_iter().chain([evil]));
+    let error = refused(&hub.run(&["-q", "evaluate", "--model", "tiny/math"], &[]));
+    assert!(error.contains("`tiny/math` lists `") && error.contains(outside), "{error}");
+}
+
+#[test]
 fn the_prompts_of_all_benchmarks_are_looked_at_before_the_first_is_played() {
     // more tokens than the 256 of the shipped policy's context
     let question = format!("What is {}1?", "1+".repeat(200));

@@ -98,6 +98,12 @@ pub(crate) fn refuse_unsupported(config: &Map<String, Value>) -> Result<(), Stri
             return refused(name, value, "none");
         }
     }
+    for name in ["rope_parameters", "rope_scaling"] {
+        if let Some(value) = config.get(name).filter(|value| !value.is_object() && !value.is_null())
+        {
+            return Err(format!("`{name}` must be a table with a `rope_type`, not {value}"));
+        }
+    }
     if config.get("is_causal") == Some(&Value::Bool(false)) {
         return refused("is_causal", &Value::Bool(false), "true");
     }
@@ -205,6 +211,8 @@ mod tests {
             r#""query_pre_attn_scalar": 256"#,
             r#""attention_multiplier": 0.0078125"#,
             r#""is_causal": false"#,
+            r#""rope_scaling": "linear""#,
+            r#""rope_parameters": 2.0"#,
             r#""use_bidirectional_attention": true"#,
             r#""rope_interleaved": true"#,
             r#""layer_types": ["full_attention", "sliding_attention"]"#,

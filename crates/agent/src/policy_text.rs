@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(read("2"), Ok(vec![2]));
         assert_eq!(read("[128001, 128009]"), Ok(vec![128_001, 128_009]));
         assert_eq!((read("null"), read("[]")), (Ok(vec![]), Ok(vec![])));
-        for text in ["-1", "2.5", "\"</s>\"", "[1, null]", "[[1]]", "true", "4294967296"] {
+        for text in ["-1", "2.5", "\"</s>\"", "[1,null]", "[[1]]", "true", "4294967296"] {
             assert!(read(text).unwrap_err().contains(text), "{text}");
         }
     }

@@ -24,7 +24,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Demonstrations that are measured before the run. They are drawn without end, so not all can be:
-/// a later one that is longer than the context is left out and counted, too.
+/// one of these that fits takes the place of every one that does not, also of a later one, and
+/// those are counted.
 const MEASURED: u64 = 1024;
 
 /// Trains a policy on the environment's demonstrations and writes it to `run/policy`.
@@ -47,7 +48,7 @@ pub fn sft<B: AutodiffBackend>(
     let splits = played_splits(config, false);
     let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
     let settings = &config.sft;
-    measure(config, run, &policy, environment.as_ref(), observer)?;
+    let fitting = measure(config, run, &policy, environment.as_ref(), observer)?;
     let workers = surroundings.workers(config, &policy.model)?;
     let mut optimizer = AdamW::new(settings.optimizer, settings.steps);
     let mut state =
@@ -62,20 +63,15 @@ pub fn sft<B: AutodiffBackend>(
         }
         let started = Instant::now();
         let first = state.step * settings.batch_size as u64;
-        let mut sequences = Vec::with_capacity(settings.batch_size);
+        let (mut sequences, mut long) = (Vec::with_capacity(settings.batch_size), 0usize);
         for index in first..first + settings.batch_size as u64 {
             let sequence = sequence_of(config, run, &policy, environment.as_ref(), index)?;
             if sequence.ids.len() <= policy.config.context() {
                 sequences.push(sequence);
+            } else {
+                sequences.push(fitting[index as usize % fitting.len()].clone());
+                long += 1;
             }
-        }
-        let long = settings.batch_size - sequences.len();
-        if sequences.is_empty() {
-            return Err(TrainingError::LongPrompts(format!(
-                "step {}: all {long} demonstrations are longer than the model's context of {} tokens (`max_position_embeddings`)",
-                state.step,
-                policy.config.context()
-            )));
         }
         weigh(&mut sequences);
         let tokens: usize = sequences.iter().map(|sequence| sequence.ids.len()).sum();
@@ -180,7 +176,7 @@ fn sequence_of<B: AutodiffBackend>(
     Ok(to_sequence(id, &demonstration, &policy.text, environment, &config.rollout.syntax)?)
 }
 
-/// Measures the first [`MEASURED`] demonstrations of the run.
+/// Those of the first [`MEASURED`] demonstrations that fit into the context; at least one.
 ///
 /// # Errors
 /// When one is longer than the context and that is to stop the run, or all are; says how many, the
@@ -191,17 +187,19 @@ fn measure<B: AutodiffBackend>(
     policy: &Policy<B>,
     environment: &dyn Environment,
     observer: &mut dyn Observer,
-) -> Result<(), TrainingError> {
+) -> Result<Vec<TrainingSequence>, TrainingError> {
     let context = policy.config.context();
     let measured = MEASURED.min(config.sft.steps.saturating_mul(config.sft.batch_size as u64));
-    let mut long: Vec<(u64, usize)> = Vec::new();
+    let (mut fitting, mut long) = (Vec::new(), Vec::new());
     for index in 0..measured {
-        let tokens = sequence_of(config, run, policy, environment, index)?.ids.len();
-        if tokens > context {
-            long.push((index, tokens));
+        let sequence = sequence_of(config, run, policy, environment, index)?;
+        if sequence.ids.len() <= context {
+            fitting.push(sequence);
+        } else {
+            long.push((index, sequence.ids.len()));
         }
     }
-    let Some(longest) = long.iter().map(|(_, tokens)| tokens).max() else { return Ok(()) };
+    let Some(longest) = long.iter().map(|(_, tokens)| tokens).max() else { return Ok(fitting) };
     let first: Vec<String> = long.iter().take(5).map(|(index, _)| index.to_string()).collect();
     let said = format!(
         "{} of the first {measured} demonstrations are longer than the model's context of {context} tokens (`max_position_embeddings`); the longest has {longest}; the first are {}",
@@ -213,13 +211,13 @@ fn measure<B: AutodiffBackend>(
             "{said}\nhint: take a policy with a longer context, or leave them out with `rollout.long_prompts=skip`"
         )));
     }
-    if long.len() as u64 == measured {
+    if fitting.is_empty() {
         return Err(TrainingError::LongPrompts(format!(
             "{said}; none is left\nhint: take a policy with a longer context"
         )));
     }
     observer.note(&format!("left out: {said}; `long_demonstrations` counts them step by step"));
-    Ok(())
+    Ok(fitting)
 }
 
 /// Turns a demonstration into ids piece by piece, as the turn loop would have: the agent's text,
