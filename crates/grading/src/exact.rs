@@ -88,9 +88,9 @@ fn function(name: &str, parts: &[Node]) -> Option<BigRational> {
             if k > n {
                 return Some(BigRational::zero());
             }
-            // n (n - 1) ... (n - k + 1) / k!
-            let factor = |j: u32| BigRational::new((n - j).into(), (j + 1).into());
-            Some((0..k).fold(BigRational::one(), |value, j| value * factor(j)))
+            // n (n - 1) ... (n - k + 1) / k!, whole after every step
+            let value = (0..k.min(n - k)).fold(BigInt::one(), |value, j| value * (n - j) / (j + 1));
+            Some(BigRational::from_integer(value))
         }
         "floor" => Some(rational(&parts[0])?.floor()),
         "ceil" => Some(rational(&parts[0])?.ceil()),

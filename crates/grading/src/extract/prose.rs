@@ -2,6 +2,7 @@
 
 use super::formulas::formulas;
 use super::phrases::sentence;
+use crate::LONGEST_ANSWER;
 use crate::notations::{rewritten, turned_brackets};
 use crate::parser::begins_set;
 use crate::spelling::tidy;
@@ -143,6 +144,9 @@ const RELATIONS: [(&str, &str); 28] = [
 
 /// Relations of single variables in signs: `x is less than 3` is `x < 3`.
 fn in_signs(text: &str) -> String {
+    if text.len() > LONGEST_ANSWER {
+        return text.to_owned();
+    }
     let mut text = text.replace("plus or minus ", "\\pm ").replace("+/-", "\\pm ");
     let mut from = 0;
     while let Some(at) = text[from..].find([' ', '$']).map(|at| from + at) {

@@ -73,8 +73,10 @@ impl Parser<'_> {
 
     fn product(&mut self) -> Option<Node> {
         let mut parts = vec![self.factor()?];
+        let mut steps = 0;
         loop {
-            if parts.len() > MOST_PARTS {
+            steps += 1;
+            if steps > MOST_PARTS {
                 return None;
             }
             if let Some(divides) = self.operator() {

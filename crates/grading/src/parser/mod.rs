@@ -223,6 +223,7 @@ impl Parser<'_> {
                 only_and &= separator == Separator::And;
                 semicolon |= separator == Separator::Semicolon;
             }
+            self.full_stop_before(closing);
             if self.at_end_of(closing) {
                 break;
             }
@@ -254,6 +255,16 @@ impl Parser<'_> {
             return Some(Node::Intersection(items));
         }
         Some(if or { single_or(items, Node::Alternatives) } else { single_or(items, Node::List) })
+    }
+
+    /// Passes over a full stop in front of what closes: `(x = 1.)`.
+    fn full_stop_before(&mut self, closing: &[char]) {
+        let mut ahead = self.tokens[self.at..].iter().filter(|token| !token.is_space());
+        let is_stop = ahead.next() == Some(&Token::Mark('.'));
+        let closes = matches!(ahead.next(), Some(Token::Mark(mark)) if closing.contains(mark));
+        if is_stop && closes {
+            self.next();
+        }
     }
 
     fn at_end_of(&self, closing: &[char]) -> bool {

@@ -29,7 +29,11 @@ impl Lexer {
                 c if c.is_ascii_digit() => number.push(c),
                 '.' if is_whole && self.is_digit(1) => number.push('.'),
                 SEPARATOR if may_group => separated = Some(c),
-                ',' if may_group && self.commas == Commas::Thousands && self.brackets == 0 => {
+                // in brackets commas part items, but none is written `000`
+                ',' if may_group
+                    && self.commas == Commas::Thousands
+                    && (self.brackets == 0 || self.peek(1) == Some('0')) =>
+                {
                     separated = Some(c);
                 }
                 ' ' if may_group && !number.is_empty() && self.is_spaced_number(number.len()) => {
