@@ -5,6 +5,7 @@ mod answer;
 mod demonstrations;
 mod questions;
 mod vocabulary;
+mod word_characters;
 mod world;
 
 pub use answer::{best_f1, exact_match, extract_tagged, f1, normalize_answer};
