@@ -26,6 +26,7 @@ fn what_knows_text_does_not_know_burn() {
         "crates/trajectory",
         "crates/chat",
         "crates/hub",
+        "crates/reading",
         "crates/retrieval",
         "crates/tools",
         "crates/environments",
@@ -52,11 +53,42 @@ fn the_foundations_depend_on_nothing_of_ours() {
         "crates/trajectory",
         "crates/grading",
         "crates/hub",
-        "crates/retrieval",
+        "crates/reading",
         "crates/algorithms",
-        "models",
     ] {
         check_absent(member, &["paretopo-"]);
+    }
+    // but for the reading of text
+    for member in ["crates/retrieval", "models"] {
+        let ours: Vec<String> =
+            dependencies(member).into_iter().filter(|name| name.starts_with("paretopo-")).collect();
+        assert_eq!(ours, ["paretopo-reading"], "`{member}`");
+    }
+}
+
+/// Whoever reads a person's text reads it through `crates/reading`, which knows of byte-order
+/// marks. What remains are files that only this program writes, and those of the system.
+#[test]
+fn texts_are_read_in_one_place() {
+    let own = ["/proc/", "metrics", "&log)", "state.json", "refs", "finished.rs", "check.rs"];
+    for member in ["agent", "chat", "cli", "environments", "hub", "report", "retrieval", "training"]
+    {
+        for path in sources(&checkout("crates").join(member).join("src")) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let tested = text.find("#[cfg(test)]").unwrap_or(text.len());
+            let lines: Vec<&str> = text[..tested].lines().collect();
+            for (index, line) in lines.iter().enumerate() {
+                let around =
+                    lines[index.saturating_sub(2)..=index].concat() + &path.to_string_lossy();
+                assert!(
+                    !line.contains("fs::read_to_string(")
+                        || own.iter().any(|own| around.contains(own)),
+                    "`{}` line {}: read it with `paretopo_reading`",
+                    path.display(),
+                    index + 1
+                );
+            }
+        }
     }
 }
 
@@ -75,6 +107,7 @@ fn only_the_command_line_prints() {
         "trajectory",
         "chat",
         "hub",
+        "reading",
         "retrieval",
         "tools",
         "environments",

@@ -215,7 +215,7 @@ pub fn load_adapter<B: Backend>(
     device: &B::Device,
 ) -> Result<(AdapterConfig, AutoModel<B>), CheckpointError> {
     let path = folder.join(CONFIG);
-    let text = std::fs::read_to_string(&path).map_err(access(&path))?;
+    let text = paretopo_reading::read_text(&path).map_err(access(&path))?;
     let peft: PeftConfig = serde_json::from_str(&text).map_err(|error| invalid(&path, error))?;
     let keys: Vec<String> = model.projections_mut().into_iter().map(|(key, _)| key).collect();
     let config = peft.into_adapter(&keys).map_err(|reason| invalid(&path, reason))?;

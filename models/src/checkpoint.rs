@@ -91,7 +91,7 @@ pub fn load_folder_as<B: Backend>(
 /// the setting.
 pub fn read_config(folder: &Path) -> Result<AutoConfig, CheckpointError> {
     let path = folder.join("config.json");
-    let text = std::fs::read_to_string(&path).map_err(access(&path))?;
+    let text = paretopo_reading::read_text(&path).map_err(access(&path))?;
     parse_config(&text).map_err(|reason| invalid(&path, reason))
 }
 
@@ -130,7 +130,7 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
             format!("holds no `model.safetensors` or `model.safetensors.index.json`{other}");
         return Err(invalid(folder, reason));
     }
-    let text = std::fs::read_to_string(&index_path).map_err(access(&index_path))?;
+    let text = paretopo_reading::read_text(&index_path).map_err(access(&index_path))?;
     let index: serde_json::Value =
         serde_json::from_str(&text).map_err(|error| invalid(&index_path, error))?;
     let map = index["weight_map"]

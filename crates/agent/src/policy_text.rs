@@ -99,7 +99,7 @@ impl PolicyText {
 
 /// A JSON file; `None` if there is none.
 fn optional_json(path: &Path, what: &'static str) -> Result<Option<serde_json::Value>, ChatError> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match paretopo_reading::read_text(path) {
         Ok(text) => text,
         Err(source) if source.kind() == ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(ChatError::Read { path: path.into(), source }),

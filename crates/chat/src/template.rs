@@ -53,7 +53,7 @@ impl ChatTemplate {
     /// When neither holds a template, or it does not parse.
     pub fn from_folder(folder: &Path) -> Result<Self, ChatError> {
         let path = folder.join("tokenizer_config.json");
-        let text = std::fs::read_to_string(&path)
+        let text = paretopo_reading::read_text(&path)
             .map_err(|source| ChatError::Read { path: path.clone(), source })?;
         let invalid = |reason: String| ChatError::Invalid {
             path: path.clone(),
@@ -63,8 +63,9 @@ impl ChatTemplate {
         let config: serde_json::Value =
             serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
         let own_file = folder.join("chat_template.jinja");
-        let (path, template) = match std::fs::read_to_string(&own_file) {
+        let (path, template) = match paretopo_reading::read_text(&own_file) {
             Ok(template) => (own_file, template),
+            // one that is there and cannot be read is not passed over
             Err(source) if source.kind() != ErrorKind::NotFound => {
                 return Err(ChatError::Read { path: own_file, source });
             }

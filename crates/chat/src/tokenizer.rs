@@ -18,9 +18,9 @@ impl Tokenizer {
     /// # Errors
     /// When the file cannot be read or is no tokenizer.
     pub fn from_file(path: &Path) -> Result<Self, ChatError> {
-        let bytes =
-            std::fs::read(path).map_err(|source| ChatError::Read { path: path.into(), source })?;
-        Self::from_bytes(&bytes).map_err(|error| ChatError::Invalid {
+        let text = paretopo_reading::read_text(path)
+            .map_err(|source| ChatError::Read { path: path.into(), source })?;
+        Self::from_bytes(text.as_bytes()).map_err(|error| ChatError::Invalid {
             path: path.into(),
             what: "tokenizer",
             reason: error.to_string(),

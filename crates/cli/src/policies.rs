@@ -47,7 +47,7 @@ pub(crate) fn source(model: &str, adapter: Option<&Path>) -> Result<PolicySource
 fn base_of(folder: &Path) -> Result<String, Problem> {
     let path = folder.join("adapter_config.json");
     let text =
-        std::fs::read_to_string(&path).map_err(|error| Problem::unreadable(&path, &error))?;
+        paretopo_reading::read_text(&path).map_err(|error| Problem::unreadable(&path, &error))?;
     let value: serde_json::Value = serde_json::from_str(&text)
         .map_err(|error| Problem::mistake(format!("`{}`: {error}", path.display())))?;
     let base = value["base_model_name_or_path"].as_str().map(str::to_owned);

@@ -66,7 +66,7 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(
 ) -> Result<T, ReportError> {
     let path = folder.join(name);
     let wrong = |reason: String| ReportError { path: path.clone(), reason };
-    let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+    let text = paretopo_reading::read_text(&path).map_err(|error| wrong(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn read_metrics(folder: &Path) -> Result<Vec<BTreeMap<String, f64>>, 
         return Ok(Vec::new());
     }
     let wrong = |reason: String| ReportError { path: path.clone(), reason };
-    let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+    let text = paretopo_reading::read_text(&path).map_err(|error| wrong(error.to_string()))?;
     let parsed: Result<_, _> = text.lines().map(serde_json::from_str).collect();
     parsed.map_err(|error: serde_json::Error| wrong(error.to_string()))
 }

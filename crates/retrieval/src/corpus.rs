@@ -1,6 +1,6 @@
 //! A corpus: one passage a line, as `{"id", "title", "text"}` or, as Search-R1 has it,
 //! `{"id", "contents": "\"Title\"\ntext"}`. Plain, gzip or zstandard, told apart by their first
-//! bytes.
+//! bytes. Text is UTF-8, with a byte-order mark or without; so are joined files.
 
 use crate::RetrievalError;
 use serde::{Deserialize, Serialize};
@@ -108,14 +108,14 @@ impl CorpusReader {
         (self.read.load(Ordering::Relaxed), self.size)
     }
 
-    fn parse(&self) -> Result<Passage, RetrievalError> {
+    /// The passage of a line.
+    fn parse(&self, line: &[u8]) -> Result<Passage, RetrievalError> {
         let wrong = |reason: String| RetrievalError::Line {
             path: self.path.clone(),
             line: self.line,
             reason,
         };
-        let row: Row =
-            serde_json::from_slice(&self.buffer).map_err(|error| wrong(error.to_string()))?;
+        let row: Row = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
         let id = match row.id {
             Id::Text(id) => id,
             Id::Number(id) => id.to_string(),
@@ -129,6 +129,14 @@ impl CorpusReader {
     }
 }
 
+impl CorpusReader {
+    /// Behind this error there is nothing to read.
+    fn broken_off(&mut self, source: std::io::Error) -> RetrievalError {
+        self.broken = true;
+        RetrievalError::Access { path: self.path.clone(), source }
+    }
+}
+
 impl Iterator for CorpusReader {
     type Item = Result<Passage, RetrievalError>;
 
@@ -137,13 +145,18 @@ impl Iterator for CorpusReader {
             self.buffer.clear();
             self.line += 1;
             match self.lines.read_until(b'\n', &mut self.buffer) {
-                Err(source) => {
-                    self.broken = true;
-                    return Some(Err(RetrievalError::Access { path: self.path.clone(), source }));
-                }
+                Err(source) => return Some(Err(self.broken_off(source))),
                 Ok(0) => return None,
-                Ok(_) if self.buffer.trim_ascii().is_empty() => {}
-                Ok(_) => return Some(self.parse()),
+                Ok(_) => {}
+            }
+            if self.line == 1
+                && let Err(source) = paretopo_reading::without_mark(&self.buffer)
+            {
+                return Some(Err(self.broken_off(source)));
+            }
+            let line = paretopo_reading::unmarked_line(&self.buffer);
+            if !line.trim_ascii().is_empty() {
+                return Some(self.parse(line));
             }
         }
         None
@@ -177,6 +190,23 @@ mod tests {
         gzip.write_all(TEXT.as_bytes()).unwrap();
         assert_eq!(read(&gzip.finish().unwrap()), expected);
         assert_eq!(read(&zstd::encode_all(TEXT.as_bytes(), 1).unwrap()), expected);
+    }
+
+    #[test]
+    fn byte_order_marks_are_passed_over() {
+        let mark = "\u{feff}";
+        let expected = read(TEXT.as_bytes());
+        // in front of each of two joined files, plain and compressed, and before a blank line
+        let joined = format!("{mark}{mark}\n{TEXT}{mark}{TEXT}").replacen(mark, "", 1);
+        for bytes in [joined.clone().into_bytes(), zstd::encode_all(joined.as_bytes(), 1).unwrap()]
+        {
+            assert_eq!(read(&bytes), [expected.clone(), expected.clone()].concat());
+        }
+        let utf16: Vec<u8> =
+            format!("{mark}{TEXT}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let rows = read(&utf16);
+        assert_eq!(rows.len(), 1);
+        assert!(rows[0].as_ref().unwrap_err().contains("the text is in UTF-16"), "{rows:?}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{Metrics, RunConfig, Surroundings, TrainingError};
 use paretopo_trajectory::Trajectory;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -114,7 +114,7 @@ impl RunFolder {
         })?;
         let config_path = path.join("config.toml");
         let text = config.to_toml()?;
-        match fs::read_to_string(&config_path) {
+        match paretopo_reading::read_text(&config_path) {
             Ok(old) if old == text || with_all_settings(&old).as_ref() == Some(&text) => {}
             // what was refused before its first step (a policy that cannot be read, a prompt that is
             // too long) holds nothing that another configuration would spoil
@@ -123,6 +123,9 @@ impl RunFolder {
                 let difference =
                     differing.map_or_else(|| "its length".to_owned(), |(old, _)| old.to_owned());
                 return Err(TrainingError::OtherRun { path: path.into(), difference });
+            }
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(access(&config_path)(error));
             }
             Ok(_) | Err(_) => {
                 let metadata = RunMetadata {

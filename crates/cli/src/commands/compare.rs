@@ -104,7 +104,7 @@ impl Job {
         if !self.folder.join("evaluation.json").exists() {
             return Ok(false);
         }
-        match std::fs::read_to_string(self.folder.join("config.toml")) {
+        match paretopo_reading::read_text(&self.folder.join("config.toml")) {
             Ok(found) if found != self.resolved => Err(Problem::mistake(format!(
                 "`{}` holds a run with another configuration\nhint: choose another folder with `--out`, or delete this one",
                 self.folder.display()
@@ -150,8 +150,8 @@ pub(super) fn compare(
     std::fs::create_dir_all(out).map_err(unwritable)?;
     let (text, folder, name) = match experiment {
         Some(path) => {
-            let text =
-                std::fs::read_to_string(path).map_err(|error| Problem::unreadable(path, &error))?;
+            let text = paretopo_reading::read_text(path)
+                .map_err(|error| Problem::unreadable(path, &error))?;
             (text, path.parent().unwrap_or(Path::new("")).to_owned(), path.display().to_string())
         }
         None => (builtin(out)?, out.join("configs"), "the built-in experiment".to_owned()),
@@ -219,7 +219,7 @@ fn plan(
     for seed in &experiment.seeds {
         for method in methods {
             let config = folder.join(&method.config);
-            let text = std::fs::read_to_string(&config)
+            let text = paretopo_reading::read_text(&config)
                 .map_err(|error| Problem::unreadable(&config, &error))?;
             let mut settings = experiment.set.clone();
             settings.extend(method.set.iter().chain(set).cloned());

@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicBool;
 fn resolve(arguments: &ConfigArguments) -> Result<Option<RunConfig>, Problem> {
     let (text, name) = match &arguments.config {
         Some(path) => (
-            std::fs::read_to_string(path).map_err(|error| Problem::unreadable(path, &error))?,
+            paretopo_reading::read_text(path).map_err(|error| Problem::unreadable(path, &error))?,
             path.display().to_string(),
         ),
         None => (String::new(), "the defaults".to_owned()),
@@ -173,8 +173,9 @@ pub(crate) fn solve(
 
 fn show_evaluation_of(run: &Path) -> Result<(), Problem> {
     let path = run.join("evaluation.json");
-    let text = std::fs::read(&path).map_err(|error| Problem::unreadable(&path, &error))?;
-    let evaluation: Evaluation = serde_json::from_slice(&text)
+    let text =
+        paretopo_reading::read_text(&path).map_err(|error| Problem::unreadable(&path, &error))?;
+    let evaluation: Evaluation = serde_json::from_str(&text)
         .map_err(|error| Problem::failure(format!("`{}`: {error}", path.display())))?;
     show(&evaluation);
     Ok(())

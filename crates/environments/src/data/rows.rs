@@ -1,4 +1,5 @@
-//! Rows of files: JSON (one list), JSON lines, or parquet, told apart by their first bytes.
+//! Rows of files: JSON (one list), JSON lines, or parquet, told apart by their first bytes. Text is
+//! UTF-8, with a byte-order mark or without; lines of joined files may bring more of them.
 
 use super::DataError;
 use paretopo_containment::contained;
@@ -31,13 +32,15 @@ pub(super) fn read_rows(path: &Path) -> Result<Vec<Row>, DataError> {
             .map_err(|reason| wrong(0, format!("not a readable parquet file: {reason}")))?;
         return Ok(rows.into_iter().enumerate().map(|(index, row)| (index + 1, Ok(row))).collect());
     }
-    if bytes.trim_ascii_start().starts_with(b"[") {
-        let rows: Vec<Value> = serde_json::from_slice(&bytes)
-            .map_err(|error| wrong(error.line(), error.to_string()))?;
+    let text = paretopo_reading::without_mark(&bytes).map_err(read)?;
+    if text.trim_ascii_start().starts_with(b"[") {
+        let rows: Vec<Value> =
+            serde_json::from_slice(text).map_err(|error| wrong(error.line(), error.to_string()))?;
         return Ok(rows.into_iter().enumerate().map(|(index, row)| (index + 1, Ok(row))).collect());
     }
-    let lines = bytes
+    let lines = text
         .split(|byte| *byte == b'\n')
+        .map(paretopo_reading::unmarked_line)
         .enumerate()
         .filter(|(_, line)| !line.trim_ascii().is_empty());
     Ok(lines
