@@ -183,6 +183,89 @@ fn front_ranks_and_measures() {
     snapshot!("front", transcript(&["front", "-", "--reference", "0,0"], folder.path(), points));
 }
 
+/// The numbers that `front` and `advantages` print, by line.
+fn printed(arguments: &[&str], input: &str, field: &str) -> Vec<f64> {
+    let folder = tempfile::tempdir().unwrap();
+    let output = paretopo(arguments, folder.path(), input);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()[field].as_f64())
+        .collect()
+}
+
+#[test]
+fn vectors_are_read_and_computed_in_f64() {
+    // as f32 the points of each pair are one
+    for pair in ["0.30000000000000004]}\n{\"point\":[0.3]}", "16777217]}\n{\"point\":[16777216]}"] {
+        let points = format!("{{\"point\":[{pair}\n");
+        assert_eq!(printed(&["front", "-"], &points, "rank"), [1.0, 2.0]);
+    }
+    let volume = |points: &str| printed(&["front", "-"], points, "hypervolume");
+    assert_eq!(volume("{\"point\":[16777217,1]}\n"), [16_777_217.0]);
+    // 1 * 0.2 + 0.6 * (0.5 - 0.2), each rounded to an f64
+    let points = "{\"point\":[1,0.2]}\n{\"point\":[0.6,0.5]}\n";
+    assert_eq!(volume(points), [0.2 + 0.6 * (0.5 - 0.2)]);
+    // grpo on (2^24 + 1, 2^24): +-0.5 / (sqrt(0.5) + 0.0001) = +-0.707007
+    let rows = "{\"group\":1,\"rewards\":[16777217]}\n{\"group\":1,\"rewards\":[16777216]}\n";
+    let values = printed(&["advantages", "-", "--estimator", "grpo"], rows, "advantage");
+    assert!((values[0] - 0.5 / (0.5f64.sqrt() + 1e-4)).abs() < 1e-15 && values[1] == -values[0]);
+    // dr_grpo with weights (0.6, 0.4) on (1, 0) and (0, 1): 0.6 - 0.5 and 0.4 - 0.5
+    let rows = "{\"group\":1,\"rewards\":[1,0]}\n{\"group\":1,\"rewards\":[0,1]}\n";
+    let arguments = ["advantages", "-", "--estimator", "dr_grpo", "--set", "weights=[0.6,0.4]"];
+    let values = printed(&arguments, rows, "advantage");
+    assert!((values[0] - 0.1).abs() < 1e-15 && (values[1] + 0.1).abs() < 1e-15, "{values:?}");
+    // equal rewards have no advantage, whatever a third of their sum is
+    let rows = "{\"group\":1,\"rewards\":[0.1]}\n".repeat(3);
+    for estimator in ["grpo", "dr_grpo", "rloo", "reinforce_plus_plus"] {
+        let values = printed(&["advantages", "-", "--estimator", estimator], &rows, "advantage");
+        assert_eq!(values, [0.0; 3], "{estimator}");
+    }
+}
+
+#[test]
+fn numbers_that_are_none_are_refused_by_line_and_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = "{\"group\":1,\"point\":[1,2],\"rewards\":[1,2],\"calls\":1}\n\n";
+    for (field, value, reason) in [
+        ("point", "[1,NaN]", "`NaN` is not a finite number"),
+        ("point", "[1,Infinity]", "`Infinity` is not a finite number"),
+        ("point", "[1,-1e999]", "`-1e999` is not a finite number"),
+        ("point", "[1,null]", "`null` is not a number"),
+        ("point", "[1,\"2\"]", "`\"2\"` is not a number"),
+        ("point", "[1,9007199254740993]", "`9007199254740993` has more digits"),
+        ("point", "[1]", "it has 1 objectives, but the first has 2"),
+        ("point", "[]", "the list is empty"),
+        ("point", "1", "`1` is not a list of numbers"),
+        ("point", "[1,1e200]", "the hypervolume is beyond"),
+        ("rewards", "[1,NaN]", "`NaN` is not a finite number"),
+        ("rewards", "[1e400,1]", "`1e400` is not a finite number"),
+        ("calls", "-1", "`-1` is not a count"),
+        ("calls", "2.5", "`2.5` is not a count"),
+    ] {
+        // 1e200 is a number, but 1e200 times 1e200 is none
+        let extra = if value.contains("1e200") { "{\"point\":[1e200,1e200]}\n" } else { "" };
+        let mut row = String::from("{\"group\":1,\"rewards\":[1,2]}");
+        if field == "point" || field == "rewards" {
+            row = format!("{{\"group\":1,\"{field}\":{value}}}");
+        } else {
+            row.insert_str(row.len() - 1, &format!(",\"{field}\":{value}"));
+        }
+        let arguments: &[&str] = if field == "point" {
+            &["front", "-"]
+        } else {
+            &["advantages", "-", "--estimator", "grpo"]
+        };
+        let output = paretopo(arguments, folder.path(), &format!("{good}{extra}{row}\n"));
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{message}");
+        assert!(message.contains(reason), "{message}");
+        let place = format!("line 3, field `{field}`");
+        assert!(message.contains(&place) || extra.len() > 1, "{message}");
+    }
+}
+
 #[test]
 fn advantages_by_group() {
     let folder = tempfile::tempdir().unwrap();

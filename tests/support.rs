@@ -45,6 +45,16 @@ pub(crate) fn numbers(value: &serde_json::Value) -> Vec<f32> {
         .collect()
 }
 
+/// The numbers of a JSON array, in full.
+pub(crate) fn precise_numbers(value: &serde_json::Value) -> Vec<f64> {
+    value
+        .as_array()
+        .expect("an array")
+        .iter()
+        .map(|number| number.as_f64().expect("a number"))
+        .collect()
+}
+
 /// The ids of a JSON array.
 pub(crate) fn ids(value: &serde_json::Value) -> Vec<u32> {
     value

@@ -20,14 +20,14 @@ use crate::{
 pub fn call_threshold(
     config: &EstimatorConfig,
     size: usize,
-    alpha: f32,
+    alpha: f64,
 ) -> Result<f64, EstimatorError> {
     let heads = (size / 2).max(1);
     // for each k the mean advantage in the head less that with a call
     let mut gaps = Vec::with_capacity(heads + 1);
     for right in 0..=heads {
-        let mut rewards: Vec<Vec<f32>> =
-            (0..heads).map(|index| vec![f32::from(u8::from(index < right)), 1.0]).collect();
+        let mut rewards: Vec<Vec<f64>> =
+            (0..heads).map(|index| vec![f64::from(u8::from(index < right)), 1.0]).collect();
         rewards.resize(2 * heads, vec![1.0, (-alpha).exp()]);
         let calls = [vec![0; heads], vec![1; heads]].concat();
         let group = Group { prompt: String::new(), rewards, calls: Some(calls) };
@@ -36,9 +36,7 @@ pub fn call_threshold(
         let mut state = EstimatorState { archive, ..EstimatorState::default() };
         let progress = Progress { step: 999, total_steps: 1000, seed: 0 };
         let values = advantages(config, &mut state, &[group], progress)?.values.remove(0);
-        let mean = |part: &[f32]| {
-            part.iter().map(|value| f64::from(*value)).sum::<f64>() / part.len() as f64
-        };
+        let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
         gaps.push(mean(&values[..heads]) - mean(&values[heads..]));
     }
     let expected = |p: f64| -> f64 {

@@ -1,6 +1,6 @@
 //! The equations: Pareto dominance, sorting and hypervolume; advantage estimators; losses.
 //!
-//! [`pareto`] and [`estimators`] are plain f32 arithmetic on reward vectors, without tensors and
+//! [`pareto`] and [`estimators`] are plain f64 arithmetic on reward vectors, without tensors and
 //! without randomness beyond a seed in the state. [`losses`] are functions of tensors, generic over
 //! the backend. Nothing here knows text, environments or how rollouts are made.
 

@@ -70,7 +70,7 @@ fn main() {
             serde_json::json!({ "gradings/s": rate(rows.len(), || rows.iter().for_each(|(gold, pred)| { black_box(answers_equal(gold, pred)); })) })
         }
         ["pareto", points] => {
-            let sets: Vec<Vec<Vec<f32>>> = lines(points)
+            let sets: Vec<Vec<Vec<f64>>> = lines(points)
                 .into_iter()
                 .map(|row| serde_json::from_value(row["points"].clone()).unwrap())
                 .collect();

@@ -139,7 +139,7 @@ pub(crate) enum Command {
         file: PathBuf,
         /// Reference point of the hypervolume, e.g. `0,0`; the origin when absent
         #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
-        reference: Vec<f32>,
+        reference: Vec<f64>,
     },
     /// Estimate advantages: `{"group":..,"rewards":[..]}` -> the same with `"advantage"`
     Advantages {
@@ -149,7 +149,7 @@ pub(crate) enum Command {
         /// Print p* instead: from which success rate in the head on no call is preferred to a sure
         /// one, for r_tool with this alpha
         #[arg(long, value_name = "ALPHA", conflicts_with = "file")]
-        call_threshold: Option<f32>,
+        call_threshold: Option<f64>,
         /// The estimator, as `type` in a configuration
         #[arg(long)]
         estimator: String,

@@ -55,8 +55,8 @@ pub trait Environment: Send + Sync {
     fn succeeded(&self, task: &Task, trajectory: &Trajectory) -> bool;
 
     /// `r_task`, in [0, 1]: what the answer is worth.
-    fn task_reward(&self, task: &Task, trajectory: &Trajectory) -> f32 {
-        f32::from(u8::from(self.succeeded(task, trajectory)))
+    fn task_reward(&self, task: &Task, trajectory: &Trajectory) -> f64 {
+        f64::from(u8::from(self.succeeded(task, trajectory)))
     }
 
     /// Further numbers about an episode, by name; their means are reported. A name that does not

@@ -16,7 +16,7 @@ pub trait Objective: Send + Sync {
         task: &Task,
         trajectory: &Trajectory,
         memory: &RunMemory,
-    ) -> Option<f32>;
+    ) -> Option<f64>;
 }
 
 /// What `r_tool` is before a task's first success, when there is no `N_optimal`.
@@ -40,7 +40,7 @@ pub enum ObjectiveConfig {
     /// `r_tool = exp(-alpha * |N_call - N_optimal|)` (ParetoPO).
     ToolEfficiency {
         /// How fast a call too many (or too few) costs; per call.
-        alpha: f32,
+        alpha: f64,
         /// Before the task's first success.
         #[serde(default)]
         before_first_success: BeforeFirstSuccess,
@@ -48,7 +48,7 @@ pub enum ObjectiveConfig {
     /// `r_length = exp(-sampled tokens / scale)`.
     ResponseLength {
         /// Tokens at which the value has fallen to 1/e.
-        scale: f32,
+        scale: f64,
     },
     /// `r_format`: 1 when there is an answer and no call failed, else 0.
     Format {},
@@ -94,13 +94,13 @@ impl Objective for TaskSuccess {
         task: &Task,
         trajectory: &Trajectory,
         _: &RunMemory,
-    ) -> Option<f32> {
+    ) -> Option<f64> {
         Some(environment.task_reward(task, trajectory))
     }
 }
 
 struct ToolEfficiency {
-    alpha: f32,
+    alpha: f64,
     before_first_success: BeforeFirstSuccess,
 }
 
@@ -115,18 +115,18 @@ impl Objective for ToolEfficiency {
         task: &Task,
         trajectory: &Trajectory,
         memory: &RunMemory,
-    ) -> Option<f32> {
+    ) -> Option<f64> {
         let optimal = match (memory.fewest_calls(&task.id), self.before_first_success) {
             (Some(fewest), _) => fewest,
             (None, BeforeFirstSuccess::FewestCalls) => 0,
             (None, BeforeFirstSuccess::Neutral) => return Some(0.0),
         };
-        Some((-self.alpha * trajectory.call_count().abs_diff(optimal) as f32).exp())
+        Some((-self.alpha * trajectory.call_count().abs_diff(optimal) as f64).exp())
     }
 }
 
 struct ResponseLength {
-    scale: f32,
+    scale: f64,
 }
 
 impl Objective for ResponseLength {
@@ -140,8 +140,8 @@ impl Objective for ResponseLength {
         _: &Task,
         trajectory: &Trajectory,
         _: &RunMemory,
-    ) -> Option<f32> {
-        Some((-(trajectory.sampled_tokens() as f32) / self.scale).exp())
+    ) -> Option<f64> {
+        Some((-(trajectory.sampled_tokens() as f64) / self.scale).exp())
     }
 }
 
@@ -158,10 +158,10 @@ impl Objective for Format {
         _: &Task,
         trajectory: &Trajectory,
         _: &RunMemory,
-    ) -> Option<f32> {
+    ) -> Option<f64> {
         let clean = trajectory.answer.is_some()
             && trajectory.calls.iter().all(|call| call.outcome.status == CallStatus::Ok);
-        Some(f32::from(u8::from(clean)))
+        Some(f64::from(u8::from(clean)))
     }
 }
 
@@ -194,7 +194,7 @@ mod tests {
         config: MathConfig,
         group: &[(bool, usize)],
         memory: &mut RunMemory,
-    ) -> Vec<Vec<f32>> {
+    ) -> Vec<Vec<f64>> {
         let environment =
             EnvironmentConfig::Math(config).build(&Resources::default(), &mut ()).unwrap();
         let task = environment.tasks(Split::Train)[0].clone();
@@ -225,7 +225,7 @@ mod tests {
         }
         // a later group that succeeds without a call lowers it to 0: exp(-0.5 * 1)
         let scored = rewards(MathConfig::default(), &[(true, 0), (true, 1)], &mut memory);
-        assert_eq!((scored[0][1], scored[1][1]), (1.0, 0.606_530_66));
+        assert_eq!((scored[0][1], scored[1][1]), (1.0, (-0.5f64).exp()));
     }
 
     #[test]

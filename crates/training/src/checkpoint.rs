@@ -32,7 +32,7 @@ pub struct TrainingState {
     pub estimator: EstimatorState,
     /// The best validation so far: the product of its mean rewards.
     #[serde(default)]
-    pub best_validation: Option<f32>,
+    pub best_validation: Option<f64>,
 }
 
 const STATE: &str = "state.json";
@@ -100,7 +100,7 @@ pub(crate) fn save_best<B: AutodiffBackend>(
     run: &Path,
     policy: &Policy<B>,
     step: u64,
-    point: &[f32],
+    point: &[f64],
 ) -> Result<(), TrainingError> {
     put_folder(&run.join("unfinished-best"), &run.join("best"), |folder| {
         policy.save_trained(folder)?;

@@ -135,7 +135,7 @@ pub fn train<B: AutodiffBackend>(
         if config.train.validate_every > 0 && state.step.is_multiple_of(config.train.validate_every)
         {
             let point = validate(config, &context, &mut state, &folder, &mut metrics, observer)?;
-            let volume = point.iter().product::<f32>();
+            let volume = point.iter().product::<f64>();
             if volume.is_finite() && state.best_validation.is_none_or(|best| volume > best) {
                 state.best_validation = Some(volume);
                 if config.train.keep.best {
@@ -221,7 +221,7 @@ fn validate<B: burn::tensor::backend::Backend>(
     folder: &RunFolder,
     metrics: &mut Metrics,
     observer: &mut dyn Observer,
-) -> Result<Vec<f32>, TrainingError> {
+) -> Result<Vec<f64>, TrainingError> {
     let settings = crate::EvaluationConfig {
         split: Split::Validation,
         samples: 1,
@@ -231,10 +231,10 @@ fn validate<B: burn::tensor::backend::Backend>(
         crate::evaluate(context, &config.rollout, &settings, config.seed, None, observer)?;
     let objectives = context.environment.objectives().len();
     let mean = |k: usize| {
-        trajectories.iter().map(|trajectory| trajectory.rewards[k]).sum::<f32>()
-            / trajectories.len().max(1) as f32
+        trajectories.iter().map(|trajectory| trajectory.rewards[k]).sum::<f64>()
+            / trajectories.len().max(1) as f64
     };
-    let point: Vec<f32> = (0..objectives).map(mean).collect();
+    let point: Vec<f64> = (0..objectives).map(mean).collect();
     let tasks = context.environment.tasks(Split::Validation);
     match tasks
         .iter()
@@ -407,7 +407,8 @@ fn to_sequences(config: &RunConfig, batch: &Batch) -> Vec<TrainingSequence> {
                 mask,
                 old_logprobs,
                 weights: Vec::new(),
-                advantage: *advantage,
+                // from here on in tensors
+                advantage: *advantage as f32,
             });
         }
     }
@@ -700,7 +701,7 @@ fn describe(
     };
     for (k, objective) in environment.objectives().iter().enumerate() {
         let values: Vec<f64> =
-            trajectories.iter().map(|trajectory| f64::from(trajectory.rewards[k])).collect();
+            trajectories.iter().map(|trajectory| trajectory.rewards[k]).collect();
         let mean = values.iter().sum::<f64>() / count;
         put(&format!("reward/{}", objective.name()), mean);
         put(
@@ -770,8 +771,7 @@ fn describe(
     for (name, value) in &batch.advantages.diagnostics {
         put(&format!("estimator/{name}"), *value);
     }
-    let advantages: Vec<f64> =
-        batch.advantages.values.iter().flatten().map(|value| f64::from(*value)).collect();
+    let advantages: Vec<f64> = batch.advantages.values.iter().flatten().copied().collect();
     let mean = advantages.iter().sum::<f64>() / count;
     put(
         "advantage_std",

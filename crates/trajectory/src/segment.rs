@@ -81,7 +81,7 @@ pub struct Trajectory {
     /// The extracted final answer, if there is one.
     pub answer: Option<String>,
     /// One value in [0, 1] per objective, in the environment's order; empty until scored.
-    pub rewards: Vec<f32>,
+    pub rewards: Vec<f64>,
     /// Wall-clock seconds from the opening to the end.
     pub seconds: f32,
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct CallPenaltyConfig {
     /// Reward lost per call.
-    pub price: f32,
+    pub price: f64,
     /// Whether to divide by the group's standard deviation.
     pub std_normalization: bool,
 }
@@ -32,7 +32,7 @@ pub(super) fn advantages(
                 .rewards
                 .iter()
                 .zip(calls)
-                .map(|(reward, calls)| reward[0] - config.price * *calls as f32)
+                .map(|(reward, calls)| reward[0] - config.price * *calls as f64)
                 .collect(),
         );
     }

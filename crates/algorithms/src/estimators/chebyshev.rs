@@ -4,13 +4,13 @@
 use super::{Advantages, Group, WeightedConfig, grpo};
 
 pub(super) fn advantages(config: &WeightedConfig, groups: &[Group]) -> Advantages {
-    let distance = |reward: &Vec<f32>| {
+    let distance = |reward: &Vec<f64>| {
         config
             .weights
             .iter()
             .zip(reward)
             .map(|(weight, value)| weight * (1.0 - value))
-            .fold(f32::MIN, f32::max)
+            .fold(f64::MIN, f64::max)
     };
     grpo::from_scalars(
         groups.iter().map(|group| group.rewards.iter().map(|reward| -distance(reward)).collect()),

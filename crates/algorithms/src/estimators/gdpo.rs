@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct GdpoConfig {
     /// One weight per objective.
-    pub weights: Vec<f32>,
+    pub weights: Vec<f64>,
 }
 
 impl Default for GdpoConfig {
@@ -22,7 +22,7 @@ impl Default for GdpoConfig {
 }
 
 pub(super) fn advantages(config: &GdpoConfig, groups: &[Group]) -> Advantages {
-    let flat: Vec<f32> =
+    let flat: Vec<f64> =
         groups.iter().flat_map(|group| weighted_standardised(group, &config.weights)).collect();
     Advantages { values: split_like(&standardised(&flat, true), groups), ..Advantages::default() }
 }
@@ -33,7 +33,7 @@ mod tests {
 
     #[test]
     fn two_normalisations() {
-        let group = |rewards: [[f32; 2]; 2]| Group {
+        let group = |rewards: [[f64; 2]; 2]| Group {
             rewards: rewards.iter().map(|r| r.to_vec()).collect(),
             ..Group::default()
         };

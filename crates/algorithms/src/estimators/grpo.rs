@@ -5,7 +5,7 @@
 use super::statistics::standardised;
 use super::{Advantages, Group, weighted};
 
-pub(super) fn advantages(weights: &[f32], divide: bool, groups: &[Group]) -> Advantages {
+pub(super) fn advantages(weights: &[f64], divide: bool, groups: &[Group]) -> Advantages {
     let scalars = groups
         .iter()
         .map(|group| group.rewards.iter().map(|reward| weighted(weights, reward)).collect());
@@ -13,7 +13,7 @@ pub(super) fn advantages(weights: &[f32], divide: bool, groups: &[Group]) -> Adv
 }
 
 /// GRPO on rewards that are scalars already.
-pub(super) fn from_scalars(groups: impl Iterator<Item = Vec<f32>>, divide: bool) -> Advantages {
+pub(super) fn from_scalars(groups: impl Iterator<Item = Vec<f64>>, divide: bool) -> Advantages {
     Advantages {
         values: groups.map(|scalars| standardised(&scalars, divide)).collect(),
         ..Advantages::default()

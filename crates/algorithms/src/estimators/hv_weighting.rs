@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct HvWeightingConfig {
     /// One weight per objective.
-    pub weights: Vec<f32>,
+    pub weights: Vec<f64>,
 }
 
 impl Default for HvWeightingConfig {
@@ -26,12 +26,12 @@ pub(super) fn advantages(
     state: &EstimatorState,
     groups: &[Group],
 ) -> Advantages {
-    let factor = (0.5 + 1.5 * state.validation_gain.tanh()) as f32;
+    let factor = 0.5 + 1.5 * state.validation_gain.tanh();
     let scalars = groups.iter().map(|group| {
         group.rewards.iter().map(|reward| factor * weighted(&config.weights, reward)).collect()
     });
     let mut advantages = grpo::from_scalars(scalars, false);
-    advantages.diagnostics.insert("r_pareto", f64::from(factor));
+    advantages.diagnostics.insert("r_pareto", factor);
     advantages
 }
 

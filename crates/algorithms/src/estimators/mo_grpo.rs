@@ -18,11 +18,11 @@ pub(super) fn advantages(_: &MoGrpoConfig, groups: &[Group]) -> Advantages {
 }
 
 /// `sum_k w_k * standardised(r_k)`; no weights count as ones.
-pub(super) fn weighted_standardised(group: &Group, weights: &[f32]) -> Vec<f32> {
+pub(super) fn weighted_standardised(group: &Group, weights: &[f64]) -> Vec<f64> {
     let objectives = group.rewards.first().map_or(0, Vec::len);
     let mut sums = vec![0.0; group.rewards.len()];
     for objective in 0..objectives {
-        let column: Vec<f32> = group.rewards.iter().map(|reward| reward[objective]).collect();
+        let column: Vec<f64> = group.rewards.iter().map(|reward| reward[objective]).collect();
         let weight = weights.get(objective).copied().unwrap_or(1.0);
         for (sum, value) in sums.iter_mut().zip(standardised(&column, true)) {
             *sum += weight * value;

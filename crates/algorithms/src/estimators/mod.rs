@@ -1,6 +1,6 @@
 //! Advantage estimators: from the reward vectors of a step to one number per trajectory.
 //!
-//! Each estimator is a file of plain f32 code with its formula; [`EstimatorConfig`] picks one. What
+//! Each estimator is a file of plain f64 code with its formula; [`EstimatorConfig`] picks one. What
 //! an estimator remembers between steps lies in [`EstimatorState`], which is part of the
 //! checkpoint.
 
@@ -48,7 +48,7 @@ pub struct Progress {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Advantages {
     /// As many values per group as it has rollouts.
-    pub values: Vec<Vec<f32>>,
+    pub values: Vec<Vec<f64>>,
     /// Numbers for the metrics.
     pub diagnostics: BTreeMap<&'static str, f64>,
 }
@@ -75,7 +75,7 @@ pub struct EstimatorState {
 
 impl EstimatorState {
     /// Tells the estimator the policy's own point on the validation tasks (used by `hv_weighting`).
-    pub fn observe_validation(&mut self, point: &[f32], config: &EstimatorConfig) {
+    pub fn observe_validation(&mut self, point: &[f64], config: &EstimatorConfig) {
         if let EstimatorConfig::HvWeighting(_) = config {
             self.validation_gain = self.archive.gain(point, &vec![0.0; point.len()]);
             self.archive.insert(point);
@@ -88,7 +88,7 @@ impl EstimatorState {
 #[serde(deny_unknown_fields, default)]
 pub struct WeightedConfig {
     /// One weight per objective.
-    pub weights: Vec<f32>,
+    pub weights: Vec<f64>,
     /// Whether to divide by the group's standard deviation.
     pub std_normalization: bool,
 }
@@ -104,7 +104,7 @@ impl Default for WeightedConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct TaskConfig {
     /// One weight per objective; empty for accuracy alone.
-    pub weights: Vec<f32>,
+    pub weights: Vec<f64>,
 }
 
 /// Which estimator, with its settings.
@@ -176,16 +176,16 @@ pub enum EstimatorError {
         /// The vector.
         reward: Point,
     },
-    /// An advantage is NaN or infinite though the rewards are not: they are too large for f32 sums
-    /// and squares.
-    #[error("an advantage of prompt `{prompt}` is {advantage}, from rewards up to {largest}")]
+    /// An advantage is NaN or infinite though the rewards are not: they are too large for their
+    /// differences.
+    #[error("an advantage of prompt `{prompt}` is {advantage}, from rewards up to {largest:e}")]
     Overflow {
         /// The prompt.
         prompt: String,
         /// The advantage.
-        advantage: f32,
+        advantage: f64,
         /// The largest reward of the prompt, without its sign.
-        largest: f32,
+        largest: f64,
     },
     /// Reward vectors of different length.
     #[error(
@@ -242,7 +242,7 @@ pub fn advantages(
                 .rewards
                 .iter()
                 .flatten()
-                .fold(0.0f32, |largest, value| largest.max(value.abs()));
+                .fold(0.0f64, |largest, value| largest.max(value.abs()));
             return Err(EstimatorError::Overflow {
                 prompt: group.prompt.clone(),
                 advantage,
@@ -300,7 +300,7 @@ fn check(config: &EstimatorConfig, groups: &[Group]) -> Result<(), EstimatorErro
 }
 
 /// `w . r`; with no weights the first objective.
-fn weighted(weights: &[f32], reward: &[f32]) -> f32 {
+fn weighted(weights: &[f64], reward: &[f64]) -> f64 {
     if weights.is_empty() {
         reward[0]
     } else {
@@ -312,7 +312,7 @@ fn weighted(weights: &[f32], reward: &[f32]) -> f32 {
 mod tests {
     use super::*;
 
-    fn of(rewards: [f32; 2]) -> Result<Advantages, EstimatorError> {
+    fn of(rewards: [f64; 2]) -> Result<Advantages, EstimatorError> {
         let group = Group {
             prompt: "p".into(),
             rewards: rewards.map(|reward| vec![reward]).to_vec(),
@@ -327,18 +327,34 @@ mod tests {
         )
     }
 
+    /// As runs wrote it whose archives were f32.
+    #[test]
+    fn the_state_of_earlier_runs_is_read() {
+        let text = r#"{"archive":{"points":[[1.0,0.60653067],[0.3,1.0]]},"prompt_archives":{"p":{"points":[[0.1,0.2]]}},
+            "average_gain":0.025,"plateau_level":0.0,"plateau_steps":0,"switched":false,"validation_gain":0.0}"#;
+        let state: EstimatorState = serde_json::from_str(text).expect("a state");
+        assert_eq!(state.archive.points(), [[1.0, 0.606_530_67], [0.3, 1.0]]);
+        // exp(-0.5) = 0.6065306597 is the number that was rounded up to 0.60653067: it adds nothing
+        assert_eq!(state.archive.gain(&[1.0, (-0.5f64).exp()], &[0.0, 0.0]), 0.0);
+        // what is written now reads back as it was
+        let text = serde_json::to_string(&state).expect("plain data");
+        assert_eq!(serde_json::from_str::<EstimatorState>(&text).expect("a state"), state);
+    }
+
     #[test]
     fn what_is_no_number_is_named() {
         // each minus the mean of the others
         assert_eq!(of([1.0, 0.0]).expect("advantages").values, [[1.0, -1.0]]);
         assert_eq!(
-            of([1.0, f32::NAN]).unwrap_err().to_string(),
+            of([1.0, f64::NAN]).unwrap_err().to_string(),
             "the reward vector [NaN] of prompt `p` holds a value that is not finite"
         );
-        // 3e38 - (-3e38) is beyond the largest f32, 3.4e38
+        // beyond the largest f32, 3.4e38, but no f64
+        assert_eq!(of([3e38, -3e38]).expect("advantages").values, [[6e38, -6e38]]);
+        // 1e308 - (-1e308) is beyond the largest f64, 1.8e308
         assert_eq!(
-            of([3e38, -3e38]).unwrap_err().to_string(),
-            "an advantage of prompt `p` is inf, from rewards up to 300000000000000000000000000000000000000"
+            of([1e308, -1e308]).unwrap_err().to_string(),
+            "an advantage of prompt `p` is inf, from rewards up to 1e308"
         );
     }
 }

@@ -6,16 +6,16 @@
 
 use super::{Advantages, EstimatorError, Group, grpo};
 use serde::{Deserialize, Serialize};
-use std::f32::consts::PI;
+use std::f64::consts::PI;
 
 /// Settings of OTC.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OtcConfig {
     /// The factor `a`.
-    pub scale: f32,
+    pub scale: f64,
     /// The constant `c` > 0: larger forgives calls where none was needed.
-    pub smoothing: f32,
+    pub smoothing: f64,
     /// Whether to divide by the group's standard deviation.
     pub std_normalization: bool,
 }
@@ -35,12 +35,12 @@ pub(super) fn advantages(
         let calls = group.calls.as_ref().ok_or(EstimatorError::NoCalls("otc"))?;
         let correct = group.rewards.iter().zip(calls).filter(|(reward, _)| reward[0] > 0.5);
         let fewest = correct.map(|(_, calls)| *calls).min();
-        let reward = |(reward, calls): (&Vec<f32>, &usize)| {
+        let reward = |(reward, calls): (&Vec<f64>, &usize)| {
             // without a correct rollout every r_task is 0 and r_tool does not matter
             config.scale
                 * reward[0]
                 * fewest.map_or(0.0, |fewest| {
-                    tool_reward(*calls as f32, fewest as f32, config.smoothing)
+                    tool_reward(*calls as f64, fewest as f64, config.smoothing)
                 })
         };
         scalars.push(group.rewards.iter().zip(calls).map(reward).collect());
@@ -48,7 +48,7 @@ pub(super) fn advantages(
     Ok(grpo::from_scalars(scalars.into_iter(), config.std_normalization))
 }
 
-fn tool_reward(m: f32, n: f32, c: f32) -> f32 {
+fn tool_reward(m: f64, n: f64, c: f64) -> f64 {
     match (m, n) {
         (0.0, 0.0) => 1.0,
         (_, 0.0) => (m * PI / (2.0 * m + c)).cos(),
@@ -74,7 +74,7 @@ mod tests {
         // n = 1: m = 1 gives f = 1, sin(pi / 2) = 1; m = 3 gives f = 1.5, sin(3 pi / 4) = 0.707107
         assert!(
             (tool_reward(1.0, 1.0, 1.0) - 1.0).abs() < 1e-6
-                && (tool_reward(3.0, 1.0, 1.0) - std::f32::consts::FRAC_1_SQRT_2).abs() < 1e-6
+                && (tool_reward(3.0, 1.0, 1.0) - std::f64::consts::FRAC_1_SQRT_2).abs() < 1e-6
         );
     }
 

@@ -75,11 +75,11 @@ pub enum Centering {
 #[serde(deny_unknown_fields, default)]
 pub struct ParetoPoConfig {
     /// Preference weights `w`, one per objective.
-    pub weights: Vec<f32>,
+    pub weights: Vec<f64>,
     /// When stage 2 begins.
     pub switch: StageSwitch,
     /// The reference point of the hypervolume; empty for the origin.
-    pub reference: Vec<f32>,
+    pub reference: Vec<f64>,
     /// Share of the past in the smoothed dHV, in [0, 1).
     pub gamma: f64,
     /// What dHV is averaged over.
@@ -91,11 +91,11 @@ pub struct ParetoPoConfig {
     /// Whether stage 1 divides by the group's deviation.
     pub std_normalization: bool,
     /// Share of the reward inside a rank, in [0, 1].
-    pub beta: f32,
+    pub beta: f64,
     /// What is subtracted from stage 2's advantages.
     pub centering: Centering,
     /// Scale of the Gumbel noise on objectives before sorting; 0 sorts exactly.
-    pub stochastic_rank: f32,
+    pub stochastic_rank: f64,
 }
 
 impl Default for ParetoPoConfig {
@@ -136,7 +136,7 @@ impl ParetoPoConfig {
         warnings
     }
 
-    fn reference(&self, objectives: usize) -> Vec<f32> {
+    fn reference(&self, objectives: usize) -> Vec<f64> {
         if self.reference.is_empty() { vec![0.0; objectives] } else { self.reference.clone() }
     }
 }
@@ -213,7 +213,7 @@ fn rank_diagnostics(
     diagnostics.insert("tie_right_wrong", tied as f64 / mixed.max(1) as f64);
 }
 
-fn scalar_rewards(config: &ParetoPoConfig, group: &Group) -> Vec<f32> {
+fn scalar_rewards(config: &ParetoPoConfig, group: &Group) -> Vec<f64> {
     group.rewards.iter().map(|reward| weighted(&config.weights, reward)).collect()
 }
 
@@ -260,7 +260,7 @@ mod tests {
                 .unwrap_err()
                 .to_string()
         };
-        assert!(run(vec![vec![f32::NAN, 0.0]]).contains("not finite"));
+        assert!(run(vec![vec![f64::NAN, 0.0]]).contains("not finite"));
         assert!(run(vec![vec![1.0]]).contains("2 are expected"));
     }
 

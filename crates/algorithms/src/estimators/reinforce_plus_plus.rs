@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct ReinforceConfig {
     /// One weight per objective; empty for accuracy alone.
-    pub weights: Vec<f32>,
+    pub weights: Vec<f64>,
     /// Whether to subtract the group's mean before standardising over the batch.
     pub group_baseline: bool,
 }
@@ -25,7 +25,7 @@ impl Default for ReinforceConfig {
 pub(super) fn advantages(config: &ReinforceConfig, groups: &[Group]) -> Advantages {
     let mut all = Vec::new();
     for group in groups {
-        let scalars: Vec<f32> =
+        let scalars: Vec<f64> =
             group.rewards.iter().map(|reward| weighted(&config.weights, reward)).collect();
         let baseline = if config.group_baseline { mean(&scalars) } else { 0.0 };
         all.extend(scalars.iter().map(|scalar| scalar - baseline));
@@ -34,7 +34,7 @@ pub(super) fn advantages(config: &ReinforceConfig, groups: &[Group]) -> Advantag
 }
 
 /// Cuts a flat list into pieces as long as the groups.
-pub(super) fn split_like(flat: &[f32], groups: &[Group]) -> Vec<Vec<f32>> {
+pub(super) fn split_like(flat: &[f64], groups: &[Group]) -> Vec<Vec<f64>> {
     let mut rest = flat;
     let mut pieces = Vec::with_capacity(groups.len());
     for group in groups {
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn standardises_over_the_batch() {
-        let group = |rewards: [f32; 2]| Group {
+        let group = |rewards: [f64; 2]| Group {
             rewards: rewards.iter().map(|r| vec![*r]).collect(),
             ..Group::default()
         };

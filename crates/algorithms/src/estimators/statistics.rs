@@ -1,29 +1,31 @@
 //! Mean and deviation, with the conventions of TRL.
 
 /// Added to a deviation before dividing by it, as TRL does.
-pub(super) const STD_EPSILON: f32 = 1e-4;
+pub(super) const STD_EPSILON: f64 = 1e-4;
 
 /// The mean; 0 of nothing.
-pub(super) fn mean(values: &[f32]) -> f32 {
-    if values.is_empty() {
-        0.0
-    } else {
-        (values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64) as f32
-    }
+pub(super) fn mean(values: &[f64]) -> f64 {
+    // measured from the first value, so that equal values have exactly themselves as their mean,
+    // and a group of equals no advantage at all
+    let Some(first) = values.first() else { return 0.0 };
+    first + values.iter().map(|value| value - first).sum::<f64>() / values.len() as f64
 }
 
 /// The sample standard deviation (divided by n - 1, as `torch.std`); 0 of fewer than two values.
-pub(super) fn standard_deviation(values: &[f32]) -> f32 {
+pub(super) fn standard_deviation(values: &[f64]) -> f64 {
     if values.len() < 2 {
         return 0.0;
     }
-    let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64;
-    let squares: f64 = values.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum();
-    (squares / (values.len() - 1) as f64).sqrt() as f32
+    let mean = mean(values);
+    let largest = values.iter().map(|value| (value - mean).abs()).fold(0.0, f64::max);
+    // squares of what is beyond 1e150 are too large for an f64, though the deviation is not
+    let unit = if largest > 1e150 { largest } else { 1.0 };
+    let squares: f64 = values.iter().map(|value| ((value - mean) / unit).powi(2)).sum();
+    unit * (squares / (values.len() - 1) as f64).sqrt()
 }
 
 /// `(x - mean) / (std + epsilon)`, or only `x - mean`.
-pub(super) fn standardised(values: &[f32], divide: bool) -> Vec<f32> {
+pub(super) fn standardised(values: &[f64], divide: bool) -> Vec<f64> {
     let (mean, scale) =
         (mean(values), if divide { standard_deviation(values) + STD_EPSILON } else { 1.0 });
     values.iter().map(|value| (value - mean) / scale).collect()
@@ -45,5 +47,25 @@ mod tests {
         assert_eq!(standardised(&[0.0, 2.0], false), [-1.0, 1.0]);
         assert_eq!(standardised(&[3.0], true), [0.0]);
         assert!(standardised(&[], true).is_empty());
+    }
+
+    #[test]
+    fn equal_values_have_no_deviation_to_the_bit() {
+        // three times 0.1 add up to 0.30000000000000004, and a third of it is not 0.1
+        for count in 1..20 {
+            assert_eq!(standardised(&vec![0.1; count], true), vec![0.0; count]);
+        }
+        // but values that differ in their last bit only do differ
+        let (low, high) = (0.3, 0.1 + 0.2);
+        let values = standardised(&[low, high], false);
+        assert!(values[0] < values[1]);
+        assert_eq!(values[1] - values[0], high - low);
+    }
+
+    #[test]
+    fn large_values_are_not_squared_away() {
+        // mean 0, std sqrt(2) * 1e200; 1e200 / (sqrt(2) * 1e200) = 0.707107
+        let values = standardised(&[1e200, -1e200], true);
+        assert!((values[0] - 0.707_106_781).abs() < 1e-8 && values[0] == -values[1], "{values:?}");
     }
 }

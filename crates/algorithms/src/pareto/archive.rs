@@ -14,17 +14,17 @@ pub struct Archive {
 impl Archive {
     /// Adds a point unless the archive already holds or dominates it, and drops what it dominates.
     /// Returns whether it entered.
-    pub fn insert(&mut self, point: &[f32]) -> bool {
+    pub fn insert(&mut self, point: &[f64]) -> bool {
         merge_non_dominated(&mut self.points, point)
     }
 
     /// `dHV(point, B)`.
-    pub fn gain(&self, point: &[f32], reference: &[f32]) -> f64 {
+    pub fn gain(&self, point: &[f64], reference: &[f64]) -> f64 {
         hypervolume_gain(point, &self.points, reference)
     }
 
     /// `HV(B)`.
-    pub fn hypervolume(&self, reference: &[f32]) -> f64 {
+    pub fn hypervolume(&self, reference: &[f64]) -> f64 {
         hypervolume(&self.points, reference)
     }
 

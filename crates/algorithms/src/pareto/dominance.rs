@@ -4,7 +4,7 @@
 ///
 /// # Shapes
 /// - `a`, `b`: one finite value per objective, equally many
-pub fn dominates(a: &[f32], b: &[f32]) -> bool {
+pub fn dominates(a: &[f64], b: &[f64]) -> bool {
     debug_assert_eq!(a.len(), b.len(), "points of one problem have as many objectives");
     let mut better = false;
     for (a, b) in a.iter().zip(b) {

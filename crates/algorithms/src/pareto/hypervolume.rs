@@ -11,7 +11,7 @@ use super::{Point, dominates};
 ///
 /// # Shapes
 /// - each point and `reference`: one finite value per objective
-pub fn hypervolume<P: AsRef<[f32]>>(points: &[P], reference: &[f32]) -> f64 {
+pub fn hypervolume<P: AsRef<[f64]>>(points: &[P], reference: &[f64]) -> f64 {
     let above: Vec<Vec<f64>> =
         points.iter().filter_map(|point| above_reference(point.as_ref(), reference)).collect();
     volume(non_dominated(above))
@@ -22,7 +22,7 @@ pub fn hypervolume<P: AsRef<[f32]>>(points: &[P], reference: &[f32]) -> f64 {
 ///
 /// # Shapes
 /// - each point and `reference`: one finite value per objective
-pub fn hypervolume_gain<P: AsRef<[f32]>>(point: &[f32], set: &[P], reference: &[f32]) -> f64 {
+pub fn hypervolume_gain<P: AsRef<[f64]>>(point: &[f64], set: &[P], reference: &[f64]) -> f64 {
     let Some(point) = above_reference(point, reference) else { return 0.0 };
     let set: Vec<Vec<f64>> =
         set.iter().filter_map(|other| above_reference(other.as_ref(), reference)).collect();
@@ -30,17 +30,13 @@ pub fn hypervolume_gain<P: AsRef<[f32]>>(point: &[f32], set: &[P], reference: &[
 }
 
 /// The point relative to the reference, or `None` where it does not exceed it.
-fn above_reference(point: &[f32], reference: &[f32]) -> Option<Vec<f64>> {
+fn above_reference(point: &[f64], reference: &[f64]) -> Option<Vec<f64>> {
     debug_assert_eq!(
         point.len(),
         reference.len(),
         "the reference has as many objectives as the points"
     );
-    let relative: Vec<f64> = point
-        .iter()
-        .zip(reference)
-        .map(|(value, low)| f64::from(*value) - f64::from(*low))
-        .collect();
+    let relative: Vec<f64> = point.iter().zip(reference).map(|(value, low)| value - low).collect();
     relative.iter().all(|value| *value > 0.0).then_some(relative)
 }
 
@@ -91,7 +87,7 @@ fn volume(mut points: Vec<Vec<f64>>) -> f64 {
 }
 
 /// Keeps the points that nothing dominates, each once.
-pub(super) fn merge_non_dominated(points: &mut Vec<Point>, new: &[f32]) -> bool {
+pub(super) fn merge_non_dominated(points: &mut Vec<Point>, new: &[f64]) -> bool {
     if points.iter().any(|point| point == new || dominates(point, new)) {
         return false;
     }
@@ -124,13 +120,22 @@ mod tests {
     }
 
     #[test]
+    fn coordinates_are_f64() {
+        // 2^24 + 1 is no f32: 16777217 * 2 + 1 * (3 - 2) = 33554435
+        assert_eq!(hypervolume(&[[16_777_217.0, 2.0], [1.0, 3.0]], &[0.0, 0.0]), 33_554_435.0);
+        // 0.1 + 0.2 is 2^-54 above 0.3; the strip is as wide as 1
+        let sum: f64 = 0.1 + 0.2;
+        assert_eq!(hypervolume_gain(&[1.0, sum], &[[1.0, 0.3]], &[0.0, 0.0]), sum - 0.3);
+    }
+
+    #[test]
     fn nothing_has_no_volume() {
-        assert_eq!(hypervolume::<[f32; 2]>(&[], &[0.0, 0.0]), 0.0);
+        assert_eq!(hypervolume::<[f64; 2]>(&[], &[0.0, 0.0]), 0.0);
         assert_eq!(hypervolume(&[[0.0, 1.0]], &[0.0, 0.0]), 0.0);
     }
 
     /// Inclusion and exclusion over all subsets.
-    fn by_inclusion_exclusion(points: &[Vec<f32>], objectives: usize) -> f64 {
+    fn by_inclusion_exclusion(points: &[Vec<f64>], objectives: usize) -> f64 {
         (1u32..1 << points.len())
             .map(|subset| {
                 let chosen: Vec<_> = points
@@ -140,9 +145,7 @@ mod tests {
                     .map(|(_, p)| p)
                     .collect();
                 let overlap: f64 = (0..objectives)
-                    .map(|k| {
-                        chosen.iter().map(|point| f64::from(point[k])).fold(f64::INFINITY, f64::min)
-                    })
+                    .map(|k| chosen.iter().map(|point| point[k]).fold(f64::INFINITY, f64::min))
                     .product();
                 if chosen.len() % 2 == 1 { overlap } else { -overlap }
             })
@@ -156,8 +159,8 @@ mod tests {
             values in proptest::collection::vec(0u8..=8, 30),
             count in 0usize..=6,
         ) {
-            let points: Vec<Vec<f32>> =
-                (0..count).map(|p| (0..objectives).map(|k| f32::from(values[p * 5 + k]) / 8.0).collect()).collect();
+            let points: Vec<Vec<f64>> =
+                (0..count).map(|p| (0..objectives).map(|k| f64::from(values[p * 5 + k]) / 8.0).collect()).collect();
             let exact = by_inclusion_exclusion(&points, objectives);
             prop_assert!((hypervolume(&points, &vec![0.0; objectives]) - exact).abs() < 1e-9);
             if let Some((last, rest)) = points.split_last() {

@@ -12,4 +12,4 @@ pub use hypervolume::{hypervolume, hypervolume_gain};
 pub use sorting::non_dominated_ranks;
 
 /// A point in objective space.
-pub type Point = Vec<f32>;
+pub type Point = Vec<f64>;

@@ -7,7 +7,7 @@ use super::dominates;
 ///
 /// # Shapes
 /// - `points`: one point per entry; output: as many ranks
-pub fn non_dominated_ranks<P: AsRef<[f32]>>(points: &[P]) -> Vec<usize> {
+pub fn non_dominated_ranks<P: AsRef<[f64]>>(points: &[P]) -> Vec<usize> {
     let count = points.len();
     let mut dominated_by_me: Vec<Vec<usize>> = vec![Vec::new(); count];
     let mut dominators_left = vec![0usize; count];
@@ -54,13 +54,20 @@ mod tests {
         // .6) is dominated by (0, 1)
         let points = [[1.0, 1.0], [1.0, 0.6], [0.0, 1.0], [1.0, 0.6], [0.0, 0.6]];
         assert_eq!(non_dominated_ranks(&points), [1, 2, 2, 2, 3]);
-        assert!(non_dominated_ranks::<[f32; 2]>(&[]).is_empty());
+        assert!(non_dominated_ranks::<[f64; 2]>(&[]).is_empty());
+    }
+
+    #[test]
+    fn points_that_differ_in_the_last_bit_differ() {
+        // both pairs are equal as f32
+        assert_eq!(non_dominated_ranks(&[[0.3], [0.1 + 0.2]]), [2, 1]);
+        assert_eq!(non_dominated_ranks(&[[16_777_216.0], [16_777_217.0]]), [2, 1]);
     }
 
     proptest! {
         #[test]
         fn a_dominated_point_ranks_behind_and_each_rank_is_needed(
-            points in proptest::collection::vec(proptest::collection::vec((0u8..5).prop_map(|v| f32::from(v) / 4.0), 3), 1..14)
+            points in proptest::collection::vec(proptest::collection::vec((0u8..5).prop_map(|v| f64::from(v) / 4.0), 3), 1..14)
         ) {
             let ranks = non_dominated_ranks(&points);
             for (a, rank_a) in points.iter().zip(&ranks) {

@@ -1,6 +1,7 @@
 //! Small tools to debug with: JSON lines in, JSON lines out.
 
-use super::{lines, python_worker};
+use super::lines::{self, Line};
+use super::python_worker;
 use crate::arguments::{GradeKind, Interpreter};
 use crate::backends;
 use crate::problem::Problem;
@@ -14,6 +15,7 @@ use paretopo_trajectory::CallStatus;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -60,51 +62,47 @@ impl<T> Row<T> {
     }
 }
 
-/// The shortest decimal that reads back as the same f32.
-fn shortest(value: f32) -> Value {
-    value.to_string().parse::<f64>().map_or(Value::Null, Value::from)
-}
-
-#[derive(Deserialize)]
-struct PointRow {
-    point: Vec<f32>,
-}
-
-pub(super) fn front(file: &Path, reference: &[f32]) -> Result<(), Problem> {
-    let rows: Vec<Row<PointRow>> = lines::read(file)?;
-    let objectives = rows.first().map_or(reference.len(), |row| row.fields.point.len());
-    for (index, row) in rows.iter().enumerate() {
-        let wrong = |reason: String| {
-            Err(Problem::mistake(format!("`{}`, point {}: {reason}", file.display(), index + 1)))
-        };
-        if row.fields.point.is_empty() || row.fields.point.iter().any(|value| !value.is_finite()) {
-            return wrong("every coordinate must be a finite number, and there must be one".into());
-        }
-        if row.fields.point.len() != objectives {
-            return wrong(format!(
-                "it has {} objectives, but the first point has {objectives}",
-                row.fields.point.len()
-            ));
-        }
+/// The vectors of a field, which must be equally long.
+fn vectors(lines: &[Line], field: &str) -> Result<Vec<Vec<f64>>, Problem> {
+    let vectors: Vec<Vec<f64>> =
+        lines.iter().map(|line| line.vector(field)).collect::<Result<_, _>>()?;
+    let length = vectors.first().map_or(0, Vec::len);
+    match vectors.iter().position(|vector| vector.len() != length) {
+        None => Ok(vectors),
+        Some(index) => Err(lines[index].wrong(
+            field,
+            format!("it has {} objectives, but the first has {length}", vectors[index].len()),
+        )),
     }
+}
+
+/// A line with one more field.
+fn with(line: Line, name: &str, value: impl Into<Value>) -> Value {
+    let mut object = line.object;
+    object.insert(name.into(), value.into());
+    object.into()
+}
+
+pub(super) fn front(file: &Path, reference: &[f64]) -> Result<(), Problem> {
+    let rows = lines::objects(file)?;
+    let points = vectors(&rows, "point")?;
+    let objectives = points.first().map_or(reference.len(), Vec::len);
     let reference = if reference.is_empty() { vec![0.0; objectives] } else { reference.to_vec() };
     if reference.len() != objectives || reference.iter().any(|value| !value.is_finite()) {
         return Err(Problem::mistake(format!(
             "`--reference` needs {objectives} finite numbers, one per objective"
         )));
     }
-    let points: Vec<&[f32]> = rows.iter().map(|row| row.fields.point.as_slice()).collect();
     let (ranks, volume) = (non_dominated_ranks(&points), hypervolume(&points, &reference));
+    if !volume.is_finite() {
+        return Err(Problem::mistake(format!(
+            "`{}`: the hypervolume is beyond the largest number, 1.8e308\nhint: scale the points",
+            file.display()
+        )));
+    }
     let ranked: Vec<Value> =
-        rows.into_iter().zip(ranks).map(|(row, rank)| row.with("rank", rank)).collect();
+        rows.into_iter().zip(ranks).map(|(row, rank)| with(row, "rank", rank)).collect();
     lines::print(ranked.into_iter().chain([json!({ "hypervolume": volume })]))
-}
-
-#[derive(Deserialize)]
-struct RewardRow {
-    group: Value,
-    rewards: Vec<f32>,
-    calls: Option<usize>,
 }
 
 pub(super) fn advantages(
@@ -117,27 +115,31 @@ pub(super) fn advantages(
     for warning in config.warnings() {
         eprintln!("warning: {warning}");
     }
-    let rows: Vec<Row<RewardRow>> = lines::read(file)?;
+    let rows = lines::objects(file)?;
+    let rewards = vectors(&rows, "rewards")?;
+    let calls: Vec<Option<usize>> =
+        rows.iter().map(|row| row.count("calls")).collect::<Result<_, _>>()?;
     // groups in the order of their first line; a group's lines need not be adjacent
     let mut names: Vec<String> = Vec::new();
     let mut members: Vec<Vec<usize>> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for (index, row) in rows.iter().enumerate() {
-        let name = row.fields.group.to_string();
-        match names.iter().position(|other| *other == name) {
-            Some(place) => members[place].push(index),
-            None => {
-                names.push(name);
-                members.push(vec![index]);
-            }
-        }
+        let name = row.object.get("group").ok_or_else(|| row.wrong("group", "is missing"))?;
+        let name = name.to_string();
+        let place = *places.entry(name.clone()).or_insert_with(|| {
+            names.push(name);
+            members.push(Vec::new());
+            members.len() - 1
+        });
+        members[place].push(index);
     }
     let groups: Vec<Group> = names
         .iter()
         .zip(&members)
         .map(|(name, members)| Group {
             prompt: name.clone(),
-            rewards: members.iter().map(|index| rows[*index].fields.rewards.clone()).collect(),
-            calls: members.iter().map(|index| rows[*index].fields.calls).collect(),
+            rewards: members.iter().map(|index| rewards[*index].clone()).collect(),
+            calls: members.iter().map(|index| calls[*index]).collect(),
         })
         .collect();
     let progress = Progress { step: 0, total_steps: 1, seed };
@@ -150,14 +152,12 @@ pub(super) fn advantages(
             by_row[*index] = *value;
         }
     }
-    lines::print(
-        rows.into_iter()
-            .zip(by_row)
-            .map(|(row, advantage)| row.with("advantage", shortest(advantage))),
-    )
+    let weighed =
+        rows.into_iter().zip(by_row).map(|(row, advantage)| with(row, "advantage", advantage));
+    lines::print(weighed)
 }
 
-pub(super) fn call_threshold(estimator: &str, set: &[String], alpha: f32) -> Result<(), Problem> {
+pub(super) fn call_threshold(estimator: &str, set: &[String], alpha: f64) -> Result<(), Problem> {
     let config = estimator_config(estimator, set)?;
     let threshold =
         paretopo_algorithms::call_threshold(&config, 8, alpha).map_err(Problem::mistake)?;

@@ -271,10 +271,10 @@ impl Environment for QaEnvironment {
             .is_some_and(|answer| task.answers.iter().any(|gold| exact_match(gold, answer)))
     }
 
-    fn task_reward(&self, task: &Task, trajectory: &Trajectory) -> f32 {
+    fn task_reward(&self, task: &Task, trajectory: &Trajectory) -> f64 {
         match self.config.reward {
-            AnswerReward::ExactMatch => f32::from(u8::from(self.succeeded(task, trajectory))),
-            AnswerReward::F1 => f1_of(task, trajectory) as f32,
+            AnswerReward::ExactMatch => f64::from(u8::from(self.succeeded(task, trajectory))),
+            AnswerReward::F1 => f1_of(task, trajectory),
         }
     }
 

@@ -11,7 +11,7 @@ pub(super) fn advantages(
     config: &ParetoPoConfig,
     state: &mut EstimatorState,
     groups: &[Group],
-    reference: &[f32],
+    reference: &[f64],
 ) -> Advantages {
     let empty = Archive::default();
     let gains: Vec<Vec<f64>> = groups
@@ -35,10 +35,10 @@ pub(super) fn advantages(
     let past = state.average_gain;
     let smoothed = |gain: f64| config.gamma * past + (1.0 - config.gamma) * gain;
     let factor = |gain: f64| match config.smoothing {
-        Smoothing::PerTrajectory => (0.5 + 1.5 * smoothed(gain).tanh()) as f32,
-        Smoothing::PerStep => (0.5 + 1.5 * smoothed(mean_gain).tanh()) as f32,
+        Smoothing::PerTrajectory => 0.5 + 1.5 * smoothed(gain).tanh(),
+        Smoothing::PerStep => 0.5 + 1.5 * smoothed(mean_gain).tanh(),
     };
-    let factors: Vec<Vec<f32>> =
+    let factors: Vec<Vec<f64>> =
         gains.iter().map(|group| group.iter().map(|gain| factor(*gain)).collect()).collect();
     let scalars = groups.iter().zip(&factors).map(|(group, factors)| {
         scalar_rewards(config, group)
@@ -48,7 +48,7 @@ pub(super) fn advantages(
             .collect()
     });
     let mut advantages = grpo::from_scalars(scalars, config.std_normalization);
-    let factors: Vec<f64> = factors.iter().flatten().map(|factor| f64::from(*factor)).collect();
+    let factors: Vec<f64> = factors.into_iter().flatten().collect();
     let mean_factor = mean(factors.iter());
     let deviation = mean(
         factors.iter().map(|factor| (factor - mean_factor).powi(2)).collect::<Vec<_>>().iter(),
@@ -99,10 +99,9 @@ pub(super) fn merge_into_archive(
 fn batch_mean(groups: &[Group]) -> Option<Point> {
     let rewards: Vec<&Point> = groups.iter().flat_map(|group| &group.rewards).collect();
     let objectives = rewards.first()?.len();
-    let coordinate = |k: usize| {
-        rewards.iter().map(|reward| f64::from(reward[k])).sum::<f64>() / rewards.len() as f64
-    };
-    Some((0..objectives).map(|k| coordinate(k) as f32).collect())
+    let coordinate =
+        |k: usize| rewards.iter().map(|reward| reward[k]).sum::<f64>() / rewards.len() as f64;
+    Some((0..objectives).map(coordinate).collect())
 }
 
 fn mean<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {

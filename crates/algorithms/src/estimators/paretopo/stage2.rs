@@ -35,10 +35,11 @@ pub(super) fn advantages(
 }
 
 /// Gumbel noise of scale `sigma` on every coordinate.
-fn perturbed(rewards: &[Point], sigma: f32, rng: &mut ChaCha8Rng) -> Vec<Point> {
+fn perturbed(rewards: &[Point], sigma: f64, rng: &mut ChaCha8Rng) -> Vec<Point> {
     let mut gumbel = || {
+        // drawn as f32, as ever, so that a seed means the same noise
         let uniform: f32 = Open01.sample(rng);
-        -(-uniform.ln()).ln()
+        -(-f64::from(uniform).ln()).ln()
     };
     rewards
         .iter()
@@ -46,7 +47,7 @@ fn perturbed(rewards: &[Point], sigma: f32, rng: &mut ChaCha8Rng) -> Vec<Point> 
         .collect()
 }
 
-fn rank_advantages(ranks: &[usize], scalars: &[f32], beta: f32) -> Vec<f32> {
+fn rank_advantages(ranks: &[usize], scalars: &[f64], beta: f64) -> Vec<f64> {
     let last = ranks.iter().copied().max().unwrap_or(0);
     let range = |rank: usize| {
         let inside = ranks
@@ -54,14 +55,14 @@ fn rank_advantages(ranks: &[usize], scalars: &[f32], beta: f32) -> Vec<f32> {
             .zip(scalars)
             .filter(|(other, _)| **other == rank)
             .map(|(_, scalar)| *scalar);
-        inside.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), scalar| {
+        inside.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), scalar| {
             (low.min(scalar), high.max(scalar))
         })
     };
-    let advantage = |(rank, scalar): (&usize, &f32)| {
+    let advantage = |(rank, scalar): (&usize, &f64)| {
         let (low, high) = range(*rank);
         let place = if high > low { (scalar - low) / (high - low) } else { 0.5 };
-        (last - rank + 1) as f32 + beta * (place - 0.5)
+        (last - rank + 1) as f64 + beta * (place - 0.5)
     };
     ranks.iter().zip(scalars).map(advantage).collect()
 }
@@ -73,7 +74,7 @@ mod tests {
 
     const START: Progress = Progress { step: 0, total_steps: 1, seed: 7 };
 
-    fn run(config: &ParetoPoConfig, rewards: &[[f32; 2]]) -> Vec<f32> {
+    fn run(config: &ParetoPoConfig, rewards: &[[f64; 2]]) -> Vec<f64> {
         let group = Group {
             rewards: rewards.iter().map(|reward| reward.to_vec()).collect(),
             ..Group::default()
@@ -122,8 +123,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_worse_rank_never_gets_the_higher_advantage(
-            rewards in proptest::collection::vec(proptest::collection::vec((0u8..6).prop_map(|v| f32::from(v) / 5.0), 2), 1..12),
-            beta in prop_oneof![Just(1.0f32), 0.0f32..=1.0],
+            rewards in proptest::collection::vec(proptest::collection::vec((0u8..6).prop_map(|v| f64::from(v) / 5.0), 2), 1..12),
+            beta in prop_oneof![Just(1.0f64), 0.0f64..=1.0],
             centering in prop_oneof![Just(Centering::None), Just(Centering::Mean), Just(Centering::MeanStd)],
         ) {
             let config = ParetoPoConfig { beta, centering, ..ParetoPoConfig::default() };
