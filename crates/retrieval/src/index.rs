@@ -5,6 +5,7 @@
 //! memory from then on. Passages keep the order of the corpus, and equal scores are answered in
 //! that order, so the same query finds the same passages on every machine.
 
+use crate::analyzer::{characters, folded, has_runs, lone_characters, words};
 use crate::corpus::{CorpusReader, Passage};
 use crate::{Hit, RetrievalError, RetrieveError, Retriever};
 use std::path::{Path, PathBuf};
@@ -15,18 +16,16 @@ use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
 use tantivy::schema::{
     FAST, Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions, Value,
 };
-use tantivy::tokenizer::{
-    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer,
-    StopWordFilter, TextAnalyzer,
-};
+use tantivy::tokenizer::{Language, StopWordFilter, TextAnalyzer};
 use tantivy::{Index, IndexReader, IndexWriter, TantivyDocument, Term};
 
-/// Changes with everything that changes what an index holds, so that old ones are not taken for new
-/// ones.
-const VERSION: &str = "1";
+/// Changes with the fields of an index, so that old ones are not taken for new ones; for the terms
+/// in them see [`terms_of_probe`].
+const VERSION: &str = "2";
 /// Bytes of postings that are held in memory before a segment is written.
 const WRITER_MEMORY: usize = 256 << 20;
-const ANALYZER: &str = "english";
+const WORDS: &str = "words";
+const CHARACTERS: &str = "characters";
 /// Terms of a query that are looked up; further ones are passed over.
 const MAX_QUERY_TERMS: usize = 1024;
 
@@ -34,8 +33,9 @@ const MAX_QUERY_TERMS: usize = 1024;
 pub struct PassageIndex {
     reader: IndexReader,
     fields: Fields,
-    analyzer: TextAnalyzer,
+    words: TextAnalyzer,
     without_stop_words: TextAnalyzer,
+    lone_characters: TextAnalyzer,
 }
 
 #[derive(Clone, Copy)]
@@ -45,38 +45,45 @@ struct Fields {
     text: Field,
     /// What is searched: title and text.
     contents: Field,
+    /// The same, as single characters of Chinese, Japanese and Korean.
+    characters: Field,
     /// Place in the corpus.
     place: Field,
 }
 
 fn schema() -> (Schema, Fields) {
     let mut schema = Schema::builder();
-    let indexing = TextFieldIndexing::default()
-        .set_tokenizer(ANALYZER)
-        .set_index_option(IndexRecordOption::WithFreqs);
+    let indexed = |analyzer| {
+        let indexing = TextFieldIndexing::default()
+            .set_tokenizer(analyzer)
+            .set_index_option(IndexRecordOption::WithFreqs);
+        TextOptions::default().set_indexing_options(indexing)
+    };
     let fields = Fields {
         id: schema.add_text_field("id", STRING | STORED),
         title: schema.add_text_field("title", STORED),
         text: schema.add_text_field("text", STORED),
-        contents: schema
-            .add_text_field("contents", TextOptions::default().set_indexing_options(indexing)),
+        contents: schema.add_text_field("contents", indexed(WORDS)),
+        characters: schema.add_text_field("characters", indexed(CHARACTERS)),
         place: schema.add_u64_field("place", FAST),
     };
     (schema.build(), fields)
 }
 
-/// Words, folded to lower case and ASCII, cut to their stems; without stop words where `stop_words`
-/// are given.
-fn analyzer(stop_words: Option<StopWordFilter>) -> TextAnalyzer {
-    let words = TextAnalyzer::builder(SimpleTokenizer::default())
-        .filter(RemoveLongFilter::limit(255))
-        .filter(LowerCaser);
-    let words = words.filter(AsciiFoldingFilter).dynamic();
-    let words = match stop_words {
-        Some(filter) => words.filter_dynamic(filter),
-        None => words,
-    };
-    words.filter_dynamic(Stemmer::new(Language::English)).build()
+/// The terms of a short text with words, numbers and runs in many forms: part of the name of an
+/// index, so that one that was made by other rules is not taken.
+fn terms_of_probe() -> String {
+    const PROBE: &str =
+        "The Running of Müller's ２０２４ tests, 東京都の猫はガｶﾞか\u{3099}, 한국어 iPhone手机";
+    let text = folded(PROBE);
+    let mut terms = String::new();
+    for mut analyzer in [words(None), characters()] {
+        analyzer.token_stream(&text).process(&mut |token| {
+            terms.push_str(&token.text);
+            terms.push(' ');
+        });
+    }
+    terms
 }
 
 fn cannot_access(path: &Path) -> impl FnOnce(std::io::Error) -> RetrievalError + use<> {
@@ -140,6 +147,7 @@ impl PassageIndex {
     ) -> Result<Self, RetrievalError> {
         let mut hasher = blake3::Hasher::new();
         hasher.update_mmap(corpus).map_err(cannot_access(corpus))?;
+        hasher.update(terms_of_probe().as_bytes());
         let folder =
             cache.join(format!("passages-v{VERSION}-{}", &hasher.finalize().to_hex()[..32]));
         let broken = |reason: String| RetrievalError::Index { path: folder.clone(), reason };
@@ -170,12 +178,12 @@ impl PassageIndex {
     }
 
     fn over(index: &Index) -> tantivy::Result<Self> {
-        let without_stop_words = analyzer(StopWordFilter::new(Language::English));
         Ok(Self {
             reader: index.reader()?,
             fields: schema().1,
-            analyzer: analyzer(None),
-            without_stop_words,
+            words: words(None),
+            without_stop_words: words(StopWordFilter::new(Language::English)),
+            lone_characters: lone_characters(),
         })
     }
 
@@ -189,18 +197,17 @@ impl PassageIndex {
         self.len() == 0
     }
 
-    fn terms(&self, analyzer: &TextAnalyzer, query: &str) -> Vec<(Occur, Box<dyn Query>)> {
-        let mut terms: Vec<(Occur, Box<dyn Query>)> = Vec::new();
+    /// Adds a query's terms of a field, up to [`MAX_QUERY_TERMS`] in all.
+    fn add_terms(&self, found: &mut Terms, field: Field, analyzer: &TextAnalyzer, query: &str) {
         let mut analyzer = analyzer.clone();
         let mut tokens = analyzer.token_stream(query);
-        while terms.len() < MAX_QUERY_TERMS && tokens.advance() {
-            let term = Term::from_field_text(self.fields.contents, &tokens.token().text);
-            terms.push((
+        while found.len() < MAX_QUERY_TERMS && tokens.advance() {
+            let term = Term::from_field_text(field, &tokens.token().text);
+            found.push((
                 Occur::Should,
                 Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)),
             ));
         }
-        terms
     }
 
     /// The best passages, best first, equal ones in the order of the corpus.
@@ -208,10 +215,12 @@ impl PassageIndex {
     /// # Errors
     /// When the index's files cannot be read any more.
     pub fn search(&self, query: &str, topk: usize) -> Result<Vec<Hit>, RetrieveError> {
+        let (query, mut terms) = (folded(query), Vec::new());
         // stop words cost most of the time and find nothing, unless there is nothing else ("It Is")
-        let mut terms = self.terms(&self.without_stop_words, query);
+        self.add_terms(&mut terms, self.fields.contents, &self.without_stop_words, &query);
+        self.add_terms(&mut terms, self.fields.characters, &self.lone_characters, &query);
         if terms.is_empty() {
-            terms = self.terms(&self.analyzer, query);
+            self.add_terms(&mut terms, self.fields.contents, &self.words, &query);
         }
         if terms.is_empty() || topk == 0 {
             return Ok(Vec::new());
@@ -252,6 +261,9 @@ impl Retriever for PassageIndex {
     }
 }
 
+/// The terms of a query, any of which may be in a passage.
+type Terms = Vec<(Occur, Box<dyn Query>)>;
+
 enum Filling {
     Row(RetrievalError),
     Index(tantivy::TantivyError),
@@ -270,7 +282,8 @@ fn fill(
     passages: &mut dyn Iterator<Item = Result<Passage, RetrievalError>>,
 ) -> Result<u64, Filling> {
     let (_, fields) = schema();
-    index.tokenizers().register(ANALYZER, analyzer(None));
+    index.tokenizers().register(WORDS, words(None));
+    index.tokenizers().register(CHARACTERS, characters());
     // one thread, so that segments are runs of the corpus
     let mut writer: IndexWriter = index.writer_with_num_threads(1, memory)?;
     writer.set_merge_policy(Box::new(NoMergePolicy));
@@ -278,7 +291,12 @@ fn fill(
     for passage in passages {
         let passage = passage.map_err(Filling::Row)?;
         let mut document = TantivyDocument::default();
-        document.add_text(fields.contents, format!("{}\n{}", passage.title, passage.text));
+        let contents = format!("{}\n{}", passage.title, passage.text);
+        let contents = folded(&contents);
+        document.add_text(fields.contents, &contents);
+        if has_runs(&contents) {
+            document.add_text(fields.characters, &contents);
+        }
         document.add_text(fields.id, passage.id);
         document.add_text(fields.title, passage.title);
         document.add_text(fields.text, passage.text);
@@ -366,6 +384,67 @@ mod tests {
     }
 
     #[test]
+    fn words_inside_runs_are_found() {
+        let index = PassageIndex::in_memory(&[
+            passage("1", "東京都", "東京都は日本の首都です。"),
+            passage("2", "大阪", "大阪府の府庁所在地は大阪市である。ﾗｰﾒﾝがある。"),
+            passage("3", "猫", "吾輩は猫である。名前はまだ無い。"),
+            passage("4", "北京", "北京是中华人民共和国的首都。"),
+            passage("5", "서울", "서울은 대한민국의 수도이다."),
+            passage("6", "Tokyo", "The capital of Japan, also written 東京."),
+            passage("7", "PC", "Windows11のＰＣを２０２４年に買った"),
+        ])
+        .unwrap();
+        for (query, expected) in [
+            ("首都", &["1", "4"][..]),
+            ("日本の首都はどこですか", &["1"]),
+            ("中华人民共和国", &["4"]),
+            ("人民", &["4"]),
+            ("大阪市", &["2"]),
+            // the full-width form of what is written half-width
+            ("ラーメン", &["2"]),
+            ("ﾗｰﾒﾝ", &["2"]),
+            // one character: inside runs, alone, and as a word of a question
+            ("猫", &["3"]),
+            ("猫はどこにいますか", &["3"]),
+            ("都", &["1", "4"]),
+            ("서울", &["5"]),
+            ("대한민국", &["5"]),
+            // mixed text, on both sides
+            ("pc", &["7"]),
+            ("2024年", &["7"]),
+            ("windows", &[]),
+            ("windows11", &["7"]),
+            ("capital 東京", &["6", "1"]),
+        ] {
+            let found = ids(&index, query, 9);
+            assert!(
+                expected.iter().all(|id| found.contains(&(*id).to_owned()))
+                    && found.first().map(String::as_str) == expected.first().copied(),
+                "{query}: {found:?}"
+            );
+        }
+        // near misses: the same characters in another order, and what is in no passage
+        assert!(ids(&index, "京東", 9).is_empty() && ids(&index, "犬", 9).is_empty());
+    }
+
+    #[test]
+    fn pairs_are_scored_by_bm25_and_leave_words_alone() {
+        let latin = [passage("a", "", "cat dog"), passage("b", "", "cat cat bird fish")];
+        let index = PassageIndex::in_memory(&latin).unwrap();
+        let with_run = [&latin[..], &[passage("c", "", "东京 bird")]].concat();
+        let mixed = PassageIndex::in_memory(&with_run).unwrap();
+        // 2 passages of lengths 2 and 4, mean 3, "dog" in 1: idf = ln(1 + 1.5 / 1.5) = 0.693147;
+        // 0.693147 * 2.2 / (1 + 1.2 * (0.25 + 0.75 * 2/3)) = 1.524924 / 1.9 = 0.802591
+        assert!((index.search("dog", 1).unwrap()[0].score - 0.802_591).abs() < 1e-4);
+        // one pair and one word make the third of length 2; mean 8/3; "dog" in 1 of 3: idf = ln(1 +
+        // 2.5 / 1.5) = 0.980829; 2.157824 / (1 + 1.2 * (0.25 + 0.75 * 3/4)) = 2.157824 / 1.975
+        assert!((mixed.search("dog", 1).unwrap()[0].score - 1.092_569).abs() < 1e-4);
+        // the pair is as rare and its passage as long
+        assert!((mixed.search("东京", 1).unwrap()[0].score - 1.092_569).abs() < 1e-4);
+    }
+
+    #[test]
     fn equal_scores_keep_the_order_of_the_corpus_over_segments() {
         // enough text for several segments of the smallest size
         let filler = "lorem ipsum dolor sit amet ".repeat(40);
@@ -389,7 +468,10 @@ mod tests {
         let mut open =
             || PassageIndex::open_or_build(&corpus, &cache, &mut |_, _| steps += 1).unwrap().len();
         assert_eq!((open(), open()), (1, 1));
-        assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 1);
+        let made: Vec<_> = std::fs::read_dir(&cache).unwrap().flatten().collect();
+        assert_eq!(made.len(), 1);
+        // an index of the first version had another name, so it is not opened
+        assert!(made[0].file_name().to_string_lossy().starts_with("passages-v2-"));
         std::fs::write(
             &corpus,
             "{\"id\":\"a\",\"text\":\"cat\"}\n{\"id\":\"b\",\"text\":\"dog\"}\n",

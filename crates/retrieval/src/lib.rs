@@ -5,6 +5,7 @@
 //! which is embedded, and [`RemoteRetriever`], which asks a server; [`server`] is such a server
 //! over an index. Nothing here knows agents or tools.
 
+mod analyzer;
 mod breaker;
 mod corpus;
 mod error;
