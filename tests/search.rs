@@ -102,6 +102,19 @@ fn the_server_speaks_the_protocol_of_search_r1() {
         serde_json::json!({ "id": "2", "contents": "\"Tarn\"\nTarn is a town." })
     );
     assert_eq!(answer["result"][0].as_array().unwrap().len(), 2);
+    // what its own server takes: 0 and null for the default, a whole number with a point, fields
+    // that it does not know, and a byte-order mark
+    for (rest, count) in [
+        (r#","topk":0"#, 2),
+        (r#","topk":null"#, 2),
+        (r#","topk":2.0"#, 2),
+        (r#","topk":1.0"#, 1),
+        (r#","extra":{"a":[1]},"topk":1"#, 1),
+    ] {
+        let body = format!("\u{feff}{{\"queries\":[\"tarn\"],\"return_scores\":true{rest}}}");
+        let (status, answer) = server.post(&body);
+        assert_eq!((status, answer["result"][0].as_array().unwrap().len()), (200, count), "{rest}");
+    }
     assert_eq!(
         server.send("GET /health", b""),
         (200, serde_json::json!({ "status": "ok", "passages": 2 }))
@@ -124,9 +137,9 @@ fn hostile_requests_are_refused_in_words_and_leave_nothing_behind() {
         (r#"{"queries":[null]}"#, 400),
         (r#"{"queries":["x"],"topk":"3"}"#, 400),
         (r#"{"queries":["x"],"topk":-1}"#, 400),
-        (r#"{"queries":["x"],"topk":0}"#, 400),
+        (r#"{"queries":["x"],"topk":2.5}"#, 400),
         (r#"{"queries":["x"],"topk":1000000}"#, 400),
-        (r#"{"queries":["x"],"extra":1}"#, 400),
+        (r#"{"queries":["x"],"topk":1e999}"#, 400),
         (r#"{"topk":1}"#, 400),
         ("[[[[[[[[", 400),
         ("", 400),
@@ -237,6 +250,20 @@ fn a_busy_server_is_asked_again_and_a_refusing_one_is_not() {
         "{error}"
     );
     assert_eq!(requests.load(Ordering::SeqCst), 1);
+}
+
+/// Without `return_scores`, and from servers that never have scores.
+#[test]
+fn answers_without_scores_are_read() {
+    for body in [
+        r#"{"result":[[{"id":"1","contents":"\"A\"\nb"}]]}"#,
+        r#"{"result":[[{"document":{"contents":"\"A\"\nb"}}]]}"#,
+        r#"{"result":[[{"document":{"title":"A","text":"b"},"score":null}]],"took":3}"#,
+    ] {
+        let (url, _) = scripted(move |_| Some(http("200 OK", body)));
+        let hits = client(url).retrieve("x", 3, soon()).unwrap();
+        assert_eq!((hits[0].passage.title.as_str(), hits[0].passage.text.as_str()), ("A", "b"));
+    }
 }
 
 #[test]

@@ -1,22 +1,45 @@
 //! The retrieval protocol of Search-R1 (arXiv 2503.09516): `POST /retrieve`, a list of queries in,
 //! a list of passages for each out.
+//!
+//! As its own server has it (`search_r1/search/retrieval_server.py`): unknown fields are ignored;
+//! `topk` may be left out, `null` or 0 for the server's default, and a number with nothing behind
+//! its point (`2.0`). What it would fail on, a broken number (`2.5`), a negative one or too large a
+//! one, is refused in words, as are texts (`"3"`), which it would read. Its servers of web searches
+//! leave the scores out, and so may others.
 
 use crate::corpus::split_contents;
 use crate::{Hit, Passage};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RetrieveRequest {
     /// At least one query.
     pub queries: Vec<String>,
-    /// Passages a query; the server's default if absent.
-    #[serde(default)]
+    /// Passages a query, at least one; the server's default if absent, `null` or 0.
+    #[serde(default, deserialize_with = "topk")]
     pub topk: Option<usize>,
     /// Whether scores are wanted.
     #[serde(default)]
     pub return_scores: bool,
+}
+
+/// A whole number, also with a point; 0 and `null` are none.
+fn topk<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let Some(value) = Option::<serde_json::Value>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    // whole numbers up to 2^53 are exact in an f64, and nobody asks for more passages
+    let whole = value
+        .as_f64()
+        .filter(|number| number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(number));
+    match whole {
+        Some(number) => Ok(Some(number as usize).filter(|number| *number > 0)),
+        None => Err(D::Error::custom(format!(
+            "`topk` is `{value}`, not a whole number of 0 (for the server's default) or more"
+        ))),
+    }
 }
 
 /// What is answered: one list a query.
@@ -30,12 +53,13 @@ pub struct RetrieveResponse {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Found {
-    /// With `return_scores`.
+    /// With `return_scores`; some servers leave the score itself out.
     Scored {
         /// The passage.
         document: Document,
         /// Higher is better.
-        score: f32,
+        #[serde(default)]
+        score: Option<f32>,
     },
     /// Without.
     Plain(Document),
@@ -69,13 +93,17 @@ impl Found {
             title: None,
             text: None,
         };
-        if with_score { Self::Scored { document, score: hit.score } } else { Self::Plain(document) }
+        if with_score {
+            Self::Scored { document, score: Some(hit.score) }
+        } else {
+            Self::Plain(document)
+        }
     }
 
     /// From the wire; `None` when there is no text.
     pub fn into_hit(self) -> Option<Hit> {
         let (document, score) = match self {
-            Self::Scored { document, score } => (document, score),
+            Self::Scored { document, score } => (document, score.unwrap_or_default()),
             Self::Plain(document) => (document, 0.0),
         };
         let (title, text) = match (document.contents, document.text) {
@@ -83,7 +111,11 @@ impl Found {
             (None, Some(text)) => (document.title.unwrap_or_default(), text),
             (None, None) => return None,
         };
-        let id = document.id.as_str().map_or_else(|| document.id.to_string(), str::to_owned);
+        let id = match document.id {
+            serde_json::Value::Null => String::new(),
+            serde_json::Value::String(id) => id,
+            other => other.to_string(),
+        };
         Some(Hit { passage: Passage { id, title, text }, score })
     }
 }
@@ -106,6 +138,52 @@ mod tests {
             score,
         };
         assert_eq!(hits, [vec![hit("3", "A b", "c", 1.5)], vec![hit("x", "T", "u", 0.0)], vec![]]);
+    }
+
+    /// One answer of each of Search-R1's servers.
+    #[test]
+    fn the_answers_of_search_r1_are_read() {
+        let read = |text: &str| {
+            let response: RetrieveResponse = serde_json::from_str(text).unwrap();
+            let hit = response.result.into_iter().next().unwrap().into_iter().next().unwrap();
+            let hit = hit.into_hit().unwrap();
+            (hit.passage.id, hit.passage.title, hit.passage.text, hit.score)
+        };
+        let hit = |id: &str, score| (id.to_owned(), "A b".to_owned(), "c\nd".to_owned(), score);
+        // dense: rows of the corpus, with scores and without
+        let text =
+            r#"{"result":[[{"document":{"id":"3","contents":"\"A b\"\nc\nd"},"score":0.8125}]]}"#;
+        assert_eq!(read(text), hit("3", 0.8125));
+        let text = r#"{"result":[[{"id":"3","contents":"\"A b\"\nc\nd"}]]}"#;
+        assert_eq!(read(text), hit("3", 0.0));
+        // BM25: title and text apart as well, and no id
+        let text = r#"{"result":[[{"document":{"title":"A b","text":"c\nd","contents":"\"A b\"\nc\nd"},"score":9}]]}"#;
+        assert_eq!(read(text), hit("", 9.0));
+        // web searches: no score
+        let text = r#"{"result":[[{"document":{"contents":"\"A b\"\nc\nd"}}]]}"#;
+        assert_eq!(read(text), hit("", 0.0));
+        let text = r#"{"result":[[{"document":{"contents":"\"A b\"\nc\nd"},"score":null}]]}"#;
+        assert_eq!(read(text), hit("", 0.0));
+    }
+
+    #[test]
+    fn a_request_is_read_as_search_r1_reads_it() {
+        let read = |rest: &str| {
+            serde_json::from_str::<RetrieveRequest>(&format!("{{\"queries\":[\"x\"]{rest}}}"))
+        };
+        for rest in ["", ",\"topk\":null", ",\"topk\":0", ",\"topk\":0.0", ",\"topk\":-0.0"] {
+            assert_eq!(read(rest).unwrap().topk, None, "{rest}");
+        }
+        for rest in [",\"topk\":2", ",\"topk\":2.0", ",\"topk\":2e0", ",\"topk\":20e-1"] {
+            assert_eq!(read(rest).unwrap().topk, Some(2), "{rest}");
+        }
+        for rest in ["-1", "-2.0", "2.5", "\"2\"", "true", "[2]", "1e300", "18446744073709551615"] {
+            let error = read(&format!(",\"topk\":{rest}")).unwrap_err().to_string();
+            assert!(error.contains("not a whole number"), "{rest}: {error}");
+        }
+        assert!(read(",\"topk\":1e999").unwrap_err().to_string().contains("out of range"));
+        let request = read(",\"extra\":{\"a\":[1]},\"return_scores\":true").unwrap();
+        assert!(request.return_scores);
     }
 
     #[test]

@@ -216,7 +216,9 @@ fn ask(
         let busy = status.is_server_error() || status.as_u16() == 429 || status.as_u16() == 408;
         return Err(failure(format!("status {status}: {said}"), !busy));
     }
-    let answer: RetrieveResponse = serde_json::from_slice(&body)
+    let text = paretopo_reading::without_mark(&body)
+        .map_err(|error| failure(format!("not the protocol: {error}"), false))?;
+    let answer: RetrieveResponse = serde_json::from_slice(text)
         .map_err(|error| failure(format!("not the protocol: {error}"), false))?;
     if answer.result.len() != batch.len() {
         return Err(failure(

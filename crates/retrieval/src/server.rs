@@ -163,7 +163,8 @@ async fn read(body: Body, limits: &Limits) -> Result<RetrieveRequest, Refusal> {
     let body = body?
         .ok_or_else(|| too_large(format!("a request may have {} bytes", limits.body_bytes)))?;
     let wrong = |reason: String| Refusal(StatusCode::BAD_REQUEST, reason);
-    let request: RetrieveRequest = serde_json::from_slice(&body)
+    let text = paretopo_reading::without_mark(&body).map_err(|error| wrong(error.to_string()))?;
+    let request: RetrieveRequest = serde_json::from_slice(text)
         .map_err(|error| wrong(format!("expected {{\"queries\": [text, ...], \"topk\": number, \"return_scores\": bool}}: {error}")))?;
     if request.queries.is_empty() {
         return Err(wrong("`queries` is empty".into()));
@@ -182,8 +183,9 @@ async fn read(body: Body, limits: &Limits) -> Result<RetrieveRequest, Refusal> {
             limits.query_bytes
         )));
     }
-    if request.topk.is_some_and(|topk| topk == 0 || topk > limits.topk) {
-        return Err(wrong(format!("`topk` must be between 1 and {}", limits.topk)));
+    if let Some(topk) = request.topk.filter(|topk| *topk > limits.topk) {
+        let limit = limits.topk;
+        return Err(wrong(format!("`topk` is {topk}; it may be up to {limit}, 0 for the default")));
     }
     Ok(request)
 }

@@ -7,6 +7,7 @@
 //! | HotpotQA, 2WikiMultihopQA | `_id` or `id`, `question`, `answer`, `supporting_facts`, `context` (as pairs, as columns, or as text that holds JSON) |
 //! | MuSiQue | `id`, `question`, `answer`, `answer_aliases`, `paragraphs`, `question_decomposition` |
 //! | NQ | `question`, and `answer`, `answers` or `golden_answers` as a list |
+//! | Search-R1 | `question`, else what stands behind `Question:` in the last user message of `prompt`; `golden_answers`, else `reward_model.ground_truth.target`; `data_source`; `supporting_facts` and `context` in `metadata` |
 //!
 //! Files are JSON (one list), JSON lines, or parquet, told apart by their first bytes. Left out:
 //! unanswerable questions, which are refused.
@@ -39,37 +40,65 @@ pub(super) fn to_question(row: &Value, default_id: String) -> Result<Question, S
     }
     let question = row["question"]
         .as_str()
+        .or_else(|| prompted_question(&row["prompt"]))
         .filter(|text| !text.trim().is_empty())
         .ok_or("no `question`")?
         .to_owned();
     let id = [&row["_id"], &row["id"]].into_iter().find_map(text_of).unwrap_or(default_id);
     let mut answers = Vec::new();
     for field in ["answer", "answers", "golden_answers", "answer_aliases"] {
-        match &row[field] {
-            Value::Array(list) => answers.extend(list.iter().filter_map(text_of)),
-            // SQuAD's form
-            Value::Object(columns) => answers.extend(
-                columns
-                    .get("text")
-                    .and_then(Value::as_array)
-                    .into_iter()
-                    .flatten()
-                    .filter_map(text_of),
-            ),
-            other => answers.extend(text_of(other)),
-        }
+        add_answers(&row[field], &mut answers);
+    }
+    if answers.is_empty() {
+        let truth = &row["reward_model"]["ground_truth"];
+        add_answers(truth.get("target").unwrap_or(truth), &mut answers);
     }
     let mut seen = std::collections::HashSet::new();
     answers.retain(|answer: &String| !answer.trim().is_empty() && seen.insert(answer.clone()));
     if answers.is_empty() {
-        return Err("no `answer`, `answers` or `golden_answers`".into());
+        return Err(
+            "no `answer`, `answers`, `golden_answers` or `reward_model.ground_truth.target`".into(),
+        );
     }
     let context = context_of(row)?;
     let supporting = supporting_of(row)?;
     let steps = || row["question_decomposition"].as_array().map(|steps| steps.len() as u32);
     let hops = level_of(&row["hops"]).or_else(steps);
     let task = Task { id, question, answers, level: hops, supporting };
-    Ok(Question { task, context, source: text_of(&row["source"]) })
+    let source = [&row["source"], &row["data_source"]].into_iter().find_map(text_of);
+    Ok(Question { task, context, source })
+}
+
+/// Search-R1's prompts are a template with the question at its end, as the user's last message.
+fn prompted_question(prompt: &Value) -> Option<&str> {
+    let message = match prompt {
+        Value::Array(messages) => {
+            messages.iter().rev().find(|message| message["role"] == "user")?["content"].as_str()?
+        }
+        other => other.as_str()?,
+    };
+    let (_, question) = message.rsplit_once("Question:").unwrap_or(("", message));
+    Some(question.trim())
+}
+
+/// One answer, a list of them, or SQuAD's form of a list.
+fn add_answers(value: &Value, answers: &mut Vec<String>) {
+    match value {
+        Value::Array(list) => answers.extend(list.iter().filter_map(text_of)),
+        Value::Object(columns) => {
+            let list = columns.get("text").and_then(Value::as_array);
+            answers.extend(list.into_iter().flatten().filter_map(text_of));
+        }
+        other => answers.extend(text_of(other)),
+    }
+}
+
+/// A field of the row, or of its `metadata`, where FlashRAG keeps what it does not know itself.
+fn own_or_metadata<'a>(row: &'a Value, field: &str) -> &'a Value {
+    match &row[field] {
+        Value::Null => &row["metadata"][field],
+        own => own,
+    }
 }
 
 fn text_of(value: &Value) -> Option<String> {
@@ -82,7 +111,7 @@ fn text_of(value: &Value) -> Option<String> {
 
 /// A field's value, or the JSON that its text holds.
 fn parsed(row: &Value, field: &str) -> Result<Value, String> {
-    match &row[field] {
+    match own_or_metadata(row, field) {
         Value::String(text) => {
             serde_json::from_str(text).map_err(|error| format!("`{field}`: {error}"))
         }
@@ -246,13 +275,90 @@ mod tests {
     }
 
     #[test]
+    fn search_r1() {
+        // as scripts/data_process/nq_search.py writes it over FlashRAG's rows
+        let prompt = r#"[{"role":"user","content":"Answer the given question. For example, <answer> Beijing </answer>. Question: who is it?\n"}]"#;
+        let truth = r#"{"style":"rule","ground_truth":{"target":["Kora","Kora Venn"]}}"#;
+        let whole = format!(
+            r#"{{"id":"test_0","question":"who is it?","golden_answers":["Kora"],"data_source":"nq","prompt":{prompt},"ability":"fact-reasoning","reward_model":{truth},"extra_info":{{"split":"test","index":0}},"metadata":null}}"#
+        );
+        let question = read(&whole).unwrap().remove(0);
+        assert_eq!(
+            (question.task.id.as_str(), question.task.question.as_str(), question.task.answers),
+            ("test_0", "who is it?", vec!["Kora".to_owned()])
+        );
+        assert_eq!(question.source.as_deref(), Some("nq"));
+        // as its documentation asks for own data: without `question` and `golden_answers`
+        let own = format!(r#"{{"data_source":"mine","prompt":{prompt},"reward_model":{truth}}}"#);
+        let question = read(&own).unwrap().remove(0);
+        assert_eq!(
+            (question.task.question.as_str(), question.task.answers),
+            ("who is it?", vec!["Kora".to_owned(), "Kora Venn".to_owned()])
+        );
+        // one answer as a text, and a prompt that is only the question
+        let short = r#"{"prompt":"who?","reward_model":{"ground_truth":{"target":"Kora"}}}"#;
+        let task = read(short).unwrap().remove(0).task;
+        assert_eq!((task.question.as_str(), task.answers), ("who?", vec!["Kora".to_owned()]));
+        // FlashRAG's HotpotQA
+        let hotpot = r#"{"id":"train_0","question":"q","golden_answers":["a"],"metadata":{"level":"hard",
+            "supporting_facts":{"title":["A"],"sent_id":[0]},"context":{"title":["A","B"],"sentences":[["x"],["y"]]}}}"#
+            .replace('\n', " ");
+        let question = read(&hotpot).unwrap().remove(0);
+        assert_eq!((question.task.supporting, question.context.len()), (vec!["A".to_owned()], 2));
+    }
+
+    #[test]
+    fn joined_sets_get_unique_ids() {
+        let row = |id: &str, set: &str| {
+            format!(r#"{{"id":{id},"question":"q","answer":"a","data_source":"{set}"}}"#)
+        };
+        let text = [
+            row("\"test_0\"", "nq"),
+            row("\"test_0\"", "triviaqa"),
+            row("\"test_0\"", "popqa"),
+            row("\"test_1\"", "nq"),
+            row("7", "nq"),
+            // a number and its text are one id
+            row("\"7\"", "popqa"),
+        ]
+        .join("\n");
+        let ids: Vec<String> =
+            read(&text).unwrap().into_iter().map(|question| question.task.id).collect();
+        assert_eq!(ids, ["test_0", "triviaqa/test_0", "popqa/test_0", "test_1", "7", "popqa/7"]);
+        // the same again, with a mark in front of each of two files that were joined
+        let marked = format!("\u{feff}{text}\n\u{feff}{text}");
+        let joined = read(&marked).unwrap();
+        assert_eq!(joined.len(), 12);
+        let unique: std::collections::HashSet<&str> =
+            joined.iter().map(|question| question.task.id.as_str()).collect();
+        assert_eq!(unique.len(), 12);
+        assert!(joined[..6].iter().zip(&ids).all(|(question, id)| question.task.id == *id));
+        assert!(joined[6].task.id.ends_with("nq/test_0"), "{}", joined[6].task.id);
+    }
+
+    #[test]
+    fn text_with_a_mark_is_read_and_other_encodings_are_named() {
+        let list = "\u{feff} [{\"question\":\"q\",\"answer\":\"a\"}]";
+        assert_eq!(read(list).unwrap().len(), 1);
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let utf16: Vec<u8> = list.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        file.write_all(&utf16).unwrap();
+        let error = read_questions(file.path()).unwrap_err().to_string();
+        assert!(error.contains("the text is in UTF-16"), "{error}");
+    }
+
+    #[test]
     fn a_bad_row_is_named() {
         for (text, reason) in [
             ("{\"question\":\"q\",\"answer\":\"a\"}\n{\"question\":\"q\"}", "line 2: no `answer`"),
             ("{\"answer\":\"a\"}", "line 1: no `question`"),
             (
-                "{\"id\":1,\"question\":\"q\",\"answer\":1}\n\n{\"id\":1,\"question\":\"q\",\"answer\":1}",
-                "line 3: the id `1` appears twice",
+                "{\"question\":\"q\",\"reward_model\":{\"ground_truth\":{\"target\":[\" \"]}}}",
+                "line 1: no `answer`",
+            ),
+            (
+                "{\"prompt\":[{\"role\":\"system\",\"content\":\"Question: q\"}],\"answer\":1}",
+                "no `question`",
             ),
             ("{\"question\":\"q\",\"answer\":\"a\",\"context\":[3]}", "`context` must be pairs"),
             ("{\"question\":\"q\",\"answer\":\"a\",\"answerable\":false}", "not answerable"),
