@@ -27,6 +27,7 @@ mod sandbox;
 mod scripted;
 mod search;
 mod support;
+mod text_files;
 
 use support::*;
 

@@ -40,6 +40,12 @@ pub(crate) fn evaluate(
     quiet: bool,
     cancelled: &'static AtomicBool,
 ) -> Result<(), Problem> {
+    for (index, benchmark) in benchmarks.iter().enumerate() {
+        // both would be played into one folder, and count twice in the mean
+        if benchmarks[..index].contains(benchmark) {
+            return Err(Problem::mistake(format!("`--benchmarks`: `{benchmark}` is listed twice")));
+        }
+    }
     let Some(Opened { config, backend, index, mut progress, surroundings }) =
         open(arguments, out, wish, quiet, cancelled)?
     else {

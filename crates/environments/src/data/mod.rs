@@ -3,6 +3,7 @@
 mod columns;
 mod datasets;
 mod error;
+mod ids;
 mod rows;
 mod splits;
 
@@ -14,6 +15,7 @@ pub(crate) use columns::level_of;
 pub(crate) use splits::Splits;
 
 use crate::LoadObserver;
+use ids::UniqueIds;
 use paretopo_hub::{Kind, Repository};
 use paretopo_retrieval::Passage;
 use paretopo_trajectory::Task;
@@ -80,13 +82,16 @@ impl FileSource {
         convert: Convert,
         observer: &mut dyn LoadObserver,
     ) -> Result<Loaded, DataError> {
+        let mut ids = UniqueIds::default();
         let questions = read(
             std::slice::from_ref(&self.path),
             &self.columns,
             self.bad_rows,
             convert,
+            &mut ids,
             observer,
         )?;
+        say(&ids, observer);
         let (tasks, passages) = apart(questions);
         Ok((Splits::by_position(&self.path, tasks, self.test, self.validation)?, passages))
     }
@@ -103,7 +108,9 @@ impl DatasetSource {
         let resolved = self.resolve()?;
         let repository = Repository::open(Kind::Dataset, &resolved.repository, &self.revision)?;
         let names = repository.list()?;
-        let questions =
+        // over all splits, since a run remembers tasks of all by their ids
+        let mut ids = UniqueIds::default();
+        let mut questions =
             |pattern: &str, observer: &mut dyn LoadObserver| {
                 if pattern.is_empty() {
                     return Ok(Vec::new());
@@ -121,11 +128,12 @@ impl DatasetSource {
                     );
                     return Err(DataError::Setting(reason));
                 }
-                read(&paths, &resolved.columns, self.bad_rows, convert, observer)
+                read(&paths, &resolved.columns, self.bad_rows, convert, &mut ids, observer)
             };
         let mut all = questions(&resolved.train, observer)?;
         let for_training = all.len();
         all.extend(questions(&resolved.test, observer)?);
+        say(&ids, observer);
         // together, so that a passage that both splits bring is held once
         let (mut train, passages) = apart(all);
         let mut test = train.split_off(for_training);
@@ -148,7 +156,20 @@ impl DatasetSource {
 /// # Errors
 /// When the file cannot be read, or a row is not a question; the error names the row.
 pub(crate) fn read_file(path: &Path, convert: Convert) -> Result<Vec<Question>, DataError> {
-    read(&[path.to_owned()], &Columns::default(), BadRows::Stop, convert, &mut ())
+    let (columns, mut ids) = (Columns::default(), UniqueIds::default());
+    read(&[path.to_owned()], &columns, BadRows::Stop, convert, &mut ids, &mut ())
+}
+
+fn say(ids: &UniqueIds, observer: &mut dyn LoadObserver) {
+    if let Some(note) = ids.note() {
+        observer.note(&note);
+    }
+}
+
+/// The last `depth` parts of a path.
+fn end_of(path: &Path, depth: usize) -> String {
+    let parts: Vec<_> = path.iter().rev().take(depth).map(|part| part.to_string_lossy()).collect();
+    parts.into_iter().rev().collect::<Vec<_>>().join("/")
 }
 
 fn read(
@@ -156,30 +177,23 @@ fn read(
     columns: &Columns,
     bad_rows: BadRows,
     convert: Convert,
+    ids: &mut UniqueIds,
     observer: &mut dyn LoadObserver,
 ) -> Result<Vec<Question>, DataError> {
-    let (mut questions, mut ids, mut bad) = (Vec::new(), HashSet::new(), 0usize);
+    let (mut questions, mut bad) = (Vec::new(), 0usize);
     for path in paths {
         for (line, row) in rows::read_rows(path)? {
             // files of several folders may have the same name
             let depth = if paths.len() > 1 { 2 } else { 1 };
-            let named = || {
-                let parts: Vec<_> =
-                    path.iter().rev().take(depth).map(|part| part.to_string_lossy()).collect();
-                format!("{}:{line}", parts.into_iter().rev().collect::<Vec<_>>().join("/"))
-            };
-            let question = row.and_then(|row| convert(&columns.canonical(row)?, named())).and_then(
-                |question| {
-                    let id = question.task.id.clone();
-                    if ids.insert(id.clone()) {
-                        Ok(question)
-                    } else {
-                        Err(format!("the id `{id}` appears twice"))
-                    }
-                },
-            );
-            match question {
-                Ok(question) => questions.push(question),
+            let named = || format!("{}:{line}", end_of(path, depth));
+            match row.and_then(|row| convert(&columns.canonical(row)?, named())) {
+                Ok(mut question) => {
+                    let file = end_of(path, 2);
+                    let place = format!("{file}:{line}");
+                    let set = question.source.as_deref();
+                    question.task.id = ids.give(&question.task.id, set, &file, &place);
+                    questions.push(question);
+                }
                 Err(reason) => {
                     let error = DataError::Line { path: path.clone(), line, reason };
                     if bad_rows == BadRows::Stop {
