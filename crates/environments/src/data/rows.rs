@@ -1,8 +1,11 @@
 //! Rows of files: JSON (one list), JSON lines, or parquet, told apart by their first bytes. Text is
-//! UTF-8, with a byte-order mark or without; lines of joined files may bring more of them.
+//! UTF-8, with a byte-order mark or without; lines of joined files may bring more of them, and a
+//! table that was converted by a program that took the mark for a letter has it in the name of its
+//! first column.
 
 use super::DataError;
 use paretopo_containment::contained;
+use paretopo_reading::MARK;
 use parquet::column::page::Page;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
@@ -30,13 +33,13 @@ pub(super) fn read_rows(path: &Path) -> Result<Vec<Row>, DataError> {
     if bytes.starts_with(b"PAR1") {
         let rows = read_parquet(File::open(path).map_err(read)?, PATIENCE)
             .map_err(|reason| wrong(0, format!("not a readable parquet file: {reason}")))?;
-        return Ok(rows.into_iter().enumerate().map(|(index, row)| (index + 1, Ok(row))).collect());
+        return Ok(numbered(rows));
     }
     let text = paretopo_reading::without_mark(&bytes).map_err(read)?;
     if text.trim_ascii_start().starts_with(b"[") {
         let rows: Vec<Value> =
             serde_json::from_slice(text).map_err(|error| wrong(error.line(), error.to_string()))?;
-        return Ok(rows.into_iter().enumerate().map(|(index, row)| (index + 1, Ok(row))).collect());
+        return Ok(numbered(rows));
     }
     let lines = text
         .split(|byte| *byte == b'\n')
@@ -45,9 +48,28 @@ pub(super) fn read_rows(path: &Path) -> Result<Vec<Row>, DataError> {
         .filter(|(_, line)| !line.trim_ascii().is_empty());
     Ok(lines
         .map(|(index, line)| {
-            (index + 1, serde_json::from_slice(line).map_err(|error| error.to_string()))
+            let row = serde_json::from_slice(line).map(with_unmarked_names);
+            (index + 1, row.map_err(|error| error.to_string()))
         })
         .collect())
+}
+
+fn numbered(rows: Vec<Value>) -> Vec<Row> {
+    let rows = rows.into_iter().map(with_unmarked_names).enumerate();
+    rows.map(|(index, row)| (index + 1, Ok(row))).collect()
+}
+
+fn with_unmarked_names(row: Value) -> Value {
+    match row {
+        Value::Object(fields) if fields.keys().any(|name| name.starts_with(MARK)) => {
+            let unmarked = |name: String| match name.strip_prefix(MARK) {
+                Some(name) => name.to_owned(),
+                None => name,
+            };
+            Value::Object(fields.into_iter().map(|(name, value)| (unmarked(name), value)).collect())
+        }
+        other => other,
+    }
 }
 
 /// Its rows. A damaged file may ask the reader for billions of steps, so it reads on a thread of

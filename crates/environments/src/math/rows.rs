@@ -38,7 +38,8 @@ pub(super) fn to_problem(row: &Value, id: String) -> Result<Question, String> {
     };
     let task =
         Task { id, question, answers, level: level_of(&row["level"]), supporting: Vec::new() };
-    Ok(Question { task, context: Vec::new(), source: None })
+    let source = text(&["source", "data_source"]).map(str::to_owned);
+    Ok(Question { task, context: Vec::new(), source })
 }
 
 fn answer_of(value: &Value) -> Result<String, String> {

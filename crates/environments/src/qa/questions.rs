@@ -340,6 +340,8 @@ mod tests {
     fn text_with_a_mark_is_read_and_other_encodings_are_named() {
         let list = "\u{feff} [{\"question\":\"q\",\"answer\":\"a\"}]";
         assert_eq!(read(list).unwrap().len(), 1);
+        let names = "{\"\u{feff}question\":\"q\",\"answer\":\"a\"}";
+        assert_eq!(read(names).unwrap()[0].task.question, "q");
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let utf16: Vec<u8> = list.encode_utf16().flat_map(u16::to_le_bytes).collect();
         file.write_all(&utf16).unwrap();
