@@ -88,7 +88,9 @@ fn choice(text: &str) -> Option<Choice> {
         return None;
     };
     let rest = rest.trim_start_matches([')', '.', ':', ' ', '}']).trim();
-    if rest.is_empty() && named.is_none() {
+    let joins = [",", ";", "and ", "or ", "&", "\\text{and", "\\text{ and"];
+    let is_list = joins.iter().any(|join| rest.starts_with(join));
+    if is_list || (rest.is_empty() && named.is_none()) {
         return None;
     }
     Some(Choice { letter, rest: rest.to_owned() })
@@ -103,7 +105,8 @@ fn yes_or_no(gold: &str, prediction: &str) -> Option<bool> {
     let lowered = plain(prediction).to_lowercase();
     let lowered = lowered.trim_start_matches('{');
     let first = lowered.split([',', '.', '!', ';', '}', ' ', ':']).next()?;
-    if lowered[first.len()..].trim_start().starts_with("or ") {
+    let behind = lowered[first.len()..].trim_start();
+    if behind.starts_with("or ") || behind.starts_with("and ") {
         return None;
     }
     ["yes", "no", "true", "false"].contains(&first).then_some(first == word)

@@ -55,7 +55,7 @@ impl Environment for Fitting {
         self.inner.succeeded(task, trajectory)
     }
 
-    fn task_reward(&self, task: &Task, trajectory: &Trajectory) -> f32 {
+    fn task_reward(&self, task: &Task, trajectory: &Trajectory) -> f64 {
         self.inner.task_reward(task, trajectory)
     }
 

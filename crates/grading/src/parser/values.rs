@@ -301,8 +301,11 @@ impl Parser<'_> {
             }
             "begin determinant" => determinant(&self.matrix("end determinant")?),
             "begin rows" => self.rows("end rows"),
-            "sum" | "int" | "prod" | "lim" | "not" | "dots" | "to" | "implies" | "rightarrow"
-            | "Rightarrow" | "rfloor" | "rceil" | "rangle" => None,
+            // relations that are not understood are no factors
+            "subset" | "subseteq" | "supset" | "supseteq" | "perp" | "parallel" | "notin"
+            | "mapsto" | "cong" | "propto" | "nmid" | "ni" | "sum" | "int" | "prod" | "lim"
+            | "not" | "dots" | "to" | "implies" | "rightarrow" | "Rightarrow" | "rfloor"
+            | "rceil" | "rangle" => None,
             name if name.starts_with("begin ") || name.starts_with("end ") => None,
             name => Some(Node::Symbol(format!("\\{name}"))),
         }

@@ -189,14 +189,7 @@ impl Parser<'_> {
     /// A word and those behind it.
     pub(super) fn words(&mut self, first: &str) -> Option<Node> {
         let joins = |word: &str| ["and", "or", "except", "excluding"].contains(&word.trim());
-        // what is denied is not told
-        let lowered = first.trim().to_lowercase();
-        let denied =
-            ["not", "never", "isn't", "at least", "at most", "least", "most", "less", "more"];
-        if denied.contains(&lowered.as_str()) {
-            return None;
-        }
-        let mut words = vec![lowered];
+        let mut words = vec![first.trim().to_lowercase()];
         loop {
             match self.peek() {
                 Some(Token::Letters(word) | Token::Text(word)) if !joins(word) => {
@@ -209,6 +202,13 @@ impl Parser<'_> {
         }
         let text = words.join(" ");
         let text = text.trim().trim_matches(['(', ')', '.', ',']).trim().to_owned();
+        // what is denied is not told
+        let denied = ["not ", "never ", "isn't ", "at least ", "at most ", "least ", "most "];
+        if ["not", "never"].contains(&text.as_str())
+            || denied.iter().any(|word| text.starts_with(word))
+        {
+            return None;
+        }
         if let Some(node) = set_in_words(&text) {
             return Some(node);
         }
