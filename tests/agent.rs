@@ -9,6 +9,7 @@ use paretopo_agent::{
 };
 use paretopo_environments::{Environment, EnvironmentConfig, MathConfig, Resources};
 use paretopo_models::{AutoModel, CausalLm, ForwardInput, load_folder, to_host};
+use paretopo_settings::{Seconds, Temperature};
 use paretopo_trajectory::{Author, CallStatus, FinishReason, Split, Task, Trajectory};
 use proptest::prelude::*;
 use std::sync::atomic::AtomicBool;
@@ -186,7 +187,7 @@ fn a_tool_that_never_answers_in_time_costs_its_deadline_and_no_more() {
     let environment = Scripted::new(problems(), "1", Duration::from_secs(30));
     for tool_schedule in [ToolSchedule::FixedLag { steps: 2 }, ToolSchedule::AsReady {}] {
         let config = RolloutConfig {
-            call_seconds: 0.1,
+            call_seconds: Seconds::literal(0.1),
             max_calls: 1,
             tool_threads: 12,
             tool_schedule,
@@ -208,7 +209,7 @@ fn a_tool_that_never_answers_in_time_costs_its_deadline_and_no_more() {
 fn an_episode_ends_at_its_deadline() {
     let environment = Scripted::new(problems(), "1", Duration::from_millis(300));
     let config = RolloutConfig {
-        episode_seconds: 0.05,
+        episode_seconds: Seconds::literal(0.05),
         tool_schedule: ToolSchedule::AsReady {},
         ..RolloutConfig::default()
     };
@@ -279,7 +280,7 @@ proptest! {
     #[test]
     fn tool_output_never_becomes_the_policys_text_nor_a_marker(
         output in "(<\\|end\\|>|<\\|assistant\\|>|```|```python\n|\n```\n|\\\\boxed\\{1\\}|[0-9]{1,3}|\n|ä){0,8}",
-        temperature in prop_oneof![Just(0.0f32), Just(1.0), Just(1.5)],
+        temperature in prop_oneof![Just(0.0), Just(1.0), Just(1.5)].prop_map(Temperature::literal),
     ) {
         let environment = Scripted::new(problems(), &output, Duration::ZERO);
         let (_, _, text) = policy();

@@ -8,6 +8,7 @@ use paretopo_algorithms::losses::{
     token_weights,
 };
 use paretopo_algorithms::pareto::{hypervolume, non_dominated_ranks};
+use paretopo_settings::{ClipHigh, ClipLow, TokenCount};
 
 #[test]
 fn ranks_equal_pymoo_and_hypervolumes_equal_moocore() {
@@ -50,13 +51,13 @@ fn losses_and_gradients_equal_trl() {
         let aggregation = match case["aggregation"].as_str().unwrap() {
             "sequence_mean" => Aggregation::SequenceMean {},
             "token_mean" => Aggregation::TokenMean {},
-            _ => Aggregation::Constant { length: 8.0 },
+            _ => Aggregation::Constant { length: TokenCount::literal(8.0) },
         };
         let weights =
             tensor(token_weights(aggregation, &mask.iter().map(Vec::as_slice).collect::<Vec<_>>()));
         let config = PolicyLossConfig {
-            clip_low: number("clip_low"),
-            clip_high: number("clip_high"),
+            clip_low: ClipLow::literal(case["clip_low"].as_f64().unwrap()),
+            clip_high: ClipHigh::literal(case["clip_high"].as_f64().unwrap()),
             ratio: if case["level"] == "token" { RatioLevel::Token } else { RatioLevel::Sequence },
             surrogate: if case["surrogate"] == "cispo" {
                 Surrogate::Cispo

@@ -8,6 +8,7 @@ use paretopo_models::{
     AutoModel, CausalLm, ForwardInput, KvCache, NamedTensor, SavedTensor, load_folder,
     load_tensors, named_parameters, save_folder, to_host,
 };
+use paretopo_settings::{LearningRate, WeightDecay};
 use paretopo_training::{
     AdamW, GradientSum, MicroBatch, OptimizerConfig, TrainingSequence, response_logprobs,
 };
@@ -232,8 +233,8 @@ fn gradients_and_updates_equal_pytorch() {
         let (_, mut model) = load_folder::<Tracked>(&folder(case), &device).unwrap();
         let sequence = TrainingSequence::whole(all.clone());
         let config = OptimizerConfig {
-            learning_rate: 0.01,
-            weight_decay: 0.1,
+            learning_rate: LearningRate::literal(0.01),
+            weight_decay: WeightDecay::literal(0.1),
             warmup_updates: 0,
             ..OptimizerConfig::default()
         };

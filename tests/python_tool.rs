@@ -1,6 +1,7 @@
 //! The Python tool in its worker processes: limits, crashes, and that one call never touches the
 //! next.
 
+use paretopo_settings::Seconds;
 use paretopo_tools::{PythonConfig, PythonLimits, PythonTool};
 use paretopo_trajectory::CallStatus;
 use std::io::{BufRead, BufReader};
@@ -18,7 +19,11 @@ fn soon() -> Instant {
 
 #[test]
 fn hostile_programs_are_contained_and_the_next_call_is_unaffected() {
-    let tool = tool(PythonLimits { seconds: 1.0, memory: 32 << 20, ..PythonLimits::default() });
+    let tool = tool(PythonLimits {
+        seconds: Seconds::literal(1.0),
+        memory: 32 << 20,
+        ..PythonLimits::default()
+    });
     let programs = [
         ("while True: pass", CallStatus::Timeout),
         ("x = []\nwhile True: x.append('a' * 100000)", CallStatus::Limit),
@@ -63,7 +68,7 @@ fn deep_nesting_does_not_end_the_run() {
 
 #[test]
 fn calls_run_side_by_side() {
-    let tool = tool(PythonLimits { seconds: 0.5, ..PythonLimits::default() });
+    let tool = tool(PythonLimits { seconds: Seconds::literal(0.5), ..PythonLimits::default() });
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
             .map(|number| {

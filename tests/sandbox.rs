@@ -3,6 +3,7 @@
 
 use crate::checkout;
 use paretopo_environments::{EnvironmentConfig, MathConfig, Resources};
+use paretopo_settings::Seconds;
 use paretopo_tools::{CpythonConfig, PythonConfig, PythonInterpreter, PythonLimits, PythonTool};
 use paretopo_trajectory::{CallStatus, ToolOutcome};
 use std::collections::BTreeSet;
@@ -10,7 +11,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-const SECONDS: f64 = 1.0;
+const LIMIT: Seconds = Seconds::literal(1.0);
 
 /// These tests look at this process's children and scratch folders, so one goes at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -20,7 +21,7 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 fn tool(interpreter: PythonInterpreter, preload: &[&str]) -> Option<PythonTool> {
-    let limits = PythonLimits { seconds: SECONDS, memory: 64 << 20, ..PythonLimits::default() };
+    let limits = PythonLimits { seconds: LIMIT, memory: 64 << 20, ..PythonLimits::default() };
     let cpython = CpythonConfig {
         preload: preload.iter().map(|name| (*name).to_owned()).collect(),
         ..CpythonConfig::default()
@@ -217,7 +218,7 @@ fn contain(interpreter: PythonInterpreter) -> Option<Duration> {
             .replace("PARENT", &std::process::id().to_string());
         let started = Instant::now();
         let outcome = tool.run(&program, soon());
-        worst = worst.max(started.elapsed().saturating_sub(Duration::from_secs_f64(SECONDS)));
+        worst = worst.max(started.elapsed().saturating_sub(LIMIT.duration()));
         assert!(!outcome.text.contains("ESCAPED"), "{interpreter:?}, {program}: {outcome:?}");
         assert!(outcome.text.chars().count() <= 2100, "{program}");
         assert_eq!(untouched(), before, "{program}");

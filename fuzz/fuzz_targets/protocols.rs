@@ -8,6 +8,7 @@ use paretopo_retrieval::server::{Limits, serve};
 use paretopo_retrieval::{
     BreakerConfig, Passage, PassageIndex, RemoteConfig, RemoteRetriever, Retriever,
 };
+use paretopo_settings::Pause;
 use paretopo_tools::{PythonConfig, PythonInterpreter, PythonTool, SandboxFusionConfig};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -59,7 +60,7 @@ static PUPPET: LazyLock<SocketAddr> = LazyLock::new(|| {
     address
 });
 
-const BREAKER: BreakerConfig = BreakerConfig { failures: 0, seconds: 0.0 };
+const BREAKER: BreakerConfig = BreakerConfig { failures: 0, seconds: Pause::literal(0.0) };
 
 static SEARCH: LazyLock<RemoteRetriever> = LazyLock::new(|| {
     let config = serde_json::json!({ "url": format!("http://{}/retrieve", *PUPPET), "retries": 0, "concurrency": 1, "batch_wait_seconds": 0.0, "breaker": BREAKER });

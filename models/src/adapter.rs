@@ -14,6 +14,7 @@ use crate::{AutoModel, CausalLm, WeightFiles, write_tensors};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Tensor};
+use paretopo_settings::{Dropout, Positive, within};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -27,14 +28,15 @@ const WEIGHTS: &str = "adapter_model.safetensors";
 #[serde(deny_unknown_fields, default)]
 pub struct AdapterConfig {
     /// Width of the two matrices between input and output.
+    #[serde(deserialize_with = "within::<1, 65_536, _, _>")]
     pub rank: usize,
     /// The adapter's output is multiplied by `alpha / rank`.
-    pub alpha: f64,
+    pub alpha: Positive,
     /// Names of the linear maps that get one, as ends of their keys (`q_proj`, `mlp.up_proj`) or
     /// whole keys (`model.layers.0.mlp.up_proj`); `all-linear` for all.
     pub targets: Vec<String>,
     /// Chance that a feature of the input is dropped in training.
-    pub dropout: f64,
+    pub dropout: Dropout,
     /// Whether the factor is `alpha / sqrt(rank)` instead (Kalajdzievski, 2023).
     pub rank_stabilized: bool,
 }
@@ -43,9 +45,9 @@ impl Default for AdapterConfig {
     fn default() -> Self {
         Self {
             rank: 16,
-            alpha: 32.0,
+            alpha: const { Positive::literal(32.0) },
             targets: vec![ALL_LINEAR.into()],
-            dropout: 0.0,
+            dropout: const { Dropout::literal(0.0) },
             rank_stabilized: false,
         }
     }
@@ -56,7 +58,7 @@ pub(crate) const ALL_LINEAR: &str = "all-linear";
 impl AdapterConfig {
     fn scale(&self) -> f64 {
         let rank = self.rank as f64;
-        self.alpha / if self.rank_stabilized { rank.sqrt() } else { rank }
+        self.alpha.get() / if self.rank_stabilized { rank.sqrt() } else { rank }
     }
 
     /// Whether the linear map of that key gets an adapter.
@@ -73,12 +75,6 @@ impl AdapterConfig {
     pub fn check(&self) -> Result<(), String> {
         if self.rank == 0 {
             return Err("`rank` must be at least 1".into());
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(format!("`dropout` must be at least 0 and below 1, not {}", self.dropout));
-        }
-        if !self.alpha.is_finite() || self.alpha == 0.0 {
-            return Err(format!("`alpha` must be a number other than 0, not {}", self.alpha));
         }
         Ok(())
     }
@@ -147,7 +143,7 @@ fn attach<B: Backend>(
             a: Param::from_tensor(first(index, d_input)),
             b: Param::from_tensor(Tensor::zeros([config.rank, d_output], device)),
             scale: config.scale(),
-            dropout: config.dropout,
+            dropout: config.dropout.get(),
             index,
         });
         attached += 1;
@@ -248,11 +244,15 @@ mod tests {
                 && !config.targets_key("model.layers.0.mlp.gate_proj")
         );
         assert!(AdapterConfig::default().targets_key("model.layers.0.mlp.gate_proj"));
-        assert_eq!(AdapterConfig { rank: 4, alpha: 6.0, ..AdapterConfig::default() }.scale(), 1.5);
+        assert_eq!(
+            AdapterConfig { rank: 4, alpha: Positive::literal(6.0), ..AdapterConfig::default() }
+                .scale(),
+            1.5
+        );
         assert_eq!(
             AdapterConfig {
                 rank: 4,
-                alpha: 6.0,
+                alpha: Positive::literal(6.0),
                 rank_stabilized: true,
                 ..AdapterConfig::default()
             }

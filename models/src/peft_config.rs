@@ -10,6 +10,7 @@
 use crate::AdapterConfig;
 use crate::adapter::ALL_LINEAR;
 use crate::unsupported::says_nothing;
+use paretopo_settings::{Dropout, Positive, within};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -38,10 +39,11 @@ pub(crate) struct PeftConfig {
     task_type: Option<String>,
     #[serde(default)]
     base_model_name_or_path: Option<String>,
+    #[serde(deserialize_with = "within::<1, 65_536, _, _>")]
     r: usize,
-    lora_alpha: f64,
+    lora_alpha: Positive,
     #[serde(default)]
-    lora_dropout: Option<f64>,
+    lora_dropout: Option<Dropout>,
     target_modules: Value,
     #[serde(default)]
     use_rslora: Option<bool>,
@@ -105,7 +107,7 @@ impl PeftConfig {
             rank: self.r,
             alpha: self.lora_alpha,
             targets,
-            dropout: self.lora_dropout.unwrap_or_default(),
+            dropout: self.lora_dropout.unwrap_or(const { Dropout::literal(0.0) }),
             rank_stabilized: self.use_rslora.unwrap_or_default(),
         };
         Ok(adapter)

@@ -3,7 +3,9 @@
 use crate::SamplingConfig;
 use paretopo_chat::{ChatError, ChatTemplate, TemplateContext, Tokenizer};
 use paretopo_environments::Environment;
+use paretopo_settings::Temperature;
 use paretopo_trajectory::{Task, TokenId};
+use serde_json::json;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -66,7 +68,11 @@ impl PolicyText {
                 ),
             });
         }
-        Ok(Self { tokenizer, template, end_ids, sampling: generation.as_ref().map(sampling_of) })
+        let sampling = generation.as_ref().map(sampling_of).transpose().map_err(|reason| {
+            let path = folder.join("generation_config.json");
+            ChatError::Invalid { path, what: "generation configuration", reason }
+        })?;
+        Ok(Self { tokenizer, template, end_ids, sampling })
     }
 
     /// The ids that open an episode on `task`; tools are described by the template only where
@@ -124,31 +130,55 @@ fn end_ids_of(value: &serde_json::Value) -> Result<Vec<TokenId>, String> {
 
 /// As transformers reads it: greedy unless `do_sample`; what is absent leaves the distribution as
 /// it is.
-fn sampling_of(config: &serde_json::Value) -> SamplingConfig {
+///
+/// # Errors
+/// Names the field that holds what it cannot.
+fn sampling_of(config: &serde_json::Value) -> Result<SamplingConfig, String> {
     if config["do_sample"].as_bool() != Some(true) {
-        return SamplingConfig { temperature: 0.0, ..SamplingConfig::default() };
+        let temperature = const { Temperature::literal(0.0) };
+        return Ok(SamplingConfig { temperature, ..SamplingConfig::default() });
     }
-    SamplingConfig {
-        temperature: config["temperature"].as_f64().unwrap_or(1.0) as f32,
-        top_k: config["top_k"].as_u64().unwrap_or(0) as usize,
-        top_p: config["top_p"].as_f64().unwrap_or(1.0) as f32,
+    let mut given = serde_json::Map::new();
+    for name in ["temperature", "top_k", "top_p"] {
+        if !config[name].is_null() {
+            given.insert(name.to_owned(), config[name].clone());
+            // one by one, so that the error is about this field
+            serde_json::from_value::<SamplingConfig>(json!({ name: config[name] }))
+                .map_err(|error| format!("`{name}`: {error}"))?;
+        }
     }
+    serde_json::from_value(given.into()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use paretopo_settings::TopP;
 
     #[test]
     fn generation_configurations_of_published_models() {
         // Qwen2.5-Math-1.5B-Instruct samples only if asked to; Qwen3 does by default
-        let read = |text: &str| sampling_of(&serde_json::from_str(text).unwrap());
-        assert_eq!(read(r#"{"do_sample":false,"temperature":0.7}"#).temperature, 0.0);
+        let try_read = |text: &str| sampling_of(&serde_json::from_str(text).unwrap());
+        let read = |text: &str| try_read(text).unwrap();
+        assert_eq!(read(r#"{"do_sample":false,"temperature":0.7}"#).temperature.get(), 0.0);
         assert_eq!(
             read(r#"{"do_sample":true,"temperature":0.6,"top_k":20,"top_p":0.95}"#),
-            SamplingConfig { temperature: 0.6, top_k: 20, top_p: 0.95 }
+            SamplingConfig {
+                temperature: Temperature::literal(0.6),
+                top_k: 20,
+                top_p: TopP::literal(0.95)
+            }
         );
-        assert_eq!(read("{}").temperature, 0.0);
+        assert_eq!(read("{}").temperature.get(), 0.0);
+        let sampled = read(r#"{"do_sample":true,"temperature":null}"#);
+        assert_eq!(sampled, SamplingConfig::default());
+        for (field, value) in
+            [("temperature", "-1"), ("top_p", "0"), ("top_p", "1.5"), ("top_k", "-3")]
+        {
+            let text = format!(r#"{{"do_sample":true,"{field}":{value}}}"#);
+            let error = try_read(&text).unwrap_err();
+            assert!(error.starts_with(&format!("`{field}`: `{value}` is not ")), "{error}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Drawing a token from logits, with the log-probabilities that training needs.
 
+use paretopo_settings::{Temperature, TopP, within};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -8,16 +9,21 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct SamplingConfig {
     /// Logits are divided by it; 0 is greedy.
-    pub temperature: f32,
+    pub temperature: Temperature,
     /// Only the k likeliest tokens; 0 for all.
+    #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
     pub top_k: usize,
     /// Only the likeliest tokens whose probabilities add up to at least this; 1 for all.
-    pub top_p: f32,
+    pub top_p: TopP,
 }
 
 impl Default for SamplingConfig {
     fn default() -> Self {
-        Self { temperature: 1.0, top_k: 0, top_p: 1.0 }
+        Self {
+            temperature: const { Temperature::literal(1.0) },
+            top_k: 0,
+            top_p: const { TopP::literal(1.0) },
+        }
     }
 }
 
@@ -62,19 +68,20 @@ pub fn sample(logits: &[f32], config: &SamplingConfig, rng: &mut impl Rng) -> Op
         logprob: logits[index] - normaliser,
         sampling_logprob,
     };
-    if config.temperature == 0.0 {
+    let (temperature, top_p) = (config.temperature.single(), config.top_p.single());
+    if temperature == 0.0 {
         let best = logits
             .iter()
             .enumerate()
             .fold(0, |best, (index, logit)| if *logit > logits[best] { index } else { best });
         return Some(drawn(best, 0.0));
     }
-    let tempered = |index: usize| logits[index] / config.temperature;
-    if config.top_k == 0 && config.top_p >= 1.0 {
-        let total = if config.temperature == 1.0 {
+    let tempered = |index: usize| logits[index] / temperature;
+    if config.top_k == 0 && top_p >= 1.0 {
+        let total = if temperature == 1.0 {
             normaliser
         } else {
-            log_sum_exp(logits.iter().map(|logit| logit / config.temperature))
+            log_sum_exp(logits.iter().map(|logit| logit / temperature))
         };
         let index = draw(0..logits.len(), |index| (tempered(index) - total).exp(), rng);
         return Some(drawn(index, tempered(index) - total));
@@ -85,12 +92,12 @@ pub fn sample(logits: &[f32], config: &SamplingConfig, rng: &mut impl Rng) -> Op
         candidates.select_nth_unstable_by(config.top_k, descending);
         candidates.truncate(config.top_k);
     }
-    if config.top_p < 1.0 {
+    if top_p < 1.0 {
         candidates.sort_unstable_by(descending);
         let total = log_sum_exp(candidates.iter().map(|index| tempered(*index)));
         let mut mass = 0.0;
         let inside = candidates.iter().take_while(|index| {
-            let needed = mass < config.top_p;
+            let needed = mass < top_p;
             mass += (tempered(**index) - total).exp();
             needed
         });
@@ -163,16 +170,22 @@ mod tests {
             [0.625, 0.375, 0.0, 0.0],
         );
         close(
-            frequencies(SamplingConfig { top_p: 0.7, ..SamplingConfig::default() }),
+            frequencies(SamplingConfig { top_p: TopP::literal(0.7), ..SamplingConfig::default() }),
             [0.625, 0.375, 0.0, 0.0],
         );
         // temperature 0.5 squares: 0.25, 0.09, 0.0225, 0.0025 over 0.365
         close(
-            frequencies(SamplingConfig { temperature: 0.5, ..SamplingConfig::default() }),
+            frequencies(SamplingConfig {
+                temperature: Temperature::literal(0.5),
+                ..SamplingConfig::default()
+            }),
             [0.685, 0.247, 0.062, 0.007],
         );
         close(
-            frequencies(SamplingConfig { temperature: 0.0, ..SamplingConfig::default() }),
+            frequencies(SamplingConfig {
+                temperature: Temperature::literal(0.0),
+                ..SamplingConfig::default()
+            }),
             [1.0, 0.0, 0.0, 0.0],
         );
     }
@@ -188,7 +201,7 @@ mod tests {
         // temperature 0.5: 0.25 / 0.365
         let drawn = sample(
             &logits()[..],
-            &SamplingConfig { temperature: 0.5, ..SamplingConfig::default() },
+            &SamplingConfig { temperature: Temperature::literal(0.5), ..SamplingConfig::default() },
             &mut rng,
         )
         .unwrap();

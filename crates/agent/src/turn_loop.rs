@@ -12,6 +12,7 @@ use burn::tensor::backend::Backend;
 use paretopo_chat::{ChatError, Parsed, ToolSyntax, TurnText};
 use paretopo_environments::Environment;
 use paretopo_models::AutoModel;
+use paretopo_settings::{Seconds, within};
 use paretopo_tools::{CallContext, Tool, ToolPool};
 use paretopo_trajectory::{
     Author, CallRecord, CallStatus, FinishReason, Segment, Task, TokenId, ToolCall, ToolOutcome,
@@ -37,7 +38,8 @@ pub enum ToolSchedule {
     /// A fixed number of decoding steps after the call, waiting for it if need be. What is batched
     /// with what then does not depend on the clock, and a seeded run is bit-exact on flex.
     FixedLag {
-        /// Decoding steps; at least 1.
+        /// Decoding steps, from 1 to 1000.
+        #[serde(deserialize_with = "within::<1, 1000, _, _>")]
         steps: u64,
     },
     /// As soon as it is there. For slow tools; runs are then not bit-exact.
@@ -77,22 +79,27 @@ pub struct RolloutConfig {
     /// How calls are written.
     pub syntax: ToolSyntax,
     /// Calls an episode may make; afterwards it finishes without tools.
+    #[serde(deserialize_with = "within::<0, 1000, _, _>")]
     pub max_calls: usize,
     /// Tokens an episode may sample.
+    #[serde(deserialize_with = "within::<1, 10_000_000, _, _>")]
     pub max_sampled_tokens: usize,
     /// Tokens of tool output an episode may read after each call.
+    #[serde(deserialize_with = "within::<0, 10_000_000, _, _>")]
     pub max_output_tokens: usize,
     /// What longer output loses.
     pub output_truncation: OutputTruncation,
     /// What a task does whose prompt leaves no room in the model's context.
     pub long_prompts: LongPrompts,
     /// Seconds a call may take.
-    pub call_seconds: f64,
+    pub call_seconds: Seconds,
     /// Seconds an episode may take.
-    pub episode_seconds: f64,
+    pub episode_seconds: Seconds,
     /// Episodes that are played at the same time, over all workers.
+    #[serde(deserialize_with = "within::<1, 100_000, _, _>")]
     pub batch_size: usize,
     /// Threads that run tool calls, over all workers.
+    #[serde(deserialize_with = "within::<1, 1024, _, _>")]
     pub tool_threads: usize,
     /// When a tool's outcome reaches its episode.
     pub tool_schedule: ToolSchedule,
@@ -108,8 +115,8 @@ impl Default for RolloutConfig {
             max_output_tokens: 256,
             output_truncation: OutputTruncation::Tail,
             long_prompts: LongPrompts::Stop,
-            call_seconds: 5.0,
-            episode_seconds: 600.0,
+            call_seconds: const { Seconds::literal(5.0) },
+            episode_seconds: const { Seconds::literal(600.0) },
             batch_size: 128,
             tool_threads: 2,
             tool_schedule: ToolSchedule::FixedLag { steps: 2 },
@@ -435,7 +442,7 @@ fn play<B: Backend>(
         statistics.sampling_seconds += sampling.elapsed().as_secs_f64();
         for (key, episode) in episodes.iter_mut().enumerate() {
             if !episode.is_finished()
-                && episode.started.elapsed().as_secs_f64() > config.episode_seconds
+                && episode.started.elapsed() > config.episode_seconds.duration()
             {
                 episode.finish(FinishReason::Deadline);
             }
@@ -585,7 +592,7 @@ fn call_if_asked<B: Backend>(
                 append_outcome(context, config, Some(call), failed(reason), episode)
             }
             Some(tool) => {
-                let deadline = Instant::now() + Duration::from_secs_f64(config.call_seconds);
+                let deadline = Instant::now() + config.call_seconds.duration();
                 let (ticket, due) = (desk.next_ticket, desk.round + lag);
                 desk.next_ticket += 1;
                 desk.pool.submit(
@@ -635,7 +642,7 @@ fn deliver_outcomes<B: Backend>(
                     "TimeoutError: the tool did not answer within {:.1} s",
                     config.call_seconds
                 );
-                ToolOutcome::new(CallStatus::Timeout, text, config.call_seconds as f32)
+                ToolOutcome::new(CallStatus::Timeout, text, config.call_seconds.single())
             }
             None => continue,
         };

@@ -1,6 +1,8 @@
 //! The command line.
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use paretopo_settings::{NonNegative, Seconds};
 use std::path::PathBuf;
 
 /// Trains tool-calling language agents under several objectives (ParetoPO and its baselines).
@@ -43,6 +45,11 @@ pub(crate) struct ConfigArguments {
     pub(crate) dry_run: bool,
 }
 
+/// A count from `low` to `high`.
+fn count(low: u64, high: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(low..=high)
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Train a policy by reinforcement learning; the same command resumes an interrupted run
@@ -77,7 +84,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         config: ConfigArguments,
         /// Tokens of the longest prompt
-        #[arg(long, value_name = "N", default_value_t = crate::commands::USUAL_PROMPT)]
+        #[arg(
+            long,
+            value_name = "N",
+            default_value_t = crate::commands::USUAL_PROMPT,
+            value_parser = count(1, 1_000_000_000),
+            allow_negative_numbers = true
+        )]
         prompt_tokens: usize,
     },
     /// Train several methods with several seeds and compare them in a table and a picture
@@ -91,7 +104,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "KEY.PATH=VALUE")]
         set: Vec<String>,
         /// Runs at a time; one per core when absent
-        #[arg(long)]
+        #[arg(long, value_parser = count(1, 1024), allow_negative_numbers = true)]
         jobs: Option<usize>,
     },
     /// Let a policy solve one question and show what it did
@@ -148,8 +161,8 @@ pub(crate) enum Command {
         file: Option<PathBuf>,
         /// Print p* instead: from which success rate in the head on no call is preferred to a sure
         /// one, for r_tool with this alpha
-        #[arg(long, value_name = "ALPHA", conflicts_with = "file")]
-        call_threshold: Option<f64>,
+        #[arg(long, value_name = "ALPHA", conflicts_with = "file", allow_negative_numbers = true)]
+        call_threshold: Option<NonNegative>,
         /// The estimator, as `type` in a configuration
         #[arg(long)]
         estimator: String,
@@ -157,7 +170,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
         /// Seed of estimators that draw random numbers
-        #[arg(long, default_value_t = 0)]
+        #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
         seed: u64,
     },
     /// Grade answers: `{"gold":..,"pred":..}` -> the same with `"equal"` (math) or `"em"` and
@@ -181,7 +194,12 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE", conflicts_with = "query")]
         questions: Option<PathBuf>,
         /// Passages a query
-        #[arg(long, default_value_t = 10)]
+        #[arg(
+            long,
+            default_value_t = 10,
+            value_parser = count(1, 10_000),
+            allow_negative_numbers = true
+        )]
         topk: usize,
     },
     /// Serve a corpus by the retrieval protocol of Search-R1 (`POST /retrieve`)
@@ -192,7 +210,12 @@ pub(crate) enum Command {
         #[arg(long, default_value = "127.0.0.1:8000")]
         address: String,
         /// Passages a query, for requests that do not say
-        #[arg(long, default_value_t = 3)]
+        #[arg(
+            long,
+            default_value_t = 3,
+            value_parser = count(1, 100),
+            allow_negative_numbers = true
+        )]
         topk: usize,
     },
     /// Run a program in the Python tool's sandbox and print what the model would read
@@ -203,13 +226,27 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = Interpreter::Monty)]
         interpreter: Interpreter,
         /// Seconds it may take
-        #[arg(long, default_value_t = 2.0)]
-        seconds: f64,
+        #[arg(
+            long,
+            default_value_t = Seconds::literal(2.0),
+            allow_negative_numbers = true
+        )]
+        seconds: Seconds,
         /// Memory in MiB
-        #[arg(long, default_value_t = 64)]
+        #[arg(
+            long,
+            default_value_t = 64,
+            value_parser = count(1, 1 << 20),
+            allow_negative_numbers = true
+        )]
         memory: usize,
         /// Characters of output; longer output loses its middle
-        #[arg(long, default_value_t = 256)]
+        #[arg(
+            long,
+            default_value_t = 256,
+            value_parser = count(0, 1_000_000_000),
+            allow_negative_numbers = true
+        )]
         output: usize,
     },
     /// Print shell completions

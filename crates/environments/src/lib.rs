@@ -136,6 +136,26 @@ impl EnvironmentConfig {
         Ok(config)
     }
 
+    /// The objectives.
+    pub fn objectives(&self) -> &[ObjectiveConfig] {
+        match self {
+            Self::Math(config) => &config.objectives,
+            Self::Qa(config) => &config.objectives,
+        }
+    }
+
+    /// Checks the settings that depend on each other.
+    ///
+    /// # Errors
+    /// Names them.
+    pub fn validate(&self) -> Result<(), DataError> {
+        ObjectiveConfig::check_all(self.objectives())?;
+        match self {
+            Self::Math(config) => config.demonstrations.check(),
+            Self::Qa(config) => config.demonstrations.check(),
+        }
+    }
+
     /// Builds the environment.
     ///
     /// # Errors
@@ -145,6 +165,7 @@ impl EnvironmentConfig {
         resources: &Resources,
         observer: &mut dyn LoadObserver,
     ) -> Result<Box<dyn Environment>, DataError> {
+        self.validate()?;
         match self {
             Self::Math(config) => Ok(Box::new(MathEnvironment::new(
                 config,

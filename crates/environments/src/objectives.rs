@@ -1,6 +1,7 @@
 //! Objectives: pure functions of a task, a trajectory and the run's memory, with values in [0, 1].
 
 use crate::{DataError, Environment, RunMemory};
+use paretopo_settings::{NonNegative, Positive};
 use paretopo_trajectory::{CallStatus, Task, Trajectory};
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +41,7 @@ pub enum ObjectiveConfig {
     /// `r_tool = exp(-alpha * |N_call - N_optimal|)` (ParetoPO).
     ToolEfficiency {
         /// How fast a call too many (or too few) costs; per call.
-        alpha: f64,
+        alpha: NonNegative,
         /// Before the task's first success.
         #[serde(default)]
         before_first_success: BeforeFirstSuccess,
@@ -48,23 +49,32 @@ pub enum ObjectiveConfig {
     /// `r_length = exp(-sampled tokens / scale)`.
     ResponseLength {
         /// Tokens at which the value has fallen to 1/e.
-        scale: f64,
+        scale: Positive,
     },
     /// `r_format`: 1 when there is an answer and no call failed, else 0.
     Format {},
 }
 
 impl ObjectiveConfig {
-    /// Builds a reward vector.
+    /// Checks a reward vector.
     ///
     /// # Errors
     /// When its first objective is not task success.
-    pub(crate) fn build_all(configs: &[Self]) -> Result<Vec<Box<dyn Objective>>, DataError> {
+    pub(crate) fn check_all(configs: &[Self]) -> Result<(), DataError> {
         if configs.first() != Some(&Self::Task {}) {
             return Err(DataError::Setting(
                 "the first of `environment.objectives` must be `{ type = \"task\" }`".into(),
             ));
         }
+        Ok(())
+    }
+
+    /// Builds a reward vector.
+    ///
+    /// # Errors
+    /// When its first objective is not task success.
+    pub(crate) fn build_all(configs: &[Self]) -> Result<Vec<Box<dyn Objective>>, DataError> {
+        Self::check_all(configs)?;
         Ok(configs.iter().map(Self::build).collect())
     }
 
@@ -73,9 +83,9 @@ impl ObjectiveConfig {
         match *self {
             Self::Task {} => Box::new(TaskSuccess),
             Self::ToolEfficiency { alpha, before_first_success } => {
-                Box::new(ToolEfficiency { alpha, before_first_success })
+                Box::new(ToolEfficiency { alpha: alpha.get(), before_first_success })
             }
-            Self::ResponseLength { scale } => Box::new(ResponseLength { scale }),
+            Self::ResponseLength { scale } => Box::new(ResponseLength { scale: scale.get() }),
             Self::Format {} => Box::new(Format),
         }
     }
@@ -170,6 +180,7 @@ mod tests {
     use crate::{
         EnvironmentConfig, MathConfig, ObjectiveConfig, Resources, RunMemory, score_group,
     };
+    use paretopo_settings::NonNegative;
     use paretopo_trajectory::{
         CallRecord, CallStatus, FinishReason, Split, ToolOutcome, Trajectory,
     };
@@ -235,7 +246,7 @@ mod tests {
         assert_eq!(scored, [[0.0, 0.0], [0.0, 0.0]]);
         let mut config = MathConfig::default();
         config.objectives[1] = ObjectiveConfig::ToolEfficiency {
-            alpha: 0.5,
+            alpha: NonNegative::literal(0.5),
             before_first_success: super::BeforeFirstSuccess::FewestCalls,
         };
         // N_optimal = 0: exp(0) = 1 and exp(-0.5 * 2) = 0.367879

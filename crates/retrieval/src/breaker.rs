@@ -1,23 +1,25 @@
 //! A circuit breaker (Nygard, "Release It!", 2007): a server that has failed again and again is
 //! left alone for a while, so that a run goes on with errors instead of waiting out every deadline.
 
+use paretopo_settings::{Pause, within};
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// When a server is left alone, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BreakerConfig {
     /// Failures in a row; 0 for never.
+    #[serde(deserialize_with = "within::<0, 1_000_000, _, _>")]
     pub failures: u32,
     /// Seconds; then one request goes through and decides.
-    pub seconds: f64,
+    pub seconds: Pause,
 }
 
 impl Default for BreakerConfig {
     fn default() -> Self {
-        Self { failures: 8, seconds: 10.0 }
+        Self { failures: 8, seconds: const { Pause::literal(10.0) } }
     }
 }
 
@@ -62,7 +64,7 @@ impl Breaker {
             Some(until) if now < until => Err(BreakerOpen { failures: state.failures }),
             Some(_) => {
                 // this one decides; the others wait for it
-                state.until = Some(now + Duration::from_secs_f64(self.config.seconds));
+                state.until = Some(now + self.config.seconds.duration());
                 Ok(())
             }
             None => Ok(()),
@@ -82,7 +84,7 @@ impl Breaker {
         }
         state.failures += 1;
         if self.config.failures > 0 && state.failures >= self.config.failures {
-            state.until = Some(now + Duration::from_secs_f64(self.config.seconds));
+            state.until = Some(now + self.config.seconds.duration());
         }
     }
 }
@@ -90,10 +92,11 @@ impl Breaker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn opens_after_failures_in_a_row_and_lets_one_request_decide() {
-        let breaker = Breaker::new(BreakerConfig { failures: 2, seconds: 10.0 });
+        let breaker = Breaker::new(BreakerConfig { failures: 2, seconds: Pause::literal(10.0) });
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         for succeeded in [false, true, false] {

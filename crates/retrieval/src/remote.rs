@@ -6,6 +6,7 @@
 
 use crate::protocol::{Found, RetrieveRequest, RetrieveResponse};
 use crate::{Breaker, BreakerConfig, Hit, RetrieveError, Retriever};
+use paretopo_settings::{Pause, Seconds, within};
 use serde::{Deserialize, Serialize};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,36 +20,38 @@ pub struct RemoteConfig {
     pub url: String,
     /// Seconds for one request.
     #[serde(default = "defaults::request_seconds")]
-    pub request_seconds: f64,
+    pub request_seconds: Seconds,
     /// Further attempts after the first.
-    #[serde(default = "defaults::retries")]
+    #[serde(default = "defaults::retries", deserialize_with = "within::<0, 1000, _, _>")]
     pub retries: u32,
     /// Seconds before the second attempt; doubles with each.
     #[serde(default = "defaults::backoff_seconds")]
-    pub backoff_seconds: f64,
+    pub backoff_seconds: Pause,
     /// Requests in flight.
-    #[serde(default = "defaults::concurrency")]
+    #[serde(default = "defaults::concurrency", deserialize_with = "within::<1, 1024, _, _>")]
     pub concurrency: usize,
     /// Queries in one request.
-    #[serde(default = "defaults::batch_size")]
+    #[serde(default = "defaults::batch_size", deserialize_with = "within::<1, 4096, _, _>")]
     pub batch_size: usize,
     /// Seconds that a query waits for company.
     #[serde(default = "defaults::batch_wait_seconds")]
-    pub batch_wait_seconds: f64,
+    pub batch_wait_seconds: Pause,
     /// When the server is left alone for a while.
     #[serde(default)]
     pub breaker: BreakerConfig,
 }
 
 mod defaults {
-    pub(super) fn request_seconds() -> f64 {
-        10.0
+    use paretopo_settings::{Pause, Seconds};
+
+    pub(super) fn request_seconds() -> Seconds {
+        const { Seconds::literal(10.0) }
     }
     pub(super) fn retries() -> u32 {
         3
     }
-    pub(super) fn backoff_seconds() -> f64 {
-        0.1
+    pub(super) fn backoff_seconds() -> Pause {
+        const { Pause::literal(0.1) }
     }
     pub(super) fn concurrency() -> usize {
         4
@@ -56,8 +59,8 @@ mod defaults {
     pub(super) fn batch_size() -> usize {
         64
     }
-    pub(super) fn batch_wait_seconds() -> f64 {
-        0.002
+    pub(super) fn batch_wait_seconds() -> Pause {
+        const { Pause::literal(0.002) }
     }
 }
 
@@ -129,7 +132,7 @@ fn next_batch(jobs: &Mutex<Receiver<Job>>, config: &RemoteConfig) -> Option<Vec<
     // held while a batch forms, never during a request
     let jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
     let mut batch = vec![jobs.recv().ok()?];
-    let closing = Instant::now() + Duration::from_secs_f64(config.batch_wait_seconds);
+    let closing = Instant::now() + config.batch_wait_seconds.duration();
     while batch.len() < config.batch_size.max(1)
         && let Ok(job) = jobs.recv_timeout(closing.saturating_duration_since(Instant::now()))
     {
@@ -140,13 +143,12 @@ fn next_batch(jobs: &Mutex<Receiver<Job>>, config: &RemoteConfig) -> Option<Vec<
 
 /// Sends a batch and hands out the answers. Who no longer waits is passed over.
 fn answer(mut batch: Vec<Job>, config: &RemoteConfig, agent: &ureq::Agent, breaker: &Breaker) {
-    let mut pause = Duration::from_secs_f64(config.backoff_seconds);
+    let mut pause = config.backoff_seconds.duration();
     for attempt in 0..=config.retries {
         batch.retain(|job| Instant::now() < job.deadline);
         let Some(latest) = batch.iter().map(|job| job.deadline).max() else { return };
-        let left = latest
-            .saturating_duration_since(Instant::now())
-            .min(Duration::from_secs_f64(config.request_seconds));
+        let left =
+            latest.saturating_duration_since(Instant::now()).min(config.request_seconds.duration());
         if let Err(open) = breaker.enter() {
             give_up(batch, &format!("{}: {open}", config.url));
             return;
@@ -169,7 +171,7 @@ fn answer(mut batch: Vec<Job>, config: &RemoteConfig, agent: &ureq::Agent, break
             Err(_) => {}
         }
         std::thread::sleep(pause.min(latest.saturating_duration_since(Instant::now())));
-        pause *= 2;
+        pause = pause.saturating_mul(2);
     }
 }
 

@@ -20,6 +20,7 @@ use paretopo_models::{
     AutoModel, CausalLm, ForwardInput, NamedTensor, in_precision, load_folder, load_tensors,
     to_host,
 };
+use paretopo_settings::{DecayRate, LearningRate, WeightDecay};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -64,7 +65,7 @@ struct Expected {
 
 #[derive(Deserialize)]
 struct ExpectedTraining {
-    learning_rate: f64,
+    learning_rate: LearningRate,
     losses: Vec<f32>,
 }
 
@@ -144,7 +145,7 @@ fn check_case<B: AutodiffBackend>(
     let worst = tensors.iter().map(of).fold(0.0, f64::max);
     put("gradients of the policy loss", worst, F32_TRAINED);
 
-    let trained = train(model.clone(), 0.01, 3, batch).0;
+    let trained = train(model.clone(), const { LearningRate::literal(0.01) }, 3, batch).0;
     let got = logits(&trained.valid(), &expected.ids, None, device);
     put(
         "logits after 3 steps",
@@ -217,16 +218,16 @@ fn policy_gradient<B: AutodiffBackend>(
 
 fn train<B: AutodiffBackend>(
     mut model: AutoModel<B>,
-    learning_rate: f64,
+    learning_rate: LearningRate,
     steps: usize,
     batch: impl Fn() -> MicroBatch<B>,
 ) -> (AutoModel<B>, Vec<f32>) {
     let schedule = LearningRateSchedule::Constant {};
     let config = OptimizerConfig {
         learning_rate,
-        weight_decay: 0.1,
+        weight_decay: const { WeightDecay::literal(0.1) },
         warmup_updates: 0,
-        beta2: 0.99,
+        beta2: const { DecayRate::literal(0.99) },
         schedule,
         ..OptimizerConfig::default()
     };

@@ -8,6 +8,10 @@ use paretopo_algorithms::estimators::ParetoPoConfig;
 use paretopo_algorithms::losses::{Aggregation, KlConfig, PolicyLossConfig};
 use paretopo_environments::EnvironmentConfig;
 use paretopo_models::AdapterConfig;
+use paretopo_settings::{
+    Coefficient, DecayRate, Epsilon, LARGEST_SEED, LearningRate, LogRatio, NonNegative, Positive,
+    Share, WeightDecay, read_table, read_toml, within,
+};
 use paretopo_trajectory::Split;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -106,11 +110,15 @@ impl From<Precision> for FloatDType {
     }
 }
 
+/// Rollouts of a step; more would not fit any machine.
+const LARGEST_BATCH: usize = 1_000_000;
+
 /// Everything about a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunConfig {
     /// Seed of everything random but the generated problems.
+    #[serde(deserialize_with = "within::<0, LARGEST_SEED, _, _>")]
     pub seed: u64,
     /// Where the policy comes from.
     pub policy: PolicySource,
@@ -121,6 +129,7 @@ pub struct RunConfig {
     /// parameters, whose operations are split instead. Each holds its own activations and
     /// gradients. Runs on flex are bit-exact for an equal number; two runs on ndarray differ by
     /// rounding in any case.
+    #[serde(deserialize_with = "within::<0, 1024, _, _>")]
     pub workers: usize,
     /// Train a low-rank adapter and nothing else.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,6 +197,7 @@ pub struct MemoryConfig {
     /// checkpointing; Chen et al., 2016).
     pub gradient_checkpointing: bool,
     /// Trained tokens whose logits are held at a time; 0 for all of a micro-batch.
+    #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
     pub logits_chunk: usize,
 }
 
@@ -196,17 +206,23 @@ pub struct MemoryConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
     /// Optimisation steps; each plays new rollouts.
+    #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
     pub steps: u64,
     /// Prompts a step.
+    #[serde(deserialize_with = "within::<1, 1_000_000, _, _>")]
     pub prompts_per_step: usize,
     /// Rollouts a prompt: the group.
+    #[serde(deserialize_with = "within::<2, 100_000, _, _>")]
     pub rollouts_per_prompt: usize,
     /// Passes over a step's trajectories.
+    #[serde(deserialize_with = "within::<1, 1000, _, _>")]
     pub epochs: usize,
     /// Optimiser updates a pass.
+    #[serde(deserialize_with = "within::<1, 100_000, _, _>")]
     pub minibatches: usize,
     /// Tokens, padding included, that are held in one forward and backward pass; on a CPU small
     /// ones stay in the cache and are twice as fast.
+    #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
     pub micro_batch_tokens: usize,
     /// What is held in memory at a time.
     pub memory: MemoryConfig,
@@ -219,29 +235,33 @@ pub struct TrainConfig {
     /// The KL penalty; at coefficient 0 no reference model is held.
     pub kl: KlConfig,
     /// Factor of the entropy bonus.
-    pub entropy_coefficient: f32,
+    pub entropy_coefficient: Coefficient,
     /// Which log-probabilities the ratio is taken against.
     pub old_logprobs: OldLogprobs,
     /// Cap of the truncated importance correction between sampler and trainer; needs
     /// `old_logprobs = "recompute"`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub importance_cap: Option<f32>,
+    pub importance_cap: Option<Positive>,
     /// Groups without signal are replaced by new ones in up to this many further rounds (dynamic
     /// sampling).
+    #[serde(deserialize_with = "within::<0, 1000, _, _>")]
     pub refill_rounds: usize,
     /// Whether trajectories that ran out of tokens carry no loss.
     pub mask_overlong: bool,
     /// A log ratio beyond this counts as a bad number.
-    pub largest_log_ratio: f32,
+    pub largest_log_ratio: LogRatio,
     /// What a reward, loss or gradient that is not finite does, or a log ratio that is too large.
     pub bad_numbers: BadNumbers,
     /// Steps between checkpoints.
+    #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
     pub checkpoint_every: u64,
     /// Which checkpoints are kept.
     pub keep: KeepConfig,
     /// Steps between validations; 0 for none.
+    #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
     pub validate_every: u64,
     /// Steps between the trajectories that are written out; 0 for none.
+    #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
     pub save_trajectories_every: u64,
 }
 
@@ -259,12 +279,12 @@ impl Default for TrainConfig {
             loss: PolicyLossConfig::default(),
             aggregation: Aggregation::TokenMean {},
             kl: KlConfig::default(),
-            entropy_coefficient: 0.0,
+            entropy_coefficient: const { Coefficient::literal(0.0) },
             old_logprobs: OldLogprobs::Sampler,
             importance_cap: None,
             refill_rounds: 0,
             mask_overlong: false,
-            largest_log_ratio: 10.0,
+            largest_log_ratio: const { LogRatio::literal(10.0) },
             bad_numbers: BadNumbers::Stop,
             checkpoint_every: 10,
             keep: KeepConfig::default(),
@@ -277,7 +297,7 @@ impl Default for TrainConfig {
 impl TrainConfig {
     /// Whether the loss has terms that do not vanish with the advantage.
     pub(crate) fn pulls_everywhere(&self) -> bool {
-        self.kl.coefficient != 0.0 || self.entropy_coefficient != 0.0
+        self.kl.coefficient.get() != 0.0 || self.entropy_coefficient.get() != 0.0
     }
 }
 
@@ -286,6 +306,7 @@ impl TrainConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct KeepConfig {
     /// The latest so many.
+    #[serde(deserialize_with = "within::<1, 1_000_000, _, _>")]
     pub latest: usize,
     /// Besides, in the folder `best`, what is trained as it was at the validation whose mean
     /// rewards multiply to the most (the hypervolume of their point).
@@ -303,18 +324,19 @@ impl Default for KeepConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct OptimizerConfig {
     /// Learning rate after the warm-up.
-    pub learning_rate: f64,
+    pub learning_rate: LearningRate,
     /// Decay of the first moment.
-    pub beta1: f64,
+    pub beta1: DecayRate,
     /// Decay of the second moment.
-    pub beta2: f64,
+    pub beta2: DecayRate,
     /// Added to the root of the second moment.
-    pub epsilon: f64,
+    pub epsilon: Epsilon,
     /// Decoupled weight decay of matrices.
-    pub weight_decay: f64,
+    pub weight_decay: WeightDecay,
     /// Largest norm of all gradients together; 0 for no clipping.
-    pub clip_grad_norm: f64,
+    pub clip_grad_norm: NonNegative,
     /// Updates over which the learning rate rises linearly.
+    #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
     pub warmup_updates: u64,
     /// What follows.
     pub schedule: LearningRateSchedule,
@@ -323,12 +345,12 @@ pub struct OptimizerConfig {
 impl Default for OptimizerConfig {
     fn default() -> Self {
         Self {
-            learning_rate: 4e-4,
-            beta1: 0.9,
-            beta2: 0.99,
-            epsilon: 1e-8,
-            weight_decay: 0.0,
-            clip_grad_norm: 1.0,
+            learning_rate: const { LearningRate::literal(4e-4) },
+            beta1: const { DecayRate::literal(0.9) },
+            beta2: const { DecayRate::literal(0.99) },
+            epsilon: const { Epsilon::literal(1e-8) },
+            weight_decay: const { WeightDecay::literal(0.0) },
+            clip_grad_norm: const { NonNegative::literal(1.0) },
             warmup_updates: 5,
             schedule: LearningRateSchedule::Constant {},
         }
@@ -344,12 +366,12 @@ pub enum LearningRateSchedule {
     /// Falls in a straight line to `final_share` at the last update.
     Linear {
         /// In [0, 1].
-        final_share: f64,
+        final_share: Share,
     },
     /// Falls along half a cosine to `final_share` at the last update.
     Cosine {
         /// In [0, 1].
-        final_share: f64,
+        final_share: Share,
     },
 }
 
@@ -358,16 +380,20 @@ pub enum LearningRateSchedule {
 #[serde(deny_unknown_fields, default)]
 pub struct SftConfig {
     /// Optimiser updates.
+    #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
     pub steps: u64,
     /// Demonstrations an update.
+    #[serde(deserialize_with = "within::<1, 1_000_000, _, _>")]
     pub batch_size: usize,
     /// Tokens, padding included, that are held in one forward and backward pass.
+    #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
     pub micro_batch_tokens: usize,
     /// What is held in memory at a time.
     pub memory: MemoryConfig,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
     /// Steps between checkpoints.
+    #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
     pub checkpoint_every: u64,
 }
 
@@ -379,10 +405,12 @@ impl Default for SftConfig {
             micro_batch_tokens: 1024,
             memory: MemoryConfig::default(),
             optimizer: OptimizerConfig {
-                learning_rate: 2e-3,
-                weight_decay: 0.01,
+                learning_rate: const { LearningRate::literal(2e-3) },
+                weight_decay: const { WeightDecay::literal(0.01) },
                 warmup_updates: 100,
-                schedule: LearningRateSchedule::Cosine { final_share: 0.05 },
+                schedule: LearningRateSchedule::Cosine {
+                    final_share: const { Share::literal(0.05) },
+                },
                 ..OptimizerConfig::default()
             },
             checkpoint_every: 250,
@@ -397,8 +425,10 @@ pub struct EvaluationConfig {
     /// Which tasks.
     pub split: Split,
     /// At most so many of them; 0 for all.
+    #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
     pub tasks: usize,
     /// Episodes a task.
+    #[serde(deserialize_with = "within::<1, 10_000, _, _>")]
     pub samples: usize,
     /// How tokens are drawn.
     pub sampling: SamplingConfig,
@@ -457,17 +487,15 @@ impl RunConfig {
     /// # Errors
     /// Names line and column of an unknown key or a wrong value, or the override that does not fit.
     pub fn parse(text: &str, name: &str, overrides: &[String]) -> Result<Self, ConfigError> {
-        let parse_error = |error: toml::de::Error| ConfigError::Parse {
-            path: name.into(),
-            message: error.to_string().trim_end().to_owned(),
-        };
         // first alone, so that messages point into the file
-        let plain: Self = toml::from_str(text).map_err(parse_error)?;
-        let mut config = plain;
+        let mut config: Self = read_toml(text).map_err(|refused| ConfigError::Parse {
+            path: name.into(),
+            message: refused.to_string(),
+        })?;
         for assignment in overrides {
             config = config.with_override(assignment)?;
         }
-        config.check()?;
+        config.validate()?;
         Ok(config)
     }
 
@@ -488,42 +516,45 @@ impl RunConfig {
                 .ok_or_else(|| wrong(format!("there is no section `{key}`")))?;
         }
         place.insert(last.to_owned(), value);
-        table.try_into().map_err(|error: toml::de::Error| wrong(error.message().to_owned()))
+        read_table(table).map_err(|refused| match &refused.key {
+            // which is what was just named
+            Some(key) if key == path.trim() => wrong(refused.reason),
+            _ => wrong(refused.to_string()),
+        })
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
-        let setting = |message: &str| Err(ConfigError::Setting(message.into()));
+    /// Checks what no setting can know alone: those that depend on each other. [`Self::parse`] does
+    /// this; a configuration that a program builds may be checked by it, too.
+    ///
+    /// # Errors
+    /// Names the settings.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let setting = |message: String| Err(ConfigError::Setting(message));
         let train = &self.train;
-        if train.rollouts_per_prompt < 2 {
-            return setting(
-                "`train.rollouts_per_prompt` must be at least 2: a group of one has nothing to be compared with",
-            );
+        let rollouts = train.prompts_per_step.saturating_mul(train.rollouts_per_prompt);
+        if rollouts > LARGEST_BATCH {
+            return setting(format!(
+                "`train.prompts_per_step` times `train.rollouts_per_prompt` is {rollouts}, but may \
+                 be {LARGEST_BATCH}"
+            ));
         }
-        if train.steps == 0
-            || train.prompts_per_step == 0
-            || train.epochs == 0
-            || train.minibatches == 0
-            || train.checkpoint_every == 0
-        {
-            return setting(
-                "`steps`, `prompts_per_step`, `epochs`, `minibatches` and `checkpoint_every` of `train` must be at least 1",
-            );
+        if train.minibatches > rollouts {
+            return setting(format!(
+                "`train.minibatches` is {}, but a step has {rollouts} rollouts\nhint: they are \
+                 `train.prompts_per_step` times `train.rollouts_per_prompt`",
+                train.minibatches
+            ));
         }
         if train.importance_cap.is_some() && train.old_logprobs != OldLogprobs::Recompute {
-            return setting("`train.importance_cap` needs `train.old_logprobs = \"recompute\"`");
-        }
-        if self.rollout.batch_size == 0 || self.rollout.max_sampled_tokens == 0 {
             return setting(
-                "`rollout.batch_size` and `rollout.max_sampled_tokens` must be at least 1",
+                "`train.importance_cap` needs `train.old_logprobs = \"recompute\"`".into(),
             );
         }
         if let Some(lora) = &self.lora {
             lora.check().map_err(|reason| ConfigError::Setting(format!("`lora`: {reason}")))?;
         }
-        if self.evaluation.samples == 0 {
-            return setting("`evaluation.samples` must be at least 1");
-        }
-        Ok(())
+        self.environment.validate().map_err(|error| ConfigError::Setting(error.to_string()))?;
+        self.estimator.fits(self.environment.objectives().len()).map_err(ConfigError::Setting)
     }
 
     /// The whole configuration as TOML.
@@ -584,6 +615,59 @@ mod tests {
         assert!(error("", &["train.stepz=3"]).contains("stepz"));
         assert!(error("", &["trainn.steps=3"]).contains("trainn"));
         assert!(error("", &["train.steps"]).contains("key.path=value"));
-        assert!(error("train.rollouts_per_prompt = 1", &[]).contains("at least 2"));
+        let alone = error("train.rollouts_per_prompt = 1", &[]);
+        assert!(alone.contains("`1` is not a whole number from 2 to"), "{alone}");
+        let set = error("", &["train.optimizer.beta2=1"]);
+        assert_eq!(set, "`--set train.optimizer.beta2=1`: `1` is not a number from 0 and below 1");
+        // told apart by `type`, of which serde's own errors know neither key nor place
+        let inside = error("", &["environment.problems.level_weights=[0, 0, 0, 0, 0, 0]"]);
+        assert!(inside.contains("is not a list of 6 frequencies"), "{inside}");
+        let text = "[environment]\ntype = \"math\"\npython = { limits = { seconds = nan } }\n";
+        let nested = error(text, &[]);
+        assert!(
+            nested.contains("line 3, column 34")
+                && nested
+                    .contains("`environment.python.limits.seconds`: `NaN` is not a number from"),
+            "{nested}"
+        );
+    }
+
+    #[test]
+    fn settings_that_depend_on_each_other_are_checked_together() {
+        let error = |overrides: &[&str]| {
+            let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+            RunConfig::parse("", "x.toml", &overrides).err().map(|error| error.to_string())
+        };
+        let three = "environment.objectives=[{ type = \"task\" }, { type = \"format\" }, \
+                     { type = \"response_length\", scale = 9 }]";
+        let unfit = error(&[three]).unwrap();
+        assert!(unfit.contains("`estimator.weights`: 2 values for 3 objectives"), "{unfit}");
+        assert_eq!(error(&[three, "estimator.weights=[1, 2, 3]"]), None);
+        let point = ["estimator.reference=[0, 0, 0]"];
+        assert!(error(&point).unwrap().contains("`estimator.reference`: 3 values"));
+        let grpo = "estimator={ type = \"grpo\" }";
+        assert_eq!(error(&[three, grpo]), None);
+        let weights = "estimator={ type = \"grpo\", weights = [1.0] }";
+        assert!(error(&[weights]).unwrap().contains("1 values for 2 objectives"));
+        for (settings, named) in [
+            (vec!["environment.objectives=[]"], "`environment.objectives`"),
+            (vec!["environment.objectives=[{ type = \"format\" }]"], "`environment.objectives`"),
+            (vec!["train.minibatches=97"], "`train.minibatches` is 97, but a step has 96"),
+            (
+                vec!["train.prompts_per_step=1000000", "train.rollouts_per_prompt=100000"],
+                "`train.prompts_per_step` times",
+            ),
+            (vec!["train.importance_cap=2.0"], "`train.importance_cap` needs"),
+            (
+                vec![
+                    "environment.demonstrations={ drill = 0, head = 0, one_call = 0, redundant = 0 }",
+                ],
+                "`environment.demonstrations`",
+            ),
+        ] {
+            let error = error(&settings).expect("an error");
+            assert!(error.contains(named), "{error}");
+        }
+        assert_eq!(error(&["train.minibatches=96"]), None);
     }
 }

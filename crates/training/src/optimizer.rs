@@ -43,20 +43,21 @@ impl<B: AutodiffBackend> AdamW<B> {
     pub fn learning_rate(&self) -> f64 {
         let (update, warmup) = (self.updates + 1, self.config.warmup_updates);
         if update <= warmup {
-            return self.config.learning_rate * update as f64 / (warmup + 1) as f64;
+            return self.config.learning_rate.get() * update as f64 / (warmup + 1) as f64;
         }
         let done =
             (update - warmup) as f64 / self.total_updates.saturating_sub(warmup).max(1) as f64;
         let done = done.min(1.0);
         let share = match self.config.schedule {
             LearningRateSchedule::Constant {} => 1.0,
-            LearningRateSchedule::Linear { final_share } => 1.0 - (1.0 - final_share) * done,
+            LearningRateSchedule::Linear { final_share } => 1.0 - (1.0 - final_share.get()) * done,
             LearningRateSchedule::Cosine { final_share } => {
+                let final_share = final_share.get();
                 final_share
                     + (1.0 - final_share) * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
             }
         };
-        self.config.learning_rate * share
+        self.config.learning_rate.get() * share
     }
 
     /// One update with a gradient of norm `gradient_norm` (an empty sum is zero). With `g` the
@@ -93,15 +94,20 @@ impl<B: AutodiffBackend> AdamW<B> {
                 );
                 let (Some(first_moment), Some(second_moment)) = moments else { return param };
                 let (config, time) = (optimizer.config, optimizer.updates as i32);
+                let (beta1, beta2) = (config.beta1.get(), config.beta2.get());
                 let step = AdamWStep {
                     scale: self.scale,
-                    beta1: config.beta1,
-                    beta2: config.beta2,
-                    correction1: 1.0 - config.beta1.powi(time),
-                    correction2: 1.0 - config.beta2.powi(time),
+                    beta1,
+                    beta2,
+                    correction1: 1.0 - beta1.powi(time),
+                    correction2: 1.0 - beta2.powi(time),
                     learning_rate: self.learning_rate,
-                    epsilon: config.epsilon,
-                    decay: if D > 1 { 1.0 - self.learning_rate * config.weight_decay } else { 1.0 },
+                    epsilon: config.epsilon.get(),
+                    decay: if D > 1 {
+                        1.0 - self.learning_rate * config.weight_decay.get()
+                    } else {
+                        1.0
+                    },
                 };
                 param.map(|weight| {
                     let (shape, empty) = (weight.dims(), || Tensor::empty([0], &gradient.device()));
@@ -130,7 +136,7 @@ impl<B: AutodiffBackend> AdamW<B> {
         }
         let learning_rate = self.learning_rate();
         self.updates += 1;
-        let limit = self.config.clip_grad_norm;
+        let limit = self.config.clip_grad_norm.get();
         let scale =
             if limit > 0.0 && gradient_norm > limit { limit / (gradient_norm + 1e-6) } else { 1.0 };
         model.map(&mut Update { optimizer: self, gradients, learning_rate, scale, index: 0 })
@@ -217,13 +223,14 @@ impl<B: AutodiffBackend> AdamW<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use paretopo_settings::{LearningRate, Share};
 
     #[test]
     fn schedules_by_hand() {
         type B = burn::backend::Autodiff<burn_flex::Flex>;
         let rates = |schedule, updates: &[u64]| {
             let config = OptimizerConfig {
-                learning_rate: 1.0,
+                learning_rate: LearningRate::literal(1.0),
                 warmup_updates: 3,
                 schedule,
                 ..OptimizerConfig::default()
@@ -242,8 +249,8 @@ mod tests {
         // 8th update: (8 - 3) / 10 = 0.5; linear 1 - 0.8 * 0.5 = 0.6, cosine 0.2 + 0.8 * 0.5 = 0.6;
         // at the 13th 0.2
         for schedule in [
-            LearningRateSchedule::Linear { final_share: 0.2 },
-            LearningRateSchedule::Cosine { final_share: 0.2 },
+            LearningRateSchedule::Linear { final_share: Share::literal(0.2) },
+            LearningRateSchedule::Cosine { final_share: Share::literal(0.2) },
         ] {
             let got = rates(schedule, &[7, 12]);
             assert!((got[0] - 0.6).abs() < 1e-12 && (got[1] - 0.2).abs() < 1e-12, "{got:?}");

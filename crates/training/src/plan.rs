@@ -105,7 +105,7 @@ impl MemoryPlan {
             F32 * shape.parameters
         };
         let mut held = vec![("weights", base), ("moments", 2.0 * F32 * trained)];
-        if train.kl.coefficient != 0.0 && adapter.is_none() {
+        if train.kl.coefficient.get() != 0.0 && adapter.is_none() {
             held.push(("reference model", F32 * shape.parameters));
         }
         let with = |more: &[(&'static str, f64)]| {

@@ -106,7 +106,7 @@ pub fn train<B: AutodiffBackend>(
     let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
     // of a policy with an adapter, the policy without it
     let reference =
-        (config.train.kl.coefficient != 0.0).then(|| without_adapter(policy.model.valid()));
+        (config.train.kl.coefficient.get() != 0.0).then(|| without_adapter(policy.model.valid()));
     let workers = surroundings.workers(config, &policy.model)?;
     let updates_per_step = (config.train.epochs * config.train.minibatches) as u64;
     let mut optimizer = AdamW::new(config.train.optimizer, config.train.steps * updates_per_step);
@@ -547,7 +547,7 @@ fn gradient_of<B: AutodiffBackend>(
         let reference: Option<Vec<&Vec<f32>>> = minibatch
             .references
             .map(|references| group.iter().map(|place| references[*place]).collect());
-        let with_entropy = settings.entropy_coefficient != 0.0;
+        let with_entropy = settings.entropy_coefficient.get() != 0.0;
         accumulate_gradient(
             model,
             &batch,
@@ -609,11 +609,11 @@ fn loss_of<B: AutodiffBackend>(
         let reference = from_host(padded.collect(), logprobs.dims(), &logprobs.device());
         let kl = kl_penalty(settings.kl.estimator, logprobs.clone() * sampled.clone(), reference);
         sums.kl += total(kl.clone());
-        extra = extra + kl * settings.kl.coefficient;
+        extra = extra + kl * settings.kl.coefficient.single();
     }
     if let Some(entropy) = entropy {
         sums.entropy += total(entropy.clone());
-        extra = extra - entropy * settings.entropy_coefficient;
+        extra = extra - entropy * settings.entropy_coefficient.single();
     }
     if first {
         sums.mismatch += total((logprobs.clone() - batch.old_logprobs.clone()).abs());
@@ -629,7 +629,7 @@ fn loss_of<B: AutodiffBackend>(
     sums.clipped_high += number(result.clipped_high);
     let log_ratio = number(result.largest_log_ratio);
     sums.largest_log_ratio = sums.largest_log_ratio.max(log_ratio);
-    if log_ratio.is_nan() || log_ratio > f64::from(settings.largest_log_ratio) {
+    if log_ratio.is_nan() || log_ratio > settings.largest_log_ratio.get() {
         return Err(format!(
             "a log importance ratio of {log_ratio} (at most {} is allowed)",
             settings.largest_log_ratio
@@ -680,7 +680,7 @@ fn recompute<B: burn::tensor::backend::Backend>(
             let ratios = trainer
                 .iter()
                 .zip(&sequence.old_logprobs)
-                .map(|(trainer, sampler)| (trainer - sampler).exp().min(cap));
+                .map(|(trainer, sampler)| (trainer - sampler).exp().min(cap.single()));
             *corrections = ratios.collect();
         }
         sequence.old_logprobs = trainer;

@@ -2,6 +2,7 @@
 //! everything better.
 
 use super::{Advantages, EstimatorError, Group, grpo};
+use paretopo_settings::NonNegative;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the call penalty.
@@ -9,14 +10,14 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct CallPenaltyConfig {
     /// Reward lost per call.
-    pub price: f64,
+    pub price: NonNegative,
     /// Whether to divide by the group's standard deviation.
     pub std_normalization: bool,
 }
 
 impl Default for CallPenaltyConfig {
     fn default() -> Self {
-        Self { price: 0.1, std_normalization: true }
+        Self { price: const { NonNegative::literal(0.1) }, std_normalization: true }
     }
 }
 
@@ -32,7 +33,7 @@ pub(super) fn advantages(
                 .rewards
                 .iter()
                 .zip(calls)
-                .map(|(reward, calls)| reward[0] - config.price * *calls as f64)
+                .map(|(reward, calls)| reward[0] - config.price.get() * *calls as f64)
                 .collect(),
         );
     }

@@ -4,9 +4,9 @@
 use super::{Advantages, Group, WeightedConfig, grpo};
 
 pub(super) fn advantages(config: &WeightedConfig, groups: &[Group]) -> Advantages {
+    let weights = config.weights.get();
     let distance = |reward: &Vec<f64>| {
-        config
-            .weights
+        weights
             .iter()
             .zip(reward)
             .map(|(weight, value)| weight * (1.0 - value))

@@ -5,6 +5,7 @@ use super::mo_grpo::weighted_standardised;
 use super::reinforce_plus_plus::split_like;
 use super::statistics::standardised;
 use super::{Advantages, Group};
+use paretopo_settings::Weights;
 use serde::{Deserialize, Serialize};
 
 /// Settings of GDPO.
@@ -12,18 +13,19 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct GdpoConfig {
     /// One weight per objective.
-    pub weights: Vec<f64>,
+    pub weights: Weights,
 }
 
 impl Default for GdpoConfig {
     fn default() -> Self {
-        Self { weights: vec![0.6, 0.4] }
+        Self { weights: Weights::literal([0.6, 0.4]) }
     }
 }
 
 pub(super) fn advantages(config: &GdpoConfig, groups: &[Group]) -> Advantages {
+    let weights = config.weights.get();
     let flat: Vec<f64> =
-        groups.iter().flat_map(|group| weighted_standardised(group, &config.weights)).collect();
+        groups.iter().flat_map(|group| weighted_standardised(group, &weights)).collect();
     Advantages { values: split_like(&standardised(&flat, true), groups), ..Advantages::default() }
 }
 

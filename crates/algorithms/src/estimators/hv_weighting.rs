@@ -5,6 +5,7 @@
 //! factor would cancel.
 
 use super::{Advantages, EstimatorState, Group, grpo, weighted};
+use paretopo_settings::Weights;
 use serde::{Deserialize, Serialize};
 
 /// Settings of hypervolume-guided weighting.
@@ -12,12 +13,12 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct HvWeightingConfig {
     /// One weight per objective.
-    pub weights: Vec<f64>,
+    pub weights: Weights,
 }
 
 impl Default for HvWeightingConfig {
     fn default() -> Self {
-        Self { weights: vec![0.6, 0.4] }
+        Self { weights: Weights::literal([0.6, 0.4]) }
     }
 }
 
@@ -26,9 +27,10 @@ pub(super) fn advantages(
     state: &EstimatorState,
     groups: &[Group],
 ) -> Advantages {
-    let factor = 0.5 + 1.5 * state.validation_gain.tanh();
+    let factor = (0.5 + 1.5 * state.validation_gain.tanh());
+    let weights = config.weights.get();
     let scalars = groups.iter().map(|group| {
-        group.rewards.iter().map(|reward| factor * weighted(&config.weights, reward)).collect()
+        group.rewards.iter().map(|reward| factor * weighted(&weights, reward)).collect()
     });
     let mut advantages = grpo::from_scalars(scalars, false);
     advantages.diagnostics.insert("r_pareto", factor);

@@ -19,6 +19,7 @@ mod statistics;
 pub use paretopo::ParetoPoConfig;
 
 use crate::pareto::{Archive, Point};
+use paretopo_settings::{TaskWeights, Weights};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -88,14 +89,14 @@ impl EstimatorState {
 #[serde(deny_unknown_fields, default)]
 pub struct WeightedConfig {
     /// One weight per objective.
-    pub weights: Vec<f64>,
+    pub weights: Weights,
     /// Whether to divide by the group's standard deviation.
     pub std_normalization: bool,
 }
 
 impl Default for WeightedConfig {
     fn default() -> Self {
-        Self { weights: vec![0.6, 0.4], std_normalization: true }
+        Self { weights: Weights::literal([0.6, 0.4]), std_normalization: true }
     }
 }
 
@@ -104,7 +105,7 @@ impl Default for WeightedConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct TaskConfig {
     /// One weight per objective; empty for accuracy alone.
-    pub weights: Vec<f64>,
+    pub weights: TaskWeights,
 }
 
 /// Which estimator, with its settings.
@@ -154,6 +155,43 @@ impl EstimatorConfig {
         "gdpo",
         "hv_weighting",
     ];
+
+    /// For how many objectives it has weights; `None` where it has none, or needs none.
+    fn weight_count(&self) -> Option<usize> {
+        match self {
+            Self::ParetoPo(config) => Some(config.weights.len()),
+            Self::Grpo(config) | Self::DrGrpo(config) | Self::Rloo(config) => {
+                Some(config.weights.len()).filter(|count| *count > 0)
+            }
+            Self::ReinforcePlusPlus(config) => {
+                Some(config.weights.len()).filter(|count| *count > 0)
+            }
+            Self::Scalarized(config) | Self::Chebyshev(config) => Some(config.weights.len()),
+            Self::HvWeighting(config) => Some(config.weights.len()),
+            Self::Gdpo(config) => Some(config.weights.len()),
+            Self::Otc(_) | Self::CallPenalty(_) | Self::MoGrpo(_) => None,
+        }
+    }
+
+    /// Whether its lists have a value for each of so many objectives.
+    ///
+    /// # Errors
+    /// Names the list that does not.
+    pub fn fits(&self, objectives: usize) -> Result<(), String> {
+        let reference = match self {
+            Self::ParetoPo(config) if !config.reference.is_empty() => Some(config.reference.len()),
+            _ => None,
+        };
+        for (name, count) in [("weights", self.weight_count()), ("reference", reference)] {
+            if let Some(count) = count.filter(|count| *count != objectives) {
+                return Err(format!(
+                    "`estimator.{name}`: {count} values for {objectives} objectives\nhint: give \
+                     one for each of `environment.objectives`"
+                ));
+            }
+        }
+        Ok(())
+    }
 
     /// Settings that are legal but do not do what one may expect.
     pub fn warnings(&self) -> Vec<String> {
@@ -220,14 +258,16 @@ pub fn advantages(
     check(config, groups)?;
     let mut advantages = match config {
         EstimatorConfig::ParetoPo(config) => paretopo::advantages(config, state, groups, progress),
-        EstimatorConfig::Grpo(config) => grpo::advantages(&config.weights, true, groups),
-        EstimatorConfig::DrGrpo(config) => grpo::advantages(&config.weights, false, groups),
-        EstimatorConfig::Rloo(config) => rloo::advantages(&config.weights, groups),
+        EstimatorConfig::Grpo(config) => grpo::advantages(&config.weights.get(), true, groups),
+        EstimatorConfig::DrGrpo(config) => {
+            grpo::advantages(&config.weights.get(), false, groups)
+        }
+        EstimatorConfig::Rloo(config) => rloo::advantages(&config.weights.get(), groups),
         EstimatorConfig::ReinforcePlusPlus(config) => {
             reinforce_plus_plus::advantages(config, groups)
         }
         EstimatorConfig::Scalarized(config) => {
-            grpo::advantages(&config.weights, config.std_normalization, groups)
+            grpo::advantages(&config.weights.get(), config.std_normalization, groups)
         }
         EstimatorConfig::Chebyshev(config) => chebyshev::advantages(config, groups),
         EstimatorConfig::Otc(config) => otc::advantages(config, groups)?,
@@ -262,24 +302,8 @@ pub fn advantages(
 }
 
 fn check(config: &EstimatorConfig, groups: &[Group]) -> Result<(), EstimatorError> {
-    let weights = match config {
-        EstimatorConfig::ParetoPo(config) => Some(&config.weights),
-        EstimatorConfig::Grpo(config)
-        | EstimatorConfig::DrGrpo(config)
-        | EstimatorConfig::Rloo(config) => Some(&config.weights),
-        EstimatorConfig::ReinforcePlusPlus(config) => Some(&config.weights),
-        EstimatorConfig::Scalarized(config) | EstimatorConfig::Chebyshev(config) => {
-            Some(&config.weights)
-        }
-        EstimatorConfig::HvWeighting(config) => Some(&config.weights),
-        EstimatorConfig::Gdpo(config) => Some(&config.weights),
-        EstimatorConfig::Otc(_) | EstimatorConfig::CallPenalty(_) | EstimatorConfig::MoGrpo(_) => {
-            None
-        }
-    };
     let first = groups.iter().find_map(|group| group.rewards.first()).map(Vec::len);
-    let expected =
-        weights.filter(|weights| !weights.is_empty()).map(Vec::len).or(first).unwrap_or(0);
+    let expected = config.weight_count().or(first).unwrap_or(0);
     for group in groups {
         for reward in &group.rewards {
             let (prompt, reward) = (group.prompt.clone(), reward.clone());

@@ -5,6 +5,7 @@
 //! `f = 2nm / (m + n)` otherwise.
 
 use super::{Advantages, EstimatorError, Group, grpo};
+use paretopo_settings::Positive;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
@@ -13,16 +14,17 @@ use std::f64::consts::PI;
 #[serde(deny_unknown_fields, default)]
 pub struct OtcConfig {
     /// The factor `a`.
-    pub scale: f64,
+    pub scale: Positive,
     /// The constant `c` > 0: larger forgives calls where none was needed.
-    pub smoothing: f64,
+    pub smoothing: Positive,
     /// Whether to divide by the group's standard deviation.
     pub std_normalization: bool,
 }
 
 impl Default for OtcConfig {
     fn default() -> Self {
-        Self { scale: 1.0, smoothing: 1.0, std_normalization: true }
+        let one = const { Positive::literal(1.0) };
+        Self { scale: one, smoothing: one, std_normalization: true }
     }
 }
 
@@ -37,10 +39,10 @@ pub(super) fn advantages(
         let fewest = correct.map(|(_, calls)| *calls).min();
         let reward = |(reward, calls): (&Vec<f64>, &usize)| {
             // without a correct rollout every r_task is 0 and r_tool does not matter
-            config.scale
+            config.scale.get()
                 * reward[0]
                 * fewest.map_or(0.0, |fewest| {
-                    tool_reward(*calls as f64, fewest as f64, config.smoothing)
+                    tool_reward(*calls as f64, fewest as f64, config.smoothing.get())
                 })
         };
         scalars.push(group.rewards.iter().zip(calls).map(reward).collect());

@@ -7,6 +7,7 @@ mod stage2;
 
 use super::{Advantages, EstimatorState, Group, Progress, weighted};
 use crate::pareto::non_dominated_ranks;
+use paretopo_settings::{DecayRate, Finite, NonNegative, Share, Weights, within};
 use serde::{Deserialize, Serialize};
 
 /// When stage 2 begins.
@@ -16,13 +17,14 @@ pub enum StageSwitch {
     /// After this share of the run's steps: 0 is stage 2 from the start, 1 is stage 1 throughout.
     Fraction {
         /// In [0, 1].
-        at: f64,
+        at: Share,
     },
     /// When the archive's hypervolume has not moved by more than `epsilon` for `patience` steps.
     Plateau {
         /// Smallest change that counts as progress.
-        epsilon: f64,
+        epsilon: NonNegative,
         /// Steps without progress.
+        #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
         patience: u64,
     },
 }
@@ -75,13 +77,13 @@ pub enum Centering {
 #[serde(deny_unknown_fields, default)]
 pub struct ParetoPoConfig {
     /// Preference weights `w`, one per objective.
-    pub weights: Vec<f64>,
+    pub weights: Weights,
     /// When stage 2 begins.
     pub switch: StageSwitch,
     /// The reference point of the hypervolume; empty for the origin.
-    pub reference: Vec<f64>,
+    pub reference: Vec<Finite>,
     /// Share of the past in the smoothed dHV, in [0, 1).
-    pub gamma: f64,
+    pub gamma: DecayRate,
     /// What dHV is averaged over.
     pub smoothing: Smoothing,
     /// Which archive dHV is measured against.
@@ -91,27 +93,27 @@ pub struct ParetoPoConfig {
     /// Whether stage 1 divides by the group's deviation.
     pub std_normalization: bool,
     /// Share of the reward inside a rank, in [0, 1].
-    pub beta: f64,
+    pub beta: Share,
     /// What is subtracted from stage 2's advantages.
     pub centering: Centering,
     /// Scale of the Gumbel noise on objectives before sorting; 0 sorts exactly.
-    pub stochastic_rank: f64,
+    pub stochastic_rank: NonNegative,
 }
 
 impl Default for ParetoPoConfig {
     fn default() -> Self {
         Self {
-            weights: vec![0.6, 0.4],
-            switch: StageSwitch::Fraction { at: 0.5 },
+            weights: Weights::literal([0.6, 0.4]),
+            switch: StageSwitch::Fraction { at: const { Share::literal(0.5) } },
             reference: Vec::new(),
-            gamma: 0.9,
+            gamma: const { DecayRate::literal(0.9) },
             smoothing: Smoothing::PerTrajectory,
             archive_scope: ArchiveScope::Global,
             archive_content: ArchiveContent::Trajectory,
             std_normalization: true,
-            beta: 1.0,
+            beta: const { Share::literal(1.0) },
             centering: Centering::Mean,
-            stochastic_rank: 0.0,
+            stochastic_rank: const { NonNegative::literal(0.0) },
         }
     }
 }
@@ -123,21 +125,18 @@ impl ParetoPoConfig {
             warnings
                 .push("`smoothing = \"per_step\"` with `std_normalization` makes stage 1 equal to `scalarized`: the factor cancels".into());
         }
-        if self.beta < 0.5 {
+        if self.beta.get() < 0.5 {
             warnings
                 .push(format!("`beta = {}` lets a wrong answer without a call rank with a right answer that called too often", self.beta));
-        }
-        if !(0.0..=1.0).contains(&self.beta) {
-            warnings.push(format!(
-                "`beta = {}` is outside [0, 1]: a worse rank may get the higher advantage",
-                self.beta
-            ));
         }
         warnings
     }
 
     fn reference(&self, objectives: usize) -> Vec<f64> {
-        if self.reference.is_empty() { vec![0.0; objectives] } else { self.reference.clone() }
+        if self.reference.is_empty() {
+            return vec![0.0; objectives];
+        }
+        self.reference.iter().map(|coordinate| coordinate.get()).collect()
     }
 }
 
@@ -168,14 +167,16 @@ pub(super) fn advantages(
 
 fn should_switch(switch: &StageSwitch, state: &EstimatorState, progress: Progress) -> bool {
     match *switch {
-        StageSwitch::Fraction { at } => progress.step as f64 >= at * progress.total_steps as f64,
+        StageSwitch::Fraction { at } => {
+            progress.step as f64 >= at.get() * progress.total_steps as f64
+        }
         StageSwitch::Plateau { patience, .. } => state.plateau_steps >= patience,
     }
 }
 
 fn track_plateau(switch: &StageSwitch, state: &mut EstimatorState, level: f64) {
     let StageSwitch::Plateau { epsilon, .. } = switch else { return };
-    if (level - state.plateau_level).abs() > *epsilon {
+    if (level - state.plateau_level).abs() > epsilon.get() {
         state.plateau_level = level;
         state.plateau_steps = 0;
     } else {
@@ -214,7 +215,8 @@ fn rank_diagnostics(
 }
 
 fn scalar_rewards(config: &ParetoPoConfig, group: &Group) -> Vec<f64> {
-    group.rewards.iter().map(|reward| weighted(&config.weights, reward)).collect()
+    let weights = config.weights.get();
+    group.rewards.iter().map(|reward| weighted(&weights, reward)).collect()
 }
 
 #[cfg(test)]
@@ -241,7 +243,7 @@ mod tests {
         // the archive holds (1, 1) after step 0; steps 1 and 2 bring nothing, so step 3 is in stage
         // 2
         let plateau = EstimatorConfig::ParetoPo(ParetoPoConfig {
-            switch: StageSwitch::Plateau { epsilon: 1e-3, patience: 2 },
+            switch: StageSwitch::Plateau { epsilon: NonNegative::literal(1e-3), patience: 2 },
             ..ParetoPoConfig::default()
         });
         let mut state = EstimatorState::default();

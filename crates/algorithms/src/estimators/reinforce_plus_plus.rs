@@ -4,6 +4,7 @@
 
 use super::statistics::{mean, standardised};
 use super::{Advantages, Group, weighted};
+use paretopo_settings::TaskWeights;
 use serde::{Deserialize, Serialize};
 
 /// Settings of REINFORCE++.
@@ -11,22 +12,23 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct ReinforceConfig {
     /// One weight per objective; empty for accuracy alone.
-    pub weights: Vec<f64>,
+    pub weights: TaskWeights,
     /// Whether to subtract the group's mean before standardising over the batch.
     pub group_baseline: bool,
 }
 
 impl Default for ReinforceConfig {
     fn default() -> Self {
-        Self { weights: Vec::new(), group_baseline: true }
+        Self { weights: TaskWeights::default(), group_baseline: true }
     }
 }
 
 pub(super) fn advantages(config: &ReinforceConfig, groups: &[Group]) -> Advantages {
+    let weights = config.weights.get();
     let mut all = Vec::new();
     for group in groups {
         let scalars: Vec<f64> =
-            group.rewards.iter().map(|reward| weighted(&config.weights, reward)).collect();
+            group.rewards.iter().map(|reward| weighted(&weights, reward)).collect();
         let baseline = if config.group_baseline { mean(&scalars) } else { 0.0 };
         all.extend(scalars.iter().map(|scalar| scalar - baseline));
     }

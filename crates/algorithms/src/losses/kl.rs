@@ -3,6 +3,7 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use paretopo_settings::NonNegative;
 use serde::{Deserialize, Serialize};
 
 /// With `d = log pi - log pi_ref`:
@@ -19,13 +20,19 @@ pub enum KlEstimator {
 }
 
 /// The KL penalty in the loss.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KlConfig {
     /// Its factor; at 0 no reference model is held.
-    pub coefficient: f32,
+    pub coefficient: NonNegative,
     /// The estimator.
     pub estimator: KlEstimator,
+}
+
+impl Default for KlConfig {
+    fn default() -> Self {
+        Self { coefficient: const { NonNegative::literal(0.0) }, estimator: KlEstimator::default() }
+    }
 }
 
 /// The estimate for each token.

@@ -9,6 +9,7 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use paretopo_settings::{ClipHigh, ClipLow};
 use serde::{Deserialize, Serialize};
 
 /// What one ratio is taken over.
@@ -38,9 +39,9 @@ pub enum Surrogate {
 #[serde(deny_unknown_fields, default)]
 pub struct PolicyLossConfig {
     /// Ratios below `1 - clip_low` are clipped.
-    pub clip_low: f32,
+    pub clip_low: ClipLow,
     /// Ratios above `1 + clip_high` are clipped.
-    pub clip_high: f32,
+    pub clip_high: ClipHigh,
     /// What one ratio is taken over.
     pub ratio: RatioLevel,
     /// The surrogate objective.
@@ -50,8 +51,8 @@ pub struct PolicyLossConfig {
 impl Default for PolicyLossConfig {
     fn default() -> Self {
         Self {
-            clip_low: 0.2,
-            clip_high: 0.2,
+            clip_low: const { ClipLow::literal(0.2) },
+            clip_high: const { ClipHigh::literal(0.2) },
             ratio: RatioLevel::Token,
             surrogate: Surrogate::Clipped,
         }
@@ -95,7 +96,7 @@ pub fn policy_loss<B: Backend>(
         }
     };
     let ratio = log_ratio.clone().exp();
-    let (low, high) = (1.0 - config.clip_low, 1.0 + config.clip_high);
+    let (low, high) = (1.0 - config.clip_low.single(), 1.0 + config.clip_high.single());
     let token_loss = match config.surrogate {
         Surrogate::Clipped => {
             let clipped = ratio.clone().clamp(low, high) * advantages.clone();
@@ -174,8 +175,10 @@ mod tests {
 
     #[test]
     fn clip_higher_keeps_the_gradient() {
-        let (loss, gradient, _) =
-            example(&PolicyLossConfig { clip_high: 0.6, ..PolicyLossConfig::default() }, 2.0);
+        let (loss, gradient, _) = example(
+            &PolicyLossConfig { clip_high: ClipHigh::literal(0.6), ..PolicyLossConfig::default() },
+            2.0,
+        );
         close(&[loss], &[-2.6]);
         close(&gradient, &[-1.1, -1.5, 0.0]);
     }

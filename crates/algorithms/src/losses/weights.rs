@@ -2,6 +2,7 @@
 //! token losses. Because the weights are computed for the whole minibatch, micro-batches of any
 //! size add up to exactly the same loss.
 
+use paretopo_settings::TokenCount;
 use serde::{Deserialize, Serialize};
 
 /// How token losses become one number. With `n` sequences, sequence `i` having `m_i` sampled
@@ -16,7 +17,7 @@ pub enum Aggregation {
     /// `1 / (n L)` with a constant L (Dr. GRPO).
     Constant {
         /// The constant L, usually the longest allowed response in tokens.
-        length: f32,
+        length: TokenCount,
     },
 }
 
@@ -32,7 +33,7 @@ pub fn token_weights(aggregation: Aggregation, masks: &[&[bool]]) -> Vec<Vec<f32
     let weight = |mask: &[bool]| match aggregation {
         Aggregation::TokenMean {} => 1.0 / tokens.max(1.0),
         Aggregation::SequenceMean {} => 1.0 / (sequences * count(mask).max(1.0)),
-        Aggregation::Constant { length } => 1.0 / (sequences * length),
+        Aggregation::Constant { length } => 1.0 / (sequences * length.single()),
     };
     masks
         .iter()
@@ -58,7 +59,7 @@ mod tests {
             [vec![0.0, sixth, sixth, sixth], vec![0.5, 0.0]]
         );
         assert_eq!(
-            token_weights(Aggregation::Constant { length: 5.0 }, &masks),
+            token_weights(Aggregation::Constant { length: TokenCount::literal(5.0) }, &masks),
             [vec![0.0, 0.1, 0.1, 0.1], vec![0.1, 0.0]]
         );
         assert_eq!(token_weights(Aggregation::TokenMean {}, &[&[false, false]]), [[0.0, 0.0]]);

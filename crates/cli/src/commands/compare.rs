@@ -13,6 +13,7 @@ use paretopo_report::{
     RunResult, archive_svg, curves_svg, environment_table, front_picture, front_svg, levels_table,
     read_run, summarise_methods, summary_table,
 };
+use paretopo_settings::{LARGEST_SEED, all_within, read_toml};
 use paretopo_training::{RunConfig, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::io::IsTerminal;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Experiment {
+    #[serde(deserialize_with = "all_within::<0, LARGEST_SEED, _, _>")]
     seeds: Vec<u64>,
     /// Settings changed for every method.
     #[serde(default)]
@@ -156,8 +158,8 @@ pub(super) fn compare(
         }
         None => (builtin(out)?, out.join("configs"), "the built-in experiment".to_owned()),
     };
-    let experiment: Experiment = toml::from_str(&text)
-        .map_err(|error| Problem::mistake(format!("`{name}`: {}", error.to_string().trim_end())))?;
+    let experiment: Experiment =
+        read_toml(&text).map_err(|refused| Problem::mistake(format!("`{name}`: {refused}")))?;
     let methods = experiment.variants();
     let baselines: Vec<String> =
         methods.iter().filter(|method| method.baseline).map(|method| method.name.clone()).collect();

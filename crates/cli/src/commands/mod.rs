@@ -58,8 +58,11 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
         Command::Advantages { file: Some(file), estimator, set, seed, .. } => {
             tools::advantages(&file, &estimator, &set, seed)
         }
-        Command::Advantages { call_threshold: alpha, estimator, set, .. } => {
-            tools::call_threshold(&estimator, &set, alpha.unwrap_or_default())
+        Command::Advantages { call_threshold: Some(alpha), estimator, set, .. } => {
+            tools::call_threshold(&estimator, &set, alpha)
+        }
+        Command::Advantages { .. } => {
+            unreachable!("the arguments hold a file or a threshold to compute")
         }
         Command::Grade { file, kind } => tools::grade(&file, kind),
         Command::Python { file, interpreter, seconds, memory, output } => {

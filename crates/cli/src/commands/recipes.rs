@@ -6,6 +6,7 @@ use crate::backends;
 use crate::policies;
 use crate::problem::Problem;
 use crate::progress::Progress;
+use paretopo_settings::Temperature;
 use paretopo_training::{
     EntryPoints, Evaluation, MemoryPlan, Observer, Recipe, RunConfig, Surroundings, read_config,
 };
@@ -158,7 +159,7 @@ pub(crate) fn solve(
 ) -> Result<(), Problem> {
     let Some(mut config) = resolve(arguments)? else { return Ok(()) };
     // a single answer is best when nothing is left to chance
-    config.rollout.sampling.temperature = 0.0;
+    config.rollout.sampling.temperature = const { Temperature::literal(0.0) };
     let (backend, index) = backends::choose(wish)?;
     let surroundings =
         surroundings(&config, &backend, backend.name, cancelled, &mut Progress::new(quiet))?;

@@ -9,6 +9,7 @@ use paretopo_algorithms::pareto::{hypervolume, non_dominated_ranks};
 use paretopo_algorithms::{EstimatorConfig, EstimatorState, Group, Progress};
 use paretopo_environments::qa;
 use paretopo_grading::answers_equal;
+use paretopo_settings::{NonNegative, Seconds, read_table};
 use paretopo_tools::{PythonConfig, PythonLimits, PythonTool};
 use paretopo_training::ScoreRequest;
 use paretopo_trajectory::CallStatus;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub(super) fn devices() -> Result<(), Problem> {
     for backend in backends::compiled_in() {
@@ -157,13 +158,17 @@ pub(super) fn advantages(
     lines::print(weighed)
 }
 
-pub(super) fn call_threshold(estimator: &str, set: &[String], alpha: f64) -> Result<(), Problem> {
+pub(super) fn call_threshold(
+    estimator: &str,
+    set: &[String],
+    alpha: NonNegative,
+) -> Result<(), Problem> {
     let config = estimator_config(estimator, set)?;
-    let threshold =
-        paretopo_algorithms::call_threshold(&config, 8, alpha).map_err(Problem::mistake)?;
+    let threshold = paretopo_algorithms::call_threshold(&config, 8, alpha.get())
+        .map_err(Problem::mistake)?;
     println!(
         "{}",
-        json!({ "estimator": estimator, "alpha": alpha, "group": 8, "call_threshold": (threshold * 1e4).round() / 1e4 })
+        json!({ "estimator": estimator, "alpha": alpha.get(), "group": 8, "call_threshold": (threshold * 1e4).round() / 1e4 })
     );
     Ok(())
 }
@@ -189,7 +194,9 @@ fn estimator_config(name: &str, set: &[String]) -> Result<EstimatorConfig, Probl
             text.push_str(&format!("{key} = {}\n", toml::Value::from(value)));
         }
     }
-    toml::from_str(&text).map_err(|error| Problem::mistake(format!("`--set`: {}", error.message())))
+    let table: toml::Table = toml::from_str(&text)
+        .map_err(|error| Problem::mistake(format!("`--set`: {}", error.message())))?;
+    read_table(table).map_err(|refused| Problem::mistake(format!("`--set`: {refused}")))
 }
 
 #[derive(Deserialize)]
@@ -253,7 +260,7 @@ pub(super) fn check(
 pub(super) fn python(
     file: &Path,
     interpreter: Interpreter,
-    seconds: f64,
+    seconds: Seconds,
     memory: usize,
     output: usize,
 ) -> Result<(), Problem> {
@@ -269,8 +276,7 @@ pub(super) fn python(
         python_worker()?,
     )
     .map_err(Problem::mistake)?;
-    let outcome =
-        tool.run(&program, Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 3600.0)));
+    let outcome = tool.run(&program, Instant::now() + seconds.duration());
     println!("{}", outcome.text);
     if outcome.status == CallStatus::Ok {
         Ok(())

@@ -20,6 +20,7 @@
 
 use super::{AnswerForm, Columns};
 use crate::DataError;
+use paretopo_settings::within;
 use serde::{Deserialize, Serialize};
 
 /// Which environment plays a data set.
@@ -106,7 +107,7 @@ pub struct DatasetSource {
     pub revision: String,
     /// Validation tasks, taken from the end of those for training (of those for testing, where
     /// there are none for training).
-    #[serde(default)]
+    #[serde(default, deserialize_with = "within::<0, 1_000_000_000, _, _>")]
     pub validation: usize,
     /// Files for training, with `*` for any characters; those of a known data set when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

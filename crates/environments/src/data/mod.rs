@@ -18,6 +18,7 @@ use crate::LoadObserver;
 use ids::UniqueIds;
 use paretopo_hub::{Kind, Repository};
 use paretopo_retrieval::Passage;
+use paretopo_settings::within;
 use paretopo_trajectory::Task;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -53,8 +54,10 @@ pub struct FileSource {
     /// JSON (one list), JSON lines or parquet.
     pub path: PathBuf,
     /// Tasks for testing.
+    #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
     pub test: usize,
     /// Tasks for validation.
+    #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
     pub validation: usize,
     /// Where the columns have unusual names.
     #[serde(default)]

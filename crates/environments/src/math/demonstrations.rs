@@ -6,7 +6,8 @@
 //! uses it, and both objectives can improve.
 
 use super::problems::{LEVELS, generate_problem, question_split};
-use crate::{Demonstration, DemonstrationTurn};
+use crate::{DataError, Demonstration, DemonstrationTurn};
+use paretopo_settings::NonNegative;
 use paretopo_trajectory::{Split, ToolCall};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -18,18 +19,37 @@ use serde::{Deserialize, Serialize};
 pub struct StrategyMixture {
     /// Arithmetic as a bare expression, answered without a call: practice for the head in a form
     /// that no task has, so that it does not teach when to call.
-    pub drill: f64,
+    pub drill: NonNegative,
     /// Answer without a call.
-    pub head: f64,
+    pub head: NonNegative,
     /// One call that holds the whole expression.
-    pub one_call: f64,
+    pub one_call: NonNegative,
     /// More calls than needed: step by step, repeated, or both.
-    pub redundant: f64,
+    pub redundant: NonNegative,
+}
+
+impl StrategyMixture {
+    /// # Errors
+    /// When no way has a frequency above 0.
+    pub(crate) fn check(&self) -> Result<(), DataError> {
+        if [self.drill, self.head, self.one_call, self.redundant].iter().any(|f| f.get() > 0.0) {
+            return Ok(());
+        }
+        Err(DataError::Setting(
+            "`environment.demonstrations`: `drill`, `head`, `one_call` and `redundant` are all 0\nhint: give one of them a frequency above 0"
+                .into(),
+        ))
+    }
 }
 
 impl Default for StrategyMixture {
     fn default() -> Self {
-        Self { drill: 1.0, head: 0.35, one_call: 0.25, redundant: 0.40 }
+        Self {
+            drill: const { NonNegative::literal(1.0) },
+            head: const { NonNegative::literal(0.35) },
+            one_call: const { NonNegative::literal(0.25) },
+            redundant: const { NonNegative::literal(0.40) },
+        }
     }
 }
 
@@ -48,16 +68,17 @@ pub(super) fn demonstrate(
         }
     };
     let whole = (problem.expression.clone(), problem.answer);
-    let strategy =
-        rng.random_range(0.0..mixture.drill + mixture.head + mixture.one_call + mixture.redundant);
-    if strategy < mixture.drill {
+    let StrategyMixture { drill, head, one_call, redundant } = mixture;
+    let [drill, head, one_call, redundant] = [drill, head, one_call, redundant].map(|f| f.get());
+    let strategy = rng.random_range(0.0..drill + head + one_call + redundant);
+    if strategy < drill {
         let answer = DemonstrationTurn::Answer(format!("\\boxed{{{}}}", problem.answer));
         return Demonstration { question: problem.expression, turns: vec![answer] };
     }
-    let strategy = strategy - mixture.drill;
-    let programs = if strategy < mixture.head {
+    let strategy = strategy - drill;
+    let programs = if strategy < head {
         Vec::new()
-    } else if strategy < mixture.head + mixture.one_call {
+    } else if strategy < head + one_call {
         vec![whole]
     } else {
         let mut programs = if problem.steps.len() > 1 && rng.random_bool(0.6) {

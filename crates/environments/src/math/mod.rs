@@ -15,6 +15,7 @@ use crate::{
     DataError, Demonstration, Environment, LoadObserver, Objective, ObjectiveConfig, Opening,
 };
 use paretopo_grading::{answers_equal, extract_answer};
+use paretopo_settings::{Frequencies, LARGEST_SEED, NonNegative, within};
 use paretopo_tools::{PythonConfig, PythonTool, Tool};
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
 use problems::{LEVELS, question_split};
@@ -32,15 +33,19 @@ pub enum ProblemSource {
     /// Generated; see [`generate_problem`] for the levels.
     Generated {
         /// Seed of the problems (not of the training).
+        #[serde(deserialize_with = "within::<0, LARGEST_SEED, _, _>")]
         seed: u64,
         /// Training problems.
+        #[serde(deserialize_with = "within::<0, 1_000_000, _, _>")]
         train: usize,
         /// Validation problems.
+        #[serde(deserialize_with = "within::<0, 1_000_000, _, _>")]
         validation: usize,
         /// Test problems.
+        #[serde(deserialize_with = "within::<0, 1_000_000, _, _>")]
         test: usize,
         /// Relative frequency of each level, 0 to 5.
-        level_weights: [f64; 6],
+        level_weights: Frequencies<LEVELS>,
     },
     /// A file of problems.
     #[serde(alias = "jsonl")]
@@ -75,7 +80,7 @@ impl Default for MathConfig {
                 train: 2048,
                 validation: 300,
                 test: 1000,
-                level_weights: [0.1, 0.2, 0.25, 0.15, 0.1, 0.2],
+                level_weights: Frequencies::literal([0.1, 0.2, 0.25, 0.15, 0.1, 0.2]),
             },
             opening: Opening::Question {},
             python: PythonConfig::default(),
@@ -83,7 +88,7 @@ impl Default for MathConfig {
             objectives: vec![
                 ObjectiveConfig::Task {},
                 ObjectiveConfig::ToolEfficiency {
-                    alpha: 0.5,
+                    alpha: const { NonNegative::literal(0.5) },
                     before_first_success: crate::BeforeFirstSuccess::Neutral,
                 },
             ],
@@ -112,15 +117,9 @@ impl MathEnvironment {
     ) -> Result<Self, DataError> {
         let tasks = match &config.problems {
             ProblemSource::Generated { seed, train, validation, test, level_weights } => {
-                if level_weights.iter().any(|weight| !(0.0..).contains(weight))
-                    || level_weights.iter().sum::<f64>() <= 0.0
-                {
-                    return Err(DataError::Setting(
-                        "`level_weights` must be 0 or more, and one of them positive".into(),
-                    ));
-                }
+                let level_weights = level_weights.get();
                 let generate = |split, count, stream| {
-                    generate_tasks(split, count, *seed, stream, level_weights)
+                    generate_tasks(split, count, *seed, stream, &level_weights)
                 };
                 Splits {
                     train: generate(Split::Train, *train, 0)?,
@@ -144,6 +143,9 @@ impl MathEnvironment {
     }
 }
 
+/// So many draws without a new problem, and there is none left; about a second.
+const LONGEST_DROUGHT: usize = 1_000_000;
+
 fn generate_tasks(
     split: Split,
     count: usize,
@@ -153,11 +155,11 @@ fn generate_tasks(
 ) -> Result<Vec<Task>, DataError> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream);
-    let (mut tasks, mut seen) = (Vec::with_capacity(count), HashSet::new());
-    let mut attempts = 0usize;
+    let (mut tasks, mut seen) = (Vec::new(), HashSet::new());
+    let (mut attempts, mut latest) = (0usize, 0usize);
     while tasks.len() < count {
         attempts += 1;
-        if attempts > 1000 * (count + 100) {
+        if attempts > 1000 * (count + 100) || attempts - latest > LONGEST_DROUGHT {
             return Err(DataError::Setting(format!(
                 "only {} different problems of these levels exist, not {count}",
                 tasks.len()
@@ -165,6 +167,7 @@ fn generate_tasks(
         }
         let problem = generate_problem(&mut rng, level_weights);
         if question_split(&problem.question) == split && seen.insert(problem.question.clone()) {
+            latest = attempts;
             let prefix = match split {
                 Split::Train => "train",
                 Split::Validation => "validation",
@@ -216,7 +219,7 @@ impl Environment for MathEnvironment {
                 Some(demonstrations::demonstrate(
                     *seed,
                     index,
-                    level_weights,
+                    &level_weights.get(),
                     &self.config.demonstrations,
                 ))
             }
@@ -259,20 +262,19 @@ mod tests {
 
     #[test]
     fn impossible_settings_are_errors() {
-        let generated = |train, level_weights| ProblemSource::Generated {
-            seed: 1,
-            train,
-            validation: 1,
-            test: 1,
-            level_weights,
-        };
         let error = |problems| {
             MathEnvironment::new(&MathConfig { problems, ..MathConfig::default() }, vec![], &mut ())
                 .err()
                 .expect("an error")
                 .to_string()
         };
-        assert!(error(generated(1, [0.0; 6])).contains("level_weights"));
+        // one-digit sums and differences: there are a few hundred questions in all
+        let level_weights = Frequencies::literal([1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        let (train, validation, test) = (1_000_000, 1, 1);
+        let started = std::time::Instant::now();
+        let many = ProblemSource::Generated { seed: 1, train, validation, test, level_weights };
+        assert!(error(many).contains("different problems of these levels exist, not 1000000"));
+        assert!(started.elapsed() < std::time::Duration::from_secs(60), "{:?}", started.elapsed());
         let file = serde_json::from_str(
             r#"{"type":"jsonl","path":"/nonexistent","test":1,"validation":1}"#,
         )

@@ -10,6 +10,7 @@
 use super::world::{World, WorldQuestion};
 use crate::{DataError, Demonstration, DemonstrationTurn};
 use paretopo_retrieval::PassageIndex;
+use paretopo_settings::NonNegative;
 use paretopo_tools::{CallContext, SearchTool, Tool};
 use paretopo_trajectory::ToolCall;
 use rand::{Rng, SeedableRng};
@@ -27,16 +28,34 @@ const PER_WORLD: u64 = 256;
 pub struct SearchMixture {
     /// Fewer searches than hops, often none; then the answer if the passages happen to hold it,
     /// else a guess.
-    pub early: f64,
+    pub early: NonNegative,
     /// One search a hop.
-    pub enough: f64,
+    pub enough: NonNegative,
     /// Further searches: the same again, or for the answer.
-    pub redundant: f64,
+    pub redundant: NonNegative,
+}
+
+impl SearchMixture {
+    /// # Errors
+    /// When no way has a frequency above 0.
+    pub(crate) fn check(&self) -> Result<(), DataError> {
+        if [self.early, self.enough, self.redundant].iter().any(|f| f.get() > 0.0) {
+            return Ok(());
+        }
+        Err(DataError::Setting(
+            "`environment.demonstrations`: `early`, `enough` and `redundant` are all 0\nhint: give one of them a frequency above 0"
+                .into(),
+        ))
+    }
 }
 
 impl Default for SearchMixture {
     fn default() -> Self {
-        Self { early: 0.35, enough: 0.30, redundant: 0.35 }
+        Self {
+            early: const { NonNegative::literal(0.35) },
+            enough: const { NonNegative::literal(0.30) },
+            redundant: const { NonNegative::literal(0.35) },
+        }
     }
 }
 
@@ -89,12 +108,14 @@ pub(super) fn demonstrate(
     rng.set_stream(index);
     let question = &practice.questions[rng.random_range(0..practice.questions.len())];
     let hops = question.task.supporting.len();
-    let strategy = rng.random_range(0.0..mixture.early + mixture.enough + mixture.redundant);
+    let SearchMixture { early, enough, redundant } = mixture;
+    let [early, enough, redundant] = [early, enough, redundant].map(|f| f.get());
+    let strategy = rng.random_range(0.0..early + enough + redundant);
     let mut queries = question.task.supporting.clone();
     let mut answer = question.task.answers[0].clone();
-    if strategy < mixture.early {
+    if strategy < early {
         queries.truncate(rng.random_range(0..hops));
-    } else if strategy >= mixture.early + mixture.enough {
+    } else if strategy >= early + enough {
         for _ in 0..rng.random_range(1..3) {
             let place = rng.random_range(0..queries.len());
             if rng.random_bool(0.5) {
@@ -127,7 +148,11 @@ mod tests {
     #[test]
     fn who_stops_early_answers_what_the_passages_hold_and_else_guesses() {
         let practice = Practice::for_demonstration(0, 1, [320, 160, 80], 2).unwrap().unwrap();
-        let mixture = SearchMixture { early: 1.0, enough: 0.0, redundant: 0.0 };
+        let mixture = SearchMixture {
+            early: NonNegative::literal(1.0),
+            enough: NonNegative::literal(0.0),
+            redundant: NonNegative::literal(0.0),
+        };
         let (mut held, mut guessed) = (0, 0);
         for index in 0..PER_WORLD {
             let demonstration = demonstrate(&practice, 1, index, &mixture);

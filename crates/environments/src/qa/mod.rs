@@ -20,6 +20,7 @@ use crate::{
 };
 use demonstrations::Practice;
 use paretopo_retrieval::{Passage, PassageIndex, RemoteConfig, RemoteRetriever, Retriever};
+use paretopo_settings::{LARGEST_SEED, NonNegative, within};
 use paretopo_tools::{SearchTool, Tool};
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
 use rand::SeedableRng;
@@ -38,18 +39,25 @@ pub enum QuestionSource {
     /// A generated world of fictional people, works and places.
     World {
         /// Seed of the world (not of the training).
+        #[serde(deserialize_with = "within::<0, LARGEST_SEED, _, _>")]
         seed: u64,
         /// People in it.
+        #[serde(deserialize_with = "within::<2, 320, _, _>")]
         people: usize,
         /// Works in it.
+        #[serde(deserialize_with = "within::<1, 320, _, _>")]
         works: usize,
         /// Places in it.
+        #[serde(deserialize_with = "within::<1, 80, _, _>")]
         places: usize,
         /// Training questions.
+        #[serde(deserialize_with = "within::<0, 1_000_000, _, _>")]
         train: usize,
         /// Validation questions.
+        #[serde(deserialize_with = "within::<0, 1_000_000, _, _>")]
         validation: usize,
         /// Test questions.
+        #[serde(deserialize_with = "within::<0, 1_000_000, _, _>")]
         test: usize,
     },
     /// A file of questions; see [`read_questions`] for the forms.
@@ -94,6 +102,7 @@ pub struct QaConfig {
     /// Where the passages are.
     pub passages: PassageSource,
     /// Passages that a search shows.
+    #[serde(deserialize_with = "within::<1, 1000, _, _>")]
     pub topk: usize,
     /// How the episode opens.
     pub opening: Opening,
@@ -127,7 +136,7 @@ impl Default for QaConfig {
             objectives: vec![
                 ObjectiveConfig::Task {},
                 ObjectiveConfig::ToolEfficiency {
-                    alpha: 0.5,
+                    alpha: const { NonNegative::literal(0.5) },
                     before_first_success: BeforeFirstSuccess::Neutral,
                 },
             ],

@@ -30,6 +30,7 @@ use monty_types::{
     ResourceTracker,
 };
 use paretopo_containment::{IdleWorkers, Worker, WorkerFailure, serve_lines};
+use paretopo_settings::{Seconds, within};
 use paretopo_trajectory::{CallStatus, ToolCall, ToolOutcome, ToolSpec};
 use sandbox_fusion::SandboxFusion;
 use serde::{Deserialize, Serialize};
@@ -46,18 +47,26 @@ const LONGEST_PROGRAM: usize = 64 * 1024;
 #[serde(deny_unknown_fields, default)]
 pub struct PythonLimits {
     /// Execution time in seconds.
-    pub seconds: f64,
+    pub seconds: Seconds,
     /// Memory in bytes beyond what an idle worker needs.
+    #[serde(deserialize_with = "within::<1_048_576, 1_099_511_627_776, _, _>")]
     pub memory: usize,
     /// Depth of function calls.
+    #[serde(deserialize_with = "within::<1, 100_000, _, _>")]
     pub recursion: usize,
     /// Bytes that a program may print before it is stopped.
+    #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
     pub printed: usize,
 }
 
 impl Default for PythonLimits {
     fn default() -> Self {
-        Self { seconds: 2.0, memory: 64 << 20, recursion: 200, printed: 1 << 20 }
+        Self {
+            seconds: const { Seconds::literal(2.0) },
+            memory: 64 << 20,
+            recursion: 200,
+            printed: 1 << 20,
+        }
     }
 }
 
@@ -88,6 +97,7 @@ pub struct PythonConfig {
     /// Limits for each program.
     pub limits: PythonLimits,
     /// Longest text that the model reads, in characters; longer output loses its middle.
+    #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
     pub output_characters: usize,
 }
 
@@ -130,7 +140,7 @@ pub fn evaluate_python(program: &str, limits: &PythonLimits) -> (CallStatus, Str
         return too_long();
     }
     let tracker = ResourceTracker::new(ResourceLimits {
-        max_duration: Some(Duration::from_secs_f64(limits.seconds.clamp(0.0, 3600.0))),
+        max_duration: Some(limits.seconds.duration()),
         max_memory: Some(limits.memory),
         max_recursion_depth: limits.recursion,
         ..ResourceLimits::default()
@@ -262,7 +272,7 @@ impl PythonTool {
         let started = Instant::now();
         let time_left = deadline.saturating_duration_since(started);
         let mut limits = self.config.limits;
-        limits.seconds = limits.seconds.min(time_left.as_secs_f64());
+        limits.seconds = limits.seconds.at_most(time_left);
         let (status, text) = match &self.engine {
             Engine::Server(server) => server.run(program, limits.seconds),
             Engine::Workers(starter) => self.run_in_worker(starter, program, limits),
@@ -290,7 +300,7 @@ impl PythonTool {
             }
         };
         let request = Request { program: program.to_owned(), limits };
-        match worker.ask::<Answer>(&request, Duration::from_secs_f64(limits.seconds) + GRACE) {
+        match worker.ask::<Answer>(&request, limits.seconds.duration() + GRACE) {
             Ok(answer) => {
                 if !answer.last {
                     self.idle.keep(worker);
@@ -299,7 +309,7 @@ impl PythonTool {
             }
             Err(WorkerFailure::Late) => (
                 CallStatus::Timeout,
-                format!("TimeoutError: no answer within {:.1} s", limits.seconds),
+                format!("TimeoutError: no answer within {:.1} s", limits.seconds.get()),
             ),
             Err(WorkerFailure::Died) => match worker.exit_code() {
                 Some(OOM_EXIT_CODE) => (
@@ -352,7 +362,10 @@ mod tests {
     use super::*;
 
     fn evaluate(program: &str) -> (CallStatus, String) {
-        evaluate_python(program, &PythonLimits { seconds: 0.2, ..PythonLimits::default() })
+        evaluate_python(
+            program,
+            &PythonLimits { seconds: Seconds::literal(0.2), ..PythonLimits::default() },
+        )
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! server, by `POST /run_code`.
 
 use paretopo_retrieval::{Breaker, BreakerConfig, http_agent};
+use paretopo_settings::{Seconds, within};
 use paretopo_trajectory::CallStatus;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ pub struct SandboxFusionConfig {
     /// The server's address, e.g. `http://127.0.0.1:8080`.
     pub url: String,
     /// Further attempts after the first, while the call's deadline allows.
-    #[serde(default = "retries")]
+    #[serde(default = "retries", deserialize_with = "within::<0, 1000, _, _>")]
     pub retries: u32,
     /// When the server is left alone for a while.
     #[serde(default)]
@@ -63,8 +64,8 @@ impl SandboxFusion {
     }
 
     /// Runs a program for at most `seconds`, trying again while there is time.
-    pub(super) fn run(&self, program: &str, seconds: f64) -> (CallStatus, String) {
-        let deadline = Instant::now() + Duration::from_secs_f64(seconds);
+    pub(super) fn run(&self, program: &str, seconds: Seconds) -> (CallStatus, String) {
+        let deadline = Instant::now() + seconds.duration();
         let mut pause = Duration::from_millis(50);
         for attempt in 0..=self.config.retries {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -88,9 +89,9 @@ impl SandboxFusion {
                     pause.min(deadline.saturating_duration_since(Instant::now())),
                 ),
             }
-            pause *= 2;
+            pause = pause.saturating_mul(2);
         }
-        (CallStatus::Timeout, format!("TimeoutError: no answer within {seconds:.1} s"))
+        (CallStatus::Timeout, format!("TimeoutError: no answer within {:.1} s", seconds.get()))
     }
 
     fn ask(&self, program: &str, left: Duration) -> Result<(CallStatus, String), String> {

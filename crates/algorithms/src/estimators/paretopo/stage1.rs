@@ -33,7 +33,8 @@ pub(super) fn advantages(
         _ => mean(gains.iter().flatten()),
     };
     let past = state.average_gain;
-    let smoothed = |gain: f64| config.gamma * past + (1.0 - config.gamma) * gain;
+    let gamma = config.gamma.get();
+    let smoothed = |gain: f64| gamma * past + (1.0 - gamma) * gain;
     let factor = |gain: f64| match config.smoothing {
         Smoothing::PerTrajectory => 0.5 + 1.5 * smoothed(gain).tanh(),
         Smoothing::PerStep => 0.5 + 1.5 * smoothed(mean_gain).tanh(),
@@ -155,7 +156,7 @@ mod tests {
         };
         let staged =
             advantages(&literal, &mut EstimatorState::default(), &groups(), &[0.0, 0.0]).values;
-        let scalarized = grpo::advantages(&literal.weights, true, &groups()).values;
+        let scalarized = grpo::advantages(&literal.weights.get(), true, &groups()).values;
         // equal but for the epsilon beside the deviation
         assert!(staged[0].iter().zip(&scalarized[0]).all(|(a, b)| (a - b).abs() < 1e-3));
     }

@@ -19,12 +19,13 @@ pub(super) fn advantages(
 ) -> Advantages {
     let mut rng = ChaCha8Rng::seed_from_u64(progress.seed);
     let values = groups.iter().map(|group| {
-        let ranks = if config.stochastic_rank > 0.0 {
-            non_dominated_ranks(&perturbed(&group.rewards, config.stochastic_rank, &mut rng))
+        let noise = config.stochastic_rank.get();
+        let ranks = if noise > 0.0 {
+            non_dominated_ranks(&perturbed(&group.rewards, noise, &mut rng))
         } else {
             non_dominated_ranks(&group.rewards)
         };
-        let raw = rank_advantages(&ranks, &scalar_rewards(config, group), config.beta);
+        let raw = rank_advantages(&ranks, &scalar_rewards(config, group), config.beta.get());
         match config.centering {
             Centering::None => raw,
             Centering::Mean => standardised(&raw, false),
@@ -70,6 +71,7 @@ fn rank_advantages(ranks: &[usize], scalars: &[f64], beta: f64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use paretopo_settings::{NonNegative, Share};
     use proptest::prelude::*;
 
     const START: Progress = Progress { step: 0, total_steps: 1, seed: 7 };
@@ -110,7 +112,13 @@ mod tests {
     fn noise_vanishes_with_its_scale() {
         let rewards = [[1.0, 1.0], [1.0, 0.6], [0.0, 1.0], [0.0, 0.6]];
         let noisy = |sigma| {
-            run(&ParetoPoConfig { stochastic_rank: sigma, ..ParetoPoConfig::default() }, &rewards)
+            run(
+                &ParetoPoConfig {
+                    stochastic_rank: NonNegative::literal(sigma),
+                    ..ParetoPoConfig::default()
+                },
+                &rewards,
+            )
         };
         // with a clear gap between points a tiny scale leaves the order of strict dominance; equal
         // coordinates may break either way
@@ -124,10 +132,10 @@ mod tests {
         #[test]
         fn a_worse_rank_never_gets_the_higher_advantage(
             rewards in proptest::collection::vec(proptest::collection::vec((0u8..6).prop_map(|v| f64::from(v) / 5.0), 2), 1..12),
-            beta in prop_oneof![Just(1.0f64), 0.0f64..=1.0],
+            beta in prop_oneof![Just(1.0), 0.0..=1.0],
             centering in prop_oneof![Just(Centering::None), Just(Centering::Mean), Just(Centering::MeanStd)],
         ) {
-            let config = ParetoPoConfig { beta, centering, ..ParetoPoConfig::default() };
+            let config = ParetoPoConfig { beta: Share::literal(beta), centering, ..ParetoPoConfig::default() };
             let group = Group { rewards: rewards.clone(), ..Group::default() };
             let values = advantages(&config, &[group], START).values.remove(0);
             let ranks = non_dominated_ranks(&rewards);
