@@ -28,6 +28,7 @@ fn what_knows_text_does_not_know_burn() {
         "crates/hub",
         "crates/reading",
         "crates/retrieval",
+        "crates/settings",
         "crates/tools",
         "crates/environments",
         "crates/grading",
@@ -54,15 +55,18 @@ fn the_foundations_depend_on_nothing_of_ours() {
         "crates/grading",
         "crates/hub",
         "crates/reading",
-        "crates/algorithms",
+        "crates/settings",
     ] {
         check_absent(member, &["paretopo-"]);
     }
-    // but for the reading of text
-    for member in ["crates/retrieval", "models"] {
-        let ours: Vec<String> =
-            dependencies(member).into_iter().filter(|name| name.starts_with("paretopo-")).collect();
-        assert_eq!(ours, ["paretopo-reading"], "`{member}`");
+    // but for the reading of text and the ranges of their settings
+    let low = ["paretopo-reading", "paretopo-settings"];
+    for member in ["crates/retrieval", "crates/algorithms", "models"] {
+        let others: Vec<String> = dependencies(member)
+            .into_iter()
+            .filter(|name| name.starts_with("paretopo-") && !low.contains(&name.as_str()))
+            .collect();
+        assert!(others.is_empty(), "`{member}` must not depend on {others:?}");
     }
 }
 
@@ -92,6 +96,51 @@ fn texts_are_read_in_one_place() {
     }
 }
 
+/// What is read from files that the program itself wrote, or from a protocol.
+const NO_SETTINGS: [&str; 4] = ["EstimatorState", "Archive", "TrainingState", "RunMemory"];
+
+/// A configuration is what refuses keys that it does not know.
+#[test]
+fn every_number_of_a_configuration_has_a_range() {
+    let mut numbers = 0;
+    let roots = ["crates", "models/src"].map(checkout);
+    for path in roots.iter().flat_map(|root| sources(root)) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        for part in text.split("deny_unknown_fields").skip(1) {
+            let body = part.split("\n}").next().unwrap();
+            let name = body.split(['{', '(']).find_map(|head| {
+                head.split_once("struct ")
+                    .or_else(|| head.split_once("enum "))
+                    .map(|(_, name)| name.trim())
+            });
+            if name.is_none_or(|name| NO_SETTINGS.contains(&name)) {
+                continue;
+            }
+            // what stands in front of a field since the last one is about it
+            for field in body.split(",\n").filter(|field| !field.trim().is_empty()) {
+                let line = field.lines().next_back().unwrap_or_default().trim();
+                let Some((_, kind)) = line.rsplit_once(": ") else { continue };
+                let words: Vec<&str> = kind.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+                let of = |kinds: &[&str]| words.iter().any(|word| kinds.contains(word));
+                assert!(
+                    !of(&["f32", "f64"]),
+                    "`{line}` in `{}` is a bare number: take a type of `paretopo_settings`",
+                    path.display()
+                );
+                let whole = of(&["u8", "u16", "u32", "u64", "usize", "i32", "i64", "isize"]);
+                assert!(
+                    !whole || field.contains("within::<"),
+                    "`{line}` in `{}` has no range: `deserialize_with = \"within::<..>\"`",
+                    path.display()
+                );
+                numbers += usize::from(whole);
+            }
+        }
+    }
+    assert!(numbers > 30, "only {numbers} whole numbers found");
+}
+
 #[test]
 fn only_backend_crates_name_a_backend() {
     let backends = ["burn-flex", "burn-ndarray", "burn-wgpu", "burn-cuda"];
@@ -109,6 +158,7 @@ fn only_the_command_line_prints() {
         "hub",
         "reading",
         "retrieval",
+        "settings",
         "tools",
         "environments",
         "grading",

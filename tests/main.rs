@@ -26,6 +26,7 @@ mod resuming;
 mod sandbox;
 mod scripted;
 mod search;
+mod settings;
 mod support;
 mod text_files;
 

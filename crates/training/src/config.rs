@@ -129,7 +129,7 @@ pub struct RunConfig {
     /// parameters, whose operations are split instead. Each holds its own activations and
     /// gradients. Runs on flex are bit-exact for an equal number; two runs on ndarray differ by
     /// rounding in any case.
-    #[serde(deserialize_with = "within::<0, 1024, _, _>")]
+    #[serde(deserialize_with = "within::<0, 256, _, _>")]
     pub workers: usize,
     /// Train a low-rank adapter and nothing else.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -428,7 +428,7 @@ pub struct EvaluationConfig {
     #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
     pub tasks: usize,
     /// Episodes a task.
-    #[serde(deserialize_with = "within::<1, 10_000, _, _>")]
+    #[serde(deserialize_with = "within::<1, 4096, _, _>")]
     pub samples: usize,
     /// How tokens are drawn.
     pub sampling: SamplingConfig,
