@@ -97,14 +97,27 @@ fn texts_are_read_in_one_place() {
 }
 
 /// What is read from files that the program itself wrote, or from a protocol.
-const NO_SETTINGS: [&str; 4] = ["EstimatorState", "Archive", "TrainingState", "RunMemory"];
+const NO_SETTINGS: [&str; 5] =
+    ["EstimatorState", "Archive", "TrainingState", "RunMemory", "RetrieveRequest"];
 
 /// A configuration is what refuses keys that it does not know.
 #[test]
 fn every_number_of_a_configuration_has_a_range() {
     let mut numbers = 0;
-    let roots = ["crates", "models/src"].map(checkout);
-    for path in roots.iter().flat_map(|root| sources(root)) {
+    // with `trajectory`, whose types are data, left out
+    let crates = [
+        "agent",
+        "algorithms",
+        "chat",
+        "cli",
+        "environments",
+        "hub",
+        "retrieval",
+        "tools",
+        "training",
+    ];
+    let roots = crates.map(|name| checkout("crates").join(name));
+    for path in roots.iter().chain([&checkout("models/src")]).flat_map(|root| sources(root)) {
         let text = std::fs::read_to_string(&path).unwrap();
         let text = text.split("#[cfg(test)]").next().unwrap();
         for part in text.split("deny_unknown_fields").skip(1) {

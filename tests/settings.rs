@@ -16,33 +16,53 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use toml::Value;
 
-/// Configurations that have, together, every setting there is.
-fn configurations() -> Vec<String> {
-    let mut configurations: Vec<String> = [
-        "",
-        // what is left out unless it is given
-        "lora = { rank = 4, alpha = 8.0, dropout = 0.1 }\n\
+/// Configurations that have, together, every setting there is; each with the starts of the keys that
+/// it is there for.
+fn configurations() -> Vec<(String, Vec<&'static str>)> {
+    let small = "[environment]\ntype = 'math'\n\
+         problems = { type = 'generated', seed = 1, train = 4, validation = 1, test = 1, \
+         level_weights = [1, 1, 1, 1, 1, 1] }";
+    let optional = "lora = { rank = 4, alpha = 8.0, dropout = 0.1 }\n\
          [train]\nimportance_cap = 2.0\nold_logprobs = 'recompute'\n\
          aggregation = { type = 'constant', length = 64.0 }\n\
          [train.optimizer]\nschedule = { type = 'linear', final_share = 0.1 }\n\
-         [estimator]\ntype = 'paretopo'\nreference = [0.0, 0.0, 0.0]\nweights = [0.5, 0.3, 0.2]\n\
+         [estimator]\ntype = 'paretopo'\nreference = [0, 0, 0]\nweights = [0.5, 0.3, 0.2]\n\
          switch = { type = 'plateau', epsilon = 0.001, patience = 3 }\n\
          [environment]\ntype = 'math'\n\
+         problems = { type = 'file', path = 'x.jsonl', test = 1, validation = 1 }\n\
          objectives = [{ type = 'task' }, { type = 'response_length', scale = 32.0 }, \
          { type = 'format' }]\n\
          [environment.python]\ninterpreter = 'sandbox_fusion'\n\
-         sandbox_fusion = { url = 'http://127.0.0.1:9', retries = 1 }",
-        "[environment]\ntype = 'math'\n\
-         problems = { type = 'file', path = 'x.jsonl', test = 1, validation = 1 }\n\
-         [rollout]\ntool_schedule = { type = 'as_ready' }",
-        "[environment]\ntype = 'qa'\n[rollout]\nsyntax = { type = 'search_tags' }",
-        "[environment]\ntype = 'qa'\nquestions = { type = 'dataset', name = 'hotpotqa' }\n\
-         passages = { type = 'remote', url = 'http://127.0.0.1:9/retrieve' }",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+         sandbox_fusion = { url = 'http://127.0.0.1:9', retries = 1 }\n\
+         [rollout]\ntool_schedule = { type = 'as_ready' }";
+    let questions = "[environment]\ntype = 'qa'\n\
+         questions = { type = 'world', seed = 1, people = 12, works = 6, places = 4, train = 2, \
+         validation = 1, test = 1 }";
+    let remote = "[environment]\ntype = 'qa'\n\
+         questions = { type = 'dataset', name = 'hotpotqa' }\n\
+         passages = { type = 'remote', url = 'http://127.0.0.1:9/retrieve' }";
+    let mut configurations = vec![
+        (small.to_owned(), vec![""]),
+        (
+            optional.to_owned(),
+            vec![
+                "lora",
+                "train.importance_cap",
+                "train.aggregation",
+                "train.optimizer.schedule",
+                "estimator",
+                "environment.problems",
+                "environment.objectives",
+                "environment.python.sandbox_fusion",
+                "rollout.tool_schedule",
+            ],
+        ),
+        (questions.to_owned(), vec!["environment"]),
+        (remote.to_owned(), vec!["environment.questions", "environment.passages"]),
+    ];
     let estimators = EstimatorConfig::TYPES.iter();
-    configurations.extend(estimators.map(|name| format!("[estimator]\ntype = '{name}'")));
+    let alone = |name| (format!("[estimator]\ntype = '{name}'"), vec!["estimator"]);
+    configurations.extend(estimators.map(alone));
     configurations
 }
 
@@ -132,13 +152,16 @@ fn hostile() -> Vec<Value> {
 #[test]
 fn every_setting_refuses_what_it_cannot_be_or_works() {
     let (mut refused, mut accepted) = (0, 0);
-    for text in configurations() {
+    for (text, wanted) in configurations() {
         let resolved = RunConfig::parse(&text, "x.toml", &[]).unwrap().to_toml().unwrap();
         let whole: Value = Value::Table(toml::from_str(&resolved).unwrap());
         let mut paths = Vec::new();
         settings(&whole, &mut Vec::new(), &mut paths);
         for path in paths {
             let key = joined(&path);
+            if !wanted.iter().any(|start| key.starts_with(start)) {
+                continue;
+            }
             for value in hostile() {
                 let mut changed = whole.clone();
                 let place = at(&mut changed, &path);
@@ -173,7 +196,7 @@ fn every_setting_refuses_what_it_cannot_be_or_works() {
             }
         }
     }
-    assert!(refused > 20_000 && accepted > 2_000, "{refused} refused, {accepted} accepted");
+    assert!(refused > 3_000 && accepted > 500, "{refused} refused, {accepted} accepted");
 }
 
 /// Builds and tries what the section of a key is for.
@@ -270,7 +293,6 @@ fn play(config: &RunConfig, key: &str) {
             matches!(qa.questions, paretopo_environments::qa::QuestionSource::World { .. })
         }
     };
-    // a world's index takes a moment to build; what does not change it is tried once elsewhere
     if !offline || key.contains("opening") || key.contains("cpython") {
         return;
     }

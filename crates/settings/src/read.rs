@@ -104,56 +104,68 @@ fn refused_value<T: DeserializeOwned>(table: toml::Table) -> Option<(Vec<Step>, 
     {
         return None;
     }
-    let mut paths = Vec::new();
     let table = Value::Table(table);
-    collect(&table, &mut Vec::new(), &mut paths);
+    let mut path = Vec::new();
+    while let Some(step) = last_met(&table, &path, &reason, &said) {
+        path.push(step);
+    }
+    (!path.is_empty()).then_some((path, reason))
+}
+
+/// The step from the value at `path` to the one below it that is refused, or holds what is.
+fn last_met(
+    table: &Value,
+    path: &[Step],
+    reason: &str,
+    said: &impl Fn(&toml::Table) -> Option<String>,
+) -> Option<Step> {
     let mut last = None;
-    for path in paths {
+    for step in steps(value_at(table, path)?) {
         let mut changed = table.clone();
-        *value_at(&mut changed, &path)? = MARKER.into();
-        let Value::Table(changed) = changed else { return None };
-        match said(&changed) {
-            Some(other) if other.contains(MARKER) => last = Some(path),
+        let place = value_at_mut(&mut changed, path).and_then(|value| child_mut(value, &step))?;
+        *place = MARKER.into();
+        match said(changed.as_table()?) {
+            Some(other) if other.contains(MARKER) => last = Some(step),
             // behind the refused value, or a setting that takes any text
             Some(other) if other == reason => {}
             // a setting that takes any text, but not what stood there
-            _ => return Some((path, reason)),
+            _ => return Some(step),
         }
     }
-    Some((last?, reason))
+    last
 }
 
-/// The paths of all values below `value`, in the order in which they are read: a table before its
-/// values, and `type`, which decides what the others are, before them.
-fn collect(value: &Value, path: &mut Vec<Step>, paths: &mut Vec<Vec<Step>>) {
-    let mut visit = |step: Step, value: &Value| {
-        path.push(step);
-        paths.push(path.clone());
-        collect(value, path, paths);
-        path.pop();
-    };
+/// The steps to the values of `value`, in the order in which they are read: `type`, which decides
+/// what the others are, before them.
+fn steps(value: &Value) -> Vec<Step> {
     match value {
         Value::Table(table) => {
-            let (tags, others): (Vec<_>, Vec<_>) =
-                table.iter().partition(|(key, _)| *key == "type");
-            for (key, value) in tags.into_iter().chain(others) {
-                visit(Step::Key(key.clone()), value);
-            }
+            let (tags, others): (Vec<_>, Vec<_>) = table.keys().partition(|key| *key == "type");
+            tags.into_iter().chain(others).cloned().map(Step::Key).collect()
         }
         // numbers in a list are one setting
         Value::Array(values) if values.iter().any(Value::is_table) => {
-            for (index, value) in values.iter().enumerate() {
-                visit(Step::Index(index), value);
-            }
+            (0..values.len()).map(Step::Index).collect()
         }
-        _ => {}
+        _ => Vec::new(),
     }
 }
 
-fn value_at<'a>(value: &'a mut Value, path: &[Step]) -> Option<&'a mut Value> {
-    path.iter().try_fold(value, |value, step| match step {
+fn child_mut<'a>(value: &'a mut Value, step: &Step) -> Option<&'a mut Value> {
+    match step {
         Step::Key(key) => value.get_mut(key.as_str()),
         Step::Index(index) => value.get_mut(*index),
+    }
+}
+
+fn value_at_mut<'a>(value: &'a mut Value, path: &[Step]) -> Option<&'a mut Value> {
+    path.iter().try_fold(value, child_mut)
+}
+
+fn value_at<'a>(value: &'a Value, path: &[Step]) -> Option<&'a Value> {
+    path.iter().try_fold(value, |value, step| match step {
+        Step::Key(key) => value.get(key.as_str()),
+        Step::Index(index) => value.get(*index),
     })
 }
 
