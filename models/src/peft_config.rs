@@ -10,7 +10,7 @@
 use crate::AdapterConfig;
 use crate::adapter::ALL_LINEAR;
 use crate::unsupported::says_nothing;
-use paretopo_settings::{Dropout, Positive, within};
+use paretopo_settings::{Dropout, OutOfRange, Positive};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -39,11 +39,10 @@ pub(crate) struct PeftConfig {
     task_type: Option<String>,
     #[serde(default)]
     base_model_name_or_path: Option<String>,
-    #[serde(deserialize_with = "within::<1, 65_536, _, _>")]
     r: usize,
-    lora_alpha: Positive,
+    lora_alpha: f64,
     #[serde(default)]
-    lora_dropout: Option<Dropout>,
+    lora_dropout: Option<f64>,
     target_modules: Value,
     #[serde(default)]
     use_rslora: Option<bool>,
@@ -81,8 +80,8 @@ impl PeftConfig {
             task_type: Some("CAUSAL_LM".into()),
             base_model_name_or_path: Some(base.to_owned()),
             r: adapter.rank,
-            lora_alpha: adapter.alpha,
-            lora_dropout: Some(adapter.dropout),
+            lora_alpha: adapter.alpha.get(),
+            lora_dropout: Some(adapter.dropout.get()),
             target_modules: targets,
             use_rslora: Some(adapter.rank_stabilized),
             exclude_modules: Value::Null,
@@ -103,11 +102,16 @@ impl PeftConfig {
         if self.r == 0 {
             return Err("`r` must be at least 1".into());
         }
+        let outside = |name: &str, error: OutOfRange| format!("`{name}`: {error}");
+        let alpha =
+            Positive::try_from(self.lora_alpha).map_err(|error| outside("lora_alpha", error))?;
+        let dropout = Dropout::try_from(self.lora_dropout.unwrap_or_default())
+            .map_err(|error| outside("lora_dropout", error))?;
         let adapter = AdapterConfig {
             rank: self.r,
-            alpha: self.lora_alpha,
+            alpha,
             targets,
-            dropout: self.lora_dropout.unwrap_or(const { Dropout::literal(0.0) }),
+            dropout,
             rank_stabilized: self.use_rslora.unwrap_or_default(),
         };
         Ok(adapter)
@@ -325,7 +329,7 @@ mod tests {
     fn what_changes_nothing_is_not() {
         let plain = AdapterConfig {
             rank: 4,
-            alpha: 8.0,
+            alpha: Positive::literal(8.0),
             targets: vec!["q_proj".into()],
             ..AdapterConfig::default()
         };

@@ -53,7 +53,7 @@ impl Range {
 
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { low, high, .. } = self;
+        let (low, high) = (shown(self.low), shown(self.high));
         let zero = if self.zero { "0 or " } else { "" };
         match (self.low_open, self.high_open) {
             (false, false) => write!(f, "{zero}a number from {low} to {high}"),
@@ -62,6 +62,11 @@ impl fmt::Display for Range {
             (true, true) => write!(f, "{zero}a number above {low} and below {high}"),
         }
     }
+}
+
+/// `1000000` and not `1000000.0`, `1e-12` and not `0.000000000001`.
+fn shown(bound: f64) -> String {
+    if bound.fract() == 0.0 { bound.to_string() } else { format!("{bound:?}") }
 }
 
 /// A value that a setting cannot have.
@@ -101,6 +106,8 @@ mod tests {
         assert_eq!(error(unit.without_high(), 1.0), "`1.0` is not a number from 0 and below 1");
         let tempered = Range::closed(0.5, 2.0).or_zero();
         assert_eq!(error(tempered, f64::NAN), "`NaN` is not 0 or a number from 0.5 to 2");
+        let small = Range::closed(1e-12, 1e6);
+        assert_eq!(error(small, 0.0), "`0.0` is not a number from 1e-12 to 1000000");
         assert_eq!(error(unit, 1e300), "`1e300` is not a number from 0 to 1");
     }
 }

@@ -625,7 +625,7 @@ mod tests {
         let text = "[environment]\ntype = \"math\"\npython = { limits = { seconds = nan } }\n";
         let nested = error(text, &[]);
         assert!(
-            nested.contains("line 3, column 34")
+            nested.contains("line 3, column 33")
                 && nested
                     .contains("`environment.python.limits.seconds`: `NaN` is not a number from"),
             "{nested}"

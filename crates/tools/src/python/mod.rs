@@ -422,7 +422,7 @@ mod tests {
             .run("1", context);
         assert_eq!(dead.status, CallStatus::Error, "{}", dead.text);
         let mut config = PythonConfig::default();
-        config.limits.seconds = 0.05;
+        config.limits.seconds = Seconds::literal(0.05);
         let hung = PythonTool::new(config, vec!["sleep".into(), "30".into()])
             .expect("a tool")
             .run("1", context);
