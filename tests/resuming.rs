@@ -1,9 +1,16 @@
 //! A run that is killed again and again ends with the same weights as one that is not.
 
-use crate::checkout;
+use crate::{Tracked, checkout, python_worker};
+use paretopo_environments::{
+    Demonstration, Environment, Objective, ObjectiveConfig, Resources, RunMemory,
+};
+use paretopo_tools::Tool;
+use paretopo_training::{Metrics, Observer, RunConfig, RunFolder, Surroundings, train_in};
+use paretopo_trajectory::{Message, Split, Task, Trajectory};
 use rand::{Rng, SeedableRng};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const SETTINGS: [&str; 9] = [
@@ -204,36 +211,104 @@ fn threads_do_not_change_a_run() {
     }
 }
 
-/// `inf * |N_call - N_optimal|` is no number for a rollout that calls as often as is best.
+/// An objective of somebody's own that forgets to guard a division: 0 calls are 0 of 0.
+struct Ratio;
+
+impl Objective for Ratio {
+    fn name(&self) -> &'static str {
+        "r_ratio"
+    }
+
+    fn score(
+        &self,
+        _: &dyn Environment,
+        _: &Task,
+        trajectory: &Trajectory,
+        _: &RunMemory,
+    ) -> Option<f32> {
+        let calls = trajectory.call_count() as f32;
+        Some(calls / calls)
+    }
+}
+
+/// The math environment with that objective.
+struct WithRatio {
+    math: Box<dyn Environment>,
+    objectives: Vec<Box<dyn Objective>>,
+}
+
+impl Environment for WithRatio {
+    fn tasks(&self, split: Split) -> &[Task] {
+        self.math.tasks(split)
+    }
+    fn opening(&self, task: &Task) -> Vec<Message> {
+        self.math.opening(task)
+    }
+    fn tools(&self) -> &[Arc<dyn Tool>] {
+        self.math.tools()
+    }
+    fn objectives(&self) -> &[Box<dyn Objective>] {
+        &self.objectives
+    }
+    fn extract_answer(&self, response: &str) -> Option<String> {
+        self.math.extract_answer(response)
+    }
+    fn succeeded(&self, task: &Task, trajectory: &Trajectory) -> bool {
+        self.math.succeeded(task, trajectory)
+    }
+    fn demonstration(&self, index: u64) -> Option<Demonstration> {
+        self.math.demonstration(index)
+    }
+}
+
+/// Hears nothing.
+struct Deaf;
+
+impl Observer for Deaf {
+    fn progress(&mut self, _: &str, _: usize, _: usize) {}
+    fn step(&mut self, _: u64, _: u64, _: &Metrics) {}
+    fn note(&mut self, _: &str) {}
+}
+
 #[test]
 fn a_reward_that_is_no_number_stops_a_run_or_its_group_is_left_out_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let run = |name: &str, more: &[&str]| {
-        let mut command = command(&folder.path().join(name));
-        command.args(["--set", "environment.objectives=[{ type = \"task\" }, { type = \"tool_efficiency\", alpha = inf }]"]);
-        command
-            .args(["--set", "train.steps=2"])
-            .args(more.iter().flat_map(|setting| ["--set", setting]))
-            .output()
-            .unwrap()
+        let settings: Vec<String> = SETTINGS
+            .iter()
+            .chain(&["train.steps=2"])
+            .chain(more)
+            .map(ToString::to_string)
+            .collect();
+        let config = RunConfig::parse("", "test", &settings).unwrap();
+        let resources = Resources { python_worker: python_worker(), cache: std::env::temp_dir() };
+        let math = config.environment.build(&resources, &mut ()).unwrap();
+        let objectives: Vec<Box<dyn Objective>> =
+            vec![ObjectiveConfig::Task {}.build(), Box::new(Ratio)];
+        let surroundings = Surroundings {
+            resources,
+            cancelled: &crate::scripted::NEVER,
+            backend: "test".into(),
+            commit: "test",
+            policy_folder: checkout("models/tiny-math"),
+            threads: 1,
+        };
+        let opened =
+            RunFolder::open(&folder.path().join(name), &config, "train", &surroundings).unwrap();
+        let (environment, device) = (WithRatio { math, objectives }, Default::default());
+        train_in::<Tracked>(&config, &environment, opened, &device, &surroundings, &mut Deaf)
+            .map_err(|error| error.to_string())
     };
-    let stopped = run("stop", &["train.validate_every=0"]);
-    let message = String::from_utf8_lossy(&stopped.stderr).into_owned();
-    assert_eq!(stopped.status.code(), Some(1), "{message}");
+    let message = run("stop", &["train.validate_every=0"]).unwrap_err();
     assert!(
-        message.contains("step 0: `r_tool` gave NaN for rollout ")
+        message.contains("step 0: `r_ratio` gave NaN for rollout ")
             && message.contains("bad-reward-step-000000-group-0.jsonl"),
         "{message}"
     );
     assert!(folder.path().join("stop/trajectories/bad-reward-step-000000-group-0.jsonl").exists());
-    let validated = run("validated", &[]);
-    assert!(
-        String::from_utf8_lossy(&validated.stderr)
-            .contains("bad-reward-step-000000-validation.jsonl"),
-        "{validated:?}"
-    );
-    let skipped = run("skip", &["train.bad_numbers=skip"]);
-    assert!(skipped.status.success(), "{skipped:?}");
+    let message = run("validated", &[]).unwrap_err();
+    assert!(message.contains("bad-reward-step-000000-validation.jsonl"), "{message}");
+    run("skip", &["train.bad_numbers=skip"]).unwrap();
     let counts: Vec<f64> = metrics(&folder.path().join("skip"))
         .iter()
         .map(|step| step["skipped_groups"].as_f64().unwrap())

@@ -43,7 +43,7 @@ pub use optimizer::AdamW;
 pub use paretopo_models::read_config;
 pub use plan::MemoryPlan;
 pub use policy::Policy;
-pub use rl::train;
+pub use rl::{train, train_in};
 pub use run_folder::{RunFolder, RunMetadata, write_atomically, write_trajectories};
 pub use sft::sft;
 

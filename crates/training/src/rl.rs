@@ -93,12 +93,28 @@ pub fn train<B: AutodiffBackend>(
     surroundings: &Surroundings<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
-    let mut folder = RunFolder::open(run, config, "train", surroundings)?;
+    let folder = RunFolder::open(run, config, "train", surroundings)?;
     let environment = surroundings.environment(config, observer)?;
+    train_in::<B>(config, environment.as_ref(), folder, device, surroundings, observer)
+}
+
+/// The same in an environment that is built already, which may be one of your own.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_in<B: AutodiffBackend>(
+    config: &RunConfig,
+    environment: &dyn Environment,
+    mut folder: RunFolder,
+    device: &B::Device,
+    surroundings: &Surroundings<'_>,
+    observer: &mut dyn Observer,
+) -> Result<(), TrainingError> {
+    let run = &folder.path().to_owned();
     // better now than after hours of training
     let validation = (config.train.validate_every > 0).then_some(Split::Validation);
     for split in [Split::Train, config.evaluation.split].into_iter().chain(validation) {
-        require_tasks(environment.as_ref(), split)?;
+        require_tasks(environment, split)?;
     }
     let mut policy = Policy::<B>::load(config, &surroundings.policy_folder, device)?;
     let reader = policy.reader(surroundings.cancelled);
@@ -127,7 +143,7 @@ pub fn train<B: AutodiffBackend>(
         let context = policy.context(
             &model,
             device,
-            environment.as_ref(),
+            environment,
             state.updates,
             surroundings.cancelled,
             &workers,
@@ -152,7 +168,7 @@ pub fn train<B: AutodiffBackend>(
                 batch.groups.iter().flatten(),
             )?;
         }
-        describe(&batch, environment.as_ref(), &state, workers.count(), &mut metrics);
+        describe(&batch, environment, &state, workers.count(), &mut metrics);
         let started = Instant::now();
         let step = state.step;
         // with the sampler's view of the weights gone, the optimiser may update them in place
@@ -201,16 +217,7 @@ pub fn train<B: AutodiffBackend>(
             checkpoint::save(run, &policy, &optimizer, &state, config.train.keep.latest)?;
         }
     }
-    conclude(
-        config,
-        &folder,
-        policy,
-        environment.as_ref(),
-        state.updates,
-        device,
-        surroundings,
-        observer,
-    )
+    conclude(config, &folder, policy, environment, state.updates, device, surroundings, observer)
 }
 
 /// Evaluates on validation tasks; returns the mean reward vector.
