@@ -6,7 +6,7 @@
 //! adapter starts as nothing. What is left out of peft's settings, and refused, stands in
 //! `peft_config.rs`.
 
-use crate::checkpoint::{CheckpointError, access, invalid};
+use crate::checkpoint::{CheckpointError, access, invalid, require_finite};
 use crate::layers::LowRank;
 use crate::parameters::{fill_parameters, saved_parameters};
 use crate::peft_config::PeftConfig;
@@ -185,13 +185,14 @@ pub fn merge_adapter<B: Backend>(mut model: AutoModel<B>) -> AutoModel<B> {
 /// Writes the model's adapter as a folder that peft loads. `base` is where the model itself is.
 ///
 /// # Errors
-/// When a file cannot be written.
+/// When a file cannot be written; when the adapter is not finite, before anything is.
 pub fn save_adapter<B: Backend>(
     folder: &Path,
     config: &AdapterConfig,
     base: &str,
     model: &AutoModel<B>,
 ) -> Result<(), CheckpointError> {
+    require_finite(folder, model, is_adapter_parameter)?;
     std::fs::create_dir_all(folder).map_err(access(folder))?;
     let peft = PeftConfig::new(config, base);
     let path = folder.join(CONFIG);
@@ -220,8 +221,7 @@ pub fn load_adapter<B: Backend>(
     let model = attach(model, &config, device, zeros).map_err(|reason| invalid(&path, reason))?;
     let weights_path = folder.join(WEIGHTS);
     let mut weights = WeightFiles::open(std::slice::from_ref(&weights_path))?;
-    let model = fill_parameters(model, &mut weights, FloatDType::F32, peft_name)
-        .map_err(|reason| invalid(&weights_path, reason))?;
+    let model = fill_parameters(model, &mut weights, FloatDType::F32, &weights_path, peft_name)?;
     Ok((config, model))
 }
 

@@ -3,7 +3,10 @@
 
 use crate::parameters::{fill_parameters, saved_parameters};
 use crate::unsupported::{refuse_quantised, refuse_unsupported};
-use crate::{AutoConfig, AutoModel, WeightFiles, is_adapter_parameter, write_tensors};
+use crate::{
+    AutoConfig, AutoModel, NotFinite, WeightFiles, find_not_finite, flat_parameters,
+    is_adapter_parameter, write_tensors,
+};
 use burn::tensor::FloatDType;
 use burn::tensor::backend::Backend;
 use std::collections::BTreeSet;
@@ -28,6 +31,16 @@ pub enum CheckpointError {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// A tensor holds a value that is no number, infinite, or too large to be squared.
+    #[error(
+        "`{path}`: {found}\nhint: its policy is broken; use an earlier checkpoint, or a sound copy"
+    )]
+    NotFinite {
+        /// The file, or the folder that was to be written.
+        path: PathBuf,
+        /// The tensor, and its first such value.
+        found: NotFinite,
     },
 }
 
@@ -55,7 +68,7 @@ pub fn load_folder<B: Backend>(
 ///
 /// # Errors
 /// Names the file and what is wrong with it: an unknown `model_type`, an unsupported setting, or a
-/// tensor that is missing, left over or mis-shaped.
+/// tensor that is missing, left over, mis-shaped or not finite.
 pub fn load_folder_as<B: Backend>(
     folder: &Path,
     precision: FloatDType,
@@ -78,10 +91,10 @@ pub fn load_folder_as<B: Backend>(
     let tied = config.decoder().tie_word_embeddings;
     weights
         .forget(|name| name.ends_with("rotary_emb.inv_freq") || tied && name == "lm_head.weight");
-    let model = fill_parameters(model, &mut weights, precision, |key| {
+    let model = fill_parameters(model, &mut weights, precision, folder, |key| {
         (!is_adapter_parameter(key)).then(|| key.to_owned())
     });
-    Ok((config, model.map_err(|reason| invalid(folder, reason))?))
+    Ok((config, model?))
 }
 
 /// Reads a folder's `config.json`.
@@ -173,12 +186,13 @@ fn other_weights(folder: &Path) -> Option<String> {
 /// files are replaced; adapters are not written.
 ///
 /// # Errors
-/// When a file cannot be written.
+/// When a file cannot be written; when a parameter is not finite, before anything is.
 pub fn save_folder<B: Backend>(
     folder: &Path,
     config: &AutoConfig,
     model: &AutoModel<B>,
 ) -> Result<(), CheckpointError> {
+    require_finite(folder, model, |key| !is_adapter_parameter(key))?;
     std::fs::create_dir_all(folder).map_err(access(folder))?;
     let mut value = serde_json::to_value(config).map_err(|error| invalid(folder, error))?;
     value["architectures"] = serde_json::json!([config.class_name()]);
@@ -190,6 +204,19 @@ pub fn save_folder<B: Backend>(
     let tensors =
         saved_parameters(model, |key| (!is_adapter_parameter(key)).then(|| key.to_owned()));
     write_tensors(&folder.join("model.safetensors"), &tensors)
+}
+
+/// # Errors
+/// Names a parameter that is not finite, of those whose key is `wanted`.
+pub(crate) fn require_finite<B: Backend>(
+    folder: &Path,
+    model: &AutoModel<B>,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<(), CheckpointError> {
+    match find_not_finite(flat_parameters(model, |key, _| wanted(key)), Vec::new()) {
+        Some(found) => Err(CheckpointError::NotFinite { path: folder.into(), found }),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

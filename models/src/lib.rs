@@ -13,6 +13,7 @@ mod adapter;
 mod auto;
 mod cache;
 mod checkpoint;
+mod finite;
 mod fused;
 mod input;
 pub mod layers;
@@ -31,6 +32,10 @@ pub use adapter::{
 pub use auto::{AutoConfig, AutoModel};
 pub use cache::KvCache;
 pub use checkpoint::{CheckpointError, load_folder, load_folder_as, read_config, save_folder};
+pub use finite::{
+    NotFinite, find_not_finite, first_bad_parameter, first_not_finite, first_overflow,
+    flat_parameters,
+};
 pub use fused::{AdamWState, AdamWStep, FusedOps, adamw, fused_for, install};
 pub use input::ForwardInput;
 pub use parameters::{

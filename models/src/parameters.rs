@@ -4,10 +4,15 @@
 //! `[d_input, d_output]` here and `[d_output, d_input]` there, so they are transposed on the way in
 //! and out.
 
-use crate::{AutoModel, NamedTensor, SavedTensor, WeightFiles, is_adapter_parameter};
+use crate::checkpoint::{CheckpointError, invalid};
+use crate::{
+    AutoModel, NamedTensor, NotFinite, SavedTensor, WeightFiles, first_bad_parameter,
+    is_adapter_parameter,
+};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, Tensor};
+use half::f16;
 use rand::SeedableRng;
 use rand::distr::Distribution;
 use rand_chacha::ChaCha8Rng;
@@ -15,22 +20,22 @@ use rand_chacha::ChaCha8Rng;
 /// The path of the parameter that is being visited; the variants of [`AutoModel`] are no part of
 /// it.
 #[derive(Default)]
-struct Path(Vec<String>);
+pub(crate) struct Path(Vec<String>);
 
 impl Path {
-    fn enter(&mut self, name: &str, container: &str) {
+    pub(crate) fn enter(&mut self, name: &str, container: &str) {
         if !container.starts_with("Enum:") {
             self.0.push(name.to_owned());
         }
     }
 
-    fn exit(&mut self, container: &str) {
+    pub(crate) fn exit(&mut self, container: &str) {
         if !container.starts_with("Enum:") {
             self.0.pop();
         }
     }
 
-    fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         self.0.join(".")
     }
 }
@@ -138,22 +143,26 @@ pub fn parameter_count<B: Backend>(model: &AutoModel<B>) -> usize {
 }
 
 /// Replaces the parameters whose key `name` maps to a name in the files by the tensors of these
-/// names; matrices are held in `precision`.
+/// names; matrices are held in `precision`. `folder` is where the files are, for messages.
 ///
 /// # Errors
-/// Names every missing, mis-shaped or left-over tensor; the model is then dropped.
+/// Names every missing, mis-shaped or left-over tensor, or the first that holds a value that is not
+/// finite; the model is then dropped.
 pub(crate) fn fill_parameters<B: Backend>(
     model: AutoModel<B>,
     weights: &mut WeightFiles,
     precision: FloatDType,
+    folder: &std::path::Path,
     name: impl Fn(&str) -> Option<String>,
-) -> Result<AutoModel<B>, String> {
+) -> Result<AutoModel<B>, CheckpointError> {
     struct Fill<'a, F> {
         path: Path,
         weights: &'a mut WeightFiles,
         precision: FloatDType,
+        folder: &'a std::path::Path,
         name: F,
         problems: Vec<String>,
+        not_finite: Option<CheckpointError>,
     }
     impl<B: Backend, F: Fn(&str) -> Option<String>> ModuleMapper<B> for Fill<'_, F> {
         fn enter_module(&mut self, name: &str, container: &str) {
@@ -174,12 +183,24 @@ pub(crate) fn fill_parameters<B: Backend>(
                 expected.reverse();
             }
             let tensor = match self.weights.take(&name) {
-                Some(Ok(tensor)) if tensor.shape == expected => tensor,
+                Some(Ok(tensor)) if tensor.shape == expected => {
+                    if let Some(value) = first_bad_parameter(&tensor.values) {
+                        let found = NotFinite { tensor: name, value };
+                        let path = self.folder.to_owned();
+                        self.not_finite.get_or_insert(CheckpointError::NotFinite { path, found });
+                        return param;
+                    }
+                    tensor
+                }
                 Some(Ok(tensor)) => {
                     self.problems.push(format!(
                         "`{name}` has the shape {:?}, but the configuration asks for {expected:?}",
                         tensor.shape
                     ));
+                    return param;
+                }
+                Some(Err(error @ CheckpointError::NotFinite { .. })) => {
+                    self.not_finite.get_or_insert(error);
                     return param;
                 }
                 Some(Err(error)) => {
@@ -191,12 +212,21 @@ pub(crate) fn fill_parameters<B: Backend>(
                     return param;
                 }
             };
+            let precision = if D > 1 { self.precision } else { FloatDType::F32 };
+            let overflows = |value: &&f32| !f16::from_f32(**value).is_finite();
+            if precision == FloatDType::F16
+                && let Some(value) = tensor.values.iter().find(overflows)
+            {
+                self.problems.push(format!(
+                    "`{name}` holds {value}, which f16 cannot hold\nhint: `precision=bf16` or `f32`"
+                ));
+                return param;
+            }
             let values = if transposed {
                 transpose(&tensor.values, expected[0], expected[1])
             } else {
                 tensor.values
             };
-            let precision = if D > 1 { self.precision } else { FloatDType::F32 };
             param.map(|old| {
                 let new = crate::from_host(values, shape, &old.device());
                 if precision == FloatDType::F32 {
@@ -207,9 +237,14 @@ pub(crate) fn fill_parameters<B: Backend>(
             })
         }
     }
-    let mut fill = Fill { path: Path::default(), weights, precision, name, problems: Vec::new() };
+    let (problems, not_finite) = (Vec::new(), None);
+    let mut fill =
+        Fill { path: Path::default(), weights, precision, folder, name, problems, not_finite };
     let model = model.map(&mut fill);
     let mut problems = fill.problems;
+    if let Some(error) = fill.not_finite {
+        return Err(error);
+    }
     problems.extend(
         weights.names().map(|key| format!("`{key}` belongs to no parameter of this architecture")),
     );
@@ -223,7 +258,7 @@ pub(crate) fn fill_parameters<B: Backend>(
         String::new()
     };
     problems.truncate(shown);
-    Err(problems.join("; ") + &more)
+    Err(invalid(folder, problems.join("; ") + &more))
 }
 
 /// The model with its matrices in another number type; vectors (norms and biases) stay in f32.

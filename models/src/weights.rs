@@ -2,6 +2,7 @@
 //! second copy of a model is ever held.
 
 use crate::checkpoint::{CheckpointError, access, invalid};
+use crate::{NotFinite, first_not_finite};
 use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, View};
@@ -72,15 +73,21 @@ impl WeightFiles {
     /// Reads a tensor, which is then gone; `None` if there is none of that name.
     ///
     /// # Errors
-    /// When it is stored in an unsupported number type.
+    /// When it is stored in an unsupported number type, or holds a value that is not finite.
     pub fn take(&mut self, name: &str) -> Option<Result<NamedTensor, CheckpointError>> {
         let file = &self.files[self.places.remove(name)?];
         let info = file.metadata.info(name)?;
         let (from, to) = info.data_offsets;
         let values = to_f32(&file.bytes[file.start + from..file.start + to], info.dtype);
-        let named =
-            |values| NamedTensor { name: name.to_owned(), shape: info.shape.clone(), values };
-        Some(values.map(named).map_err(|reason| invalid(&file.path, format!("`{name}` {reason}"))))
+        let values = match values {
+            Ok(values) => values,
+            Err(reason) => return Some(Err(invalid(&file.path, format!("`{name}` {reason}")))),
+        };
+        if let Some(value) = first_not_finite(&values) {
+            let found = NotFinite { tensor: name.to_owned(), value };
+            return Some(Err(CheckpointError::NotFinite { path: file.path.clone(), found }));
+        }
+        Some(Ok(NamedTensor { name: name.to_owned(), shape: info.shape.clone(), values }))
     }
 
     /// Numbers in all tensors together.
@@ -113,7 +120,8 @@ impl WeightFiles {
 /// Reads all tensors of one safetensors file as f32.
 ///
 /// # Errors
-/// When the file cannot be read, is damaged, or holds another number type.
+/// When the file cannot be read, is damaged, or holds another number type or a value that is not
+/// finite.
 pub fn load_tensors(path: &Path) -> Result<BTreeMap<String, NamedTensor>, CheckpointError> {
     let mut file = WeightFiles::open(&[path.to_owned()])?;
     let names: Vec<String> = file.names().cloned().collect();

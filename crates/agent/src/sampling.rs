@@ -54,13 +54,13 @@ pub fn log_softmax(logits: &[f32]) -> Vec<f32> {
 }
 
 /// Draws a token, or takes the likeliest at temperature 0 (the first of equals). `None` if a logit
-/// is not finite.
+/// is not finite: no token is impossible for a sound policy, so `-inf` is no less wrong than NaN.
 ///
 /// # Shapes
 /// - `logits`: `vocab_size` values
 pub fn sample(logits: &[f32], config: &SamplingConfig, rng: &mut impl Rng) -> Option<Sampled> {
     let normaliser = log_sum_exp(logits.iter().copied());
-    if !normaliser.is_finite() || logits.iter().any(|logit| logit.is_nan()) {
+    if !normaliser.is_finite() || logits.iter().any(|logit| !logit.is_finite()) {
         return None;
     }
     let drawn = |index: usize, sampling_logprob| Sampled {
@@ -212,7 +212,14 @@ mod tests {
     #[test]
     fn logits_that_are_no_numbers_yield_nothing() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        assert_eq!(sample(&[0.0, f32::NAN], &SamplingConfig::default(), &mut rng), None);
-        assert_eq!(sample(&[0.0, f32::INFINITY], &SamplingConfig::default(), &mut rng), None);
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for temperature in [0.0, 1.0] {
+                let config = SamplingConfig { temperature, ..SamplingConfig::default() };
+                assert_eq!(sample(&[0.0, bad], &config, &mut rng), None, "{bad}");
+            }
+        }
+        // large, but a number
+        let config = SamplingConfig::default();
+        assert_eq!(sample(&[-3e38, 3e38], &config, &mut rng).map(|drawn| drawn.id), Some(1));
     }
 }

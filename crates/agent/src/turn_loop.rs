@@ -11,12 +11,12 @@ use crate::{
 use burn::tensor::backend::Backend;
 use paretopo_chat::{ChatError, Parsed, ToolSyntax, TurnText};
 use paretopo_environments::Environment;
-use paretopo_models::AutoModel;
+use paretopo_models::{AutoModel, first_overflow};
 use paretopo_settings::{Seconds, within};
 use paretopo_tools::{CallContext, Tool, ToolPool};
 use paretopo_trajectory::{
-    Author, CallRecord, CallStatus, FinishReason, Segment, Task, TokenId, ToolCall, ToolOutcome,
-    Trajectory,
+    Author, CallRecord, CallStatus, Fault, FinishReason, Segment, Task, TokenId, ToolCall,
+    ToolOutcome, Trajectory,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -190,7 +190,8 @@ impl RolloutStatistics {
     }
 }
 
-/// Why a rollout as a whole failed. A failing episode is not an error but a trajectory.
+/// Why a rollout as a whole failed. A failing episode is not an error but a trajectory; a policy that
+/// fails is an error and never a trajectory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RolloutError {
@@ -209,9 +210,27 @@ pub enum RolloutError {
         /// The limit.
         context: usize,
     },
+    /// The policy's logits are not finite.
+    #[error(
+        "the policy's logits are not finite, for task `{task}` after {tokens} tokens{}",
+        in_words(.place)
+    )]
+    NotFinite {
+        /// The task.
+        task: String,
+        /// Tokens of the episode, its prompt included.
+        tokens: usize,
+        /// The first module whose output is not finite, by its key in a checkpoint.
+        place: Option<String>,
+    },
     /// The rollout was given up from outside.
     #[error("interrupted")]
     Cancelled,
+}
+
+fn in_words(place: &Option<String>) -> String {
+    let begins = |place: &String| format!("; the first output that is not is that of `{place}`");
+    place.as_ref().map(begins).unwrap_or_default()
 }
 
 /// The calls in flight.
@@ -307,7 +326,7 @@ impl Episode<'_> {
 /// for another one log-probabilities differ by rounding.
 ///
 /// # Errors
-/// When an episode cannot be opened, or the rollout is cancelled.
+/// When an episode cannot be opened, the policy's logits are not finite, or the rollout is cancelled.
 pub fn rollout<B: Backend>(
     context: &RolloutContext<'_, B>,
     config: &RolloutConfig,
@@ -551,8 +570,13 @@ fn draw<B: Backend>(
     episode: &mut Episode<'_>,
 ) -> Result<(), RolloutError> {
     let Some(drawn) = sample(logits, &config.sampling, &mut episode.rng) else {
-        episode.finish(FinishReason::Failed("the policy's logits are not finite".into()));
-        return Ok(());
+        let ids: Vec<TokenId> =
+            episode.segments.iter().flat_map(|segment| segment.ids.iter().copied()).collect();
+        return Err(RolloutError::NotFinite {
+            task: episode.request.task.id.clone(),
+            tokens: ids.len(),
+            place: first_overflow(context.model, &ids, context.device),
+        });
     };
     episode.push_sampled(drawn.id, drawn.logprob, drawn.sampling_logprob);
     if context.text.end_ids.contains(&drawn.id) {
@@ -582,7 +606,8 @@ fn call_if_asked<B: Backend>(
         ToolSchedule::FixedLag { steps } => steps.max(1),
         ToolSchedule::AsReady {} => 0,
     };
-    let failed = |text: String| ToolOutcome::new(CallStatus::Error, text, 0.0);
+    let failed =
+        |text: String| ToolOutcome::new(CallStatus::Error, text, 0.0).with_fault(Fault::Call);
     match config.syntax.parse(written) {
         Parsed::None => Ok(()),
         Parsed::Malformed(reason) => append_outcome(context, config, None, failed(reason), episode),
@@ -642,7 +667,8 @@ fn deliver_outcomes<B: Backend>(
                     "TimeoutError: the tool did not answer within {:.1} s",
                     config.call_seconds
                 );
-                ToolOutcome::new(CallStatus::Timeout, text, config.call_seconds.single())
+                let seconds = config.call_seconds.single();
+                ToolOutcome::new(CallStatus::Timeout, text, seconds).with_fault(Fault::Tool)
             }
             None => continue,
         };

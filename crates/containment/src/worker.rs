@@ -146,6 +146,17 @@ impl IdleWorkers {
     }
 }
 
+/// Lets this process end soon after its parent has, whatever it is doing then. `parent` is the id
+/// that the parent gave itself; if another process is the parent already, it ends now.
+pub fn end_with_parent(parent: u32) {
+    std::thread::spawn(move || {
+        while parent_id() == parent {
+            std::thread::sleep(ORPHANED);
+        }
+        std::process::exit(1);
+    });
+}
+
 /// A worker's main loop: a JSON request a line on standard input, a JSON answer a line on standard
 /// output, until the input ends. If the parent ends first, so does this process, whatever it is
 /// doing.
@@ -155,13 +166,7 @@ impl IdleWorkers {
 pub fn serve_lines<R: DeserializeOwned, A: Serialize>(
     mut answer: impl FnMut(R) -> A,
 ) -> std::io::Result<()> {
-    let parent = parent_id();
-    std::thread::spawn(move || {
-        while parent_id() == parent {
-            std::thread::sleep(ORPHANED);
-        }
-        std::process::exit(1);
-    });
+    end_with_parent(parent_id());
     let (input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     for line in input.lines() {
         serde_json::to_writer(&mut output, &answer(serde_json::from_str(&line?)?))?;

@@ -1,7 +1,7 @@
 //! Runs tool calls beside the decoding: a bounded set of threads, one channel of outcomes.
 
 use crate::{CallContext, Tool};
-use paretopo_trajectory::{CallStatus, ToolCall, ToolOutcome};
+use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -105,6 +105,7 @@ fn work(jobs: &Mutex<Receiver<Job>>, outcomes: &Sender<Completed>) {
                         format!("ToolError: `{}` failed internally", job.call.name),
                         started.elapsed().as_secs_f32(),
                     )
+                    .with_fault(Fault::Tool)
                 })
         };
         if outcomes.send(Completed { ticket: job.ticket, outcome }).is_err() {
@@ -164,6 +165,7 @@ mod tests {
         pool.submit(2, tool, call(1.into()), context());
         let first = pool.wait(Duration::from_secs(5)).expect("an outcome");
         assert_eq!((first.ticket, first.outcome.status), (1, CallStatus::Error));
+        assert_eq!(first.outcome.fault, Some(Fault::Tool));
         assert_eq!(
             pool.wait(Duration::from_secs(5)).map(|done| done.outcome.status),
             Some(CallStatus::Ok)

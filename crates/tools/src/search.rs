@@ -2,7 +2,7 @@
 
 use crate::{CallContext, Tool};
 use paretopo_retrieval::{RetrieveError, Retriever};
-use paretopo_trajectory::{CallStatus, ToolCall, ToolOutcome, ToolSpec};
+use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,14 +36,12 @@ impl Tool for SearchTool {
         let started = Instant::now();
         let seconds = || started.elapsed().as_secs_f32();
         let Some(query) = call.arguments.get("query").and_then(|query| query.as_str()) else {
-            return ToolOutcome::new(
-                CallStatus::Error,
-                "ToolError: `search` needs a string argument `query`",
-                0.0,
-            );
+            let reason = "ToolError: `search` needs a string argument `query`";
+            return ToolOutcome::new(CallStatus::Error, reason, 0.0).with_fault(Fault::Call);
         };
         if query.trim().is_empty() {
-            return ToolOutcome::new(CallStatus::Error, "ToolError: the query is empty", 0.0);
+            let reason = "ToolError: the query is empty";
+            return ToolOutcome::new(CallStatus::Error, reason, 0.0).with_fault(Fault::Call);
         }
         match self.retriever.retrieve(query, self.topk, context.deadline) {
             Ok(hits) if hits.is_empty() => {
@@ -60,9 +58,11 @@ impl Tool for SearchTool {
             }
             Err(error @ RetrieveError::Timeout) => {
                 ToolOutcome::new(CallStatus::Timeout, format!("TimeoutError: {error}"), seconds())
+                    .with_fault(Fault::Tool)
             }
             Err(error) => {
                 ToolOutcome::new(CallStatus::Error, format!("SearchError: {error}"), seconds())
+                    .with_fault(Fault::Tool)
             }
         }
     }
@@ -106,6 +106,32 @@ mod tests {
     }
 
     #[test]
+    fn a_retriever_that_fails_is_to_blame_itself() {
+        struct Down(RetrieveError);
+        impl Retriever for Down {
+            fn retrieve(
+                &self,
+                _: &str,
+                _: usize,
+                _: Instant,
+            ) -> Result<Vec<paretopo_retrieval::Hit>, RetrieveError> {
+                Err(self.0.clone())
+            }
+        }
+        let call =
+            ToolCall { name: "search".into(), arguments: serde_json::json!({ "query": "x" }) };
+        let context =
+            CallContext { trajectory: 0, deadline: Instant::now() + Duration::from_secs(5) };
+        for (error, status) in [
+            (RetrieveError::Timeout, CallStatus::Timeout),
+            (RetrieveError::Failed("down".into()), CallStatus::Error),
+        ] {
+            let outcome = SearchTool::new(Arc::new(Down(error)), 2).call(&call, &context);
+            assert_eq!((outcome.status, outcome.fault), (status, Some(Fault::Tool)));
+        }
+    }
+
+    #[test]
     fn what_cannot_be_searched_is_said() {
         assert_eq!(call(serde_json::json!({ "query": "nothing" })).text, "No passage found.");
         for arguments in [
@@ -116,6 +142,7 @@ mod tests {
             let outcome = call(arguments);
             assert_eq!(outcome.status, CallStatus::Error);
             assert!(outcome.text.starts_with("ToolError"), "{}", outcome.text);
+            assert_eq!(outcome.fault, Some(Fault::Call));
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{AdamW, Policy, TrainingError};
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_algorithms::EstimatorState;
 use paretopo_environments::RunMemory;
-use paretopo_models::{load_tensors, write_tensors};
+use paretopo_models::{CheckpointError, load_tensors, write_tensors};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -64,6 +64,10 @@ fn put_folder(
 }
 
 /// Writes a checkpoint beside the others and removes all but the latest `keep`.
+///
+/// # Errors
+/// When a weight or moment is not finite, before anything is written or removed; when a file cannot
+/// be written.
 pub(crate) fn save<B: AutodiffBackend>(
     run: &Path,
     policy: &Policy<B>,
@@ -71,6 +75,9 @@ pub(crate) fn save<B: AutodiffBackend>(
     state: &TrainingState,
     keep: usize,
 ) -> Result<(), TrainingError> {
+    if let Some(found) = optimizer.find_not_finite(&policy.model) {
+        return Err(TrainingError::Policy { step: Some(state.step), reason: found.to_string() });
+    }
     let name = format!("step-{:06}", state.step);
     put_folder(
         &folder_of(run).join(format!("unfinished-{name}")),
@@ -156,6 +163,9 @@ fn list(run: &Path) -> Vec<u64> {
 
 /// Restores the latest whole checkpoint, if there is one; `note` hears of those that are damaged
 /// and passed over.
+///
+/// # Errors
+/// When it is whole, but holds values that are not finite: the run that wrote it is broken.
 pub(crate) fn restore<B: AutodiffBackend>(
     run: &Path,
     policy: &mut Policy<B>,
@@ -167,6 +177,9 @@ pub(crate) fn restore<B: AutodiffBackend>(
         let folder = folder_of(run).join(format!("step-{step:06}"));
         match restore_from(&folder, policy, optimizer, device) {
             Ok(state) => return Ok(Some(state)),
+            Err(error @ TrainingError::Checkpoint(CheckpointError::NotFinite { .. })) => {
+                return Err(error);
+            }
             Err(error) => note(&format!("passing over a damaged checkpoint: {error}")),
         }
     }
@@ -192,4 +205,130 @@ fn restore_from<B: AutodiffBackend>(
         .map_err(|reason| TrainingError::Invalid { path: moments, reason })?;
     policy.model = model;
     Ok(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{GradientSum, OptimizerConfig, PolicySource, RunConfig};
+    use burn::backend::Autodiff;
+    use burn::module::{Module, ModuleMapper, Param};
+    use burn::tensor::Tensor;
+    use burn::tensor::backend::Backend;
+    use paretopo_models::{AutoModel, NamedTensor, SavedTensor};
+
+    type B = Autodiff<burn_flex::Flex>;
+
+    fn policy() -> Policy<B> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/tiny-math");
+        let source = PolicySource::Folder { path: path.clone(), adapter: None };
+        let config = RunConfig { policy: source, ..RunConfig::default() };
+        Policy::load(&config, &path, &Default::default()).unwrap()
+    }
+
+    /// An optimiser after an update by a zero gradient, which changes no weight.
+    fn optimizer(policy: Policy<B>) -> (Policy<B>, AdamW<B>) {
+        let mut optimizer = AdamW::new(OptimizerConfig::default(), 10);
+        let model = optimizer.update(policy.model, GradientSum::default(), 0.0);
+        (Policy { model, ..policy }, optimizer)
+    }
+
+    fn state(step: u64) -> TrainingState {
+        TrainingState { step, updates: 1, ..TrainingState::default() }
+    }
+
+    /// The model with one value of one vector replaced.
+    fn with_value(model: AutoModel<B>, value: f32) -> AutoModel<B> {
+        struct Replace(Option<f32>);
+        impl<C: Backend> ModuleMapper<C> for Replace {
+            fn map_float<const D: usize>(
+                &mut self,
+                param: Param<Tensor<C, D>>,
+            ) -> Param<Tensor<C, D>> {
+                match self.0.take_if(|_| D == 1) {
+                    None => param,
+                    Some(value) => param.map(|tensor| {
+                        let mut values = paretopo_models::to_host(tensor.clone());
+                        values[1] = value;
+                        paretopo_models::from_host(values, tensor.dims(), &tensor.device())
+                    }),
+                }
+            }
+        }
+        model.map(&mut Replace(Some(value)))
+    }
+
+    /// Changes a value in a checkpoint's file, and its checksum with it.
+    fn poison(checkpoint: &Path, file: &str, name: &str, value: f32) {
+        let path = checkpoint.join(file);
+        let mut tensors: Vec<NamedTensor> = load_tensors(&path).unwrap().into_values().collect();
+        tensors.iter_mut().find(|tensor| tensor.name == name).unwrap().values[0] = value;
+        let saved = tensors.into_iter().map(|tensor| SavedTensor {
+            name: tensor.name,
+            shape: tensor.shape,
+            values: Box::new(move || tensor.values.clone()),
+        });
+        write_tensors(&path, &saved.collect::<Vec<_>>()).unwrap();
+        let sums = serde_json::to_vec(&checksums(checkpoint).unwrap()).unwrap();
+        fs::write(checkpoint.join(CHECKSUMS), sums).unwrap();
+    }
+
+    #[test]
+    fn nothing_good_is_overwritten_by_a_policy_that_is_not_finite() {
+        let folder = std::env::temp_dir().join(format!("paretopo-save-{}", std::process::id()));
+        let (policy, optimizer) = optimizer(policy());
+        save(&folder, &policy, &optimizer, &state(1), 1).unwrap();
+        save_best(&folder, &policy, 1, &[0.5]).unwrap();
+        let kept = || {
+            let read = |path: &str| fs::read(folder.join(path)).unwrap();
+            let names = ["checkpoints/step-000001", "best"];
+            (list(&folder), names.map(|name| read(&format!("{name}/model.safetensors"))))
+        };
+        let before = kept();
+        for bad in [f32::NAN, f32::INFINITY, 2e19] {
+            let broken = Policy { model: with_value(policy.model.clone(), bad), ..self::policy() };
+            let error = save(&folder, &broken, &optimizer, &state(2), 1).unwrap_err().to_string();
+            assert!(error.starts_with("step 2: `model."), "{error}");
+            assert!(error.contains("layernorm.weight` holds "), "{error}");
+            assert!(save_best(&folder, &broken, 2, &[0.9]).is_err());
+            assert_eq!(kept(), before, "{bad}");
+        }
+        // large, but a number whose square is one, too
+        let sound = Policy { model: with_value(policy.model.clone(), 1e18), ..self::policy() };
+        save(&folder, &sound, &optimizer, &state(3), 1).unwrap();
+        assert_eq!(list(&folder), [3]);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_whole_checkpoint_that_is_not_finite_stops_a_run_by_its_name() {
+        let folder = std::env::temp_dir().join(format!("paretopo-load-{}", std::process::id()));
+        let (first, optimizer) = optimizer(policy());
+        let restore_now = || {
+            let (mut policy, mut optimizer) =
+                (policy(), AdamW::<B>::new(OptimizerConfig::default(), 10));
+            let mut notes = Vec::new();
+            restore(&folder, &mut policy, &mut optimizer, &Default::default(), &mut |note| {
+                notes.push(note.to_owned())
+            })
+            .map(|state| (state.map(|state| state.step), notes))
+            .map_err(|error| error.to_string())
+        };
+        let name = "model.layers.0.mlp.up_proj.weight";
+        for (file, tensor) in [("model.safetensors", name), (MOMENTS, "second.00003")] {
+            for step in [1, 2] {
+                save(&folder, &first, &optimizer, &state(step), 2).unwrap();
+            }
+            assert_eq!(restore_now(), Ok((Some(2), Vec::new())));
+            let checkpoint = folder_of(&folder).join("step-000002");
+            poison(&checkpoint, file, tensor, f32::NAN);
+            let error = restore_now().unwrap_err();
+            let place = format!("step-000002/{file}`: `{tensor}` holds NaN");
+            assert!(error.contains(&place), "{error}");
+            // without it the run goes on from the one before
+            fs::remove_dir_all(&checkpoint).unwrap();
+            assert_eq!(restore_now(), Ok((Some(1), Vec::new())));
+        }
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

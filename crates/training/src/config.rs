@@ -252,6 +252,11 @@ pub struct TrainConfig {
     pub largest_log_ratio: LogRatio,
     /// What a reward, loss or gradient that is not finite does, or a log ratio that is too large.
     pub bad_numbers: BadNumbers,
+    /// After so many steps in a row of which all episodes failed the run stops; at least 1. An
+    /// episode failed when its deadline passed, or when no tool call succeeded since a tool was
+    /// down, late or at its limit. No checkpoint is written after such a step, so that the run
+    /// resumes from before the first of them.
+    pub stop_after_failed_steps: u64,
     /// Steps between checkpoints.
     #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
     pub checkpoint_every: u64,
@@ -286,6 +291,7 @@ impl Default for TrainConfig {
             mask_overlong: false,
             largest_log_ratio: const { LogRatio::literal(10.0) },
             bad_numbers: BadNumbers::Stop,
+            stop_after_failed_steps: 3,
             checkpoint_every: 10,
             keep: KeepConfig::default(),
             validate_every: 20,
@@ -545,6 +551,11 @@ impl RunConfig {
                 train.minibatches
             ));
         }
+        if train.stop_after_failed_steps == 0 {
+            return setting(
+                "`train.stop_after_failed_steps` must be at least 1, not 0; a large number never stops a run",
+            );
+        }
         if train.importance_cap.is_some() && train.old_logprobs != OldLogprobs::Recompute {
             return setting(
                 "`train.importance_cap` needs `train.old_logprobs = \"recompute\"`".into(),
@@ -564,6 +575,24 @@ impl RunConfig {
     /// build.
     pub fn to_toml(&self) -> Result<String, ConfigError> {
         toml::to_string_pretty(self).map_err(|error| ConfigError::Setting(error.to_string()))
+    }
+
+    /// Whether `text`, as an earlier version may have written it, is this configuration: settings
+    /// that it does not know have their defaults.
+    pub fn is_written_as(&self, text: &str) -> bool {
+        Self::parse(text, "", &[]).is_ok_and(|written| written == *self)
+    }
+
+    /// The first line of `text` that differs from how this configuration is written; `None` if it is
+    /// this configuration.
+    pub fn first_difference(&self, text: &str) -> Option<String> {
+        if self.is_written_as(text) {
+            return None;
+        }
+        let written = Self::parse(text, "", &[]).and_then(|written| written.to_toml());
+        let (old, new) = (written.unwrap_or_else(|_| text.to_owned()), self.to_toml().ok()?);
+        let differing = old.lines().zip(new.lines()).find(|(old, new)| old != new);
+        Some(differing.map_or_else(|| "its length".to_owned(), |(old, _)| old.to_owned()))
     }
 
     /// Settings that are legal but may not do what one expects.
@@ -600,6 +629,38 @@ mod tests {
         assert_eq!((changed.seed, changed.train.steps), (3, 7));
         assert!(matches!(changed.estimator, EstimatorConfig::Grpo(_)));
         assert_eq!(changed.policy, PolicySource::Folder { path: "x".into(), adapter: None });
+    }
+
+    #[test]
+    fn what_an_earlier_version_wrote_is_the_same_configuration() {
+        let config = RunConfig::default();
+        let text = config.to_toml().unwrap();
+        let without = |key: &str| -> String {
+            text.lines()
+                .filter(|line| !line.starts_with(key))
+                .flat_map(|line| [line, "\n"])
+                .collect()
+        };
+        let old = without("stop_after_failed_steps");
+        assert!(old != text && config.is_written_as(&old) && config.is_written_as(&text));
+        assert_eq!(config.first_difference(&old), None);
+        // but not where the setting has another value, or is unknown
+        let other = RunConfig::parse("", "", &["train.stop_after_failed_steps=4".into()]).unwrap();
+        assert_eq!(other.first_difference(&old).unwrap(), "stop_after_failed_steps = 3");
+        assert!(!config.is_written_as(&format!("later = 1\n{text}")));
+        assert!(config.first_difference("seed = 2").is_some());
+    }
+
+    #[test]
+    fn a_run_that_never_stops_is_refused() {
+        let set = |value: &str| {
+            RunConfig::parse("", "", &[format!("train.stop_after_failed_steps={value}")])
+        };
+        assert_eq!(set("1").unwrap().train.stop_after_failed_steps, 1);
+        for bad in ["0", "-1", "1.5", "nan", "inf"] {
+            let error = set(bad).unwrap_err().to_string();
+            assert!(error.contains("stop_after_failed_steps"), "{error}");
+        }
     }
 
     #[test]

@@ -6,12 +6,14 @@
 use crate::evaluate::require_tasks;
 use crate::fitting::{fitting, played_splits};
 use crate::{
-    Check, Evaluation, FinishedEpisodes, Observer, Policy, RunConfig, Surroundings, TrainingError,
-    train,
+    Check, EpisodeFailures, Evaluation, FinishedEpisodes, Observer, Policy, RunConfig,
+    Surroundings, TrainingError, train,
 };
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::{RolloutRequest, Workers, log_softmax, rollout};
-use paretopo_models::{CausalLm, ForwardInput, in_precision, load_folder, to_host};
+use paretopo_models::{
+    CausalLm, ForwardInput, first_not_finite, first_overflow, in_precision, load_folder, to_host,
+};
 use paretopo_trajectory::{Task, Trajectory};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -170,7 +172,14 @@ fn solve<C: BackendChoice>(
         policy.context(&model, &device, environment.as_ref(), 0, surroundings.cancelled, &workers);
     let request = RolloutRequest { task: &task, sample: 0, seed: config.seed };
     let (mut trajectories, _) = rollout(&context, &config.rollout, &[request], &mut |_| {})?;
-    Ok(trajectories.remove(0))
+    let trajectory = trajectories.remove(0);
+    match EpisodeFailures::of([&trajectory]).filter(|_| trajectory.answer.is_none()) {
+        Some(failures) => {
+            let what = "the question has no answer".into();
+            Err(TrainingError::EpisodesFailed { what, failures, episodes: None })
+        }
+        None => Ok(trajectory),
+    }
 }
 
 fn score<C: BackendChoice>(
@@ -219,6 +228,14 @@ fn score<C: BackendChoice>(
         let logits = model.unembed(hidden);
         let vocab_size = logits.dims()[2];
         let logits = to_host(logits);
+        if let Some(value) = first_not_finite(&logits) {
+            let place = first_overflow(&model, &ids, &device).unwrap_or_else(|| "lm_head".into());
+            let reason = format!(
+                "request {}: a logit is {value}; the first output that is not finite is that of `{place}`",
+                line + 1
+            );
+            return Err(TrainingError::Policy { step: None, reason });
+        }
         let rows: Vec<&[f32]> = logits.chunks(vocab_size).collect();
         let logprobs =
             ids[1..].iter().zip(&rows).map(|(id, row)| log_softmax(row)[*id as usize]).collect();

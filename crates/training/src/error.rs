@@ -1,5 +1,6 @@
 //! What can stop a recipe.
 
+use crate::EpisodeFailures;
 use crate::config::ConfigError;
 use paretopo_agent::RolloutError;
 use paretopo_algorithms::estimators::EstimatorError;
@@ -69,7 +70,7 @@ pub enum TrainingError {
     },
     /// Training went numerically wrong.
     #[error(
-        "step {step}: {reason}; the batch is in `{batch}`\nhint: lower `train.optimizer.learning_rate`, or resume from the last checkpoint"
+        "step {step}: {reason}; the batch is in `{batch}`\nhint: lower `optimizer.learning_rate`, or resume from the last checkpoint"
     )]
     Numbers {
         /// The step.
@@ -78,6 +79,30 @@ pub enum TrainingError {
         reason: String,
         /// The batch, written out.
         batch: PathBuf,
+    },
+    /// The policy itself is broken: what it holds or computes is not finite.
+    #[error(
+        "{}{reason}\nhint: nothing was overwritten; go on from a sound checkpoint, with a lower `optimizer.learning_rate` if training broke it, or in another `precision`",
+        at(.step)
+    )]
+    Policy {
+        /// The step, in a training run.
+        step: Option<u64>,
+        /// Which tensor or output, and what it holds.
+        reason: String,
+    },
+    /// All episodes of an evaluation, or of several training steps in a row, failed.
+    #[error(
+        "{what}: {failures}{}\nhint: mend what fails and run the same command again",
+        kept(.episodes)
+    )]
+    EpisodesFailed {
+        /// The evaluation, or the steps.
+        what: String,
+        /// What failed; of the last step.
+        failures: EpisodeFailures,
+        /// The episodes, written out.
+        episodes: Option<PathBuf>,
     },
     /// An objective gave something that is not a finite number.
     #[error(
@@ -104,13 +129,37 @@ pub enum TrainingError {
     Interrupted,
 }
 
+/// The beginning of a message.
+fn at(step: &Option<u64>) -> String {
+    step.map(|step| format!("step {step}: ")).unwrap_or_default()
+}
+
+/// Where episodes are.
+fn kept(episodes: &Option<PathBuf>) -> String {
+    let place = |path: &PathBuf| format!("; the episodes are in `{}`", path.display());
+    episodes.as_ref().map(place).unwrap_or_default()
+}
+
 impl From<RolloutError> for TrainingError {
     fn from(error: RolloutError) -> Self {
         match error {
             RolloutError::Cancelled => Self::Interrupted,
             RolloutError::Chat(error @ ChatError::EmptyOpening { .. }) => Self::Chat(error),
             long @ RolloutError::PromptTooLong { .. } => Self::LongPrompts(long.to_string()),
+            RolloutError::NotFinite { .. } => {
+                Self::Policy { step: None, reason: error.to_string() }
+            }
             other => Self::Rollout(other),
+        }
+    }
+}
+
+impl TrainingError {
+    /// The same, said to be of that step where the policy itself is broken.
+    pub(crate) fn at_step(self, step: u64) -> Self {
+        match self {
+            Self::Policy { reason, .. } => Self::Policy { step: Some(step), reason },
+            other => other,
         }
     }
 }

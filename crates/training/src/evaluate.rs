@@ -4,8 +4,8 @@ use crate::finished::FinishedEpisodes;
 use crate::run_folder::write_atomically;
 use crate::seeds::derive_seed;
 use crate::{
-    ConfigError, EvaluationConfig, Observer, Policy, RunConfig, RunFolder, Surroundings,
-    TrainingError,
+    ConfigError, EpisodeFailures, EvaluationConfig, Observer, Policy, RunConfig, RunFolder,
+    Surroundings, TrainingError,
 };
 use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -79,13 +79,37 @@ pub struct LevelSummary {
 /// random numbers; episodes that are finished already are not played again.
 ///
 /// # Errors
-/// When a rollout as a whole fails or is cancelled.
+/// When a rollout as a whole fails or is cancelled, or all episodes failed; the finished ones are
+/// then put aside as `failed.jsonl`.
 pub fn evaluate<B: Backend>(
     context: &RolloutContext<'_, B>,
     rollout_config: &RolloutConfig,
     config: &EvaluationConfig,
     seed: u64,
     mut finished: Option<FinishedEpisodes>,
+    observer: &mut dyn Observer,
+) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
+    let found =
+        play_and_summarise(context, rollout_config, config, seed, finished.as_mut(), observer)?;
+    let Some(failures) = EpisodeFailures::of(&found.1) else { return Ok(found) };
+    let what = match &finished {
+        Some(_) => "the evaluation",
+        None => "the evaluation (a folder, `--out`, would keep its episodes)",
+    };
+    let episodes = finished.map(FinishedEpisodes::put_aside).transpose()?;
+    Err(TrainingError::EpisodesFailed { what: what.into(), failures, episodes })
+}
+
+/// [`evaluate`], also where all episodes failed.
+///
+/// # Errors
+/// When a rollout as a whole fails or is cancelled.
+pub(crate) fn play_and_summarise<B: Backend>(
+    context: &RolloutContext<'_, B>,
+    rollout_config: &RolloutConfig,
+    config: &EvaluationConfig,
+    seed: u64,
+    mut finished: Option<&mut FinishedEpisodes>,
     observer: &mut dyn Observer,
 ) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
     require_tasks(context.environment, config.split)?;
@@ -113,7 +137,7 @@ pub fn evaluate<B: Backend>(
         }
     };
     let rollout_config = RolloutConfig { sampling, ..rollout_config.clone() };
-    let mut earlier = finished.as_mut().map(FinishedEpisodes::take).unwrap_or_default();
+    let mut earlier = finished.as_mut().map(|finished| finished.take()).unwrap_or_default();
     let key = |request: &RolloutRequest<'_>| (request.task.id.clone(), request.sample);
     let missing: Vec<RolloutRequest<'_>> =
         requests.iter().filter(|request| !earlier.contains_key(&key(request))).cloned().collect();
@@ -190,6 +214,10 @@ pub(crate) fn require_tasks(
 
 /// The end of a training recipe: the policy goes to `run/policy` (and its adapter, if one was
 /// trained, to `run/adapter`), its evaluation to `run/evaluation.json`.
+///
+/// # Errors
+/// When the policy is not finite, before it is written; when all episodes failed, after they were
+/// written; when something cannot be written.
 pub(crate) fn conclude<B: AutodiffBackend>(
     config: &RunConfig,
     folder: &RunFolder,
@@ -213,9 +241,14 @@ pub(crate) fn conclude<B: AutodiffBackend>(
         surroundings.cancelled,
         &workers,
     );
+    let settings = &config.evaluation;
     let (evaluation, trajectories) =
-        evaluate(&context, &config.rollout, &config.evaluation, config.seed, None, observer)?;
-    folder.save_trajectories("evaluation", trajectories.iter())?;
+        play_and_summarise(&context, &config.rollout, settings, config.seed, None, observer)?;
+    let episodes = folder.save_trajectories("evaluation", trajectories.iter())?;
+    if let Some(failures) = EpisodeFailures::of(&trajectories) {
+        let what = "the evaluation of the trained policy".into();
+        return Err(TrainingError::EpisodesFailed { what, failures, episodes: Some(episodes) });
+    }
     let json = serde_json::to_vec_pretty(&evaluation).expect("plain data serialises");
     write_atomically(&folder.path().join("evaluation.json"), &json)
 }

@@ -3,7 +3,7 @@
 
 use crate::TrainingError;
 use crate::run_folder::{access, write_atomically};
-use paretopo_trajectory::Trajectory;
+use paretopo_trajectory::{FinishReason, Trajectory};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -34,6 +34,10 @@ impl FinishedEpisodes {
         let (mut earlier, mut whole) = (HashMap::new(), String::new());
         for line in text.lines() {
             let Ok(trajectory) = serde_json::from_str::<Trajectory>(line) else { continue };
+            // what something outside the policy ended is played again
+            if matches!(trajectory.finish, FinishReason::Failed(_)) {
+                continue;
+            }
             earlier.insert((trajectory.task_id.clone(), trajectory.sample), trajectory);
             whole.extend([line, "\n"]);
         }
@@ -47,6 +51,16 @@ impl FinishedEpisodes {
         std::mem::take(&mut self.earlier)
     }
 
+    /// Puts the file aside as `failed.jsonl`, so that its episodes are kept and played again.
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    pub(crate) fn put_aside(self) -> Result<PathBuf, TrainingError> {
+        let aside = self.path.with_file_name("failed.jsonl");
+        std::fs::rename(&self.path, &aside).map_err(access(&self.path))?;
+        Ok(aside)
+    }
+
     pub(crate) fn append(&mut self, trajectory: &Trajectory) -> Result<(), TrainingError> {
         let mut line = serde_json::to_vec(trajectory).expect("plain data serialises");
         line.push(b'\n');
@@ -57,7 +71,6 @@ impl FinishedEpisodes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use paretopo_trajectory::FinishReason;
 
     fn trajectory(task: &str, sample: usize) -> Trajectory {
         Trajectory {
@@ -87,7 +100,14 @@ mod tests {
         let mut again = FinishedEpisodes::open(&path).unwrap();
         assert_eq!(again.take(), HashMap::from([(("a".to_owned(), 0), trajectory("a", 0))]));
         again.append(&trajectory("b", 0)).unwrap();
-        assert_eq!(FinishedEpisodes::open(&path).unwrap().take().len(), 2);
+        let failed = FinishReason::Failed("the server was down".into());
+        again.append(&Trajectory { finish: failed, ..trajectory("c", 0) }).unwrap();
+        let mut last = FinishedEpisodes::open(&path).unwrap();
+        assert_eq!(last.take().len(), 2);
+        assert_eq!(last.put_aside().unwrap(), folder.join("failed.jsonl"));
+        assert!(FinishedEpisodes::open(&path).unwrap().take().is_empty());
+        let kept = std::fs::read_to_string(folder.join("failed.jsonl")).unwrap();
+        assert_eq!(kept.lines().count(), 2);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

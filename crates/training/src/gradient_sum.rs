@@ -93,6 +93,17 @@ impl<B: AutodiffBackend> GradientSum<B> {
         total.map_or(0.0, |total| f64::from(to_host(total)[0]).sqrt())
     }
 
+    /// Loss and norm of which one is not finite, with the first parameter that is to blame.
+    pub(crate) fn in_words(&self, model: &AutoModel<B>, loss: f64, norm: f64) -> String {
+        let bad = self.not_finite(model);
+        let place = match bad.as_slice() {
+            [] => String::new(),
+            [key] => format!(" (`{key}`)"),
+            [key, rest @ ..] => format!(" (`{key}` and {} more)", rest.len()),
+        };
+        format!("loss {loss}, gradient norm {norm}{place}")
+    }
+
     /// The keys of the parameters whose gradient holds a number that is not finite.
     pub fn not_finite(&self, model: &AutoModel<B>) -> Vec<String> {
         let is_bad = |gradient: &Option<Tensor<B::InnerBackend, 1>>| {

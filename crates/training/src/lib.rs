@@ -12,6 +12,7 @@ mod config;
 mod entry;
 mod error;
 mod evaluate;
+mod failures;
 mod finished;
 mod fitting;
 mod gradient;
@@ -35,6 +36,7 @@ pub use config::{
 pub use entry::{BackendChoice, EntryPoints, Recipe, ScoreRequest, Scores};
 pub use error::TrainingError;
 pub use evaluate::{Evaluation, LevelSummary, evaluate, summarise};
+pub use failures::EpisodeFailures;
 pub use finished::FinishedEpisodes;
 pub use fitting::check_prompts;
 pub use gradient::{accumulate_gradient, total_gradient};

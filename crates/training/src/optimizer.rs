@@ -5,12 +5,12 @@
 
 use crate::GradientSum;
 use crate::config::{LearningRateSchedule, OptimizerConfig};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{AutodiffModule, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_models::{
-    AdamWState, AdamWStep, AutoModel, NamedTensor, SavedTensor, adamw, from_host, fused_for,
-    to_host,
+    AdamWState, AdamWStep, AutoModel, NamedTensor, NotFinite, SavedTensor, adamw, find_not_finite,
+    flat_parameters, from_host, fused_for, parameter_keys, to_host,
 };
 use std::collections::BTreeMap;
 
@@ -155,6 +155,25 @@ impl<B: AutodiffBackend> AdamW<B> {
         let mut sizes = Sizes::<B>(Vec::new());
         model.visit(&mut sizes);
         sizes.0
+    }
+
+    /// The first trained parameter or moment that is not finite, or parameter too large to be
+    /// squared. One sum over all of them is read back; tensors are looked at one by one only if it is
+    /// not finite.
+    pub fn find_not_finite(&self, model: &AutoModel<B>) -> Option<NotFinite> {
+        let is_trained = |_: &str, index: usize| {
+            self.first_moments.get(index).is_none_or(|moment| moment.is_some())
+        };
+        let parameters = flat_parameters(&model.valid(), is_trained);
+        let mut named_moments = Vec::new();
+        let keys = parameter_keys(model);
+        for (kind, moments) in [("first", &self.first_moments), ("second", &self.second_moments)] {
+            let named = moments.iter().zip(&keys).filter_map(|(moment, key)| {
+                Some((format!("{kind} moment of {key}"), moment.clone()?))
+            });
+            named_moments.extend(named);
+        }
+        find_not_finite(parameters, named_moments)
     }
 
     /// Updates done.

@@ -8,9 +8,9 @@ use burn::tensor::{DType, FloatDType};
 use paretopo_agent::{PolicyText, RolloutContext, Workers};
 use paretopo_environments::Environment;
 use paretopo_models::{
-    AdapterConfig, AutoConfig, AutoModel, CheckpointError, attach_adapter, freeze, initialize,
-    load_adapter, load_folder, load_folder_as, merge_adapter, read_config, save_adapter,
-    save_folder, without_adapter,
+    AdapterConfig, AutoConfig, AutoModel, CheckpointError, attach_adapter, find_not_finite,
+    flat_parameters, freeze, initialize, load_adapter, load_folder, load_folder_as, merge_adapter,
+    read_config, save_adapter, save_folder, without_adapter,
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -39,7 +39,7 @@ impl<B: Backend> Policy<B> {
     /// one. Frozen weights are held in the configuration's precision, trained ones in f32.
     ///
     /// # Errors
-    /// Names the file that is missing or wrong.
+    /// Names the file that is missing or wrong, and the tensor if one is not finite.
     pub fn load(run: &RunConfig, folder: &Path, device: &B::Device) -> Result<Self, TrainingError> {
         let start = run.policy.adapter();
         let number = DType::from(FloatDType::from(run.precision));
@@ -59,6 +59,11 @@ impl<B: Backend> Policy<B> {
                 config.decoder().initializer_range,
                 run.seed,
             );
+            if let Some(found) = find_not_finite(flat_parameters(&model, |_, _| true), Vec::new()) {
+                let range = config.decoder().initializer_range;
+                let reason = format!("`initializer_range` is {range}, so that {found}");
+                return Err(invalid(reason).into());
+            }
             (config, model)
         } else {
             load_folder_as(

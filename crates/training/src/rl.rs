@@ -3,14 +3,14 @@
 
 use crate::batch::micro_batches;
 use crate::config::{BadNumbers, OldLogprobs};
-use crate::evaluate::{conclude, environment_metrics, phases, require_tasks};
+use crate::evaluate::{conclude, environment_metrics, phases, play_and_summarise, require_tasks};
 use crate::fitting::{fitting, played_splits};
 use crate::run_folder::{peak_memory_mib, resident_memory_mib};
 use crate::seeds::derive_seed;
 use crate::{
-    AdamW, GradientSum, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings,
-    TrainConfig, TrainingError, TrainingSequence, TrainingState, accumulate_gradient, checkpoint,
-    response_logprobs, total_gradient,
+    AdamW, EpisodeFailures, GradientSum, Metrics, MicroBatch, Observer, Policy, RunConfig,
+    RunFolder, Surroundings, TrainConfig, TrainingError, TrainingSequence, TrainingState,
+    accumulate_gradient, checkpoint, response_logprobs, total_gradient,
 };
 use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
@@ -84,8 +84,8 @@ impl UpdateSums {
 /// Trains a policy and evaluates it; the result lies in `run/policy` and `run/evaluation.json`.
 ///
 /// # Errors
-/// When something cannot be read or written, the numbers go wrong, or the run is interrupted.
-/// Running it again resumes.
+/// When something cannot be read or written, the numbers go wrong, all episodes of too many steps in
+/// a row failed, or the run is interrupted. Running it again resumes.
 pub fn train<B: AutodiffBackend>(
     config: &RunConfig,
     run: &Path,
@@ -134,6 +134,8 @@ pub fn train_in<B: AutodiffBackend>(
         observer.note(&format!("resuming after step {}", state.step));
     }
     folder.rewind(state.step)?;
+    // steps in a row of which all episodes failed; a checkpoint is from before the first of them
+    let mut failed_steps = 0;
     while state.step < config.train.steps {
         if surroundings.cancelled.load(Ordering::Relaxed) {
             return Err(TrainingError::Interrupted);
@@ -150,16 +152,37 @@ pub fn train_in<B: AutodiffBackend>(
         );
         if config.train.validate_every > 0 && state.step.is_multiple_of(config.train.validate_every)
         {
-            let point = validate(config, &context, &mut state, &folder, &mut metrics, observer)?;
-            let volume = point.iter().product::<f64>();
-            if volume.is_finite() && state.best_validation.is_none_or(|best| volume > best) {
+            let point = validate(config, &context, &mut state, &folder, &mut metrics, observer)
+                .map_err(|error| error.at_step(state.step))?;
+            let volume = point.iter().flatten().product::<f64>();
+            if let Some(point) = point
+                && volume.is_finite()
+                && state.best_validation.is_none_or(|best| volume > best)
+            {
                 state.best_validation = Some(volume);
                 if config.train.keep.best {
                     checkpoint::save_best(run, &policy, state.step, &point)?;
                 }
             }
         }
-        let batch = collect(config, &context, &mut state, &folder, observer)?;
+        let batch = collect(config, &context, &mut state, &folder, observer)
+            .map_err(|error| error.at_step(state.step))?;
+        failed_steps = match EpisodeFailures::of(batch.groups.iter().flatten()) {
+            None => 0,
+            Some(failures) => {
+                let failed_steps = failed_steps + 1;
+                stop_if_failed(
+                    config,
+                    state.step,
+                    failed_steps,
+                    failures,
+                    &batch,
+                    &folder,
+                    observer,
+                )?;
+                failed_steps
+            }
+        };
         if config.train.save_trajectories_every > 0
             && state.step.is_multiple_of(config.train.save_trajectories_every)
         {
@@ -183,12 +206,16 @@ pub fn train_in<B: AutodiffBackend>(
             &workers,
             device,
         );
-        let (trained, sums) = updated.map_err(|reason| {
+        let (trained, sums) = updated.map_err(|failure| {
             let saved = folder.save_trajectories(
                 &format!("failed-step-{step:06}"),
                 batch.groups.iter().flatten(),
             );
-            saved.map_or_else(|error| error, |batch| TrainingError::Numbers { step, reason, batch })
+            let stopped = |batch| match failure {
+                BadUpdate::Batch(reason) => TrainingError::Numbers { step, reason, batch },
+                BadUpdate::Policy(reason) => TrainingError::Policy { step: Some(step), reason },
+            };
+            saved.map_or_else(|error| error, stopped)
         })?;
         policy = trained;
         if !sums.skipped.is_empty() {
@@ -211,16 +238,46 @@ pub fn train_in<B: AutodiffBackend>(
         state.step += 1;
         state.updates = optimizer.updates();
         observer.step(state.step, config.train.steps, &metrics);
-        if state.step.is_multiple_of(config.train.checkpoint_every)
-            || state.step == config.train.steps
-        {
+        let is_due = state.step.is_multiple_of(config.train.checkpoint_every)
+            || state.step == config.train.steps;
+        if is_due && failed_steps == 0 {
             checkpoint::save(run, &policy, &optimizer, &state, config.train.keep.latest)?;
         }
     }
     conclude(config, &folder, policy, environment, state.updates, device, surroundings, observer)
+        .map_err(|error| error.at_step(state.step))
 }
 
-/// Evaluates on validation tasks; returns the mean reward vector.
+/// Says that all episodes of a step failed.
+///
+/// # Errors
+/// After as many such steps in a row as are allowed; the last one's episodes are then written out.
+fn stop_if_failed(
+    config: &RunConfig,
+    step: u64,
+    failed_steps: u64,
+    failures: EpisodeFailures,
+    batch: &Batch,
+    folder: &RunFolder,
+    observer: &mut dyn Observer,
+) -> Result<(), TrainingError> {
+    let limit = config.train.stop_after_failed_steps;
+    if failed_steps < limit {
+        observer.note(&format!(
+            "step {step}: {failures} (the run stops after {limit} such steps in a row)"
+        ));
+        return Ok(());
+    }
+    let name = format!("failed-step-{step:06}");
+    let episodes = folder.save_trajectories(&name, batch.groups.iter().flatten())?;
+    let what = match failed_steps {
+        1 => format!("step {step}"),
+        count => format!("step {step}, the last of {count} failed steps in a row"),
+    };
+    Err(TrainingError::EpisodesFailed { what, failures, episodes: Some(episodes) })
+}
+
+/// Evaluates on validation tasks; returns the mean reward vector, `None` if all episodes failed.
 fn validate<B: burn::tensor::backend::Backend>(
     config: &RunConfig,
     context: &RolloutContext<'_, B>,
@@ -228,14 +285,24 @@ fn validate<B: burn::tensor::backend::Backend>(
     folder: &RunFolder,
     metrics: &mut Metrics,
     observer: &mut dyn Observer,
-) -> Result<Vec<f64>, TrainingError> {
+) -> Result<Option<Vec<f64>>, TrainingError> {
     let settings = crate::EvaluationConfig {
         split: Split::Validation,
         samples: 1,
         ..config.evaluation.clone()
     };
     let (validation, trajectories) =
-        crate::evaluate(context, &config.rollout, &settings, config.seed, None, observer)?;
+        play_and_summarise(context, &config.rollout, &settings, config.seed, None, observer)?;
+    if let Some(failures) = EpisodeFailures::of(&trajectories) {
+        let name = format!("failed-validation-{:06}", state.step);
+        let path = folder.save_trajectories(&name, trajectories.iter())?;
+        observer.note(&format!(
+            "step {}: the validation is left out: {failures}; the episodes are in `{}`",
+            state.step,
+            path.display()
+        ));
+        return Ok(None);
+    }
     let objectives = context.environment.objectives().len();
     let mean = |k: usize| {
         trajectories.iter().map(|trajectory| trajectory.rewards[k]).sum::<f64>()
@@ -255,7 +322,7 @@ fn validate<B: burn::tensor::backend::Backend>(
     }
     metrics.insert("validation/em".into(), validation.em);
     metrics.insert("validation/calls".into(), validation.calls);
-    Ok(point)
+    Ok(Some(point))
 }
 
 /// The next prompts: the training tasks in a new order each time all have been used.
@@ -422,6 +489,14 @@ fn to_sequences(config: &RunConfig, batch: &Batch) -> Vec<TrainingSequence> {
     sequences
 }
 
+/// Why a step's update is no good.
+enum BadUpdate {
+    /// A loss, gradient or ratio.
+    Batch(String),
+    /// A weight or moment after it, which nothing mends.
+    Policy(String),
+}
+
 /// All epochs and minibatches of a step.
 ///
 /// # Errors
@@ -435,7 +510,7 @@ fn update<B: AutodiffBackend>(
     step: u64,
     workers: &Workers,
     device: &B::Device,
-) -> Result<(Policy<B>, UpdateSums), String> {
+) -> Result<(Policy<B>, UpdateSums), BadUpdate> {
     let settings = &config.train;
     let mut sequences = to_sequences(config, batch);
     let mut corrections: Vec<Vec<f32>> =
@@ -493,7 +568,9 @@ fn update<B: AutodiffBackend>(
             let (gradient, norm, part) =
                 match gradient_of(config, &policy.model, &job, workers, device) {
                     Ok(found) => found,
-                    Err(reason) if settings.bad_numbers == BadNumbers::Stop => return Err(reason),
+                    Err(reason) if settings.bad_numbers == BadNumbers::Stop => {
+                        return Err(BadUpdate::Batch(reason));
+                    }
                     Err(reason) => {
                         sums.skipped.push(reason);
                         continue;
@@ -505,6 +582,10 @@ fn update<B: AutodiffBackend>(
             sums.learning_rate = optimizer.learning_rate();
             let started = Instant::now();
             policy.model = optimizer.update(policy.model, gradient, norm);
+            if let Some(found) = optimizer.find_not_finite(&policy.model) {
+                let reason = format!("after update {}, {found}", optimizer.updates());
+                return Err(BadUpdate::Policy(reason));
+            }
             sums.optimizer_seconds += started.elapsed().as_secs_f64();
         }
     }
@@ -585,10 +666,7 @@ fn gradient_of<B: AutodiffBackend>(
     if norm.is_finite() && sums.loss.is_finite() {
         return Ok((gradient, norm, sums));
     }
-    let bad = gradient.not_finite(model);
-    let place =
-        bad.first().map(|key| format!(" (`{key}` and {} more)", bad.len() - 1)).unwrap_or_default();
-    Err(format!("loss {}, gradient norm {norm}{place}", sums.loss))
+    Err(gradient.in_words(model, sums.loss, norm))
 }
 
 /// A micro-batch's policy loss with KL penalty and entropy bonus.

@@ -80,11 +80,6 @@ fn lock_soon(lock: &File) -> Result<(), TryLockError> {
     }
 }
 
-/// A configuration of an earlier version with the settings that have come since, at their defaults.
-fn with_all_settings(text: &str) -> Option<String> {
-    RunConfig::parse(text, "config.toml", &[]).ok()?.to_toml().ok()
-}
-
 /// Whether a run made a step in this folder.
 fn has_steps(path: &Path) -> bool {
     let has_metrics = |metadata: fs::Metadata| metadata.len() > 0;
@@ -115,13 +110,11 @@ impl RunFolder {
         let config_path = path.join("config.toml");
         let text = config.to_toml()?;
         match paretopo_reading::read_text(&config_path) {
-            Ok(old) if old == text || with_all_settings(&old).as_ref() == Some(&text) => {}
+            Ok(old) if config.first_difference(&old).is_none() => {}
             // what was refused before its first step (a policy that cannot be read, a prompt that is
             // too long) holds nothing that another configuration would spoil
             Ok(old) if has_steps(path) => {
-                let differing = old.lines().zip(text.lines()).find(|(old, new)| old != new);
-                let difference =
-                    differing.map_or_else(|| "its length".to_owned(), |(old, _)| old.to_owned());
+                let difference = config.first_difference(&old).unwrap_or_default();
                 return Err(TrainingError::OtherRun { path: path.into(), difference });
             }
             Err(error) if error.kind() != ErrorKind::NotFound => {

@@ -32,7 +32,7 @@ const MEASURED: u64 = 1024;
 ///
 /// # Errors
 /// When something cannot be read or written, the environment has no demonstrations or they do not
-/// fit into the model's context, or the loss is no number.
+/// fit into the model's context, or the loss or a weight is no number.
 pub fn sft<B: AutodiffBackend>(
     config: &RunConfig,
     run: &Path,
@@ -114,13 +114,17 @@ pub fn sft<B: AutodiffBackend>(
             write_atomically(&batch, &serde_json::to_vec(&ids).expect("plain data serialises"))?;
             return Err(TrainingError::Numbers {
                 step: state.step,
-                reason: format!("loss {loss}, gradient norm {norm}"),
+                reason: gradient.in_words(&policy.model, loss, norm),
                 batch,
             });
         }
         let learning_rate = optimizer.learning_rate();
         let updating = Instant::now();
         policy.model = optimizer.update(policy.model, gradient, norm);
+        if let Some(found) = optimizer.find_not_finite(&policy.model) {
+            let reason = format!("after update {}, {found}", optimizer.updates());
+            return Err(TrainingError::Policy { step: Some(state.step), reason });
+        }
         let metrics = [
             ("loss", loss),
             ("gradient_norm", norm),
@@ -156,6 +160,7 @@ pub fn sft<B: AutodiffBackend>(
         surroundings,
         observer,
     )
+    .map_err(|error| error.at_step(state.step))
 }
 
 /// The `index`-th demonstration that the run draws, as ids.

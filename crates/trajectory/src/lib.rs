@@ -12,7 +12,7 @@ mod tool;
 
 pub use segment::{Author, FinishReason, Segment, Trajectory};
 pub use task::{Message, Role, Split, Task};
-pub use tool::{CallRecord, CallStatus, ToolCall, ToolOutcome, ToolSpec};
+pub use tool::{CallRecord, CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec};
 
 /// A token's index in the tokenizer's vocabulary.
 pub type TokenId = u32;

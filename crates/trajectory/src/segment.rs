@@ -57,6 +57,7 @@ pub enum FinishReason {
     /// The trajectory's deadline passed.
     Deadline,
     /// Something outside the policy failed; the detail says what. The trajectory is kept as data.
+    /// (Older versions also gave a policy whose logits are not finite here; now that is an error.)
     Failed(String),
 }
 

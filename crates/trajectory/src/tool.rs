@@ -38,6 +38,16 @@ pub enum CallStatus {
     Limit,
 }
 
+/// Who is to blame for a call that no tool has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// The call: it is malformed, names no tool or has wrong arguments, and no tool was asked.
+    Call,
+    /// The tool: its server is down, its worker does not start or has crashed.
+    Tool,
+}
+
 /// What a tool returned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +61,9 @@ pub struct ToolOutcome {
     pub truncated: bool,
     /// Wall-clock seconds of the call.
     pub seconds: f32,
+    /// Who is to blame if no tool has answered; `None` if one has, be it with an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
     /// Titles of the passages in `text`, for tools that search.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<String>,
@@ -59,7 +72,13 @@ pub struct ToolOutcome {
 impl ToolOutcome {
     /// An outcome that holds all of `text`.
     pub fn new(status: CallStatus, text: impl Into<String>, seconds: f32) -> Self {
-        Self { status, text: text.into(), truncated: false, seconds, sources: Vec::new() }
+        let text = text.into();
+        Self { status, text, truncated: false, seconds, fault: None, sources: Vec::new() }
+    }
+
+    /// The same, with someone to blame.
+    pub fn with_fault(self, fault: Fault) -> Self {
+        Self { fault: Some(fault), ..self }
     }
 }
 

@@ -31,7 +31,7 @@ use monty_types::{
 };
 use paretopo_containment::{IdleWorkers, Worker, WorkerFailure, serve_lines};
 use paretopo_settings::{Seconds, within};
-use paretopo_trajectory::{CallStatus, ToolCall, ToolOutcome, ToolSpec};
+use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec};
 use sandbox_fusion::SandboxFusion;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -205,6 +205,13 @@ pub fn python_sandbox(settings: &str) -> Result<std::convert::Infallible, String
     Err(format!("the sandbox needs Linux ({} characters of settings)", settings.len()))
 }
 
+/// How a program ended, and what it printed.
+type Ran = (CallStatus, String);
+
+/// Why a program could not be run, with the tool itself to blame.
+#[derive(Debug)]
+struct Unavailable(String);
+
 /// Who runs programs, ready.
 enum Engine {
     Workers(Starter),
@@ -273,12 +280,15 @@ impl PythonTool {
         let time_left = deadline.saturating_duration_since(started);
         let mut limits = self.config.limits;
         limits.seconds = limits.seconds.at_most(time_left);
-        let (status, text) = match &self.engine {
+        let ran = match &self.engine {
             Engine::Server(server) => server.run(program, limits.seconds),
             Engine::Workers(starter) => self.run_in_worker(starter, program, limits),
         };
+        let fault = ran.is_err().then_some(Fault::Tool);
+        let (status, text) = ran.unwrap_or_else(|Unavailable(text)| (CallStatus::Error, text));
         let (text, truncated) = truncate_middle(text.trim_end(), self.config.output_characters);
-        ToolOutcome { truncated, ..ToolOutcome::new(status, text, started.elapsed().as_secs_f32()) }
+        let seconds = started.elapsed().as_secs_f32();
+        ToolOutcome { truncated, fault, ..ToolOutcome::new(status, text, seconds) }
     }
 
     fn run_in_worker(
@@ -286,21 +296,16 @@ impl PythonTool {
         starter: &Starter,
         program: &str,
         limits: PythonLimits,
-    ) -> (CallStatus, String) {
+    ) -> Result<Ran, Unavailable> {
         if program.len() > LONGEST_PROGRAM {
-            return too_long();
+            return Ok(too_long());
         }
-        let mut worker = match self.idle.take().map_or_else(|| starter.start(), Ok) {
-            Ok(worker) => worker,
-            Err(error) => {
-                return (
-                    CallStatus::Error,
-                    format!("ToolError: the python worker did not start: {error}"),
-                );
-            }
-        };
+        let not_started =
+            |error| Unavailable(format!("ToolError: the python worker did not start: {error}"));
+        let idle = self.idle.take();
+        let mut worker = idle.map_or_else(|| starter.start(), Ok).map_err(not_started)?;
         let request = Request { program: program.to_owned(), limits };
-        match worker.ask::<Answer>(&request, limits.seconds.duration() + GRACE) {
+        Ok(match worker.ask::<Answer>(&request, limits.seconds.duration() + GRACE) {
             Ok(answer) => {
                 if !answer.last {
                     self.idle.keep(worker);
@@ -316,15 +321,14 @@ impl PythonTool {
                     CallStatus::Limit,
                     format!("MemoryError: more than {} MiB used", limits.memory >> 20),
                 ),
-                code => (
-                    CallStatus::Error,
-                    format!(
-                        "ToolError: the interpreter crashed (exit code {})",
-                        code.map_or("none".into(), |code| code.to_string())
-                    ),
-                ),
+                code => {
+                    let code = code.map_or("none".into(), |code| code.to_string());
+                    return Err(Unavailable(format!(
+                        "ToolError: the interpreter crashed (exit code {code})"
+                    )));
+                }
             },
-        }
+        })
     }
 }
 
@@ -348,11 +352,10 @@ impl Tool for PythonTool {
     fn call(&self, call: &ToolCall, context: &CallContext) -> ToolOutcome {
         match call.arguments.get("code").and_then(|code| code.as_str()) {
             Some(program) => self.run(program, context.deadline),
-            None => ToolOutcome::new(
-                CallStatus::Error,
-                "ToolError: `python` needs a string argument `code`",
-                0.0,
-            ),
+            None => {
+                let reason = "ToolError: `python` needs a string argument `code`";
+                ToolOutcome::new(CallStatus::Error, reason, 0.0).with_fault(Fault::Call)
+            }
         }
     }
 }
@@ -410,7 +413,7 @@ mod tests {
         let tool =
             PythonTool::new(PythonConfig::default(), vec!["/nonexistent".into()]).expect("a tool");
         let outcome = tool.run("1", Instant::now() + Duration::from_secs(1));
-        assert_eq!(outcome.status, CallStatus::Error);
+        assert_eq!((outcome.status, outcome.fault), (CallStatus::Error, Some(Fault::Tool)));
         assert!(outcome.text.contains("did not start"), "{}", outcome.text);
     }
 
@@ -420,12 +423,18 @@ mod tests {
         let dead = PythonTool::new(PythonConfig::default(), vec!["true".into()])
             .expect("a tool")
             .run("1", context);
-        assert_eq!(dead.status, CallStatus::Error, "{}", dead.text);
+        assert_eq!(
+            (dead.status, dead.fault),
+            (CallStatus::Error, Some(Fault::Tool)),
+            "{}",
+            dead.text
+        );
         let mut config = PythonConfig::default();
         config.limits.seconds = Seconds::literal(0.05);
         let hung = PythonTool::new(config, vec!["sleep".into(), "30".into()])
             .expect("a tool")
             .run("1", context);
-        assert_eq!(hung.status, CallStatus::Timeout, "{}", hung.text);
+        // whether the worker or the program hangs is not known
+        assert_eq!((hung.status, hung.fault), (CallStatus::Timeout, None), "{}", hung.text);
     }
 }

@@ -1,6 +1,7 @@
 //! A client of [SandboxFusion](https://github.com/bytedance/SandboxFusion): programs run on a
 //! server, by `POST /run_code`.
 
+use super::{Ran, Unavailable};
 use paretopo_retrieval::{Breaker, BreakerConfig, http_agent};
 use paretopo_settings::{Seconds, within};
 use paretopo_trajectory::CallStatus;
@@ -64,7 +65,10 @@ impl SandboxFusion {
     }
 
     /// Runs a program for at most `seconds`, trying again while there is time.
-    pub(super) fn run(&self, program: &str, seconds: Seconds) -> (CallStatus, String) {
+    ///
+    /// # Errors
+    /// When the server is being left alone or fails; whether it or the program is late is not known.
+    pub(super) fn run(&self, program: &str, seconds: Seconds) -> Result<Ran, Unavailable> {
         let deadline = Instant::now() + seconds.duration();
         let mut pause = Duration::from_millis(50);
         for attempt in 0..=self.config.retries {
@@ -73,17 +77,14 @@ impl SandboxFusion {
                 break;
             }
             if let Err(open) = self.breaker.enter() {
-                return (CallStatus::Error, format!("ToolError: {}: {open}", self.config.url));
+                return Err(Unavailable(format!("ToolError: {}: {open}", self.config.url)));
             }
             let result = self.ask(program, left);
             self.breaker.report(result.is_ok());
             match result {
-                Ok(outcome) => return outcome,
+                Ok(outcome) => return Ok(outcome),
                 Err(reason) if attempt == self.config.retries => {
-                    return (
-                        CallStatus::Error,
-                        format!("ToolError: {}: {reason}", self.config.url),
-                    );
+                    return Err(Unavailable(format!("ToolError: {}: {reason}", self.config.url)));
                 }
                 Err(_) => std::thread::sleep(
                     pause.min(deadline.saturating_duration_since(Instant::now())),
@@ -91,7 +92,8 @@ impl SandboxFusion {
             }
             pause = pause.saturating_mul(2);
         }
-        (CallStatus::Timeout, format!("TimeoutError: no answer within {:.1} s", seconds.get()))
+        let text = format!("TimeoutError: no answer within {:.1} s", seconds.get());
+        Ok((CallStatus::Timeout, text))
     }
 
     fn ask(&self, program: &str, left: Duration) -> Result<(CallStatus, String), String> {
