@@ -17,6 +17,10 @@ pub(crate) struct Arguments {
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 
+    /// End when the process of this id, which started this one, has ended
+    #[arg(long, global = true, hide = true, value_name = "ID")]
+    pub(crate) end_with: Option<u32>,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }

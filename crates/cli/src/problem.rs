@@ -38,6 +38,8 @@ impl From<TrainingError> for Problem {
         match error {
             TrainingError::Interrupted => Self { message: error.to_string(), exit_code: 130 },
             TrainingError::Numbers { .. }
+            | TrainingError::Policy { .. }
+            | TrainingError::EpisodesFailed { .. }
             | TrainingError::Reward { .. }
             | TrainingError::Rollout(_)
             | TrainingError::Estimator(_) => Self::failure(error),

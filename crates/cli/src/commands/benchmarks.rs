@@ -16,19 +16,29 @@ use std::time::UNIX_EPOCH;
 
 /// What an evaluation folder holds the result of.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Identity {
+pub(super) struct Identity {
     /// The configuration with all its settings.
-    config: String,
+    pub(super) config: String,
     /// Name, bytes and time of change (seconds since 1970) of the policy's files; no time for
     /// those that the binary writes out.
     files: Vec<(String, u64, u64)>,
 }
 
 impl Identity {
-    /// One of an earlier version with the settings that have come since, at their defaults.
-    fn with_all_settings(self) -> Option<Self> {
-        let config = RunConfig::parse(&self.config, "identity.json", &[]).ok()?;
-        Some(Self { config: config.to_toml().ok()?, ..self })
+    /// What a folder says that its result is of; `None` if it does not say.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is none.
+    pub(super) fn read(folder: &Path) -> Result<Option<Self>, Problem> {
+        let path = folder.join("identity.json");
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Problem::unreadable(&path, &error)),
+        };
+        let identity = serde_json::from_slice(&text)
+            .map_err(|error| Problem::mistake(format!("`{}`: {error}", path.display())))?;
+        Ok(Some(identity))
     }
 }
 
@@ -75,11 +85,15 @@ pub(crate) fn evaluate(
     let mut results = Vec::new();
     for (benchmark, config) in &configs {
         let folder = out.map(|out| out.join(benchmark));
+        let policy = &surroundings.policy_folder;
+        let mut note = |message: &str| progress.note(message);
+        let done = folder.as_deref().map(|folder| found(folder, config, policy, &mut note));
+        let done = done.transpose()?.flatten();
         let mut play =
             |finished| (backend.evaluate)(index, config, finished, &surroundings, &mut progress);
         let evaluation = match &folder {
             None => play(None)?.0,
-            Some(folder) => match found(folder, config, &surroundings.policy_folder)? {
+            Some(folder) => match done {
                 Some(evaluation) => evaluation,
                 None => {
                     let partial = folder.join("finished.jsonl");
@@ -119,9 +133,16 @@ pub(crate) fn evaluate(
 
 /// The result that a folder holds already; `None` after preparing it for one.
 ///
+/// A result that does not say of what it is (earlier versions wrote such) is made again.
+///
 /// # Errors
-/// When the folder belongs to another configuration or policy.
-fn found(folder: &Path, config: &RunConfig, policy: &Path) -> Result<Option<Evaluation>, Problem> {
+/// When the folder belongs to another configuration or policy, or to a training run.
+fn found(
+    folder: &Path,
+    config: &RunConfig,
+    policy: &Path,
+    note: &mut dyn FnMut(&str),
+) -> Result<Option<Evaluation>, Problem> {
     let failed = |path: &Path, error: std::io::Error| {
         Problem::mistake(format!("cannot access `{}`: {error}", path.display()))
     };
@@ -147,18 +168,37 @@ fn found(folder: &Path, config: &RunConfig, policy: &Path) -> Result<Option<Eval
     let identity = Identity { config: config.to_toml()?, files };
     let (identity_path, result_path) =
         (folder.join("identity.json"), folder.join("evaluation.json"));
-    match std::fs::read(&identity_path) {
-        Err(_) => write_atomically(
-            &identity_path,
-            &serde_json::to_vec_pretty(&identity).map_err(Problem::failure)?,
-        )?,
-        Ok(bytes)
-            if serde_json::from_slice::<Identity>(&bytes).is_ok_and(|found| {
-                found == identity || found.with_all_settings().as_ref() == Some(&identity)
-            }) => {}
-        Ok(_) => {
+    let hint = "hint: choose another folder with `--out`, or delete this one";
+    match Identity::read(folder)? {
+        None if folder.join("config.toml").exists() => {
             return Err(Problem::mistake(format!(
-                "`{}` holds an evaluation of another configuration or policy\nhint: choose another folder with `--out`, or delete this one",
+                "`{}` holds a training run\n{hint}",
+                folder.display()
+            )));
+        }
+        None => {
+            if result_path.exists() {
+                note(&format!(
+                    "`{}` does not say of what it is the result; evaluating again",
+                    result_path.display()
+                ));
+            }
+            let json = serde_json::to_vec_pretty(&identity).map_err(Problem::failure)?;
+            // first the old result, so that a kill in between leaves none that looks like this one's
+            if result_path.exists() {
+                std::fs::remove_file(&result_path).map_err(|error| failed(&result_path, error))?;
+            }
+            write_atomically(&identity_path, &json)?;
+        }
+        Some(found) if found.files == identity.files && config.is_written_as(&found.config) => {}
+        Some(found) => {
+            let difference = config.first_difference(&found.config);
+            let what = difference.map_or_else(
+                || "another policy".to_owned(),
+                |line| format!("another configuration (first difference: `{line}`)"),
+            );
+            return Err(Problem::mistake(format!(
+                "`{}` holds an evaluation of {what}\n{hint}",
                 folder.display()
             )));
         }

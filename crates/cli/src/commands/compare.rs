@@ -3,8 +3,10 @@
 //!
 //! Runs are processes of this same binary with one thread each: on small models two runs side by
 //! side are faster than one run on two cores, and a run that fails takes no other with it. A
-//! finished run is not repeated, so the same command resumes.
+//! finished run is not repeated, so the same command resumes. Runs end with this process, however it
+//! ends: it kills them when it can, and they end by themselves when it was killed.
 
+use super::benchmarks::Identity;
 use super::this_program;
 use crate::embedded;
 use crate::problem::Problem;
@@ -16,6 +18,7 @@ use paretopo_report::{
 use paretopo_settings::{LARGEST_SEED, all_within, read_toml};
 use paretopo_training::{RunConfig, write_atomically};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -46,6 +49,43 @@ struct Sweep {
 }
 
 impl Experiment {
+    /// # Errors
+    /// When there is nothing to compare, a seed is listed twice, or a setting would be overruled.
+    fn check(&self, methods: &[Method], set: &[String]) -> Result<(), String> {
+        if self.seeds.is_empty() {
+            return Err(
+                "`seeds` is empty\nhint: list at least one, as in `seeds = [1, 2, 3]`".into()
+            );
+        }
+        let is_twice = |index: &usize| self.seeds[..*index].contains(&self.seeds[*index]);
+        if let Some(index) = (0..self.seeds.len()).find(is_twice) {
+            return Err(format!(
+                "the seed {} is listed twice in `seeds`, which would count one run as two",
+                self.seeds[index]
+            ));
+        }
+        if self.methods.is_empty() {
+            return Err("`methods` is empty\nhint: add a section `[[methods]]`".into());
+        }
+        if self.sweep.as_ref().is_some_and(|sweep| sweep.values.is_empty()) {
+            return Err("`sweep.values` is empty, so no method would be trained".into());
+        }
+        if methods.iter().any(|method| !method.name.contains(char::is_alphanumeric)) {
+            return Err("a method needs a `name` with at least a letter or digit".into());
+        }
+        let of_methods = self.methods.iter().flat_map(|method| &method.set);
+        let swept = self.sweep.as_ref().map(|sweep| &sweep.key);
+        let keys = self.set.iter().chain(of_methods).chain(set).chain(swept);
+        let is_seed =
+            |text: &String| text.split('=').next().is_some_and(|key| key.trim() == "seed");
+        match keys.into_iter().find(|text| is_seed(text)) {
+            Some(text) => Err(format!(
+                "`{text}` has no effect: each run has a seed of the list `seeds`\nhint: change that list"
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// The methods, each once for every value of the sweep.
     fn variants(&self) -> Vec<Method> {
         let Some(sweep) = &self.sweep else { return self.methods.clone() };
@@ -92,27 +132,49 @@ struct Job {
     folder: PathBuf,
     config: PathBuf,
     set: Vec<String>,
-    steps: u64,
-    /// The configuration with all its settings, as a run writes it into its folder.
-    resolved: String,
+    resolved: RunConfig,
 }
 
 impl Job {
     /// Whether an earlier call has finished this run.
     ///
     /// # Errors
-    /// When the folder holds the result of other settings.
+    /// When the folder holds something of other settings, or an evaluation where a run belongs, or
+    /// the other way round.
     fn is_done(&self) -> Result<bool, Problem> {
-        if !self.folder.join("evaluation.json").exists() {
-            return Ok(false);
-        }
-        match paretopo_reading::read_text(&self.folder.join("config.toml")) {
-            Ok(found) if found != self.resolved => Err(Problem::mistake(format!(
-                "`{}` holds a run with another configuration\nhint: choose another folder with `--out`, or delete this one",
+        let other = |what: &str| {
+            Err(Problem::mistake(format!(
+                "`{}` holds {what}\nhint: choose another folder with `--out`, or delete this one",
                 self.folder.display()
-            ))),
-            // evaluations of untrained policies leave no configuration behind
-            _ => Ok(true),
+            )))
+        };
+        let has_result = self.folder.join("evaluation.json").exists();
+        let config_path = self.folder.join("config.toml");
+        let trained = match paretopo_reading::read_text(&config_path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Problem::unreadable(&config_path, &error)),
+        };
+        let evaluated = Identity::read(&self.folder)?.map(|identity| identity.config);
+        let (written, what, wrong) = match self.method.untrained {
+            true => (evaluated, "an evaluation", trained.map(|_| "a training run")),
+            false => (trained, "a run", evaluated.map(|_| "an evaluation by `evaluate`")),
+        };
+        if let Some(wrong) = wrong {
+            let kind = if self.method.untrained { "only evaluated" } else { "trained" };
+            return other(&format!("{wrong}, but `{}` is {kind}", self.method.name));
+        }
+        match written {
+            Some(text) => match self.resolved.first_difference(&text) {
+                None => Ok(has_result),
+                Some(difference) => other(&format!(
+                    "{what} with another configuration (first difference: `{difference}`)"
+                )),
+            },
+            // earlier versions did not write down of what an evaluation is; it is made again
+            None if self.method.untrained => Ok(false),
+            None if has_result => other("a result without the configuration that it belongs to"),
+            None => Ok(false),
         }
     }
 }
@@ -161,9 +223,20 @@ pub(super) fn compare(
     let experiment: Experiment =
         read_toml(&text).map_err(|refused| Problem::mistake(format!("`{name}`: {refused}")))?;
     let methods = experiment.variants();
+    experiment
+        .check(&methods, set)
+        .map_err(|reason| Problem::mistake(format!("`{name}`: {reason}")))?;
     let baselines: Vec<String> =
         methods.iter().filter(|method| method.baseline).map(|method| method.name.clone()).collect();
     let queue = plan(&experiment, &methods, &folder, out, set)?;
+    if let Some((first, second)) = collision(&queue) {
+        return Err(Problem::mistake(format!(
+            "`{name}`: the methods `{}` and `{}` would share the folder `{}`\nhint: give them names that differ in letters or digits",
+            first.method.name,
+            second.method.name,
+            second.folder.display()
+        )));
+    }
     let all: Vec<(String, u64, PathBuf)> =
         queue.iter().map(|job| (job.method.name.clone(), job.seed, job.folder.clone())).collect();
     let mut waiting = Vec::new();
@@ -238,12 +311,17 @@ fn plan(
                 folder: out.join("runs").join(format!("{slug}-{seed}")),
                 config,
                 set: settings,
-                steps: parsed.train.steps,
-                resolved: parsed.to_toml()?,
+                resolved: parsed,
             });
         }
     }
     Ok(jobs)
+}
+
+/// Two jobs of one folder.
+fn collision(jobs: &[Job]) -> Option<(&Job, &Job)> {
+    let mut by_folder: BTreeMap<&Path, &Job> = BTreeMap::new();
+    jobs.iter().find_map(|job| Some((by_folder.insert(&job.folder, job)?, job)))
 }
 
 fn run_all(
@@ -300,7 +378,7 @@ fn start(
     std::fs::create_dir_all(&job.folder).map_err(failed)?;
     let log = std::fs::File::create(job.folder.join("log.txt")).map_err(failed)?;
     let mut command = Command::new(this_program()?);
-    command.arg("--quiet");
+    command.arg("--quiet").args(["--end-with", &std::process::id().to_string()]);
     if let Some(backend) = backend {
         command.args(["--backend", backend]);
     }
@@ -320,7 +398,7 @@ fn start(
         .stderr(log);
     let child = command.spawn().map_err(failed)?;
     let bar = bars.map(|bars| {
-        let bar = bars.add(ProgressBar::new(job.steps));
+        let bar = bars.add(ProgressBar::new(job.resolved.train.steps));
         let style = ProgressStyle::with_template("{prefix:28!} [{bar:24}] {pos:>3}/{len} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_prefix(format!("{} (seed {})", job.method.name, job.seed));

@@ -19,7 +19,10 @@ use std::sync::atomic::AtomicBool;
 
 /// Runs what was asked for.
 pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Result<(), Problem> {
-    let Arguments { backend, quiet, command } = arguments;
+    let Arguments { backend, quiet, end_with, command } = arguments;
+    if let Some(parent) = end_with {
+        paretopo_containment::end_with_parent(parent);
+    }
     paretopo_chat::isolate_templates(vec![this_program()?, "template-worker".into()]);
     let backend = backend.as_deref();
     match command {

@@ -1,0 +1,226 @@
+//! `compare`: what would make its table wrong is an error, and a killed one leaves no run behind.
+
+use crate::checkout;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn command(folder: &Path, text: &str, more: &[&str]) -> Command {
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::copy(checkout("experiments/math/grpo.toml"), folder.join("grpo.toml")).unwrap();
+    std::fs::write(folder.join("experiment.toml"), text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paretopo"));
+    command.current_dir(folder).args(["-q", "compare", "experiment.toml", "--out", "out"]);
+    command.args(more);
+    command
+}
+
+fn compare(folder: &Path, text: &str, more: &[&str]) -> Output {
+    command(folder, text, more).output().unwrap()
+}
+
+#[track_caller]
+fn assert_refused(output: &Output, parts: &[&str]) {
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    for part in parts {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+}
+
+fn method(name: &str) -> String {
+    format!("\n[[methods]]\nname = \"{name}\"\nconfig = \"grpo.toml\"\n")
+}
+
+#[test]
+fn experiments_that_would_count_wrong_are_refused_before_a_run_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let refuse = |text: &str, more: &[&str], parts: &[&str]| {
+        assert_refused(&compare(here, text, more), &[&["`experiment.toml`: "], parts].concat());
+        assert!(!here.join("out/runs").exists(), "{text}");
+    };
+    let one = method("GRPO");
+    refuse(&format!("seeds = [1, 2, 1]\n{one}"), &[], &["the seed 1 is listed twice in `seeds`"]);
+    refuse(&format!("seeds = []\n{one}"), &[], &["`seeds` is empty"]);
+    refuse("seeds = [1]\nmethods = []\n", &[], &["`methods` is empty"]);
+    refuse("seeds = [1]\n", &[], &["methods"]);
+    // names that differ in what a folder's name leaves out
+    for (first, second) in
+        [("a b", "a-b"), ("GRPO", "grpo"), ("GRPO", "GRPO"), ("a\u{e9}", "a\u{fc}")]
+    {
+        let text = format!("seeds = [1, 2]\n{}{}", method(first), method(second));
+        refuse(
+            &text,
+            &[],
+            &[&format!("`{first}` and `{second}` would share the folder"), "out/runs/"],
+        );
+    }
+    for nameless in ["", " ", "--"] {
+        refuse(&format!("seeds = [1]\n{}", method(nameless)), &[], &["needs a `name`"]);
+    }
+    let sweep = |values: &str| {
+        format!("seeds = [1]\n{one}\n[sweep]\nkey = \"train.steps\"\nvalues = {values}\n")
+    };
+    refuse(&sweep("[1, 2, 1]"), &[], &["`GRPO 1` and `GRPO 1` would share the folder"]);
+    refuse(&sweep("[]"), &[], &["`sweep.values` is empty"]);
+    // a seed that the list would overrule
+    let fixed = "`seed=7` has no effect: each run has a seed of the list `seeds`";
+    refuse(&format!("seeds = [1]\n{one}"), &["--set", "seed=7"], &[fixed]);
+    refuse(&format!("seeds = [1]\nset = [\"seed=7\"]\n{one}"), &[], &[fixed]);
+    refuse(&format!("seeds = [1]\n{one}set = [\"seed=7\"]\n"), &[], &[fixed]);
+}
+
+#[test]
+fn an_untrained_result_of_other_settings_is_refused_and_an_older_right_one_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let text = format!("seeds = [1]\n{}untrained = true\n", method("untrained"));
+    let tasks =
+        |count: &str| compare(here, &text, &["--set", &format!("evaluation.tasks={count}")]);
+    let run = here.join("out/runs/untrained-1");
+    assert!(tasks("2").status.success());
+    let result = || std::fs::read_to_string(run.join("evaluation.json")).unwrap();
+    let first = result();
+    // near miss: the same settings again are not played again
+    assert!(tasks("2").status.success());
+    assert_eq!(result(), first);
+    let other = "an evaluation with another configuration (first difference: `tasks = 2`)";
+    assert_refused(&tasks("3"), &["out/runs/untrained-1` holds", other, "hint:"]);
+    assert_eq!(result(), first);
+    // an earlier version did not know all settings
+    let identity = run.join("identity.json");
+    let written = std::fs::read_to_string(&identity).unwrap();
+    let old = written.replace("stop_after_failed_steps = 3\\n", "");
+    assert_ne!(old, written);
+    std::fs::write(&identity, &old).unwrap();
+    assert!(tasks("2").status.success());
+    assert_eq!(result(), first);
+    assert_refused(&tasks("3"), &[other]);
+    // or did not write down what it evaluated: then it is evaluated again, and the right number is
+    // what it was
+    std::fs::remove_file(&identity).unwrap();
+    let em = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["em"].clone();
+    std::fs::write(
+        run.join("evaluation.json"),
+        first.replace("\"episodes\": 2", "\"episodes\": 9"),
+    )
+    .unwrap();
+    assert!(tasks("2").status.success());
+    assert!(result().contains("\"episodes\": 2") && em(&result()) == em(&first));
+    assert_eq!(std::fs::read_to_string(&identity).unwrap(), written);
+    // a training run of the same name is no evaluation of the policy that it began with
+    std::fs::remove_file(&identity).unwrap();
+    std::fs::write(run.join("config.toml"), "seed = 1").unwrap();
+    let parts = ["holds a training run, but `untrained` is only evaluated"];
+    assert_refused(&tasks("2"), &parts);
+}
+
+#[test]
+fn a_finished_run_of_other_settings_is_refused_and_an_older_right_one_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let text = format!("seeds = [1]\n{}", method("GRPO"));
+    let train = |steps: &str| {
+        let settings = [
+            &format!("train.steps={steps}"),
+            "train.prompts_per_step=2",
+            "train.rollouts_per_prompt=2",
+            "train.validate_every=0",
+            "evaluation.tasks=2",
+        ];
+        compare(here, &text, &settings.map(|setting| ["--set", setting]).concat())
+    };
+    let run = here.join("out/runs/grpo-1");
+    let first = train("1");
+    assert!(first.status.success(), "{first:?}");
+    let result = || std::fs::read_to_string(run.join("evaluation.json")).unwrap();
+    let kept = result();
+    let path = run.join("config.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let old = config.replace("stop_after_failed_steps = 3\n", "");
+    assert_ne!(old, config);
+    std::fs::write(&path, old).unwrap();
+    assert!(train("1").status.success());
+    assert_eq!(result(), kept);
+    assert_refused(&train("2"), &["holds a run with another configuration", "`steps = 1`"]);
+    std::fs::remove_file(&path).unwrap();
+    assert_refused(&train("1"), &["a result without the configuration that it belongs to"]);
+    // what `evaluate` left is no trained result
+    std::fs::write(run.join("identity.json"), "{\"config\":\"\",\"files\":[]}").unwrap();
+    assert_refused(&train("1"), &["holds an evaluation by `evaluate`, but `GRPO` is trained"]);
+}
+
+/// A process, told from a later one of the same id by when it started; `None` if it is gone or dead.
+#[cfg(target_os = "linux")]
+fn started(id: u32) -> Option<(u32, u32, String)> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // behind the name, which may hold anything: state, parent, .., the 20th is the start
+    let fields: Vec<&str> = stat.rsplit(") ").next()?.split(' ').collect();
+    let (state, parent) = (fields[0], fields[1].parse().ok()?);
+    (state != "Z").then(|| (id, parent, fields[19].to_owned()))
+}
+
+#[cfg(target_os = "linux")]
+fn descendants(root: u32) -> BTreeSet<(u32, u32, String)> {
+    let names = std::fs::read_dir("/proc").unwrap().flatten();
+    let ids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let all: Vec<_> = ids.filter_map(started).collect();
+    let (mut family, mut found) = (BTreeSet::from([root]), BTreeSet::new());
+    while let Some(next) =
+        all.iter().find(|process| family.contains(&process.1) && !family.contains(&process.0))
+    {
+        family.insert(next.0);
+        found.insert(next.clone());
+    }
+    found
+}
+
+/// The runs, their workers, and what those started: all are gone soon, whatever kills `compare`.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_killed_compare_takes_its_runs_with_it() {
+    for signals in [&["-KILL"][..], &["-TERM"], &["-INT"], &["-TERM", "-TERM"], &["-HUP"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path();
+        let untrained = format!("{}untrained = true\n", method("untrained"));
+        let text = format!("seeds = [1]\n{}{untrained}", method("GRPO"));
+        // both would take hours
+        let settings = ["train.steps=100000", "train.validate_every=0", "evaluation.samples=2000"];
+        let more = [&["--jobs", "2"][..], &settings.map(|setting| ["--set", setting]).concat()];
+        let mut compare = command(here, &text, &more.concat())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // both runs are at work when their tools are
+        let deadline = Instant::now() + Duration::from_secs(120);
+        let running = loop {
+            let running = descendants(compare.id());
+            let by_runs = running.iter().filter(|process| process.1 != compare.id()).count();
+            if running.len() - by_runs == 2 && by_runs >= 2 {
+                break running;
+            }
+            assert!(Instant::now() < deadline, "two runs with workers within two minutes");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        for signal in signals {
+            let id = compare.id().to_string();
+            assert!(Command::new("kill").args([*signal, &id]).status().unwrap().success());
+        }
+        let status = compare.wait().unwrap();
+        assert!(!status.success(), "{signals:?}: {status}");
+        let alive = || -> Vec<_> {
+            let same = |process: &&(u32, u32, String)| {
+                started(process.0).is_some_and(|now| now.2 == process.2)
+            };
+            running.iter().filter(same).collect()
+        };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !alive().is_empty() {
+            assert!(Instant::now() < deadline, "{signals:?} left {:?}", alive());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
