@@ -160,7 +160,7 @@ fn logits_that_overflow_are_an_error_and_no_episode() {
         (&["train", "--model", "large", "--run", "run"], "step 0: "),
         (&["train", "--model", "large", "--run", "run2", "train.validate_every=0"], "step 0: "),
     ] {
-        assert_stops(&paretopo(here, command), 1, &["not finite", place, said]);
+        assert_stops(&paretopo(here, command), 1, &["overflows", place, said]);
     }
     // the gradient is what is not finite here, and its parameters are named
     let sft = paretopo(here, &short(&["sft", "--model", "large", "--run", "run-sft"]));
@@ -195,6 +195,11 @@ fn an_update_that_breaks_the_policy_ends_the_run_before_anything_is_overwritten(
     let sft = ["sft", "--run", "sft", "sft.optimizer.learning_rate=1e38"];
     assert_stops(&paretopo(here, &short(&sft)), 1, &first);
     assert!(!here.join("sft/policy").exists());
+    // weights of 1e16 can be squared, but no longer what is computed with them
+    let large = ["train", "--run", "large", "train.optimizer.learning_rate=1e17"];
+    let parts = ["step 1: the policy's logits are ", " overflows is that of `model."];
+    assert_stops(&paretopo(here, &short(&large)), 1, &parts);
+    assert_eq!(listing(&here.join("large/checkpoints")), ["step-000001"]);
     let lora = ["train", "--run", "lora", rate, "lora={ rank = 2 }"];
     assert_stops(
         &paretopo(here, &short(&lora)),

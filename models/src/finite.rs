@@ -104,14 +104,14 @@ pub fn flat_parameters<B: Backend>(
     collect.found
 }
 
-/// The first module whose output is not finite when the model reads `ids`, by its key in a
-/// checkpoint; `None` if all outputs are finite.
+/// The first module whose output is not finite when the model reads `ids`, or too large to be squared
+/// by the norm behind it; by its key in a checkpoint. `None` if all outputs are sound.
 pub fn first_overflow<B: Backend>(
     model: &AutoModel<B>,
     ids: &[u32],
     device: &B::Device,
 ) -> Option<String> {
-    let is_bad = |x: &Tensor<B, 2>| first_not_finite(&to_host(x.clone())).is_some();
+    let is_bad = |x: &Tensor<B, 2>| first_bad_parameter(&to_host(x.clone())).is_some();
     let input = ForwardInput::right_padded(&[ids], device);
     let layout = model.layout(&input);
     let mut x = model.embed(&input);
@@ -125,7 +125,7 @@ pub fn first_overflow<B: Backend>(
         }
     }
     let x = model.final_norm(x);
-    if is_bad(&x) {
+    if first_not_finite(&to_host(x.clone())).is_some() {
         return Some("model.norm".into());
     }
     let [time, hidden_size] = x.dims();
@@ -193,10 +193,16 @@ mod tests {
         let device = Default::default();
         let model = |std: f32| initialize(config.init::<B>(&device).unwrap(), std, 1);
         assert_eq!(first_overflow(&model(0.02), &[1, 2, 3], &device), None);
-        // weights of 1e15 are sound numbers, but a feed-forward layer multiplies three of them
+        // weights of 1e15 are sound numbers, but layers multiply two of them and square the product;
+        // the norms then make zeros of it, and the logits are finite
         let large = flat_parameters(&model(1e15), |_, _| true);
         assert_eq!(find_not_finite(large, Vec::new()), None);
         let place = first_overflow(&model(1e15), &[1, 2, 3], &device);
         assert_eq!(place.as_deref(), Some("model.layers.0"));
+        let input = ForwardInput::right_padded(&[&[1, 2, 3]], &device);
+        let large = model(1e15);
+        assert!(
+            to_host(large.unembed(large.hidden(&input, None))).iter().all(|logit| *logit == 0.0)
+        );
     }
 }

@@ -210,17 +210,20 @@ pub enum RolloutError {
         /// The limit.
         context: usize,
     },
-    /// The policy's logits are not finite.
+    /// The policy's logits are not finite, or all equal since what it computes overflows.
     #[error(
-        "the policy's logits are not finite, for task `{task}` after {tokens} tokens{}",
+        "the policy's logits are {what}, for task `{task}` after {tokens} tokens{}",
         in_words(.place)
     )]
     NotFinite {
+        /// In words.
+        what: &'static str,
         /// The task.
         task: String,
         /// Tokens of the episode, its prompt included.
         tokens: usize,
-        /// The first module whose output is not finite, by its key in a checkpoint.
+        /// The first module whose output is not finite, or too large to be squared, by its key in a
+        /// checkpoint.
         place: Option<String>,
     },
     /// The rollout was given up from outside.
@@ -229,7 +232,7 @@ pub enum RolloutError {
 }
 
 fn in_words(place: &Option<String>) -> String {
-    let begins = |place: &String| format!("; the first output that is not is that of `{place}`");
+    let begins = |place: &String| format!("; the first output that overflows is that of `{place}`");
     place.as_ref().map(begins).unwrap_or_default()
 }
 
@@ -569,15 +572,20 @@ fn draw<B: Backend>(
     logits: &[f32],
     episode: &mut Episode<'_>,
 ) -> Result<(), RolloutError> {
-    let Some(drawn) = sample(logits, &config.sampling, &mut episode.rng) else {
-        let ids: Vec<TokenId> =
-            episode.segments.iter().flat_map(|segment| segment.ids.iter().copied()).collect();
-        return Err(RolloutError::NotFinite {
-            task: episode.request.task.id.clone(),
-            tokens: ids.len(),
-            place: first_overflow(context.model, &ids, context.device),
-        });
-    };
+    let drawn = sample(logits, &config.sampling, &mut episode.rng);
+    // where activations are too large, norms make zeros of them, and all logits are equal
+    let are_equal = logits.iter().all(|logit| *logit == logits[0]);
+    if drawn.is_none() || are_equal {
+        let segments = episode.segments.iter();
+        let ids: Vec<TokenId> = segments.flat_map(|segment| segment.ids.iter().copied()).collect();
+        let place = first_overflow(context.model, &ids, context.device);
+        if drawn.is_none() || place.is_some() {
+            let what = if drawn.is_none() { "not finite" } else { "all equal by overflow" };
+            let (task, tokens) = (episode.request.task.id.clone(), ids.len());
+            return Err(RolloutError::NotFinite { what, task, tokens, place });
+        }
+    }
+    let Some(drawn) = drawn else { return Ok(()) };
     episode.push_sampled(drawn.id, drawn.logprob, drawn.sampling_logprob);
     if context.text.end_ids.contains(&drawn.id) {
         episode.finish(FinishReason::Stop);

@@ -227,10 +227,10 @@ mod tests {
     }
 
     /// An optimiser after an update by a zero gradient, which changes no weight.
-    fn optimizer(policy: Policy<B>) -> (Policy<B>, AdamW<B>) {
+    fn optimizer(mut policy: Policy<B>) -> (Policy<B>, AdamW<B>) {
         let mut optimizer = AdamW::new(OptimizerConfig::default(), 10);
-        let model = optimizer.update(policy.model, GradientSum::default(), 0.0);
-        (Policy { model, ..policy }, optimizer)
+        policy.model = optimizer.update(policy.model, GradientSum::default(), 0.0);
+        (policy, optimizer)
     }
 
     fn state(step: u64) -> TrainingState {
@@ -285,8 +285,13 @@ mod tests {
             (list(&folder), names.map(|name| read(&format!("{name}/model.safetensors"))))
         };
         let before = kept();
+        let with = |value: f32| {
+            let mut changed = self::policy();
+            changed.model = with_value(policy.model.clone(), value);
+            changed
+        };
         for bad in [f32::NAN, f32::INFINITY, 2e19] {
-            let broken = Policy { model: with_value(policy.model.clone(), bad), ..self::policy() };
+            let broken = with(bad);
             let error = save(&folder, &broken, &optimizer, &state(2), 1).unwrap_err().to_string();
             assert!(error.starts_with("step 2: `model."), "{error}");
             assert!(error.contains("layernorm.weight` holds "), "{error}");
@@ -294,8 +299,7 @@ mod tests {
             assert_eq!(kept(), before, "{bad}");
         }
         // large, but a number whose square is one, too
-        let sound = Policy { model: with_value(policy.model.clone(), 1e18), ..self::policy() };
-        save(&folder, &sound, &optimizer, &state(3), 1).unwrap();
+        save(&folder, &with(1e18), &optimizer, &state(3), 1).unwrap();
         assert_eq!(list(&folder), [3]);
         fs::remove_dir_all(&folder).unwrap();
     }

@@ -12,7 +12,8 @@ use crate::{
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::{RolloutRequest, Workers, log_softmax, rollout};
 use paretopo_models::{
-    CausalLm, ForwardInput, first_not_finite, first_overflow, in_precision, load_folder, to_host,
+    AutoModel, CausalLm, ForwardInput, first_not_finite, first_overflow, in_precision, load_folder,
+    to_host,
 };
 use paretopo_trajectory::{Task, Trajectory};
 use serde::{Deserialize, Serialize};
@@ -182,6 +183,23 @@ fn solve<C: BackendChoice>(
     }
 }
 
+/// What is wrong with the logits of `ids`: not finite, or all equal since activations overflow.
+fn overflow<B: burn::tensor::backend::Backend>(
+    model: &AutoModel<B>,
+    ids: &[u32],
+    logits: &[f32],
+    device: &B::Device,
+) -> Option<String> {
+    let value = match first_not_finite(logits) {
+        Some(value) => value,
+        None if logits.iter().all(|logit| *logit == logits[0]) => logits[0],
+        None => return None,
+    };
+    let place = first_overflow(model, ids, device);
+    let place = place.or_else(|| (!value.is_finite()).then(|| "lm_head".into()))?;
+    Some(format!("a logit is {value}; the first output that overflows is that of `{place}`"))
+}
+
 fn score<C: BackendChoice>(
     index: usize,
     folder: &Path,
@@ -228,12 +246,8 @@ fn score<C: BackendChoice>(
         let logits = model.unembed(hidden);
         let vocab_size = logits.dims()[2];
         let logits = to_host(logits);
-        if let Some(value) = first_not_finite(&logits) {
-            let place = first_overflow(&model, &ids, &device).unwrap_or_else(|| "lm_head".into());
-            let reason = format!(
-                "request {}: a logit is {value}; the first output that is not finite is that of `{place}`",
-                line + 1
-            );
+        if let Some(reason) = overflow(&model, &ids, &logits, &device) {
+            let reason = format!("request {}: {reason}", line + 1);
             return Err(TrainingError::Policy { step: None, reason });
         }
         let rows: Vec<&[f32]> = logits.chunks(vocab_size).collect();
