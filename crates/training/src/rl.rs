@@ -167,20 +167,18 @@ pub fn train_in<B: AutodiffBackend>(
         }
         let batch = collect(config, &context, &mut state, &folder, observer)
             .map_err(|error| error.at_step(state.step))?;
+        let limit = config.train.stop_after_failed_steps;
         failed_steps = match EpisodeFailures::of(batch.groups.iter().flatten()) {
             None => 0,
+            Some(failures) if failed_steps + 1 < limit => {
+                observer.note(&format!(
+                    "step {}: {failures} (the run stops after {limit} such steps in a row)",
+                    state.step
+                ));
+                failed_steps + 1
+            }
             Some(failures) => {
-                let failed_steps = failed_steps + 1;
-                stop_if_failed(
-                    config,
-                    state.step,
-                    failed_steps,
-                    failures,
-                    &batch,
-                    &folder,
-                    observer,
-                )?;
-                failed_steps
+                return Err(failed_steps_in_a_row(&state, limit, failures, &batch, &folder)?);
             }
         };
         if config.train.save_trajectories_every > 0
@@ -248,33 +246,25 @@ pub fn train_in<B: AutodiffBackend>(
         .map_err(|error| error.at_step(state.step))
 }
 
-/// Says that all episodes of a step failed.
+/// What ends a run after as many failed steps in a row as are allowed; the last one's episodes are
+/// written out.
 ///
 /// # Errors
-/// After as many such steps in a row as are allowed; the last one's episodes are then written out.
-fn stop_if_failed(
-    config: &RunConfig,
-    step: u64,
-    failed_steps: u64,
+/// When they cannot be written.
+fn failed_steps_in_a_row(
+    state: &TrainingState,
+    count: u64,
     failures: EpisodeFailures,
     batch: &Batch,
     folder: &RunFolder,
-    observer: &mut dyn Observer,
-) -> Result<(), TrainingError> {
-    let limit = config.train.stop_after_failed_steps;
-    if failed_steps < limit {
-        observer.note(&format!(
-            "step {step}: {failures} (the run stops after {limit} such steps in a row)"
-        ));
-        return Ok(());
-    }
-    let name = format!("failed-step-{step:06}");
-    let episodes = folder.save_trajectories(&name, batch.groups.iter().flatten())?;
-    let what = match failed_steps {
-        1 => format!("step {step}"),
-        count => format!("step {step}, the last of {count} failed steps in a row"),
+) -> Result<TrainingError, TrainingError> {
+    let name = format!("failed-step-{:06}", state.step);
+    let episodes = Some(folder.save_trajectories(&name, batch.groups.iter().flatten())?);
+    let what = match count {
+        1 => format!("step {}", state.step),
+        _ => format!("step {}, the last of {count} failed steps in a row", state.step),
     };
-    Err(TrainingError::EpisodesFailed { what, failures, episodes: Some(episodes) })
+    Ok(TrainingError::EpisodesFailed { what, failures, episodes })
 }
 
 /// Evaluates on validation tasks; returns the mean reward vector, `None` if all episodes failed.
