@@ -253,6 +253,20 @@ fn steps_whose_episodes_all_failed_stop_a_run() {
     assert!(!here.join("short/evaluation.json").exists());
 }
 
+/// `inf * |N_call - N_optimal|` is no number for a rollout that calls as often as is best, and without
+/// a tool each does that succeeds once.
+#[test]
+fn steps_whose_groups_were_all_left_out_stop_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let objectives = "environment.objectives=[{ type = \"task\" }, { type = \"tool_efficiency\", alpha = inf, before_first_success = \"fewest_calls\" }]";
+    let run = ["train", "--run", "run", objectives, "train.bad_numbers=skip"];
+    let more = ["environment.tool_enabled=false"];
+    let output = paretopo(folder.path(), &short(&[&run[..], &more].concat()));
+    let parts =
+        ["step 2, the last of 3", "all 12 episodes failed", "a reward of its group is not finite"];
+    assert_stops(&output, 1, &parts);
+}
+
 #[test]
 fn wrong_answers_and_silence_are_no_failures() {
     let folder = tempfile::tempdir().unwrap();

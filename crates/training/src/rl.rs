@@ -41,6 +41,19 @@ struct Batch {
     skipped_groups: usize,
 }
 
+impl Batch {
+    /// How it came that all episodes failed, groups of `size` that were left out included.
+    fn failures(&self, size: usize) -> Option<EpisodeFailures> {
+        if self.groups.is_empty() && self.skipped_groups > 0 {
+            let episodes = self.skipped_groups * size;
+            let reason =
+                "a reward of its group is not finite, so that nothing is learnt of it".into();
+            return Some(EpisodeFailures { episodes, failed: episodes, reason, share: 1.0 });
+        }
+        EpisodeFailures::of(self.groups.iter().flatten())
+    }
+}
+
 /// Sums over the tokens and updates of a step.
 #[derive(Clone, Default)]
 struct UpdateSums {
@@ -168,7 +181,7 @@ pub fn train_in<B: AutodiffBackend>(
         let batch = collect(config, &context, &mut state, &folder, observer)
             .map_err(|error| error.at_step(state.step))?;
         let limit = config.train.stop_after_failed_steps;
-        failed_steps = match EpisodeFailures::of(batch.groups.iter().flatten()) {
+        failed_steps = match batch.failures(config.train.rollouts_per_prompt) {
             None => 0,
             Some(failures) if failed_steps + 1 < limit => {
                 observer.note(&format!(
@@ -259,7 +272,9 @@ fn failed_steps_in_a_row(
     folder: &RunFolder,
 ) -> Result<TrainingError, TrainingError> {
     let name = format!("failed-step-{:06}", state.step);
-    let episodes = Some(folder.save_trajectories(&name, batch.groups.iter().flatten())?);
+    // groups that were left out have been written out already
+    let save = |batch: &Batch| folder.save_trajectories(&name, batch.groups.iter().flatten());
+    let episodes = Some(batch).filter(|batch| !batch.groups.is_empty()).map(save).transpose()?;
     let what = match count {
         1 => format!("step {}", state.step),
         _ => format!("step {}, the last of {count} failed steps in a row", state.step),
@@ -483,7 +498,7 @@ fn to_sequences(config: &RunConfig, batch: &Batch) -> Vec<TrainingSequence> {
 enum BadUpdate {
     /// A loss, gradient or ratio.
     Batch(String),
-    /// A weight or moment after it, which nothing mends.
+    /// A weight or moment after it, or the log-probabilities before it, which nothing mends.
     Policy(String),
 }
 
@@ -558,13 +573,11 @@ fn update<B: AutodiffBackend>(
             let (gradient, norm, part) =
                 match gradient_of(config, &policy.model, &job, workers, device) {
                     Ok(found) => found,
-                    Err(reason) if settings.bad_numbers == BadNumbers::Stop => {
-                        return Err(BadUpdate::Batch(reason));
-                    }
-                    Err(reason) => {
+                    Err(BadUpdate::Batch(reason)) if settings.bad_numbers == BadNumbers::Skip => {
                         sums.skipped.push(reason);
                         continue;
                     }
+                    Err(failure) => return Err(failure),
                 };
             sums.add(&part);
             sums.gradient_norm += norm;
@@ -603,7 +616,7 @@ fn gradient_of<B: AutodiffBackend>(
     minibatch: &Minibatch<'_>,
     workers: &Workers,
     device: &B::Device,
-) -> Result<(GradientSum<B>, f64, UpdateSums), String> {
+) -> Result<(GradientSum<B>, f64, UpdateSums), BadUpdate> {
     let settings = &config.train;
     let trained = |group: &Vec<usize>| {
         group.iter().any(|place| !minibatch.members[*place].weights.is_empty())
@@ -643,11 +656,11 @@ fn gradient_of<B: AutodiffBackend>(
                     &mut sums,
                 )?;
                 sums.forward_seconds = started.elapsed().as_secs_f64();
-                Ok::<_, String>(loss)
+                Ok::<_, BadUpdate>(loss)
             },
         )?;
         sums.backward_seconds = started.elapsed().as_secs_f64() - sums.forward_seconds;
-        Ok::<_, String>(sums)
+        Ok::<_, BadUpdate>(sums)
     };
     let (gradient, parts) = total_gradient(workers, model, groups, work)?;
     let mut sums = UpdateSums::default();
@@ -656,13 +669,14 @@ fn gradient_of<B: AutodiffBackend>(
     if norm.is_finite() && sums.loss.is_finite() {
         return Ok((gradient, norm, sums));
     }
-    Err(gradient.in_words(model, sums.loss, norm))
+    Err(BadUpdate::Batch(gradient.in_words(model, sums.loss, norm)))
 }
 
 /// A micro-batch's policy loss with KL penalty and entropy bonus.
 ///
 /// # Errors
-/// When a log importance ratio is out of range.
+/// When a log importance ratio is out of range, or no number: then the policy is to blame, since the
+/// sampler's log-probabilities are finite.
 fn loss_of<B: AutodiffBackend>(
     settings: &TrainConfig,
     batch: &MicroBatch<B>,
@@ -671,7 +685,7 @@ fn loss_of<B: AutodiffBackend>(
     reference: Option<&[&Vec<f32>]>,
     first: bool,
     sums: &mut UpdateSums,
-) -> Result<Tensor<B, 1>, String> {
+) -> Result<Tensor<B, 1>, BadUpdate> {
     let sampled = batch.weights.clone().not_equal_elem(0.0).float();
     let total =
         |values: Tensor<B, 2>| f64::from(to_host((values * sampled.clone()).sum().inner())[0]);
@@ -704,11 +718,16 @@ fn loss_of<B: AutodiffBackend>(
     sums.clipped_high += number(result.clipped_high);
     let log_ratio = number(result.largest_log_ratio);
     sums.largest_log_ratio = sums.largest_log_ratio.max(log_ratio);
-    if log_ratio.is_nan() || log_ratio > settings.largest_log_ratio.get() {
-        return Err(format!(
+    if !log_ratio.is_finite() {
+        let reason =
+            format!("the policy's log-probabilities give an importance ratio of {log_ratio}");
+        return Err(BadUpdate::Policy(reason));
+    }
+    if log_ratio > settings.largest_log_ratio.get() {
+        return Err(BadUpdate::Batch(format!(
             "a log importance ratio of {log_ratio} (at most {} is allowed)",
             settings.largest_log_ratio
-        ));
+        )));
     }
     Ok(loss)
 }
