@@ -225,8 +225,8 @@ impl Objective for Ratio {
         _: &Task,
         trajectory: &Trajectory,
         _: &RunMemory,
-    ) -> Option<f32> {
-        let calls = trajectory.call_count() as f32;
+    ) -> Option<f64> {
+        let calls = trajectory.call_count() as f64;
         Some(calls / calls)
     }
 }
@@ -296,8 +296,15 @@ fn a_reward_that_is_no_number_stops_a_run_or_its_group_is_left_out_and_counted()
         let opened =
             RunFolder::open(&folder.path().join(name), &config, "train", &surroundings).unwrap();
         let (environment, device) = (WithRatio { math, objectives }, Default::default());
-        train_in::<Tracked>(&config, &environment, opened, &device, &surroundings, &mut Deaf)
-            .map_err(|error| error.to_string())
+        train_in::<Tracked>(
+            &config,
+            Box::new(environment),
+            opened,
+            &device,
+            &surroundings,
+            &mut Deaf,
+        )
+        .map_err(|error| error.to_string())
     };
     let message = run("stop", &["train.validate_every=0"]).unwrap_err();
     assert!(

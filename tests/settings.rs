@@ -225,12 +225,12 @@ fn plan(config: &RunConfig) {
 
 fn estimate(config: &RunConfig) {
     let objectives = config.environment.objectives().len();
-    let reward = |first: f32, others: f32| {
+    let reward = |first: f64, others: f64| {
         let mut reward = vec![others; objectives];
         reward[0] = first;
         reward
     };
-    let group = |rewards: Vec<Vec<f32>>| Group {
+    let group = |rewards: Vec<Vec<f64>>| Group {
         prompt: format!("{rewards:?}"),
         calls: Some((0..rewards.len()).collect()),
         rewards,

@@ -14,7 +14,7 @@ use crate::{AutoModel, CausalLm, WeightFiles, write_tensors};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Tensor};
-use paretopo_settings::{Dropout, OutOfRange, Positive, within};
+use paretopo_settings::{Dropout, Positive, within};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};

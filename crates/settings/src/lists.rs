@@ -41,11 +41,6 @@ impl Weights {
         self.0.iter().map(|weight| weight.get()).collect()
     }
 
-    /// The weights, for arithmetic in f32.
-    pub fn single(&self) -> Vec<f32> {
-        self.0.iter().map(|weight| weight.single()).collect()
-    }
-
     /// For how many objectives.
     #[expect(clippy::len_without_is_empty, reason = "it never is")]
     pub fn len(&self) -> usize {
@@ -74,11 +69,6 @@ impl TaskWeights {
     /// The weights; empty for the first objective alone.
     pub fn get(&self) -> Vec<f64> {
         self.0.iter().map(|weight| weight.get()).collect()
-    }
-
-    /// The weights, for arithmetic in f32.
-    pub fn single(&self) -> Vec<f32> {
-        self.0.iter().map(|weight| weight.single()).collect()
     }
 
     /// For how many objectives; 0 for the first alone.

@@ -256,6 +256,7 @@ pub struct TrainConfig {
     /// episode failed when its deadline passed, or when no tool call succeeded since a tool was
     /// down, late or at its limit. No checkpoint is written after such a step, so that the run
     /// resumes from before the first of them.
+    #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
     pub stop_after_failed_steps: u64,
     /// Steps between checkpoints.
     #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
@@ -550,11 +551,6 @@ impl RunConfig {
                  `train.prompts_per_step` times `train.rollouts_per_prompt`",
                 train.minibatches
             ));
-        }
-        if train.stop_after_failed_steps == 0 {
-            return setting(
-                "`train.stop_after_failed_steps` must be at least 1, not 0; a large number never stops a run",
-            );
         }
         if train.importance_cap.is_some() && train.old_logprobs != OldLogprobs::Recompute {
             return setting(

@@ -108,7 +108,7 @@ pub fn train<B: AutodiffBackend>(
 ) -> Result<(), TrainingError> {
     let folder = RunFolder::open(run, config, "train", surroundings)?;
     let environment = surroundings.environment(config, observer)?;
-    train_in::<B>(config, environment.as_ref(), folder, device, surroundings, observer)
+    train_in::<B>(config, environment, folder, device, surroundings, observer)
 }
 
 /// The same in an environment that is built already, which may be one of your own.
@@ -117,7 +117,7 @@ pub fn train<B: AutodiffBackend>(
 /// As [`train`].
 pub fn train_in<B: AutodiffBackend>(
     config: &RunConfig,
-    environment: &dyn Environment,
+    environment: Box<dyn Environment>,
     mut folder: RunFolder,
     device: &B::Device,
     surroundings: &Surroundings<'_>,
@@ -127,12 +127,13 @@ pub fn train_in<B: AutodiffBackend>(
     // better now than after hours of training
     let validation = (config.train.validate_every > 0).then_some(Split::Validation);
     for split in [Split::Train, config.evaluation.split].into_iter().chain(validation) {
-        require_tasks(environment, split)?;
+        require_tasks(environment.as_ref(), split)?;
     }
     let mut policy = Policy::<B>::load(config, &surroundings.policy_folder, device)?;
     let reader = policy.reader(surroundings.cancelled);
     let splits = played_splits(config, true);
-    let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
+    let fitting = fitting(&reader, &config.rollout, environment, &splits, observer)?;
+    let environment = fitting.as_ref();
     // of a policy with an adapter, the policy without it
     let reference =
         (config.train.kl.coefficient.get() != 0.0).then(|| without_adapter(policy.model.valid()));

@@ -27,7 +27,7 @@ pub(super) fn advantages(
     state: &EstimatorState,
     groups: &[Group],
 ) -> Advantages {
-    let factor = (0.5 + 1.5 * state.validation_gain.tanh());
+    let factor = 0.5 + 1.5 * state.validation_gain.tanh();
     let weights = config.weights.get();
     let scalars = groups.iter().map(|group| {
         group.rewards.iter().map(|reward| factor * weighted(&weights, reward)).collect()

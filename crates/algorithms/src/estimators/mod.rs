@@ -259,9 +259,7 @@ pub fn advantages(
     let mut advantages = match config {
         EstimatorConfig::ParetoPo(config) => paretopo::advantages(config, state, groups, progress),
         EstimatorConfig::Grpo(config) => grpo::advantages(&config.weights.get(), true, groups),
-        EstimatorConfig::DrGrpo(config) => {
-            grpo::advantages(&config.weights.get(), false, groups)
-        }
+        EstimatorConfig::DrGrpo(config) => grpo::advantages(&config.weights.get(), false, groups),
         EstimatorConfig::Rloo(config) => rloo::advantages(&config.weights.get(), groups),
         EstimatorConfig::ReinforcePlusPlus(config) => {
             reinforce_plus_plus::advantages(config, groups)

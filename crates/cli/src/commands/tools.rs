@@ -164,8 +164,8 @@ pub(super) fn call_threshold(
     alpha: NonNegative,
 ) -> Result<(), Problem> {
     let config = estimator_config(estimator, set)?;
-    let threshold = paretopo_algorithms::call_threshold(&config, 8, alpha.get())
-        .map_err(Problem::mistake)?;
+    let threshold =
+        paretopo_algorithms::call_threshold(&config, 8, alpha.get()).map_err(Problem::mistake)?;
     println!(
         "{}",
         json!({ "estimator": estimator, "alpha": alpha.get(), "group": 8, "call_threshold": (threshold * 1e4).round() / 1e4 })
