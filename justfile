@@ -157,6 +157,12 @@ bench-search:
 bench-grading file:
     cargo run {{release}} --example grading_speed {{file}}
 
+# Verdicts of the math grader beside math-verify's on labelled pairs: JSON lines of `gold`, `pred` or `response`, `equal` or `correct`
+[group('experiments')]
+grading-agreement +files: peers
+    cargo build {{release}}
+    target/peers/bin/python experiments/grading/agreement.py target/release/paretopo {{files}}
+
 # Peak memory and speed of a gradient with each memory setting, for a checkpoint folder
 [group('benchmarks')]
 bench-memory model batch="4" time="256":

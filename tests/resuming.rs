@@ -322,6 +322,12 @@ fn a_reward_that_is_no_number_stops_a_run_or_its_group_is_left_out_and_counted()
         .collect();
     assert!(counts.len() == 2 && counts[0] >= 1.0, "{counts:?}");
     assert!(!folder.path().join("skip/best").exists(), "no validation was good");
+    // without a tool there is no call, and every group is left out
+    let all = ["train.bad_numbers=skip", "environment.tool_enabled=false", "train.steps=5"];
+    let message = run("all", &[&all[..], &["train.validate_every=0"]].concat()).unwrap_err();
+    for part in ["step 2, the last of 3", "a reward of its group is not finite"] {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
 }
 
 #[test]

@@ -213,7 +213,7 @@ mod tests {
     fn logits_that_are_no_numbers_yield_nothing() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            for temperature in [0.0, 1.0] {
+            for temperature in [0.0, 1.0].map(Temperature::literal) {
                 let config = SamplingConfig { temperature, ..SamplingConfig::default() };
                 assert_eq!(sample(&[0.0, bad], &config, &mut rng), None, "{bad}");
             }

@@ -19,7 +19,7 @@ const TEXT_LANGUAGES: [&str; 7] = ["", "latex", "tex", "math", "markdown", "md",
 
 /// The text with programs blanked out, byte by byte, so that places stay what they are.
 pub(super) fn without_programs(text: &str) -> Cow<'_, str> {
-    let has_sign = text.bytes().any(|byte| b"`~<#/".contains(&byte));
+    let has_sign = text.bytes().any(|byte| b"`<#/".contains(&byte));
     if !has_sign && !text.as_bytes().windows(6).any(|six| six == b"print(") {
         return Cow::Borrowed(text);
     }
@@ -49,40 +49,37 @@ pub(super) fn without_programs(text: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned()))
 }
 
-/// Blocks between fences of three backticks or tildes; one that is not closed ends with the text.
+const FENCE: &str = "```";
+
+/// Blocks between fences of three backticks; one that is not closed ends with the text. What stands
+/// behind a closing fence on its line is text again, also another fence: an agent's turns follow
+/// each other like this where the tool's outputs are left out.
 fn fences(text: &str, hidden: &mut Vec<std::ops::Range<usize>>) {
     let mut at = 0;
-    let mut open: Option<(usize, &str, String)> = None;
-    for line in text.split_inclusive('\n') {
-        let bare = line.trim();
-        let fence = ["```", "~~~"].into_iter().find(|fence| bare.starts_with(fence));
-        match (&open, fence) {
-            (None, Some(fence)) => {
-                let info = bare.trim_start_matches(&fence[..1]);
-                // a fence that is opened and closed in one line
-                if info.contains(fence) {
-                    hidden.push(at..at + line.len());
-                } else {
-                    let language = info.split_whitespace().next().unwrap_or("").to_lowercase();
-                    open = Some((at, fence, language));
-                }
-            }
-            (Some((start, of, language)), Some(fence)) if of == &fence => {
-                let end = at + line.len();
-                if !is_text(language, &text[*start..end]) {
-                    hidden.push(*start..end);
-                }
-                open = None;
-            }
-            _ => {}
+    while let Some(start) = text[at..].find(FENCE).map(|offset| at + offset) {
+        let inside = start + FENCE.len();
+        let line_end = text[inside..].find('\n').map_or(text.len(), |length| inside + length);
+        let info = &text[inside..line_end];
+        // opened and closed in one line
+        if let Some(length) = info.find(FENCE).filter(|length| *length > 0) {
+            at = inside + length + FENCE.len();
+            hidden.push(start..at);
+            continue;
         }
-        at += line.len();
+        let language = info.split_whitespace().next().unwrap_or("").to_lowercase();
+        at = closing_fence(text, line_end).unwrap_or(text.len());
+        if !is_text(&language, &text[start..at]) {
+            hidden.push(start..at);
+        }
     }
-    if let Some((start, _, language)) = open
-        && !is_text(&language, &text[start..])
-    {
-        hidden.push(start..text.len());
-    }
+}
+
+/// The place behind the fence that closes a block, which begins a line.
+fn closing_fence(text: &str, from: usize) -> Option<usize> {
+    text[from..].match_indices(FENCE).map(|(offset, _)| from + offset).find_map(|at| {
+        let line = text[..at].rsplit('\n').next().unwrap_or_default();
+        line.trim().is_empty().then_some(at + FENCE.len())
+    })
 }
 
 /// Whether a block holds text: by its language, and for want of anything that a program has.
@@ -147,5 +144,8 @@ mod tests {
         assert_eq!(without_programs("so x = 5  # \\boxed{4}").trim_end(), "so x = 5");
         assert_eq!(without_programs("# Answer: \\boxed{4}"), "# Answer: \\boxed{4}");
         assert_eq!(without_programs("ä <code>ß").trim_end(), "ä");
+        // turns of an agent, one behind the other
+        let turns = "```python\nprint(3+4)\n``````python\nprint(7)\n```\\boxed{7}";
+        assert_eq!(without_programs(turns).trim(), "\\boxed{7}");
     }
 }

@@ -169,7 +169,7 @@ impl Parser<'_> {
     }
 
     fn leave(&mut self) {
-        self.depth -= 1;
+        self.depth = self.depth.saturating_sub(1);
     }
 
     /// Full stops and the like behind an answer.

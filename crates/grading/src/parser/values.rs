@@ -100,9 +100,11 @@ impl Parser<'_> {
 
     /// Behind an opening `|`.
     fn between_bars(&mut self) -> Option<Node> {
-        self.bars += 1;
+        // an attempt that failed inside may have left another count
+        let bars = self.bars;
+        self.bars = bars + 1;
         let node = self.sum();
-        self.bars -= 1;
+        self.bars = bars;
         let node = node?;
         self.eat('|').then(|| Node::Absolute(Box::new(node)))
     }
