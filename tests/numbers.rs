@@ -290,7 +290,7 @@ fn a_run_stops_while_its_server_is_down_and_goes_on_when_it_is_back() {
     );
     let run = short(&["train", "--run", "run", "train.steps=4", &python]);
     let reason = format!("ToolError: http://{address}");
-    let parts = ["no tool call succeeded in the ", " of 12 episodes that reached a tool", &reason];
+    let parts = ["the ", " of 12 episodes that called a tool or were ended all failed", &reason];
     assert_stops(&paretopo(here, &run), 1, &[&parts[..], &["step 2, the last of 3"]].concat());
     let evaluate = ["evaluate", "--out", "out", "evaluation.tasks=12", &python];
     let out = here.join("out");

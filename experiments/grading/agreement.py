@@ -4,10 +4,11 @@
     agreement.py PARETOPO_BINARY FILE...
 
 A file holds JSON lines: `gold`, `pred` or `response`, `equal` or `correct` (the published label).
-Prints how often both agree with the label and with each other, and each disagreement with its kind.
+Prints how often both agree with the label and with each other, each disagreement with its kind, and
+how many pairs a second each judges on one thread (ours with reading and writing the JSON lines).
 math-verify reads LaTeX only between dollar signs, so what has none is put between them.
 """
-import collections, json, logging, re, subprocess, sys
+import collections, json, logging, re, subprocess, sys, time
 from math_verify import parse, verify
 
 logging.disable(logging.CRITICAL)
@@ -41,7 +42,9 @@ def main():
     lines = "".join(json.dumps({"gold": gold, "pred": pred}) + "\n" for gold, pred, _ in pairs)
     graded = subprocess.run([binary, "grade", "-"], input=lines, capture_output=True, text=True, check=True)
     ours = [json.loads(line)["equal"] for line in graded.stdout.splitlines()]
+    started = time.perf_counter()
     theirs = [peer(gold, pred) for gold, pred, _ in pairs]
+    their_rate = len(pairs) / (time.perf_counter() - started)
     labels = [label for _, _, label in pairs]
     agree = lambda a, b: sum(x == y for x, y in zip(a, b))
     print(f"| pairs | agree with each other | paretopo with the label | math-verify with the label |\n|---|---|---|---|")
@@ -58,5 +61,11 @@ def main():
     print("\n| kind | disagreements that paretopo judges as labelled | that math-verify does |\n|---|---|---|")
     for kind in dict.fromkeys(kind for kind, _ in kinds):
         print(f"| {kind} | {kinds[kind, 'paretopo']} | {kinds[kind, 'math-verify']} |")
+    rounds = 1 + 100_000 // len(pairs)
+    started = time.perf_counter()
+    subprocess.run([binary, "grade", "-"], input=lines * rounds, capture_output=True, text=True, check=True)
+    our_rate = rounds * len(pairs) / (time.perf_counter() - started)
+    print(f"\n| gradings a second | paretopo | math-verify | ratio |\n|---|---|---|---|")
+    print(f"| {len(pairs)} pairs | {our_rate:,.0f} | {their_rate:,.0f} | {our_rate / their_rate:,.0f} |")
 
 main()

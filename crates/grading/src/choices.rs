@@ -6,10 +6,7 @@ struct Choice {
     rest: String,
 }
 
-/// What the letters and values of two answers say of each other; `None` if neither is a choice with
-/// its text, so that they are compared as they stand.
-///
-/// `B` is `(B) 12` and `Option B`; `12` is `(B) 12`.
+/// How two answers with choices are decided.
 pub(crate) enum Verdict<'t> {
     Decided(bool),
     /// These texts are compared instead.
@@ -17,6 +14,10 @@ pub(crate) enum Verdict<'t> {
     Swapped(String, &'t str),
 }
 
+/// What the letters and values of two answers say of each other; `None` if neither is a choice with
+/// its text, so that they are compared as they stand.
+///
+/// `B` is `(B) 12` and `Option B`; `12` is `(B) 12`.
 pub(crate) fn by_choice<'t>(gold: &'t str, prediction: &'t str) -> Option<Verdict<'t>> {
     if let Some(verdict) = yes_or_no(gold, prediction) {
         return Some(Verdict::Decided(verdict));

@@ -10,7 +10,6 @@ use crate::units::{Measure, Unit, same_words};
 
 /// Items of lists that are matched with each other in any order.
 const MOST_ITEMS: usize = 64;
-const NOON: u32 = 12 * 3600;
 
 /// Whether a prediction means the same as the gold answer.
 pub(crate) fn equal(gold: &Node, prediction: &Node) -> bool {
@@ -117,23 +116,24 @@ fn is_described(node: &Node) -> bool {
     match node {
         Node::Union(_) | Node::Intersection(_) | Node::Difference(..) | Node::Member(..) => true,
         Node::Symbol(name) => name == "mathbb R",
-        Node::Chain { relations, .. } => {
-            relations.iter().any(|of| of.is_order() || *of == Relation::NotEqual)
-        }
+        Node::Chain { relations, .. } => relations.iter().any(|of| of.is_inequality()),
         Node::List(items) => !items.is_empty() && items.iter().all(is_described),
         _ => false,
     }
 }
 
-/// Whether two names are of different things. Names of different kinds (`y` and `f(x)`), words, and
-/// the argument that a function is named with (`W(n)`, `W(x)`) tell nothing.
+/// Whether two names are of different things. Names of different kinds (`y` and `f(x)`) and the
+/// argument that a function is named with (`W(n)`, `W(x)`) tell nothing.
 pub(crate) fn names_differ(a: &Node, b: &Node) -> bool {
     let bare = |name: &str| name.strip_prefix("angle ").unwrap_or(name).to_owned();
     match (a, b) {
         (Node::Symbol(x), Node::Symbol(y)) => bare(x) != bare(y),
         (Node::Word(x), Node::Word(y)) => x != y,
         (Node::Product(x), Node::Product(y)) => {
-            let is_dummy = |part: &Node| matches!(part, Node::Symbol(name) if name.starts_with(char::is_lowercase));
+            let is_dummy = |part: &Node| match part {
+                Node::Symbol(name) => name.starts_with(char::is_lowercase),
+                _ => false,
+            };
             match (x.as_slice(), y.as_slice()) {
                 ([f, x], [g, y]) if is_dummy(x) && is_dummy(y) => f != g,
                 _ => x != y,
@@ -189,9 +189,7 @@ fn same_value(a: &Node, b: &Node) -> bool {
 fn same_collection(a: &Node, b: &Node) -> Option<bool> {
     Some(match (a, b) {
         (Node::Set(a), Node::Set(b)) => match_any_order(a, b),
-        (Node::List(named), Node::Set(items)) => {
-            in_order(named, items) || (!names_several(named) && match_any_order(named, items))
-        }
+        (Node::List(named), Node::Set(items)) => in_any_order(named, items),
         (Node::Set(items), Node::List(named)) => {
             !names_several(named) && match_any_order(items, named)
         }
@@ -255,7 +253,15 @@ fn same_lists(a: &[Node], b: &[Node]) -> bool {
     if all_named(a) && all_named(b) {
         return match_any_order(a, b);
     }
-    in_order(a, b) || (!names_several(a) && !names_several(b) && match_any_order(a, b))
+    in_any_order(a, b)
+}
+
+/// Items in order where they name several things, else in any order.
+fn in_any_order(a: &[Node], b: &[Node]) -> bool {
+    if names_several(a) || names_several(b) || a.len() > MOST_ITEMS {
+        return in_order(a, b);
+    }
+    match_any_order(a, b)
 }
 
 /// Whether the items of a list are values of differently named things.
@@ -282,8 +288,10 @@ fn ratio_of(parts: &[Node]) -> Node {
 /// as written or on the clock of 24 hours.
 fn same_clock(a: Clock, b: Clock) -> bool {
     let of_day = |clock: Clock| match clock.afternoon {
-        Some(true) if clock.seconds < NOON => clock.seconds + NOON,
-        Some(false) if clock.seconds >= NOON && clock.seconds < NOON + 3600 => clock.seconds - NOON,
+        Some(true) if clock.seconds < Clock::NOON => clock.seconds + Clock::NOON,
+        Some(false) if clock.seconds >= Clock::NOON && clock.seconds < Clock::NOON + 3600 => {
+            clock.seconds - Clock::NOON
+        }
         _ => clock.seconds,
     };
     let one_says = a.afternoon.is_some() != b.afternoon.is_some();

@@ -89,7 +89,7 @@ pub(crate) const SIGNED: u64 = 1 << 32;
 /// The value at a point that `seed` decides; variables are reals between 0.5 and 2, and with
 /// [`SIGNED`] some of them negative.
 pub(crate) fn numeric(node: &Node, seed: u64) -> Option<Complex> {
-    let of = |node: &Node| numeric(node, seed);
+    let value_of = |node: &Node| numeric(node, seed);
     let value = match node {
         Node::Number { value, .. } => Complex::real(value.to_f64()?),
         Node::Symbol(name) => {
@@ -101,17 +101,19 @@ pub(crate) fn numeric(node: &Node, seed: u64) -> Option<Complex> {
         Node::E => Complex::real(std::f64::consts::E),
         Node::I => Complex { re: 0.0, im: 1.0 },
         Node::Sum(parts) => {
-            parts.iter().try_fold(Complex::real(0.0), |sum, part| Some(sum + of(part)?))?
+            parts.iter().try_fold(Complex::real(0.0), |sum, part| Some(sum + value_of(part)?))?
         }
-        Node::Product(parts) => {
-            parts.iter().try_fold(Complex::real(1.0), |product, part| Some(product * of(part)?))?
+        Node::Product(parts) => parts
+            .iter()
+            .try_fold(Complex::real(1.0), |product, part| Some(product * value_of(part)?))?,
+        Node::Quotient(a, b) => value_of(a)? / value_of(b)?,
+        Node::Negative(a) => Complex::real(0.0) - value_of(a)?,
+        Node::Percent(a) | Node::Quantity { value: a, .. } => value_of(a)?,
+        Node::Power(base, exponent) => {
+            power(value_of(base)?, value_of(exponent)?, rational(exponent))?
         }
-        Node::Quotient(a, b) => of(a)? / of(b)?,
-        Node::Negative(a) => Complex::real(0.0) - of(a)?,
-        Node::Percent(a) | Node::Quantity { value: a, .. } => of(a)?,
-        Node::Power(base, exponent) => power(of(base)?, of(exponent)?, rational(exponent))?,
         Node::Root { index, of: inner } => {
-            let inner = of(inner)?;
+            let inner = value_of(inner)?;
             // the real root of a negative number where there is one
             if index % 2 == 1 && inner.im == 0.0 && inner.re < 0.0 {
                 Complex::real(-(-inner.re).powf(1.0 / f64::from(*index)))
@@ -119,7 +121,7 @@ pub(crate) fn numeric(node: &Node, seed: u64) -> Option<Complex> {
                 inner.pow(Complex::real(1.0 / f64::from(*index)))
             }
         }
-        Node::Absolute(a) => Complex::real(of(a)?.abs()),
+        Node::Absolute(a) => Complex::real(value_of(a)?.abs()),
         Node::Function(name, parts) => return function(node, name, parts, seed),
         Node::Factorial(of) => match rational(node) {
             Some(value) => Complex::real(value.to_f64()?),

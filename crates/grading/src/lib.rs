@@ -30,6 +30,7 @@ mod tree;
 mod units;
 
 pub use extract::extract_answer;
+pub use units::units_table;
 
 use choices::Verdict;
 

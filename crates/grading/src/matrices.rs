@@ -21,8 +21,8 @@ pub(crate) fn same_matrix(a: &Node, b: &Node) -> Option<bool> {
     })
 }
 
-/// A vector against a combination of the unit vectors: `5\mathbf{i} + \mathbf{j}`; `None` if that is
-/// not what they are.
+/// A vector against a combination of the unit vectors: `5\mathbf{i} + \mathbf{j}`; `None` if that
+/// is not what they are.
 fn same_combination(vector: &Node, combination: &Node) -> Option<bool> {
     let entries: Vec<Node> = match vector {
         Node::Matrix(rows) if rows.len() == 1 || rows[0].len() == 1 => {

@@ -80,12 +80,8 @@ fn named_tuple(node: &Node) -> Option<Node> {
     let are_names = names.iter().all(|name| matches!(name, Node::Symbol(_)));
     are_names.then(|| {
         let pairs = names.iter().zip(values);
-        Node::List(pairs.map(|(name, value)| equation(name, value)).collect())
+        Node::List(pairs.map(|(name, value)| Node::equation(name.clone(), value.clone())).collect())
     })
-}
-
-fn equation(name: &Node, value: &Node) -> Node {
-    Node::Chain { members: vec![name.clone(), value.clone()], relations: vec![Relation::Equal] }
 }
 
 /// `x = y = 2`, and `(x, y) = z = 2`, as an equation for each name.
@@ -101,8 +97,11 @@ pub(crate) fn each_named(node: &Node) -> Option<Node> {
         }
     }
     let are_equal = relations.iter().all(|of| *of == Relation::Equal);
-    (are_equal && all.len() > 1 && value.is_constant())
-        .then(|| Node::List(all.into_iter().map(|name| equation(name, value)).collect()))
+    (are_equal && all.len() > 1 && value.is_constant()).then(|| {
+        Node::List(
+            all.into_iter().map(|name| Node::equation(name.clone(), value.clone())).collect(),
+        )
+    })
 }
 
 /// The items, the first one's name left out.
@@ -120,9 +119,7 @@ fn is_set_of_reals(node: &Node) -> bool {
         | Node::Union(_)
         | Node::Intersection(_)
         | Node::Difference(..) => true,
-        Node::Chain { relations, .. } => {
-            relations.iter().any(|of| of.is_order() || *of == Relation::NotEqual)
-        }
+        Node::Chain { relations, .. } => relations.iter().any(|of| of.is_inequality()),
         Node::Bracket { open: '[', .. } | Node::Bracket { close: ']', .. } => true,
         Node::Bracket { items, .. } => items.len() == 2 && items.iter().any(is_infinite),
         Node::Symbol(name) => name.starts_with("mathbb "),
@@ -206,7 +203,7 @@ fn with_sign(node: &Node, plus: bool) -> Node {
 pub(crate) fn value_of(node: &Node) -> Node {
     match node {
         Node::Chain { members, relations } => {
-            if relations.iter().any(|of| of.is_order() || *of == Relation::NotEqual) {
+            if relations.iter().any(|of| of.is_inequality()) {
                 return node.clone();
             }
             // what is only about equal counts if there is nothing better

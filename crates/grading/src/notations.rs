@@ -76,11 +76,20 @@ fn without_tags(text: &str) -> String {
             text = text.replace(&tag, "");
         }
     }
-    // the marks at the end of a turn
-    match text.find("<|") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
+    if let Some(end) = end_of_turn(&text) {
+        text.truncate(end);
     }
+    text
+}
+
+/// Where a turn ends by a special token: `<|im_end|>`, but not `0 <|x| < 2`.
+pub(crate) fn end_of_turn(text: &str) -> Option<usize> {
+    text.match_indices("<|").map(|(at, _)| at).find(|at| {
+        let inside = &text[at + "<|".len()..];
+        let name =
+            inside.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(inside.len());
+        name >= 3 && inside[name..].starts_with("|>")
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The readings of two answers that are compared: first as they are usually meant, then as what could
-//! also be meant.
+//! The readings of two answers that are compared: first as they are usually meant, then as what
+//! could also be meant.
 
 use crate::LONGEST_ANSWER;
 use crate::compare::equal;
@@ -51,8 +51,8 @@ fn equal_as(reading: Reading, gold: &str, prediction: &str) -> bool {
 }
 
 /// Whether both are the same text, in capitals or not. Where both can be read as math they must be
-/// words: marked as text on a side (`\\text{odd}` and `odd`), or of three letters, since two may well
-/// be variables.
+/// words: marked as text on a side (`\\text{odd}` and `odd`), or of three letters, since two may
+/// well be variables.
 fn same_text(gold: &str, prediction: &str, are_math: bool) -> bool {
     let (a, b) = (bare(gold), bare(prediction));
     if a != b || a.is_empty() {
@@ -135,6 +135,10 @@ fn without_left_side(plain: Reading, gold: &Read<'_>, prediction: &Read<'_>) -> 
 fn without_remark(plain: Reading, gold: &Read<'_>, prediction: &Read<'_>) -> bool {
     let Some(inside) = prediction.text.trim_end().strip_suffix(')') else { return false };
     let Some((before, remark)) = inside.rsplit_once('(') else { return false };
+    // `5(5)` is a product
+    if !before.ends_with(char::is_whitespace) {
+        return false;
+    }
     let remark = ["or ", "\\text{or }", "=", "\\approx ", "i.e. ", "i.e., "]
         .iter()
         .find_map(|word| remark.trim_start().strip_prefix(*word))

@@ -27,8 +27,7 @@ pub(crate) fn same_chain(a: &[Node], p: &[Relation], b: &[Node], q: &[Relation])
     let (left, right) = (difference(a), difference(b));
     let mut factor: Option<Complex> = None;
     // an absolute value is not its argument, so variables must be negative, too
-    let holds_absolute = |node: &Node| node.any(&|part| matches!(part, Node::Absolute(_)));
-    let signed = holds_absolute(&left) || holds_absolute(&right);
+    let signed = left.holds_absolute() || right.holds_absolute();
     let points = if signed { 2 * POINTS } else { POINTS };
     for seed in 0..points {
         let seed = if signed { seed | SIGNED } else { seed };

@@ -147,7 +147,12 @@ fn rounded(a: &Node, b: &Node) -> bool {
 
 /// Whether constants that hold doubles which a program printed have values as close as those are.
 fn same_doubles(a: &Node, b: &Node) -> bool {
-    let is_double = |node: &Node| matches!(node, Node::Number { decimal: Some(decimal), .. } if decimal.digits >= DOUBLE_FROM);
+    let is_double = |node: &Node| match node {
+        Node::Number { decimal, .. } => {
+            decimal.as_ref().is_some_and(|decimal| decimal.digits >= DOUBLE_FROM)
+        }
+        _ => false,
+    };
     let holds_double = a.any(&is_double) || b.any(&is_double);
     if !holds_double || !a.is_constant() || !b.is_constant() {
         return false;
@@ -177,8 +182,7 @@ fn in_field(a: &Node, b: &Node) -> Option<bool> {
 fn at_points(gold: &Node, prediction: &Node) -> bool {
     // answers take their variables for positive, unless an absolute value says that they need not
     // be
-    let holds_absolute = |node: &Node| node.any(&|part| matches!(part, Node::Absolute(_)));
-    let signed = holds_absolute(gold) || holds_absolute(prediction);
+    let signed = gold.holds_absolute() || prediction.holds_absolute();
     let mut compared = 0;
     for seed in 0..2 * POINTS {
         let seed = if signed { seed | SIGNED } else { seed };

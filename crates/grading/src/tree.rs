@@ -2,7 +2,7 @@
 
 use crate::units::Unit;
 use num_rational::BigRational;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// How two neighbours of a chain are related.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,11 @@ impl Relation {
             Self::GreaterOrEqual => Self::LessOrEqual,
             same => same,
         }
+    }
+
+    /// Whether it orders or tells apart.
+    pub(crate) fn is_inequality(self) -> bool {
+        !matches!(self, Self::Equal | Self::Approximate)
     }
 
     /// Whether it orders.
@@ -60,6 +65,11 @@ pub(crate) struct Clock {
     pub(crate) seconds: u32,
     /// Whether it is after noon, if that was said.
     pub(crate) afternoon: Option<bool>,
+}
+
+impl Clock {
+    /// Seconds of half a day.
+    pub(crate) const NOON: u32 = 12 * 3600;
 }
 
 /// A tree.
@@ -149,6 +159,26 @@ impl Node {
             }
             value => Self::Negative(Box::new(value)),
         }
+    }
+
+    /// How many nodes it has.
+    pub(crate) fn size(&self) -> usize {
+        let count = Cell::new(0);
+        self.any(&|_| {
+            count.set(count.get() + 1);
+            false
+        });
+        count.get()
+    }
+
+    /// Whether it holds an absolute value, so that variables must be taken for negative, too.
+    pub(crate) fn holds_absolute(&self) -> bool {
+        self.any(&|node| matches!(node, Self::Absolute(_)))
+    }
+
+    /// `name = value`.
+    pub(crate) fn equation(name: Self, value: Self) -> Self {
+        Self::Chain { members: vec![name, value], relations: vec![Relation::Equal] }
     }
 
     /// Whether `test` holds here or anywhere below.

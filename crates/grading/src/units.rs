@@ -43,8 +43,8 @@ const UNITS: [Entry; 63] = [
     (&["quart", "quarts", "qt"], VOLUME, (946_352_946, 1_000_000_000_000)),
     (&["pint", "pints", "pt"], VOLUME, (473_176_473, 1_000_000_000_000)),
     (&["cup", "cups"], VOLUME, (2_365_882_365, 10_000_000_000_000)),
-    (&["tablespoon", "tablespoons", "tbsp"], VOLUME, (147_867_647_812_5, 100_000_000_000_000_000)),
-    (&["teaspoon", "teaspoons", "tsp"], VOLUME, (49_289_215_937_5, 100_000_000_000_000_000)),
+    (&["tablespoon", "tablespoons", "tbsp"], VOLUME, (1_478_676_478_125, 100_000_000_000_000_000)),
+    (&["teaspoon", "teaspoons", "tsp"], VOLUME, (492_892_159_375, 100_000_000_000_000_000)),
     (&["g", "gram", "grams", "gm", "gms"], MASS, (1, 1)),
     (&["kg", "kilogram", "kilograms", "kilo", "kilos", "kgs"], MASS, (1000, 1)),
     (&["mg", "milligram", "milligrams"], MASS, (1, 1000)),
@@ -91,6 +91,9 @@ const UNITS: [Entry; 63] = [
     (&["fahrenheit", "F"], &[("fahrenheit", 1)], (1, 1)),
     (&["unit", "units"], &[(GENERIC, 1)], (1, 1)),
 ];
+
+/// Powers of a base unit beyond which a unit is not read.
+const LARGEST_POWER: i32 = 12;
 
 /// The dimension of "units" without a name.
 const GENERIC: &str = "units";
@@ -213,6 +216,11 @@ impl Measure {
         self
     }
 
+    /// Whether its powers are ones that something could have.
+    fn is_small(&self) -> bool {
+        self.dimensions.iter().all(|(_, exponent)| exponent.abs() <= LARGEST_POWER)
+    }
+
     fn times(mut self, other: Self) -> Self {
         for (base, exponent) in other.dimensions {
             match self.dimensions.iter_mut().find(|(of, _)| *of == base) {
@@ -243,6 +251,7 @@ impl Measure {
         let articles = words.iter().take_while(|word| ["of", "a", "an"].contains(word)).count();
         let words = &words[articles.min(words.len() - 1)..];
         let mut unit: Option<Self> = None;
+        let mut last: Option<Self> = None;
         let mut sign = 1;
         let mut raised = 1;
         for word in words.iter().copied() {
@@ -259,12 +268,11 @@ impl Measure {
                     raised = 3;
                     continue;
                 }
-                "squared" => {
-                    unit = Some(unit?.power(2));
-                    continue;
-                }
-                "cubed" => {
-                    unit = Some(unit?.power(3));
+                // of the last factor: "meters per second squared"
+                power @ ("squared" | "cubed") => {
+                    let factor = last.take()?;
+                    let more = factor.power(if power == "squared" { 1 } else { 2 });
+                    unit = Some(unit?.times(more));
                     continue;
                 }
                 _ => {}
@@ -277,6 +285,7 @@ impl Measure {
                 return None;
             }
             let factor = Self::named(name)?.power(sign * raised * exponent);
+            last = Some(factor.clone());
             unit = Some(match unit {
                 // "degrees Celsius"
                 Some(unit) if unit == Self::degree() && is_temperature(&factor) => factor,
@@ -285,7 +294,7 @@ impl Measure {
             });
             raised = 1;
         }
-        unit.filter(|_| raised == 1)
+        unit.filter(|unit| raised == 1 && unit.is_small())
     }
 
     /// Whether both measure the same kind of thing; units without a name measure anything of their
@@ -314,6 +323,26 @@ impl Measure {
 
 fn is_temperature(unit: &Measure) -> bool {
     matches!(unit.dimensions.as_slice(), [("celsius" | "fahrenheit", 1)])
+}
+
+/// The units that are known, as a Markdown table: what they measure, their names, and their size in
+/// the base unit of that (metre, gram, second, month, degree, dollar, byte and their products).
+pub fn units_table() -> String {
+    let mut table = String::from("| dimension | unit | in base units |\n|---|---|---|\n");
+    for (names, dimensions, (above, below)) in &UNITS {
+        let power = |(base, exponent): &(&str, i32)| match exponent {
+            1 => (*base).to_owned(),
+            exponent => format!("{base}^{exponent}"),
+        };
+        let dimension: Vec<String> = dimensions.iter().map(power).collect();
+        let size = if *below == 1 {
+            above.to_string()
+        } else {
+            BigRational::new((*above).into(), (*below).into()).to_string()
+        };
+        table.push_str(&format!("| {} | {} | {size} |\n", dimension.join(" "), names.join(", ")));
+    }
+    table
 }
 
 /// Whether words name the same things: one holds all words of the other, in singular or plural.
@@ -345,6 +374,8 @@ mod tests {
         assert_eq!(read("mph"), read("miles per hour"));
         assert_eq!(read("sq. ft"), read("square feet"));
         assert_eq!(read("cm^2"), read("centimeters squared"));
+        assert_eq!(read("m/s^2"), read("meters per second squared"));
+        assert_eq!(Measure::parse("m^4 m^4 m^4 m^4"), None);
         // a litre is a cubic decimetre
         assert_eq!(read("litre"), read("dm^3"));
         assert!(read("square units").is_convertible(&read("cm^2")));

@@ -2,7 +2,7 @@
 //! are worked out here. `EQUIVALENCES.md`, which the crate's documentation shows, is made of the
 //! pairs: `UPDATE_EQUIVALENCES=1 cargo test -p paretopo-grading` writes it anew.
 
-use paretopo_grading::{answers_equal, extract_answer};
+use paretopo_grading::{answers_equal, extract_answer, units_table};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -94,6 +94,14 @@ fn the_documentation_shows_the_pairs() {
             writeln!(page, "| {} | | {} |", cells(&equal), cells(&different)).unwrap();
         }
     }
+    writeln!(
+        page,
+        "\n## Units\n\nTwo units of one dimension are converted. `square`, `cubic`, `per`, `/` and \
+         exponents combine them; degrees and radians are converted by 180/pi. \"Units\" without a \
+         name measure anything of their power.\n\n{}",
+        units_table().trim_end()
+    )
+    .unwrap();
     let path = folder().join("EQUIVALENCES.md");
     if std::env::var_os("UPDATE_EQUIVALENCES").is_some() {
         std::fs::write(&path, &page).unwrap();

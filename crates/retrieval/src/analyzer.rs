@@ -191,7 +191,8 @@ fn cut(word: &Token, form: RunForm, parts: &mut Vec<Token>) {
             offset_from: word.offset_from + from,
             offset_to: word.offset_from + to,
             text: word.text[from..to].to_owned(),
-            ..word.clone()
+            position: word.position,
+            position_length: word.position_length,
         });
     };
     let mut start = 0;

@@ -43,7 +43,7 @@ impl Display for EpisodeFailures {
         } else {
             write!(
                 formatter,
-                "no tool call succeeded in the {failed} of {episodes} episodes that reached a tool"
+                "the {failed} of {episodes} episodes that called a tool or were ended all failed"
             )?;
         }
         write!(formatter, "; the commonest reason ({:.0}%): {reason}", 100.0 * share)
@@ -211,7 +211,7 @@ mod tests {
         let found = all(&[silent(), silent(), called(vec![down(1)])]).unwrap();
         assert_eq!((found.episodes, found.failed), (3, 1));
         assert!(found.to_string().starts_with(
-            "no tool call succeeded in the 1 of 3 episodes that reached a tool; the commonest reason \
+            "the 1 of 3 episodes that called a tool or were ended all failed; the commonest reason \
              (100%): SearchError: 1 is down"
         ));
         // calls that are late may be the programs' fault: only where most episodes have nothing else

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `<answer>...</answer>` | before all else |
 //! | the last `\boxed{...}` or `\fbox{...}`, or several that only connecting words part | unless a "final answer" is stated behind it |
-//! | what follows the last "final answer", "answer is", "answers are", "answer:" or `####` | where there is no box |
+//! | what follows the last "final answer", "answer is", "answers are", "answer:", `####`, or under a heading "Answer" | where there is no box |
 //!
 //! What stands before `</think>` is no answer where anything follows. Programs, their comments and
 //! calls of tools are no place for one ([`programs`]).

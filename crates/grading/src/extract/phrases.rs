@@ -3,6 +3,7 @@
 use super::formulas::leading_formula;
 use super::prose::is_prose;
 use crate::LONGEST_ANSWER;
+use crate::notations::end_of_turn;
 use crate::tokens::function_named;
 
 /// An answer that was stated in words.
@@ -48,7 +49,7 @@ const NEAR: usize = 40;
 
 /// The last answer that is stated.
 pub(super) fn last_statement(text: &str) -> Option<Stated> {
-    // most texts that are graded are bare answers: a look at each byte is cheaper than five searches
+    // most texts that are graded are bare answers: a look at each byte is cheaper
     let may_state = text.as_bytes().windows(4).any(|four| four == b"swer" || four == b"####");
     if !may_state && !text.contains("SWER") {
         return None;
@@ -157,8 +158,8 @@ pub(super) fn sentence(text: &str) -> &str {
             ',' if depth <= 0 && begins_remark(behind, !has_value) => return &text[..at],
             ' ' if has_value && depth <= 0 && begins_remark(behind, true) => return &text[..at],
             '—' if has_value => return &text[..at],
-            '<' if rest.starts_with("<|") => return &text[..at],
-            ';' | '-' if has_value && depth <= 0 && begins_clause(&text[..at], behind) => {
+            '<' if end_of_turn(rest) == Some(0) => return &text[..at],
+            ';' | '-' if has_value && depth <= 0 && begins_clause(&text[..at], c, behind) => {
                 return &text[..at];
             }
             '(' if has_value && depth <= 0 && begins_aside(&text[..at], behind) => {
@@ -175,13 +176,16 @@ pub(super) fn sentence(text: &str) -> &str {
 }
 
 /// Whether a clause of its own follows: "42; the rest is extra", "42 - as computed".
-fn begins_clause(before: &str, behind: &str) -> bool {
-    let is_apart = before.ends_with(' ') && behind.starts_with(' ');
-    let is_semicolon = !before.ends_with(' ');
+fn begins_clause(before: &str, sign: char, behind: &str) -> bool {
     let word = behind.trim_start();
     let letters = word.find(|c: char| !c.is_alphabetic()).unwrap_or(word.len());
-    let is_word = letters >= 2 && !["and", "or"].contains(&&word[..letters]);
-    is_word && function_named(&word[..letters]).is_none() && (is_apart || is_semicolon)
+    let word = &word[..letters];
+    let is_word = letters >= 2 && !["and", "or"].contains(&word) && function_named(word).is_none();
+    // a minus sign may stand between letters
+    let is_dash = before.ends_with(' ')
+        && behind.starts_with(' ')
+        && (letters >= 4 || REMARKS.contains(&word));
+    is_word && (sign == ';' || is_dash)
 }
 
 /// Whether a remark in brackets begins: "42 (not 41)", "42 (since ...)".

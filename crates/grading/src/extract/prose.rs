@@ -6,6 +6,7 @@ use crate::LONGEST_ANSWER;
 use crate::notations::{rewritten, turned_brackets};
 use crate::parser::begins_set;
 use crate::spelling::tidy;
+use crate::tokens::function_named;
 use crate::units::{Measure, is_remark};
 
 /// Words around formulas that make several of them one answer.
@@ -15,6 +16,10 @@ const JOINING: [&str; 9] =
 /// The math in a text: all of it if it is math with at most a few connecting words, else the last
 /// formula or number.
 pub(crate) fn math_part(text: &str) -> String {
+    // no answer, and not worth the work
+    if text.len() > 16 * LONGEST_ANSWER {
+        return text.to_owned();
+    }
     let text = rewritten(&without_marks(text));
     let text = tidy(&with_currency(&text));
     let text = in_signs(&attached_exponents(text));
@@ -268,8 +273,11 @@ fn without_remarks(text: &str) -> &str {
     }
     // whatever is said behind a number and its word
     let begins_with_number = before.starts_with(|c: char| c.is_ascii_digit() || c == '$');
-    let ends_with_word = before.trim_end().rsplit(|c: char| !c.is_alphabetic()).next();
-    if begins_with_number && ends_with_word.is_some_and(|word| word.len() > 2) {
+    let stem = before.trim_end().trim_end_matches(char::is_alphabetic);
+    let word = &before.trim_end()[stem.len()..];
+    // neither a command nor a function, to which the brackets belong
+    let is_plain = !stem.ends_with('\\') && function_named(word).is_none();
+    if begins_with_number && word.len() > 2 && is_plain {
         return before.trim_end();
     }
     let reasons = ["since ", "because ", "as ", "i.e"];

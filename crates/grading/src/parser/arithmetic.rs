@@ -1,6 +1,6 @@
 //! Sums, products with their implied signs, and what is attached to a factor.
 
-use super::words::positive_reals;
+use super::sets_in_words::positive_reals;
 use super::{ENDING, Parser, is_hedge, single_or};
 use crate::tokens::Token;
 use crate::tree::Node;
@@ -173,24 +173,25 @@ impl Parser<'_> {
         let quantity =
             |value: Node, unit: Unit| Some(Node::Quantity { value: Box::new(value), unit });
         let Unit::Known(large) = &unit else { return quantity(value, unit) };
-        let at = self.at;
-        let _ = self.eat_and() || self.eat(',');
-        if matches!(self.peek(), Some(Token::Number(_)))
-            && let Some(rest) = self.factor()
-            && rest.is_constant()
-            && let Some(Unit::Known(small)) = self.unit(std::slice::from_ref(&rest))
-            && small.is_convertible(large)
-            && !small.is_generic()
-            && small.factor < large.factor
-        {
-            let ratio = &large.factor / &small.factor;
-            let ratio = Node::Number { value: ratio, decimal: None };
-            let sum = Node::Sum(vec![Node::Product(vec![value, ratio]), rest]);
-            // three units in a row: hours, minutes, seconds
-            return self.quantity(sum, Unit::Known(small));
-        }
-        self.at = at;
-        quantity(value, unit)
+        let smaller = self.attempt(|parser| {
+            let _ = parser.eat_and() || parser.eat(',');
+            if !matches!(parser.peek(), Some(Token::Number(_))) {
+                return None;
+            }
+            let rest = parser.factor().filter(Node::is_constant)?;
+            let Unit::Known(small) = parser.unit(std::slice::from_ref(&rest))? else {
+                return None;
+            };
+            let is_smaller =
+                small.is_convertible(large) && !small.is_generic() && small.factor < large.factor;
+            is_smaller.then_some((rest, small))
+        });
+        let Some((rest, small)) = smaller else { return quantity(value, unit) };
+        let ratio = &large.factor / &small.factor;
+        let ratio = Node::Number { value: ratio, decimal: None };
+        let sum = Node::Sum(vec![Node::Product(vec![value, ratio]), rest]);
+        // three units in a row: hours, minutes, seconds
+        self.quantity(sum, Unit::Known(small))
     }
 
     fn eat_and(&mut self) -> bool {
@@ -238,11 +239,7 @@ impl Parser<'_> {
     fn begins_mod(&self) -> bool {
         let mut tokens = self.tokens[self.at..].iter().filter(|token| !token.is_space());
         tokens.next();
-        match tokens.next() {
-            Some(Token::Letters(word) | Token::Text(word)) => word == "mod",
-            Some(Token::Command(command)) => command == "mod" || command == "bmod",
-            _ => false,
-        }
+        tokens.next().is_some_and(Token::is_mod)
     }
 
     pub(super) fn factor(&mut self) -> Option<Node> {

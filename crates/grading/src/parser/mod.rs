@@ -1,23 +1,29 @@
 //! From tokens to a tree: lists, relations, sets and ratios here; sums and products in
 //! [`arithmetic`], single values in [`values`], words and units in [`words`].
 //!
-//! Bounded: the depth of nesting and the length of the text are limited, and every step of the
-//! parser consumes a token.
+//! Bounded: the depth of nesting, the length of the text and the number of steps are limited.
 
 mod arithmetic;
+mod hedges;
 mod numbers;
+mod programs;
+mod sets_in_words;
 mod values;
 mod words;
 
-use crate::complex::numeric;
-use crate::tokens::{Commas, Token, function_named, tokens};
+use crate::tokens::{Commas, Token, tokens};
 use crate::tree::{Node, Relation};
+use hedges::{are_close, is_hedge};
 use values::entries;
 
-pub(crate) use words::begins_set;
+pub(crate) use sets_in_words::begins_set;
 
 /// Nesting beyond which a text is not read.
 const DEEPEST: usize = 40;
+
+/// Groups and factors beyond which a text is not read: what is attempted in several ways at every
+/// level would take twice as long for each.
+const MOST_STEPS: usize = 5_000;
 
 /// Lines below each other that are read.
 const MOST_LINES: usize = 20;
@@ -39,6 +45,7 @@ pub(crate) fn parse(text: &str, reading: Reading) -> Option<Node> {
         depth: 0,
         angle: false,
         bars: 0,
+        steps: 0,
         letters_are_words: reading.letters_are_words,
     };
     let mut lines = vec![parser.list(&[])?];
@@ -74,6 +81,8 @@ struct Parser<'t> {
     angle: bool,
     /// Bars that are open: the next one closes an absolute value.
     bars: usize,
+    /// Groups and factors that were begun, in attempts that failed, too.
+    steps: usize,
     letters_are_words: bool,
 }
 
@@ -87,7 +96,7 @@ enum Separator {
 }
 
 /// Commands that end a factor: operators, relations, and closing delimiters.
-const ENDING: [&str; 34] = [
+const ENDING: [&str; 33] = [
     "cup",
     "cap",
     "setminus",
@@ -118,7 +127,6 @@ const ENDING: [&str; 34] = [
     "pmod",
     "bmod",
     "mod",
-    "mid",
     "hline",
     "notin",
     "quad",
@@ -165,11 +173,22 @@ impl Parser<'_> {
     /// Goes one level down, if that is not too deep.
     fn enter(&mut self) -> Option<()> {
         self.depth += 1;
-        (self.depth <= DEEPEST).then_some(())
+        self.steps += 1;
+        (self.depth <= DEEPEST && self.steps <= MOST_STEPS).then_some(())
     }
 
     fn leave(&mut self) {
-        self.depth = self.depth.saturating_sub(1);
+        self.depth -= 1;
+    }
+
+    /// Reads something, or goes back to where it began.
+    fn attempt<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let before = (self.at, self.depth, self.bars, self.angle);
+        let found = read(self);
+        if found.is_none() {
+            (self.at, self.depth, self.bars, self.angle) = before;
+        }
+        found
     }
 
     /// Full stops and the like behind an answer.
@@ -249,7 +268,7 @@ impl Parser<'_> {
         // "x > 0 and x < 1" is both
         let is_order = |item: &Node| {
             matches!(item, Node::Chain { relations, .. }
-                if relations.iter().all(|of| of.is_order() || *of == Relation::NotEqual))
+                if relations.iter().all(|of| of.is_inequality()))
         };
         if only_and && items.len() > 1 && items.iter().all(is_order) {
             return Some(Node::Intersection(items));
@@ -282,9 +301,7 @@ impl Parser<'_> {
         // `7/12 or about 0.58`
         let start = self.at;
         let _ = self.eat(',');
-        let or = matches!(
-            self.peek(), Some(Token::Letters(word) | Token::Text(word)) if word.trim() == "or"
-        );
+        let or = self.peek().is_some_and(Token::is_or);
         if or {
             self.next();
         }
@@ -343,9 +360,7 @@ impl Parser<'_> {
             }
             let next = self.modulo()?;
             // "5 or about 6" is no rounding of 5
-            let said_in_words = self.tokens[start..self.at]
-                .iter()
-                .any(|token| matches!(token, Token::Letters(word) | Token::Text(word) if word.trim() == "or"));
+            let said_in_words = self.tokens[start..self.at].iter().any(Token::is_or);
             if relation == Relation::Approximate && said_in_words && !are_close(&members, &next) {
                 return None;
             }
@@ -365,51 +380,6 @@ impl Parser<'_> {
         Some(single_or(members, |members| Node::Chain { members, relations }))
     }
 
-    /// Passes over "about" and the like in front of a value; whether there was such a word.
-    fn hedge(&mut self) -> bool {
-        let start = self.at;
-        while let Some(Token::Letters(word) | Token::Text(word)) = self.peek()
-            && is_hedge(word)
-        {
-            self.next();
-            self.eat('.');
-        }
-        self.at > start
-    }
-
-    /// Passes over "the", "at" and the like in front of a value.
-    fn article(&mut self) {
-        let words = ["the", "an", "a", "at", "in", "on", "by", "answer", "ans", "result"];
-        let mut ahead = self.tokens[self.at..].iter().filter(|token| !token.is_space());
-        let there = match ahead.next() {
-            // "at 7:30", but not "at most"
-            Some(Token::Letters(word)) if word == "at" => {
-                matches!(ahead.next(), Some(Token::Number(_) | Token::Time(..)))
-            }
-            Some(Token::Letters(word) | Token::Text(word)) => {
-                words.contains(&word.trim().trim_end_matches(':').to_lowercase().as_str())
-            }
-            // `a` may be a variable
-            Some(Token::Letter('a')) => {
-                let is_apart = self.tokens.get(self.at + 1).is_some_and(Token::is_space);
-                let next = ahead.next();
-                is_apart
-                    && match next {
-                        Some(Token::Letters(word)) => {
-                            word.len() > 2 && function_named(word).is_none()
-                        }
-                        Some(Token::Number(_)) => true,
-                        _ => false,
-                    }
-            }
-            _ => false,
-        };
-        if there {
-            self.next();
-            self.eat(':');
-        }
-    }
-
     /// Passes over `&` next to a relation.
     fn alignment(&mut self) {
         if self.peek() != Some(&Token::Mark('&')) {
@@ -417,23 +387,9 @@ impl Parser<'_> {
         }
         let at = self.at;
         self.next();
-        let is_relation = match self.peek() {
-            Some(Token::Mark(mark)) => "=<>".contains(*mark),
-            Some(Token::Command(command)) => {
-                ["approx", "ne", "le", "ge", "equiv"].contains(&command.as_str())
-            }
-            _ => false,
-        };
-        let behind_relation =
-            self.tokens[..at].iter().rev().find(|token| !token.is_space()).is_some_and(|token| {
-                match token {
-                    Token::Mark(mark) => "=<>".contains(*mark),
-                    Token::Command(command) => {
-                        ["approx", "ne", "le", "ge", "equiv"].contains(&command.as_str())
-                    }
-                    _ => false,
-                }
-            });
+        let is_relation = self.peek().is_some_and(Token::is_relation);
+        let before = self.tokens[..at].iter().rev().find(|token| !token.is_space());
+        let behind_relation = before.is_some_and(Token::is_relation);
         if !is_relation && !behind_relation {
             self.at = at;
         }
@@ -463,11 +419,7 @@ impl Parser<'_> {
     }
 
     fn is_mod(&self) -> bool {
-        match self.peek() {
-            Some(Token::Letters(word) | Token::Text(word)) => word == "mod",
-            Some(Token::Command(command)) => command == "mod" || command == "bmod",
-            _ => false,
-        }
+        self.peek().is_some_and(Token::is_mod)
     }
 
     /// Unions, intersections and differences of sets, from left to right.
@@ -489,18 +441,13 @@ impl Parser<'_> {
             } else if self.eat_command("setminus") || self.eat_words(&["except", "excluding"]) {
                 let mut others = vec![self.ratio()?];
                 // "except -1 and 1"
-                while others[0].is_constant() {
-                    let at = self.at;
-                    if self.separator().is_none() {
-                        break;
-                    }
-                    match self.ratio() {
-                        Some(other) if other.is_constant() => others.push(other),
-                        _ => {
-                            self.at = at;
-                            break;
-                        }
-                    }
+                while others[0].is_constant()
+                    && let Some(other) = self.attempt(|parser| {
+                        parser.separator()?;
+                        parser.ratio().filter(Node::is_constant)
+                    })
+                {
+                    others.push(other);
                 }
                 let other = single_or(others, Node::Set);
                 node = Node::Difference(Box::new(node), Box::new(other));
@@ -554,25 +501,6 @@ impl Parser<'_> {
         }
         Some(single_or(parts, Node::Ratio))
     }
-}
-
-/// Relative difference up to which one value may be called about another.
-const ABOUT: f64 = 0.05;
-
-fn are_close(members: &[Node], next: &Node) -> bool {
-    let last = members.last().and_then(|last| numeric(last, 0));
-    match (last, numeric(next, 0)) {
-        (Some(x), Some(y)) => (x - y).abs() <= ABOUT * x.abs().max(y.abs()),
-        _ => false,
-    }
-}
-
-/// Whether a word says that the value behind it is no more than close, or just so.
-fn is_hedge(word: &str) -> bool {
-    let word = word.trim().trim_end_matches(['.', ':']).to_lowercase();
-    let word = word.strip_prefix("or ").unwrap_or(&word);
-    ["about", "approximately", "approx", "roughly", "around", "exactly", "precisely", "circa"]
-        .contains(&word)
 }
 
 /// The only item, or what `many` makes of several.

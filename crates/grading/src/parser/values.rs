@@ -3,11 +3,13 @@
 use super::numbers::{number, repeating};
 use super::{Parser, single_or, value_of_named};
 use crate::tokens::{Digits, Token, function_named, is_trigonometric};
-use crate::tree::{Clock, Node, Relation};
+use crate::tree::{Clock, Node};
 use num_traits::One;
 
 /// Rows and columns of a determinant that is worked out.
 const LARGEST_DETERMINANT: usize = 4;
+/// Nodes of all its entries beyond which it is not.
+const LARGEST_ENTRIES: usize = 200;
 
 impl Parser<'_> {
     pub(super) fn base(&mut self) -> Option<Node> {
@@ -51,6 +53,13 @@ impl Parser<'_> {
 
     /// A group in braces, or a number, letter or command.
     pub(super) fn argument(&mut self) -> Option<Node> {
+        self.enter()?;
+        let node = self.unlimited_argument()?;
+        self.leave();
+        Some(node)
+    }
+
+    fn unlimited_argument(&mut self) -> Option<Node> {
         match self.peek()? {
             Token::Mark('{') => {
                 self.next();
@@ -100,7 +109,6 @@ impl Parser<'_> {
 
     /// Behind an opening `|`.
     fn between_bars(&mut self) -> Option<Node> {
-        // an attempt that failed inside may have left another count
         let bars = self.bars;
         self.bars = bars + 1;
         let node = self.sum();
@@ -161,26 +169,17 @@ impl Parser<'_> {
 
     /// `{x | x > 2}` says what `x > 2` says, and so does `{x \in \mathbb{R} | x > 2}`.
     fn condition(&mut self) -> Option<Node> {
-        let start = self.at;
-        let is_variable = matches!(self.next(), Some(Token::Letter(_)));
-        if is_variable && self.eat_command("in") {
+        self.attempt(|parser| {
+            let Some(Token::Letter(_)) = parser.next() else { return None };
             // the reals say nothing
-            let of = self.base();
-            if of != Some(Node::Symbol("mathbb R".into())) {
-                self.at = start;
+            if parser.eat_command("in") && parser.base()? != Node::Symbol("mathbb R".into()) {
                 return None;
             }
-        }
-        let parted = is_variable && (self.eat('|') || self.eat(':') || self.eat_command("mid"));
-        if !parted {
-            self.at = start;
-            return None;
-        }
-        let condition = self.list(&['⟩']);
-        if condition.is_none() {
-            self.at = start;
-        }
-        condition
+            if !parser.eat('|') && !parser.eat(':') {
+                return None;
+            }
+            parser.list(&['⟩'])
+        })
     }
 
     /// A function's application, its name behind us.
@@ -293,13 +292,9 @@ impl Parser<'_> {
             }
             name if is_currency(name) => self.money(name),
             "begin matrix" => {
-                let start = self.at;
-                if let Some(rows) = self.matrix("end matrix") {
-                    return Some(Node::Matrix(rows));
-                }
-                // an array of equations
-                self.at = start;
-                self.rows("end matrix")
+                let rows = self.attempt(|parser| parser.matrix("end matrix"));
+                // or an array of equations
+                rows.map(Node::Matrix).or_else(|| self.rows("end matrix"))
             }
             "begin determinant" => determinant(&self.matrix("end determinant")?),
             "begin rows" => self.rows("end rows"),
@@ -410,7 +405,8 @@ pub(super) fn variable(letter: char) -> Node {
 }
 
 fn is_minus_one(node: &Node) -> bool {
-    matches!(node, Node::Negative(of) if matches!(&**of, Node::Number { value, .. } if value.is_one()))
+    let Node::Negative(of) = node else { return false };
+    matches!(&**of, Node::Number { value, .. } if value.is_one())
 }
 
 /// `\sin^{-1}` is the inverse function.
@@ -437,7 +433,10 @@ pub(super) fn entries(items: Vec<Node>) -> Vec<Node> {
         return items;
     }
     let equation = |item: Node| match item {
-        Node::Ratio(members) => Node::Chain { members, relations: vec![Relation::Equal] },
+        Node::Ratio(mut members) => {
+            let value = members.remove(1);
+            Node::equation(members.remove(0), value)
+        }
         other => other,
     };
     items.into_iter().map(equation).collect()
@@ -445,6 +444,11 @@ pub(super) fn entries(items: Vec<Node>) -> Vec<Node> {
 
 /// The determinant, expanded by the first row: `|a b; c d| = a d - b c`.
 fn determinant(rows: &[Vec<Node>]) -> Option<Node> {
+    // the entries are copied, those of determinants among them again
+    let entries: usize = rows.iter().flatten().map(Node::size).sum();
+    if entries > LARGEST_ENTRIES {
+        return None;
+    }
     let size = rows.len();
     if size > LARGEST_DETERMINANT || rows.iter().any(|row| row.len() != size) {
         return None;

@@ -1,5 +1,6 @@
 //! Letters without a command, words, and the units behind a value.
 
+use super::sets_in_words::set_in_words;
 use super::values::{is_currency, variable};
 use super::{Parser, is_hedge, single_or};
 use crate::tokens::{Token, function_named};
@@ -47,115 +48,6 @@ impl Parser<'_> {
         let last = parts.pop()?;
         parts.push(self.postfix(last)?);
         Some(Node::Product(parts))
-    }
-
-    /// What Python and its packages print around values: `Fraction(1, 6)`, `Decimal('0.5')`,
-    /// `np.float64(0.5)`, `Matrix([[1, 2]])`, `FiniteSet(1, 2)`.
-    fn program_object(&mut self, name: &str) -> Option<Node> {
-        let at = self.at;
-        let found = self.program_object_inside(name);
-        if found.is_none() {
-            self.at = at;
-        }
-        found
-    }
-
-    fn program_object_inside(&mut self, name: &str) -> Option<Node> {
-        // `np.float64`
-        if ["np", "numpy", "mpmath", "sympy", "math", "fractions", "decimal"].contains(&name)
-            && self.eat('.')
-        {
-            let Token::Letters(inner) = self.next()? else { return None };
-            if inner == "pi" {
-                return Some(Node::Pi);
-            }
-            if inner == "float" || inner == "int" {
-                let Token::Number(_) = self.next()? else { return None };
-                return self.only_argument();
-            }
-            return self.letters(&inner);
-        }
-        match name {
-            "Fraction" | "Rational" => match self.arguments()?.as_slice() {
-                [above, below] => {
-                    Some(Node::Quotient(Box::new(above.clone()), Box::new(below.clone())))
-                }
-                [value] => Some(value.clone()),
-                _ => None,
-            },
-            "Decimal" | "Integer" | "Float" | "mpf" | "float" | "int" => self.only_argument(),
-            "FiniteSet" | "set" | "frozenset" => match self.arguments()?.as_slice() {
-                [Node::Set(items)] => Some(Node::Set(items.clone())),
-                items => Some(Node::Set(items.to_vec())),
-            },
-            "Matrix" | "array" => self.only_argument(),
-            "root" => match self.arguments()?.as_slice() {
-                [of, index] => {
-                    let index = u32::try_from(crate::exact::whole(index)?).ok()?;
-                    (1..=100)
-                        .contains(&index)
-                        .then(|| Node::Root { index, of: Box::new(of.clone()) })
-                }
-                _ => None,
-            },
-            "Interval" => self.interval(),
-            "Union" => Some(Node::Union(self.arguments()?)),
-            "Intersection" => Some(Node::Intersection(self.arguments()?)),
-            "Eq" => match self.arguments()?.as_slice() {
-                [left, right] => Some(Node::Chain {
-                    members: vec![left.clone(), right.clone()],
-                    relations: vec![crate::tree::Relation::Equal],
-                }),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// `Interval(1, 2)` is closed, `Interval.open`, `.Lopen` and `.Ropen` are open where they say.
-    fn interval(&mut self) -> Option<Node> {
-        let kind = if self.eat('.') {
-            match self.next()? {
-                Token::Letters(kind) => kind,
-                _ => return None,
-            }
-        } else {
-            String::new()
-        };
-        let (open, close) = match kind.as_str() {
-            "" => ('[', ']'),
-            "open" => ('(', ')'),
-            "Lopen" => ('(', ']'),
-            "Ropen" => ('[', ')'),
-            _ => return None,
-        };
-        let items = self.arguments()?;
-        (items.len() == 2).then_some(Node::Bracket { open, close, items })
-    }
-
-    /// What stands in round brackets, with quotes around text left out.
-    fn arguments(&mut self) -> Option<Vec<Node>> {
-        if !self.eat('(') {
-            return None;
-        }
-        if self.eat(')') {
-            return Some(Vec::new());
-        }
-        let quoted = self.eat('\'');
-        let node = self.list(&[')', '\''])?;
-        if quoted && !self.eat('\'') {
-            return None;
-        }
-        let items = match node {
-            Node::List(items) => items,
-            single => vec![single],
-        };
-        self.eat(')').then_some(items)
-    }
-
-    fn only_argument(&mut self) -> Option<Node> {
-        let mut arguments = self.arguments()?;
-        (arguments.len() == 1).then(|| arguments.remove(0))
     }
 
     /// `sinx` and `lnx`, which nobody would take for a product.
@@ -213,7 +105,7 @@ impl Parser<'_> {
             return Some(node);
         }
         if let Some(afternoon) = ["midnight", "noon"].iter().position(|word| *word == text) {
-            let clock = Clock { seconds: 12 * 3600, afternoon: Some(afternoon == 1) };
+            let clock = Clock { seconds: Clock::NOON, afternoon: Some(afternoon == 1) };
             return Some(Node::Time { clock, ratio: vec![Node::Word(text)] });
         }
         let text = ["the ", "an ", "a "]
@@ -238,7 +130,6 @@ impl Parser<'_> {
             Some(Token::Letters(word) | Token::Text(word)) if is_number => word.to_lowercase(),
             _ => return false,
         };
-        // the word alone, or the first of several in one text command
         let Some(factor) = multiplier(word.trim()) else { return false };
         self.next();
         parts.push(Node::whole(factor));
@@ -506,77 +397,4 @@ impl Parser<'_> {
             }
         }
     }
-}
-
-const REALS: [&str; 12] = [
-    "all real values of x",
-    "all real x",
-    "all values of x",
-    "any real x",
-    "all real numbers",
-    "all real values",
-    "every real number",
-    "any real number",
-    "all reals",
-    "all real",
-    "real numbers",
-    "reals",
-];
-const POSITIVE_REALS: [&str; 3] =
-    ["all positive real numbers", "all positive reals", "positive real numbers"];
-const POSITIVE_INTEGERS: [&str; 2] = ["all positive integers", "positive integers"];
-const INTEGERS: [&str; 2] = ["all integers", "integers"];
-const NOTHING: [&str; 7] = [
-    "empty set",
-    "no solution",
-    "no solutions",
-    "no real solution",
-    "no real solutions",
-    "no such numbers",
-    "no such number",
-];
-
-fn without_article(text: &str) -> &str {
-    let text = text.strip_prefix("the ").unwrap_or(text);
-    text.strip_prefix("set of ").unwrap_or(text)
-}
-
-/// Sets that are told in words.
-fn set_in_words(text: &str) -> Option<Node> {
-    let text = without_article(text);
-    if REALS.contains(&text) {
-        return Some(Node::Symbol("mathbb R".into()));
-    }
-    if POSITIVE_REALS.contains(&text) {
-        return Some(positive_reals());
-    }
-    if POSITIVE_INTEGERS.contains(&text) {
-        return Some(Node::Symbol("mathbb Z^+".into()));
-    }
-    if INTEGERS.contains(&text) {
-        return Some(Node::Symbol("mathbb Z".into()));
-    }
-    NOTHING.contains(&text).then(|| Node::Set(Vec::new()))
-}
-
-/// Whether a text begins with a set that is told in words, so that it is no prose.
-pub(crate) fn begins_set(text: &str) -> bool {
-    if !text.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        return false;
-    }
-    let start: String = text.chars().take(40).collect();
-    let lowered = start.to_lowercase();
-    let text = without_article(&lowered);
-    let mut names = REALS
-        .iter()
-        .chain(&POSITIVE_REALS)
-        .chain(&POSITIVE_INTEGERS)
-        .chain(&INTEGERS)
-        .chain(&NOTHING);
-    names.any(|name| text.starts_with(name))
-}
-
-/// `(0, \infty)`.
-pub(super) fn positive_reals() -> Node {
-    Node::Bracket { open: '(', close: ')', items: vec![Node::whole(0), Node::Infinity] }
 }

@@ -262,9 +262,9 @@ fn is_greek(c: char) -> bool {
 
 /// Whether a letter belongs to a word of three Greek letters or more.
 fn is_in_greek_word(before: &str, behind: &str) -> bool {
-    let before = before.chars().rev().take_while(|c| is_greek(*c)).count();
-    let behind = behind.chars().take_while(|c| is_greek(*c)).count();
-    before > 0 || behind > 1
+    let is_behind =
+        |count: usize| behind.chars().take(count).filter(|c| is_greek(*c)).count() == count;
+    before.chars().next_back().is_some_and(is_greek) || is_behind(2)
 }
 
 fn greek(c: char) -> Option<&'static str> {

@@ -17,8 +17,7 @@ const DEEPEST_TEXT: usize = 4;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Token {
-    /// Digits with their separators removed, perhaps with a decimal point; `printed` are those
-    /// before an exponent was applied, if there was one.
+    /// A number as it was written.
     Number(Digits),
     /// A decimal number and the digits that are repeated behind it.
     Repeating(String, String),
@@ -43,9 +42,34 @@ impl Token {
     pub(crate) fn is_space(&self) -> bool {
         matches!(self, Self::Space)
     }
+
+    /// Whether it is the word "or".
+    pub(crate) fn is_or(&self) -> bool {
+        matches!(self, Self::Letters(word) | Self::Text(word) if word.trim() == "or")
+    }
+
+    /// Whether it is the word or command for residues.
+    pub(crate) fn is_mod(&self) -> bool {
+        match self {
+            Self::Letters(word) | Self::Text(word) => word == "mod",
+            Self::Command(command) => command == "mod" || command == "bmod",
+            _ => false,
+        }
+    }
+
+    /// Whether it is a sign or command for a relation.
+    pub(crate) fn is_relation(&self) -> bool {
+        match self {
+            Self::Mark(mark) => "=<>".contains(*mark),
+            Self::Command(command) => {
+                ["approx", "ne", "le", "ge", "equiv"].contains(&command.as_str())
+            }
+            _ => false,
+        }
+    }
 }
 
-/// A number as it was written.
+/// Digits with their separators removed.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Digits {
     /// Digits, perhaps with a decimal point.

@@ -102,7 +102,7 @@ impl Lexer {
         let point = if number.contains('.') { "" } else { "." };
         let fraction = number.split_once('.').map_or("", |(_, fraction)| fraction);
         if !fraction.is_empty() && rest.trim_start().starts_with("repeating") {
-            let spaces = rest.len() - rest.trim_start().len();
+            let spaces = rest.chars().count() - rest.trim_start().chars().count();
             self.at += spaces + "repeating".len();
             let front = &number[..number.len() - fraction.len()];
             return Some((front.to_owned(), fraction.to_owned()));
