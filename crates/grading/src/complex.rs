@@ -219,7 +219,7 @@ fn function(node: &Node, name: &str, parts: &[Node], seed: u64) -> Option<Comple
 
 /// Coefficients of Lanczos's approximation of the gamma function for g = 7 (Godfrey, 2001).
 const LANCZOS: [f64; 9] = [
-    0.999_999_999_999_809_93,
+    0.999_999_999_999_809_9,
     676.520_368_121_885_1,
     -1_259.139_216_722_402_8,
     771.323_428_777_653_1,

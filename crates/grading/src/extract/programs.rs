@@ -66,6 +66,12 @@ fn fences(text: &str, hidden: &mut Vec<std::ops::Range<usize>>) {
             hidden.push(start..at);
             continue;
         }
+        // a closing fence whose opening one is not there
+        let is_name = |c: char| c.is_alphanumeric() || "+#._- {}=".contains(c);
+        if !info.trim().chars().all(is_name) {
+            at = inside;
+            continue;
+        }
         let language = info.split_whitespace().next().unwrap_or("").to_lowercase();
         at = closing_fence(text, line_end).unwrap_or(text.len());
         if !is_text(&language, &text[start..at]) {
@@ -144,6 +150,7 @@ mod tests {
         assert_eq!(without_programs("so x = 5  # \\boxed{4}").trim_end(), "so x = 5");
         assert_eq!(without_programs("# Answer: \\boxed{4}"), "# Answer: \\boxed{4}");
         assert_eq!(without_programs("ä <code>ß").trim_end(), "ä");
+        assert_eq!(without_programs("print(5)\n```\\boxed{5}").trim(), "```\\boxed{5}");
         // turns of an agent, one behind the other
         let turns = "```python\nprint(3+4)\n``````python\nprint(7)\n```\\boxed{7}";
         assert_eq!(without_programs(turns).trim(), "\\boxed{7}");

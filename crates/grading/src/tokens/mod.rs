@@ -379,7 +379,7 @@ mod tests {
         // 8 hours and 5 minutes are 29,100 seconds
         let clock = Clock { seconds: 29_100, afternoon: None };
         let time = Token::Time(clock, vec!["8".into(), "05".into()]);
-        check("8:05", &[time.clone()]);
+        check("8:05", std::slice::from_ref(&time));
         check("8:05\\text{ p.m.}", &[time, Token::Afternoon(true)]);
         check("8 am", &[number("8"), Token::Afternoon(false)]);
         check("2:3", &[number("2"), Token::Mark(':'), number("3")]);
