@@ -28,6 +28,9 @@ const HARMLESS: [&str; 9] = [
     "runtime_config",
 ];
 
+/// The same range as that of `lora.rank`.
+const LARGEST_RANK: usize = 65_536;
+
 /// Starts of the two matrices that leave the frozen weights as they are.
 const STARTS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
 
@@ -99,8 +102,11 @@ impl PeftConfig {
     pub(crate) fn into_adapter(self, keys: &[String]) -> Result<AdapterConfig, String> {
         self.refuse_unsupported()?;
         let targets = self.targets(keys)?;
-        if self.r == 0 {
-            return Err("`r` must be at least 1".into());
+        if !(1..=LARGEST_RANK).contains(&self.r) {
+            return Err(format!(
+                "`r` must be a whole number from 1 to {LARGEST_RANK}, not {}",
+                self.r
+            ));
         }
         let outside = |name: &str, error: OutOfRange| format!("`{name}`: {error}");
         let alpha =

@@ -110,11 +110,13 @@ fn optional_json(path: &Path, what: &'static str) -> Result<Option<serde_json::V
         Err(source) if source.kind() == ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(ChatError::Read { path: path.into(), source }),
     };
-    serde_json::from_str(&text).map(Some).map_err(|error| ChatError::Invalid {
-        path: path.into(),
-        what,
-        reason: error.to_string(),
-    })
+    let invalid = |reason: String| ChatError::Invalid { path: path.into(), what, reason };
+    let config: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+    if !config.is_object() {
+        return Err(invalid("it holds no JSON object".into()));
+    }
+    Ok(Some(config))
 }
 
 /// The ids of an `eos_token_id`: a number, a list of numbers, or null for none.

@@ -41,7 +41,7 @@ impl Default for Limits {
             queries: 4096,
             query_bytes: 8 << 10,
             body_bytes: 8 << 20,
-            topk: 100,
+            topk: 1000,
             body_time: Duration::from_secs(30),
         }
     }

@@ -7,6 +7,7 @@
 
 use crate::run_folder::{access, write_atomically};
 use crate::{AdamW, Policy, TrainingError};
+use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_algorithms::EstimatorState;
 use paretopo_environments::RunMemory;
@@ -78,6 +79,7 @@ pub(crate) fn save<B: AutodiffBackend>(
     if let Some(found) = optimizer.find_not_finite(&policy.model) {
         return Err(TrainingError::Policy { step: Some(state.step), reason: found.to_string() });
     }
+    policy.require_computes(&policy.model.valid()).map_err(|error| error.at_step(state.step))?;
     let name = format!("step-{:06}", state.step);
     put_folder(
         &folder_of(run).join(format!("unfinished-{name}")),
@@ -109,6 +111,7 @@ pub(crate) fn save_best<B: AutodiffBackend>(
     step: u64,
     point: &[f64],
 ) -> Result<(), TrainingError> {
+    policy.require_computes(&policy.model.valid()).map_err(|error| error.at_step(step))?;
     put_folder(&run.join("unfinished-best"), &run.join("best"), |folder| {
         policy.save_trained(folder)?;
         let json = serde_json::json!({ "step": step, "mean_rewards": point });
@@ -258,6 +261,15 @@ mod tests {
         model.map(&mut Replace(Some(value)))
     }
 
+    /// Makes every value of every matrix 1e15.
+    struct Large;
+
+    impl<C: Backend> ModuleMapper<C> for Large {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<C, D>>) -> Param<Tensor<C, D>> {
+            if D == 2 { param.map(|tensor| tensor.ones_like() * 1e15) } else { param }
+        }
+    }
+
     /// Changes a value in a checkpoint's file, and its checksum with it.
     fn poison(checkpoint: &Path, file: &str, name: &str, value: f32) {
         let path = checkpoint.join(file);
@@ -298,7 +310,15 @@ mod tests {
             assert!(save_best(&folder, &broken, 2, &[0.9]).is_err());
             assert_eq!(kept(), before, "{bad}");
         }
-        // large, but a number whose square is one, too
+        // numbers whose squares are numbers, too, but a product of three of them is none
+        let mut large = self::policy();
+        large.model = large.model.map(&mut Large);
+        let error = save(&folder, &large, &optimizer, &state(2), 1).unwrap_err().to_string();
+        let said = "step 2: the weights are numbers, but the output of `model.layers.0` overflows";
+        assert!(error.starts_with(said), "{error}");
+        assert!(save_best(&folder, &large, 2, &[0.9]).is_err());
+        assert_eq!(kept(), before);
+        // one large number is none of these
         save(&folder, &with(1e18), &optimizer, &state(3), 1).unwrap();
         assert_eq!(list(&folder), [3]);
         fs::remove_dir_all(&folder).unwrap();
@@ -333,6 +353,13 @@ mod tests {
             fs::remove_dir_all(&checkpoint).unwrap();
             assert_eq!(restore_now(), Ok((Some(1), Vec::new())));
         }
+        poison(&folder_of(&folder).join("step-000001"), MOMENTS, "second.00003", -1.0);
+        let (none, notes) = restore_now().unwrap();
+        assert_eq!(none, None);
+        assert!(
+            notes[0].contains("`second.00003` holds -1, but it is a mean of squares"),
+            "{notes:?}"
+        );
         fs::remove_dir_all(&folder).unwrap();
     }
 }

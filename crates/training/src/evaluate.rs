@@ -228,6 +228,7 @@ pub(crate) fn conclude<B: AutodiffBackend>(
     surroundings: &Surroundings<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
+    policy.require_computes(&policy.model.valid())?;
     policy.save_adapter(&folder.path().join("adapter"))?;
     let policy = policy.merged();
     policy.save(&policy.model, &folder.path().join("policy"))?;

@@ -226,6 +226,13 @@ impl<B: AutodiffBackend> AdamW<B> {
                         tensor.values.len()
                     ));
                 }
+                if let Some(value) =
+                    tensor.values.iter().find(|value| kind == "second" && **value < 0.0)
+                {
+                    return Err(format!(
+                        "the moment `{name}` holds {value}, but it is a mean of squares"
+                    ));
+                }
                 Ok(Some(from_host(tensor.values, [size], device)))
             };
             expected.iter().enumerate().map(moment).collect()

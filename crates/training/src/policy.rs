@@ -3,14 +3,15 @@
 
 use crate::fitting::Reader;
 use crate::{ConfigError, PolicySource, RunConfig, TrainingError};
+use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType};
 use paretopo_agent::{PolicyText, RolloutContext, Workers};
 use paretopo_environments::Environment;
 use paretopo_models::{
     AdapterConfig, AutoConfig, AutoModel, CheckpointError, attach_adapter, find_not_finite,
-    flat_parameters, freeze, initialize, load_adapter, load_folder, load_folder_as, merge_adapter,
-    read_config, save_adapter, save_folder, without_adapter,
+    first_overflow, flat_parameters, freeze, initialize, load_adapter, load_folder, load_folder_as,
+    merge_adapter, read_config, save_adapter, save_folder, without_adapter,
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -18,6 +19,9 @@ use std::sync::atomic::AtomicBool;
 /// Files besides the weights that make a folder a usable checkpoint.
 const TEXT_FILES: [&str; 4] =
     ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
+
+/// Ids that a policy reads before it is written.
+const PROBED: u32 = 8;
 
 /// A loaded policy.
 #[derive(Debug)]
@@ -179,6 +183,30 @@ impl<B: Backend> Policy<B> {
     pub fn save_adapter(&self, folder: &Path) -> Result<(), TrainingError> {
         let Some(adapter) = &self.adapter else { return Ok(()) };
         Ok(save_adapter(folder, adapter, &self.name, &self.model)?)
+    }
+
+    /// Whether the model computes: weights that are numbers may still overflow in what is computed
+    /// with them, which is better known before they are written than when they are used.
+    ///
+    /// # Errors
+    /// Names the first module whose output is not finite when the model reads its first few ids.
+    pub(crate) fn require_computes<C: Backend>(
+        &self,
+        model: &AutoModel<C>,
+    ) -> Result<(), TrainingError> {
+        let ids: Vec<u32> = (0..PROBED.min(self.config.vocab_size() as u32)).collect();
+        let Some(device) = model.devices().into_iter().next() else { return Ok(()) };
+        match first_overflow(model, &ids, &device) {
+            None => Ok(()),
+            Some(module) => Err(TrainingError::Policy {
+                step: None,
+                reason: format!(
+                    "the weights are numbers, but the output of `{module}` overflows for the ids 0 \
+                     to {}",
+                    ids.len() - 1
+                ),
+            }),
+        }
     }
 
     /// Writes what is trained: the adapter if there is one, else everything.

@@ -48,6 +48,9 @@ struct Sweep {
     values: Vec<toml::Value>,
 }
 
+/// Bytes of a method's name, which is that of its runs' folders, too.
+const LONGEST_NAME: usize = 100;
+
 impl Experiment {
     /// # Errors
     /// When there is nothing to compare, a seed is listed twice, or a setting would be overruled.
@@ -72,6 +75,16 @@ impl Experiment {
         }
         if methods.iter().any(|method| !method.name.contains(char::is_alphanumeric)) {
             return Err("a method needs a `name` with at least a letter or digit".into());
+        }
+        let is_bad = |name: &str| {
+            name.len() > LONGEST_NAME || name.contains(|c: char| c == '|' || c.is_control())
+        };
+        if let Some(method) = methods.iter().find(|method| is_bad(&method.name)) {
+            return Err(format!(
+                "the name {:?} cannot stand in a table and name a folder\nhint: at most {LONGEST_NAME} \
+                 bytes, without `|` and line breaks",
+                method.name
+            ));
         }
         let of_methods = self.methods.iter().flat_map(|method| &method.set);
         let swept = self.sweep.as_ref().map(|sweep| &sweep.key);

@@ -8,7 +8,8 @@ use crate::problem::Problem;
 use crate::progress::Progress;
 use paretopo_settings::Temperature;
 use paretopo_training::{
-    EntryPoints, Evaluation, MemoryPlan, Observer, Recipe, RunConfig, Surroundings, read_config,
+    EntryPoints, EpisodeFailures, Evaluation, MemoryPlan, Observer, Recipe, RunConfig,
+    Surroundings, read_config,
 };
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -157,6 +158,9 @@ pub(crate) fn solve(
     quiet: bool,
     cancelled: &'static AtomicBool,
 ) -> Result<(), Problem> {
+    if question.trim().is_empty() {
+        return Err(Problem::mistake("the question is empty"));
+    }
     let Some(mut config) = resolve(arguments)? else { return Ok(()) };
     // a single answer is best when nothing is left to chance
     config.rollout.sampling.temperature = const { Temperature::literal(0.0) };
@@ -169,7 +173,12 @@ pub(crate) fn solve(
         println!("---");
     }
     println!("{}", trajectory.answer.as_deref().unwrap_or("(no answer)"));
-    Ok(())
+    match EpisodeFailures::of([&trajectory]) {
+        Some(failures) => Err(Problem::failure(format!(
+            "the answer was given in an episode that failed: {failures}"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn show_evaluation_of(run: &Path) -> Result<(), Problem> {
