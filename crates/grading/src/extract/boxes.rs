@@ -1,7 +1,5 @@
 //! Answers in boxes.
 
-use std::collections::HashMap;
-
 /// An answer and where its first box starts.
 pub(super) struct BoxedAnswer {
     pub(super) start: usize,
@@ -31,7 +29,7 @@ pub(super) fn last_answer(text: &str) -> Option<BoxedAnswer> {
 /// All boxes that hold something; one inside another belongs to it.
 fn boxes(text: &str) -> Vec<Boxed<'_>> {
     let mut found: Vec<Boxed<'_>> = Vec::new();
-    let mut braces: Option<HashMap<usize, usize>> = None;
+    let mut braces: Option<Vec<usize>> = None;
     let mut at = 0;
     while let Some(offset) = text[at..].find('\\') {
         let start = at + offset;
@@ -43,8 +41,12 @@ fn boxes(text: &str) -> Vec<Boxed<'_>> {
         let rest = &text[start + command.len()..];
         let open = start + command.len() + (rest.len() - rest.trim_start().len());
         let braces = braces.get_or_insert_with(|| matching_braces(text));
-        let Some(close) = braces.get(&open) else { continue };
-        let content = &text[open + 1..*close];
+        let close = braces.get(open).copied().unwrap_or_default();
+        // an opening brace has its closing one behind it
+        if close <= open {
+            continue;
+        }
+        let content = &text[open + 1..close];
         if !is_empty(content) && !is_quoted(&text[..start]) {
             found.push(Boxed { start, end: close + 1, content });
         }
@@ -107,10 +109,10 @@ fn name_before(text: &str) -> Option<&str> {
     is_name.then_some(name)
 }
 
-/// For every opening brace that is closed, its place and that of the brace that closes it; escaped
-/// braces do not count.
-fn matching_braces(text: &str) -> HashMap<usize, usize> {
-    let (mut open, mut pairs) = (Vec::new(), HashMap::new());
+/// For the place of every opening brace that is closed, the place of the brace that closes it, and 0
+/// for all other places; escaped braces do not count.
+fn matching_braces(text: &str) -> Vec<usize> {
+    let (mut open, mut pairs) = (Vec::new(), vec![0; text.len()]);
     let mut escaped = false;
     for (index, byte) in text.bytes().enumerate() {
         match byte {
@@ -121,7 +123,7 @@ fn matching_braces(text: &str) -> HashMap<usize, usize> {
             b'{' if !escaped => open.push(index),
             b'}' if !escaped => {
                 if let Some(start) = open.pop() {
-                    pairs.insert(start, index);
+                    pairs[start] = index;
                 }
             }
             _ => {}
