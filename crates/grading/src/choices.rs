@@ -6,6 +6,9 @@ struct Choice {
     rest: String,
 }
 
+/// Bytes of "yes" and its like with commands around.
+const LONGEST_WORD: usize = 30;
+
 /// How two answers with choices are decided.
 pub(crate) enum Verdict<'t> {
     Decided(bool),
@@ -63,6 +66,13 @@ fn single_letter(text: &str) -> Option<char> {
 
 /// `(B) 12`, `B) 12`, `B. 12`, `B: 12`, `Option B`, `Option (B)`.
 fn choice(text: &str) -> Option<Choice> {
+    // most answers are none, which their beginning shows
+    let start = text.trim_start_matches(['(', '{', '$', ' ']);
+    let is_marked = ["\\text", "\\math", "\\bf"].iter().any(|mark| start.starts_with(mark));
+    let is_named = start.starts_with(['o', 'O', 'c', 'C']);
+    if !is_marked && !is_named && !start.starts_with(|c: char| ('A'..='J').contains(&c)) {
+        return None;
+    }
     let plain = plain(text);
     let lowered = plain.to_lowercase();
     let named = ["option ", "choice "].iter().find(|name| lowered.starts_with(**name));
@@ -99,6 +109,9 @@ fn choice(text: &str) -> Option<Choice> {
 
 /// Whether an answer begins with the gold "yes", "no", "true" or "false".
 fn yes_or_no(gold: &str, prediction: &str) -> Option<bool> {
+    if gold.len() > LONGEST_WORD || !gold.contains(['y', 'Y', 'n', 'N', 't', 'T', 'f', 'F']) {
+        return None;
+    }
     let word = plain(gold).trim_matches(['{', '}', '.']).to_lowercase();
     if !["yes", "no", "true", "false"].contains(&word.as_str()) {
         return None;

@@ -109,6 +109,9 @@ fn imaginary(text: &str) -> String {
 /// have known units so.
 fn with_words(plain: Reading, gold: &Read<'_>, prediction: &Read<'_>) -> bool {
     let without_variables = |node: &Node| !node.any(&|part| matches!(part, Node::Symbol(_)));
+    if !has_letters_behind(gold.text) && !has_letters_behind(prediction.text) {
+        return false;
+    }
     let reading = Reading { letters_are_words: true, ..plain };
     let (Some(a), Some(b)) = (parse(gold.text, reading), parse(prediction.text, reading)) else {
         return false;
@@ -117,6 +120,21 @@ fn with_words(plain: Reading, gold: &Read<'_>, prediction: &Read<'_>) -> bool {
     let is_allowed =
         gold.tree.as_ref().is_none_or(without_variables) || (has_unit(&a) && has_unit(&b));
     is_allowed && equal(&a, &b)
+}
+
+/// Whether letters that are no command stand behind a number or group, or a unit may.
+fn has_letters_behind(text: &str) -> bool {
+    if text.contains("\\mathrm") {
+        return true;
+    }
+    let mut before = ' ';
+    for c in text.chars().filter(|c| !c.is_whitespace()) {
+        if c.is_alphabetic() && (before.is_ascii_digit() || ")}".contains(before)) {
+            return true;
+        }
+        before = c;
+    }
+    false
 }
 
 /// What stands behind the last equals sign, where what stands before cannot be read: sums,

@@ -7,6 +7,12 @@ use num_rational::BigRational;
 
 /// Digits, perhaps with a decimal point and an exponent, as a number.
 pub(super) fn number(digits: &Digits) -> Option<Node> {
+    if digits.is_whole()
+        && let Ok(value) = digits.text.parse::<u64>()
+    {
+        let value = BigRational::from_integer(value.into());
+        return Some(Node::Number { value, decimal: None });
+    }
     let (whole, fraction) = digits.text.split_once('.').unwrap_or((&digits.text, ""));
     let all = format!("{whole}{fraction}");
     let value = BigInt::parse_bytes(format!("0{all}").as_bytes(), 10)?;
