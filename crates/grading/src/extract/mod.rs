@@ -27,7 +27,8 @@ const THOUGHT: &str = "</think>";
 pub fn extract_answer(response: &str) -> Option<String> {
     let text = programs::without_programs(response);
     // what was thought is no answer where anything follows
-    let behind = text.rfind(THOUGHT).map(|at| &text[at + THOUGHT.len()..]);
+    let thought = text.contains('<').then(|| text.rfind(THOUGHT)).flatten();
+    let behind = thought.map(|at| &text[at + THOUGHT.len()..]);
     stated_in(behind.filter(|behind| !behind.trim().is_empty()).unwrap_or(&text))
 }
 
@@ -47,6 +48,9 @@ fn stated_in(text: &str) -> Option<String> {
 
 /// What the last `<answer>...</answer>` holds.
 fn tagged(text: &str) -> Option<&str> {
+    if !text.contains('<') {
+        return None;
+    }
     let behind = &text[text.rfind("<answer>")? + "<answer>".len()..];
     let inside = behind.find("</answer>").map_or(behind, |end| &behind[..end]).trim();
     (!inside.is_empty()).then_some(inside)
@@ -60,8 +64,10 @@ pub(crate) fn answer_text(text: &str) -> String {
         return answer;
     }
     let text: Cow<'_, str> = programs::without_programs(&text);
-    let behind = text.rfind(THOUGHT).map_or(&*text, |at| &text[at + THOUGHT.len()..]);
+    let thought = text.contains('<').then(|| text.rfind(THOUGHT)).flatten();
+    let behind = thought.map_or(&*text, |at| &text[at + THOUGHT.len()..]);
     // a box that was never closed
-    let open = behind.rfind("\\boxed{").map_or(0, |at| at + "\\boxed{".len());
+    let open = behind.contains('\\').then(|| behind.rfind("\\boxed{")).flatten();
+    let open = open.map_or(0, |at| at + "\\boxed{".len());
     behind[open..].to_owned()
 }

@@ -152,7 +152,12 @@ fn in_signs(text: &str) -> String {
     if text.len() > LONGEST_ANSWER {
         return text.to_owned();
     }
-    let mut text = text.replace("plus or minus ", "\\pm ").replace("+/-", "\\pm ");
+    let mut text = text.to_owned();
+    for spoken in ["plus or minus ", "+/-"] {
+        if text.contains(spoken) {
+            text = text.replace(spoken, "\\pm ");
+        }
+    }
     let mut from = 0;
     while let Some(at) = text[from..].find([' ', '$']).map(|at| from + at) {
         from = at + 1;

@@ -28,8 +28,9 @@ const REWRITTEN: [(&str, &str); 9] = [
 /// The text with one spelling for each thing; boundaries of formulas become `$`.
 pub(crate) fn tidy(text: &str) -> String {
     let mut text = single_backslashes(text);
-    for (written, meant) in REWRITTEN {
-        if text.contains(written) {
+    let has_command = text.contains(['\\', '{']);
+    for (written, meant) in REWRITTEN.iter().filter(|_| has_command) {
+        if text.contains(*written) {
             text = text.replace(written, meant);
         }
     }
