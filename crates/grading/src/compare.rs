@@ -28,8 +28,7 @@ fn same_approximation(gold: &Node, prediction: &Node) -> bool {
         return false;
     };
     let Node::Number { decimal: Some(decimal), .. } = rounded else { return false };
-    let unit = 10f64.powi(i32::try_from(-decimal.places).unwrap_or(0));
-    exact.is_constant() && (x - y).abs() < unit && same(gold, rounded)
+    exact.is_constant() && (x - y).abs() < decimal.unit() && same(gold, rounded)
 }
 
 pub(crate) fn same(gold: &Node, prediction: &Node) -> bool {

@@ -148,20 +148,24 @@ fn power(base: Complex, exponent: Complex, exact: Option<BigRational>) -> Option
 
 fn function(node: &Node, name: &str, parts: &[Node], seed: u64) -> Option<Complex> {
     let x = numeric(parts.first()?, seed)?;
-    let i = Complex { re: 0.0, im: 1.0 };
-    let (plus, minus) = ((i * x).exp(), (Complex::real(0.0) - i * x).exp());
     // sin x = (e^{ix} - e^{-ix}) / 2i, cos x = (e^{ix} + e^{-ix}) / 2
-    let sin = (plus - minus) / Complex { re: 0.0, im: 2.0 };
-    let cos = (plus + minus) / Complex::real(2.0);
+    let sin_cos = || {
+        let turned = Complex { re: 0.0, im: 1.0 } * x;
+        let (plus, minus) = (turned.exp(), (Complex::real(0.0) - turned).exp());
+        ((plus - minus) / Complex { re: 0.0, im: 2.0 }, (plus + minus) / Complex::real(2.0))
+    };
+    let all = || parts.iter().map(|part| numeric(part, seed)).collect::<Option<Vec<_>>>();
     let one = Complex::real(1.0);
     let only_real = |f: fn(f64) -> f64| (x.im == 0.0).then(|| Complex::real(f(x.re)));
     let value = match name {
-        "sin" => sin,
-        "cos" => cos,
-        "tan" => sin / cos,
-        "cot" => cos / sin,
-        "sec" => one / cos,
-        "csc" => one / sin,
+        "sin" => sin_cos().0,
+        "cos" => sin_cos().1,
+        "tan" | "cot" => {
+            let (sin, cos) = sin_cos();
+            if name == "tan" { sin / cos } else { cos / sin }
+        }
+        "sec" => one / sin_cos().1,
+        "csc" => one / sin_cos().0,
         "sinh" => only_real(f64::sinh)?,
         "cosh" => only_real(f64::cosh)?,
         "tanh" => only_real(f64::tanh)?,
@@ -183,15 +187,12 @@ fn function(node: &Node, name: &str, parts: &[Node], seed: u64) -> Option<Comple
         // of variables: any symmetric function will do to tell them apart
         "gcd" | "lcm" if rational(node).is_none() => {
             let frequency = if name == "gcd" { 1.3 } else { 1.7 };
-            let values =
-                parts.iter().map(|part| numeric(part, seed)).collect::<Option<Vec<_>>>()?;
             Complex::real(
-                values.iter().map(|value| (frequency * value.re).cos()).sum::<f64>() + 9.0,
+                all()?.iter().map(|value| (frequency * value.re).cos()).sum::<f64>() + 9.0,
             )
         }
         "min" | "max" => {
-            let values =
-                parts.iter().map(|part| numeric(part, seed)).collect::<Option<Vec<_>>>()?;
+            let values = all()?;
             let real = values.iter().all(|value| value.im == 0.0);
             let values = values.iter().map(|value| value.re);
             let chosen = if name == "min" {

@@ -151,12 +151,7 @@ fn squarefree(n: &BigInt) -> Option<(Vec<i64>, u64)> {
 /// field can hold.
 fn roots_needed(node: &Node, found: &mut Vec<i64>) -> Option<()> {
     match node {
-        Node::Root { index: 2, of } => {
-            let of = rational(of)?;
-            let (odd, _) = squarefree(&(of.numer() * of.denom()))?;
-            found.extend(odd);
-            Some(())
-        }
+        Node::Root { index: 2, of } => square_root_needed(of, found),
         Node::I => {
             found.push(-1);
             Some(())
@@ -170,10 +165,7 @@ fn roots_needed(node: &Node, found: &mut Vec<i64>) -> Option<()> {
             if *exponent.denom() != 2.into() {
                 return None;
             }
-            let of = rational(base)?;
-            let (odd, _) = squarefree(&(of.numer() * of.denom()))?;
-            found.extend(odd);
-            Some(())
+            square_root_needed(base, found)
         }
         Node::Number { .. } | Node::Symbol(_) | Node::Pi | Node::E => Some(()),
         Node::Sum(parts) | Node::Product(parts) => {
@@ -188,6 +180,14 @@ fn roots_needed(node: &Node, found: &mut Vec<i64>) -> Option<()> {
         }
         _ => None,
     }
+}
+
+/// The same for the square root of an expression, which must be rational.
+fn square_root_needed(of: &Node, found: &mut Vec<i64>) -> Option<()> {
+    let of = rational(of)?;
+    let (odd, _) = squarefree(&(of.numer() * of.denom()))?;
+    found.extend(odd);
+    Some(())
 }
 
 impl Field {

@@ -138,7 +138,7 @@ fn rounded(a: &Node, b: &Node) -> bool {
         if printed.digits >= DOUBLE_FROM {
             return difference <= noise;
         }
-        let unit = 10f64.powi(i32::try_from(-printed.places).unwrap_or(0));
+        let unit = printed.unit();
         let is_cut = value.abs() <= other.re.abs() && difference < unit;
         printed.digits >= ROUNDED_FROM && (difference <= 0.5 * unit + noise || is_cut)
     };

@@ -58,6 +58,13 @@ pub(crate) struct Decimal {
     pub(crate) digits: usize,
 }
 
+impl Decimal {
+    /// What one step of the last printed digit is worth.
+    pub(crate) fn unit(&self) -> f64 {
+        10f64.powi(i32::try_from(-self.places).unwrap_or(0))
+    }
+}
+
 /// A time of day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Clock {

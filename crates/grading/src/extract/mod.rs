@@ -18,7 +18,6 @@ mod prose;
 pub(crate) use prose::math_part;
 
 use crate::spelling::single_backslashes;
-use std::borrow::Cow;
 
 /// The end of what a model thought.
 const THOUGHT: &str = "</think>";
@@ -26,10 +25,18 @@ const THOUGHT: &str = "</think>";
 /// The final answer in a response, as it was written; `None` if none is stated.
 pub fn extract_answer(response: &str) -> Option<String> {
     let text = programs::without_programs(response);
-    // what was thought is no answer where anything follows
+    stated_behind(&text, behind_thought(&text))
+}
+
+/// What stands behind what was thought; all of it where nothing was.
+fn behind_thought(text: &str) -> &str {
     let thought = text.contains('<').then(|| text.rfind(THOUGHT)).flatten();
-    let behind = thought.map(|at| &text[at + THOUGHT.len()..]);
-    stated_in(behind.filter(|behind| !behind.trim().is_empty()).unwrap_or(&text))
+    thought.map_or(text, |at| &text[at + THOUGHT.len()..])
+}
+
+/// The answer that is stated behind what was thought, or in all of the text where nothing follows.
+fn stated_behind(text: &str, behind: &str) -> Option<String> {
+    stated_in(if behind.trim().is_empty() { text } else { behind })
 }
 
 fn stated_in(text: &str) -> Option<String> {
@@ -60,12 +67,11 @@ fn tagged(text: &str) -> Option<&str> {
 /// one.
 pub(crate) fn answer_text(text: &str) -> String {
     let text = single_backslashes(text);
-    if let Some(answer) = extract_answer(&text) {
+    let text = programs::without_programs(&text);
+    let behind = behind_thought(&text);
+    if let Some(answer) = stated_behind(&text, behind) {
         return answer;
     }
-    let text: Cow<'_, str> = programs::without_programs(&text);
-    let thought = text.contains('<').then(|| text.rfind(THOUGHT)).flatten();
-    let behind = thought.map_or(&*text, |at| &text[at + THOUGHT.len()..]);
     // a box that was never closed
     let open = behind.contains('\\').then(|| behind.rfind("\\boxed{")).flatten();
     let open = open.map_or(0, |at| at + "\\boxed{".len());
