@@ -48,7 +48,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_ftruncate,
     libc::SYS_fsync,
     libc::SYS_fdatasync,
-    libc::SYS_fadvise64,
     libc::SYS_statfs,
     libc::SYS_fstatfs,
     libc::SYS_umask,
