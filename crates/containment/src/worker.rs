@@ -155,9 +155,15 @@ impl Worker {
     }
 
     /// Ends it; the exit code, unless a signal ended it. A worker that has ended by itself keeps
-    /// its code.
+    /// its code. One that cleans up first is given little time to end, and has no code after that.
     pub fn exit_code(&mut self) -> Option<i32> {
-        self.kill().and_then(|status| status.code())
+        if self.farewell == Farewell::Kill {
+            return self.kill().and_then(|status| status.code());
+        }
+        // fails only when the other side is gone already
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        let child = self.child.as_mut()?;
+        ends_within(child, FAREWELL).then(|| child.wait().ok()?.code()).flatten()
     }
 
     /// Kills its whole process group, since it may have forked, and waits for it. Once only:

@@ -1,8 +1,9 @@
 //! The system's Python in a sandbox: where its interpreter is, and the workers that run it. The
 //! walls are in `sandbox/`, one program's run in `programs.rs`.
 
+use super::programs::{self, Afterwards};
 use super::sandbox::LauncherSettings;
-use super::{PythonLimits, Ran, Unavailable, programs};
+use super::{PythonLimits, Ran, Unavailable};
 use paretopo_containment::{Farewell, Worker};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -165,8 +166,12 @@ impl Cpython {
         // the measure; so no single one is large
         let in_memory = self.layers.iter().any(|layer| layer == "namespaces");
         let file = if in_memory { limits.files } else { limits.files / 4 };
-        let (ran, ready) = programs::run(&mut worker, program, limits, file)?;
-        self.keep(worker, !ready);
+        let (ran, afterwards) = programs::run(&mut worker, program, limits, file)?;
+        match afterwards {
+            Afterwards::Ready => self.keep(worker, false),
+            Afterwards::Cleaning => self.keep(worker, true),
+            Afterwards::Lost => {}
+        }
         Ok(ran)
     }
 

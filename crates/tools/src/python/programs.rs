@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 /// The codes by which the interpreter's own part of a fork says how the program ended.
 const ENDED_WITH_ERROR: i32 = 250;
 const ENDED_AT_LIMIT: i32 = 251;
+/// How a program ends that is stopped.
+const KILLED: i32 = -libc::SIGKILL;
 /// How much is read at a time.
 const PIECE: usize = 1 << 16;
 
@@ -54,6 +56,17 @@ struct Ended {
     trouble: Option<String>,
     /// Whether the worker takes the next program at once, or says so later.
     ready: bool,
+}
+
+/// What is to become of a worker after a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    /// It takes the next program.
+    Ready,
+    /// It cleans up, and says when it is ready.
+    Cleaning,
+    /// It did not say in time that the program has ended, and is not to be used again.
+    Lost,
 }
 
 /// Why a program was stopped.
@@ -105,14 +118,14 @@ impl Written {
     }
 }
 
-/// Runs a program in a worker; whether the worker takes another at once afterwards. After an error
-/// the worker is not to be used again.
+/// Runs a program in a worker, and says what is to become of the worker. After an error it is not to
+/// be used again.
 pub(super) fn run(
     worker: &mut Worker,
     program: &str,
     limits: PythonLimits,
     file: usize,
-) -> Result<(Ran, bool), Unavailable> {
+) -> Result<(Ran, Afterwards), Unavailable> {
     let started = Instant::now();
     let deadline = started + limits.seconds.duration();
     let unavailable = |error: Errno| Unavailable::Failed(std::io::Error::from(error).to_string());
@@ -145,7 +158,10 @@ pub(super) fn run(
         }
         match stopped {
             // it was told, and the kernel takes its time
-            Some(_) if heard == Heard::Nothing => return Err(failed(worker, WorkerFailure::Late)),
+            Some(_) if heard == Heard::Nothing => {
+                let ran = outcome(KILLED, false, stopped, &output, &words, limits);
+                return Ok((ran, Afterwards::Lost));
+            }
             None if loud || heard == Heard::Nothing => {
                 stopped = Some(if loud { Stopped::Loud } else { Stopped::Late });
                 worker.tell(number, &Stop {}, &[], GRACE).map_err(|how| failed(worker, how))?;
@@ -164,7 +180,8 @@ pub(super) fn run(
     if stopped.is_none() && (output.is_loud() || words.is_loud()) {
         stopped = Some(Stopped::Loud);
     }
-    Ok((outcome(&ended, stopped, &output, &words, limits), ended.ready))
+    let afterwards = if ended.ready { Afterwards::Ready } else { Afterwards::Cleaning };
+    Ok((outcome(ended.code, ended.full, stopped, &output, &words, limits), afterwards))
 }
 
 /// A text as a file in memory that nobody changes any more.
@@ -226,19 +243,21 @@ fn failed(worker: &mut Worker, failure: WorkerFailure) -> Unavailable {
     }
 }
 
+/// Status and text, of an exit code or minus a signal's number.
 fn outcome(
-    ended: &Ended,
+    code: i32,
+    full: bool,
     stopped: Option<Stopped>,
     output: &Written,
     words: &Written,
     limits: PythonLimits,
 ) -> Ran {
-    let (status, last) = match (stopped, ended.code) {
+    let (status, last) = match (stopped, code) {
         (Some(Stopped::Late), _) => late(limits.seconds),
         (Some(Stopped::Loud), _) => {
             (CallStatus::Limit, format!("MemoryError: more than {} bytes printed", limits.printed))
         }
-        _ if ended.full => (
+        _ if full => (
             CallStatus::Limit,
             format!("OSError: more than {} MiB in files, or too many", limits.files >> 20),
         ),

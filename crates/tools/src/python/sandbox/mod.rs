@@ -28,7 +28,7 @@ use scratch::ScratchRoot;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -250,11 +250,14 @@ fn become_interpreter(
     Err(format!("{}: {}", interpreter.display(), command.exec()))
 }
 
-/// The number of a descriptor that shall outlive `exec`; 0 for none.
+/// A copy of a descriptor that outlives `exec`, with a number beyond those that a program has; 0 for
+/// none.
 fn inherited(descriptor: Option<&impl AsFd>) -> Result<RawFd, String> {
     let Some(descriptor) = descriptor else { return Ok(0) };
-    rustix::io::fcntl_setfd(descriptor, FdFlags::empty()).map_err(|error| error.to_string())?;
-    Ok(descriptor.as_fd().as_raw_fd())
+    let copy =
+        rustix::io::fcntl_dupfd_cloexec(descriptor, 10).map_err(|error| error.to_string())?;
+    rustix::io::fcntl_setfd(&copy, FdFlags::empty()).map_err(|error| error.to_string())?;
+    Ok(copy.into_raw_fd())
 }
 
 /// Gives up every capability, and lets no other process look into this one.

@@ -91,7 +91,9 @@ fn remove_abandoned(temporary: &Path) {
         }
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let Ok(lock) = open(entry.path().join(LOCK), flags, Mode::empty()) else { continue };
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        // not what another user has put there
+        let own = fstat(&lock).is_ok_and(|at| at.st_uid == rustix::process::geteuid().as_raw());
+        if own && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
             let _ = remove(&entry.path());
         }
     }

@@ -122,12 +122,9 @@ def child(limits, scratch, held, parent, descriptors, trouble):
         nothing = os.open("/dev/null", os.O_RDWR)
         for source, target in ((nothing, 0), (output, 1), (nothing, 2), (words, 3)):
             os.dup2(source, target)
-        for number in range(4, max(trouble, SETTINGS["ruleset"], nothing, *descriptors, 64) + 1):
-            if number not in (trouble, SETTINGS["ruleset"]):
-                try:
-                    os.close(number)
-                except OSError:
-                    pass
+        kept = sorted({3, trouble, SETTINGS["ruleset"]} - {0})
+        for low, high in zip(kept, [*kept[1:], 1 << 20]):
+            os.closerange(low + 1, high)
         sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w", errors="replace"), open(2, "w")
         sys.setrecursionlimit(max(1000, limits["recursion"]))
         restricted(limits, held)
