@@ -132,11 +132,21 @@ impl Worker {
         number: u64,
         patience: Duration,
     ) -> Result<A, WorkerFailure> {
-        let (heard, body) = receive(&self.stream, self.most, Instant::now() + patience)?;
-        if heard != number {
-            return Err(WorkerFailure::Misbehaved);
-        }
+        let body = self.hear_bytes(number, patience)?;
         serde_json::from_slice(&body).map_err(|_| WorkerFailure::Misbehaved)
+    }
+
+    /// The same, of a worker that does not speak JSON.
+    ///
+    /// # Errors
+    /// When it says nothing within `patience`, has ended, or answers something else.
+    pub fn hear_bytes(
+        &mut self,
+        number: u64,
+        patience: Duration,
+    ) -> Result<Vec<u8>, WorkerFailure> {
+        let (heard, body) = receive(&self.stream, self.most, Instant::now() + patience)?;
+        if heard == number { Ok(body) } else { Err(WorkerFailure::Misbehaved) }
     }
 
     /// Its answer to a request. Ask nothing more after an error: the answer to this request may

@@ -46,16 +46,37 @@ struct Limits {
 struct Stop {}
 
 /// How a program ended.
-#[derive(Deserialize)]
+#[derive(Debug, PartialEq, Eq)]
 struct Ended {
     /// Its exit code, or minus the number of the signal that ended it.
     code: i32,
     /// Whether it was ended because it had too much in files.
     full: bool,
-    /// Why it was never begun.
-    trouble: Option<String>,
+    /// Why it was never begun, if it was not.
+    trouble: String,
     /// Whether the worker takes the next program at once, or says so later.
     ready: bool,
+}
+
+/// Bytes of the kernel's `siginfo_t`, as `waitid` fills it in.
+const SIGINFO: usize = 128;
+
+impl Ended {
+    /// Reads `siginfo_t`, two bytes for whether it was full and whether the worker is ready, and the
+    /// trouble. The kernel's own bytes, since the process that forks shall not know how a program
+    /// ended: the next program would find it in its memory.
+    fn read(body: &[u8]) -> Option<Self> {
+        let number = |at: usize| Some(i32::from_ne_bytes(body.get(at..at + 4)?.try_into().ok()?));
+        // offsets of `si_code` and `si_status` in the union for SIGCHLD, on 64-bit Linux
+        let (how, status) = (number(8)?, number(24)?);
+        let [full, ready] = *body.get(SIGINFO..SIGINFO + 2)? else { return None };
+        Some(Self {
+            code: if how == libc::CLD_EXITED { status } else { -status },
+            full: full != 0,
+            trouble: String::from_utf8_lossy(&body[SIGINFO + 2..]).into_owned(),
+            ready: ready != 0,
+        })
+    }
 }
 
 /// What is to become of a worker after a program.
@@ -170,12 +191,13 @@ pub(super) fn run(
             _ => {}
         }
     }
-    let ended: Ended = worker.hear(number, GRACE).map_err(|failure| failed(worker, failure))?;
+    let ended = worker.hear_bytes(number, GRACE).map_err(|failure| failed(worker, failure))?;
+    let ended = Ended::read(&ended).ok_or_else(|| failed(worker, WorkerFailure::Misbehaved))?;
     // what was still in the pipes
     while output.read() && !output.is_loud() {}
     while words.read() && !words.is_loud() {}
-    if let Some(trouble) = ended.trouble {
-        return Err(Unavailable::Failed(trouble));
+    if !ended.trouble.is_empty() {
+        return Err(Unavailable::Failed(ended.trouble));
     }
     if stopped.is_none() && (output.is_loud() || words.is_loud()) {
         stopped = Some(Stopped::Loud);
@@ -293,5 +315,26 @@ pub(super) fn is_ready(worker: &mut Worker, patience: Duration) -> Result<bool, 
         Ok(0) | Err(Errno::INTR) => Ok(false),
         Err(_) => Err(WorkerFailure::Died),
         Ok(_) => worker.hear::<Ready>(0, GRACE).map(|said| said.ready),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_program_ended_is_what_the_kernel_says() {
+        let mut body = vec![0; SIGINFO];
+        body[8] = 1; // CLD_EXITED
+        body[24] = 250;
+        body.extend([0, 1]);
+        let ended = Ended { code: 250, full: false, trouble: String::new(), ready: true };
+        assert_eq!(Ended::read(&body), Some(ended));
+        body[8] = 2; // CLD_KILLED
+        body[24] = 9;
+        body.extend(b"no room");
+        let ended = Ended { code: -9, full: false, trouble: "no room".into(), ready: true };
+        assert_eq!(Ended::read(&body), Some(ended));
+        assert_eq!(Ended::read(&body[..SIGINFO + 1]), None);
     }
 }

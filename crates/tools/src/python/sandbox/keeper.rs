@@ -10,8 +10,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How often a running program's folder is measured; what a disk takes in the meantime is the most
-/// that a program may have too much.
+/// How often a running program's folder is measured, for which the program is stopped: who moves a
+/// folder while it is measured is not seen in it. What a disk takes in the meantime is the most that
+/// a program may have too much.
 const MEASURED: Duration = Duration::from_millis(10);
 
 /// Waits until the interpreter or the trainer ends, and leaves nothing behind. Standard input is
@@ -70,27 +71,40 @@ fn watch(interpreter: Pid, folder: Option<&(ScratchRoot, OwnedFd)>, settings: &L
                 return;
             }
             for word in &words[..heard] {
-                match word {
-                    b'w' => measure = Some(Instant::now() + MEASURED),
-                    b'e' | b's' => {
+                let answered = match word {
+                    // a program runs
+                    b'w' => {
+                        measure = Some(Instant::now() + MEASURED);
+                        Ok(0)
+                    }
+                    // it stands still
+                    b'p' => {
+                        let full = root.is_full(settings.files, ENTRIES);
+                        // once is enough
+                        measure = if full { None } else { Some(Instant::now() + MEASURED) };
+                        write(said, if full { b"f" } else { b"c" })
+                    }
+                    // it has ended
+                    b'e' => {
                         measure = None;
-                        if *word == b's' {
-                            root.sweep();
-                        }
-                        if write(said, b"d").is_err() {
-                            return;
-                        }
+                        write(said, b"d")
+                    }
+                    b's' => {
+                        root.sweep();
+                        write(said, b"d")
                     }
                     // the interpreter says nothing else
                     _ => return,
+                };
+                if answered.is_err() {
+                    return;
                 }
             }
         }
         if measure.is_some_and(|at| at <= Instant::now()) {
-            let full = root.is_full(settings.files, ENTRIES);
-            // once is enough
-            measure = if full { None } else { Some(Instant::now() + MEASURED) };
-            if full && write(said, b"f").is_err() {
+            // it says when the program stands still
+            measure = None;
+            if write(said, b"p").is_err() {
                 return;
             }
         }

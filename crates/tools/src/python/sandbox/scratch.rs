@@ -36,23 +36,26 @@ impl ScratchRoot {
     pub(super) fn create(temporary: &Path) -> std::result::Result<Self, String> {
         let failed = |error: std::io::Error| format!("`{}`: {error}", temporary.display());
         remove_abandoned(temporary);
-        let path = loop {
+        // until it is locked its name is one that nobody takes for abandoned
+        let (path, making) = loop {
             let drawn = std::hash::BuildHasher::hash_one(
                 &std::hash::RandomState::new(),
                 std::process::id(),
             );
             let path = temporary.join(format!("{PREFIX}{drawn:016x}"));
-            match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+            let making = temporary.join(format!(".{PREFIX}{drawn:016x}"));
+            match std::fs::DirBuilder::new().mode(0o700).create(&making) {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                created => break created.map(|()| path).map_err(failed)?,
+                created => break created.map(|()| (path, making)).map_err(failed)?,
             }
         };
-        let lock = File::create(path.join(LOCK)).map_err(failed)?;
+        let lock = File::create(making.join(LOCK)).map_err(failed)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|error| failed(error.into()))?;
         for folder in [PROGRAMS, SWEPT] {
-            std::fs::DirBuilder::new().mode(0o700).create(path.join(folder)).map_err(failed)?;
+            std::fs::DirBuilder::new().mode(0o700).create(making.join(folder)).map_err(failed)?;
         }
+        std::fs::rename(&making, &path).map_err(failed)?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -122,7 +125,7 @@ fn names(folder: &OwnedFd) -> Result<Vec<CString>> {
     Ok(names)
 }
 
-/// Whether all below a folder takes at most so much. Depth-first, with an open folder for each level
+/// Whether all below a folder, which nobody changes meanwhile, takes at most so much. Depth-first, with an open folder for each level
 /// of at most [`DEEPEST`].
 fn fits(folder: OwnedFd, bytes: u64, entries: usize) -> Result<bool> {
     let (mut taken, mut counted) = (0, 0);
@@ -138,11 +141,7 @@ fn fits(folder: OwnedFd, bytes: u64, entries: usize) -> Result<bool> {
             continue;
         }
         let at = deepest.fd()?;
-        let found = match statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
-            // removed meanwhile
-            Err(Errno::NOENT) => continue,
-            found => found?,
-        };
+        let found = statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
         counted += 1;
         taken += u64::try_from(found.st_blocks).unwrap_or(u64::MAX).saturating_mul(512);
         if counted > entries || taken > bytes || open.len() > DEEPEST {
@@ -152,8 +151,11 @@ fn fits(folder: OwnedFd, bytes: u64, entries: usize) -> Result<bool> {
             let at = open.last().map(Dir::fd).ok_or(Errno::NOENT)??;
             match open_folder(at, name) {
                 Ok(inner) => open.push(Dir::new(inner)?),
-                // removed, or shut: a shut folder cannot be filled any more
-                Err(Errno::NOENT | Errno::ACCESS | Errno::NOTDIR) => {}
+                // a folder that cannot be listed can be filled; a program cannot shut it again
+                Err(Errno::ACCESS) => {
+                    chmodat(at, name, Mode::RWXU, AtFlags::empty())?;
+                    open.push(Dir::new(open_folder(at, name)?)?);
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -13,6 +13,8 @@ CONTROL = socket.socket(fileno=0)
 # to whoever watches over the scratch folder on the disk; there is none in namespaces
 KEEPER = SETTINGS["keeper"] and socket.socket(fileno=SETTINGS["keeper"])
 HEADER = 12
+# `siginfo_t`
+ENDED = (ctypes.c_char * 128)()
 # how a program ends, besides the codes that it may choose itself
 ENDED_WITH_ERROR, ENDED_AT_LIMIT = 250, 251
 
@@ -219,8 +221,15 @@ def held():
     return int(os.pread(SETTINGS["statm"], 64, 0).split()[0]) * resource.getpagesize()
 
 
-def answer(number, limits, descriptors):
-    """Runs a program until it ends or the trainer has had enough; how it ended."""
+def stop(pid, ended):
+    """Lets a program stand still, so that what it has in files can be measured; or it has ended."""
+    signal.pidfd_send_signal(ended, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    KEEPER.sendall(b"p")
+
+
+def play(number, limits, descriptors):
+    """Runs a program until it ends or the trainer has had enough, and tells the trainer."""
     scratch, before, parent = scratch_of(number), held(), os.getpid()
     trouble, into_trouble = os.pipe()
     pid = forked()
@@ -232,24 +241,29 @@ def answer(number, limits, descriptors):
     for descriptor in (into_trouble, *descriptors):
         os.close(descriptor)
     # the fork closes its end before the program begins
-    troubled = os.read(trouble, 1000).decode(errors="replace")
+    troubled = os.read(trouble, 1000)
     os.close(trouble)
     if KEEPER:
         KEEPER.sendall(b"w")
     ended, full = os.pidfd_open(pid), False
     listened = [CONTROL, ended, *([KEEPER] if KEEPER else [])]
     while True:
-        ready = select.select(listened, [], [])[0]
-        if ended in ready:
+        heard = select.select(listened, [], [])[0]
+        if ended in heard:
             break
-        if KEEPER in ready:
-            full = KEEPER.recv(1) == b"f"
-            signal.pidfd_send_signal(ended, signal.SIGKILL)
-            listened.remove(KEEPER)
+        if KEEPER in heard:
+            word = KEEPER.recv(1)
+            if word == b"p":
+                stop(pid, ended)
+            elif word == b"c":
+                signal.pidfd_send_signal(ended, signal.SIGCONT)
+            else:
+                full = word == b"f"
+                signal.pidfd_send_signal(ended, signal.SIGKILL)
+                listened.remove(KEEPER)
         # all that is said while a program runs is that it shall end
         elif hear()[0] == number:
             signal.pidfd_send_signal(ended, signal.SIGKILL)
-    _, status = os.waitpid(pid, 0)
     os.close(ended)
     ready = True
     if KEEPER:
@@ -260,8 +274,16 @@ def answer(number, limits, descriptors):
         except OSError:
             os.rename(scratch, os.path.join(SETTINGS["scratch"], "swept", str(number)))
             ready = False
-    code = os.waitstatus_to_exitcode(status)
-    return {"code": code, "full": full, "trouble": troubled or None, "ready": ready}
+    # how it ended goes from the kernel to the trainer without becoming an object of this process,
+    # where the next program would find it
+    checked("waitid", LIBC.waitid(os.P_PID, pid, ctypes.byref(ENDED), os.WEXITED))
+    rest = bytes((full, ready)) + troubled
+    header = number.to_bytes(8, "little") + (len(ENDED) + len(rest)).to_bytes(4, "little")
+    sent = CONTROL.sendmsg([header, ENDED, rest])
+    ctypes.memset(ENDED, 0, len(ENDED))
+    if sent != HEADER + len(ENDED) + len(rest):
+        os._exit(1)
+    return ready
 
 
 def main():
@@ -278,9 +300,7 @@ def main():
         if "limits" not in request:
             # it came too late: that program has ended
             continue
-        ended = answer(number, request["limits"], descriptors)
-        say(number, ended)
-        if not ended["ready"]:
+        if not play(number, request["limits"], descriptors):
             told(b"s")
             say(0, {"ready": True})
 
