@@ -101,9 +101,17 @@ fn a_busy_worker_ends_with_its_parent() {
         "source": { "template": slow, "bos_token": "", "eos_token": "", "pad_token": "", "unk_token": "" },
         "conversation": { "messages": [], "tools": [], "add_generation_prompt": false },
     });
+    // as a message of number 1: eight bytes of it, four of the length, little endian
+    let body = request.to_string();
+    let mut message = vec![1, 0, 0, 0, 0, 0, 0, 0];
+    message.extend(u32::try_from(body.len()).unwrap().to_le_bytes());
+    message.extend(body.into_bytes());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), message).unwrap();
     let script = format!(
-        "echo '{request}' | '{}' template-worker & echo $!; sleep 1",
-        env!("CARGO_BIN_EXE_paretopo")
+        "'{}' template-worker < '{}' & echo $!; sleep 1",
+        env!("CARGO_BIN_EXE_paretopo"),
+        file.path().display()
     );
     let mut shell = Command::new("sh")
         .args(["-c", &script])

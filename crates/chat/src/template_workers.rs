@@ -8,7 +8,7 @@
 
 use crate::jinja::Jinja;
 use crate::template::{Source, TemplateContext};
-use paretopo_containment::{IdleWorkers, Worker, WorkerFailure, serve_lines};
+use paretopo_containment::{Farewell, IdleWorkers, Worker, WorkerFailure, serve};
 use paretopo_trajectory::{Message, ToolSpec};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -21,6 +21,8 @@ use std::time::Duration;
 pub const TEMPLATE_WORKER_MEMORY: usize = 256 << 20;
 /// Time for one rendering. Published templates take less than a millisecond.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of an answer: a text of 16 MiB, whose bytes JSON writes as six at most.
+const LONGEST_ANSWER: usize = 6 * (17 << 20);
 
 static INSTALLED: OnceLock<TemplateWorkers> = OnceLock::new();
 
@@ -39,10 +41,10 @@ pub(crate) fn installed() -> Option<&'static TemplateWorkers> {
 /// The workers' main loop.
 ///
 /// # Errors
-/// When standard input or output break, which ends the worker.
+/// When the socket to the parent breaks, which ends the worker.
 pub fn template_worker() -> std::io::Result<()> {
     let mut latest: Option<Jinja> = None;
-    serve_lines(|request: Request<'_>| answer(&mut latest, request))
+    serve(|request: Request<'_>| answer(&mut latest, request))
 }
 
 fn answer(latest: &mut Option<Jinja>, request: Request<'_>) -> Answer {
@@ -108,7 +110,7 @@ impl TemplateWorkers {
         let answered = match self.idle.take().map(|worker| self.ask_worker(worker, request)) {
             // an idle worker may have been killed by others: then a new one is asked
             None | Some(Err((WorkerFailure::Died, _))) => {
-                let worker = Worker::start(&self.command, None)
+                let worker = Worker::start(&self.command, LONGEST_ANSWER, Farewell::Kill)
                     .map_err(|error| format!("its worker did not start: {error}"))?;
                 self.ask_worker(worker, request)
             }
@@ -116,6 +118,7 @@ impl TemplateWorkers {
         };
         answered.unwrap_or_else(|(failure, code)| match failure {
             WorkerFailure::Late => Err(format!("it took longer than {} s", PATIENCE.as_secs())),
+            WorkerFailure::Misbehaved => Err("its worker answered nonsense and was stopped".into()),
             WorkerFailure::Died => {
                 let (most, code) = (TEMPLATE_WORKER_MEMORY >> 20, code.map_or("none".into(), |code| code.to_string()));
                 Err(format!("it took more than {most} MiB of memory, or its worker crashed (exit code {code})"))
@@ -166,7 +169,7 @@ mod tests {
     fn a_worker_that_does_not_start_or_ends_is_an_error() {
         let [bos_token, eos_token, pad_token, unk_token, template] = [const { String::new() }; 5];
         let source = Source { template, bos_token, eos_token, pad_token, unk_token };
-        let killed = Worker::start(&["true".into()], None).unwrap();
+        let killed = Worker::start(&["true".into()], 100, Farewell::Kill).unwrap();
         let workers =
             TemplateWorkers { command: vec!["false".into()], idle: IdleWorkers::default() };
         workers.idle.keep(killed);

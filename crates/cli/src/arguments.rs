@@ -133,6 +133,8 @@ pub(crate) enum Command {
     },
     /// List the compiled-in backends and whether their devices are there
     Devices,
+    /// Say what this machine offers to hold programs that a model wrote, and try it
+    Doctor,
     /// Hold a backend against PyTorch's numbers for tiny models of every architecture
     Check {
         /// Folder of fixtures

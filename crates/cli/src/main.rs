@@ -35,14 +35,7 @@ fn main() -> ExitCode {
         return exit_code(limited.and_then(|()| paretopo_chat::template_worker()));
     }
     if let Command::PythonSandbox { settings } = &arguments.command {
-        return match paretopo_tools::python_sandbox(settings) {
-            Ok(never) => match never {},
-            Err(reason) => {
-                // where the parent listens
-                println!("{}", reason.replace('\n', " "));
-                ExitCode::FAILURE
-            }
-        };
+        return exit_code(paretopo_tools::python_sandbox(settings));
     }
     keep_freed_memory();
     paretopo_containment::silence_contained_panics();

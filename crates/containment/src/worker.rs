@@ -1,26 +1,40 @@
-//! A process that answers lines of JSON with lines of JSON.
+//! A process that answers messages, and may turn against whoever started it.
+//!
+//! Each request has a number that cannot be guessed; an answer counts only if it carries the number
+//! of the request that waits, is no longer than agreed and can be read. A worker that says anything
+//! else is not asked again.
 
+use crate::channel::{HEADER, header, parsed, receive, send};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::{Display, Formatter};
-use std::io::{BufRead, BufReader, Write};
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, parent_id};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a worker looks whether its parent is still there.
 const ORPHANED: Duration = Duration::from_millis(500);
+/// How long a worker that ends by itself is waited for by whoever drops it.
+const FAREWELL: Duration = Duration::from_millis(100);
+/// After that long it is killed.
+const OVERSTAYED: Duration = Duration::from_secs(10);
 
 /// Why a worker gave no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerFailure {
     /// It did not answer in time.
     Late,
-    /// It ended, or answered nonsense.
+    /// It ended.
     Died,
+    /// It answered another request than was asked, more than was agreed, or nonsense.
+    Misbehaved,
 }
 
 impl Display for WorkerFailure {
@@ -28,59 +42,111 @@ impl Display for WorkerFailure {
         formatter.write_str(match self {
             Self::Late => "it did not answer",
             Self::Died => "it ended",
+            Self::Misbehaved => "it broke the protocol",
         })
     }
 }
 
-/// The process; killed when dropped.
+/// What happens to a worker that is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// Its process group is killed at once.
+    Kill,
+    /// Its socket is closed, whereupon it cleans up and ends; killed if it does not.
+    HangUp,
+}
+
+/// The process; ended when dropped.
 #[derive(Debug)]
 pub struct Worker {
-    child: Child,
-    requests: ChildStdin,
-    answers: Receiver<String>,
-    scratch: Option<PathBuf>,
+    child: Option<Child>,
+    stream: UnixStream,
+    most: usize,
+    farewell: Farewell,
+    asked: u64,
+    secret: RandomState,
     ended: Option<ExitStatus>,
 }
 
 impl Worker {
-    /// Starts it in a process group of its own, with an empty environment. `scratch` is a folder to
-    /// remove with it.
+    /// Starts it in a process group of its own, with an empty environment and a socket as its
+    /// standard input, over which it also answers, with at most `most` bytes a message.
     ///
     /// # Errors
     /// When the command is empty or does not start.
-    pub fn start(command: &[PathBuf], scratch: Option<PathBuf>) -> std::io::Result<Self> {
+    pub fn start(command: &[PathBuf], most: usize, farewell: Farewell) -> std::io::Result<Self> {
         let (program, arguments) = command
             .split_first()
             .ok_or_else(|| std::io::Error::other("no worker command given"))?;
+        let (stream, theirs) = UnixStream::pair()?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().process_group(0);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        let requests = child.stdin.take().expect("stdin was asked for");
-        let stdout = BufReader::new(child.stdout.take().expect("stdout was asked for"));
-        let (sender, answers) = channel();
-        // the reader ends with the worker's stdout, so at the latest when the worker is dropped and
-        // killed
-        std::thread::spawn(move || {
-            for line in stdout.lines() {
-                let Ok(line) = line else { return };
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Self { child, requests, answers, scratch, ended: None })
+        let child = command
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let secret = RandomState::new();
+        Ok(Self { child: Some(child), stream, most, farewell, asked: 0, secret, ended: None })
     }
 
-    /// The next line that it says.
+    /// Sends a request, with descriptors that the worker shall have (at most four), and returns the
+    /// number that its answer must carry. A request without an answer may follow
+    /// ([`Self::tell`]).
     ///
     /// # Errors
-    /// When it says none within `patience`, or has ended.
-    pub fn hear(&mut self, patience: Duration) -> Result<String, WorkerFailure> {
-        self.answers.recv_timeout(patience).map_err(|error| match error {
-            RecvTimeoutError::Timeout => WorkerFailure::Late,
-            RecvTimeoutError::Disconnected => WorkerFailure::Died,
-        })
+    /// When it is not taken within `patience`.
+    pub fn request(
+        &mut self,
+        request: &impl Serialize,
+        descriptors: &[BorrowedFd<'_>],
+        patience: Duration,
+    ) -> Result<u64, WorkerFailure> {
+        self.asked += 1;
+        let number = self.secret.hash_one(self.asked);
+        self.tell(number, request, descriptors, patience)?;
+        Ok(number)
+    }
+
+    /// Says something more about the request of this number.
+    ///
+    /// # Errors
+    /// When it is not taken within `patience`.
+    pub fn tell(
+        &mut self,
+        number: u64,
+        request: &impl Serialize,
+        descriptors: &[BorrowedFd<'_>],
+        patience: Duration,
+    ) -> Result<(), WorkerFailure> {
+        let body = serde_json::to_vec(request).map_err(|_| WorkerFailure::Misbehaved)?;
+        send(&self.stream, number, &body, descriptors, Instant::now() + patience)
+    }
+
+    /// What it says next, which must carry `number`; 0 for what it says unasked.
+    ///
+    /// # Errors
+    /// When it says nothing within `patience`, has ended, or says something else.
+    pub fn hear<A: DeserializeOwned>(
+        &mut self,
+        number: u64,
+        patience: Duration,
+    ) -> Result<A, WorkerFailure> {
+        let body = self.hear_bytes(number, patience)?;
+        serde_json::from_slice(&body).map_err(|_| WorkerFailure::Misbehaved)
+    }
+
+    /// The same, of a worker that does not speak JSON.
+    ///
+    /// # Errors
+    /// When it says nothing within `patience`, has ended, or answers something else.
+    pub fn hear_bytes(
+        &mut self,
+        number: u64,
+        patience: Duration,
+    ) -> Result<Vec<u8>, WorkerFailure> {
+        let (heard, body) = receive(&self.stream, self.most, Instant::now() + patience)?;
+        if heard == number { Ok(body) } else { Err(WorkerFailure::Misbehaved) }
     }
 
     /// Its answer to a request. Ask nothing more after an error: the answer to this request may
@@ -93,39 +159,78 @@ impl Worker {
         request: &impl Serialize,
         patience: Duration,
     ) -> Result<A, WorkerFailure> {
-        let mut line = serde_json::to_string(request).map_err(|_| WorkerFailure::Died)?;
-        line.push('\n');
-        self.requests.write_all(line.as_bytes()).map_err(|_| WorkerFailure::Died)?;
-        serde_json::from_str(&self.hear(patience)?).map_err(|_| WorkerFailure::Died)
+        let deadline = Instant::now() + patience;
+        let number = self.request(request, &[], patience)?;
+        self.hear(number, deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Ends it; the exit code, unless a signal ended it. A worker that has ended by itself keeps
-    /// its code.
+    /// its code. One that cleans up first is given little time to end, and has no code after that.
     pub fn exit_code(&mut self) -> Option<i32> {
-        self.end().and_then(|status| status.code())
+        if self.farewell == Farewell::Kill {
+            return self.kill().and_then(|status| status.code());
+        }
+        // fails only when the other side is gone already
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        let child = self.child.as_mut()?;
+        ends_within(child, FAREWELL).then(|| child.wait().ok()?.code()).flatten()
     }
 
     /// Kills its whole process group, since it may have forked, and waits for it. Once only:
     /// afterwards its number may be another's.
-    fn end(&mut self) -> Option<ExitStatus> {
-        if self.ended.is_none() {
-            // SAFETY: kill takes two numbers and touches no memory
-            #[expect(unsafe_code, reason = "the standard library kills a process, not a group")]
-            unsafe {
-                libc::kill(-(self.child.id() as libc::pid_t), libc::SIGKILL);
-            }
-            self.ended = self.child.wait().ok();
+    fn kill(&mut self) -> Option<ExitStatus> {
+        if let Some(mut child) = self.child.take() {
+            kill_group(&child);
+            self.ended = child.wait().ok();
         }
         self.ended
     }
 }
 
+impl AsFd for Worker {
+    /// The socket, to wait for what it says beside other things.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+fn kill_group(child: &Child) {
+    // SAFETY: kill takes two numbers and touches no memory
+    #[expect(unsafe_code, reason = "the standard library kills a process, not a group")]
+    unsafe {
+        libc::kill(-(child.id() as libc::pid_t), libc::SIGKILL);
+    }
+}
+
+/// Whether it has ended within `patience`; it is waited for then.
+fn ends_within(child: &mut Child, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    while !matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.end();
-        if let Some(scratch) = &self.scratch {
-            // fails only when there is nothing left to do
-            let _ = std::fs::remove_dir_all(scratch);
+        if self.farewell == Farewell::Kill {
+            self.kill();
+            return;
+        }
+        // fails only when the other side is gone already
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        let Some(mut child) = self.child.take() else { return };
+        if !ends_within(&mut child, FAREWELL) {
+            // cleaning up may take it long, and nobody waits for that
+            std::thread::spawn(move || {
+                if !ends_within(&mut child, OVERSTAYED) {
+                    kill_group(&child);
+                    let _ = child.wait();
+                }
+            });
         }
     }
 }
@@ -157,47 +262,81 @@ pub fn end_with_parent(parent: u32) {
     });
 }
 
-/// A worker's main loop: a JSON request a line on standard input, a JSON answer a line on standard
-/// output, until the input ends. If the parent ends first, so does this process, whatever it is
-/// doing.
+/// Says something unasked over the socket that [`Worker::start`] gave this process as its standard
+/// input.
 ///
 /// # Errors
-/// When standard input or output break, or a line is not an `R`; the worker should then end.
-pub fn serve_lines<R: DeserializeOwned, A: Serialize>(
+/// When standard input is no open socket.
+pub fn say(message: &impl Serialize) -> std::io::Result<()> {
+    say_numbered(&mut parent(), 0, message)
+}
+
+fn say_numbered(parent: &mut File, number: u64, message: &impl Serialize) -> std::io::Result<()> {
+    let body = serde_json::to_vec(message)?;
+    parent.write_all(&header(number, body.len())?)?;
+    parent.write_all(&body)
+}
+
+/// The socket to the parent, never closed by who uses it.
+fn parent() -> std::mem::ManuallyDrop<File> {
+    // SAFETY: descriptor 0 is this process's standard input, and stays open
+    #[expect(unsafe_code, reason = "standard input cannot be written to otherwise")]
+    std::mem::ManuallyDrop::new(unsafe { File::from_raw_fd(0) })
+}
+
+/// A worker's main loop: a request and its answer, in JSON, until the socket is closed. If the
+/// parent ends first, so does this process, whatever it is doing.
+///
+/// # Errors
+/// When the socket breaks, or a request is not an `R`; the worker should then end.
+pub fn serve<R: DeserializeOwned, A: Serialize>(
     mut answer: impl FnMut(R) -> A,
 ) -> std::io::Result<()> {
     end_with_parent(parent_id());
-    let (input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
-    for line in input.lines() {
-        serde_json::to_writer(&mut output, &answer(serde_json::from_str(&line?)?))?;
-        output.write_all(b"\n")?;
-        output.flush()?;
+    let mut parent = parent();
+    let mut header = [0; HEADER];
+    loop {
+        match parent.read_exact(&mut header) {
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
+            read => read?,
+        }
+        let (number, length) = parsed(header);
+        // the parent is trusted, so what it announces is read
+        let mut body = vec![0; length];
+        parent.read_exact(&mut body)?;
+        say_numbered(&mut parent, number, &answer(serde_json::from_slice(&body)?))?;
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
-    fn worker(command: &[&str]) -> Worker {
-        Worker::start(&command.iter().map(PathBuf::from).collect::<Vec<_>>(), None).unwrap()
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// Its standard input is the socket, so `>&0` is how a shell answers.
+    fn worker(script: &str) -> Worker {
+        let command = ["sh", "-c", script].map(PathBuf::from);
+        Worker::start(&command, 1 << 16, Farewell::Kill).unwrap()
     }
 
     #[test]
-    fn a_line_is_answered_by_a_line() {
-        let mut echo = worker(&["cat"]);
+    fn a_message_is_answered_by_a_message() {
+        let mut echo = worker("cat >&0");
         for number in [1, 2] {
-            assert_eq!(echo.ask::<u32>(&number, Duration::from_secs(20)), Ok(number));
+            assert_eq!(echo.ask::<u32>(&number, LONG), Ok(number));
         }
     }
 
-    /// The shell forks and waits; killing it alone would leave `sleep`.
+    /// The shell forks and waits; killing it alone would leave `sleep`. It says `{"pid":...}` with
+    /// number 0: eight zeros, the length, the body.
     #[test]
     fn a_dropped_worker_takes_its_children_along() {
-        let mut family = worker(&["sh", "-c", "sleep 60 & echo $!; wait"]);
-        let child = format!("/proc/{}/stat", family.hear(Duration::from_secs(20)).unwrap());
+        let script = r#"sleep 60 & body=$(printf '%010d' $!)
+            printf '\0\0\0\0\0\0\0\0\014\0\0\0"%s"' $body >&0; wait"#;
+        let mut family = worker(script);
+        let child: String = family.hear(0, LONG).unwrap();
+        let child = format!("/proc/{}/stat", child.trim_start_matches('0'));
         let runs = || {
             std::fs::read_to_string(&child)
                 .is_ok_and(|text| !text.rsplit(')').next().unwrap().starts_with(" Z"))
@@ -206,26 +345,55 @@ mod tests {
         drop(family);
         let started = Instant::now();
         while runs() {
-            assert!(started.elapsed() < Duration::from_secs(20), "a child outlived its worker");
+            assert!(started.elapsed() < LONG, "a child outlived its worker");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
     #[test]
-    fn silence_an_end_and_nonsense_are_failures() {
-        assert_eq!(
-            worker(&["sleep", "30"]).ask::<u32>(&1, Duration::from_millis(20)),
-            Err(WorkerFailure::Late)
-        );
-        let mut ended = worker(&["false"]);
-        assert_eq!(ended.hear(Duration::from_secs(20)), Err(WorkerFailure::Died));
+    fn silence_and_an_end_are_failures() {
+        let mut silent = worker("sleep 30");
+        assert_eq!(silent.ask::<u32>(&1, Duration::from_millis(20)), Err(WorkerFailure::Late));
+        let mut ended = worker("exit 1");
+        assert_eq!(ended.hear::<u32>(0, LONG), Err(WorkerFailure::Died));
         assert_eq!(ended.exit_code(), Some(1));
-        let mut talker = worker(&["sh", "-c", "echo no number; sleep 60"]);
-        assert_eq!(talker.ask::<u32>(&1, Duration::from_secs(20)), Err(WorkerFailure::Died));
-        assert_eq!(talker.exit_code(), None);
-        assert_eq!(
-            worker(&["echo", "no number"]).ask::<u32>(&1, Duration::from_secs(20)),
-            Err(WorkerFailure::Died)
-        );
+    }
+
+    /// Lines as of old, an answer to another request, a body that is no number, an endless one.
+    #[test]
+    fn whatever_breaks_the_protocol_is_no_answer() {
+        for script in [
+            r#"printf '{"status":"ok"}\n' >&0; sleep 60"#,
+            r"head -c 13 >/dev/null; printf '\1\0\0\0\0\0\0\0\1\0\0\0\61' >&0; sleep 60",
+            r"head -c 8 >&0; printf '\1\0\0\0x' >&0; sleep 60",
+            "tr '\\0' x >&0 </dev/zero",
+        ] {
+            let mut hostile = worker(script);
+            assert_eq!(hostile.ask::<u32>(&1, LONG), Err(WorkerFailure::Misbehaved), "{script}");
+            assert_eq!(hostile.exit_code(), None);
+        }
+    }
+
+    /// An answer that comes too early or twice belongs to no request: the numbers differ.
+    #[test]
+    fn an_answer_given_twice_does_not_count_for_the_next_request() {
+        let script = r"m=$(mktemp); head -c 13 >$m; cat $m $m >&0; rm $m; sleep 60";
+        let mut twice = worker(script);
+        assert_eq!(twice.ask::<u32>(&7, LONG), Ok(7));
+        assert_eq!(twice.ask::<u32>(&7, LONG), Err(WorkerFailure::Misbehaved));
+    }
+
+    #[test]
+    fn a_worker_that_is_hung_up_on_ends_by_itself() {
+        let folder = std::env::temp_dir().join(format!("paretopo-farewell-{}", std::process::id()));
+        let script = format!("cat >/dev/null; touch {}", folder.display());
+        let command = ["sh", "-c", &script].map(PathBuf::from);
+        drop(Worker::start(&command, 100, Farewell::HangUp).unwrap());
+        let started = Instant::now();
+        while !folder.exists() {
+            assert!(started.elapsed() < LONG, "it was killed before it could clean up");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::fs::remove_file(&folder).unwrap();
     }
 }

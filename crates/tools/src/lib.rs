@@ -16,7 +16,7 @@ mod search;
 pub use output::truncate_middle;
 pub use pool::{Completed, ToolPool};
 #[cfg(target_os = "linux")]
-pub use python::{CpythonConfig, MissingLayers};
+pub use python::{CpythonConfig, MissingLayers, Walls};
 pub use python::{
     PythonConfig, PythonInterpreter, PythonLimits, PythonTool, SandboxFusionConfig,
     evaluate_python, python_sandbox, python_worker,

@@ -2,6 +2,7 @@
 
 mod benchmarks;
 mod compare;
+mod doctor;
 mod lines;
 mod new;
 mod recipes;
@@ -45,6 +46,7 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
         Command::New { what, target } => new::new(what, &target),
         Command::Phases { run } => phases(&run),
         Command::Devices => tools::devices(),
+        Command::Doctor => doctor::doctor(),
         Command::Check { fixtures, out } => tools::check(&fixtures, out.as_deref(), backend),
         Command::Score { model, file } => tools::score(&model, &file, backend),
         Command::Search { corpus, query: Some(query), topk, .. } => {

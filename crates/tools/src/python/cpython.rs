@@ -1,17 +1,22 @@
 //! The system's Python in a sandbox: where its interpreter is, and the workers that run it. The
-//! walls are in `sandbox.rs`.
+//! walls are in `sandbox/`, one program's run in `programs.rs`.
 
+use super::programs::{self, Afterwards};
 use super::sandbox::LauncherSettings;
-use paretopo_containment::Worker;
+use super::{PythonLimits, Ran, Unavailable};
+use paretopo_containment::{Farewell, Worker};
 use serde::{Deserialize, Serialize};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// An interpreter with large packages may take long to start on a busy machine.
 const START: Duration = Duration::from_secs(60);
+/// Bytes of what a worker says: how a program ended, never what it printed.
+const LONGEST_ANSWER: usize = 1 << 16;
+/// Workers that clean up after a program while others take the next.
+const MOST_CLEANING: usize = 8;
 
 /// What happens on a machine whose kernel lacks a layer of the sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +28,18 @@ pub enum MissingLayers {
     GoOn,
 }
 
+/// How programs are kept from the host and from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Walls {
+    /// In namespaces where the machine grants them, otherwise behind Landlock.
+    Strongest,
+    /// In namespaces; where the machine refuses them, no program runs.
+    Namespaces,
+    /// Behind Landlock, with a scratch folder on the disk.
+    Landlock,
+}
+
 /// How the system's Python runs programs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -32,7 +49,9 @@ pub struct CpythonConfig {
     /// Packages that workers import before the first program; those that are not installed are
     /// passed over.
     pub preload: Vec<String>,
-    /// What happens without Landlock or seccomp.
+    /// How programs are kept from the host and from each other.
+    pub walls: Walls,
+    /// What happens without seccomp, or with neither namespaces nor Landlock.
     pub missing_layers: MissingLayers,
 }
 
@@ -41,25 +60,37 @@ impl Default for CpythonConfig {
         Self {
             interpreter: "python3".into(),
             preload: vec!["numpy".into(), "sympy".into()],
+            walls: Walls::Strongest,
             missing_layers: MissingLayers::Refuse,
         }
     }
 }
 
-/// What a worker says when it has started, behind all of its walls.
-#[derive(Deserialize)]
-struct Hello {
-    ready: bool,
+/// What a worker says when it has started: that it is behind all of its walls, or why not.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Hello {
+    Ready { ready: bool, layers: Vec<String> },
+    Refused { reason: String },
 }
 
-/// Starts workers.
-#[derive(Debug)]
+/// A worker, and whether it is still cleaning up after its last program.
+struct Waiting {
+    worker: Worker,
+    cleaning: bool,
+}
+
+/// Runs programs in workers, each call in flight in one of its own.
 pub(super) struct Cpython {
-    /// This program, which becomes the interpreter.
+    /// This program, which becomes the interpreter's keeper.
     launcher: PathBuf,
     config: CpythonConfig,
+    files: usize,
     interpreter: PathBuf,
     readable: Vec<PathBuf>,
+    /// What holds programs.
+    layers: Vec<String>,
+    waiting: Mutex<Vec<Waiting>>,
 }
 
 /// What the interpreter says about itself.
@@ -70,8 +101,13 @@ struct Installation {
 }
 
 impl Cpython {
-    /// Finds the interpreter and its packages.
-    pub(super) fn find(config: &CpythonConfig, launcher: &Path) -> Result<Self, String> {
+    /// Finds the interpreter and its packages, and starts a first worker: better now than in the
+    /// first episode.
+    pub(super) fn start(
+        config: &CpythonConfig,
+        limits: &PythonLimits,
+        launcher: &Path,
+    ) -> Result<Self, String> {
         const ASK: &str = "import json, os, sys\n\
             folders = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path]\n\
             print(json.dumps({'executable': os.path.realpath(sys.executable), 'folders': [folder for folder in folders if os.path.isabs(folder)]}))";
@@ -100,34 +136,90 @@ impl Cpython {
         // the whole file system is no place for an interpreter
         let readable = installation.folders.into_iter().filter(|folder| folder.parent().is_some());
         let readable = readable.chain([installation.executable, interpreter.clone()]).collect();
-        Ok(Self { launcher: launcher.to_owned(), config: config.clone(), interpreter, readable })
+        let mut cpython = Self {
+            launcher: launcher.to_owned(),
+            config: config.clone(),
+            files: limits.files,
+            interpreter,
+            readable,
+            layers: Vec::new(),
+            waiting: Mutex::default(),
+        };
+        let (worker, layers) = cpython.start_worker()?;
+        cpython.layers = layers;
+        cpython.keep(worker, false);
+        Ok(cpython)
     }
 
-    /// Starts a worker with a scratch folder of its own, which goes when the worker does.
-    pub(super) fn start(&self) -> Result<Worker, String> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let scratch =
-            std::env::temp_dir().join(format!("paretopo-python-{}-{number}", std::process::id()));
-        let failed = |error: std::io::Error| format!("`{}`: {error}", scratch.display());
-        std::fs::DirBuilder::new().mode(0o700).create(&scratch).map_err(failed)?;
+    /// The layers that hold programs.
+    pub(super) fn layers(&self) -> &[String] {
+        &self.layers
+    }
+
+    /// Runs a program.
+    pub(super) fn run(&self, program: &str, limits: PythonLimits) -> Result<Ran, Unavailable> {
+        let mut worker = match self.take() {
+            Some(worker) => worker,
+            None => self.start_worker().map_err(Unavailable::NotStarted)?.0,
+        };
+        // a disk's folder is measured now and then, and a removed file that is still open escapes
+        // the measure; so no single one is large
+        let in_memory = self.layers.iter().any(|layer| layer == "namespaces");
+        let file = if in_memory { limits.files } else { limits.files / 4 };
+        let (ran, afterwards) = programs::run(&mut worker, program, limits, file)?;
+        match afterwards {
+            Afterwards::Ready => self.keep(worker, false),
+            Afterwards::Cleaning => self.keep(worker, true),
+            Afterwards::Lost => {}
+        }
+        Ok(ran)
+    }
+
+    /// A worker that waits for a program. One that still cleans up is left to it: its next program
+    /// would pay for the last.
+    fn take(&self) -> Option<Worker> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain_mut(|one| match one.cleaning {
+            false => true,
+            true => match programs::is_ready(&mut one.worker, Duration::ZERO) {
+                Ok(ready) => {
+                    one.cleaning = !ready;
+                    true
+                }
+                Err(_) => false,
+            },
+        });
+        let at = waiting.iter().rposition(|one| !one.cleaning)?;
+        Some(waiting.swap_remove(at).worker)
+    }
+
+    fn keep(&self, worker: Worker, cleaning: bool) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push(Waiting { worker, cleaning });
+        if waiting.iter().filter(|one| one.cleaning).count() > MOST_CLEANING {
+            let oldest = waiting.iter().position(|one| one.cleaning);
+            // it goes on cleaning, and then ends
+            oldest.map(|at| waiting.remove(at));
+        }
+    }
+
+    fn start_worker(&self) -> Result<(Worker, Vec<String>), String> {
         let settings = LauncherSettings {
             interpreter: self.interpreter.clone(),
             readable: self.readable.clone(),
-            scratch: scratch.clone(),
+            temporary: std::env::temp_dir(),
+            files: self.files,
             config: self.config.clone(),
         };
         let settings = serde_json::to_string(&settings).map_err(|error| error.to_string())?;
         let command = [self.launcher.clone(), "python-sandbox".into(), settings.into()];
-        let mut worker =
-            Worker::start(&command, Some(scratch)).map_err(|error| error.to_string())?;
-        let hello = worker
-            .hear(START)
-            .map_err(|failure| format!("the sandboxed interpreter did not start: {failure}"))?;
-        match serde_json::from_str(&hello) {
-            Ok(Hello { ready: true }) => Ok(worker),
-            // the reason why not
-            _ => Err(hello),
+        let mut worker = Worker::start(&command, LONGEST_ANSWER, Farewell::HangUp)
+            .map_err(|error| error.to_string())?;
+        match worker.hear(0, START) {
+            Ok(Hello::Ready { ready: true, layers }) => Ok((worker, layers)),
+            Ok(Hello::Refused { reason }) => Err(reason),
+            Ok(Hello::Ready { .. }) => Err("the sandboxed interpreter is not ready".into()),
+            Err(failure) => Err(format!("the sandboxed interpreter did not start: {failure}")),
         }
     }
 }

@@ -1,40 +1,42 @@
 //! The Python tool, with three interpreters to choose from.
 //!
 //! - `monty`, the default: an interpreter in Rust with no access to files, network, environment or
-//!   processes; starts at once, has no packages.
-//! - `cpython`: the system's Python in a sandbox, with its packages (`cpython.rs`, `sandbox.rs`,
-//!   `cpython.py`); Linux only.
+//!   processes; starts at once, has no packages (`monty.rs`).
+//! - `cpython`: the system's Python in a sandbox, with its packages (`cpython.rs`, `programs.rs`,
+//!   `sandbox/`); Linux only.
 //! - `sandbox_fusion`: a server (`sandbox_fusion.rs`).
 //!
 //! The first two run in worker processes. A worker is this very binary, started as
-//! `paretopo python-worker` or `python-sandbox`. It reads a program per line and answers with a
-//! line. A process and not a thread, because only so can memory be limited and a crash be
-//! contained: monty enforces time and recursion between its instructions, the worker's allocator
-//! enforces memory, and the parent kills a worker that has not answered shortly after the deadline.
-//! A worker that died is replaced and its call gets an error outcome.
+//! `paretopo python-worker` or `python-sandbox`. A process and not a thread, because only so can
+//! memory be limited and a crash be contained. A worker that died is replaced and its call gets an
+//! error outcome; a program that has ended its worker twice is not run again.
 
 #[cfg(target_os = "linux")]
 mod cpython;
+mod monty;
+#[cfg(target_os = "linux")]
+mod programs;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod sandbox_fusion;
 
 #[cfg(target_os = "linux")]
-pub use cpython::{CpythonConfig, MissingLayers};
+pub use cpython::{CpythonConfig, MissingLayers, Walls};
+pub use monty::{evaluate_python, python_worker};
 pub use sandbox_fusion::SandboxFusionConfig;
 
 use crate::{CallContext, Tool, truncate_middle};
-use monty::MontyRun;
-use monty_types::{
-    CompileOptions, ExcType, MontyObject, OOM_EXIT_CODE, PrintWriter, ResourceLimits,
-    ResourceTracker,
-};
-use paretopo_containment::{IdleWorkers, Worker, WorkerFailure, serve_lines};
+use monty::Monty;
+use paretopo_containment::WorkerFailure;
 use paretopo_settings::{Seconds, within};
 use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec};
 use sandbox_fusion::SandboxFusion;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Time beyond a call's own limit after which its worker is killed.
@@ -57,6 +59,9 @@ pub struct PythonLimits {
     /// Bytes that a program may print before it is stopped.
     #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
     pub printed: usize,
+    /// Bytes that a program may have in files; for `cpython`, the others have none.
+    #[serde(deserialize_with = "within::<65_536, 1_099_511_627_776, _, _>")]
+    pub files: usize,
 }
 
 impl Default for PythonLimits {
@@ -66,6 +71,7 @@ impl Default for PythonLimits {
             memory: 64 << 20,
             recursion: 200,
             printed: 1 << 20,
+            files: 64 << 20,
         }
     }
 }
@@ -114,95 +120,19 @@ impl Default for PythonConfig {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Request {
-    program: String,
-    limits: PythonLimits,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Answer {
-    status: CallStatus,
-    text: String,
-    /// Whether the worker asks to be replaced.
-    #[serde(default)]
-    last: bool,
-}
-
-/// Runs a program in this process and thread, and returns its status with what it printed.
-///
-/// A program that prints nothing yields the `repr` of its last expression, as an interactive
-/// session would. An exception yields what was printed before it and the last line of the
-/// traceback. The memory limit holds only in a process whose global allocator is monty's; use
-/// [`PythonTool`] for untrusted programs.
-pub fn evaluate_python(program: &str, limits: &PythonLimits) -> (CallStatus, String) {
-    if program.len() > LONGEST_PROGRAM {
-        return too_long();
-    }
-    let tracker = ResourceTracker::new(ResourceLimits {
-        max_duration: Some(limits.seconds.duration()),
-        max_memory: Some(limits.memory),
-        max_recursion_depth: limits.recursion,
-        ..ResourceLimits::default()
-    });
-    let mut printed = String::new();
-    let result =
-        MontyRun::new(program.to_owned(), "main.py", Vec::new(), CompileOptions::default())
-            .and_then(|runner| {
-                runner.run(
-                    Vec::new(),
-                    tracker,
-                    PrintWriter::CollectString(&mut printed, Some(limits.printed)),
-                )
-            });
-    match result {
-        Ok(value) => {
-            if printed.is_empty() && value != MontyObject::None {
-                printed = value.py_repr();
-            }
-            (CallStatus::Ok, printed)
-        }
-        Err(exception) => {
-            let status = match exception.exc_type() {
-                ExcType::TimeoutError => CallStatus::Timeout,
-                ExcType::MemoryError | ExcType::RecursionError => CallStatus::Limit,
-                _ => CallStatus::Error,
-            };
-            if !printed.is_empty() && !printed.ends_with('\n') {
-                printed.push('\n');
-            }
-            (status, printed + &exception.summary())
-        }
-    }
-}
-
-/// The worker's main loop: a JSON request a line on standard input, a JSON answer a line on
-/// standard output.
+/// The sandboxed CPython worker's entry: puts up the walls, starts the interpreter behind them and
+/// keeps it until it or the parent ends.
 ///
 /// # Errors
-/// When standard input or output break, which ends the worker.
-pub fn python_worker() -> std::io::Result<()> {
-    serve_lines(|request: Request| {
-        // not being installed as the allocator is only possible in a foreign binary; the limit is
-        // then not enforced
-        let _ = monty_alloc::set_limit(Some(request.limits.memory), false);
-        let (status, text) = evaluate_python(&request.program, &request.limits);
-        // between programs the worker itself may allocate as it likes
-        let _ = monty_alloc::set_limit(None, false);
-        Answer { status, text, last: false }
-    })
-}
-
-/// The sandboxed CPython worker's entry: puts up the walls around this process and becomes the
-/// interpreter. What went wrong is said on standard output, where the parent listens.
-///
-/// # Errors
-/// Always, if it returns.
-pub fn python_sandbox(settings: &str) -> Result<std::convert::Infallible, String> {
+/// Why the interpreter did not start, which the parent has been told.
+pub fn python_sandbox(settings: &str) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
-    return sandbox::enter(settings);
+    return sandbox::enter(settings).or_else(|reason| {
+        paretopo_containment::say(&cpython::Hello::Refused { reason })?;
+        Err(std::io::Error::other("the sandbox did not start"))
+    });
     #[cfg(not(target_os = "linux"))]
-    Err(format!("the sandbox needs Linux ({} characters of settings)", settings.len()))
+    Err(std::io::Error::other(format!("the sandbox needs Linux, not {settings}")))
 }
 
 /// How a program ended, and what it printed.
@@ -210,36 +140,56 @@ type Ran = (CallStatus, String);
 
 /// Why a program could not be run, with the tool itself to blame.
 #[derive(Debug)]
-struct Unavailable(String);
-
-/// Who runs programs, ready.
-enum Engine {
-    Workers(Starter),
-    Server(SandboxFusion),
+enum Unavailable {
+    /// No worker.
+    NotStarted(String),
+    /// The worker's process ended, or broke the protocol. Perhaps the program's doing.
+    Crashed(WorkerFailure, Option<i32>),
+    /// Anything else, in words.
+    Failed(String),
 }
 
-/// Starts workers.
-enum Starter {
-    Monty(Vec<PathBuf>),
-    #[cfg(target_os = "linux")]
-    Cpython(cpython::Cpython),
-}
-
-impl Starter {
-    fn start(&self) -> Result<Worker, String> {
+impl std::fmt::Display for Unavailable {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Monty(command) => Worker::start(command, None).map_err(|error| error.to_string()),
-            #[cfg(target_os = "linux")]
-            Self::Cpython(cpython) => cpython.start(),
+            Self::NotStarted(reason) => {
+                write!(formatter, "ToolError: the python worker did not start: {reason}")
+            }
+            Self::Crashed(WorkerFailure::Died, code) => {
+                let code = code.map_or("none".into(), |code| code.to_string());
+                write!(formatter, "ToolError: the interpreter crashed (exit code {code})")
+            }
+            Self::Crashed(failure, _) => {
+                write!(formatter, "ToolError: the python worker was stopped: {failure}")
+            }
+            Self::Failed(reason) => write!(formatter, "ToolError: {reason}"),
         }
     }
 }
+
+fn crashed(failure: WorkerFailure, exit_code: Option<i32>) -> Unavailable {
+    Unavailable::Crashed(failure, exit_code)
+}
+
+/// Who runs programs, ready.
+enum Engine {
+    Monty(Monty),
+    #[cfg(target_os = "linux")]
+    Cpython(Box<cpython::Cpython>),
+    Server(SandboxFusion),
+}
+
+/// After so many workers that a program has ended it is not run again.
+const ENDED_TOO_MANY: usize = 2;
 
 /// The Python tool. Safe to call from several threads: each call in flight has a worker of its own.
 pub struct PythonTool {
     config: PythonConfig,
     engine: Engine,
-    idle: IdleWorkers,
+    /// How many workers a program has ended, by the hash of its text.
+    ended: Mutex<HashMap<u64, usize>>,
+    hasher: RandomState,
+    misbehaved: AtomicUsize,
 }
 
 impl PythonTool {
@@ -249,9 +199,8 @@ impl PythonTool {
     /// # Errors
     /// When the interpreter is not there, or the machine lacks a layer of its sandbox.
     pub fn new(config: PythonConfig, worker_command: Vec<PathBuf>) -> Result<Self, String> {
-        let idle = IdleWorkers::default();
         let engine = match config.interpreter {
-            PythonInterpreter::Monty => Engine::Workers(Starter::Monty(worker_command)),
+            PythonInterpreter::Monty => Engine::Monty(Monty::new(worker_command, &config.limits)),
             PythonInterpreter::SandboxFusion => {
                 let missing = "`python.interpreter = \"sandbox_fusion\"` needs `python.sandbox_fusion = { url = .. }`";
                 Engine::Server(SandboxFusion::new(config.sandbox_fusion.as_ref().ok_or(missing)?))
@@ -259,10 +208,9 @@ impl PythonTool {
             #[cfg(target_os = "linux")]
             PythonInterpreter::Cpython => {
                 let launcher = worker_command.first().ok_or("no worker command given")?;
-                let cpython = cpython::Cpython::find(&config.cpython, launcher)?;
-                // better now than in the first episode
-                idle.keep(cpython.start()?);
-                Engine::Workers(Starter::Cpython(cpython))
+                let limits = &config.limits;
+                let cpython = cpython::Cpython::start(&config.cpython, limits, launcher)?;
+                Engine::Cpython(Box::new(cpython))
             }
             #[cfg(not(target_os = "linux"))]
             PythonInterpreter::Cpython => {
@@ -271,7 +219,13 @@ impl PythonTool {
                 );
             }
         };
-        Ok(Self { config, engine, idle })
+        Ok(Self {
+            config,
+            engine,
+            ended: Mutex::default(),
+            hasher: RandomState::new(),
+            misbehaved: AtomicUsize::new(0),
+        })
     }
 
     /// Runs a program under the tool's limits, at most until `deadline`.
@@ -280,56 +234,63 @@ impl PythonTool {
         let time_left = deadline.saturating_duration_since(started);
         let mut limits = self.config.limits;
         limits.seconds = limits.seconds.at_most(time_left);
-        let ran = match &self.engine {
-            Engine::Server(server) => server.run(program, limits.seconds),
-            Engine::Workers(starter) => self.run_in_worker(starter, program, limits),
-        };
+        let ran = self.run_unless_harmful(program, limits);
         let fault = ran.is_err().then_some(Fault::Tool);
-        let (status, text) = ran.unwrap_or_else(|Unavailable(text)| (CallStatus::Error, text));
+        let (status, text) = ran.unwrap_or_else(|why| (CallStatus::Error, why.to_string()));
         let (text, truncated) = truncate_middle(text.trim_end(), self.config.output_characters);
         let seconds = started.elapsed().as_secs_f32();
         ToolOutcome { truncated, fault, ..ToolOutcome::new(status, text, seconds) }
     }
 
-    fn run_in_worker(
-        &self,
-        starter: &Starter,
-        program: &str,
-        limits: PythonLimits,
-    ) -> Result<Ran, Unavailable> {
+    /// How many workers have broken the protocol so far and were stopped.
+    pub fn misbehaved(&self) -> usize {
+        self.misbehaved.load(Ordering::Relaxed)
+    }
+
+    /// The layers that hold programs, for `cpython`: `namespaces`, `landlock`, `seccomp`.
+    pub fn layers(&self) -> &[String] {
+        match &self.engine {
+            #[cfg(target_os = "linux")]
+            Engine::Cpython(cpython) => cpython.layers(),
+            _ => &[],
+        }
+    }
+
+    /// Runs a program, unless it has ended its worker too often. Being late does not count: a busy
+    /// machine makes any program late.
+    fn run_unless_harmful(&self, program: &str, limits: PythonLimits) -> Result<Ran, Unavailable> {
         if program.len() > LONGEST_PROGRAM {
             return Ok(too_long());
         }
-        let not_started =
-            |error| Unavailable(format!("ToolError: the python worker did not start: {error}"));
-        let idle = self.idle.take();
-        let mut worker = idle.map_or_else(|| starter.start(), Ok).map_err(not_started)?;
-        let request = Request { program: program.to_owned(), limits };
-        Ok(match worker.ask::<Answer>(&request, limits.seconds.duration() + GRACE) {
-            Ok(answer) => {
-                if !answer.last {
-                    self.idle.keep(worker);
-                }
-                (answer.status, answer.text)
+        let hash = self.hasher.hash_one(program);
+        let ended = || self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended().get(&hash).is_some_and(|times| *times >= ENDED_TOO_MANY) {
+            let text = format!(
+                "ToolError: this program has ended its interpreter {ENDED_TOO_MANY} times and is not run again"
+            );
+            return Ok((CallStatus::Error, text));
+        }
+        let ran = match &self.engine {
+            Engine::Monty(monty) => monty.run(program, limits),
+            #[cfg(target_os = "linux")]
+            Engine::Cpython(cpython) => cpython.run(program, limits),
+            Engine::Server(server) => server.run(program, limits.seconds),
+        };
+        if let Err(Unavailable::Crashed(failure, _)) = &ran {
+            if *failure != WorkerFailure::Late {
+                *ended().entry(hash).or_default() += 1;
             }
-            Err(WorkerFailure::Late) => (
-                CallStatus::Timeout,
-                format!("TimeoutError: no answer within {:.1} s", limits.seconds.get()),
-            ),
-            Err(WorkerFailure::Died) => match worker.exit_code() {
-                Some(OOM_EXIT_CODE) => (
-                    CallStatus::Limit,
-                    format!("MemoryError: more than {} MiB used", limits.memory >> 20),
-                ),
-                code => {
-                    let code = code.map_or("none".into(), |code| code.to_string());
-                    return Err(Unavailable(format!(
-                        "ToolError: the interpreter crashed (exit code {code})"
-                    )));
-                }
-            },
-        })
+            if *failure == WorkerFailure::Misbehaved {
+                self.misbehaved.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        ran
     }
+}
+
+fn late(seconds: Seconds) -> Ran {
+    let text = format!("TimeoutError: no answer within {:.1} s", seconds.get());
+    (CallStatus::Timeout, text)
 }
 
 fn too_long() -> (CallStatus, String) {

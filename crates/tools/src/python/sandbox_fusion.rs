@@ -77,14 +77,14 @@ impl SandboxFusion {
                 break;
             }
             if let Err(open) = self.breaker.enter() {
-                return Err(Unavailable(format!("ToolError: {}: {open}", self.config.url)));
+                return Err(Unavailable::Failed(format!("{}: {open}", self.config.url)));
             }
             let result = self.ask(program, left);
             self.breaker.report(result.is_ok());
             match result {
                 Ok(outcome) => return Ok(outcome),
                 Err(reason) if attempt == self.config.retries => {
-                    return Err(Unavailable(format!("ToolError: {}: {reason}", self.config.url)));
+                    return Err(Unavailable::Failed(format!("{}: {reason}", self.config.url)));
                 }
                 Err(_) => std::thread::sleep(
                     pause.min(deadline.saturating_duration_since(Instant::now())),

@@ -1,0 +1,340 @@
+//! One program in CPython, as the trainer sees it: its text goes to a fork of the interpreter
+//! through a sealed file in memory, what it prints comes through a pipe, its last words (an
+//! exception, or the value of its last expression) through another. Both are bytes, read up to a
+//! bound and never parsed; whether the program succeeded says its exit code, which it chooses
+//! itself, for itself. How and when it ends says the interpreter, over a socket that no program
+//! has.
+
+use super::{GRACE, PythonLimits, Ran, Unavailable, crashed, late};
+use paretopo_containment::{Worker, WorkerFailure};
+use paretopo_trajectory::CallStatus;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::{Errno, read};
+use rustix::pipe::{PipeFlags, pipe_with};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// The codes by which the interpreter's own part of a fork says how the program ended.
+const ENDED_WITH_ERROR: i32 = 250;
+const ENDED_AT_LIMIT: i32 = 251;
+/// How a program ends that is stopped.
+const KILLED: i32 = -libc::SIGKILL;
+/// How much is read at a time.
+const PIECE: usize = 1 << 16;
+
+#[derive(Serialize)]
+struct Request {
+    limits: Limits,
+}
+
+#[derive(Serialize)]
+struct Limits {
+    seconds: f64,
+    memory: usize,
+    recursion: usize,
+    printed: usize,
+    /// Bytes in all files, and in one.
+    files: usize,
+    file: usize,
+}
+
+#[derive(Serialize)]
+struct Stop {}
+
+/// How a program ended.
+#[derive(Debug, PartialEq, Eq)]
+struct Ended {
+    /// Its exit code, or minus the number of the signal that ended it.
+    code: i32,
+    /// Whether it was ended because it had too much in files.
+    full: bool,
+    /// Why it was never begun, if it was not.
+    trouble: String,
+    /// Whether the worker takes the next program at once, or says so later.
+    ready: bool,
+}
+
+/// Bytes of the kernel's `siginfo_t`, as `waitid` fills it in.
+const SIGINFO: usize = 128;
+
+impl Ended {
+    /// Reads `siginfo_t`, two bytes for whether it was full and whether the worker is ready, and the
+    /// trouble. The kernel's own bytes, since the process that forks shall not know how a program
+    /// ended: the next program would find it in its memory.
+    fn read(body: &[u8]) -> Option<Self> {
+        let number = |at: usize| Some(i32::from_ne_bytes(body.get(at..at + 4)?.try_into().ok()?));
+        // offsets of `si_code` and `si_status` in the union for SIGCHLD, on 64-bit Linux
+        let (how, status) = (number(8)?, number(24)?);
+        let [full, ready] = *body.get(SIGINFO..SIGINFO + 2)? else { return None };
+        Some(Self {
+            code: if how == libc::CLD_EXITED { status } else { -status },
+            full: full != 0,
+            trouble: String::from_utf8_lossy(&body[SIGINFO + 2..]).into_owned(),
+            ready: ready != 0,
+        })
+    }
+}
+
+/// What is to become of a worker after a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    /// It takes the next program.
+    Ready,
+    /// It cleans up, and says when it is ready.
+    Cleaning,
+    /// It did not say in time that the program has ended, and is not to be used again.
+    Lost,
+}
+
+/// Why a program was stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stopped {
+    Late,
+    Loud,
+}
+
+/// Something that a program writes to, and what it has written.
+struct Written {
+    pipe: OwnedFd,
+    bytes: Vec<u8>,
+    most: usize,
+    open: bool,
+}
+
+impl Written {
+    /// An empty one, and the end for the program.
+    fn new(most: usize) -> rustix::io::Result<(Self, OwnedFd)> {
+        let (pipe, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&pipe, true)?;
+        Ok((Self { pipe, bytes: Vec::new(), most, open: true }, theirs))
+    }
+
+    /// Reads what there is now, a piece of it; whether there was any.
+    fn read(&mut self) -> bool {
+        let mut piece = [0; PIECE];
+        match read(&self.pipe, &mut piece) {
+            Ok(0) => self.open = false,
+            Ok(length) => {
+                // one byte beyond the bound tells that there was more
+                let room = (self.most + 1).saturating_sub(self.bytes.len());
+                self.bytes.extend_from_slice(&piece[..length.min(room)]);
+                return true;
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.open = false,
+        }
+        false
+    }
+
+    fn is_loud(&self) -> bool {
+        self.bytes.len() > self.most
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes[..self.bytes.len().min(self.most)]).into_owned()
+    }
+}
+
+/// Runs a program in a worker, and says what is to become of the worker. After an error it is not to
+/// be used again.
+pub(super) fn run(
+    worker: &mut Worker,
+    program: &str,
+    limits: PythonLimits,
+    file: usize,
+) -> Result<(Ran, Afterwards), Unavailable> {
+    let started = Instant::now();
+    let deadline = started + limits.seconds.duration();
+    let unavailable = |error: Errno| Unavailable::Failed(std::io::Error::from(error).to_string());
+    let text = in_memory(program).map_err(|error| Unavailable::Failed(error.to_string()))?;
+    let (mut output, into_output) = Written::new(limits.printed).map_err(unavailable)?;
+    // a character has four bytes at most
+    let (mut words, into_words) =
+        Written::new(limits.printed.saturating_mul(4)).map_err(unavailable)?;
+    let request = Request {
+        limits: Limits {
+            seconds: limits.seconds.get(),
+            memory: limits.memory,
+            recursion: limits.recursion,
+            printed: limits.printed,
+            files: limits.files,
+            file,
+        },
+    };
+    let given = [text.as_fd(), into_output.as_fd(), into_words.as_fd()];
+    let number = worker.request(&request, &given, limits.seconds.duration() + GRACE);
+    let number = number.map_err(|failure| failed(worker, failure))?;
+    drop((text, into_output, into_words));
+    let mut stopped = None;
+    let mut until = deadline;
+    loop {
+        let heard = listen(worker, &mut [&mut output, &mut words], until).map_err(unavailable)?;
+        let loud = output.is_loud() || words.is_loud();
+        if heard == Heard::Worker {
+            break;
+        }
+        match stopped {
+            // it was told, and the kernel takes its time
+            Some(_) if heard == Heard::Nothing => {
+                let ran = outcome(KILLED, false, stopped, &output, &words, limits);
+                return Ok((ran, Afterwards::Lost));
+            }
+            None if loud || heard == Heard::Nothing => {
+                stopped = Some(if loud { Stopped::Loud } else { Stopped::Late });
+                worker.tell(number, &Stop {}, &[], GRACE).map_err(|how| failed(worker, how))?;
+                until = Instant::now() + GRACE;
+            }
+            _ => {}
+        }
+    }
+    let ended = worker.hear_bytes(number, GRACE).map_err(|failure| failed(worker, failure))?;
+    let ended = Ended::read(&ended).ok_or_else(|| failed(worker, WorkerFailure::Misbehaved))?;
+    // what was still in the pipes
+    while output.read() && !output.is_loud() {}
+    while words.read() && !words.is_loud() {}
+    if !ended.trouble.is_empty() {
+        return Err(Unavailable::Failed(ended.trouble));
+    }
+    if stopped.is_none() && (output.is_loud() || words.is_loud()) {
+        stopped = Some(Stopped::Loud);
+    }
+    let afterwards = if ended.ready { Afterwards::Ready } else { Afterwards::Cleaning };
+    Ok((outcome(ended.code, ended.full, stopped, &output, &words, limits), afterwards))
+}
+
+/// A text as a file in memory that nobody changes any more.
+fn in_memory(text: &str) -> std::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = File::from(memfd_create(c"program", flags)?);
+    file.write_all(text.as_bytes())?;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    fcntl_add_seals(&file, seals)?;
+    Ok(file.into())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// The worker has something to say, or has ended.
+    Worker,
+    Program,
+    Nothing,
+}
+
+/// Waits for the worker or the program to say something, at most `until`.
+fn listen(
+    worker: &Worker,
+    written: &mut [&mut Written],
+    until: Instant,
+) -> rustix::io::Result<Heard> {
+    let left = until.saturating_duration_since(Instant::now());
+    let timeout = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+    let mut sources = vec![PollFd::new(worker, PollFlags::IN)];
+    let open: Vec<usize> = (0..written.len()).filter(|at| written[*at].open).collect();
+    for at in &open {
+        sources.push(PollFd::new(&written[*at].pipe, PollFlags::IN));
+    }
+    let heard = match poll(&mut sources, Some(&timeout)) {
+        Err(Errno::INTR) => return Ok(Heard::Program),
+        heard => heard?,
+    };
+    let said: Vec<bool> = sources.iter().map(|source| !source.revents().is_empty()).collect();
+    drop(sources);
+    for (at, said) in open.into_iter().zip(&said[1..]) {
+        if *said {
+            written[at].read();
+        }
+    }
+    Ok(match (heard, said[0]) {
+        (_, true) => Heard::Worker,
+        // a program that never stops printing has a deadline, too
+        (0, _) => Heard::Nothing,
+        _ if Instant::now() >= until => Heard::Nothing,
+        _ => Heard::Program,
+    })
+}
+
+fn failed(worker: &mut Worker, failure: WorkerFailure) -> Unavailable {
+    match failure {
+        // it may go on cleaning up, so it is not killed
+        WorkerFailure::Late => crashed(failure, None),
+        WorkerFailure::Died | WorkerFailure::Misbehaved => crashed(failure, worker.exit_code()),
+    }
+}
+
+/// Status and text, of an exit code or minus a signal's number.
+fn outcome(
+    code: i32,
+    full: bool,
+    stopped: Option<Stopped>,
+    output: &Written,
+    words: &Written,
+    limits: PythonLimits,
+) -> Ran {
+    let (status, last) = match (stopped, code) {
+        (Some(Stopped::Late), _) => late(limits.seconds),
+        (Some(Stopped::Loud), _) => {
+            (CallStatus::Limit, format!("MemoryError: more than {} bytes printed", limits.printed))
+        }
+        _ if full => (
+            CallStatus::Limit,
+            format!("OSError: more than {} MiB in files, or too many", limits.files >> 20),
+        ),
+        (None, 0) => (CallStatus::Ok, words.text()),
+        (None, ENDED_WITH_ERROR) => (CallStatus::Error, words.text()),
+        (None, ENDED_AT_LIMIT) => (CallStatus::Limit, words.text()),
+        (None, code) if code == -libc::SIGXCPU => late(limits.seconds),
+        (None, code @ ..0) => {
+            (CallStatus::Error, format!("ToolError: the program ended by signal {}", -code))
+        }
+        (None, code) => (CallStatus::Error, format!("SystemExit: {code}")),
+    };
+    let mut text = output.text();
+    if status == CallStatus::Ok {
+        return (status, if text.is_empty() { last } else { text });
+    }
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    (status, text + &last)
+}
+
+/// Waits until a worker that was cleaning up takes programs again; whether it does, `patience`
+/// given.
+pub(super) fn is_ready(worker: &mut Worker, patience: Duration) -> Result<bool, WorkerFailure> {
+    #[derive(Deserialize)]
+    struct Ready {
+        ready: bool,
+    }
+    let timeout = Timespec::try_from(patience).map_err(|_| WorkerFailure::Late)?;
+    let mut sources = [PollFd::new(worker, PollFlags::IN)];
+    match poll(&mut sources, Some(&timeout)) {
+        Ok(0) | Err(Errno::INTR) => Ok(false),
+        Err(_) => Err(WorkerFailure::Died),
+        Ok(_) => worker.hear::<Ready>(0, GRACE).map(|said| said.ready),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_program_ended_is_what_the_kernel_says() {
+        let mut body = vec![0; SIGINFO];
+        body[8] = 1; // CLD_EXITED
+        body[24] = 250;
+        body.extend([0, 1]);
+        let ended = Ended { code: 250, full: false, trouble: String::new(), ready: true };
+        assert_eq!(Ended::read(&body), Some(ended));
+        body[8] = 2; // CLD_KILLED
+        body[24] = 9;
+        body.extend(b"no room");
+        let ended = Ended { code: -9, full: false, trouble: "no room".into(), ready: true };
+        assert_eq!(Ended::read(&body), Some(ended));
+        assert_eq!(Ended::read(&body[..SIGINFO + 1]), None);
+    }
+}

@@ -1,0 +1,180 @@
+//! A place of its own for the interpreter: namespaces for users, processes, mounts, network, IPC
+//! and the host's name, as bubblewrap makes them, whose calls these are. Not bubblewrap itself:
+//! each *program* gets namespaces of processes and mounts of its own, as a fork of an interpreter
+//! that has its packages loaded, and that program cannot be started by another.
+//!
+//! What is seen inside: the interpreter's folders, read-only; four devices; an empty place to mount
+//! a scratch folder at. No `/proc`, no `/sys`, no `/tmp`, nobody's processes, no network device.
+
+use super::files::{DEVICES, SYSTEM};
+use rustix::fs::{CWD, Mode};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
+    mount_change, mount_remount, move_mount, open_tree, unmount,
+};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+use std::collections::BTreeSet;
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// The namespaces that the interpreter gets, as flags of `clone`.
+pub(super) const ALL: i32 = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS;
+/// Where a program's scratch folder is mounted. Landlock's rule is on the folder above, since the
+/// mounted one is another for each program.
+pub(super) const SCRATCH: &str = "/scratch/program";
+/// The user and group that a program sees itself as.
+const INSIDE: u32 = 1000;
+
+/// Furnishes the namespaces that this process was cloned into, and leaves it the one capability
+/// that each program's own namespaces need. `outside` are the ids of the user and the group that it
+/// had before; at `temporary`, any folder, its root is built.
+///
+/// # Errors
+/// What the machine refuses.
+pub(super) fn furnish(
+    readable: &[PathBuf],
+    temporary: &Path,
+    outside: (u32, u32),
+) -> Result<(), String> {
+    map_ids(outside).map_err(refused("a map of user ids"))?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(refused("private mounts"))?;
+    let mut places = Vec::new();
+    for place in outermost(readable) {
+        if let Some(tree) = taken_along(&place)? {
+            places.push((place, tree));
+        }
+    }
+    let devices = DEVICES.map(|device| Path::new(device).to_owned());
+    for device in devices {
+        let tree = clone_tree(&device).map_err(refused("a device"))?;
+        places.push((device, tree));
+    }
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount("root", temporary, "tmpfs", flags, c"size=1m,mode=755").map_err(refused("tmpfs"))?;
+    for (place, tree) in &places {
+        put(tree, &temporary.join(place.strip_prefix("/").unwrap_or(place)))
+            .map_err(|error| format!("`{}`: {error}", place.display()))?;
+    }
+    std::fs::create_dir_all(temporary.join(&SCRATCH[1..])).map_err(refused("a folder"))?;
+    rustix::process::chdir(temporary).map_err(refused("its root"))?;
+    rustix::process::pivot_root(".", ".").map_err(refused("pivot_root"))?;
+    unmount(".", UnmountFlags::DETACH).map_err(refused("to unmount"))?;
+    rustix::process::chdir("/").map_err(refused("its root"))?;
+    let read_only = flags | MountFlags::BIND | MountFlags::RDONLY;
+    mount_remount("/", read_only, c"").map_err(refused("a read-only root"))?;
+    keep_one_capability().map_err(refused("capabilities"))
+}
+
+fn refused<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> String {
+    move |error| format!("this machine refuses {what}: {error}")
+}
+
+/// One user and one group, which need no rights outside; the group only after giving up the others.
+fn map_ids((user, group): (u32, u32)) -> std::io::Result<()> {
+    std::fs::write("/proc/self/setgroups", "deny")?;
+    std::fs::write("/proc/self/uid_map", format!("{INSIDE} {user} 1"))?;
+    std::fs::write("/proc/self/gid_map", format!("{INSIDE} {group} 1"))
+}
+
+/// The places to take along that exist and lie in no other of them.
+fn outermost(readable: &[PathBuf]) -> BTreeSet<PathBuf> {
+    let all: BTreeSet<PathBuf> = readable
+        .iter()
+        .cloned()
+        .chain(SYSTEM.map(PathBuf::from))
+        .filter(|at| at.exists())
+        .collect();
+    let within = |place: &Path| place.ancestors().skip(1).any(|above| all.contains(above));
+    all.iter().filter(|place| !within(place)).cloned().collect()
+}
+
+/// A place with all that is mounted below it, read-only; none where it has gone meanwhile.
+fn taken_along(place: &Path) -> Result<Option<OwnedFd>, String> {
+    let tree = match clone_tree(place) {
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        tree => tree.map_err(refused("a clone of a mount"))?,
+    };
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    // SAFETY: the descriptor is open, the path is an empty string, and the structure has the size
+    // that is given
+    #[expect(unsafe_code, reason = "the call has no safe interface")]
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result == 0 {
+        Ok(Some(tree))
+    } else {
+        Err(refused("read-only mounts")(std::io::Error::last_os_error()))
+    }
+}
+
+fn clone_tree(place: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    open_tree(CWD, place, flags)
+}
+
+/// Mounts a tree at a place that is made for it.
+fn put(tree: &OwnedFd, place: &Path) -> std::io::Result<()> {
+    let parent = place.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
+    std::fs::create_dir_all(parent)?;
+    let of = rustix::fs::fstat(tree)?;
+    if rustix::fs::FileType::from_raw_mode(of.st_mode).is_dir() {
+        std::fs::create_dir_all(place)?;
+    } else {
+        let made = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
+        rustix::fs::open(place, made | rustix::fs::OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?;
+    }
+    let nameless: &CStr = c"";
+    move_mount(tree, nameless, CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    Ok(())
+}
+
+/// Gives up all capabilities inside but the one to make namespaces and mounts, which the
+/// interpreter keeps when it is executed and each program drops before it begins.
+fn keep_one_capability() -> rustix::io::Result<()> {
+    let kept = CapabilitySet::SYS_ADMIN;
+    for capability in (CapabilitySet::all() - kept).iter() {
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            // one that this kernel does not know
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: kept };
+    rustix::thread::set_capabilities(None, sets)?;
+    rustix::thread::configure_capability_in_ambient_set(kept, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_within_another_is_not_taken_twice() {
+        let places = outermost(&["/usr/lib/python3".into(), "/usr".into(), "/nonexistent".into()]);
+        assert!(places.contains(Path::new("/usr")));
+        assert!(!places.contains(Path::new("/usr/lib")));
+        assert!(!places.contains(Path::new("/nonexistent")));
+    }
+}
