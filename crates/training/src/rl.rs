@@ -3,7 +3,9 @@
 
 use crate::batch::micro_batches;
 use crate::config::{BadNumbers, OldLogprobs};
-use crate::evaluate::{conclude, environment_metrics, phases, play_and_summarise, require_tasks};
+use crate::evaluate::{
+    conclude, environment_metrics, phases, play_and_summarise, require_tasks, sampling_of,
+};
 use crate::fitting::{fitting, played_splits};
 use crate::run_folder::{peak_memory_mib, resident_memory_mib};
 use crate::seeds::derive_seed;
@@ -130,6 +132,7 @@ pub fn train_in<B: AutodiffBackend>(
         require_tasks(environment.as_ref(), split)?;
     }
     let mut policy = Policy::<B>::load(config, &surroundings.policy_folder, device)?;
+    sampling_of(&config.evaluation, &policy.text)?;
     let reader = policy.reader(surroundings.cancelled);
     let splits = played_splits(config, true);
     let fitting = fitting(&reader, &config.rollout, environment, &splits, observer)?;
