@@ -147,6 +147,7 @@ pub fn train_in<B: AutodiffBackend>(
         observer.note(message)
     })?;
     let mut state = restored.unwrap_or_default();
+    state.require_of_training(run, config, environment.objectives().len())?;
     if state.step > 0 {
         observer.note(&format!("resuming after step {}", state.step));
     }

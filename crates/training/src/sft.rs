@@ -58,6 +58,7 @@ pub fn sft<B: AutodiffBackend>(
             observer.note(message)
         })?
         .unwrap_or_default();
+    state.require_of_sft(run, config)?;
     folder.rewind(state.step)?;
     while state.step < settings.steps {
         if surroundings.cancelled.load(Ordering::Relaxed) {
