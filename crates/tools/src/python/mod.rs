@@ -15,6 +15,7 @@
 
 #[cfg(target_os = "linux")]
 mod cpython;
+mod programs;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod sandbox_fusion;
