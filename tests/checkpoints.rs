@@ -4,8 +4,8 @@
 use crate::{Plain, assert_close, checkout, ids, json};
 use paretopo_agent::PolicyText;
 use paretopo_models::{
-    AutoModel, CausalLm, ForwardInput, SavedTensor, load_adapter, load_folder, load_tensors,
-    read_config, save_adapter, to_host, write_tensors,
+    AdapterConfig, AutoModel, CausalLm, ForwardInput, SavedTensor, attach_adapter, load_adapter,
+    load_folder, load_tensors, read_config, save_adapter, to_host, write_tensors,
 };
 use serde_json::{Value, json as value};
 use std::path::Path;
@@ -94,7 +94,7 @@ fn rope_settings_of_transformers_4_and_5_are_the_same_model() {
         ),
         (
             vec![("rope_parameters", value!({ "rope_type": "default", "rope_theta": 0 }))],
-            vec!["`rope_theta`", "above 0"],
+            vec!["`rope_theta`", "from 1 to 1000000000000, not 0.0"],
         ),
     ] {
         let error = of(&changes).unwrap_err();
@@ -114,6 +114,12 @@ fn settings_that_change_the_numbers_are_refused_where_a_configuration_is_read() 
         ("qwen2", "layer_types", value!(["full_attention", "sliding_attention"])),
         ("qwen3", "mlp_bias", value!(true)),
         ("qwen3", "rms_norm_eps", value!(-1.0)),
+        ("qwen3", "rms_norm_eps", value!(1e300)),
+        ("llama", "vocab_size", value!(0)),
+        ("llama", "hidden_size", value!(0)),
+        ("llama", "num_hidden_layers", value!(0)),
+        ("llama", "intermediate_size", value!(10_000_000_000u64)),
+        ("llama", "max_position_embeddings", value!(0)),
     ] {
         let copy = changed(case, &[(key, setting)]);
         let error = read_config(copy.path()).unwrap_err().to_string();
@@ -382,8 +388,71 @@ fn adapters_of_some_layers_or_without_some_maps_compute_what_is_left() {
         // with tensors for what is left out the folder contradicts itself
         let folder = adapter(&changes, |_| true);
         let error = load_adapter(base(), folder.path(), &device).unwrap_err().to_string();
-        assert!(error.contains("belongs to no parameter"), "{error}");
+        assert!(error.contains(" no parameter") && error.contains("`layers_to_transform`"));
+        // however many there are, a few are named
+        assert!(error.matches("lora_").count() <= 3 && error.len() < 700, "{error}");
     }
+    // and the other way around: more is asked for than there is
+    let folder = adapter(&[], |name| name.contains("layers.0."));
+    let error = load_adapter(base(), folder.path(), &device).unwrap_err().to_string();
+    assert!(error.contains(" tensors are missing, such as `base_model.model."), "{error}");
+    assert!(error.matches("lora_").count() <= 3 && error.len() < 700, "{error}");
+}
+
+#[test]
+fn numbers_of_positions_are_those_of_a_model() {
+    let read = |changes: &[(&str, Value)]| {
+        read_config(changed("llama", changes).path()).map(drop).map_err(|e| e.to_string())
+    };
+    let none = ("rope_parameters", Value::Null);
+    for (theta, is_known) in [
+        (value!(10_000.0), true),
+        (value!(1e9), true),
+        (value!(1), true),
+        (value!(1e300), false),
+        (value!(1e13), false),
+        (value!(0.5), false),
+        (value!(-10_000.0), false),
+    ] {
+        let found = read(&[none.clone(), ("rope_theta", theta.clone())]);
+        assert_eq!(found.is_ok(), is_known, "{theta}: {found:?}");
+        let error = found.err().unwrap_or("`rope_theta`".into());
+        assert!(error.contains("`rope_theta`"), "{error}");
+    }
+    let llama3 = |name: &str, number: Value| {
+        let mut scaling = value!({ "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0, "original_max_position_embeddings": 8192 });
+        scaling[name] = number;
+        read(&[none.clone(), ("rope_scaling", scaling)])
+    };
+    assert_eq!(llama3("factor", value!(32.0)), Ok(()));
+    for (name, number) in [
+        ("factor", value!(1e300)),
+        ("low_freq_factor", value!(0)),
+        ("high_freq_factor", value!(1e7)),
+        ("original_max_position_embeddings", value!(1e10)),
+        ("original_max_position_embeddings", value!(0.5)),
+    ] {
+        let error = llama3(name, number).unwrap_err();
+        assert!(error.contains(&format!("`{name}` must be a number from ")), "{error}");
+    }
+}
+
+#[test]
+fn ranks_beyond_the_matrices_are_refused() {
+    let model = || load(&fixture("qwen2")).unwrap();
+    let widest = model().projections_mut()[6].1.weight.val().dims().into_iter().max().unwrap();
+    let with = |rank: usize, targets: &[&str]| {
+        let targets = targets.iter().map(ToString::to_string).collect();
+        let config = AdapterConfig { rank, targets, ..AdapterConfig::default() };
+        attach_adapter(model(), &config, 1, &Default::default()).map(drop)
+    };
+    assert_eq!(with(widest, &["down_proj"]), Ok(()));
+    let error = with(widest + 1, &["down_proj"]).unwrap_err();
+    assert!(error.contains(&format!("{}", widest + 1)) && error.contains("down_proj"), "{error}");
+    let folder = adapter(&[("r", value!(60_000))], |_| true);
+    let error = load_adapter(model(), folder.path(), &Default::default()).unwrap_err().to_string();
+    assert!(error.contains("adapter_config.json") && error.contains("60000"), "{error}");
 }
 
 #[test]

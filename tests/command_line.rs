@@ -21,8 +21,11 @@ fn paretopo(arguments: &[&str], folder: &Path, input: &str) -> Output {
 /// Exit code, standard output and standard error as one text.
 fn transcript(arguments: &[&str], folder: &Path, input: &str) -> String {
     let output = paretopo(arguments, folder, input);
+    let program = std::fs::canonicalize(env!("CARGO_BIN_EXE_paretopo")).unwrap();
     let text = |bytes: &[u8]| {
-        String::from_utf8_lossy(bytes).replace(&folder.display().to_string(), "[FOLDER]")
+        String::from_utf8_lossy(bytes)
+            .replace(&folder.display().to_string(), "[FOLDER]")
+            .replace(&program.display().to_string(), "[PARETOPO]")
     };
     format!(
         "exit code {:?}\n--- stdout\n{}--- stderr\n{}",

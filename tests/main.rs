@@ -22,13 +22,18 @@ mod openings;
 mod parity_algorithms;
 mod parity_models;
 mod parity_shared;
+#[cfg(target_os = "linux")]
+mod programs;
 mod python_tool;
+mod refusals;
 mod resuming;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod scripted;
 mod search;
 mod settings;
+#[cfg(target_os = "linux")]
+mod streams;
 mod support;
 mod text_files;
 

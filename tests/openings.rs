@@ -91,6 +91,39 @@ fn an_opening_with_nothing_to_read_is_an_error_that_names_template_and_task() {
     succeeded(&run(folder.path(), COMMANDS[2], &["evaluation.tasks=2"]));
 }
 
+#[test]
+fn a_template_that_leaves_the_question_out_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let with = |template: &str| {
+        policy(
+            &here.join("policy"),
+            &[("tokenizer_config.json", "chat_template", json!(template))],
+        );
+    };
+    for template in [
+        "What is 1 + 1?",
+        "{{ messages | length }} messages",
+        "{% for message in messages %}{{ message.role }}: {{ message.text }}\n{% endfor %}",
+        "{% for message in messages if message.role == 'system' %}{{ message.content }}{% endfor %}.",
+    ] {
+        with(template);
+        for command in COMMANDS {
+            let error = refused(&run(here, command, &[]));
+            let file = "`policy/tokenizer_config.json`: the chat template renders task `";
+            assert!(
+                error.contains(file) && error.contains("without its question"),
+                "{template:?}, {command:?}: {error}"
+            );
+        }
+    }
+    // a part of it is something
+    for template in ["{{ messages[-1].content[:1] }}", "{{ messages[-1]['content'] | length }}"] {
+        with(template);
+        succeeded(&run(here, COMMANDS[2], &["evaluation.tasks=2"]));
+    }
+}
+
 /// Tokens of the prompts of the shipped problems.
 fn lengths(split: Split) -> Vec<usize> {
     let environment: Box<dyn Environment> = EnvironmentConfig::default()

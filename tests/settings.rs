@@ -252,7 +252,7 @@ fn draw(config: &RunConfig) {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let logits = [3.0, -2.0, 0.5, 60.0, 59.0];
     for sampling in [config.rollout.sampling, config.evaluation.sampling] {
-        let drawn = sample(&logits, &sampling, &mut rng).unwrap();
+        let drawn = sample(&logits, [0, 3].into_iter(), &sampling, &mut rng).unwrap();
         assert!(drawn.logprob.is_finite() && drawn.sampling_logprob.is_finite(), "{drawn:?}");
     }
     let times = [config.rollout.call_seconds, config.rollout.episode_seconds];

@@ -70,6 +70,28 @@ impl AdapterConfig {
         self.targets.iter().any(|target| target == ALL_LINEAR || is_end(target))
     }
 
+    /// The first setting in which another adapter differs, in words; `None` if they are alike.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        let targets = |adapter: &Self| shown(&adapter.targets);
+        let pairs = [
+            ("rank", self.rank.to_string(), other.rank.to_string()),
+            ("alpha", self.alpha.to_string(), other.alpha.to_string()),
+            ("dropout", self.dropout.to_string(), other.dropout.to_string()),
+            (
+                "rank_stabilized",
+                self.rank_stabilized.to_string(),
+                other.rank_stabilized.to_string(),
+            ),
+            ("targets", targets(self), targets(other)),
+        ];
+        if self == other {
+            return None;
+        }
+        // lists may be alike in what is shown of them
+        let found = pairs.into_iter().find(|(name, own, other)| own != other || *name == "targets");
+        found.map(|(name, own, other)| format!("`{name}` is {own} here and {other} there"))
+    }
+
     /// # Errors
     /// Says which setting makes no sense.
     pub fn check(&self) -> Result<(), String> {
@@ -139,6 +161,7 @@ fn attach<B: Backend>(
             continue;
         }
         let [d_input, d_output] = projection.weight.val().dims();
+        require_rank(config.rank, &key, [d_input, d_output])?;
         projection.lora = Some(LowRank {
             a: Param::from_tensor(first(index, d_input)),
             b: Param::from_tensor(Tensor::zeros([config.rank, d_output], device)),
@@ -152,12 +175,37 @@ fn attach<B: Backend>(
         let known: Vec<String> =
             model.projections_mut().into_iter().take(7).map(|(key, _)| key).collect();
         return Err(format!(
-            "the adapter's targets {:?} name no linear map\nhint: there are `{}` and so on",
-            config.targets,
+            "the adapter's targets, {}, name no linear map\nhint: there are `{}` and so on",
+            shown(&config.targets),
             known.join("`, `")
         ));
     }
     Ok(model)
+}
+
+/// # Errors
+/// When the adapter would be wider than the linear map itself: beyond that a rank can only cost
+/// memory. One between the two sides of a matrix is of no use, either, but common where several
+/// maps share it.
+fn require_rank(rank: usize, key: &str, [d_input, d_output]: [usize; 2]) -> Result<(), String> {
+    let most = d_input.max(d_output);
+    if rank <= most {
+        return Ok(());
+    }
+    Err(format!(
+        "the adapter's rank (`rank`, in peft's files `r`) is {rank}, but `{key}` has {d_input} \
+         features in and {d_output} out\nhint: at most {most}"
+    ))
+}
+
+/// Names, of many but the first few and their number.
+fn shown(names: &[String]) -> String {
+    const FEW: usize = 7;
+    let first = names[..names.len().min(FEW)].join("`, `");
+    match names.len().saturating_sub(FEW) {
+        0 => format!("`{first}`"),
+        more => format!("`{first}` and {more} more"),
+    }
 }
 
 /// The same model without its adapter; weights are shared, not copied.
@@ -221,13 +269,49 @@ pub fn load_adapter<B: Backend>(
     let model = attach(model, &config, device, zeros).map_err(|reason| invalid(&path, reason))?;
     let weights_path = folder.join(WEIGHTS);
     let mut weights = WeightFiles::open(std::slice::from_ref(&weights_path))?;
-    let model = fill_parameters(model, &mut weights, FloatDType::F32, &weights_path, peft_name)?;
+    let filled = fill_parameters(model, &mut weights, FloatDType::F32, &weights_path, peft_name);
+    let model = filled.map_err(|error| match error {
+        CheckpointError::Invalid { path, reason } => {
+            let hint = "`target_modules`, `exclude_modules`, `layers_to_transform` and `r` of \
+                        `adapter_config.json` say which tensors there are";
+            CheckpointError::Invalid { path, reason: format!("{reason}\nhint: {hint}") }
+        }
+        other => other,
+    })?;
     Ok((config, model))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn adapters_that_differ_are_told_apart_in_a_few_words() {
+        let plain = AdapterConfig::default();
+        assert_eq!(plain.difference(&plain), None);
+        let other = AdapterConfig { rank: 4, ..plain.clone() };
+        assert_eq!(plain.difference(&other).unwrap(), "`rank` is 16 here and 4 there");
+        let keys = |count: usize| -> Vec<String> {
+            (0..count).map(|layer| format!("model.layers.{layer}.self_attn.q_proj")).collect()
+        };
+        let many = AdapterConfig { targets: keys(80), ..plain.clone() };
+        let said = plain.difference(&many).unwrap();
+        assert!(said.starts_with("`targets` is `all-linear` here and `model.layers.0."), "{said}");
+        assert!(said.ends_with("` and 73 more there") && said.len() < 400, "{said}");
+        // alike in what is shown
+        let fewer = AdapterConfig { targets: keys(79), ..plain };
+        assert!(fewer.difference(&many).unwrap().starts_with("`targets` is "));
+    }
+
+    #[test]
+    fn an_adapter_is_no_wider_than_the_map_that_it_belongs_to() {
+        let rank = |rank: usize| require_rank(rank, "model.layers.0.self_attn.k_proj", [64, 16]);
+        assert!(rank(16).is_ok() && rank(17).is_ok() && rank(64).is_ok());
+        let error = rank(65).unwrap_err();
+        for part in ["`rank`", "65", "`model.layers.0.self_attn.k_proj`", "64", "16", "hint: "] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
 
     #[test]
     fn targets_are_ends_of_keys() {

@@ -161,6 +161,7 @@ pub(crate) fn fill_parameters<B: Backend>(
         precision: FloatDType,
         folder: &'a std::path::Path,
         name: F,
+        missing: Vec<String>,
         problems: Vec<String>,
         not_finite: Option<CheckpointError>,
     }
@@ -208,7 +209,7 @@ pub(crate) fn fill_parameters<B: Backend>(
                     return param;
                 }
                 None => {
-                    self.problems.push(format!("`{name}` is missing"));
+                    self.missing.push(name);
                     return param;
                 }
             };
@@ -237,28 +238,46 @@ pub(crate) fn fill_parameters<B: Backend>(
             })
         }
     }
-    let (problems, not_finite) = (Vec::new(), None);
-    let mut fill =
-        Fill { path: Path::default(), weights, precision, folder, name, problems, not_finite };
+    let (missing, problems, not_finite) = (Vec::new(), Vec::new(), None);
+    let path = Path::default();
+    let mut fill = Fill { path, weights, precision, folder, name, missing, problems, not_finite };
     let model = model.map(&mut fill);
-    let mut problems = fill.problems;
-    if let Some(error) = fill.not_finite {
+    let Fill { missing, mut problems, not_finite, .. } = fill;
+    if let Some(error) = not_finite {
         return Err(error);
     }
-    problems.extend(
-        weights.names().map(|key| format!("`{key}` belongs to no parameter of this architecture")),
-    );
+    problems.extend(counted(&missing, "is missing", "are missing"));
+    let left_over: Vec<String> = weights.names().cloned().collect();
+    problems.extend(counted(
+        &left_over,
+        "belongs to no parameter of this architecture",
+        "belong to no parameter of this architecture",
+    ));
     if problems.is_empty() {
         return Ok(model);
     }
-    let shown = 5;
-    let more = if problems.len() > shown {
-        format!(" (and {} more)", problems.len() - shown)
-    } else {
-        String::new()
+    let more = match problems.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
     };
-    problems.truncate(shown);
+    problems.truncate(SHOWN);
     Err(invalid(folder, problems.join("; ") + &more))
+}
+
+/// How many problems, and how many tensors of one problem, are named.
+const SHOWN: usize = 3;
+
+/// What is wrong with some tensors: their number and the first few; `None` for no tensor.
+fn counted(names: &[String], one: &str, many: &str) -> Option<String> {
+    match names {
+        [] => None,
+        [name] => Some(format!("`{name}` {one}")),
+        names => {
+            let first = names[..names.len().min(SHOWN)].join("`, `");
+            let such_as = if names.len() > SHOWN { "such as " } else { "" };
+            Some(format!("{} tensors {many}, {such_as}`{first}`", names.len()))
+        }
+    }
 }
 
 /// The model with its matrices in another number type; vectors (norms and biases) stay in f32.

@@ -6,6 +6,7 @@
 //! graphs.
 
 mod engine;
+mod generation_config;
 mod policy_text;
 mod prompts;
 mod sampling;
@@ -14,7 +15,7 @@ mod workers;
 
 pub use engine::Engine;
 pub use policy_text::PolicyText;
-pub use prompts::{LongPrompts, leaves_room, open_tasks};
+pub use prompts::{LongPrompts, leaves_room, open_tasks, require_question};
 pub use sampling::{Sampled, SamplingConfig, log_softmax, sample};
 pub use turn_loop::{
     OutputTruncation, RolloutConfig, RolloutContext, RolloutError, RolloutRequest,

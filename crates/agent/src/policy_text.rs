@@ -1,13 +1,12 @@
 //! The text side of a checkpoint: tokenizer, chat template, and the tokens that end a turn.
 
 use crate::SamplingConfig;
+use crate::generation_config::sampling_of;
 use paretopo_chat::{ChatError, ChatTemplate, TemplateContext, Tokenizer};
 use paretopo_environments::Environment;
-use paretopo_settings::Temperature;
 use paretopo_trajectory::{Task, TokenId};
-use serde_json::json;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a policy needs to read and write text.
 #[derive(Debug)]
@@ -18,8 +17,8 @@ pub struct PolicyText {
     pub template: ChatTemplate,
     /// Ids that end the policy's turn, at least one; the tokenizer's own first.
     pub end_ids: Vec<TokenId>,
-    /// How `generation_config.json` says that tokens are to be drawn, if there is one.
-    pub sampling: Option<SamplingConfig>,
+    /// `generation_config.json`, if there is one, and where it is.
+    generation: Option<(PathBuf, serde_json::Value)>,
 }
 
 impl PolicyText {
@@ -68,11 +67,23 @@ impl PolicyText {
                 ),
             });
         }
-        let sampling = generation.as_ref().map(sampling_of).transpose().map_err(|reason| {
-            let path = folder.join("generation_config.json");
-            ChatError::Invalid { path, what: "generation configuration", reason }
-        })?;
-        Ok(Self { tokenizer, template, end_ids, sampling })
+        let generation = generation.map(|value| (folder.join("generation_config.json"), value));
+        Ok(Self { tokenizer, template, end_ids, generation })
+    }
+
+    /// How `generation_config.json` says that tokens are to be drawn; `None` if there is no such
+    /// file.
+    ///
+    /// # Errors
+    /// Names the setting that is out of range, or that changes what is drawn and is not supported.
+    pub fn sampling(&self) -> Result<Option<SamplingConfig>, ChatError> {
+        let Some((path, value)) = &self.generation else { return Ok(None) };
+        let invalid = |reason| ChatError::Invalid {
+            path: path.clone(),
+            what: "generation configuration",
+            reason,
+        };
+        sampling_of(value).map(Some).map_err(invalid)
     }
 
     /// The ids that open an episode on `task`; tools are described by the template only where
@@ -86,20 +97,59 @@ impl PolicyText {
         task: &Task,
         describe_tools: bool,
     ) -> Result<Vec<TokenId>, ChatError> {
-        let messages = environment.opening(task);
-        let tools: Vec<_> =
-            environment.tools().iter().filter(|_| describe_tools).map(|tool| tool.spec()).collect();
-        let text = self.template.render(TemplateContext {
-            messages: &messages,
-            tools: &tools,
-            add_generation_prompt: true,
-        })?;
+        let text = self.render(environment, task, describe_tools)?;
         let ids = self.tokenizer.encode(&text)?;
         if ids.is_empty() || self.template.is_blank(&text) {
             let file = self.template.file().to_owned();
             return Err(ChatError::EmptyOpening { file, task: task.id.clone() });
         }
         Ok(ids)
+    }
+
+    /// Whether the opening tells the policy what `task` asks: it is another one for another
+    /// question.
+    ///
+    /// # Errors
+    /// When it is not, there is nothing to read in it, or the template fails.
+    pub fn require_question(
+        &self,
+        environment: &dyn Environment,
+        task: &Task,
+        describe_tools: bool,
+    ) -> Result<(), ChatError> {
+        // already the first character differs
+        let question = if task.question.starts_with('0') { "1 or 2?" } else { "0 or 3?" };
+        let other = Task { question: question.into(), ..task.clone() };
+        let asked = self.render(environment, task, describe_tools)?;
+        if self.template.is_blank(&asked) {
+            let file = self.template.file().to_owned();
+            return Err(ChatError::EmptyOpening { file, task: task.id.clone() });
+        }
+        // an error about the other question alone is a difference, too
+        match self.render(environment, &other, describe_tools) {
+            Ok(text) if text == asked => Err(ChatError::QuestionLeftOut {
+                file: self.template.file().to_owned(),
+                task: task.id.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The text of an opening.
+    fn render(
+        &self,
+        environment: &dyn Environment,
+        task: &Task,
+        describe_tools: bool,
+    ) -> Result<String, ChatError> {
+        let messages = environment.opening(task);
+        let tools: Vec<_> =
+            environment.tools().iter().filter(|_| describe_tools).map(|tool| tool.spec()).collect();
+        self.template.render(TemplateContext {
+            messages: &messages,
+            tools: &tools,
+            add_generation_prompt: true,
+        })
     }
 }
 
@@ -130,58 +180,9 @@ fn end_ids_of(value: &serde_json::Value) -> Result<Vec<TokenId>, String> {
     ids.ok_or_else(|| format!("`eos_token_id` must be an id or a list of ids, not {value}"))
 }
 
-/// As transformers reads it: greedy unless `do_sample`; what is absent leaves the distribution as
-/// it is.
-///
-/// # Errors
-/// Names the field that holds what it cannot.
-fn sampling_of(config: &serde_json::Value) -> Result<SamplingConfig, String> {
-    if config["do_sample"].as_bool() != Some(true) {
-        let temperature = const { Temperature::literal(0.0) };
-        return Ok(SamplingConfig { temperature, ..SamplingConfig::default() });
-    }
-    let mut given = serde_json::Map::new();
-    for name in ["temperature", "top_k", "top_p"] {
-        if !config[name].is_null() {
-            given.insert(name.to_owned(), config[name].clone());
-            // one by one, so that the error is about this field
-            serde_json::from_value::<SamplingConfig>(json!({ name: config[name] }))
-                .map_err(|error| format!("`{name}`: {error}"))?;
-        }
-    }
-    serde_json::from_value(given.into()).map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use paretopo_settings::TopP;
-
-    #[test]
-    fn generation_configurations_of_published_models() {
-        // Qwen2.5-Math-1.5B-Instruct samples only if asked to; Qwen3 does by default
-        let try_read = |text: &str| sampling_of(&serde_json::from_str(text).unwrap());
-        let read = |text: &str| try_read(text).unwrap();
-        assert_eq!(read(r#"{"do_sample":false,"temperature":0.7}"#).temperature.get(), 0.0);
-        assert_eq!(
-            read(r#"{"do_sample":true,"temperature":0.6,"top_k":20,"top_p":0.95}"#),
-            SamplingConfig {
-                temperature: Temperature::literal(0.6),
-                top_k: 20,
-                top_p: TopP::literal(0.95)
-            }
-        );
-        assert_eq!(read("{}").temperature.get(), 0.0);
-        let sampled = read(r#"{"do_sample":true,"temperature":null}"#);
-        assert_eq!(sampled, SamplingConfig::default());
-        for (field, value) in
-            [("temperature", "-1"), ("top_p", "0"), ("top_p", "1.5"), ("top_k", "-3")]
-        {
-            let text = format!(r#"{{"do_sample":true,"{field}":{value}}}"#);
-            let error = try_read(&text).unwrap_err();
-            assert!(error.starts_with(&format!("`{field}`: `{value}` is not ")), "{error}");
-        }
-    }
 
     #[test]
     fn the_ids_that_end_a_turn_are_a_number_or_a_list() {

@@ -43,6 +43,21 @@ pub fn open_tasks(
     opened.into_iter().collect()
 }
 
+/// Whether the first of the tasks, if there is one, is opened with its question in it; the others
+/// are opened by the same template.
+///
+/// # Errors
+/// When it is not, or the template fails.
+pub fn require_question(
+    text: &PolicyText,
+    environment: &dyn Environment,
+    config: &RolloutConfig,
+    tasks: &[Task],
+) -> Result<(), ChatError> {
+    let Some(task) = tasks.first() else { return Ok(()) };
+    text.require_question(environment, task, matches!(config.syntax, ToolSyntax::Hermes {}))
+}
+
 /// Whether a prompt of so many tokens leaves room for a token to answer with.
 pub fn leaves_room(tokens: usize, context: usize) -> bool {
     tokens < context

@@ -572,7 +572,8 @@ fn draw<B: Backend>(
     logits: &[f32],
     episode: &mut Episode<'_>,
 ) -> Result<(), RolloutError> {
-    let drawn = sample(logits, &config.sampling, &mut episode.rng);
+    let earlier = episode.segments.iter().flat_map(|segment| segment.ids.iter().copied());
+    let drawn = sample(logits, earlier, &config.sampling, &mut episode.rng);
     // where activations are too large, norms make zeros of them, and all logits are equal
     let are_equal = logits.iter().all(|logit| *logit == logits[0]);
     if drawn.is_none() || are_equal {

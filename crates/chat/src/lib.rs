@@ -55,6 +55,18 @@ pub enum ChatError {
         /// The task.
         task: String,
     },
+    /// The chat template renders the same whatever a task asks.
+    #[error(
+        "`{file}`: the chat template renders task `{task}` without its question: it says the same \
+         for any other\nhint: a template has to render what is in `messages`; look at what it does \
+         with a user's message"
+    )]
+    QuestionLeftOut {
+        /// The template's file.
+        file: PathBuf,
+        /// The task.
+        task: String,
+    },
     /// The chat template could not be rendered.
     #[error("the chat template failed: {0}")]
     Template(String),

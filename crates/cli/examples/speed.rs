@@ -117,7 +117,7 @@ fn generate(
     let mut recorded = Vec::new();
     for step in 0..count {
         let draw = |row: &Vec<f32>| {
-            let drawn = sample(row, &SamplingConfig::default(), rng).unwrap();
+            let drawn = sample(row, std::iter::empty(), &SamplingConfig::default(), rng).unwrap();
             recorded.push(drawn.logprob);
             Some(drawn.id)
         };

@@ -44,7 +44,7 @@ pub(crate) struct ConfigArguments {
     #[arg(long, value_name = "DIR", requires = "model")]
     pub(crate) adapter: Option<PathBuf>,
 
-    /// Print the resolved configuration and stop
+    /// Print the resolved configuration, and which programs a run would start, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -107,6 +107,9 @@ pub(crate) enum Command {
         /// Change a setting of every method (repeatable)
         #[arg(long, value_name = "KEY.PATH=VALUE")]
         set: Vec<String>,
+        /// Print which runs there are, and which programs they would start, and stop
+        #[arg(long)]
+        dry_run: bool,
         /// Runs at a time; one per core when absent
         #[arg(long, value_parser = count(1, 1024), allow_negative_numbers = true)]
         jobs: Option<usize>,

@@ -2,7 +2,7 @@
 //! folder without a file.
 
 use crate::problem::Problem;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A file's name and contents.
 type File = (&'static str, &'static [u8]);
@@ -25,6 +25,13 @@ macro_rules! experiment_files {
 /// The quick experiment and the configurations that it names.
 pub(crate) const EXPERIMENT: &[(&str, &str)] =
     &experiment_files!("quick", "paretopo", "grpo", "otc", "scalarized");
+
+/// A configuration that the quick experiment names.
+pub(crate) fn experiment_config(file: &Path) -> &'static str {
+    let is_meant = |(name, _): &&(&str, &str)| file == Path::new(&format!("{name}.toml"));
+    let found = EXPERIMENT.iter().find(is_meant);
+    found.map(|(_, text)| *text).expect("the experiment in the binary names files in the binary")
+}
 
 /// Whether the binary carries a policy of that name.
 pub(crate) fn is_policy(name: &str) -> bool {

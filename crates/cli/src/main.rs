@@ -7,21 +7,25 @@ mod arguments;
 mod backends;
 mod commands;
 mod embedded;
+mod output;
 mod policies;
 mod problem;
+mod programs;
 mod progress;
+mod signals;
 
 use arguments::{Arguments, Command};
 use clap::Parser;
+use output::errln;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// Counts memory, so that a worker can be held to its limit; elsewhere it is the system's
 /// allocator.
 #[global_allocator]
 static ALLOCATOR: monty_alloc::LimitedAllocator = monty_alloc::LimitedAllocator;
 
-/// Set by Ctrl-C; recipes look at it between steps.
+/// Set by Ctrl-C and other signals; recipes look at it between steps.
 static CANCELLED: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
@@ -39,19 +43,11 @@ fn main() -> ExitCode {
     }
     keep_freed_memory();
     paretopo_containment::silence_contained_panics();
-    // a second Ctrl-C ends the process at once
-    let handler = || {
-        if CANCELLED.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-    };
-    if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("note: Ctrl-C will not stop gracefully: {error}");
-    }
-    match commands::run(arguments, &CANCELLED) {
+    signals::watch(&CANCELLED);
+    match commands::run(arguments, &CANCELLED).and_then(|()| output::finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            eprintln!("error: {}", problem.message);
+            errln!("error: {}", problem.message);
             ExitCode::from(problem.exit_code)
         }
     }

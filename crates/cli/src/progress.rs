@@ -1,8 +1,10 @@
 //! Progress on a terminal; a line now and then where the output is no terminal.
 
+use crate::output::{self, errln};
 use indicatif::{ProgressBar, ProgressStyle};
 use paretopo_training::{Metrics, Observer};
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Draws a bar with the current EM and #Tool, or says nothing.
@@ -10,6 +12,8 @@ pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     quiet: bool,
     lines: bool,
+    /// Where a log is to be kept, once the recipe has taken the folder.
+    log: Option<PathBuf>,
 }
 
 impl Progress {
@@ -24,20 +28,36 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
         });
-        Self { bar, quiet, lines: !quiet && !terminal }
+        Self { bar, quiet, lines: !quiet && !terminal, log: None }
     }
 
     fn say(&self, message: &str) {
         match &self.bar {
-            Some(bar) => bar.println(message),
-            None if self.quiet => {}
-            None => eprintln!("{message}"),
+            Some(bar) => {
+                output::log_line(message);
+                bar.println(message);
+            }
+            None if self.quiet => output::log_line(message),
+            None => errln!("{message}"),
+        }
+    }
+
+    /// Keeps a log in a run's folder from the first word of its recipe on, which speaks only once the
+    /// folder is its own.
+    pub(crate) fn log_into(&mut self, folder: &Path) {
+        self.log = Some(folder.to_owned());
+    }
+
+    fn heard_of_recipe(&mut self) {
+        if let Some(folder) = self.log.take() {
+            output::open_log(&folder);
         }
     }
 }
 
 impl Observer for Progress {
     fn progress(&mut self, phase: &str, done: usize, total: usize) {
+        self.heard_of_recipe();
         let Some(bar) = &self.bar else { return };
         if phase == "evaluate" || phase == "index" {
             bar.set_length(total as u64);
@@ -47,21 +67,29 @@ impl Observer for Progress {
     }
 
     fn step(&mut self, step: u64, total: u64, metrics: &Metrics) {
+        self.heard_of_recipe();
         let shown: Vec<String> = [("em", "EM"), ("calls", "#Tool"), ("loss", "loss")]
             .iter()
             .filter_map(|(key, name)| metrics.get(*key).map(|value| format!("{name} {value:.3}")))
             .collect();
+        let shown = shown.join("  ");
+        let is_said = step.is_multiple_of(10) || step == total;
+        let line = format!("step {step}/{total}  {shown}");
+        if is_said && self.lines {
+            errln!("{line}");
+        } else if is_said {
+            output::log_line(&line);
+        }
         if let Some(bar) = &self.bar {
             bar.set_length(total);
             bar.set_position(step);
             bar.set_prefix("train");
-            bar.set_message(shown.join("  "));
-        } else if self.lines && (step.is_multiple_of(10) || step == total) {
-            eprintln!("step {step}/{total}  {}", shown.join("  "));
+            bar.set_message(shown);
         }
     }
 
     fn note(&mut self, message: &str) {
+        self.heard_of_recipe();
         self.say(message);
     }
 }

@@ -4,24 +4,27 @@
 //! to lower case and ASCII, and cut to stems. Chinese and Japanese have none, and Korean words carry
 //! endings, so a run of their characters becomes its overlapping pairs, as in Lucene's
 //! `CJKAnalyzer`: 東京都 is 東京 and 京都. A pair is found wherever the run begins. Each character
-//! is a term of its own in a second field, for queries that are one character long.
+//! is a term of its own in a second field, for queries that are one character long. Thai, Lao,
+//! Khmer and Burmese have no spaces between words either, and are treated alike; their vowel signs
+//! and tone marks are characters of the run.
 //!
-//! Half-width katakana and hangul, voicing marks and jamo that stand apart, and compatibility
-//! ideographs are folded to the usual characters (NFKC, of such runs alone). Left out:
-//! dictionaries, traditional against simplified characters, and scripts such as Thai that have no
-//! spaces either.
+//! Half-width katakana and hangul, voicing marks and jamo that stand apart, compatibility
+//! ideographs, and signs in an order of their own are folded to the usual characters (NFKC, of such
+//! runs alone); spaces without width inside a run are dropped. Left out: dictionaries, traditional
+//! against simplified characters, and scripts of fewer speakers without spaces (Javanese, Tai Tham).
 
+use crate::words_of_text::WordTokenizer;
 use std::borrow::Cow;
 use tantivy::tokenizer::{
-    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer,
-    StopWordFilter, TextAnalyzer, Token, TokenFilter, TokenStream, Tokenizer,
+    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, Stemmer, StopWordFilter,
+    TextAnalyzer, Token, TokenFilter, TokenStream, Tokenizer,
 };
 use unicode_normalization::UnicodeNormalization;
 
 /// Words and pairs of characters, without stop words where `stop_words` are given. Expects
 /// [`folded`] text.
 pub(crate) fn words(stop_words: Option<StopWordFilter>) -> TextAnalyzer {
-    let words = TextAnalyzer::builder(SimpleTokenizer::default())
+    let words = TextAnalyzer::builder(WordTokenizer::default())
         .filter(RunFilter(RunForm::Pairs))
         .filter(RemoveLongFilter::limit(255))
         .filter(LowerCaser);
@@ -33,33 +36,33 @@ pub(crate) fn words(stop_words: Option<StopWordFilter>) -> TextAnalyzer {
     words.filter_dynamic(Stemmer::new(Language::English)).build()
 }
 
-/// Every single character of Chinese, Japanese or Korean, and nothing else. Expects [`folded`]
+/// Every single character of a run, and nothing else. Expects [`folded`]
 /// text.
 pub(crate) fn characters() -> TextAnalyzer {
-    TextAnalyzer::builder(SimpleTokenizer::default()).filter(RunFilter(RunForm::Characters)).build()
+    TextAnalyzer::builder(WordTokenizer::default()).filter(RunFilter(RunForm::Characters)).build()
 }
 
 /// Those characters of a query that are looked up by themselves: runs of one character, and
 /// ideographs between syllables (猫 in 猫はどこ), which are a word more often than not.
 pub(crate) fn lone_characters() -> TextAnalyzer {
-    TextAnalyzer::builder(SimpleTokenizer::default()).filter(RunFilter(RunForm::Lone)).build()
+    TextAnalyzer::builder(WordTokenizer::default()).filter(RunFilter(RunForm::Lone)).build()
 }
 
-/// The text with the characters of Chinese, Japanese and Korean in their usual forms. Other text is
-/// as it was.
+/// The text with the characters of runs in their usual forms. Other text is as it was.
 pub(crate) fn folded(text: &str) -> Cow<'_, str> {
-    if text.is_ascii() || !text.contains(is_unusual) {
+    let is_usual = !text.contains(is_unusual) && !(text.contains(is_hidden) && has_runs(text));
+    if text.is_ascii() || is_usual {
         return Cow::Borrowed(text);
     }
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        let of_run = |c: char| is_unspaced(c) || is_unusual(c);
+        let of_run = |c: char| is_unspaced(c) || is_unusual(c) || is_hidden(c);
         let inside = of_run(first);
         let (run, behind) =
             rest.split_at(rest.find(|c: char| of_run(c) != inside).unwrap_or(rest.len()));
-        if inside {
-            result.extend(run.nfkc())
+        if inside && run.contains(|c| !is_hidden(c)) {
+            result.extend(run.chars().filter(|c| !is_hidden(*c)).nfkc())
         } else {
             result.push_str(run)
         }
@@ -68,24 +71,46 @@ pub(crate) fn folded(text: &str) -> Cow<'_, str> {
     Cow::Owned(result)
 }
 
-/// Whether there is any run of Chinese, Japanese or Korean in a [`folded`] text.
+/// Whether there is any run of such characters in a [`folded`] text.
 pub(crate) fn has_runs(text: &str) -> bool {
     !text.is_ascii() && text.contains(is_unspaced)
 }
 
-/// Whether a character belongs to a run of Chinese, Japanese or Korean: bopomofo, kana, ideographs
-/// and hangul with their iteration and length marks.
+/// Whether a character belongs to a run: bopomofo, kana, ideographs and hangul with their iteration
+/// and length marks; letters and signs of Thai, Lao, Khmer and Burmese, without digits and
+/// punctuation.
 fn is_unspaced(c: char) -> bool {
     match c {
         // most text ends here
-        ..'\u{1100}' => false,
+        ..'\u{e01}' => false,
         '\u{1100}'..='\u{11ff}' | '\u{a960}'..='\u{a97c}' | '\u{ac00}'..='\u{d7fb}' => true,
         '\u{3041}'..='\u{3096}' | '\u{309d}'..='\u{309f}' => true,
         '\u{30a1}'..='\u{30fa}' | '\u{30fc}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}' => true,
         '\u{3105}'..='\u{312f}' | '\u{3131}'..='\u{318e}' | '\u{31a0}'..='\u{31bf}' => true,
         '\u{ff66}'..='\u{ffdc}' | '\u{1aff0}'..='\u{1b16f}' => true,
-        _ => is_ideograph(c),
+        _ => is_southeast_asian(c) || is_ideograph(c),
     }
+}
+
+/// Letters and signs of Thai, Lao, Burmese with its neighbours, and Khmer.
+fn is_southeast_asian(c: char) -> bool {
+    matches!(c, '\u{e01}'..='\u{e3a}' | '\u{e40}'..='\u{e4e}'
+        | '\u{e81}'..='\u{ebd}' | '\u{ec0}'..='\u{ece}' | '\u{edc}'..='\u{edf}'
+        | '\u{1000}'..='\u{103f}' | '\u{1050}'..='\u{108f}' | '\u{109a}'..='\u{109d}'
+        | '\u{a9e0}'..='\u{a9ef}' | '\u{a9fa}'..='\u{a9fe}' | '\u{aa60}'..='\u{aa76}'
+        | '\u{aa7a}'..='\u{aa7f}'
+        | '\u{1780}'..='\u{17d3}' | '\u{17d7}' | '\u{17dc}'..='\u{17dd}')
+}
+
+/// Vowel signs, tone marks and the like of these scripts: no letters by themselves, but part of a
+/// word wherever they stand.
+pub(crate) fn is_sign(c: char) -> bool {
+    is_southeast_asian(c) && !c.is_alphanumeric()
+}
+
+/// Spaces and joiners without width, with which such text marks where a line may break.
+fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{ad}')
 }
 
 /// Han, with what repeats or stands for an ideograph.
@@ -95,15 +120,20 @@ fn is_ideograph(c: char) -> bool {
         | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
-/// Characters that NFKC may give another form, or join with the one before: radicals, voicing
-/// marks, jamo, compatibility ideographs, half-width forms.
+/// Characters that NFKC may give another form or place, or join with the one before: radicals,
+/// voicing marks, jamo, compatibility ideographs, half-width forms; vowels of two parts and signs
+/// above and below.
 fn is_unusual(c: char) -> bool {
-    matches!(c, '\u{1100}'..='\u{11ff}' | '\u{2e80}'..='\u{2fdf}' | '\u{3099}'..='\u{309a}'
+    matches!(c, '\u{e33}' | '\u{e38}'..='\u{e3a}' | '\u{e48}'..='\u{e4b}' | '\u{eb3}'
+        | '\u{eb8}'..='\u{eba}' | '\u{ec8}'..='\u{ecb}' | '\u{edc}'..='\u{edd}' | '\u{102e}'
+        | '\u{1037}' | '\u{1039}'..='\u{103a}' | '\u{108d}' | '\u{17d2}' | '\u{17dd}'
+        | '\u{1100}'..='\u{11ff}' | '\u{2e80}'..='\u{2fdf}' | '\u{3038}'..='\u{303a}'
+        | '\u{3099}'..='\u{309a}' | '\u{309f}' | '\u{30ff}' | '\u{1b123}'
         | '\u{3131}'..='\u{318e}' | '\u{a960}'..='\u{a97c}' | '\u{d7b0}'..='\u{d7fb}'
         | '\u{f900}'..='\u{faff}' | '\u{ff66}'..='\u{ffdc}' | '\u{2f800}'..='\u{2fa1f}')
 }
 
-/// What becomes of a run of Chinese, Japanese or Korean.
+/// What becomes of a run.
 #[derive(Clone, Copy)]
 enum RunForm {
     /// Its overlapping pairs; what stands beside it stays a word.
@@ -274,6 +304,26 @@ mod tests {
     }
 
     #[test]
+    fn signs_are_part_of_their_run() {
+        // the tone mark is no letter: น + ้ + ํ + า, since ำ is two
+        check("น้ำ", "น\u{e49} \u{e49}\u{e4d} \u{e4d}า", "น \u{e49} \u{e4d} า", "");
+        // digits are words of their own, as is what stands beside
+        check("ปี๒๕๖๗ test", "ปี ๒๕๖๗ test", "ป ี", "");
+        check("ลาว ລາວ", "ลา าว ລາ າວ", "ล า ว ລ າ ວ", "");
+        // a sign that joins two consonants
+        check("ខ្មែរ", "ខ្ ្ម មែ ែរ", "ខ ្ ម ែ រ", "");
+        check("မြန်", "မြ ြန န်", "မ ြ န ်", "");
+        // a place to break a line is no border
+        assert_eq!(terms(words(None), "ภาษา\u{200b}ไทย"), terms(words(None), "ภาษาไทย"));
+        // but between words of other scripts it is as ever
+        assert_eq!(terms(words(None), "one\u{200b}two"), terms(former(), "one\u{200b}two"));
+        // marks in another order: the vowel below and the tone above
+        assert_eq!(terms(words(None), "ก\u{e48}\u{e38}"), terms(words(None), "ก\u{e38}\u{e48}"));
+        // signs of scripts with spaces part words as ever
+        assert_eq!(terms(words(None), "हिन्दी"), terms(former(), "हिन्दी"));
+    }
+
+    #[test]
     fn long_runs_are_not_thrown_away() {
         // as one word, 100 characters of three bytes would be longer than 255 bytes
         assert_eq!(terms(words(None), &"東京".repeat(50)).len(), 99);
@@ -281,7 +331,7 @@ mod tests {
 
     /// What the index held before there were pairs.
     fn former() -> TextAnalyzer {
-        TextAnalyzer::builder(SimpleTokenizer::default())
+        TextAnalyzer::builder(tantivy::tokenizer::SimpleTokenizer::default())
             .filter(RemoveLongFilter::limit(255))
             .filter(LowerCaser)
             .filter(AsciiFoldingFilter)
@@ -298,13 +348,18 @@ mod tests {
                 assert_eq!(twice, c.nfkc().collect::<String>());
             }
             assert!(!is_ideograph(c) || is_unspaced(c), "{c}");
-            assert!(c >= '\u{1100}' || !is_unspaced(c) && !is_unusual(c));
+            assert!(c >= '\u{e01}' || !is_unspaced(c) && !is_unusual(c));
+            // what is usual stays as it is, alone and behind any other
+            if is_unspaced(c) && !is_unusual(c) {
+                assert_eq!(c.nfkc().collect::<String>(), c.to_string());
+                assert_eq!(unicode_normalization::char::canonical_combining_class(c), 0, "{c:?}");
+            }
         }
     }
 
     proptest! {
         #[test]
-        fn text_without_such_runs_is_cut_as_ever(text in "[ -~à-ÿĀ-ſα-ωа-яא-תا-ي\u{300}-\u{30f}ก-ฮ०-९–—’…０-ｚ\u{1f600}]{0,60}") {
+        fn text_without_such_runs_is_cut_as_ever(text in "[ -~à-ÿĀ-ſα-ωа-яא-תا-ي\u{300}-\u{30f}๐-๙०-९–—’…０-ｚ\u{1f600}]{0,60}") {
             prop_assert_eq!(terms(words(None), &text), terms(former(), &text));
             prop_assert!(matches!(folded(&text), Cow::Borrowed(_)));
             prop_assert!(terms(characters(), &text).is_empty());
@@ -312,7 +367,7 @@ mod tests {
         }
 
         #[test]
-        fn a_part_of_two_characters_is_found_in_any_run(text in "[あ-ん一-龥ァ-ヴ가-힣]{2,20}", at in 0usize..18) {
+        fn a_part_of_two_characters_is_found_in_any_run(text in "[あ-ん一-龥ァ-ヴ가-힣ก-ฮກ-ຂក-អက-အ]{2,20}", at in 0usize..18) {
             let characters: Vec<char> = text.chars().collect();
             let at = at.min(characters.len() - 2);
             let part: String = characters[at..at + 2].iter().collect();

@@ -21,7 +21,7 @@ use tantivy::{Index, IndexReader, IndexWriter, TantivyDocument, Term};
 
 /// Changes with the fields of an index, so that old ones are not taken for new ones; for the terms
 /// in them see [`terms_of_probe`].
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 /// Bytes of postings that are held in memory before a segment is written.
 const WRITER_MEMORY: usize = 256 << 20;
 const WORDS: &str = "words";
@@ -73,8 +73,7 @@ fn schema() -> (Schema, Fields) {
 /// The terms of a short text with words, numbers and runs in many forms: part of the name of an
 /// index, so that one that was made by other rules is not taken.
 fn terms_of_probe() -> String {
-    const PROBE: &str =
-        "The Running of Müller's ２０２４ tests, 東京都の猫はガｶﾞか\u{3099}, 한국어 iPhone手机";
+    const PROBE: &str = "The Running of Müller's ２０２４ tests, 東京都の猫はガｶﾞか\u{3099}, 한국어 iPhone手机, น้ำใจ ๒๕๖๗ ປະເທດ ប្រទេស မြန်မာ";
     let text = folded(PROBE);
     let mut terms = String::new();
     for mut analyzer in [words(None), characters()] {
@@ -195,6 +194,48 @@ impl PassageIndex {
     /// Whether there is none; never so for an index that was built here.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Ids that several passages share: how many there are, and the first in the order of text;
+    /// `None` where every passage has an id of its own.
+    ///
+    /// # Errors
+    /// When the index's files cannot be read any more.
+    pub fn repeated_ids(&self) -> Result<Option<(u64, String)>, RetrieveError> {
+        let (mut count, mut first) = (0, None);
+        let failed = |error: std::io::Error| RetrieveError::Failed(error.to_string());
+        for segment in self.reader.searcher().segment_readers() {
+            let index = segment
+                .inverted_index(self.fields.id)
+                .map_err(|error| RetrieveError::Failed(error.to_string()))?;
+            // there are as many ids as passages, most of the time
+            if index.terms().num_terms() as u64 == u64::from(segment.num_docs()) {
+                continue;
+            }
+            let mut terms = index.terms().stream().map_err(failed)?;
+            while terms.advance() {
+                if terms.value().doc_freq > 1 {
+                    count += 1;
+                    first.get_or_insert_with(|| String::from_utf8_lossy(terms.key()).into_owned());
+                }
+            }
+        }
+        Ok(first.map(|first| (count, first)))
+    }
+
+    /// What a person should know of the ids of a corpus; `None` where every passage has its own.
+    ///
+    /// # Errors
+    /// When the index's files cannot be read any more.
+    pub fn note_of_ids(&self, corpus: &Path) -> Result<Option<String>, RetrieveError> {
+        let note = |(count, first): (u64, String)| {
+            let ids = if count == 1 { "1 id belongs" } else { &format!("{count} ids belong") };
+            format!(
+                "`{}`: {ids} to several passages each, such as `{first}`; all of them are found",
+                corpus.display()
+            )
+        };
+        Ok(self.repeated_ids()?.map(note))
     }
 
     /// Adds a query's terms of a field, up to [`MAX_QUERY_TERMS`] in all.
@@ -372,6 +413,23 @@ mod tests {
     }
 
     #[test]
+    fn ids_that_passages_share_are_counted() {
+        let of = |ids: &[&str]| {
+            let passages: Vec<Passage> = ids.iter().map(|id| passage(id, "", "cat")).collect();
+            PassageIndex::in_memory(&passages).unwrap().repeated_ids().unwrap()
+        };
+        assert_eq!(of(&["a", "b", "A"]), None);
+        assert_eq!(of(&["b", "c", "b", "a", "c", "b"]), Some((2, "b".into())));
+        assert_eq!(of(&["", "x", ""]), Some((1, String::new())));
+        let twice = [passage("a", "", "cat"), passage("a", "", "dog"), passage("b", "", "owl")];
+        let index = PassageIndex::in_memory(&twice).unwrap();
+        assert_eq!(
+            index.note_of_ids(Path::new("c.jsonl")).unwrap().unwrap(),
+            "`c.jsonl`: 1 id belongs to several passages each, such as `a`; all of them are found"
+        );
+    }
+
+    #[test]
     fn stop_words_count_only_where_there_is_nothing_else() {
         let index = PassageIndex::in_memory(&[
             passage("1", "The Who", "A band."),
@@ -429,6 +487,43 @@ mod tests {
     }
 
     #[test]
+    fn words_inside_runs_of_thai_lao_khmer_and_burmese_are_found() {
+        let index = PassageIndex::in_memory(&[
+            passage("th1", "กรุงเทพ", "กรุงเทพมหานครเป็นเมืองหลวงของประเทศไทย"),
+            passage("th2", "น้ำ", "น้ำเดือดที่อุณหภูมิหนึ่งร้อยองศาในปี๒๕๖๗"),
+            passage("lo", "ວຽງຈັນ", "ວຽງຈັນເປັນນະຄອນຫຼວງຂອງປະເທດລາວ"),
+            passage("km", "ភ្នំពេញ", "ភ្នំពេញជារាជធានីរបស់ប្រទេសកម្ពុជា"),
+            passage("my", "ရန်ကုန်", "ရန်ကုန်သည်မြန်မာနိုင်ငံ၏အကြီးဆုံးမြို့ဖြစ်သည်"),
+        ])
+        .unwrap();
+        for (query, expected) in [
+            // the capital; the country; water, with a tone mark inside; boils; the year's number
+            ("เมืองหลวง", "th1"),
+            ("ประเทศไทย", "th1"),
+            ("เมืองหลวงของไทยคือเมืองใด", "th1"),
+            ("น้ำ", "th2"),
+            ("เดือด", "th2"),
+            ("๒๕๖๗", "th2"),
+            // the vowel as one character and as two
+            ("น้\u{e4d}\u{e32}", "th2"),
+            ("ນະຄອນຫຼວງ", "lo"),
+            ("ລາວ", "lo"),
+            ("រាជធានី", "km"),
+            ("កម្ពុជា", "km"),
+            ("មហាកម្ពុជា", "km"),
+            ("မြန်မာ", "my"),
+            ("မြို့", "my"),
+        ] {
+            assert_eq!(ids(&index, query, 1), [expected], "{query}");
+        }
+        // near misses: the same characters in another order, another tone, words that are nowhere
+        for query in ["ทไย", "น่า", "ฟ้า", "ລວາ", "ចិន", "ပဲ", "หมา"]
+        {
+            assert!(ids(&index, query, 9).is_empty(), "{query}: {:?}", ids(&index, query, 9));
+        }
+    }
+
+    #[test]
     fn pairs_are_scored_by_bm25_and_leave_words_alone() {
         let latin = [passage("a", "", "cat dog"), passage("b", "", "cat cat bird fish")];
         let index = PassageIndex::in_memory(&latin).unwrap();
@@ -471,7 +566,7 @@ mod tests {
         let made: Vec<_> = std::fs::read_dir(&cache).unwrap().flatten().collect();
         assert_eq!(made.len(), 1);
         // an index of the first version had another name, so it is not opened
-        assert!(made[0].file_name().to_string_lossy().starts_with("passages-v2-"));
+        assert!(made[0].file_name().to_string_lossy().starts_with("passages-v3-"));
         std::fs::write(
             &corpus,
             "{\"id\":\"a\",\"text\":\"cat\"}\n{\"id\":\"b\",\"text\":\"dog\"}\n",

@@ -13,6 +13,7 @@ mod index;
 mod protocol;
 mod remote;
 pub mod server;
+mod words_of_text;
 
 pub use breaker::{Breaker, BreakerConfig, BreakerOpen};
 pub use corpus::{CorpusReader, Passage};

@@ -4,7 +4,8 @@
 //! As its own server has it (`search_r1/search/retrieval_server.py`): unknown fields are ignored;
 //! `topk` may be left out, `null` or 0 for the server's default, and a number with nothing behind
 //! its point (`2.0`). What it would fail on, a broken number (`2.5`), a negative one or too large a
-//! one, is refused in words, as are texts (`"3"`), which it would read. Its servers of web searches
+//! one, is refused in words, as are texts (`"3"`), which it would read. `return_scores` may be
+//! `null`, 1 or 0, too. Its servers of web searches
 //! leave the scores out, and so may others.
 
 use crate::corpus::split_contents;
@@ -20,9 +21,22 @@ pub struct RetrieveRequest {
     /// Passages a query, at least one; the server's default if absent, `null` or 0.
     #[serde(default, deserialize_with = "topk")]
     pub topk: Option<usize>,
-    /// Whether scores are wanted.
-    #[serde(default)]
+    /// Whether scores are wanted; not if absent or `null`. 1 and 0 are true and false.
+    #[serde(default, deserialize_with = "return_scores")]
     pub return_scores: bool,
+}
+
+/// A switch as clients in Python write it.
+fn return_scores<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    match (&value, value.as_f64()) {
+        (serde_json::Value::Null, _) => Ok(false),
+        (serde_json::Value::Bool(wanted), _) => Ok(*wanted),
+        (_, Some(number)) if number == 0.0 || number == 1.0 => Ok(number == 1.0),
+        _ => Err(D::Error::custom(format!(
+            "`return_scores` is `{value}`, not true or false (or 1, 0, null)"
+        ))),
+    }
 }
 
 /// A whole number, also with a point; 0 and `null` are none.
@@ -184,6 +198,23 @@ mod tests {
         assert!(read(",\"topk\":1e999").unwrap_err().to_string().contains("out of range"));
         let request = read(",\"extra\":{\"a\":[1]},\"return_scores\":true").unwrap();
         assert!(request.return_scores);
+        for (value, wanted) in [
+            ("true", true),
+            ("false", false),
+            ("null", false),
+            ("1", true),
+            ("0", false),
+            ("1.0", true),
+            ("-0.0", false),
+        ] {
+            let request = read(&format!(",\"return_scores\":{value}")).unwrap();
+            assert_eq!(request.return_scores, wanted, "{value}");
+        }
+        assert!(!read("").unwrap().return_scores);
+        for value in ["2", "-1", "0.5", "\"true\"", "[]", "{}"] {
+            let error = read(&format!(",\"return_scores\":{value}")).unwrap_err().to_string();
+            assert!(error.contains("`return_scores` is `"), "{value}: {error}");
+        }
     }
 
     #[test]

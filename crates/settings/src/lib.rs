@@ -19,6 +19,7 @@ pub use range::{OutOfRange, Range};
 pub use read::{Refused, read_table, read_toml};
 pub use real::{
     ClipHigh, ClipLow, Coefficient, DecayRate, Dropout, Epsilon, Finite, LearningRate, LogRatio,
-    NonNegative, Pause, Positive, Seconds, Share, Temperature, TokenCount, TopP, WeightDecay,
+    NonNegative, Pause, Positive, RepetitionPenalty, Seconds, Share, Temperature, TokenCount, TopP,
+    WeightDecay,
 };
 pub use whole::{LARGEST_SEED, all_within, within};

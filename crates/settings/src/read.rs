@@ -109,7 +109,44 @@ fn refused_value<T: DeserializeOwned>(table: toml::Table) -> Option<(Vec<Step>, 
     while let Some(step) = last_met(&table, &path, &reason, &said) {
         path.push(step);
     }
-    (!path.is_empty()).then_some((path, reason))
+    if path.is_empty() {
+        return None;
+    }
+    let reason = named(&table, &path, &said).unwrap_or(reason);
+    Some((path, reason))
+}
+
+/// What is wrong with the value at `path` where one of a list of names is wanted, or a table with one
+/// as its `type`; `None` where something else is.
+fn named(
+    table: &Value,
+    path: &[Step],
+    said: &impl Fn(&toml::Table) -> Option<String>,
+) -> Option<String> {
+    let value = value_at(table, path)?;
+    let names_with = |probe: Value| {
+        let mut changed = table.clone();
+        *value_at_mut(&mut changed, path)? = probe;
+        let reason = said(changed.as_table()?)?;
+        let names = reason.strip_prefix(&format!("unknown variant `{MARKER}`, expected "))?;
+        Some(names.trim_start_matches("one of ").replace("` or `", "`, `"))
+    };
+    if let Some(names) = names_with(MARKER.into()) {
+        return Some(format!("`{}` is none of {names}", shown(value)));
+    }
+    let tagged = toml::Table::from_iter([("type".to_owned(), Value::from(MARKER))]);
+    let names = names_with(tagged.into()).filter(|_| !value.is_table())?;
+    Some(format!("`{}` is no table with a `type`, one of {names}", shown(value)))
+}
+
+/// A value as it may be written; a text without its quotation marks.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Table(_) => "{ .. }".into(),
+        Value::Array(_) => "[ .. ]".into(),
+        other => other.to_string(),
+    }
 }
 
 /// The step from the value at `path` to the one below it that is refused, or holds what is.
@@ -212,6 +249,7 @@ mod tests {
     struct Settings {
         name: String,
         switch: bool,
+        level: Level,
         kind: Option<Kind>,
         kinds: Vec<Kind>,
         inner: Inner,
@@ -238,8 +276,18 @@ mod tests {
         },
         Two {
             share: Share,
+            #[serde(default)]
+            level: Level,
             inner: Inner,
         },
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Level {
+        #[default]
+        Low,
+        High,
     }
 
     fn key(text: &str) -> Option<String> {
@@ -282,6 +330,39 @@ mod tests {
         for text in ["[inner]\nlou = 1", "[kind]\ntype = 'one'", "[kind]\ntype = 'one'\ncant = 1"] {
             assert_eq!(key(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn where_a_name_is_wanted_all_names_are_told() {
+        let reason = |text: &str| {
+            let from_text = read_toml::<Settings>(text).unwrap_err();
+            let from_table = read_table::<Settings>(toml::from_str(text).unwrap()).unwrap_err();
+            assert_eq!((&from_text.key, &from_text.reason), (&from_table.key, &from_table.reason));
+            (from_text.key.unwrap_or_default(), from_text.reason)
+        };
+        for (text, key, said) in [
+            ("level = 32", "level", "`32` is none of `low`, `high`"),
+            ("level = 1.5", "level", "`1.5` is none of `low`, `high`"),
+            ("level = true", "level", "`true` is none of `low`, `high`"),
+            ("level = [1]", "level", "`[ .. ]` is none of `low`, `high`"),
+            ("level = {}", "level", "`{ .. }` is none of `low`, `high`"),
+            ("level = 'hihg'", "level", "`hihg` is none of `low`, `high`"),
+            ("kind = { type = 3 }", "kind.type", "`3` is none of `one`, `two`"),
+            ("kind = { type = 'three' }", "kind.type", "`three` is none of `one`, `two`"),
+            ("kind = 'one'", "kind", "`one` is no table with a `type`, one of `one`, `two`"),
+            ("kind = 3", "kind", "`3` is no table with a `type`, one of `one`, `two`"),
+            ("kinds = [{ type = 'x' }]", "kinds[0].type", "`x` is none of `one`, `two`"),
+            (
+                "kind = { type = 'two', share = 1, level = 7, inner = {} }",
+                "kind.level",
+                "`7` is none of `low`, `high`",
+            ),
+        ] {
+            assert_eq!(reason(text), (key.to_owned(), said.to_owned()), "{text}");
+        }
+        // what is no name stays as it was
+        assert!(reason("switch = 3").1.contains("expected a boolean"));
+        assert!(reason("inner = 3").1.contains("invalid type: integer `3`"));
     }
 
     #[test]

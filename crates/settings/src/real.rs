@@ -156,6 +156,10 @@ real!(
     TopP, Range::closed(0.0, 1.0).without_low()
 );
 real!(
+    /// What positive logits of tokens that were there before are divided by; 1 changes nothing.
+    RepetitionPenalty, Range::closed(0.01, 100.0)
+);
+real!(
     /// How far below 1 a ratio may be before it is clipped; 1 is no bound.
     ClipLow, Range::closed(0.0, 1.0)
 );

@@ -10,7 +10,7 @@ use crate::{
     Surroundings, TrainingError, train,
 };
 use burn::tensor::backend::AutodiffBackend;
-use paretopo_agent::{RolloutRequest, Workers, log_softmax, rollout};
+use paretopo_agent::{RolloutRequest, Workers, log_softmax, require_question, rollout};
 use paretopo_models::{
     AutoModel, CausalLm, ForwardInput, first_not_finite, first_overflow, in_precision, load_folder,
     to_host,
@@ -171,6 +171,8 @@ fn solve<C: BackendChoice>(
     };
     let context =
         policy.context(&model, &device, environment.as_ref(), 0, surroundings.cancelled, &workers);
+    let rollouts = &config.rollout;
+    require_question(&policy.text, environment.as_ref(), rollouts, std::slice::from_ref(&task))?;
     let request = RolloutRequest { task: &task, sample: 0, seed: config.seed };
     let (mut trajectories, _) = rollout(&context, &config.rollout, &[request], &mut |_| {})?;
     let trajectory = trajectories.remove(0);

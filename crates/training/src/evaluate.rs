@@ -9,7 +9,10 @@ use crate::{
 };
 use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use paretopo_agent::{RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, rollout};
+use paretopo_agent::{
+    PolicyText, RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, SamplingConfig,
+    rollout,
+};
 use paretopo_environments::{DataError, Environment, RunMemory, score_group};
 use paretopo_models::in_precision;
 use paretopo_trajectory::{CallStatus, FinishReason, Split, Task, Trajectory};
@@ -128,14 +131,7 @@ pub(crate) fn play_and_summarise<B: Backend>(
             })
         })
         .collect();
-    let sampling = match (config.checkpoint_sampling, context.text.sampling) {
-        (false, _) => config.sampling,
-        (true, Some(sampling)) => sampling,
-        (true, None) => {
-            let reason = "`evaluation.checkpoint_sampling` is set, but the checkpoint has no `generation_config.json`";
-            return Err(ConfigError::Setting(reason.into()).into());
-        }
-    };
+    let sampling = sampling_of(config, context.text)?;
     let rollout_config = RolloutConfig { sampling, ..rollout_config.clone() };
     let mut earlier = finished.as_mut().map(|finished| finished.take()).unwrap_or_default();
     let key = |request: &RolloutRequest<'_>| (request.task.id.clone(), request.sample);
@@ -194,6 +190,22 @@ pub(crate) fn phases(
         ("tools", each(statistics.stalled_seconds)),
         ("grading", grading_seconds),
     ]
+}
+
+/// How an evaluation draws tokens.
+///
+/// # Errors
+/// When the checkpoint is to say it and does not, or says what is not supported.
+pub(crate) fn sampling_of(
+    config: &EvaluationConfig,
+    text: &PolicyText,
+) -> Result<SamplingConfig, TrainingError> {
+    if !config.checkpoint_sampling {
+        return Ok(config.sampling);
+    }
+    let reason = "`evaluation.checkpoint_sampling` is set, but the checkpoint has no \
+                  `generation_config.json`";
+    text.sampling()?.ok_or_else(|| ConfigError::Setting(reason.into()).into())
 }
 
 /// # Errors

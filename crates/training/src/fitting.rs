@@ -2,7 +2,9 @@
 //! anything is played, so that no run meets a prompt that is too long.
 
 use crate::{Observer, RunConfig, Surroundings, TrainingError, read_config};
-use paretopo_agent::{LongPrompts, PolicyText, RolloutConfig, leaves_room, open_tasks};
+use paretopo_agent::{
+    LongPrompts, PolicyText, RolloutConfig, leaves_room, open_tasks, require_question,
+};
 use paretopo_environments::{Demonstration, Environment, Objective};
 use paretopo_tools::Tool;
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
@@ -91,10 +93,11 @@ pub(crate) fn played_splits(config: &RunConfig, trains: bool) -> Vec<(Split, usi
 }
 
 /// The environment without the tasks, among those that are played, whose prompts are too long.
-/// Every prompt is opened, so a template that renders nothing is found, too.
+/// Every prompt is opened, so a template that renders nothing is found, too; and so is one that leaves
+/// the question out.
 ///
 /// # Errors
-/// When a prompt cannot be opened; when one is too long and that is to stop the run, or none is
+/// When a prompt cannot be opened or has no question in it; when one is too long and that is to stop the run, or none is
 /// left: says how many, the longest, and the first ones' ids. When the run is interrupted.
 pub(crate) fn fitting(
     reader: &Reader<'_>,
@@ -107,6 +110,7 @@ pub(crate) fn fitting(
     let mut problems = Vec::new();
     for (split, wanted) in widest(splits) {
         let measured = measure(reader, rollout, environment.as_ref(), (split, wanted), observer)?;
+        require_question(reader.text, environment.as_ref(), rollout, environment.tasks(split))?;
         if measured.long.is_empty() {
             continue;
         }
@@ -224,6 +228,7 @@ pub fn check_prompts(
     let environment = surroundings.environment(config, &mut observer)?;
     crate::evaluate::require_tasks(environment.as_ref(), config.evaluation.split)?;
     let text = PolicyText::from_folder(&surroundings.policy_folder)?;
+    crate::evaluate::sampling_of(&config.evaluation, &text)?;
     let context = read_config(&surroundings.policy_folder)?.context();
     let reader = Reader { text: &text, context, cancelled: surroundings.cancelled };
     let splits = played_splits(config, false);

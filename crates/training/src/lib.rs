@@ -24,6 +24,7 @@ mod rl;
 mod run_folder;
 mod seeds;
 mod sft;
+mod state;
 mod tensorboard;
 
 pub use batch::{MicroBatch, TrainingSequence, response_logprobs};

@@ -87,9 +87,10 @@ impl<B: Backend> Policy<B> {
             }
             (Some(start), wanted) => {
                 let (found, model) = load_adapter(freeze(model), start, device)?;
-                if wanted.as_ref().is_some_and(|wanted| *wanted != found) {
+                if let Some(difference) = wanted.as_ref().and_then(|lora| found.difference(lora)) {
                     let reason = format!(
-                        "is {found:?}\nhint: `lora` asks for another; leave it out to go on with this one"
+                        "is another adapter than `lora` asks for: {difference}\nhint: leave `lora` \
+                         out to go on with this one"
                     );
                     return Err(TrainingError::Invalid { path: start.into(), reason });
                 }

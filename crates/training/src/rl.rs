@@ -3,7 +3,9 @@
 
 use crate::batch::micro_batches;
 use crate::config::{BadNumbers, OldLogprobs};
-use crate::evaluate::{conclude, environment_metrics, phases, play_and_summarise, require_tasks};
+use crate::evaluate::{
+    conclude, environment_metrics, phases, play_and_summarise, require_tasks, sampling_of,
+};
 use crate::fitting::{fitting, played_splits};
 use crate::run_folder::{peak_memory_mib, resident_memory_mib};
 use crate::seeds::derive_seed;
@@ -17,6 +19,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics, Workers, rollout};
 use paretopo_algorithms::losses::{kl_penalty, policy_loss, token_weights};
+use paretopo_algorithms::pareto::underflows;
 use paretopo_algorithms::{Advantages, Group, Progress, advantages};
 use paretopo_environments::{Environment, bad_reward, score_group};
 use paretopo_models::{AutoModel, from_host, in_precision, to_host, without_adapter};
@@ -24,6 +27,7 @@ use paretopo_trajectory::{CallStatus, FinishReason, Split, Task, Trajectory};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -130,6 +134,7 @@ pub fn train_in<B: AutodiffBackend>(
         require_tasks(environment.as_ref(), split)?;
     }
     let mut policy = Policy::<B>::load(config, &surroundings.policy_folder, device)?;
+    sampling_of(&config.evaluation, &policy.text)?;
     let reader = policy.reader(surroundings.cancelled);
     let splits = played_splits(config, true);
     let fitting = fitting(&reader, &config.rollout, environment, &splits, observer)?;
@@ -144,10 +149,13 @@ pub fn train_in<B: AutodiffBackend>(
         observer.note(message)
     })?;
     let mut state = restored.unwrap_or_default();
+    state.require_of_training(run, config, environment.objectives().len())?;
     if state.step > 0 {
         observer.note(&format!("resuming after step {}", state.step));
     }
     folder.rewind(state.step)?;
+    // what an estimator said once is not said at every step
+    let mut said = BTreeSet::new();
     // steps in a row of which all episodes failed; a checkpoint is from before the first of them
     let mut failed_steps = 0;
     while state.step < config.train.steps {
@@ -169,6 +177,15 @@ pub fn train_in<B: AutodiffBackend>(
             let point = validate(config, &context, &mut state, &folder, &mut metrics, observer)
                 .map_err(|error| error.at_step(state.step))?;
             let volume = point.iter().flatten().product::<f64>();
+            if let Some(point) = &point
+                && underflows(point, &vec![0.0; point.len()])
+                && said.insert("best")
+            {
+                observer.note(&format!(
+                    "warning: the mean rewards {point:?} of the validation multiply to less than \
+                     2.2e-308, the smallest 64-bit float: `best` cannot tell such policies apart"
+                ));
+            }
             if let Some(point) = point
                 && volume.is_finite()
                 && state.best_validation.is_none_or(|best| volume > best)
@@ -181,6 +198,11 @@ pub fn train_in<B: AutodiffBackend>(
         }
         let batch = collect(config, &context, &mut state, &folder, observer)
             .map_err(|error| error.at_step(state.step))?;
+        for (topic, note) in &batch.advantages.notes {
+            if said.insert(topic) {
+                observer.note(note);
+            }
+        }
         let limit = config.train.stop_after_failed_steps;
         failed_steps = match batch.failures(config.train.rollouts_per_prompt) {
             None => 0,

@@ -3,7 +3,7 @@
 
 use crate::batch::micro_batches;
 use crate::checkpoint;
-use crate::evaluate::{conclude, require_tasks};
+use crate::evaluate::{conclude, require_tasks, sampling_of};
 use crate::fitting::{fitting, played_splits};
 use crate::run_folder::write_atomically;
 use crate::seeds::derive_seed;
@@ -44,6 +44,8 @@ pub fn sft<B: AutodiffBackend>(
     let environment = surroundings.environment(config, observer)?;
     require_tasks(environment.as_ref(), config.evaluation.split)?;
     let mut policy = Policy::<B>::load(config, &surroundings.policy_folder, device)?;
+    // better now than after hours of training
+    sampling_of(&config.evaluation, &policy.text)?;
     let reader = policy.reader(surroundings.cancelled);
     let splits = played_splits(config, false);
     let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
@@ -56,6 +58,7 @@ pub fn sft<B: AutodiffBackend>(
             observer.note(message)
         })?
         .unwrap_or_default();
+    state.require_of_sft(run, config)?;
     folder.rewind(state.step)?;
     while state.step < settings.steps {
         if surroundings.cancelled.load(Ordering::Relaxed) {

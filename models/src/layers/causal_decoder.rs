@@ -70,6 +70,9 @@ fn default_initializer_range() -> f32 {
     0.02
 }
 
+/// What counts of tokens, features and layers may be; published ones are below 1.1e7.
+const LARGEST_COUNT: usize = 1_000_000_000;
+
 /// In what an architecture differs from the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Differences {
@@ -139,9 +142,24 @@ impl DecoderConfig {
                 "`head_dim` (`hidden_size` / `num_attention_heads` when absent) must be an even number above 0, not {head_dim}"
             ));
         }
-        if !self.rms_norm_eps.is_finite() || self.rms_norm_eps < 0.0 {
+        let counts = [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ];
+        if let Some((name, count)) =
+            counts.into_iter().find(|(_, count)| !(1..=LARGEST_COUNT).contains(count))
+        {
             return Err(format!(
-                "`rms_norm_eps` must be a number of at least 0, not {}",
+                "`{name}` must be a whole number from 1 to {LARGEST_COUNT}, not {count}"
+            ));
+        }
+        // what is added to a mean square; 1 and more would drown it
+        if !(0.0..=1.0).contains(&self.rms_norm_eps) {
+            return Err(format!(
+                "`rms_norm_eps` must be a number from 0 to 1, not {:?}",
                 self.rms_norm_eps
             ));
         }

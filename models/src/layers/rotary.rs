@@ -6,6 +6,7 @@ use super::{in_f32, matching};
 use crate::fused_for;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use paretopo_settings::Range;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -39,6 +40,25 @@ pub struct RopeParameters {
     /// All else that stands there; refused unless it is null.
     #[serde(flatten)]
     pub other: BTreeMap<String, serde_json::Value>,
+}
+
+/// What `rope_theta` may be. Published models have 1e4 to 1e9; far beyond that f32 tells positions
+/// apart no more, and below 1 the features turn by more than a radian a token.
+const THETAS: Range = Range::closed(1.0, 1e12);
+
+/// What factors of a scaling may be; published ones lie between 0.25 and 64.
+const FACTORS: Range = Range::closed(1e-6, 1e6);
+
+/// What a context may be, in tokens.
+const LENGTHS: Range = Range::closed(1.0, 1e9);
+
+/// # Errors
+/// Names the setting, its value and its range.
+fn within(name: &str, value: f64, range: Range) -> Result<f64, String> {
+    if range.contains(value) {
+        return Ok(value);
+    }
+    Err(format!("`{name}` must be {range}, not {value:?}"))
 }
 
 /// A scaling with the numbers that it needs.
@@ -114,8 +134,7 @@ impl RopeParameters {
         }
         let positive = |name: &str, value: Option<f64>| match value {
             None => Err(format!("the rope type `{kind}` needs `{name}`")),
-            Some(value) if value.is_finite() && value > 0.0 => Ok(value),
-            Some(value) => Err(format!("`{name}` must be a number above 0, not {value}")),
+            Some(value) => within(name, value, FACTORS),
         };
         if kind == "default" {
             return Ok(Scaling::Default);
@@ -126,8 +145,10 @@ impl RopeParameters {
         }
         let low = positive("low_freq_factor", self.low_freq_factor)?;
         let high = positive("high_freq_factor", self.high_freq_factor)?;
-        let original =
-            positive("original_max_position_embeddings", self.original_max_position_embeddings)?;
+        let original = match self.original_max_position_embeddings {
+            None => positive("original_max_position_embeddings", None)?,
+            Some(value) => within("original_max_position_embeddings", value, LENGTHS)?,
+        };
         if low >= high {
             return Err(format!(
                 "`low_freq_factor` ({low}) must be below `high_freq_factor` ({high})"
@@ -157,9 +178,7 @@ impl RotaryEmbedding {
     /// # Errors
     /// Names what is not supported, missing, out of range or without meaning for the rope type.
     pub fn new(head_dim: usize, theta: f64, parameters: &RopeParameters) -> Result<Self, String> {
-        if !theta.is_finite() || theta <= 0.0 {
-            return Err(format!("`rope_theta` must be a number above 0, not {theta}"));
-        }
+        within("rope_theta", theta, THETAS)?;
         let mut frequencies: Vec<f64> = (0..head_dim / 2)
             .map(|pair| theta.powf(-2.0 * pair as f64 / head_dim as f64))
             .collect();
@@ -335,10 +354,13 @@ mod tests {
             (r#"{"type": "su"}"#.into(), "`su`"),
             (r#"{"rope_type": "proportional"}"#.into(), "`proportional`"),
             (r#"{"rope_type": "linear"}"#.into(), "needs `factor`"),
-            (r#"{"rope_type": "linear", "factor": 0}"#.into(), "`factor` must be a number above 0"),
+            (
+                r#"{"rope_type": "linear", "factor": 0}"#.into(),
+                "`factor` must be a number from 1e-6 to 1000000, not 0.0",
+            ),
             (
                 r#"{"rope_type": "linear", "factor": -2}"#.into(),
-                "`factor` must be a number above 0",
+                "`factor` must be a number from 1e-6 to 1000000",
             ),
             (r#"{"factor": 4}"#.into(), "`factor` is given, but no `rope_type`"),
             (

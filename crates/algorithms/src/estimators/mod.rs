@@ -52,6 +52,8 @@ pub struct Advantages {
     pub values: Vec<Vec<f64>>,
     /// Numbers for the metrics.
     pub diagnostics: BTreeMap<&'static str, f64>,
+    /// What a person should be told once in a run, by what it is about.
+    pub notes: BTreeMap<&'static str, String>,
 }
 
 /// What estimators remember between steps.

@@ -6,7 +6,7 @@ mod stage1;
 mod stage2;
 
 use super::{Advantages, EstimatorState, Group, Progress, weighted};
-use crate::pareto::non_dominated_ranks;
+use crate::pareto::{non_dominated_ranks, underflows};
 use paretopo_settings::{DecayRate, Finite, NonNegative, Share, Weights, within};
 use serde::{Deserialize, Serialize};
 
@@ -129,6 +129,16 @@ impl ParetoPoConfig {
             warnings
                 .push(format!("`beta = {}` lets a wrong answer without a call rank with a right answer that called too often", self.beta));
         }
+        // the largest value that a reward may have
+        if let Some((index, coordinate)) =
+            self.reference.iter().enumerate().find(|(_, coordinate)| coordinate.get() >= 1.0)
+        {
+            warnings.push(format!(
+                "`reference` is {coordinate} in objective {}, but no reward is above 1: no reward \
+                 has hypervolume, and stage 1 treats all alike",
+                index + 1
+            ));
+        }
         warnings
     }
 
@@ -162,7 +172,38 @@ pub(super) fn advantages(
     diagnostics.insert("archive_size", state.archive.points().len() as f64);
     diagnostics.insert("archive_hypervolume", level);
     rank_diagnostics(groups, diagnostics);
+    if !state.switched
+        && let Some(note) = unreached(&reference, state, groups)
+    {
+        advantages.notes.insert("reference", note);
+    }
+    if let Some(reward) =
+        groups.iter().flat_map(|group| &group.rewards).find(|reward| underflows(reward, &reference))
+    {
+        let note = format!(
+            "warning: the reward vector {reward:?} is above the reference {reference:?} in every \
+             objective, but by so little that the product is below 2.2e-308, the smallest 64-bit \
+             float: its hypervolume is taken as (nearly) 0"
+        );
+        advantages.notes.insert("underflow", note);
+    }
     advantages
+}
+
+/// In which objective nothing has ever exceeded a reference that is not the origin's.
+fn unreached(reference: &[f64], state: &EstimatorState, groups: &[Group]) -> Option<String> {
+    let rewards = groups.iter().flat_map(|group| &group.rewards).chain(state.archive.points());
+    let largest = |k: usize| rewards.clone().map(|reward| reward[k]).reduce(f64::max);
+    (0..reference.len()).filter(|k| reference[*k] > 0.0).find_map(|k| {
+        let most = largest(k).filter(|most| *most <= reference[k])?;
+        Some(format!(
+            "warning: `estimator.reference` is {} in objective {}, but the largest reward so far is \
+             {most}: as long as none is above it no reward has hypervolume, and stage 1 treats all \
+             alike",
+            reference[k],
+            k + 1
+        ))
+    })
 }
 
 fn should_switch(switch: &StageSwitch, state: &EstimatorState, progress: Progress) -> bool {
@@ -251,6 +292,47 @@ mod tests {
             [0, 1, 2, 3, 4].map(|step| stage(&plateau, &mut state, step)),
             [1.0, 1.0, 1.0, 2.0, 2.0]
         );
+    }
+
+    #[test]
+    fn a_reference_that_nothing_exceeds_is_told() {
+        let with = |reference: &[f64]| ParetoPoConfig {
+            reference: reference.iter().map(|value| Finite::literal(*value)).collect(),
+            ..ParetoPoConfig::default()
+        };
+        let warned = |reference: &[f64]| with(reference).warnings();
+        assert!(warned(&[]).is_empty() && warned(&[0.9, 0.99]).is_empty());
+        assert!(warned(&[0.0, 1.0])[0].starts_with("`reference` is 1 in objective 2"));
+        let mut state = EstimatorState::default();
+        let mut notes = |config: ParetoPoConfig, rewards: [[f64; 2]; 2], step| {
+            let rewards = rewards.map(|reward| reward.to_vec()).to_vec();
+            let groups = [Group { rewards, ..Group::default() }];
+            advantages(&EstimatorConfig::ParetoPo(config), &mut state, &groups, progress(step))
+                .unwrap()
+                .notes
+        };
+        let (low, high) = ([[0.0, 0.5], [0.0, 0.25]], [[1.0, 0.5], [0.0, 0.25]]);
+        // with the origin nothing is said: before the first success all have no hypervolume
+        assert!(notes(with(&[]), low, 0).is_empty());
+        assert!(notes(with(&[0.0, 0.25]), low, 0).is_empty());
+        let said = &notes(with(&[0.0, 0.5]), low, 0)["reference"];
+        assert!(said.contains("0.5 in objective 2") && said.contains("so far is 0.5"), "{said}");
+        assert!(notes(with(&[0.5, 0.25]), low, 0)["reference"].contains("objective 1"));
+        // once it was exceeded, by whichever step, there is progress; stage 2 needs none
+        assert!(notes(with(&[0.5, 0.25]), high, 1).is_empty());
+        assert!(notes(with(&[0.5, 0.25]), low, 2).is_empty());
+        assert!(notes(with(&[0.5, 0.6]), low, 9).is_empty());
+    }
+
+    #[test]
+    fn a_hypervolume_that_no_float_holds_is_told() {
+        let config = EstimatorConfig::ParetoPo(ParetoPoConfig::default());
+        let notes = |reward: f64| {
+            let groups = [Group { rewards: vec![vec![reward; 2]; 2], ..Group::default() }];
+            advantages(&config, &mut EstimatorState::default(), &groups, progress(0)).unwrap().notes
+        };
+        assert!(notes(1e-160)["underflow"].contains("[1e-160, 1e-160]"));
+        assert!(notes(1e-150).is_empty() && notes(0.0).is_empty());
     }
 
     #[test]

@@ -29,6 +29,16 @@ pub fn hypervolume_gain<P: AsRef<[f64]>>(point: &[f64], set: &[P], reference: &[
     exclusive(&point, &set).max(0.0)
 }
 
+/// Whether a point dominates a volume that an f64 cannot hold: it exceeds the reference in every
+/// objective, but the product of by how much is below 2.2e-308, where digits are lost, or 0.
+///
+/// # Shapes
+/// - `point` and `reference`: one finite value per objective
+pub fn underflows(point: &[f64], reference: &[f64]) -> bool {
+    above_reference(point, reference)
+        .is_some_and(|sides| sides.iter().product::<f64>() < f64::MIN_POSITIVE)
+}
+
 /// The point relative to the reference, or `None` where it does not exceed it.
 fn above_reference(point: &[f64], reference: &[f64]) -> Option<Vec<f64>> {
     debug_assert_eq!(
@@ -126,6 +136,19 @@ mod tests {
         // 0.1 + 0.2 is 2^-54 above 0.3; the strip is as wide as 1
         let sum: f64 = 0.1 + 0.2;
         assert_eq!(hypervolume_gain(&[1.0, sum], &[[1.0, 0.3]], &[0.0, 0.0]), sum - 0.3);
+    }
+
+    #[test]
+    fn a_volume_too_small_for_a_float_is_told_from_none() {
+        // 1e-154 squared is 1e-308, below the smallest normal number; 1e-200 squared is 0
+        assert!(underflows(&[1e-154, 1e-154], &[0.0, 0.0]));
+        assert!(underflows(&[1e-200, 1e-200], &[0.0, 0.0]));
+        assert!(underflows(&[0.1; 400], &[0.0; 400]));
+        assert!(!underflows(&[1e-150, 1e-150], &[0.0, 0.0]));
+        // not above the reference: there is nothing to lose
+        assert!(!underflows(&[0.0, 1e-200], &[0.0, 0.0]));
+        assert!(!underflows(&[0.5, 0.5], &[0.5, 0.0]));
+        assert_eq!(hypervolume(&[[1e-200, 1e-200]], &[0.0, 0.0]), 0.0);
     }
 
     #[test]

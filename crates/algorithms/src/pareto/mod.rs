@@ -8,7 +8,7 @@ mod sorting;
 
 pub use archive::Archive;
 pub use dominance::dominates;
-pub use hypervolume::{hypervolume, hypervolume_gain};
+pub use hypervolume::{hypervolume, hypervolume_gain, underflows};
 pub use sorting::non_dominated_ranks;
 
 /// A point in objective space.

@@ -3,6 +3,7 @@
 
 use super::recipes::{Opened, open, show};
 use crate::arguments::ConfigArguments;
+use crate::output;
 use crate::problem::Problem;
 use paretopo_training::{
     Evaluation, FinishedEpisodes, Observer, PolicySource, RunConfig, check_prompts,
@@ -89,6 +90,10 @@ pub(crate) fn evaluate(
         let mut note = |message: &str| progress.note(message);
         let done = folder.as_deref().map(|folder| found(folder, config, policy, &mut note));
         let done = done.transpose()?.flatten();
+        // the folder is this evaluation's
+        if let Some(out) = out.filter(|_| results.is_empty()) {
+            output::open_log(out);
+        }
         let mut play =
             |finished| (backend.evaluate)(index, config, finished, &surroundings, &mut progress);
         let evaluation = match &folder {
@@ -127,7 +132,7 @@ pub(crate) fn evaluate(
         write_atomically(&out.join("benchmarks.md"), table.as_bytes())?;
         write_atomically(&out.join("benchmarks.csv"), csv(&rows).as_bytes())?;
     }
-    print!("{table}");
+    output::result(format_args!("{table}"));
     Ok(())
 }
 

@@ -6,191 +6,24 @@
 //! finished run is not repeated, so the same command resumes. Runs end with this process, however it
 //! ends: it kills them when it can, and they end by themselves when it was killed.
 
-use super::benchmarks::Identity;
+use super::experiment::{Job, planned};
 use super::this_program;
 use crate::embedded;
+use crate::output::{self, errln, outln};
 use crate::problem::Problem;
+use crate::programs;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use paretopo_report::{
     RunResult, archive_svg, curves_svg, environment_table, front_picture, front_svg, levels_table,
     read_run, summarise_methods, summary_table,
 };
-use paretopo_settings::{LARGEST_SEED, all_within, read_toml};
-use paretopo_training::{RunConfig, write_atomically};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use paretopo_training::write_atomically;
+use serde::Serialize;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-/// The list of methods and seeds.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Experiment {
-    #[serde(deserialize_with = "all_within::<0, LARGEST_SEED, _, _>")]
-    seeds: Vec<u64>,
-    /// Settings changed for every method.
-    #[serde(default)]
-    set: Vec<String>,
-    methods: Vec<Method>,
-    /// A setting that every trained method is run with several values of.
-    #[serde(default)]
-    sweep: Option<Sweep>,
-}
-
-/// A setting and its values; a method's name gets the value behind it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Sweep {
-    key: String,
-    values: Vec<toml::Value>,
-}
-
-/// Bytes of a method's name, which is that of its runs' folders, too.
-const LONGEST_NAME: usize = 100;
-
-impl Experiment {
-    /// # Errors
-    /// When there is nothing to compare, a seed is listed twice, or a setting would be overruled.
-    fn check(&self, methods: &[Method], set: &[String]) -> Result<(), String> {
-        if self.seeds.is_empty() {
-            return Err(
-                "`seeds` is empty\nhint: list at least one, as in `seeds = [1, 2, 3]`".into()
-            );
-        }
-        let is_twice = |index: &usize| self.seeds[..*index].contains(&self.seeds[*index]);
-        if let Some(index) = (0..self.seeds.len()).find(is_twice) {
-            return Err(format!(
-                "the seed {} is listed twice in `seeds`, which would count one run as two",
-                self.seeds[index]
-            ));
-        }
-        if self.methods.is_empty() {
-            return Err("`methods` is empty\nhint: add a section `[[methods]]`".into());
-        }
-        if self.sweep.as_ref().is_some_and(|sweep| sweep.values.is_empty()) {
-            return Err("`sweep.values` is empty, so no method would be trained".into());
-        }
-        if methods.iter().any(|method| !method.name.contains(char::is_alphanumeric)) {
-            return Err("a method needs a `name` with at least a letter or digit".into());
-        }
-        let is_bad = |name: &str| {
-            name.len() > LONGEST_NAME || name.contains(|c: char| c == '|' || c.is_control())
-        };
-        if let Some(method) = methods.iter().find(|method| is_bad(&method.name)) {
-            return Err(format!(
-                "the name {:?} cannot stand in a table and name a folder\nhint: at most {LONGEST_NAME} \
-                 bytes, without `|` and line breaks",
-                method.name
-            ));
-        }
-        let of_methods = self.methods.iter().flat_map(|method| &method.set);
-        let swept = self.sweep.as_ref().map(|sweep| &sweep.key);
-        let keys = self.set.iter().chain(of_methods).chain(set).chain(swept);
-        let is_seed =
-            |text: &String| text.split('=').next().is_some_and(|key| key.trim() == "seed");
-        match keys.into_iter().find(|text| is_seed(text)) {
-            Some(text) => Err(format!(
-                "`{text}` has no effect: each run has a seed of the list `seeds`\nhint: change that list"
-            )),
-            None => Ok(()),
-        }
-    }
-
-    /// The methods, each once for every value of the sweep.
-    fn variants(&self) -> Vec<Method> {
-        let Some(sweep) = &self.sweep else { return self.methods.clone() };
-        let with = |method: &Method, value: &toml::Value| {
-            let mut variant = method.clone();
-            variant.name = format!("{} {value}", method.name);
-            variant.set.push(format!("{}={value}", sweep.key));
-            variant
-        };
-        let of = |method: &Method| match method.untrained {
-            true => vec![method.clone()],
-            false => sweep.values.iter().map(|value| with(method, value)).collect(),
-        };
-        self.methods.iter().flat_map(of).collect()
-    }
-}
-
-/// A method of an experiment.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Method {
-    /// Its name in tables.
-    name: String,
-    /// Its configuration, beside the experiment's file.
-    config: PathBuf,
-    /// Settings changed for this method.
-    #[serde(default)]
-    set: Vec<String>,
-    /// Whether the starting policy is only evaluated.
-    #[serde(default)]
-    untrained: bool,
-    /// Whether others are compared with it.
-    #[serde(default = "yes")]
-    baseline: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-struct Job {
-    method: Method,
-    seed: u64,
-    folder: PathBuf,
-    config: PathBuf,
-    set: Vec<String>,
-    resolved: RunConfig,
-}
-
-impl Job {
-    /// Whether an earlier call has finished this run.
-    ///
-    /// # Errors
-    /// When the folder holds something of other settings, or an evaluation where a run belongs, or
-    /// the other way round.
-    fn is_done(&self) -> Result<bool, Problem> {
-        let other = |what: &str| {
-            Err(Problem::mistake(format!(
-                "`{}` holds {what}\nhint: choose another folder with `--out`, or delete this one",
-                self.folder.display()
-            )))
-        };
-        let has_result = self.folder.join("evaluation.json").exists();
-        let config_path = self.folder.join("config.toml");
-        let trained = match paretopo_reading::read_text(&config_path) {
-            Ok(text) => Some(text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(Problem::unreadable(&config_path, &error)),
-        };
-        let evaluated = Identity::read(&self.folder)?.map(|identity| identity.config);
-        let (written, what, wrong) = match self.method.untrained {
-            true => (evaluated, "an evaluation", trained.map(|_| "a training run")),
-            false => (trained, "a run", evaluated.map(|_| "an evaluation by `evaluate`")),
-        };
-        if let Some(wrong) = wrong {
-            let kind = if self.method.untrained { "only evaluated" } else { "trained" };
-            return other(&format!("{wrong}, but `{}` is {kind}", self.method.name));
-        }
-        match written {
-            Some(text) => match self.resolved.first_difference(&text) {
-                None => Ok(has_result),
-                Some(difference) => other(&format!(
-                    "{what} with another configuration (first difference: `{difference}`)"
-                )),
-            },
-            // earlier versions did not write down of what an evaluation is; it is made again
-            None if self.method.untrained => Ok(false),
-            None if has_result => other("a result without the configuration that it belongs to"),
-            None => Ok(false),
-        }
-    }
-}
 
 struct Running {
     job: Job,
@@ -225,31 +58,12 @@ pub(super) fn compare(
         Problem::mistake(format!("cannot create `{}`: {error}", out.display()))
     };
     std::fs::create_dir_all(out).map_err(unwritable)?;
-    let (text, folder, name) = match experiment {
-        Some(path) => {
-            let text = paretopo_reading::read_text(path)
-                .map_err(|error| Problem::unreadable(path, &error))?;
-            (text, path.parent().unwrap_or(Path::new("")).to_owned(), path.display().to_string())
-        }
-        None => (builtin(out)?, out.join("configs"), "the built-in experiment".to_owned()),
-    };
-    let experiment: Experiment =
-        read_toml(&text).map_err(|refused| Problem::mistake(format!("`{name}`: {refused}")))?;
-    let methods = experiment.variants();
-    experiment
-        .check(&methods, set)
-        .map_err(|reason| Problem::mistake(format!("`{name}`: {reason}")))?;
+    if experiment.is_none() {
+        builtin(out)?;
+    }
+    let (queue, methods) = planned(experiment, out, set)?;
     let baselines: Vec<String> =
         methods.iter().filter(|method| method.baseline).map(|method| method.name.clone()).collect();
-    let queue = plan(&experiment, &methods, &folder, out, set)?;
-    if let Some((first, second)) = collision(&queue) {
-        return Err(Problem::mistake(format!(
-            "`{name}`: the methods `{}` and `{}` would share the folder `{}`\nhint: give them names that differ in letters or digits",
-            first.method.name,
-            second.method.name,
-            second.folder.display()
-        )));
-    }
     let all: Vec<(String, u64, PathBuf)> =
         queue.iter().map(|job| (job.method.name.clone(), job.seed, job.folder.clone())).collect();
     let mut waiting = Vec::new();
@@ -258,11 +72,12 @@ pub(super) fn compare(
             waiting.push(job);
         }
     }
+    output::open_log(out);
     let at_a_time =
         jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let started = Instant::now();
     if !quiet {
-        eprintln!(
+        errln!(
             "{} runs, {} to do, {at_a_time} at a time; results in {}",
             all.len(),
             waiting.len(),
@@ -276,13 +91,27 @@ pub(super) fn compare(
     }
     report(&results, &baselines, out, &all)?;
     if !quiet {
-        eprintln!("done in {:.1} minutes", started.elapsed().as_secs_f64() / 60.0);
+        errln!("done in {:.1} minutes", started.elapsed().as_secs_f64() / 60.0);
     }
     Ok(())
 }
 
-/// Writes the built-in configurations and returns the experiment's text.
-fn builtin(out: &Path) -> Result<String, Problem> {
+/// Says which runs an experiment has and which programs they would start; starts and writes nothing.
+pub(super) fn dry_run(
+    experiment: Option<&Path>,
+    out: &Path,
+    set: &[String],
+) -> Result<(), Problem> {
+    let (queue, _) = planned(experiment, out, set)?;
+    for job in &queue {
+        outln!("{}: {} (seed {})", job.folder.display(), job.method.name, job.seed);
+    }
+    outln!("\neach run is a process of this program");
+    programs::print(queue.iter().map(|job| &job.resolved), "")
+}
+
+/// Writes the built-in configurations.
+fn builtin(out: &Path) -> Result<(), Problem> {
     let folder = out.join("configs");
     let failed = |error: std::io::Error| {
         Problem::mistake(format!("cannot write `{}`: {error}", folder.display()))
@@ -291,50 +120,7 @@ fn builtin(out: &Path) -> Result<String, Problem> {
     for (name, text) in embedded::EXPERIMENT {
         std::fs::write(folder.join(format!("{name}.toml")), text).map_err(failed)?;
     }
-    Ok(embedded::EXPERIMENT[0].1.to_owned())
-}
-
-/// All runs, seed by seed so that early results span all methods; every configuration is checked
-/// before the first run starts.
-fn plan(
-    experiment: &Experiment,
-    methods: &[Method],
-    folder: &Path,
-    out: &Path,
-    set: &[String],
-) -> Result<Vec<Job>, Problem> {
-    let mut jobs = Vec::new();
-    for seed in &experiment.seeds {
-        for method in methods {
-            let config = folder.join(&method.config);
-            let text = paretopo_reading::read_text(&config)
-                .map_err(|error| Problem::unreadable(&config, &error))?;
-            let mut settings = experiment.set.clone();
-            settings.extend(method.set.iter().chain(set).cloned());
-            settings.push(format!("seed={seed}"));
-            let parsed = RunConfig::parse(&text, &config.display().to_string(), &settings)?;
-            let slug: String = method
-                .name
-                .chars()
-                .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
-                .collect();
-            jobs.push(Job {
-                method: method.clone(),
-                seed: *seed,
-                folder: out.join("runs").join(format!("{slug}-{seed}")),
-                config,
-                set: settings,
-                resolved: parsed,
-            });
-        }
-    }
-    Ok(jobs)
-}
-
-/// Two jobs of one folder.
-fn collision(jobs: &[Job]) -> Option<(&Job, &Job)> {
-    let mut by_folder: BTreeMap<&Path, &Job> = BTreeMap::new();
-    jobs.iter().find_map(|job| Some((by_folder.insert(&job.folder, job)?, job)))
+    Ok(())
 }
 
 fn run_all(
@@ -389,7 +175,10 @@ fn start(
         Problem::failure(format!("cannot start a run in `{}`: {error}", job.folder.display()))
     };
     std::fs::create_dir_all(&job.folder).map_err(failed)?;
-    let log = std::fs::File::create(job.folder.join("log.txt")).map_err(failed)?;
+    let log_path = job.folder.join("log.txt");
+    std::fs::File::create(&log_path).map_err(failed)?;
+    // appended to, since the run itself writes there, too
+    let log = std::fs::File::options().append(true).open(&log_path).map_err(failed)?;
     let mut command = Command::new(this_program()?);
     command.arg("--quiet").args(["--end-with", &std::process::id().to_string()]);
     if let Some(backend) = backend {
@@ -477,9 +266,13 @@ fn finish(
         running.started.elapsed().as_secs_f64()
     );
     match bars {
-        Some(bars) => bars.println(line).map_err(Problem::failure)?,
-        None if quiet => {}
-        None => eprintln!("{line}"),
+        Some(bars) => {
+            output::log_line(&line);
+            // a terminal that is gone ends no run
+            let _ = bars.println(line);
+        }
+        None if quiet => output::log_line(&line),
+        None => errln!("{line}"),
     }
     Ok(())
 }
@@ -542,8 +335,8 @@ fn report(
             archive_svg(&format!("Archive of {name}"), &points).as_bytes(),
         )?;
     }
-    println!("{tables}\n{}", front_picture(&summaries));
-    println!("table {0}/results.md, figures {0}/front.svg and {0}/curves.svg", out.display());
+    outln!("{tables}\n{}", front_picture(&summaries));
+    outln!("table {0}/results.md, figures {0}/front.svg and {0}/curves.svg", out.display());
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! numbers: each way of running programs is tried with one.
 
 use super::python_worker;
+use crate::output::outln;
 use crate::problem::Problem;
 use paretopo_tools::{PythonConfig, PythonInterpreter, PythonTool};
 use paretopo_trajectory::CallStatus;
@@ -16,26 +17,26 @@ struct Way {
 }
 
 pub(super) fn doctor() -> Result<(), Problem> {
-    println!("machine");
-    println!("  kernel       {}", first_line("/proc/sys/kernel/osrelease"));
-    println!("  cgroup v2    {}", cgroups());
-    println!("  temporary    {}", std::env::temp_dir().display());
-    println!("\nways to run programs, each tried with one");
+    outln!("machine");
+    outln!("  kernel       {}", first_line("/proc/sys/kernel/osrelease"));
+    outln!("  cgroup v2    {}", cgroups());
+    outln!("  temporary    {}", std::env::temp_dir().display());
+    outln!("\nways to run programs, each tried with one");
     let mut working = 0;
     for way in ways() {
-        println!("  {}", way.settings);
+        outln!("  {}", way.settings);
         match try_out(way.config) {
             Ok((layers, started, ran)) => {
                 working += 1;
-                println!("    works       started in {started:.1?}, a program took {ran:.1?}");
-                println!("    held by     {layers}");
-                println!("    not held    {}", way.open);
+                outln!("    works       started in {started:.1?}, a program took {ran:.1?}");
+                outln!("    held by     {layers}");
+                outln!("    not held    {}", way.open);
             }
             Err(reason) => {
                 let mut lines = reason.lines();
-                println!("    does not    {}", lines.next().unwrap_or_default());
+                outln!("    does not    {}", lines.next().unwrap_or_default());
                 for line in lines {
-                    println!("                {line}");
+                    outln!("                {line}");
                 }
             }
         }

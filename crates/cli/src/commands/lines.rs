@@ -1,10 +1,11 @@
 //! JSON lines in and out.
 
+use crate::output::{is_wanted, outln};
 use crate::problem::Problem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// A file's text; `-` is standard input.
@@ -162,13 +163,11 @@ fn field_at(line: &str, place: usize) -> Option<&str> {
 
 /// Prints values as lines. A reader that has had enough (`| head`) is no error.
 pub(super) fn print<T: Serialize>(values: impl IntoIterator<Item = T>) -> Result<(), Problem> {
-    let mut out = std::io::stdout().lock();
     for value in values {
-        let line = serde_json::to_string(&value).map_err(Problem::failure)?;
-        match writeln!(out, "{line}") {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            result => result.map_err(Problem::failure)?,
+        if !is_wanted() {
+            break;
         }
+        outln!("{}", serde_json::to_string(&value).map_err(Problem::failure)?);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod benchmarks;
 mod compare;
 mod doctor;
+mod experiment;
 mod lines;
 mod new;
 mod recipes;
@@ -12,6 +13,7 @@ mod tools;
 pub(crate) use recipes::USUAL_PROMPT;
 
 use crate::arguments::{Arguments, Command};
+use crate::output;
 use crate::problem::Problem;
 use clap::CommandFactory;
 use paretopo_environments::Resources;
@@ -40,7 +42,10 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
         Command::Solve { question, config } => {
             recipes::solve(&question, &config, backend, quiet, cancelled)
         }
-        Command::Compare { experiment, out, set, jobs } => {
+        Command::Compare { experiment, out, set, dry_run: true, .. } => {
+            compare::dry_run(experiment.as_deref(), &out, &set)
+        }
+        Command::Compare { experiment, out, set, jobs, .. } => {
             compare::compare(experiment.as_deref(), &out, &set, jobs, backend, quiet, cancelled)
         }
         Command::New { what, target } => new::new(what, &target),
@@ -74,12 +79,10 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
             tools::python(&file, interpreter, seconds, memory, output)
         }
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Arguments::command(),
-                "paretopo",
-                &mut std::io::stdout(),
-            );
+            // into memory first: the generator panics where it cannot write
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "paretopo", &mut script);
+            output::result(format_args!("{}", String::from_utf8_lossy(&script)));
             Ok(())
         }
         Command::PythonWorker | Command::PythonSandbox { .. } | Command::TemplateWorker => {
@@ -90,12 +93,8 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
 
 /// Prints the table of a run's phases.
 fn phases(run: &Path) -> Result<(), Problem> {
-    print!(
-        "{}",
-        paretopo_report::phases_table(
-            &paretopo_report::read_phases(run).map_err(Problem::mistake)?
-        )
-    );
+    let phases = paretopo_report::read_phases(run).map_err(Problem::mistake)?;
+    output::result(format_args!("{}", paretopo_report::phases_table(&phases)));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! `new`: files to start from.
 
 use crate::arguments::NewThing;
+use crate::output::outln;
 use crate::problem::Problem;
 use paretopo_environments::{math, qa};
 use paretopo_training::RunConfig;
@@ -40,7 +41,7 @@ fn write(path: &Path, text: &str) -> Result<(), Problem> {
         std::fs::create_dir_all(folder).map_err(failed)?;
     }
     std::fs::write(path, text).map_err(failed)?;
-    println!("wrote {}", path.display());
+    outln!("wrote {}", path.display());
     Ok(())
 }
 
@@ -65,12 +66,12 @@ fn architecture(name: &str) -> Result<(), Problem> {
         "//! {class}: say from which paper or checkpoint format, and what is left out. Starts as a copy of Llama.\n"
     );
     write(&Path::new("models/src").join(format!("{name}.rs")), &format!("{header}{text}\n"))?;
-    println!("next:");
-    println!("  1. models/src/lib.rs: `pub mod {name};`");
-    println!(
+    outln!("next:");
+    outln!("  1. models/src/lib.rs: `pub mod {name};`");
+    outln!(
         "  2. models/src/auto.rs: a variant `{class}` of `AutoConfig` and `AutoModel`, `\"{name}\"` in `MODEL_TYPES`; the compiler names the rest"
     );
-    println!(
+    outln!(
         "  3. tests/fixtures/make_models.py: add a tiny checkpoint, run it, and list the folder in tests/parity_models.rs"
     );
     Ok(())

@@ -3,8 +3,10 @@
 use super::resources;
 use crate::arguments::ConfigArguments;
 use crate::backends;
+use crate::output::{self, outln};
 use crate::policies;
 use crate::problem::Problem;
+use crate::programs;
 use crate::progress::Progress;
 use paretopo_settings::Temperature;
 use paretopo_training::{
@@ -29,7 +31,9 @@ fn resolve(arguments: &ConfigArguments) -> Result<Option<RunConfig>, Problem> {
         config.policy = policies::source(model, arguments.adapter.as_deref())?;
     }
     if arguments.dry_run {
-        print!("{}", config.to_toml()?);
+        output::result(format_args!("{}", config.to_toml()?));
+        // as comments, so that the output is a configuration still
+        programs::print([&config], "# ")?;
         return Ok(None);
     }
     Ok(Some(config))
@@ -114,6 +118,7 @@ pub(crate) fn run(
             plan.peak()
         ));
     }
+    progress.log_into(run);
     pick(&backend)(index, &config, run, &surroundings, &mut progress)?;
     drop(progress);
     show_evaluation_of(run)
@@ -130,25 +135,27 @@ pub(crate) fn plan(arguments: &ConfigArguments, prompt_tokens: usize) -> Result<
     let model = read_config(&folder).map_err(Problem::mistake)?;
     let plan = MemoryPlan::new(&config, &model, prompt_tokens, 1);
     let precision = format!("{:?}", config.precision).to_lowercase();
-    println!(
+    outln!(
         "{} parameters, {} of them trained, episodes of at most {} tokens, {precision}; GiB:\n",
-        plan.parameters, plan.trained, plan.longest
+        plan.parameters,
+        plan.trained,
+        plan.longest
     );
-    println!("| phase | parts | sum |\n|---|---|---|");
+    outln!("| phase | parts | sum |\n|---|---|---|");
     for ((phase, parts), sum) in plan.phases.iter().zip(plan.sums()) {
         let shown: Vec<String> =
             parts.iter().map(|(name, size)| format!("{name} {size:.2}")).collect();
-        println!("| {phase} | {} | {sum:.2} |", shown.join(", "));
+        outln!("| {phase} | {} | {sum:.2} |", shown.join(", "));
     }
     let peak = plan.peak();
     match CARDS.into_iter().find(|card| peak <= 0.9 * card) {
-        Some(card) => println!("\npeak {peak:.2} GiB: fits a device of {card} GiB"),
-        None => println!(
+        Some(card) => outln!("\npeak {peak:.2} GiB: fits a device of {card} GiB"),
+        None => outln!(
             "\npeak {peak:.2} GiB: does not fit a device of {} GiB\nhint: `train.memory.gradient_checkpointing=true`, a `train.memory.logits_chunk`, a smaller `train.micro_batch_tokens`, `precision=bf16`, `lora={{}}`",
             CARDS[CARDS.len() - 1]
         ),
     }
-    Ok(())
+    programs::print([&config], "")
 }
 
 pub(crate) fn solve(
@@ -169,10 +176,10 @@ pub(crate) fn solve(
         surroundings(&config, &backend, backend.name, cancelled, &mut Progress::new(quiet))?;
     let trajectory = (backend.solve)(index, &config, question, &surroundings)?;
     if !quiet {
-        println!("{}", trajectory.response.trim_end());
-        println!("---");
+        outln!("{}", trajectory.response.trim_end());
+        outln!("---");
     }
-    println!("{}", trajectory.answer.as_deref().unwrap_or("(no answer)"));
+    outln!("{}", trajectory.answer.as_deref().unwrap_or("(no answer)"));
     match EpisodeFailures::of([&trajectory]) {
         Some(failures) => Err(Problem::failure(format!(
             "the answer was given in an episode that failed: {failures}"
@@ -192,9 +199,12 @@ fn show_evaluation_of(run: &Path) -> Result<(), Problem> {
 }
 
 pub(super) fn show(evaluation: &Evaluation) {
-    println!(
+    outln!(
         "EM     {:.3} +- {:.3}   ({} episodes on {} tasks)",
-        evaluation.em, evaluation.em_interval, evaluation.episodes, evaluation.tasks
+        evaluation.em,
+        evaluation.em_interval,
+        evaluation.episodes,
+        evaluation.tasks
     );
     let passes: Vec<String> = evaluation
         .pass_at
@@ -203,35 +213,38 @@ pub(super) fn show(evaluation: &Evaluation) {
         .map(|(j, share)| format!("pass@{j} {share:.3}"))
         .collect();
     if !passes.is_empty() {
-        println!("       {}", passes.join("  "));
+        outln!("       {}", passes.join("  "));
     }
     let per_correct = evaluation
         .calls_per_correct
         .map_or("none correct".to_owned(), |calls| format!("{calls:.2} per right answer"));
-    println!(
+    outln!(
         "#Tool  {:.2}   ({per_correct}, {:.1}% of calls failed)",
         evaluation.calls,
         100.0 * evaluation.failed_calls
     );
-    println!(
+    outln!(
         "tokens {:.1} a response, {:.0} a second",
-        evaluation.response_tokens, evaluation.tokens_per_second
+        evaluation.response_tokens,
+        evaluation.tokens_per_second
     );
-    println!(
+    outln!(
         "answer in {:.1}% of episodes, {:.1}% ran out of tokens",
         100.0 * evaluation.answered,
         100.0 * evaluation.truncated
     );
     for (level, summary) in &evaluation.levels {
-        println!(
+        outln!(
             "  level {level}: EM {:.3}, #Tool {:.2} ({} episodes)",
-            summary.em, summary.calls, summary.episodes
+            summary.em,
+            summary.calls,
+            summary.episodes
         );
     }
     for (name, value) in &evaluation.environment {
-        println!("{name} {value:.3}");
+        outln!("{name} {value:.3}");
     }
     if let Some(memory) = evaluation.peak_memory_mib {
-        println!("peak memory {memory:.0} MiB");
+        outln!("peak memory {memory:.0} MiB");
     }
 }

@@ -1,6 +1,7 @@
 //! `search` and `serve-search`: the embedded retriever by hand, measured, and for others.
 
 use super::{lines, resources};
+use crate::output::outln;
 use crate::problem::Problem;
 use crate::progress::Progress;
 use paretopo_environments::qa::read_questions;
@@ -16,10 +17,14 @@ fn open(corpus: &Path, quiet: bool) -> Result<PassageIndex, Problem> {
     let mut report =
         |done: u64, total: u64| progress.progress("index", done as usize, total as usize);
     let opened = PassageIndex::open_or_build(corpus, &resources()?.cache, &mut report);
-    opened.map_err(|error| match error {
+    let index = opened.map_err(|error| match error {
         RetrievalError::Index { .. } => Problem::failure(error),
         error => Problem::mistake(error),
-    })
+    })?;
+    if let Some(note) = index.note_of_ids(corpus).map_err(Problem::failure)? {
+        progress.note(&note);
+    }
+    Ok(index)
 }
 
 pub(super) fn query(corpus: &Path, query: &str, topk: usize, quiet: bool) -> Result<(), Problem> {
@@ -71,21 +76,21 @@ pub(super) fn recall(
     if whole.questions == 0.0 {
         return Err(Problem::mistake("none of the questions names its supporting passages"));
     }
-    println!(
+    outln!(
         "all supporting passages among the first {topk}, and the mean share of them, over {} passages",
         index.len()
     );
     for (name, recall) in
         sets.iter().map(|(name, recall)| (name.as_str(), recall)).chain([("together", &whole)])
     {
-        println!(
+        outln!(
             "{name:24} {:6} questions  {:.3}  {:.3}",
             recall.questions,
             recall.all / recall.questions,
             recall.share / recall.questions
         );
     }
-    println!("{:.0} queries a second on one thread", whole.questions / seconds);
+    outln!("{:.0} queries a second on one thread", whole.questions / seconds);
     Ok(())
 }
 
@@ -98,7 +103,7 @@ pub(super) fn serve(
 ) -> Result<(), Problem> {
     let index = open(corpus, quiet)?;
     let passages = index.len();
-    let ready = |address| println!("serving {passages} passages at http://{address}/retrieve");
+    let ready = |address| outln!("serving {passages} passages at http://{address}/retrieve");
     let stop = async {
         while !cancelled.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(100)).await;

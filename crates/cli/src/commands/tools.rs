@@ -4,8 +4,9 @@ use super::lines::{self, Line};
 use super::python_worker;
 use crate::arguments::{GradeKind, Interpreter};
 use crate::backends;
+use crate::output::{errln, outln};
 use crate::problem::Problem;
-use paretopo_algorithms::pareto::{hypervolume, non_dominated_ranks};
+use paretopo_algorithms::pareto::{hypervolume, non_dominated_ranks, underflows};
 use paretopo_algorithms::{EstimatorConfig, EstimatorState, Group, Progress};
 use paretopo_environments::qa;
 use paretopo_grading::answers_equal;
@@ -23,8 +24,8 @@ use std::time::Instant;
 pub(super) fn devices() -> Result<(), Problem> {
     for backend in backends::compiled_in() {
         match (backend.probe)(0) {
-            Ok(device) => println!("{:8} {device}", backend.name),
-            Err(reason) => println!(
+            Ok(device) => outln!("{:8} {device}", backend.name),
+            Err(reason) => outln!(
                 "{:8} not usable: {}",
                 backend.name,
                 reason.lines().next().unwrap_or_default()
@@ -101,6 +102,14 @@ pub(super) fn front(file: &Path, reference: &[f64]) -> Result<(), Problem> {
             file.display()
         )));
     }
+    if let Some(place) = points.iter().position(|point| underflows(point, &reference)) {
+        let warning = rows[place].wrong(
+            "point",
+            "it is above the reference in every objective, but by so little that the product is \
+             below 2.2e-308, the smallest 64-bit float: its hypervolume is taken as (nearly) 0",
+        );
+        errln!("warning: {}", warning.message);
+    }
     let ranked: Vec<Value> =
         rows.into_iter().zip(ranks).map(|(row, rank)| with(row, "rank", rank)).collect();
     lines::print(ranked.into_iter().chain([json!({ "hypervolume": volume })]))
@@ -114,7 +123,7 @@ pub(super) fn advantages(
 ) -> Result<(), Problem> {
     let config = estimator_config(estimator, set)?;
     for warning in config.warnings() {
-        eprintln!("warning: {warning}");
+        errln!("warning: {warning}");
     }
     let rows = lines::objects(file)?;
     let rewards = vectors(&rows, "rewards")?;
@@ -147,6 +156,9 @@ pub(super) fn advantages(
     let result =
         paretopo_algorithms::advantages(&config, &mut EstimatorState::default(), &groups, progress)
             .map_err(Problem::mistake)?;
+    for note in result.notes.values() {
+        errln!("{note}");
+    }
     let mut by_row = vec![0.0; rows.len()];
     for (members, values) in members.iter().zip(&result.values) {
         for (index, value) in members.iter().zip(values) {
@@ -166,7 +178,7 @@ pub(super) fn call_threshold(
     let config = estimator_config(estimator, set)?;
     let threshold =
         paretopo_algorithms::call_threshold(&config, 8, alpha.get()).map_err(Problem::mistake)?;
-    println!(
+    outln!(
         "{}",
         json!({ "estimator": estimator, "alpha": alpha.get(), "group": 8, "call_threshold": (threshold * 1e4).round() / 1e4 })
     );
@@ -236,13 +248,16 @@ pub(super) fn check(
     let (backend, index) = backends::choose(wish)?;
     let started = Instant::now();
     let checks = (backend.check)(index, fixtures)?;
-    println!("backend {}:{index}, {:.1} s\n", backend.name, started.elapsed().as_secs_f64());
-    println!("| case | comparison | difference | allowed | |\n|---|---|---|---|---|");
+    outln!("backend {}:{index}, {:.1} s\n", backend.name, started.elapsed().as_secs_f64());
+    outln!("| case | comparison | difference | allowed | |\n|---|---|---|---|---|");
     for check in &checks {
         let verdict = if check.passed() { "ok" } else { "FAILED" };
-        println!(
+        outln!(
             "| {} | {} | {:.1e} | {:.0e} | {verdict} |",
-            check.case, check.what, check.difference, check.tolerance
+            check.case,
+            check.what,
+            check.difference,
+            check.tolerance
         );
     }
     if let Some(out) = out {
@@ -277,7 +292,7 @@ pub(super) fn python(
     )
     .map_err(Problem::mistake)?;
     let outcome = tool.run(&program, Instant::now() + seconds.duration());
-    println!("{}", outcome.text);
+    outln!("{}", outcome.text);
     if outcome.status == CallStatus::Ok {
         Ok(())
     } else {

@@ -199,7 +199,12 @@ impl QaEnvironment {
             PassageSource::Contexts {} => Arc::new(PassageIndex::in_memory(&contexts)?),
             PassageSource::Corpus { path } => {
                 let mut report = |done, total| observer.progress("index", done, total);
-                Arc::new(PassageIndex::open_or_build(path, &resources.cache, &mut report)?)
+                let index = PassageIndex::open_or_build(path, &resources.cache, &mut report)?;
+                // what cannot be read now fails in each search
+                if let Ok(Some(note)) = index.note_of_ids(path) {
+                    observer.note(&note);
+                }
+                Arc::new(index)
             }
             PassageSource::Remote(remote) => Arc::new(RemoteRetriever::new(remote)),
         };

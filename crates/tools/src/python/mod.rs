@@ -19,6 +19,7 @@ mod programs;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod sandbox_fusion;
+mod started;
 
 #[cfg(target_os = "linux")]
 pub use cpython::{CpythonConfig, MissingLayers, Walls};

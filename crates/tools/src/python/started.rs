@@ -1,0 +1,68 @@
+//! Which programs of the system the Python tool starts, found without starting any.
+
+use super::{PythonConfig, PythonInterpreter};
+use std::path::{Path, PathBuf};
+
+impl PythonConfig {
+    /// The programs that a tool of this configuration starts besides this one: as their paths, where
+    /// they are found now, else as they are named.
+    pub fn programs(&self) -> Vec<PathBuf> {
+        match self.interpreter {
+            PythonInterpreter::Monty | PythonInterpreter::SandboxFusion => Vec::new(),
+            #[cfg(target_os = "linux")]
+            PythonInterpreter::Cpython => vec![found(&self.cpython.interpreter)],
+            #[cfg(not(target_os = "linux"))]
+            PythonInterpreter::Cpython => Vec::new(),
+        }
+    }
+}
+
+/// Where the system finds a program: a name alone in the folders of `PATH`, any other path from
+/// where this program runs.
+#[cfg(target_os = "linux")]
+fn found(program: &Path) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let is_program = |path: &PathBuf| {
+        std::fs::metadata(path)
+            .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    if program.as_os_str().as_encoded_bytes().contains(&b'/') {
+        return std::path::absolute(program).unwrap_or_else(|_| program.to_owned());
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let places = std::env::split_paths(&folders).map(|folder| folder.join(program));
+    places
+        .filter_map(|place| std::path::absolute(place).ok())
+        .find(is_program)
+        .unwrap_or_else(|| program.to_owned())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::CpythonConfig;
+
+    fn programs(interpreter: PythonInterpreter, program: &str) -> Vec<PathBuf> {
+        let cpython = CpythonConfig { interpreter: program.into(), ..CpythonConfig::default() };
+        PythonConfig { interpreter, cpython, ..PythonConfig::default() }.programs()
+    }
+
+    #[test]
+    fn programs_are_named_by_the_path_at_which_they_are_found() {
+        // every Unix system has one
+        let shell = programs(PythonInterpreter::Cpython, "sh");
+        assert!(shell[0].is_absolute() && shell[0].ends_with("sh"), "{shell:?}");
+        let none = "no-such-program-of-paretopo";
+        assert_eq!(programs(PythonInterpreter::Cpython, none), [PathBuf::from(none)]);
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(programs(PythonInterpreter::Cpython, "env/python"), [here.join("env/python")]);
+        assert_eq!(
+            programs(PythonInterpreter::Cpython, "/opt/python"),
+            [PathBuf::from("/opt/python")]
+        );
+        // named, but not started
+        for other in [PythonInterpreter::Monty, PythonInterpreter::SandboxFusion] {
+            assert!(programs(other, "sh").is_empty());
+        }
+    }
+}
