@@ -31,6 +31,8 @@ mod search;
 mod settings;
 mod support;
 mod text_files;
+#[cfg(target_os = "linux")]
+mod walls;
 
 use support::*;
 
