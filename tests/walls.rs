@@ -22,7 +22,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use trainer::{Assignment, Said};
+use trainer::{Assignment, Said, Task};
 
 /// Whom an ordinary user is.
 const NOBODY: u32 = 65534;
@@ -41,6 +41,8 @@ struct Attack {
     only: String,
     /// Seconds that it may take.
     seconds: f32,
+    /// How often it runs, by each of two threads; a long one once.
+    rounds: usize,
     /// Open files that the trainer may have.
     descriptors: u64,
     program: String,
@@ -74,6 +76,7 @@ impl Attack {
             before: needed("before"),
             only: value("only").cloned().unwrap_or_default(),
             seconds: value("seconds").map_or(1.0, |text| text.parse().unwrap()),
+            rounds: if value("seconds").is_none() { 2 } else { 1 },
             descriptors: value("descriptors").map_or(20_000, |text| text.parse().unwrap()),
             name,
             program,
@@ -201,8 +204,31 @@ impl Stage {
             config: self.config.clone(),
             attacks,
             prelude: prelude.to_owned(),
-            spin: false,
+            task: Task::SufferAttacks,
         }
+    }
+
+    /// What a trainer is to do that no attack is part of.
+    fn task(&self, task: Task) -> Assignment {
+        Assignment { task, ..self.assignment(Vec::new(), "") }
+    }
+
+    /// Lets a trainer do it, with a message where the machine cannot play the setting.
+    fn play(&self, task: Task) {
+        let mut child = self.trainer(&self.task(task));
+        assert!(child.wait().unwrap().success(), "{}", self.stderr());
+        self.was_skipped();
+    }
+
+    /// Whether the machine cannot play the setting, with a message.
+    fn was_skipped(&self) -> bool {
+        self.said().iter().any(|said| match said {
+            Said::Skipped(reason) => {
+                eprintln!("skipped {:?}: {reason}", self.setting);
+                true
+            }
+            Said::Ended { .. } => false,
+        })
     }
 
     /// What trainers have said so far.
@@ -309,6 +335,11 @@ fn attacks_are_held_as_an_ordinary_user() {
     check(Setting { walls: "strongest", ordinary: true });
 }
 
+#[test]
+fn attacks_are_held_as_an_ordinary_user_without_namespaces() {
+    check(Setting { walls: "landlock", ordinary: true });
+}
+
 /// Waits until none of these processes, by number and time of start, is left.
 #[track_caller]
 fn gone(processes: &[trainer::Process], within: Duration) {
@@ -329,8 +360,7 @@ fn names(folder: &Path) -> Vec<PathBuf> {
 fn leaves_nothing_when_killed(setting: Setting) {
     let Some(stage) = setting.stage() else { return };
     let temporary = stage.folder.path().join("temporary");
-    let spin = Assignment { spin: true, ..stage.assignment(Vec::new(), "") };
-    let mut child = stage.trainer(&spin);
+    let mut child = stage.trainer(&stage.task(Task::Spin));
     let started = Instant::now();
     let processes = stage.folder.path().join("temporary/processes");
     let workers: Vec<trainer::Process> = loop {
@@ -340,7 +370,7 @@ fn leaves_nothing_when_killed(setting: Setting) {
             break workers;
         }
         if let Some(status) = child.try_wait().unwrap() {
-            eprintln!("skipped {setting:?}: {status}, {}", stage.stderr());
+            assert!(stage.was_skipped(), "{status}, {}", stage.stderr());
             return;
         }
         assert!(started.elapsed() < STOPPED, "{}", stage.stderr());
@@ -352,9 +382,7 @@ fn leaves_nothing_when_killed(setting: Setting) {
     std::fs::remove_file(processes).unwrap();
     gone(&workers, Duration::from_secs(3));
     let left = names(&temporary);
-    // the next trainer has other programs, and claims its own number's folders first
-    let mut next = stage.trainer(&stage.assignment(Vec::new(), ""));
-    assert!(next.wait().unwrap().success(), "{}", stage.stderr());
+    stage.play(Task::StartBesideRemains);
     let still: Vec<&PathBuf> = left.iter().filter(|path| path.exists()).collect();
     assert!(still.is_empty(), "{still:?}");
 }
@@ -372,6 +400,41 @@ fn a_killed_trainer_leaves_nothing_without_namespaces() {
 #[test]
 fn a_killed_trainer_leaves_nothing_as_an_ordinary_user() {
     leaves_nothing_when_killed(Setting { walls: "strongest", ordinary: true });
+}
+
+/// Workers end for many reasons, as when the machine has no memory left. A program that was not the
+/// reason is not refused for it.
+fn load_bans_nobody(setting: Setting) {
+    if let Some(stage) = setting.stage() {
+        stage.play(Task::LoseWorkers);
+    }
+}
+
+#[test]
+fn load_bans_nobody_with_namespaces() {
+    load_bans_nobody(Setting { walls: "namespaces", ordinary: false });
+}
+
+#[test]
+fn load_bans_nobody_without_namespaces() {
+    load_bans_nobody(Setting { walls: "landlock", ordinary: false });
+}
+
+/// Forty workers start at once, each beside the folders of the others.
+fn workers_start_together(setting: Setting) {
+    if let Some(stage) = setting.stage() {
+        stage.play(Task::StartTogether);
+    }
+}
+
+#[test]
+fn workers_start_together_with_namespaces() {
+    workers_start_together(Setting { walls: "namespaces", ordinary: false });
+}
+
+#[test]
+fn workers_start_together_without_namespaces() {
+    workers_start_together(Setting { walls: "landlock", ordinary: false });
 }
 
 #[test]

@@ -8,8 +8,8 @@ use paretopo_trajectory::{CallStatus, Fault};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 pub(super) const MODULE: &str = module_path!();
@@ -21,8 +21,27 @@ pub(super) struct Assignment {
     pub(super) config: serde_json::Value,
     pub(super) attacks: Vec<Attack>,
     pub(super) prelude: String,
-    /// Only to run programs that do not end, until it is killed.
-    pub(super) spin: bool,
+    pub(super) task: Task,
+}
+
+impl Assignment {
+    fn tool(&self) -> Result<PythonTool, String> {
+        let config: PythonConfig = serde_json::from_value(self.config.clone()).unwrap();
+        PythonTool::new(config, self.command.clone())
+    }
+}
+
+/// The kinds of what it may do.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Task {
+    SufferAttacks,
+    /// Run programs that do not end, until it is killed.
+    Spin,
+    /// Start where an earlier process of this number left something.
+    StartBesideRemains,
+    /// Lose the workers of a program that is not to blame.
+    LoseWorkers,
+    StartTogether,
 }
 
 /// What a trainer says, a line each.
@@ -146,8 +165,7 @@ fn suffer(assignment: &Assignment, attack: &Attack, folder: &Path) -> Said {
     set_descriptors(attack.descriptors);
     let victim = folder.join("victim");
     let (state, memory) = (own_state(&victim), peak());
-    let config: PythonConfig = serde_json::from_value(assignment.config.clone()).unwrap();
-    let tool = match PythonTool::new(config, assignment.command.clone()) {
+    let tool = match assignment.tool() {
         Ok(tool) => tool,
         Err(reason) => return Said::Skipped(reason),
     };
@@ -163,7 +181,7 @@ fn suffer(assignment: &Assignment, attack: &Attack, folder: &Path) -> Said {
     let token = &unguessable()[..12];
     let others: Vec<u32> = descendants().iter().map(|process| process.id).collect();
     let hostile = |role: usize| {
-        for _ in 0..2 {
+        for _ in 0..attack.rounds {
             let program = format!(
                 "TRAINER, OTHERS, ROLE, TOKEN, VICTIM = {}, {others:?}, {role}, {:?}, {:?}\n{}\n{}",
                 std::process::id(),
@@ -268,9 +286,7 @@ fn suffer(assignment: &Assignment, attack: &Attack, folder: &Path) -> Said {
 }
 
 /// Runs programs that do not end, and says which processes there are.
-fn spin(assignment: &Assignment) {
-    let config: PythonConfig = serde_json::from_value(assignment.config.clone()).unwrap();
-    let tool = PythonTool::new(config, assignment.command.clone()).unwrap();
+fn spin(tool: &PythonTool) {
     let program = "open('started', 'w').write('x')\nwhile True: pass";
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -284,16 +300,52 @@ fn spin(assignment: &Assignment) {
     });
 }
 
-/// An earlier process of this number may have left a folder.
-fn starts_beside_remains(assignment: &Assignment) {
+/// What a process of this number may have left.
+fn leave_remains() {
     for number in 0..3 {
         let name = format!("paretopo-python-{}-{number}", std::process::id());
         std::fs::create_dir_all(std::env::temp_dir().join(name).join("folder")).unwrap();
     }
-    let config: PythonConfig = serde_json::from_value(assignment.config.clone()).unwrap();
-    let tool = PythonTool::new(config, assignment.command.clone()).unwrap();
-    let outcome = tool.run("print(6 * 7)", Instant::now() + Duration::from_secs(20));
-    assert_eq!((outcome.status, outcome.text.as_str()), (CallStatus::Ok, "42"));
+}
+
+fn run_well(tool: &PythonTool, program: &str) {
+    let outcome = tool.run(program, Instant::now() + Duration::from_secs(20));
+    assert_eq!((outcome.status, outcome.text.as_str()), (CallStatus::Ok, "42"), "{outcome:?}");
+}
+
+/// Kills all workers while a program runs that runs well otherwise.
+fn lose_workers(tool: &PythonTool) {
+    let program = "import time\ntime.sleep(1)\nprint(42)";
+    for _ in 0..3 {
+        run_well(tool, program);
+        std::thread::scope(|scope| {
+            scope.spawn(|| tool.run(program, Instant::now() + Duration::from_secs(20)));
+            std::thread::sleep(Duration::from_millis(500));
+            for process in descendants() {
+                // SAFETY: kill takes two numbers and touches no memory
+                #[expect(unsafe_code, reason = "the standard library kills its own children only")]
+                unsafe {
+                    libc::kill(process.id.cast_signed(), libc::SIGKILL);
+                }
+            }
+        });
+    }
+    run_well(tool, program);
+}
+
+fn start_together(assignment: &Assignment) {
+    for _ in 0..4 {
+        let tool = assignment.tool().unwrap();
+        let start = Barrier::new(10);
+        std::thread::scope(|scope| {
+            for _ in 0..10 {
+                scope.spawn(|| {
+                    start.wait();
+                    run_well(&tool, "import time\ntime.sleep(1)\nprint(42)");
+                });
+            }
+        });
+    }
 }
 
 /// Not a test of its own: what the other tests start.
@@ -307,19 +359,31 @@ fn trainer() {
     }
     let text = std::fs::read(folder.join("assignment")).unwrap();
     let assignment: Assignment = serde_json::from_slice(&text).unwrap();
-    if assignment.spin {
-        return spin(&assignment);
-    }
-    if assignment.attacks.is_empty() {
-        return starts_beside_remains(&assignment);
-    }
     let mut report = std::fs::File::options().append(true).open(folder.join("report")).unwrap();
+    let mut say = |said: &Said| {
+        let line = serde_json::to_string(said).unwrap() + "\n";
+        report.write_all(line.as_bytes()).unwrap();
+    };
+    if assignment.task != Task::SufferAttacks {
+        if assignment.task == Task::StartBesideRemains {
+            leave_remains();
+        }
+        match assignment.tool() {
+            Err(reason) => say(&Said::Skipped(reason)),
+            Ok(tool) => match assignment.task {
+                Task::SufferAttacks => {}
+                Task::Spin => spin(&tool),
+                Task::StartBesideRemains => run_well(&tool, "print(6 * 7)"),
+                Task::LoseWorkers => lose_workers(&tool),
+                Task::StartTogether => start_together(&assignment),
+            },
+        }
+        return;
+    }
     for attack in &assignment.attacks {
         let said = suffer(&assignment, attack, &folder);
-        let skipped = matches!(said, Said::Skipped(_));
-        let line = serde_json::to_string(&said).unwrap() + "\n";
-        report.write_all(line.as_bytes()).unwrap();
-        if skipped {
+        say(&said);
+        if matches!(said, Said::Skipped(_)) {
             return;
         }
     }
