@@ -1,8 +1,9 @@
 //! The process that is attacked: it has the tool, its workers, and innocent programs that run
 //! beside each attack. It is this test binary, started again.
 
-use super::Attack;
+use super::attack::Attack;
 use super::innocents::{Innocents, unguessable};
+use super::process::{descendants, stat};
 use paretopo_tools::{PythonConfig, PythonTool};
 use paretopo_trajectory::{CallStatus, Fault};
 use serde::{Deserialize, Serialize};
@@ -61,47 +62,6 @@ pub(super) enum Said {
         /// What the attack's calls returned.
         own: String,
     },
-}
-
-/// A process, by its number and when it started: numbers are used again.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Process {
-    id: u32,
-    started: String,
-}
-
-/// The fields of `/proc/ID/stat` after the name: state, parent, ...
-fn stat(id: u32) -> Option<Vec<String>> {
-    let text = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    Some(text.rsplit(')').next()?.split_whitespace().map(str::to_owned).collect())
-}
-
-impl Process {
-    /// It, unless it is gone or dead.
-    fn of(id: u32) -> Option<Self> {
-        let fields = stat(id)?;
-        (fields[0] != "Z" && fields[0] != "X").then(|| Self { id, started: fields[19].clone() })
-    }
-
-    pub(super) fn lives(&self) -> bool {
-        Self::of(self.id).as_ref() == Some(self)
-    }
-}
-
-/// All processes below this one, which is where those end up whose parents die.
-fn descendants() -> Vec<Process> {
-    let parents: Vec<(u32, u32)> = std::fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
-        .filter_map(|id| Some((id, stat(id)?[1].parse().ok()?)))
-        .collect();
-    let mut known = vec![std::process::id()];
-    let mut next = 0;
-    while let Some(&parent) = known.get(next) {
-        known.extend(parents.iter().filter(|(_, own)| *own == parent).map(|(id, _)| id));
-        next += 1;
-    }
-    known[1..].iter().filter_map(|id| Process::of(*id)).collect()
 }
 
 fn status_field(name: &str) -> String {
@@ -190,7 +150,7 @@ fn suffer(assignment: &Assignment, attack: &Attack, folder: &Path) -> Said {
                 assignment.prelude,
                 attack.program
             );
-            let limit = Duration::from_secs_f32(attack.seconds);
+            let limit = Duration::from_millis(attack.milliseconds);
             let started = Instant::now();
             let outcome = tool.run(&program, started + limit);
             let late = started.elapsed().saturating_sub(limit);
