@@ -312,10 +312,12 @@ fn start_together(assignment: &Assignment) {
 #[test]
 fn trainer() {
     let Some(folder) = std::env::var_os("PARETOPO_TRAINER").map(PathBuf::from) else { return };
-    // SAFETY: sets a flag of this process: orphans below it become its children
-    #[expect(unsafe_code, reason = "the flag has no safe interface")]
+    // SAFETY: both set a flag of this process: orphans below it become its children, and it ends with
+    // the test that started it
+    #[expect(unsafe_code, reason = "the flags have no safe interface")]
     unsafe {
         libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
     }
     let text = std::fs::read(folder.join("assignment")).unwrap();
     let assignment: Assignment = serde_json::from_slice(&text).unwrap();
