@@ -36,6 +36,8 @@ mod settings;
 mod streams;
 mod support;
 mod text_files;
+#[cfg(target_os = "linux")]
+mod walls;
 
 use support::*;
 
