@@ -16,6 +16,7 @@ mod complex;
 mod exact;
 mod extract;
 mod field;
+mod fraction;
 mod matrices;
 mod normal;
 mod notations;

@@ -50,14 +50,14 @@ pub(crate) fn settle(node: &Node) -> Node {
 fn unequal_to_all(items: &[Node]) -> Option<Node> {
     let (Node::Chain { members, relations }, rest) = items.split_first()? else { return None };
     let [name, _] = members.as_slice() else { return None };
-    if *relations != [Relation::NotEqual] {
+    if **relations != [Relation::NotEqual] {
         return None;
     }
     let unequal = |item: &Node| match item {
-        Node::Chain { relations, .. } if *relations == [Relation::NotEqual] => Some(item.clone()),
+        Node::Chain { relations, .. } if **relations == [Relation::NotEqual] => Some(item.clone()),
         value if value.is_constant() => Some(Node::Chain {
             members: vec![name.clone(), value.clone()],
-            relations: vec![Relation::NotEqual],
+            relations: [Relation::NotEqual].into(),
         }),
         _ => None,
     };

@@ -25,6 +25,13 @@ const DEEPEST: usize = 40;
 /// level would take twice as long for each.
 const MOST_STEPS: usize = 5_000;
 
+/// Nodes above each other, beyond which a text is not read: powers, factorials and quotients grow
+/// without groups.
+const HIGHEST: usize = 160;
+
+/// Nodes that are put above each other at one level of nesting without a look at the height.
+const UNBOUNDED: usize = 3;
+
 /// Lines below each other that are read.
 const MOST_LINES: usize = 20;
 
@@ -95,6 +102,17 @@ enum Separator {
     Or,
 }
 
+/// What parts two items, or the last one from the end.
+#[derive(Clone, Copy, Default)]
+struct Parted {
+    /// Whether there is anything.
+    at_all: bool,
+    semicolon: bool,
+    or: bool,
+    /// Whether there is anything but "and".
+    not_and: bool,
+}
+
 /// Commands that end a factor: operators, relations, and closing delimiters.
 const ENDING: [&str; 33] = [
     "cup",
@@ -132,9 +150,12 @@ const ENDING: [&str; 33] = [
     "quad",
 ];
 
-impl Parser<'_> {
-    fn peek(&self) -> Option<&Token> {
-        self.tokens[self.at..].iter().find(|token| !token.is_space())
+impl<'t> Parser<'t> {
+    fn peek(&self) -> Option<&'t Token> {
+        match self.tokens.get(self.at)? {
+            Token::Space => self.tokens[self.at..].iter().find(|token| !token.is_space()),
+            token => Some(token),
+        }
     }
 
     fn skip_space(&mut self) {
@@ -143,9 +164,9 @@ impl Parser<'_> {
         }
     }
 
-    fn next(&mut self) -> Option<Token> {
+    fn next(&mut self) -> Option<&'t Token> {
         self.skip_space();
-        let token = self.tokens.get(self.at).cloned();
+        let token = self.tokens.get(self.at);
         self.at += usize::from(token.is_some());
         token
     }
@@ -226,54 +247,71 @@ impl Parser<'_> {
     /// Items up to one of `closing` or the end.
     fn list(&mut self, closing: &[char]) -> Option<Node> {
         self.enter()?;
-        let mut groups: Vec<Vec<Node>> = vec![Vec::new()];
-        let mut semicolons = false;
-        let mut or = false;
-        let mut only_and = true;
         while self.eat_command("quad") {}
+        let first = self.chain()?;
+        let parted = self.parted();
+        self.full_stop_before(closing);
+        let node = match self.at_end_of(closing) {
+            true => first,
+            false => self.items(first, parted, closing)?,
+        };
+        self.leave();
+        Some(node)
+    }
+
+    /// Passes over what parts items.
+    fn parted(&mut self) -> Parted {
+        let mut parted = Parted::default();
+        while let Some(separator) = self.separator() {
+            parted.at_all = true;
+            parted.or |= separator == Separator::Or;
+            parted.not_and |= separator != Separator::And;
+            parted.semicolon |= separator == Separator::Semicolon;
+        }
+        parted
+    }
+
+    /// Items behind the first one, up to one of `closing` or the end.
+    #[inline(never)]
+    fn items(&mut self, first: Node, mut parted: Parted, closing: &[char]) -> Option<Node> {
+        let mut groups: Vec<Vec<Node>> = vec![vec![first]];
+        let mut semicolons = false;
+        let mut or = parted.or;
+        let mut not_and = parted.not_and;
         loop {
+            if !parted.at_all {
+                return None;
+            }
+            if parted.semicolon {
+                semicolons = true;
+                groups.push(Vec::new());
+            }
             let item = self.chain()?;
             groups.last_mut()?.push(item);
-            let mut parted = false;
-            let mut semicolon = false;
-            while let Some(separator) = self.separator() {
-                parted = true;
-                or |= separator == Separator::Or;
-                only_and &= separator == Separator::And;
-                semicolon |= separator == Separator::Semicolon;
-            }
+            parted = self.parted();
+            or |= parted.or;
+            not_and |= parted.not_and;
             self.full_stop_before(closing);
             if self.at_end_of(closing) {
                 break;
             }
-            if !parted {
-                return None;
-            }
-            if semicolon {
-                semicolons = true;
-                groups.push(Vec::new());
-            }
         }
-        self.leave();
         if semicolons {
             // groups of several items are tuples
             let groups: Vec<Node> =
                 groups.into_iter().filter(|group| !group.is_empty()).map(tuple).collect();
             return Some(single_or(groups, Node::List));
         }
-        let mut items = groups.remove(0);
-        if items.len() > 1 {
-            items = entries(items);
-        }
+        let items = entries(groups.remove(0));
         // "x > 0 and x < 1" is both
         let is_order = |item: &Node| {
             matches!(item, Node::Chain { relations, .. }
                 if relations.iter().all(|of| of.is_inequality()))
         };
-        if only_and && items.len() > 1 && items.iter().all(is_order) {
+        if !not_and && items.iter().all(is_order) {
             return Some(Node::Intersection(items));
         }
-        Some(if or { single_or(items, Node::Alternatives) } else { single_or(items, Node::List) })
+        Some(if or { Node::Alternatives(items) } else { Node::List(items) })
     }
 
     /// Passes over a full stop in front of what closes: `(x = 1.)`.
@@ -335,9 +373,9 @@ impl Parser<'_> {
     /// Members with relations between them; what stands alone is its own chain. A leading
     /// `\approx` or `=` says nothing.
     fn chain(&mut self) -> Option<Node> {
-        while self.at_command("approx")
+        while matches!(self.peek(), Some(Token::Mark('=' | '&')))
+            || self.at_command("approx")
             || self.at_command("equiv")
-            || matches!(self.peek(), Some(Token::Mark('=' | '&')))
         {
             self.next();
         }
@@ -345,6 +383,42 @@ impl Parser<'_> {
         self.article();
         let start = self.at;
         let first = self.modulo()?;
+        if self.may_be_related() {
+            return self.related(first, start);
+        }
+        Some(if matches!(first, Node::Function("bmod", _)) && self.has_equiv_behind(start) {
+            as_class(first)
+        } else {
+            first
+        })
+    }
+
+    /// Whether what comes next may relate a member to another one.
+    fn may_be_related(&self) -> bool {
+        let mut ahead = self.tokens[self.at..].iter().filter(|token| !token.is_space());
+        match ahead.next() {
+            Some(Token::Mark('=' | '<' | '>' | '&')) | Some(Token::Letters(_) | Token::Text(_)) => {
+                true
+            }
+            Some(Token::Mark(',')) => {
+                matches!(ahead.next(), Some(Token::Letters(_) | Token::Text(_)))
+            }
+            Some(Token::Command(command)) => {
+                ["in", "approx", "ne", "le", "ge", "equiv"].contains(&command.as_str())
+            }
+            _ => false,
+        }
+    }
+
+    fn has_equiv_behind(&self, start: usize) -> bool {
+        self.tokens[start..self.at]
+            .iter()
+            .any(|token| matches!(token, Token::Command(command) if command == "equiv"))
+    }
+
+    /// A chain from its first member on, which began at `start`.
+    #[inline(never)]
+    fn related(&mut self, first: Node, start: usize) -> Option<Node> {
         if self.eat_command("in") {
             return Some(Node::Member(Box::new(first), Box::new(self.modulo()?)));
         }
@@ -368,16 +442,10 @@ impl Parser<'_> {
             members.push(next);
             self.alignment();
         }
-        // a class of residues, however it is written
-        let is_class = self.tokens[start..self.at].contains(&Token::Command("equiv".into()));
-        if is_class {
-            for member in &mut members {
-                if let Node::Function(name @ "bmod", _) = member {
-                    *name = "pmod";
-                }
-            }
+        if self.has_equiv_behind(start) {
+            members = members.into_iter().map(as_class).collect();
         }
-        Some(single_or(members, |members| Node::Chain { members, relations }))
+        Some(single_or(members, |members| Node::Chain { members, relations: relations.into() }))
     }
 
     /// Passes over `&` next to a relation.
@@ -395,24 +463,46 @@ impl Parser<'_> {
         }
     }
 
-    /// `a \pmod m`, `a \bmod m`, `a (mod m)`.
+    /// A value or set, up to a residue: `a \pmod m`, `a \bmod m`, `a (mod m)`.
+    ///
+    /// What stands alone, as most values do, goes through none of the levels between; those of
+    /// operators that follow are read one after the other rather than inside each other, so that
+    /// nested groups take little of the stack.
     fn modulo(&mut self) -> Option<Node> {
         let value = self.union()?;
+        if !self.may_be_residue() {
+            return Some(value);
+        }
+        self.residue(value)
+    }
+
+    fn may_be_residue(&self) -> bool {
+        match self.peek() {
+            Some(Token::Command(command)) => {
+                ["pmod", "bmod", "mod"].contains(&command.as_str())
+            }
+            Some(Token::Letters(word) | Token::Text(word)) => word == "mod",
+            Some(Token::Mark('(')) => true,
+            _ => false,
+        }
+    }
+
+    #[inline(never)]
+    fn residue(&mut self, value: Node) -> Option<Node> {
         let at = self.at;
         let name = match self.next() {
             Some(Token::Command(command)) if command == "pmod" => "pmod",
-            Some(Token::Command(command)) if command == "bmod" || command == "mod" => "bmod",
-            Some(Token::Letters(word) | Token::Text(word)) if word == "mod" => "bmod",
             Some(Token::Mark('(')) if self.is_mod() => {
                 self.next();
                 let modulus = self.sum()?;
                 let node = Node::Function("pmod", vec![value, modulus]);
                 return self.eat(')').then_some(node);
             }
-            _ => {
+            Some(Token::Mark(_)) | None => {
                 self.at = at;
                 return Some(value);
             }
+            Some(_) => "bmod",
         };
         let modulus = if name == "pmod" { self.argument()? } else { self.sum()? };
         Some(Node::Function(name, vec![value, modulus]))
@@ -424,7 +514,21 @@ impl Parser<'_> {
 
     /// Unions, intersections and differences of sets, from left to right.
     fn union(&mut self) -> Option<Node> {
-        let mut node = self.ratio()?;
+        let node = self.ratio()?;
+        let may_go_on = match self.peek() {
+            Some(Token::Command(command)) => {
+                ["cup", "cap", "setminus"].contains(&command.as_str())
+            }
+            Some(Token::Letters(_) | Token::Text(_) | Token::Letter(_)) => true,
+            _ => false,
+        };
+        if may_go_on { self.united(node) } else { Some(node) }
+    }
+
+    /// What is united with a set, taken from it, or the like.
+    #[inline(never)]
+    fn united(&mut self, mut node: Node) -> Option<Node> {
+        let mut differences = 0;
         loop {
             if self.eat_command("cup") || self.eat_words(&["union", "U"]) {
                 let other = self.ratio()?;
@@ -439,22 +543,33 @@ impl Parser<'_> {
                     _ => node = Node::Intersection(vec![node, other]),
                 }
             } else if self.eat_command("setminus") || self.eat_words(&["except", "excluding"]) {
-                let mut others = vec![self.ratio()?];
-                // "except -1 and 1"
-                while others[0].is_constant()
-                    && let Some(other) = self.attempt(|parser| {
-                        parser.separator()?;
-                        parser.ratio().filter(Node::is_constant)
-                    })
-                {
-                    others.push(other);
-                }
-                let other = single_or(others, Node::Set);
+                let other = self.left_out()?;
                 node = Node::Difference(Box::new(node), Box::new(other));
+                differences += 1;
+                self.bounded_height(&node, differences)?;
             } else {
                 return Some(node);
             }
         }
+    }
+
+    /// What is taken from a set: "-1 and 1" behind "except".
+    fn left_out(&mut self) -> Option<Node> {
+        let mut others = vec![self.ratio()?];
+        while others[0].is_constant()
+            && let Some(other) = self.attempt(|parser| {
+                parser.separator()?;
+                parser.ratio().filter(Node::is_constant)
+            })
+        {
+            others.push(other);
+        }
+        Some(single_or(others, Node::Set))
+    }
+
+    /// Refuses what has become too high by attaching things to it `times` times at one level.
+    fn bounded_height(&self, node: &Node, times: usize) -> Option<()> {
+        (times < UNBOUNDED || node.is_at_most(HIGHEST)).then_some(())
     }
 
     /// A word between two sets; `U` between brackets is a union, too.
@@ -488,7 +603,16 @@ impl Parser<'_> {
     }
 
     fn ratio(&mut self) -> Option<Node> {
-        let mut parts = vec![self.sum()?];
+        let first = self.sum()?;
+        if self.peek() == Some(&Token::Mark(':')) || self.at_to() {
+            return self.ratio_to(first);
+        }
+        Some(first)
+    }
+
+    #[inline(never)]
+    fn ratio_to(&mut self, first: Node) -> Option<Node> {
+        let mut parts = vec![first];
         while self.peek() == Some(&Token::Mark(':')) || self.at_to() {
             let at = self.at;
             self.next();
@@ -501,6 +625,14 @@ impl Parser<'_> {
         }
         Some(single_or(parts, Node::Ratio))
     }
+}
+
+/// A class of residues, however it is written.
+fn as_class(mut node: Node) -> Node {
+    if let Node::Function(name @ "bmod", _) = &mut node {
+        *name = "pmod";
+    }
+    node
 }
 
 /// The only item, or what `many` makes of several.
