@@ -25,6 +25,7 @@ mod readings;
 mod real_sets;
 mod relations;
 mod scalars;
+mod seen;
 mod spelling;
 mod tokens;
 mod tree;

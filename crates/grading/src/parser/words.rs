@@ -141,6 +141,11 @@ impl Parser<'_> {
 
     /// The unit or the words behind a value, if that is what comes next.
     pub(super) fn unit(&mut self, parts: &[Node]) -> Option<Unit> {
+        match self.peek()? {
+            Token::Text(_) | Token::Letters(_) | Token::Letter(_) => {}
+            Token::Command(command) if command == "frac" || is_currency(command) => {}
+            _ => return None,
+        }
         if !parts.iter().all(Node::is_scalar)
             || parts.iter().any(|part| part.any(&|of| matches!(of, Node::Quantity { .. })))
         {
