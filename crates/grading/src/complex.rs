@@ -2,8 +2,8 @@
 
 use crate::exact::rational;
 use crate::field::hash;
-use crate::tree::Node;
 use crate::fraction::Fraction;
+use crate::tree::Node;
 use std::ops::{Add, Div, Mul, Sub};
 
 /// A complex number.

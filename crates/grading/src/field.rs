@@ -6,8 +6,8 @@
 //! half of all such fields, so one is sought in which all that are needed do.
 
 use crate::exact::rational;
-use crate::tree::Node;
 use crate::fraction::Fraction;
+use crate::tree::Node;
 use num_bigint::BigInt;
 use num_traits::{Signed, ToPrimitive};
 use std::sync::OnceLock;
@@ -17,7 +17,8 @@ pub(crate) struct Field {
     prime: u64,
     /// Square roots of -1 and of primes.
     roots: Vec<(i64, u64)>,
-    seed: u64,
+    /// Decides the point that stands for the variables.
+    pub(crate) seed: u64,
 }
 
 /// A splitmix step.
@@ -192,7 +193,7 @@ fn square_root_needed(of: &Node, found: &mut Vec<i64>) -> Option<()> {
 
 impl Field {
     /// A field in which both expressions have a value, if they are of the kind that can have one.
-    pub(crate) fn for_both(a: &Node, b: &Node, seed: u64) -> Option<Self> {
+    pub(crate) fn for_both(a: &Node, b: &Node) -> Option<Self> {
         let mut needed = Vec::new();
         roots_needed(a, &mut needed)?;
         roots_needed(b, &mut needed)?;
@@ -207,7 +208,7 @@ impl Field {
                 .map(|n| Some((*n, square_root(n.rem_euclid(prime as i64) as u64, prime)?)))
                 .collect();
             if let Some(roots) = roots {
-                return Some(Self { prime, roots, seed });
+                return Some(Self { prime, roots, seed: 0 });
             }
         }
         None

@@ -96,9 +96,7 @@ impl Fraction {
 
     pub(crate) fn to_large(&self) -> BigRational {
         match self {
-            Self::Small { above, below } => {
-                BigRational::new_raw((*above).into(), (*below).into())
-            }
+            Self::Small { above, below } => BigRational::new_raw((*above).into(), (*below).into()),
             Self::Large(value) => (**value).clone(),
         }
     }
@@ -318,7 +316,9 @@ mod tests {
     fn what_fits_is_small() {
         let small = |fraction: Fraction| matches!(fraction, Fraction::Small { .. });
         let most = Fraction::from(i64::MAX);
-        assert!(!small(&most + &Fraction::ONE) && small(&(&most + &Fraction::ONE) - &Fraction::ONE));
+        assert!(
+            !small(&most + &Fraction::ONE) && small(&(&most + &Fraction::ONE) - &Fraction::ONE)
+        );
         // the one word without a negative
         assert!(!small(Fraction::from(i64::MIN)) && small(-&most));
         assert!(Fraction::new(7.into(), 40.into()).is_terminating());

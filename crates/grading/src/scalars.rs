@@ -86,11 +86,8 @@ fn stands_for(decimal: (&Node, &Fraction), exact: (&Node, &Fraction)) -> bool {
     let (value, exact_value) = (decimal.1, exact.1);
     let difference = (value - exact_value).abs();
     if printed_as.digits >= DOUBLE_FROM {
-        let scale = if exact_value.is_zero() {
-            Fraction::ONE
-        } else {
-            value.abs().max(exact_value.abs())
-        };
+        let scale =
+            if exact_value.is_zero() { Fraction::ONE } else { value.abs().max(exact_value.abs()) };
         if difference <= &last_place(&scale) * &Fraction::from(NOISE) {
             return true;
         }
@@ -165,8 +162,9 @@ fn same_doubles(a: &Node, b: &Node) -> bool {
 
 /// Whether expressions agree in prime fields, if they are of that kind.
 fn in_field(a: &Node, b: &Node) -> Option<bool> {
+    let mut field = Field::for_both(a, b)?;
     for seed in [1, 2] {
-        let field = Field::for_both(a, b, seed)?;
+        field.seed = seed;
         match (field.value(a), field.value(b)) {
             (Some(x), Some(y)) if x == y => {}
             (None, None) => return None,

@@ -63,7 +63,8 @@ fn command_around(text: &str, place: usize) -> Option<(usize, usize)> {
     COMMANDS.iter().find_map(|(command, before)| {
         let start = place.checked_sub(*before)?;
         // a backslash in front, so that this is where a character starts
-        text.as_bytes()[start..].starts_with(command.as_bytes())
+        text.as_bytes()[start..]
+            .starts_with(command.as_bytes())
             .then_some((start, start + command.len()))
     })
 }

@@ -61,8 +61,9 @@ const NEAR: usize = 40;
 
 /// The last answer that is stated.
 pub(super) fn last_statement(text: &str, seen: Seen) -> Option<Stated> {
-    let holds =
-        |word: &str| seen.may_hold(word) && memmem::find(text.as_bytes(), word.as_bytes()).is_some();
+    let holds = |word: &str| {
+        seen.may_hold(word) && memmem::find(text.as_bytes(), word.as_bytes()).is_some()
+    };
     let has_marks = holds(MARKS);
     // most texts that are graded are bare answers
     if !has_marks && !holds("swer") && !holds("SWER") {

@@ -24,8 +24,9 @@ pub(super) fn without_programs(text: &str, seen: Seen) -> Cow<'_, str> {
     if !seen.may_hold_any("`<#/(") {
         return Cow::Borrowed(text);
     }
-    let holds =
-        |word: &str| seen.may_hold(word) && memmem::find(text.as_bytes(), word.as_bytes()).is_some();
+    let holds = |word: &str| {
+        seen.may_hold(word) && memmem::find(text.as_bytes(), word.as_bytes()).is_some()
+    };
     let mut hidden = Vec::new();
     if holds(FENCE) {
         fences(text, &mut hidden);

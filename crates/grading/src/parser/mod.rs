@@ -478,9 +478,7 @@ impl<'t> Parser<'t> {
 
     fn may_be_residue(&self) -> bool {
         match self.peek() {
-            Some(Token::Command(command)) => {
-                ["pmod", "bmod", "mod"].contains(&command.as_str())
-            }
+            Some(Token::Command(command)) => ["pmod", "bmod", "mod"].contains(&command.as_str()),
             Some(Token::Letters(word) | Token::Text(word)) => word == "mod",
             Some(Token::Mark('(')) => true,
             _ => false,
@@ -516,9 +514,7 @@ impl<'t> Parser<'t> {
     fn union(&mut self) -> Option<Node> {
         let node = self.ratio()?;
         let may_go_on = match self.peek() {
-            Some(Token::Command(command)) => {
-                ["cup", "cap", "setminus"].contains(&command.as_str())
-            }
+            Some(Token::Command(command)) => ["cup", "cap", "setminus"].contains(&command.as_str()),
             Some(Token::Letters(_) | Token::Text(_) | Token::Letter(_)) => true,
             _ => false,
         };

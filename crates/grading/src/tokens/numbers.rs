@@ -112,9 +112,8 @@ impl Lexer {
                 second => second.is_some_and(char::is_ascii_digit),
             },
             Some(' ') => match rest[length..].iter().find(|c| !c.is_whitespace()) {
-                Some('+' | '-' | '*' | '/' | '=' | '<' | '>' | '&' | ')' | ']' | '}' | ',') | None => {
-                    true
-                }
+                Some('+' | '-' | '*' | '/' | '=' | '<' | '>' | '&' | ')' | ']' | '}' | ',')
+                | None => true,
                 _ => false,
             },
             _ => false,
