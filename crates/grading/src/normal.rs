@@ -182,30 +182,12 @@ fn expand(node: &Node) -> Cow<'_, Node> {
     })
 }
 
+/// The tree with one of both signs wherever it has both.
 fn with_sign(node: &Node, plus: bool) -> Node {
-    let map = |items: &[Node]| items.iter().map(|item| with_sign(item, plus)).collect::<Vec<_>>();
-    let boxed = |item: &Node| Box::new(with_sign(item, plus));
     match node {
         Node::PlusMinus(of) if plus => with_sign(of, plus),
-        Node::PlusMinus(of) => with_sign(of, plus).negative(),
-        Node::Sum(items) => Node::Sum(map(items)),
-        Node::Product(items) => Node::Product(map(items)),
-        Node::Function(name, items) => Node::Function(name, map(items)),
-        Node::Bracket { open, close, items } => {
-            Node::Bracket { open: *open, close: *close, items: map(items) }
-        }
-        Node::List(items) => Node::List(map(items)),
-        Node::Quotient(a, b) => Node::Quotient(boxed(a), boxed(b)),
-        Node::Power(a, b) => Node::Power(boxed(a), boxed(b)),
-        Node::Negative(of) => with_sign(of, plus).negative(),
-        Node::Root { index, of } => Node::Root { index: *index, of: boxed(of) },
-        Node::Quantity { value, unit } => {
-            Node::Quantity { value: boxed(value), unit: unit.clone() }
-        }
-        Node::Chain { members, relations } => {
-            Node::Chain { members: map(members), relations: relations.clone() }
-        }
-        other => other.clone(),
+        Node::PlusMinus(of) | Node::Negative(of) => with_sign(of, plus).negative(),
+        other => other.map_parts(&|part| with_sign(part, plus)),
     }
 }
 

@@ -236,6 +236,52 @@ impl Node {
         }
     }
 
+    /// The same node with `change` made to each of those directly below.
+    pub(crate) fn map_parts(&self, change: &dyn Fn(&Node) -> Node) -> Self {
+        let all = |parts: &[Node]| parts.iter().map(change).collect::<Vec<_>>();
+        let boxed = |part: &Node| Box::new(change(part));
+        match self {
+            Self::Sum(parts) => Self::Sum(all(parts)),
+            Self::Product(parts) => Self::Product(all(parts)),
+            Self::Function(name, parts) => Self::Function(name, all(parts)),
+            Self::Ratio(parts) => Self::Ratio(all(parts)),
+            Self::Set(parts) => Self::Set(all(parts)),
+            Self::List(parts) => Self::List(all(parts)),
+            Self::Alternatives(parts) => Self::Alternatives(all(parts)),
+            Self::Union(parts) => Self::Union(all(parts)),
+            Self::Intersection(parts) => Self::Intersection(all(parts)),
+            Self::Bracket { open, close, items } => {
+                Self::Bracket { open: *open, close: *close, items: all(items) }
+            }
+            Self::Chain { members, relations } => {
+                Self::Chain { members: all(members), relations: relations.clone() }
+            }
+            Self::Quotient(a, b) => Self::Quotient(boxed(a), boxed(b)),
+            Self::Power(a, b) => Self::Power(boxed(a), boxed(b)),
+            Self::Member(a, b) => Self::Member(boxed(a), boxed(b)),
+            Self::Difference(a, b) => Self::Difference(boxed(a), boxed(b)),
+            Self::Negative(of) => Self::Negative(boxed(of)),
+            Self::PlusMinus(of) => Self::PlusMinus(boxed(of)),
+            Self::Absolute(of) => Self::Absolute(boxed(of)),
+            Self::Factorial(of) => Self::Factorial(boxed(of)),
+            Self::Percent(of) => Self::Percent(boxed(of)),
+            Self::Root { index, of } => Self::Root { index: *index, of: boxed(of) },
+            Self::Quantity { value, unit } => {
+                Self::Quantity { value: boxed(value), unit: unit.clone() }
+            }
+            Self::Matrix(rows) => Self::Matrix(rows.iter().map(|row| all(row)).collect()),
+            Self::Number { .. }
+            | Self::Based { .. }
+            | Self::Symbol(_)
+            | Self::Word(_)
+            | Self::Time { .. }
+            | Self::Pi
+            | Self::E
+            | Self::I
+            | Self::Infinity => self.clone(),
+        }
+    }
+
     /// Whether it is a value of arithmetic: no list, relation, or the like.
     pub(crate) fn is_scalar(&self) -> bool {
         !self.any(&|node| {
