@@ -33,9 +33,15 @@ pub fn extract_answer(response: &str) -> Option<String> {
 
 /// What stands behind what was thought; all of it where nothing was.
 fn behind_thought(text: &str, seen: Seen) -> &str {
-    let may_think = seen.may_hold(THOUGHT);
-    let thought = may_think.then(|| memmem::rfind(text.as_bytes(), THOUGHT.as_bytes())).flatten();
-    thought.map_or(text, |at| &text[at + THOUGHT.len()..])
+    last(text, THOUGHT, seen).map_or(text, |at| &text[at + THOUGHT.len()..])
+}
+
+/// The last place of a word that most texts do not hold.
+fn last(text: &str, word: &str, seen: Seen) -> Option<usize> {
+    let (bytes, sought) = (text.as_bytes(), word.as_bytes());
+    // forwards the search takes many bytes at a time
+    let is_there = seen.may_hold(word) && memmem::find(bytes, sought).is_some();
+    is_there.then(|| memmem::rfind(bytes, sought)).flatten()
 }
 
 /// The answer that is stated behind what was thought, or in all of the text where nothing follows.
@@ -61,10 +67,7 @@ fn stated_in(text: &str, seen: Seen) -> Option<String> {
 /// What the last `<answer>...</answer>` holds.
 fn tagged(text: &str, seen: Seen) -> Option<&str> {
     const OPEN: &str = "<answer>";
-    if !seen.may_hold(OPEN) {
-        return None;
-    }
-    let behind = &text[memmem::rfind(text.as_bytes(), OPEN.as_bytes())? + OPEN.len()..];
+    let behind = &text[last(text, OPEN, seen)? + OPEN.len()..];
     let inside = behind.find("</answer>").map_or(behind, |end| &behind[..end]).trim();
     (!inside.is_empty()).then_some(inside)
 }
@@ -81,8 +84,6 @@ pub(crate) fn answer_text(text: &str) -> String {
         return answer;
     }
     // a box that was never closed
-    let may_open = seen.may_hold(OPEN_BOX);
-    let open = may_open.then(|| memmem::rfind(behind.as_bytes(), OPEN_BOX.as_bytes())).flatten();
-    let open = open.map_or(0, |at| at + OPEN_BOX.len());
+    let open = last(behind, OPEN_BOX, seen).map_or(0, |at| at + OPEN_BOX.len());
     behind[open..].to_owned()
 }

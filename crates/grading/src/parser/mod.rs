@@ -1,19 +1,24 @@
-//! From tokens to a tree: lists, relations, sets and ratios here; sums and products in
-//! [`arithmetic`], single values in [`values`], words and units in [`words`].
+//! From tokens to a tree: lists here, relations in [`chains`], residues, unions and ratios in
+//! [`sets`], sums and products in [`arithmetic`], single values in [`values`] and [`functions`],
+//! words and units in [`words`].
 //!
-//! Bounded: the depth of nesting, the length of the text and the number of steps are limited.
+//! Bounded: the depth of nesting, the height of the tree, the length of the text and the number of
+//! steps are limited. `tests/stack.rs` says how much of the stack the deepest texts take.
 
 mod arithmetic;
+mod chains;
+mod functions;
 mod hedges;
 mod numbers;
 mod programs;
+mod sets;
 mod sets_in_words;
 mod values;
 mod words;
 
 use crate::tokens::{Commas, Token, tokens};
 use crate::tree::{Node, Relation};
-use hedges::{are_close, is_hedge};
+use hedges::is_hedge;
 use values::entries;
 
 pub(crate) use sets_in_words::begins_set;
@@ -212,6 +217,11 @@ impl<'t> Parser<'t> {
         found
     }
 
+    /// Refuses what has become too high by attaching things to it `times` times at one level.
+    fn bounded_height(&self, node: &Node, times: usize) -> Option<()> {
+        (times < UNBOUNDED || node.is_at_most(HIGHEST)).then_some(())
+    }
+
     /// Full stops and the like behind an answer.
     fn punctuation(&mut self) {
         while matches!(
@@ -334,301 +344,6 @@ impl<'t> Parser<'t> {
             _ => false,
         }
     }
-
-    fn relation(&mut self) -> Option<Relation> {
-        // `7/12 or about 0.58`
-        let start = self.at;
-        let _ = self.eat(',');
-        let or = self.peek().is_some_and(Token::is_or);
-        if or {
-            self.next();
-        }
-        if self.hedge() || (or && self.eat_command("approx")) {
-            return Some(Relation::Approximate);
-        }
-        // "49 or so"
-        if or && matches!(self.peek(), Some(Token::Letters(word)) if word == "so") {
-            self.next();
-            return Some(Relation::Approximate);
-        }
-        self.at = start;
-        let relation = match self.peek()? {
-            Token::Mark('=') => Relation::Equal,
-            Token::Mark('<') => Relation::Less,
-            Token::Mark('>') => Relation::Greater,
-            Token::Command(command) => match command.as_str() {
-                "approx" => Relation::Approximate,
-                "ne" => Relation::NotEqual,
-                "le" => Relation::LessOrEqual,
-                "ge" => Relation::GreaterOrEqual,
-                "equiv" => Relation::Equal,
-                _ => return None,
-            },
-            _ => return None,
-        };
-        self.next();
-        Some(relation)
-    }
-
-    /// Members with relations between them; what stands alone is its own chain. A leading
-    /// `\approx` or `=` says nothing.
-    fn chain(&mut self) -> Option<Node> {
-        while matches!(self.peek(), Some(Token::Mark('=' | '&')))
-            || self.at_command("approx")
-            || self.at_command("equiv")
-        {
-            self.next();
-        }
-        self.hedge();
-        self.article();
-        let start = self.at;
-        let first = self.modulo()?;
-        if self.may_be_related() {
-            return self.related(first, start);
-        }
-        Some(if matches!(first, Node::Function("bmod", _)) && self.has_equiv_behind(start) {
-            as_class(first)
-        } else {
-            first
-        })
-    }
-
-    /// Whether what comes next may relate a member to another one.
-    fn may_be_related(&self) -> bool {
-        let mut ahead = self.tokens[self.at..].iter().filter(|token| !token.is_space());
-        match ahead.next() {
-            Some(Token::Mark('=' | '<' | '>' | '&')) | Some(Token::Letters(_) | Token::Text(_)) => {
-                true
-            }
-            Some(Token::Mark(',')) => {
-                matches!(ahead.next(), Some(Token::Letters(_) | Token::Text(_)))
-            }
-            Some(Token::Command(command)) => {
-                ["in", "approx", "ne", "le", "ge", "equiv"].contains(&command.as_str())
-            }
-            _ => false,
-        }
-    }
-
-    fn has_equiv_behind(&self, start: usize) -> bool {
-        self.tokens[start..self.at]
-            .iter()
-            .any(|token| matches!(token, Token::Command(command) if command == "equiv"))
-    }
-
-    /// A chain from its first member on, which began at `start`.
-    #[inline(never)]
-    fn related(&mut self, first: Node, start: usize) -> Option<Node> {
-        if self.eat_command("in") {
-            return Some(Node::Member(Box::new(first), Box::new(self.modulo()?)));
-        }
-        let (mut members, mut relations) = (vec![first], Vec::new());
-        // an alignment mark may stand on either side
-        self.alignment();
-        while let Some(relation) = self.relation() {
-            self.alignment();
-            self.hedge();
-            // "49 approximately"
-            if relation == Relation::Approximate && self.peek().is_none() {
-                break;
-            }
-            let next = self.modulo()?;
-            // "5 or about 6" is no rounding of 5
-            let said_in_words = self.tokens[start..self.at].iter().any(Token::is_or);
-            if relation == Relation::Approximate && said_in_words && !are_close(&members, &next) {
-                return None;
-            }
-            relations.push(relation);
-            members.push(next);
-            self.alignment();
-        }
-        if self.has_equiv_behind(start) {
-            members = members.into_iter().map(as_class).collect();
-        }
-        Some(single_or(members, |members| Node::Chain { members, relations: relations.into() }))
-    }
-
-    /// Passes over `&` next to a relation.
-    fn alignment(&mut self) {
-        if self.peek() != Some(&Token::Mark('&')) {
-            return;
-        }
-        let at = self.at;
-        self.next();
-        let is_relation = self.peek().is_some_and(Token::is_relation);
-        let before = self.tokens[..at].iter().rev().find(|token| !token.is_space());
-        let behind_relation = before.is_some_and(Token::is_relation);
-        if !is_relation && !behind_relation {
-            self.at = at;
-        }
-    }
-
-    /// A value or set, up to a residue: `a \pmod m`, `a \bmod m`, `a (mod m)`.
-    ///
-    /// What stands alone, as most values do, goes through none of the levels between; those of
-    /// operators that follow are read one after the other rather than inside each other, so that
-    /// nested groups take little of the stack.
-    fn modulo(&mut self) -> Option<Node> {
-        let value = self.union()?;
-        if !self.may_be_residue() {
-            return Some(value);
-        }
-        self.residue(value)
-    }
-
-    fn may_be_residue(&self) -> bool {
-        match self.peek() {
-            Some(Token::Command(command)) => ["pmod", "bmod", "mod"].contains(&command.as_str()),
-            Some(Token::Letters(word) | Token::Text(word)) => word == "mod",
-            Some(Token::Mark('(')) => true,
-            _ => false,
-        }
-    }
-
-    #[inline(never)]
-    fn residue(&mut self, value: Node) -> Option<Node> {
-        let at = self.at;
-        let name = match self.next() {
-            Some(Token::Command(command)) if command == "pmod" => "pmod",
-            Some(Token::Mark('(')) if self.is_mod() => {
-                self.next();
-                let modulus = self.sum()?;
-                let node = Node::Function("pmod", vec![value, modulus]);
-                return self.eat(')').then_some(node);
-            }
-            Some(Token::Mark(_)) | None => {
-                self.at = at;
-                return Some(value);
-            }
-            Some(_) => "bmod",
-        };
-        let modulus = if name == "pmod" { self.argument()? } else { self.sum()? };
-        Some(Node::Function(name, vec![value, modulus]))
-    }
-
-    fn is_mod(&self) -> bool {
-        self.peek().is_some_and(Token::is_mod)
-    }
-
-    /// Unions, intersections and differences of sets, from left to right.
-    fn union(&mut self) -> Option<Node> {
-        let node = self.ratio()?;
-        let may_go_on = match self.peek() {
-            Some(Token::Command(command)) => ["cup", "cap", "setminus"].contains(&command.as_str()),
-            Some(Token::Letters(_) | Token::Text(_) | Token::Letter(_)) => true,
-            _ => false,
-        };
-        if may_go_on { self.united(node) } else { Some(node) }
-    }
-
-    /// What is united with a set, taken from it, or the like.
-    #[inline(never)]
-    fn united(&mut self, mut node: Node) -> Option<Node> {
-        let mut differences = 0;
-        loop {
-            if self.eat_command("cup") || self.eat_words(&["union", "U"]) {
-                let other = self.ratio()?;
-                match &mut node {
-                    Node::Union(parts) => parts.push(other),
-                    _ => node = Node::Union(vec![node, other]),
-                }
-            } else if self.eat_command("cap") {
-                let other = self.ratio()?;
-                match &mut node {
-                    Node::Intersection(parts) => parts.push(other),
-                    _ => node = Node::Intersection(vec![node, other]),
-                }
-            } else if self.eat_command("setminus") || self.eat_words(&["except", "excluding"]) {
-                let other = self.left_out()?;
-                node = Node::Difference(Box::new(node), Box::new(other));
-                differences += 1;
-                self.bounded_height(&node, differences)?;
-            } else {
-                return Some(node);
-            }
-        }
-    }
-
-    /// What is taken from a set: "-1 and 1" behind "except".
-    fn left_out(&mut self) -> Option<Node> {
-        let mut others = vec![self.ratio()?];
-        while others[0].is_constant()
-            && let Some(other) = self.attempt(|parser| {
-                parser.separator()?;
-                parser.ratio().filter(Node::is_constant)
-            })
-        {
-            others.push(other);
-        }
-        Some(single_or(others, Node::Set))
-    }
-
-    /// Refuses what has become too high by attaching things to it `times` times at one level.
-    fn bounded_height(&self, node: &Node, times: usize) -> Option<()> {
-        (times < UNBOUNDED || node.is_at_most(HIGHEST)).then_some(())
-    }
-
-    /// A word between two sets; `U` between brackets is a union, too.
-    fn eat_words(&mut self, words: &[&str]) -> bool {
-        let behind_bracket = self.tokens[..self.at]
-            .iter()
-            .rev()
-            .find(|token| !token.is_space())
-            .is_some_and(|token| matches!(token, Token::Mark(')' | ']' | '⟩')));
-        let there = match self.peek() {
-            Some(Token::Letters(word) | Token::Text(word)) => {
-                words.contains(&word.to_lowercase().as_str())
-            }
-            Some(Token::Letter(letter)) => {
-                behind_bracket && words.contains(&letter.to_string().as_str())
-            }
-            _ => false,
-        };
-        if there {
-            self.next();
-        }
-        there
-    }
-
-    /// Whether "to" and a number come next: `3 to 1`.
-    pub(super) fn at_to(&self) -> bool {
-        let mut tokens = self.tokens[self.at..].iter().filter(|token| !token.is_space());
-        let to =
-            matches!(tokens.next(), Some(Token::Letters(word) | Token::Text(word)) if word == "to");
-        to && matches!(tokens.next(), Some(Token::Number(_)))
-    }
-
-    fn ratio(&mut self) -> Option<Node> {
-        let first = self.sum()?;
-        if self.peek() == Some(&Token::Mark(':')) || self.at_to() {
-            return self.ratio_to(first);
-        }
-        Some(first)
-    }
-
-    #[inline(never)]
-    fn ratio_to(&mut self, first: Node) -> Option<Node> {
-        let mut parts = vec![first];
-        while self.peek() == Some(&Token::Mark(':')) || self.at_to() {
-            let at = self.at;
-            self.next();
-            // a colon at the end is punctuation
-            if self.peek().is_none() {
-                self.at = at;
-                break;
-            }
-            parts.push(self.sum()?);
-        }
-        Some(single_or(parts, Node::Ratio))
-    }
-}
-
-/// A class of residues, however it is written.
-fn as_class(mut node: Node) -> Node {
-    if let Node::Function(name @ "bmod", _) = &mut node {
-        *name = "pmod";
-    }
-    node
 }
 
 /// The only item, or what `many` makes of several.

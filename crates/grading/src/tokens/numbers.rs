@@ -111,11 +111,10 @@ impl Lexer {
                 Some('{') => rest.get(length + 2).is_some_and(char::is_ascii_digit),
                 second => second.is_some_and(char::is_ascii_digit),
             },
-            Some(' ') => match rest[length..].iter().find(|c| !c.is_whitespace()) {
-                Some('+' | '-' | '*' | '/' | '=' | '<' | '>' | '&' | ')' | ']' | '}' | ',')
-                | None => true,
-                _ => false,
-            },
+            Some(' ') => {
+                let behind = rest[length..].iter().find(|c| !c.is_whitespace());
+                behind.is_none_or(|c| "+-*/=<>&)]},".contains(*c))
+            }
             _ => false,
         };
         is_plain.then_some(length)
