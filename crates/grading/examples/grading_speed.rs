@@ -1,6 +1,6 @@
 //! How many answers a second are judged on one thread (`just bench-grading`): the lines of
-//! `GOLD<tab>ANSWER` from standard input, over and over for so many seconds (5 without an argument).
-//! U+0002 stands for a line break.
+//! `GOLD<tab>ANSWER` from standard input, over and over for so many seconds (5 without an
+//! argument). U+0002 stands for a line break.
 //!
 //! The first line of the output is the rate of the median pass, the second the slowest pair.
 

@@ -222,7 +222,10 @@ impl std::ops::Neg for &Fraction {
 /// An operation: on small fractions `$above` and `$below` of both numerators and denominators,
 /// which stay below 2^127, else that of large fractions.
 macro_rules! operation {
-    ($trait:ident, $method:ident, |$a:ident, $b:ident, $c:ident, $d:ident| $above:expr, $below:expr) => {
+    (
+        $trait:ident, $method:ident,
+        |$a:ident, $b:ident, $c:ident, $d:ident| $above:expr, $below:expr
+    ) => {
         impl std::ops::$trait for &Fraction {
             type Output = Fraction;
             fn $method(self, other: &Fraction) -> Fraction {

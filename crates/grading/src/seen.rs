@@ -1,5 +1,5 @@
-//! Which characters a text holds: one that lacks a character of a word needs no search for the word.
-//! Most answers are short and plain, so that most searches need not be made.
+//! Which characters a text holds: one that lacks a character of a word needs no search for the
+//! word. Most answers are short and plain, so that most searches need not be made.
 
 /// Texts longer than this are taken to hold every character: a look at each would cost more than
 /// the searches.

@@ -3,8 +3,8 @@
 
 use paretopo_grading::{answers_equal, extract_answer};
 
-/// Threads have 2 MiB, most of which is for whoever calls the grader. Measured on 2026-11-25: between
-/// 480 and 560 KiB in a debug build, between 128 and 160 KiB in a release build.
+/// Threads have 2 MiB, most of which is for whoever calls the grader. Measured on 2026-11-25:
+/// between 480 and 560 KiB in a debug build, between 128 and 160 KiB in a release build.
 const STACK: usize = if cfg!(debug_assertions) { 768 << 10 } else { 256 << 10 };
 
 /// What opens, what closes, and what may stand inside.
