@@ -145,3 +145,15 @@ fn the_deepest_texts_take_little_of_the_stack() {
     // what is not too deep is read and compared
     assert!(equal > 300, "{equal}");
 }
+
+#[test]
+fn the_bound_on_the_height_is_above_what_is_written() {
+    // 2 / 2^60 = 2^-59
+    let quotients = format!("2{}", "/2".repeat(60));
+    assert!(answers_equal("2^{-59}", &quotients));
+    assert!(!answers_equal("2^{-58}", &quotients));
+    // 3!! = 3, over and over
+    let factorials = format!("3{}", "!!".repeat(60));
+    assert!(answers_equal("3", &factorials));
+    assert!(!answers_equal("3", &format!("4{}", "!!".repeat(60))));
+}
