@@ -134,7 +134,7 @@ fmt:
 
 # Every benchmark, about an hour and a half on two cores with nothing else on them; results go to experiments/speed and the terminal. SMOLLM2 is a checkpoint folder, the rest as for `bench-parts`
 [group('benchmarks')]
-bench smollm2 corpus questions pairs threads="2" rounds="3": (bench-peers smollm2 threads rounds) (bench-step threads rounds) (bench-parts corpus questions pairs) (bench-scaling smollm2 threads) bench-search (bench-grading pairs) (bench-memory smollm2)
+bench smollm2 corpus questions pairs threads="2" rounds="3": (bench-peers smollm2 threads rounds) (bench-step threads rounds) (bench-parts corpus questions pairs) (bench-scaling smollm2 threads) bench-search (bench-grading rounds pairs) (bench-memory smollm2)
 
 # A flame graph (needs perf; inferno is installed) and a table of phases of any recipe, e.g. `just profile train experiments/math/grpo.toml --set train.steps=20`
 [group('benchmarks')]
@@ -152,10 +152,12 @@ profile recipe *arguments:
 bench-search:
     cargo run {{release}} --example search_growth
 
-# How many answers a second the math grader judges, for a file of {"gold":..,"pred":..} lines
+# Gradings a second of the math grader and of math-verify, turn and turn about, for files of {"gold":..,"pred":..} or {"gold":..,"response":..} lines
 [group('benchmarks')]
-bench-grading file:
-    cargo run {{release}} --example grading_speed {{file}}
+bench-grading rounds +files:
+    test -x target/math-verify/bin/python || (python3 -m venv target/math-verify && target/math-verify/bin/pip install --quiet math-verify==0.9.0)
+    cargo build --release --locked -p paretopo-grading --example grading_speed
+    target/math-verify/bin/python experiments/grading/speed.py target/release/examples/grading_speed {{rounds}} {{files}}
 
 # Verdicts of the math grader beside math-verify's on labelled pairs: JSON lines of `gold`, `pred` or `response`, `equal` or `correct`
 [group('experiments')]

@@ -44,9 +44,12 @@ pub(crate) fn by_choice<'t>(gold: &'t str, prediction: &'t str) -> Option<Verdic
 
 /// The text without commands for text, so that labels are seen.
 fn plain(text: &str) -> String {
-    let mut plain = text.replace("\\ ", " ").replace("\\,", " ").replace('~', " ");
-    for command in ["\\textbf{", "\\textrm{", "\\text{", "\\mathrm{", "\\mathbf{", "\\bf{"] {
-        plain = plain.replace(command, "{");
+    let mut plain = text.to_owned();
+    if text.contains(['\\', '~']) {
+        plain = text.replace("\\ ", " ").replace("\\,", " ").replace('~', " ");
+        for command in ["\\textbf{", "\\textrm{", "\\text{", "\\mathrm{", "\\mathbf{", "\\bf{"] {
+            plain = plain.replace(command, "{");
+        }
     }
     // the braces that belonged to the label
     if plain.starts_with(['{', '(']) && plain.contains('{') {

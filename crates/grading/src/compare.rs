@@ -23,7 +23,7 @@ fn same_approximation(gold: &Node, prediction: &Node) -> bool {
     let Some(rounded) = approximation(prediction) else { return false };
     let exact = value_of(prediction);
     let (Some(x), Some(y)) =
-        (crate::complex::numeric(&exact, 0), crate::complex::numeric(rounded, 0))
+        (crate::complex::numeric(exact, 0), crate::complex::numeric(rounded, 0))
     else {
         return false;
     };
@@ -72,7 +72,7 @@ pub(crate) fn same(gold: &Node, prediction: &Node) -> bool {
             Node::Member(..) | Node::Bracket { .. } | Node::Union(_),
         ) => {
             if let Some(set) = solution(members, relations) {
-                return same(&set, &value_of(prediction));
+                return same(&set, value_of(prediction));
             }
         }
         _ => {}
@@ -99,7 +99,7 @@ pub(crate) fn same(gold: &Node, prediction: &Node) -> bool {
         }
         _ => {}
     }
-    same_value(&value_of(gold), &value_of(prediction))
+    same_value(value_of(gold), value_of(prediction))
 }
 
 fn is_relation(node: &Node) -> bool {

@@ -2,10 +2,8 @@
 
 use crate::exact::rational;
 use crate::field::hash;
+use crate::fraction::Fraction;
 use crate::tree::Node;
-use num_bigint::BigInt;
-use num_rational::BigRational;
-use num_traits::{One, ToPrimitive, Zero};
 use std::ops::{Add, Div, Mul, Sub};
 
 /// A complex number.
@@ -132,13 +130,12 @@ pub(crate) fn numeric(node: &Node, seed: u64) -> Option<Complex> {
     value.is_finite().then_some(value)
 }
 
-fn power(base: Complex, exponent: Complex, exact: Option<BigRational>) -> Option<Complex> {
-    let has_odd_root =
-        |exact: &BigRational| !exact.is_integer() && exact.denom() % 2u32 == BigInt::one();
+fn power(base: Complex, exponent: Complex, exact: Option<Fraction>) -> Option<Complex> {
+    let has_odd_root = |exact: &Fraction| !exact.is_integer() && exact.denominator().bit(0);
     match exact.filter(has_odd_root) {
         // the real root of a negative number where there is one
         Some(exact) if base.im == 0.0 && base.re < 0.0 => {
-            let is_odd = exact.numer() % 2u32 != BigInt::zero();
+            let is_odd = exact.numerator().bit(0);
             let size = (-base.re).powf(exact.to_f64()?);
             Some(Complex::real(if is_odd { -size } else { size }))
         }
@@ -205,7 +202,8 @@ fn function(node: &Node, name: &str, parts: &[Node], seed: u64) -> Option<Comple
         // n! / (k! (n - k)!) at any real n and k
         "binom" if rational(node).is_none() => {
             let k = numeric(parts.get(1)?, seed)?;
-            if let Some(whole) = rational(&parts[1]).and_then(|k| k.to_u32()).filter(|k| *k <= 50) {
+            let whole = rational(&parts[1]).and_then(|k| u32::try_from(k.to_i64()?).ok());
+            if let Some(whole) = whole.filter(|k| *k <= 50) {
                 // n (n - 1) ... / (1 2 ...)
                 let factor =
                     |j: u32| (x - Complex::real(f64::from(j))) / Complex::real(f64::from(j + 1));

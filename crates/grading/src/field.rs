@@ -6,10 +6,10 @@
 //! half of all such fields, so one is sought in which all that are needed do.
 
 use crate::exact::rational;
+use crate::fraction::Fraction;
 use crate::tree::Node;
 use num_bigint::BigInt;
-use num_rational::BigRational;
-use num_traits::{Signed, ToPrimitive, Zero};
+use num_traits::{Signed, ToPrimitive};
 use std::sync::OnceLock;
 
 /// A prime field and what stands for the constants in it.
@@ -17,7 +17,8 @@ pub(crate) struct Field {
     prime: u64,
     /// Square roots of -1 and of primes.
     roots: Vec<(i64, u64)>,
-    seed: u64,
+    /// Decides the point that stands for the variables.
+    pub(crate) seed: u64,
 }
 
 /// A splitmix step.
@@ -162,7 +163,7 @@ fn roots_needed(node: &Node, found: &mut Vec<i64>) -> Option<()> {
                 return roots_needed(base, found);
             }
             // a half is a square root
-            if *exponent.denom() != 2.into() {
+            if exponent.denominator() != 2.into() {
                 return None;
             }
             square_root_needed(base, found)
@@ -185,14 +186,14 @@ fn roots_needed(node: &Node, found: &mut Vec<i64>) -> Option<()> {
 /// The same for the square root of an expression, which must be rational.
 fn square_root_needed(of: &Node, found: &mut Vec<i64>) -> Option<()> {
     let of = rational(of)?;
-    let (odd, _) = squarefree(&(of.numer() * of.denom()))?;
+    let (odd, _) = squarefree(&(of.numerator() * of.denominator()))?;
     found.extend(odd);
     Some(())
 }
 
 impl Field {
     /// A field in which both expressions have a value, if they are of the kind that can have one.
-    pub(crate) fn for_both(a: &Node, b: &Node, seed: u64) -> Option<Self> {
+    pub(crate) fn for_both(a: &Node, b: &Node) -> Option<Self> {
         let mut needed = Vec::new();
         roots_needed(a, &mut needed)?;
         roots_needed(b, &mut needed)?;
@@ -207,7 +208,7 @@ impl Field {
                 .map(|n| Some((*n, square_root(n.rem_euclid(prime as i64) as u64, prime)?)))
                 .collect();
             if let Some(roots) = roots {
-                return Some(Self { prime, roots, seed });
+                return Some(Self { prime, roots, seed: 0 });
             }
         }
         None
@@ -218,20 +219,28 @@ impl Field {
         (((n % &prime) + &prime) % &prime).to_u64().unwrap_or_default()
     }
 
-    fn number(&self, value: &BigRational) -> Option<u64> {
-        self.quotient(self.integer(value.numer()), self.integer(value.denom()))
+    fn number(&self, value: &Fraction) -> Option<u64> {
+        if let Fraction::Small { above, below } = value {
+            let prime = self.prime as i64;
+            let above = above.rem_euclid(prime) as u64;
+            return match below {
+                1 => Some(above),
+                below => self.quotient(above, below.rem_euclid(prime) as u64),
+            };
+        }
+        self.quotient(self.integer(&value.numerator()), self.integer(&value.denominator()))
     }
 
     fn quotient(&self, a: u64, b: u64) -> Option<u64> {
         (b != 0).then(|| times(a, power(b, self.prime - 2, self.prime), self.prime))
     }
 
-    fn sqrt(&self, of: &BigRational) -> Option<u64> {
+    fn sqrt(&self, of: &Fraction) -> Option<u64> {
         if of.is_zero() {
             return Some(0);
         }
-        let (odd, outside) = squarefree(&(of.numer() * of.denom()))?;
-        let mut value = self.quotient(outside, self.integer(of.denom()))?;
+        let (odd, outside) = squarefree(&(of.numerator() * of.denominator()))?;
+        let mut value = self.quotient(outside, self.integer(&of.denominator()))?;
         for n in odd {
             value = times(value, self.roots.iter().find(|(of, _)| *of == n)?.1, self.prime);
         }
@@ -269,12 +278,12 @@ impl Field {
             Node::Power(base, exponent) => {
                 let exponent = rational(exponent)?;
                 if !exponent.is_integer() {
-                    let whole = exponent.numer().to_i64()?;
+                    let whole = exponent.numerator().to_i64()?;
                     let root = self.sqrt(&rational(base)?)?;
                     let raised = power(root, whole.unsigned_abs(), prime);
                     return if whole < 0 { self.quotient(1, raised) } else { Some(raised) };
                 }
-                let exponent = exponent.to_integer().to_i64()?;
+                let exponent = exponent.to_i64()?;
                 let raised = power(self.value(base)?, exponent.unsigned_abs(), prime);
                 if exponent < 0 { self.quotient(1, raised)? } else { raised }
             }

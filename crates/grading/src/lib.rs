@@ -3,11 +3,11 @@
 //!
 //! An answer is read as LaTeX or plain text: `spelling` gives each thing one spelling, `tokens`
 //! and `parser` make a tree of it (`tree`), `normal` its normal form. Scalars are compared
-//! exactly where that is possible (`exact`), then as functions in a prime field (`field`), and
-//! at several complex points where it is not (`complex`); `scalars` says what a printed decimal
-//! stands for. Sets, tuples, intervals, matrices, relations, quantities and named values are
-//! compared part by part (`compare`). What cannot be read as math is compared as text. Length,
-//! depth and sizes are bounded, so is the work.
+//! exactly where that is possible (`exact`, in terms of `fraction`), then as functions in a prime
+//! field (`field`), and at several complex points where it is not (`complex`); `scalars` says what
+//! a printed decimal stands for. Sets, tuples, intervals, matrices, relations, quantities and named
+//! values are compared part by part (`compare`). What cannot be read as math is compared as text.
+//! Length, depth and sizes are bounded, so is the work.
 #![doc = include_str!("../EQUIVALENCES.md")]
 
 mod choices;
@@ -16,6 +16,7 @@ mod complex;
 mod exact;
 mod extract;
 mod field;
+mod fraction;
 mod matrices;
 mod normal;
 mod notations;
@@ -24,6 +25,7 @@ mod readings;
 mod real_sets;
 mod relations;
 mod scalars;
+mod seen;
 mod spelling;
 mod tokens;
 mod tree;

@@ -57,17 +57,15 @@ fn is_unit_vector(node: &Node, axis: usize) -> bool {
     }
 }
 
+/// A combination of unit vectors where that of an axis is 1 and the others are 0.
 fn with_unit_vectors(node: &Node, axis: usize) -> Node {
     if let Some(of) = (0..3).find(|of| is_unit_vector(node, *of)) {
         return Node::whole(i64::from(of == axis));
     }
-    let all = |parts: &[Node]| parts.iter().map(|part| with_unit_vectors(part, axis)).collect();
-    let boxed = |part: &Node| Box::new(with_unit_vectors(part, axis));
     match node {
-        Node::Sum(parts) => Node::Sum(all(parts)),
-        Node::Product(parts) => Node::Product(all(parts)),
-        Node::Quotient(a, b) => Node::Quotient(boxed(a), boxed(b)),
-        Node::Negative(of) => Node::Negative(boxed(of)),
+        Node::Sum(_) | Node::Product(_) | Node::Quotient(..) | Node::Negative(_) => {
+            node.map_parts(&|part| with_unit_vectors(part, axis))
+        }
         other => other.clone(),
     }
 }

@@ -3,46 +3,57 @@
 
 use crate::scalars::same_scalar;
 use crate::tree::{Node, Relation};
+use std::borrow::Cow;
 
 /// The answer that a tree gives.
-pub(crate) fn settle(node: &Node) -> Node {
-    match expand(node) {
+pub(crate) fn settle(node: &Node) -> Cow<'_, Node> {
+    let node = expand(node);
+    match settled(&node) {
+        Some(settled) => Cow::Owned(settled),
+        None => node,
+    }
+}
+
+/// The same where that is another tree.
+fn settled(node: &Node) -> Option<Node> {
+    match node {
         Node::List(items) => {
             // `x \ne 1, -1` is neither
-            if let Some(neither) = unequal_to_all(&items) {
-                return neither;
+            if let Some(neither) = unequal_to_all(items) {
+                return Some(neither);
             }
             // `a = 4, -8, -10` names the whole list
             let named_first = items.len() > 1
                 && is_named(&items[0])
                 && !items[1..].iter().any(is_named)
                 && items[1..].iter().all(Node::is_scalar);
-            if named_first { Node::Set(without_first_name(items)) } else { Node::List(items) }
+            named_first.then(|| Node::Set(without_first_name(items.clone())))
         }
         // alternatives of scalars or tuples are a set; of intervals, sets and relations a union
-        Node::Alternatives(mut items) => {
+        Node::Alternatives(items) => {
             if items.iter().any(is_set_of_reals) {
-                return Node::Union(items);
+                return Some(Node::Union(items.clone()));
             }
             // `\frac12` or 0.5 is one answer
             if items[1..].iter().all(|item| same_scalar(&items[0], item)) {
-                return items.remove(0);
+                return items.first().cloned();
             }
+            let items = items.clone();
             let named_first = is_named(&items[0]) && !items[1..].iter().any(is_named);
-            Node::Set(if named_first { without_first_name(items) } else { items })
+            Some(Node::Set(if named_first { without_first_name(items) } else { items }))
         }
         // `(x, y) = (1, 2)`
-        node @ Node::Chain { .. } => named_tuple(&node).unwrap_or(node),
+        Node::Chain { .. } => named_tuple(node),
         // `\mathbb{R} - \{3\}`
         Node::Sum(parts) => match parts.as_slice() {
             [from @ Node::Symbol(name), Node::Negative(what)]
                 if matches!(**what, Node::Set(_)) || (name == "mathbb R" && what.is_constant()) =>
             {
-                Node::Difference(Box::new(from.clone()), what.clone())
+                Some(Node::Difference(Box::new(from.clone()), what.clone()))
             }
-            _ => Node::Sum(parts),
+            _ => None,
         },
-        node => node,
+        _ => None,
     }
 }
 
@@ -50,14 +61,14 @@ pub(crate) fn settle(node: &Node) -> Node {
 fn unequal_to_all(items: &[Node]) -> Option<Node> {
     let (Node::Chain { members, relations }, rest) = items.split_first()? else { return None };
     let [name, _] = members.as_slice() else { return None };
-    if *relations != [Relation::NotEqual] {
+    if **relations != [Relation::NotEqual] {
         return None;
     }
     let unequal = |item: &Node| match item {
-        Node::Chain { relations, .. } if *relations == [Relation::NotEqual] => Some(item.clone()),
+        Node::Chain { relations, .. } if **relations == [Relation::NotEqual] => Some(item.clone()),
         value if value.is_constant() => Some(Node::Chain {
             members: vec![name.clone(), value.clone()],
-            relations: vec![Relation::NotEqual],
+            relations: [Relation::NotEqual].into(),
         }),
         _ => None,
     };
@@ -106,7 +117,7 @@ pub(crate) fn each_named(node: &Node) -> Option<Node> {
 
 /// The items, the first one's name left out.
 fn without_first_name(mut items: Vec<Node>) -> Vec<Node> {
-    items[0] = value_of(&items[0]);
+    items[0] = value_of(&items[0]).clone();
     items
 }
 
@@ -150,61 +161,43 @@ fn has_both_signs(node: &Node) -> bool {
 }
 
 /// Trees with `\pm` become sets of two.
-fn expand(node: &Node) -> Node {
+fn expand(node: &Node) -> Cow<'_, Node> {
     if !has_both_signs(node) {
-        return node.clone();
+        return Cow::Borrowed(node);
     }
     let both = |item: &Node| match has_both_signs(item) {
         true => vec![with_sign(item, true), with_sign(item, false)],
         false => vec![item.clone()],
     };
-    match node {
+    Cow::Owned(match node {
         Node::Set(items) | Node::List(items) | Node::Alternatives(items) => {
             Node::Set(items.iter().flat_map(both).collect())
         }
-        Node::Member(name, of) => Node::Member(name.clone(), Box::new(expand(of))),
+        Node::Member(name, of) => Node::Member(name.clone(), Box::new(expand(of).into_owned())),
         // `x \ne \pm 1` is neither
         Node::Chain { relations, .. } if relations.contains(&Relation::NotEqual) => {
             Node::Intersection(both(node))
         }
-        single => Node::Set(both(&value_of(single))),
-    }
+        single => Node::Set(both(value_of(single))),
+    })
 }
 
+/// The tree with one of both signs wherever it has both.
 fn with_sign(node: &Node, plus: bool) -> Node {
-    let map = |items: &[Node]| items.iter().map(|item| with_sign(item, plus)).collect::<Vec<_>>();
-    let boxed = |item: &Node| Box::new(with_sign(item, plus));
     match node {
         Node::PlusMinus(of) if plus => with_sign(of, plus),
-        Node::PlusMinus(of) => with_sign(of, plus).negative(),
-        Node::Sum(items) => Node::Sum(map(items)),
-        Node::Product(items) => Node::Product(map(items)),
-        Node::Function(name, items) => Node::Function(name, map(items)),
-        Node::Bracket { open, close, items } => {
-            Node::Bracket { open: *open, close: *close, items: map(items) }
-        }
-        Node::List(items) => Node::List(map(items)),
-        Node::Quotient(a, b) => Node::Quotient(boxed(a), boxed(b)),
-        Node::Power(a, b) => Node::Power(boxed(a), boxed(b)),
-        Node::Negative(of) => with_sign(of, plus).negative(),
-        Node::Root { index, of } => Node::Root { index: *index, of: boxed(of) },
-        Node::Quantity { value, unit } => {
-            Node::Quantity { value: boxed(value), unit: unit.clone() }
-        }
-        Node::Chain { members, relations } => {
-            Node::Chain { members: map(members), relations: relations.clone() }
-        }
-        other => other.clone(),
+        Node::PlusMinus(of) | Node::Negative(of) => with_sign(of, plus).negative(),
+        other => other.map_parts(&|part| with_sign(part, plus)),
     }
 }
 
 /// What a named value is: `x = 5` says 5, `x = 5 + 6 = 11` says 11, `5 = x` says 5,
 /// `x = 1/3 \approx 0.33` says 1/3, `x \in S` says S.
-pub(crate) fn value_of(node: &Node) -> Node {
+pub(crate) fn value_of(node: &Node) -> &Node {
     match node {
         Node::Chain { members, relations } => {
             if relations.iter().any(|of| of.is_inequality()) {
-                return node.clone();
+                return node;
             }
             // what is only about equal counts if there is nothing better
             let exact = relations
@@ -216,18 +209,18 @@ pub(crate) fn value_of(node: &Node) -> Node {
             let members = if is_named_only { &members[..] } else { &members[..=exact] };
             let last = &members[members.len() - 1];
             if members.len() > 2 || members.len() == 1 {
-                return last.clone();
+                return last;
             }
             match (members[0].is_name(), last.is_name()) {
-                (true, _) => last.clone(),
-                (false, true) => members[0].clone(),
+                (true, _) => last,
+                (false, true) => &members[0],
                 // `2 + 3 = 5`
-                (false, false) if members.iter().all(Node::is_constant) => last.clone(),
-                (false, false) => node.clone(),
+                (false, false) if members.iter().all(Node::is_constant) => last,
+                (false, false) => node,
             }
         }
-        Node::Member(_, of) => (**of).clone(),
-        other => other.clone(),
+        Node::Member(_, of) => of,
+        other => other,
     }
 }
 

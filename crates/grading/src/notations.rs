@@ -1,30 +1,40 @@
 //! Notations that are rewritten before an answer is read: arrays as numpy prints them, brackets
 //! that are turned around, vectors between angle brackets, equations on lines of their own, HTML.
 
+use std::borrow::Cow;
+
 /// The text in the notation that the parser reads.
-pub(crate) fn rewritten(text: &str) -> String {
-    let text = without_tags(text);
-    let text = text.trim();
-    let text = match text {
-        "{}" | "\\{\\}" => return "\\emptyset".into(),
+pub(crate) fn rewritten(text: &str) -> Cow<'_, str> {
+    match without_tags(text) {
+        Cow::Borrowed(text) => notation(text),
+        Cow::Owned(text) => Cow::Owned(notation(&text).into_owned()),
+    }
+}
+
+fn notation(text: &str) -> Cow<'_, str> {
+    let text = match text.trim() {
+        "{}" | "\\{\\}" => return Cow::Borrowed("\\emptyset"),
         text => text.strip_prefix("> ").or_else(|| text.strip_prefix("* ")).unwrap_or(text),
     };
     if let Some(array) = array_with_commas(text) {
-        return array;
+        return Cow::Owned(array);
     }
     if let Some(interval) = turned_brackets(text) {
-        return interval;
+        return Cow::Owned(interval);
     }
     let inside = text.strip_prefix('<').and_then(|inside| inside.strip_suffix('>'));
     if let Some(inside) = inside.filter(|inside| inside.contains(',') && !inside.contains('<')) {
-        return format!("({inside})");
+        return Cow::Owned(format!("({inside})"));
     }
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let is_equation = |line: &&str| line.contains('=') && !line.ends_with("\\\\");
-    if lines.len() > 1 && lines.iter().all(is_equation) && !text.contains("\\begin") {
-        return lines.join(", ");
+    if text.contains('\n') && text.contains('=') {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let lines: Vec<&str> = lines.collect();
+        let is_equation = |line: &&str| line.contains('=') && !line.ends_with("\\\\");
+        if lines.len() > 1 && lines.iter().all(is_equation) && !text.contains("\\begin") {
+            return Cow::Owned(lines.join(", "));
+        }
     }
-    text.to_owned()
+    Cow::Borrowed(text)
 }
 
 /// `[[1 2] [3 4]]` and `[0.5 1.]` with commas; `None` for anything but brackets and numbers that
@@ -53,22 +63,22 @@ fn array_with_commas(text: &str) -> Option<String> {
 
 /// `]1,2[` as `(1,2)`, `[1,2[` as `[1,2)`.
 pub(crate) fn turned_brackets(text: &str) -> Option<String> {
-    let inside = text.get(1..text.len().checked_sub(1)?)?;
-    let is_plain = inside.matches(',').count() == 1 && !inside.contains(['[', ']', '\n']);
-    let (open, close) = (text.chars().next()?, text.chars().next_back()?);
-    let turned = match (open, close) {
-        (']', '[') => ('(', ')'),
-        (']', ']') => ('(', ']'),
-        ('[', '[') => ('[', ')'),
+    let bytes = text.as_bytes();
+    let turned = match (bytes.first()?, bytes.last()?) {
+        (b']', b'[') => ('(', ')'),
+        (b']', b']') => ('(', ']'),
+        (b'[', b'[') => ('[', ')'),
         _ => return None,
     };
+    let inside = text.get(1..text.len() - 1)?;
+    let is_plain = inside.matches(',').count() == 1 && !inside.contains(['[', ']', '\n']);
     is_plain.then(|| format!("{}{inside}{}", turned.0, turned.1))
 }
 
 /// Tags of HTML that only change how a text looks; raised text becomes a power.
-fn without_tags(text: &str) -> String {
+fn without_tags(text: &str) -> Cow<'_, str> {
     if !text.contains('<') {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let mut text = text.replace("<sup>", "^{").replace("</sup>", "}");
     for name in ["b", "i", "u", "strong", "em", "span", "p", "center", "div", "code", "mark"] {
@@ -79,7 +89,7 @@ fn without_tags(text: &str) -> String {
     if let Some(end) = end_of_turn(&text) {
         text.truncate(end);
     }
-    text
+    Cow::Owned(text)
 }
 
 /// Where a turn ends by a special token: `<|im_end|>`, but not `0 <|x| < 2`.

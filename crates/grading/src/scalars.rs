@@ -10,21 +10,21 @@
 //! Digits are counted from the first that is not zero.
 
 use crate::complex::{SIGNED, numeric};
-use crate::exact::{is_terminating, rational};
+use crate::exact::rational;
 use crate::field::Field;
+use crate::fraction::Fraction;
 use crate::tree::{Decimal, Node};
 use num_bigint::BigInt;
-use num_rational::BigRational;
-use num_traits::{One, Signed, ToPrimitive, Zero};
+use num_traits::One;
 
 /// Points at which functions are compared.
 pub(crate) const POINTS: u64 = 5;
 /// Relative difference of values that count as equal.
 pub(crate) const CLOSE: f64 = 1e-9;
 /// Digits from which on a decimal may stand for what it is the rounding of.
-const ROUNDED_FROM: usize = 4;
+const ROUNDED_FROM: u32 = 4;
 /// Digits from which on a decimal may be a double that a program printed.
-const DOUBLE_FROM: usize = 15;
+const DOUBLE_FROM: u32 = 15;
 /// Units in the last place by which the result of a few operations on doubles may be off.
 const NOISE: i64 = 8;
 
@@ -46,7 +46,7 @@ pub(crate) fn same_scalar(gold: &Node, prediction: &Node) -> bool {
 }
 
 /// Whether two fractions are equal, or one is a decimal that stands for the other.
-fn same_rational(a: (&Node, &BigRational), b: (&Node, &BigRational)) -> bool {
+fn same_rational(a: (&Node, &Fraction), b: (&Node, &Fraction)) -> bool {
     a.1 == b.1 || stands_for(a, b) || stands_for(b, a)
 }
 
@@ -61,7 +61,7 @@ fn same_percent(gold: &Node, prediction: &Node) -> bool {
 fn hundredth(node: &Node) -> Option<Node> {
     match node {
         Node::Percent(of) => {
-            let value = rational(of)? / BigInt::from(100);
+            let value = &rational(of)? / &Fraction::from(100);
             let decimal = printed(of)
                 .map(|decimal| Decimal { places: decimal.places + 2, digits: decimal.digits });
             Some(Node::Number { value, decimal })
@@ -81,21 +81,18 @@ fn printed(node: &Node) -> Option<&Decimal> {
 }
 
 /// Whether a decimal stands for another value, by the table above.
-fn stands_for(decimal: (&Node, &BigRational), exact: (&Node, &BigRational)) -> bool {
+fn stands_for(decimal: (&Node, &Fraction), exact: (&Node, &Fraction)) -> bool {
     let Some(printed_as) = printed(decimal.0) else { return false };
     let (value, exact_value) = (decimal.1, exact.1);
     let difference = (value - exact_value).abs();
     if printed_as.digits >= DOUBLE_FROM {
-        let scale = if exact_value.is_zero() {
-            BigRational::one()
-        } else {
-            value.abs().max(exact_value.abs())
-        };
-        if difference <= last_place(&scale) * BigInt::from(NOISE) {
+        let scale =
+            if exact_value.is_zero() { Fraction::ONE } else { value.abs().max(exact_value.abs()) };
+        if difference <= &last_place(&scale) * &Fraction::from(NOISE) {
             return true;
         }
     }
-    let goes_on = !is_terminating(exact_value)
+    let goes_on = !exact_value.is_terminating()
         || printed(exact.0).is_some_and(|exact| exact.digits >= DOUBLE_FROM);
     if printed_as.digits < ROUNDED_FROM || !goes_on {
         return false;
@@ -104,21 +101,19 @@ fn stands_for(decimal: (&Node, &BigRational), exact: (&Node, &BigRational)) -> b
     let is_cut = value.abs() <= exact_value.abs()
         && value.is_negative() == exact_value.is_negative()
         && difference < unit;
-    &difference * BigInt::from(2) <= unit || is_cut
+    &difference * &Fraction::from(2) <= unit || is_cut
 }
 
 /// The distance between neighbouring doubles at a value: `2^(e - 52)` for `2^e <= x < 2^(e + 1)`.
-fn last_place(x: &BigRational) -> BigRational {
+fn last_place(x: &Fraction) -> Fraction {
     let exponent = x.to_f64().map_or(0, |x| x.abs().max(f64::MIN_POSITIVE).log2().floor() as i32);
     let exponent = (exponent - 52).clamp(-1074, 971);
-    let power = BigRational::from_integer(BigInt::one() << exponent.unsigned_abs());
-    if exponent < 0 { power.recip() } else { power }
+    let power = BigInt::one() << exponent.unsigned_abs();
+    if exponent < 0 { Fraction::new(BigInt::one(), power) } else { power.into() }
 }
 
-fn power_of_ten(exponent: i64) -> BigRational {
-    let size = u32::try_from(exponent.unsigned_abs().min(2000)).unwrap_or(2000);
-    let power = BigRational::from_integer(BigInt::from(10).pow(size));
-    if exponent < 0 { power.recip() } else { power }
+fn power_of_ten(exponent: i32) -> Fraction {
+    Fraction::from(10).pow(exponent.clamp(-2000, 2000))
 }
 
 /// Whether one side is a decimal that stands for the other, whose value is irrational.
@@ -167,8 +162,9 @@ fn same_doubles(a: &Node, b: &Node) -> bool {
 
 /// Whether expressions agree in prime fields, if they are of that kind.
 fn in_field(a: &Node, b: &Node) -> Option<bool> {
+    let mut field = Field::for_both(a, b)?;
     for seed in [1, 2] {
-        let field = Field::for_both(a, b, seed)?;
+        field.seed = seed;
         match (field.value(a), field.value(b)) {
             (Some(x), Some(y)) if x == y => {}
             (None, None) => return None,

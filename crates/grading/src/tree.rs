@@ -1,7 +1,7 @@
 //! What an answer is made of.
 
+use crate::fraction::Fraction;
 use crate::units::Unit;
-use num_rational::BigRational;
 use std::cell::{Cell, RefCell};
 
 /// How two neighbours of a chain are related.
@@ -50,18 +50,18 @@ impl Relation {
 }
 
 /// A number as it was printed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Decimal {
     /// Digits behind the decimal point; negative for `1.5e7`.
-    pub(crate) places: i64,
+    pub(crate) places: i32,
     /// Digits that were printed, without zeros in front.
-    pub(crate) digits: usize,
+    pub(crate) digits: u32,
 }
 
 impl Decimal {
     /// What one step of the last printed digit is worth.
     pub(crate) fn unit(&self) -> f64 {
-        10f64.powi(i32::try_from(-self.places).unwrap_or(0))
+        10f64.powi(-self.places)
     }
 }
 
@@ -84,7 +84,7 @@ impl Clock {
 pub(crate) enum Node {
     /// A number; `decimal` if it was printed with a decimal point or an exponent.
     Number {
-        value: BigRational,
+        value: Fraction,
         decimal: Option<Decimal>,
     },
     /// A numeral in another base.
@@ -147,7 +147,7 @@ pub(crate) enum Node {
     Matrix(Vec<Vec<Node>>),
     Chain {
         members: Vec<Node>,
-        relations: Vec<Relation>,
+        relations: Box<[Relation]>,
     },
     Member(Box<Node>, Box<Node>),
 }
@@ -155,7 +155,7 @@ pub(crate) enum Node {
 impl Node {
     /// A whole number.
     pub(crate) fn whole(value: i64) -> Self {
-        Self::Number { value: BigRational::from_integer(value.into()), decimal: None }
+        Self::Number { value: value.into(), decimal: None }
     }
 
     /// The negative of a value; a quantity keeps its unit outside.
@@ -185,14 +185,21 @@ impl Node {
 
     /// `name = value`.
     pub(crate) fn equation(name: Self, value: Self) -> Self {
-        Self::Chain { members: vec![name, value], relations: vec![Relation::Equal] }
+        Self::Chain { members: vec![name, value], relations: [Relation::Equal].into() }
     }
 
     /// Whether `test` holds here or anywhere below.
     pub(crate) fn any(&self, test: &dyn Fn(&Node) -> bool) -> bool {
-        if test(self) {
-            return true;
-        }
+        test(self) || self.any_part(&|part| part.any(test))
+    }
+
+    /// Whether no more than so many nodes stand above each other.
+    pub(crate) fn is_at_most(&self, height: usize) -> bool {
+        height > 0 && !self.any_part(&|part| !part.is_at_most(height - 1))
+    }
+
+    /// Whether `test` holds for one of the nodes directly below.
+    fn any_part(&self, test: &dyn Fn(&Node) -> bool) -> bool {
         match self {
             Self::Sum(parts)
             | Self::Product(parts)
@@ -204,19 +211,19 @@ impl Node {
             | Self::Union(parts)
             | Self::Intersection(parts)
             | Self::Bracket { items: parts, .. }
-            | Self::Chain { members: parts, .. } => parts.iter().any(|part| part.any(test)),
+            | Self::Chain { members: parts, .. } => parts.iter().any(test),
             Self::Quotient(a, b)
             | Self::Power(a, b)
             | Self::Member(a, b)
-            | Self::Difference(a, b) => a.any(test) || b.any(test),
+            | Self::Difference(a, b) => test(a) || test(b),
             Self::Negative(a)
             | Self::PlusMinus(a)
             | Self::Absolute(a)
             | Self::Factorial(a)
             | Self::Percent(a)
             | Self::Root { of: a, .. }
-            | Self::Quantity { value: a, .. } => a.any(test),
-            Self::Matrix(rows) => rows.iter().flatten().any(|part| part.any(test)),
+            | Self::Quantity { value: a, .. } => test(a),
+            Self::Matrix(rows) => rows.iter().flatten().any(test),
             Self::Number { .. }
             | Self::Based { .. }
             | Self::Symbol(_)
@@ -226,6 +233,52 @@ impl Node {
             | Self::E
             | Self::I
             | Self::Infinity => false,
+        }
+    }
+
+    /// The same node with `change` made to each of those directly below.
+    pub(crate) fn map_parts(&self, change: &dyn Fn(&Node) -> Node) -> Self {
+        let all = |parts: &[Node]| parts.iter().map(change).collect::<Vec<_>>();
+        let boxed = |part: &Node| Box::new(change(part));
+        match self {
+            Self::Sum(parts) => Self::Sum(all(parts)),
+            Self::Product(parts) => Self::Product(all(parts)),
+            Self::Function(name, parts) => Self::Function(name, all(parts)),
+            Self::Ratio(parts) => Self::Ratio(all(parts)),
+            Self::Set(parts) => Self::Set(all(parts)),
+            Self::List(parts) => Self::List(all(parts)),
+            Self::Alternatives(parts) => Self::Alternatives(all(parts)),
+            Self::Union(parts) => Self::Union(all(parts)),
+            Self::Intersection(parts) => Self::Intersection(all(parts)),
+            Self::Bracket { open, close, items } => {
+                Self::Bracket { open: *open, close: *close, items: all(items) }
+            }
+            Self::Chain { members, relations } => {
+                Self::Chain { members: all(members), relations: relations.clone() }
+            }
+            Self::Quotient(a, b) => Self::Quotient(boxed(a), boxed(b)),
+            Self::Power(a, b) => Self::Power(boxed(a), boxed(b)),
+            Self::Member(a, b) => Self::Member(boxed(a), boxed(b)),
+            Self::Difference(a, b) => Self::Difference(boxed(a), boxed(b)),
+            Self::Negative(of) => Self::Negative(boxed(of)),
+            Self::PlusMinus(of) => Self::PlusMinus(boxed(of)),
+            Self::Absolute(of) => Self::Absolute(boxed(of)),
+            Self::Factorial(of) => Self::Factorial(boxed(of)),
+            Self::Percent(of) => Self::Percent(boxed(of)),
+            Self::Root { index, of } => Self::Root { index: *index, of: boxed(of) },
+            Self::Quantity { value, unit } => {
+                Self::Quantity { value: boxed(value), unit: unit.clone() }
+            }
+            Self::Matrix(rows) => Self::Matrix(rows.iter().map(|row| all(row)).collect()),
+            Self::Number { .. }
+            | Self::Based { .. }
+            | Self::Symbol(_)
+            | Self::Word(_)
+            | Self::Time { .. }
+            | Self::Pi
+            | Self::E
+            | Self::I
+            | Self::Infinity => self.clone(),
         }
     }
 

@@ -4,8 +4,7 @@
 //! converted. Left out: temperatures are not converted (their scales have different zeros), nor are
 //! months and years to days.
 
-use num_rational::BigRational;
-use num_traits::One;
+use crate::fraction::Fraction;
 
 /// Spellings of a unit, its dimension, and its size in the base unit as a fraction.
 type Entry = (&'static [&'static str], &'static [(&'static str, i32)], (i64, i64));
@@ -104,7 +103,7 @@ pub(crate) struct Measure {
     /// Base units and their exponents, sorted, without zeros.
     dimensions: Vec<(&'static str, i32)>,
     /// Its size in base units.
-    pub(crate) factor: BigRational,
+    pub(crate) factor: Fraction,
     /// Whether it is `180 / pi` times as large as the factor says.
     pub(crate) in_radians: bool,
 }
@@ -112,7 +111,7 @@ pub(crate) struct Measure {
 /// What stands behind a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Unit {
-    Known(Measure),
+    Known(Box<Measure>),
     /// Other words, in small letters.
     Words(String),
 }
@@ -195,7 +194,7 @@ pub(crate) fn is_remark(word: &str) -> bool {
 impl Measure {
     /// The degree.
     pub(crate) fn degree() -> Self {
-        Self { dimensions: ANGLE.to_vec(), factor: BigRational::one(), in_radians: false }
+        Self { dimensions: ANGLE.to_vec(), factor: Fraction::ONE, in_radians: false }
     }
 
     /// A unit by one of its names; `None` if it is not known.
@@ -205,7 +204,7 @@ impl Measure {
             find(name).or_else(|| find(&name.to_lowercase()).filter(|_| name.len() > 1))?;
         Some(Self {
             dimensions: dimensions.to_vec(),
-            factor: BigRational::new((*above).into(), (*below).into()),
+            factor: Fraction::new((*above).into(), (*below).into()),
             in_radians: name.to_lowercase().starts_with("rad"),
         })
     }
@@ -230,7 +229,7 @@ impl Measure {
         }
         self.dimensions.retain(|(_, exponent)| *exponent != 0);
         self.dimensions.sort_unstable();
-        self.factor *= other.factor;
+        self.factor = &self.factor * &other.factor;
         self.in_radians |= other.in_radians;
         self
     }
@@ -338,7 +337,7 @@ pub fn units_table() -> String {
         let size = if *below == 1 {
             above.to_string()
         } else {
-            BigRational::new((*above).into(), (*below).into()).to_string()
+            Fraction::new((*above).into(), (*below).into()).to_string()
         };
         table.push_str(&format!("| {} | {} | {size} |\n", dimension.join(" "), names.join(", ")));
     }
@@ -367,9 +366,7 @@ mod tests {
     fn units_are_products_of_powers() {
         let read = |text| Measure::parse(text).unwrap();
         // 36 km/h = 36,000 m / 3,600 s = 10 m/s
-        assert_eq!(read("km/h").factor * BigRational::from_integer(36.into()), {
-            BigRational::from_integer(10.into())
-        });
+        assert_eq!(&read("km/h").factor * &Fraction::from(36), Fraction::from(10));
         assert!(read("miles per hour").is_convertible(&read("m/s")));
         assert_eq!(read("mph"), read("miles per hour"));
         assert_eq!(read("sq. ft"), read("square feet"));

@@ -1,5 +1,8 @@
 //! Answers in boxes.
 
+use crate::seen::Seen;
+use memchr::memmem;
+
 /// An answer and where its first box starts.
 pub(super) struct BoxedAnswer {
     pub(super) start: usize,
@@ -13,10 +16,17 @@ struct Boxed<'t> {
     content: &'t str,
 }
 
-const COMMANDS: [&str; 3] = ["\\boxed", "\\fbox", "\\framebox"];
+/// Commands, and how much of each stands in front of "box".
+const COMMANDS: [(&str, usize); 3] = [("\\boxed", 1), ("\\fbox", 2), ("\\framebox", 6)];
+
+/// Searches for closing braces in vain, after which all pairs are sought at once.
+const MOST_SEARCHES: usize = 4;
 
 /// The last box, together with those before it that only connecting words part from it.
-pub(super) fn last_answer(text: &str) -> Option<BoxedAnswer> {
+pub(super) fn last_answer(text: &str, seen: Seen) -> Option<BoxedAnswer> {
+    if !seen.may_hold("\\box") {
+        return None;
+    }
     let boxed = boxes(text);
     let mut first = boxed.len().checked_sub(1)?;
     while first > 0 && is_connection(&text[boxed[first - 1].end..boxed[first].start]) {
@@ -29,30 +39,34 @@ pub(super) fn last_answer(text: &str) -> Option<BoxedAnswer> {
 /// All boxes that hold something; one inside another belongs to it.
 fn boxes(text: &str) -> Vec<Boxed<'_>> {
     let mut found: Vec<Boxed<'_>> = Vec::new();
-    let mut braces: Option<Vec<usize>> = None;
-    let mut at = 0;
-    while let Some(offset) = text[at..].find('\\') {
-        let start = at + offset;
-        at = start + 1;
-        let Some(command) = COMMANDS.iter().find(|command| text[start..].starts_with(**command))
-        else {
-            continue;
-        };
-        let rest = &text[start + command.len()..];
-        let open = start + command.len() + (rest.len() - rest.trim_start().len());
-        let braces = braces.get_or_insert_with(|| matching_braces(text));
-        let close = braces.get(open).copied().unwrap_or_default();
-        // an opening brace has its closing one behind it
-        if close <= open {
+    let mut braces = Braces { text, searches: 0, pairs: None };
+    let mut from = 0;
+    for place in memmem::find_iter(text.as_bytes(), "box") {
+        let Some((start, end)) = command_around(text, place) else { continue };
+        if start < from {
             continue;
         }
+        let rest = &text[end..];
+        let open = end + (rest.len() - rest.trim_start().len());
+        let Some(close) = braces.closing(open) else { continue };
         let content = &text[open + 1..close];
         if !is_empty(content) && !is_quoted(&text[..start]) {
             found.push(Boxed { start, end: close + 1, content });
         }
-        at = close + 1;
+        from = close + 1;
     }
     found
+}
+
+/// Where the command for a box starts and ends that holds "box" at a place.
+fn command_around(text: &str, place: usize) -> Option<(usize, usize)> {
+    COMMANDS.iter().find_map(|(command, before)| {
+        let start = place.checked_sub(*before)?;
+        // a backslash in front, so that this is where a character starts
+        text.as_bytes()[start..]
+            .starts_with(command.as_bytes())
+            .then_some((start, start + command.len()))
+    })
 }
 
 /// Whether a box stands in a string of a program: `f("\boxed{5}")`, `return "\boxed{5}"`.
@@ -65,11 +79,15 @@ fn is_quoted(before: &str) -> bool {
 
 /// Whether a box holds nothing: spaces, or dots as in "put your answer in `\boxed{...}`".
 fn is_empty(content: &str) -> bool {
+    let is_filling = |c: char| c.is_whitespace() || "{}$~.…,;:!\\_".contains(c);
+    if !content.contains('\\') {
+        return content.chars().all(is_filling);
+    }
     let mut bare = content.to_owned();
     for spacing in ["\\quad", "\\qquad", "\\ldots", "\\dots", "\\text", "\\phantom"] {
         bare = bare.replace(spacing, "");
     }
-    bare.chars().all(|c| c.is_whitespace() || "{}$~.…,;:!\\_".contains(c))
+    bare.chars().all(is_filling)
 }
 
 /// The contents, with commas between them, and with their names if each has one.
@@ -109,8 +127,50 @@ fn name_before(text: &str) -> Option<&str> {
     is_name.then_some(name)
 }
 
-/// For the place of every opening brace that is closed, the place of the brace that closes it, and 0
-/// for all other places; escaped braces do not count.
+/// The pairs of braces in a text; escaped ones do not count.
+struct Braces<'t> {
+    text: &'t str,
+    /// Searches in vain, each of which went through the text.
+    searches: usize,
+    /// For the place of every opening brace that is closed the place of the brace that closes it,
+    /// and 0 for all other places; what is sought only where much is opened and not closed.
+    pairs: Option<Vec<usize>>,
+}
+
+impl Braces<'_> {
+    /// The place of the brace that closes the one at a place, if there is one.
+    fn closing(&mut self, open: usize) -> Option<usize> {
+        if self.text.as_bytes().get(open) != Some(&b'{') {
+            return None;
+        }
+        if self.searches == MOST_SEARCHES {
+            let pairs = self.pairs.get_or_insert_with(|| matching_braces(self.text));
+            return pairs.get(open).copied().filter(|close| *close > open);
+        }
+        // behind a command or a space, so it is not escaped
+        let (mut depth, mut escaped) = (0usize, false);
+        for (index, byte) in self.text.as_bytes()[open..].iter().enumerate() {
+            match byte {
+                b'\\' => {
+                    escaped = !escaped;
+                    continue;
+                }
+                b'{' if !escaped => depth += 1,
+                b'}' if !escaped => {
+                    depth -= 1;
+                    if depth == 0 {
+                        return Some(open + index);
+                    }
+                }
+                _ => {}
+            }
+            escaped = false;
+        }
+        self.searches += 1;
+        None
+    }
+}
+
 fn matching_braces(text: &str) -> Vec<usize> {
     let (mut open, mut pairs) = (Vec::new(), vec![0; text.len()]);
     let mut escaped = false;

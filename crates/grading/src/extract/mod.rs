@@ -17,34 +17,45 @@ mod prose;
 
 pub(crate) use prose::math_part;
 
+use crate::seen::Seen;
 use crate::spelling::single_backslashes;
+use memchr::memmem;
 
 /// The end of what a model thought.
 const THOUGHT: &str = "</think>";
 
 /// The final answer in a response, as it was written; `None` if none is stated.
 pub fn extract_answer(response: &str) -> Option<String> {
-    let text = programs::without_programs(response);
-    stated_behind(&text, behind_thought(&text))
+    let seen = Seen::of(response);
+    let text = programs::without_programs(response, seen);
+    stated_behind(&text, behind_thought(&text, seen), seen)
 }
 
 /// What stands behind what was thought; all of it where nothing was.
-fn behind_thought(text: &str) -> &str {
-    let thought = text.contains('<').then(|| text.rfind(THOUGHT)).flatten();
-    thought.map_or(text, |at| &text[at + THOUGHT.len()..])
+fn behind_thought(text: &str, seen: Seen) -> &str {
+    last(text, THOUGHT, seen).map_or(text, |at| &text[at + THOUGHT.len()..])
+}
+
+/// The last place of a word that most texts do not hold.
+fn last(text: &str, word: &str, seen: Seen) -> Option<usize> {
+    let (bytes, sought) = (text.as_bytes(), word.as_bytes());
+    // forwards the search takes many bytes at a time
+    let is_there = seen.may_hold(word) && memmem::find(bytes, sought).is_some();
+    is_there.then(|| memmem::rfind(bytes, sought)).flatten()
 }
 
 /// The answer that is stated behind what was thought, or in all of the text where nothing follows.
-fn stated_behind(text: &str, behind: &str) -> Option<String> {
-    stated_in(if behind.trim().is_empty() { text } else { behind })
+fn stated_behind(text: &str, behind: &str, seen: Seen) -> Option<String> {
+    stated_in(if behind.trim().is_empty() { text } else { behind }, seen)
 }
 
-fn stated_in(text: &str) -> Option<String> {
-    if let Some(inside) = tagged(text) {
-        return stated_in(inside).or_else(|| Some(inside.to_owned()));
+/// The answer that is stated in a text, a part of one that holds what was `seen`.
+fn stated_in(text: &str, seen: Seen) -> Option<String> {
+    if let Some(inside) = tagged(text, seen) {
+        return stated_in(inside, seen).or_else(|| Some(inside.to_owned()));
     }
-    let boxed = boxes::last_answer(text);
-    match (boxed, phrases::last_statement(text)) {
+    let boxed = boxes::last_answer(text, seen);
+    match (boxed, phrases::last_statement(text, seen)) {
         (Some(boxed), Some(stated)) if stated.is_final && stated.start > boxed.start => {
             Some(stated.answer)
         }
@@ -54,11 +65,9 @@ fn stated_in(text: &str) -> Option<String> {
 }
 
 /// What the last `<answer>...</answer>` holds.
-fn tagged(text: &str) -> Option<&str> {
-    if !text.contains('<') {
-        return None;
-    }
-    let behind = &text[text.rfind("<answer>")? + "<answer>".len()..];
+fn tagged(text: &str, seen: Seen) -> Option<&str> {
+    const OPEN: &str = "<answer>";
+    let behind = &text[last(text, OPEN, seen)? + OPEN.len()..];
     let inside = behind.find("</answer>").map_or(behind, |end| &behind[..end]).trim();
     (!inside.is_empty()).then_some(inside)
 }
@@ -66,14 +75,15 @@ fn tagged(text: &str) -> Option<&str> {
 /// Like [`extract_answer`], but also for text that is an answer itself, or prose that ends with
 /// one.
 pub(crate) fn answer_text(text: &str) -> String {
-    let text = single_backslashes(text);
-    let text = programs::without_programs(&text);
-    let behind = behind_thought(&text);
-    if let Some(answer) = stated_behind(&text, behind) {
+    const OPEN_BOX: &str = "\\boxed{";
+    let seen = Seen::of(text);
+    let text = single_backslashes(text, seen);
+    let text = programs::without_programs(&text, seen);
+    let behind = behind_thought(&text, seen);
+    if let Some(answer) = stated_behind(&text, behind, seen) {
         return answer;
     }
     // a box that was never closed
-    let open = behind.contains('\\').then(|| behind.rfind("\\boxed{")).flatten();
-    let open = open.map_or(0, |at| at + "\\boxed{".len());
+    let open = last(behind, OPEN_BOX, seen).map_or(0, |at| at + OPEN_BOX.len());
     behind[open..].to_owned()
 }

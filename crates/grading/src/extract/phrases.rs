@@ -4,7 +4,9 @@ use super::formulas::leading_formula;
 use super::prose::is_prose;
 use crate::LONGEST_ANSWER;
 use crate::notations::end_of_turn;
+use crate::seen::Seen;
 use crate::tokens::function_named;
+use memchr::memmem;
 
 /// An answer that was stated in words.
 pub(super) struct Stated {
@@ -15,8 +17,18 @@ pub(super) struct Stated {
     pub(super) answer: String,
 }
 
-const PHRASES: [&str; 7] =
-    ["final answer", "answer is", "answers are", "answer:", "####", "answer\n", "answer**"];
+/// What marks an answer in some data.
+const MARKS: &str = "####";
+
+/// What is said of an answer, and how much of that stands in front of the word.
+const PHRASES: [(&str, usize); 6] = [
+    ("final answer", 6),
+    ("answer is", 0),
+    ("answers are", 0),
+    ("answer:", 0),
+    ("answer\n", 0),
+    ("answer**", 0),
+];
 
 /// Words in front of an answer that say nothing about it.
 const ADVERBS: [&str; 8] =
@@ -48,17 +60,20 @@ const MOST_STATEMENTS: usize = 32;
 const NEAR: usize = 40;
 
 /// The last answer that is stated.
-pub(super) fn last_statement(text: &str) -> Option<Stated> {
-    // most texts that are graded are bare answers: a look at each byte is cheaper
-    let may_state = text.as_bytes().windows(4).any(|four| four == b"swer" || four == b"####");
-    if !may_state && !text.contains("SWER") {
+pub(super) fn last_statement(text: &str, seen: Seen) -> Option<Stated> {
+    let holds = |word: &str| {
+        seen.may_hold(word) && memmem::find(text.as_bytes(), word.as_bytes()).is_some()
+    };
+    let has_marks = holds(MARKS);
+    // most texts that are graded are bare answers
+    if !has_marks && !holds("swer") && !holds("SWER") {
         return None;
     }
     let lowered = text.to_ascii_lowercase();
-    let mut statements: Vec<(usize, &str)> = Vec::new();
-    for phrase in PHRASES {
-        let places = lowered.rmatch_indices(phrase).take(MOST_STATEMENTS);
-        statements.extend(places.map(|(at, _)| (at, phrase)));
+    let mut statements = stated_places(&lowered);
+    if has_marks {
+        let places = lowered.rmatch_indices(MARKS).take(MOST_STATEMENTS);
+        statements.extend(places.map(|(at, _)| (at, MARKS)));
     }
     statements.sort_unstable_by_key(|(at, phrase)| std::cmp::Reverse((at + phrase.len(), *at)));
     for (start, phrase) in statements.into_iter().take(MOST_STATEMENTS) {
@@ -70,13 +85,29 @@ pub(super) fn last_statement(text: &str) -> Option<Stated> {
             near += 1;
         }
         let is_final =
-            phrase == "final answer" || phrase != "####" && lowered[near..start].contains("final ");
-        if (is_final || phrase == "####" || phrase.starts_with("answer\n")) && !is_value(&answer) {
+            phrase == "final answer" || phrase != MARKS && lowered[near..start].contains("final ");
+        if (is_final || phrase == MARKS || phrase.starts_with("answer\n")) && !is_value(&answer) {
             continue;
         }
         return Some(Stated { start, is_final, answer });
     }
     None
+}
+
+/// The places of the phrases in a text in small letters.
+fn stated_places(lowered: &str) -> Vec<(usize, &'static str)> {
+    let bytes = lowered.as_bytes();
+    let mut places = Vec::new();
+    for word in memmem::find_iter(bytes, "answer") {
+        for (phrase, before) in PHRASES {
+            if let Some(start) = word.checked_sub(before)
+                && bytes[start..].starts_with(phrase.as_bytes())
+            {
+                places.push((start, phrase));
+            }
+        }
+    }
+    places
 }
 
 /// What follows a phrase; `None` where the phrase only mentions an answer.

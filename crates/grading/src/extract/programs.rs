@@ -1,5 +1,7 @@
 //! Programs in a response: what stands in them is no answer.
 
+use crate::seen::Seen;
+use memchr::memmem;
 use std::borrow::Cow;
 
 /// Tags around calls of tools and their results.
@@ -18,14 +20,19 @@ const TAGS: [(&str, &str); 8] = [
 const TEXT_LANGUAGES: [&str; 7] = ["", "latex", "tex", "math", "markdown", "md", "text"];
 
 /// The text with programs blanked out, byte by byte, so that places stay what they are.
-pub(super) fn without_programs(text: &str) -> Cow<'_, str> {
-    let has_sign = text.bytes().any(|byte| b"`<#/".contains(&byte));
-    if !has_sign && !text.as_bytes().windows(6).any(|six| six == b"print(") {
+pub(super) fn without_programs(text: &str, seen: Seen) -> Cow<'_, str> {
+    if !seen.may_hold_any("`<#/(") {
         return Cow::Borrowed(text);
     }
+    let holds = |word: &str| {
+        seen.may_hold(word) && memmem::find(text.as_bytes(), word.as_bytes()).is_some()
+    };
     let mut hidden = Vec::new();
-    fences(text, &mut hidden);
-    for (open, close) in TAGS {
+    if holds(FENCE) {
+        fences(text, &mut hidden);
+    }
+    let tags: &[_] = if holds("<") { &TAGS } else { &[] };
+    for (open, close) in tags {
         let mut from = 0;
         while let Some(start) = text[from..].find(open).map(|at| from + at) {
             let end = text[start..].find(close).map_or(text.len(), |at| start + at + close.len());
@@ -33,7 +40,9 @@ pub(super) fn without_programs(text: &str) -> Cow<'_, str> {
             from = end;
         }
     }
-    lines_of_code(text, &mut hidden);
+    if ["print(", "//", "# "].into_iter().any(holds) {
+        lines_of_code(text, &mut hidden);
+    }
     if hidden.is_empty() {
         return Cow::Borrowed(text);
     }
@@ -142,6 +151,7 @@ mod tests {
 
     #[test]
     fn programs_are_blanked() {
+        let without_programs = |text| without_programs(text, Seen::of(text));
         let text = "a\n```python\nprint('\\boxed{5}')\n```\nb `x`\n";
         let blanked = without_programs(text);
         assert_eq!(blanked.len(), text.len());

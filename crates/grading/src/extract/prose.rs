@@ -5,9 +5,11 @@ use super::phrases::sentence;
 use crate::LONGEST_ANSWER;
 use crate::notations::{rewritten, turned_brackets};
 use crate::parser::begins_set;
+use crate::seen::Seen;
 use crate::spelling::tidy;
 use crate::tokens::function_named;
 use crate::units::{Measure, is_remark};
+use std::borrow::Cow;
 
 /// Words around formulas that make several of them one answer.
 const JOINING: [&str; 9] =
@@ -20,13 +22,16 @@ pub(crate) fn math_part(text: &str) -> String {
     if text.len() > 16 * LONGEST_ANSWER {
         return text.to_owned();
     }
-    let text = rewritten(&without_marks(text));
-    let text = tidy(&with_currency(&text));
-    let text = in_signs(&attached_exponents(text));
-    let text = turned_brackets(text.trim()).unwrap_or(text);
+    let text = without_marks(text);
+    let text = tidy(with_currency(rewritten(&text)));
+    let text = in_signs(attached_exponents(text));
+    let text = turned_brackets(text.trim()).map_or(text, Cow::Owned);
     let trimmed = without_remarks(without_punctuation(text.trim()));
     if begins_set(trimmed) {
         return trimmed.to_owned();
+    }
+    if !trimmed.contains('$') {
+        return if is_prose(trimmed) { told(trimmed) } else { trimmed.to_owned() };
     }
     // an odd dollar sign is a currency
     if trimmed.matches('$').count() % 2 == 1 {
@@ -69,12 +74,12 @@ pub(crate) fn math_part(text: &str) -> String {
 
 /// Dollar signs that are a currency as `\$`: before a number that a word, the end, or punctuation
 /// follows, where a formula would go on or end.
-fn with_currency(text: &str) -> String {
+fn with_currency(text: Cow<'_, str>) -> Cow<'_, str> {
     if !text.contains('$') {
-        return text.to_owned();
+        return text;
     }
     let mut marked = String::with_capacity(text.len() + 8);
-    let mut rest = text;
+    let mut rest = &*text;
     while let Some(at) = rest.find('$') {
         let escaped = rest[..at].ends_with('\\');
         marked.push_str(&rest[..at]);
@@ -93,7 +98,7 @@ fn with_currency(text: &str) -> String {
         rest = behind;
     }
     marked.push_str(rest);
-    marked
+    Cow::Owned(marked)
 }
 
 /// Whether a price stands here: digits that nothing of a formula follows.
@@ -148,14 +153,14 @@ const RELATIONS: [(&str, &str); 28] = [
 ];
 
 /// Relations of single variables in signs: `x is less than 3` is `x < 3`.
-fn in_signs(text: &str) -> String {
+fn in_signs(mut text: Cow<'_, str>) -> Cow<'_, str> {
     if text.len() > LONGEST_ANSWER {
-        return text.to_owned();
+        return text;
     }
-    let mut text = text.to_owned();
+    let seen = Seen::of(&text);
     for spoken in ["plus or minus ", "+/-"] {
-        if text.contains(spoken) {
-            text = text.replace(spoken, "\\pm ");
+        if seen.may_hold(spoken) && text.contains(spoken) {
+            text = Cow::Owned(text.replace(spoken, "\\pm "));
         }
     }
     let mut from = 0;
@@ -168,11 +173,10 @@ fn in_signs(text: &str) -> String {
         if !is_variable {
             continue;
         }
-        let unmarked = text[at..].replacen("\\text{", "", 1);
         let behind = if text[at..].trim_start_matches([' ', '$']).starts_with("\\text{") {
-            unmarked.replacen('}', " ", 1)
+            Cow::Owned(text[at..].replacen("\\text{", "", 1).replacen('}', " ", 1))
         } else {
-            text[at..].to_owned()
+            Cow::Borrowed(&text[at..])
         };
         let spoken = behind.trim_start_matches([' ', '$']);
         let relation = RELATIONS.iter().find(|(words, _)| {
@@ -186,29 +190,28 @@ fn in_signs(text: &str) -> String {
             })
         });
         if let Some((words, sign)) = relation {
-            let rest = spoken[words.len()..].to_owned();
-            text.truncate(at);
-            text.push(' ');
-            text.push_str(sign);
-            text.push_str(&rest);
+            text = Cow::Owned(format!("{} {sign}{}", &text[..at], &spoken[words.len()..]));
         }
     }
     text
 }
 
 /// `7 cm$^2$` without the dollar signs, which would part the exponent from its unit.
-fn attached_exponents(text: String) -> String {
+fn attached_exponents(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !text.contains('$') || !text.contains("$^") {
+        return text;
+    }
     let exponents: Vec<(usize, usize)> = formulas(&text)
         .into_iter()
         .filter(|(start, _, content)| content.starts_with('^') && *start > 0)
         .map(|(start, end, _)| (start, end))
         .collect();
-    let mut text = text;
+    let mut text = text.into_owned();
     for (start, end) in exponents.into_iter().rev() {
         text.remove(end - 1);
         text.remove(start);
     }
-    text
+    Cow::Owned(text)
 }
 
 /// The text without what ends a sentence, and without quotes around all of it; the dots of
@@ -229,9 +232,9 @@ fn without_punctuation(text: &str) -> &str {
 }
 
 /// The text without Markdown's bold type and code: `**72**`, `` `72` ``, but not `2**3`.
-fn without_marks(text: &str) -> String {
-    if !text.contains(['*', '_', '`']) {
-        return text.to_owned();
+fn without_marks(text: &str) -> Cow<'_, str> {
+    if !text.contains(['*', '`']) && !text.contains("__") {
+        return Cow::Borrowed(text);
     }
     let mut text = text.replace('`', "");
     for mark in ["***", "**", "__"] {
@@ -242,7 +245,7 @@ fn without_marks(text: &str) -> String {
             text.replace_range(open..inside, "");
         }
     }
-    text
+    Cow::Owned(text)
 }
 
 /// Where a mark opens: at the start of a word.

@@ -5,7 +5,6 @@ use super::{ENDING, Parser, is_hedge, single_or};
 use crate::tokens::Token;
 use crate::tree::Node;
 use crate::units::{Measure, Unit};
-use num_traits::{Signed, Zero};
 
 /// Terms of a sum and factors of a product beyond which a text is not read.
 const MOST_PARTS: usize = 100;
@@ -20,61 +19,93 @@ enum Sign {
 impl Parser<'_> {
     /// Terms; `{a \over b}` and `{a \choose b}` part everything around them.
     pub(super) fn sum(&mut self) -> Option<Node> {
-        let above = self.terms()?;
-        for (command, is_binomial) in [("over", false), ("choose", true)] {
-            if self.eat_command(command) {
-                let below = self.terms()?;
-                return Some(if is_binomial {
-                    Node::Function("binom", vec![above, below])
-                } else {
-                    Node::Quotient(Box::new(above), Box::new(below))
-                });
+        let above = match self.sign() {
+            Some(_) => self.terms(Vec::new())?,
+            None => self.term()?,
+        };
+        match self.peek() {
+            Some(Token::Command(command)) if command == "over" || command == "choose" => {
+                self.below(above, command == "choose")
             }
+            _ => Some(above),
         }
-        Some(above)
     }
 
-    fn terms(&mut self) -> Option<Node> {
-        let mut parts = Vec::new();
-        loop {
+    /// A first term without a sign, and those behind it.
+    fn term(&mut self) -> Option<Node> {
+        let first = self.product()?;
+        if self.sign().is_some() { self.terms(vec![first]) } else { Some(first) }
+    }
+
+    #[inline(never)]
+    fn below(&mut self, above: Node, is_binomial: bool) -> Option<Node> {
+        self.next();
+        let below = match self.sign() {
+            Some(_) => self.terms(Vec::new())?,
+            None => self.term()?,
+        };
+        Some(if is_binomial {
+            Node::Function("binom", vec![above, below])
+        } else {
+            Node::Quotient(Box::new(above), Box::new(below))
+        })
+    }
+
+    /// The sign that comes next.
+    fn sign(&self) -> Option<Sign> {
+        match self.peek()? {
+            Token::Mark('+') => Some(Sign::Plus),
+            Token::Mark('-') => Some(Sign::Minus),
+            Token::Command(command) if command == "pm" || command == "mp" => Some(Sign::Both),
+            _ => None,
+        }
+    }
+
+    /// Terms with their signs in front of them, behind others.
+    #[inline(never)]
+    fn terms(&mut self, mut parts: Vec<Node>) -> Option<Node> {
+        while let Some(sign) = self.sign() {
             if parts.len() > MOST_PARTS {
                 return None;
             }
-            let sign = match self.peek() {
-                Some(Token::Mark('+')) => Some(Sign::Plus),
-                Some(Token::Mark('-')) => Some(Sign::Minus),
-                Some(Token::Command(command)) if command == "pm" || command == "mp" => {
-                    Some(Sign::Both)
-                }
-                _ => None,
+            self.next();
+            // `+-` is both signs, too
+            let both = matches!(sign, Sign::Plus)
+                && self.tokens.get(self.at) == Some(&Token::Mark('-'))
+                && parts.is_empty();
+            let sign = if both {
+                self.next();
+                Sign::Both
+            } else {
+                sign
             };
-            match sign {
-                Some(sign) => {
-                    self.next();
-                    // `+-` is both signs, too
-                    let both = matches!(sign, Sign::Plus)
-                        && self.tokens.get(self.at) == Some(&Token::Mark('-'))
-                        && parts.is_empty();
-                    let sign = if both {
-                        self.next();
-                        Sign::Both
-                    } else {
-                        sign
-                    };
-                    let part = self.product()?;
-                    parts.push(signed(&sign, part));
-                }
-                None if parts.is_empty() => parts.push(self.product()?),
-                None => break,
-            }
+            let part = self.product()?;
+            parts.push(signed(&sign, part));
         }
         Some(single_or(parts, Node::Sum))
     }
 
     fn product(&mut self) -> Option<Node> {
-        let mut parts = vec![self.factor()?];
+        let first = self.factor()?;
+        if self.may_go_on() { self.factors(first) } else { Some(first) }
+    }
+
+    /// Whether what comes next may belong to a product.
+    fn may_go_on(&self) -> bool {
+        match self.peek() {
+            Some(Token::Mark(mark)) => ['*', '/', '|', '(', '[', '{', '⟨'].contains(mark),
+            None | Some(Token::Afternoon(_) | Token::OClock | Token::Break) => false,
+            Some(_) => true,
+        }
+    }
+
+    /// A product from its first factor on.
+    #[inline(never)]
+    fn factors(&mut self, first: Node) -> Option<Node> {
+        let mut parts = vec![first];
         let mut steps = 0;
-        loop {
+        let mut quotients = 0;
+        while self.may_go_on() {
             steps += 1;
             if steps > MOST_PARTS {
                 return None;
@@ -86,7 +117,9 @@ impl Parser<'_> {
                 let factor = if negative { factor.negative() } else { factor };
                 if divides {
                     let above = single_or(std::mem::take(&mut parts), Node::Product);
-                    parts = vec![Node::Quotient(Box::new(above), Box::new(factor))];
+                    parts.push(Node::Quotient(Box::new(above), Box::new(factor)));
+                    quotients += 1;
+                    self.bounded_height(&parts[0], quotients)?;
                 } else {
                     parts.push(factor);
                 }
@@ -97,13 +130,15 @@ impl Parser<'_> {
             }
             if let Some(unit) = self.unit(&parts) {
                 let value = single_or(std::mem::take(&mut parts), Node::Product);
-                parts = vec![self.quantity(value, unit)?];
+                parts.push(self.quantity(value, unit)?);
                 continue;
             }
             if !self.begins_factor() {
                 break;
             }
-            self.implied_factor(&mut parts)?;
+            let mixed = self.mixed_number(&parts);
+            let factor = self.factor()?;
+            self.join_factor(mixed, factor, &mut parts)?;
         }
         Some(single_or(parts, Node::Product))
     }
@@ -122,10 +157,15 @@ impl Parser<'_> {
         }
     }
 
-    /// A factor without a sign before it; a fraction behind a whole number makes a mixed number.
-    fn implied_factor(&mut self, parts: &mut Vec<Node>) -> Option<()> {
-        let mixed = self.mixed_number(parts);
-        let factor = self.factor()?;
+    /// Takes in a factor without a sign before it; a fraction behind a whole number makes a mixed
+    /// number.
+    #[inline(never)]
+    fn join_factor(
+        &mut self,
+        mixed: Option<bool>,
+        factor: Node,
+        parts: &mut Vec<Node>,
+    ) -> Option<()> {
         let is_number = matches!(factor, Node::Number { .. });
         match (mixed, parts.last()) {
             // 3 1/2: the slash belongs to the fraction
@@ -244,84 +284,86 @@ impl Parser<'_> {
 
     pub(super) fn factor(&mut self) -> Option<Node> {
         self.enter()?;
-        let mut node = if self.eat('-') {
-            self.factor()?.negative()
-        } else if self.eat('+') {
-            self.factor()?
-        } else {
-            self.base()?
+        let mut node = match self.peek() {
+            Some(Token::Mark('-')) => {
+                self.next();
+                self.factor()?.negative()
+            }
+            Some(Token::Mark('+')) => {
+                self.next();
+                self.factor()?
+            }
+            _ => self.base()?,
         };
-        while let Some(attached) = self.attach(&mut node) {
-            attached?;
+        let mut attached = 0;
+        while self.at_attachment(&node) {
+            node = self.attached(node)?;
+            attached += 1;
+            self.bounded_height(&node, attached)?;
         }
         self.leave();
         Some(node)
     }
 
-    /// Attaches a power, an index, a factorial or a percent sign that comes next: `None` if there
-    /// is none, `Some(None)` if it cannot be read.
-    fn attach(&mut self, node: &mut Node) -> Option<Option<()>> {
-        let before = std::mem::replace(node, Node::I);
-        let (after, there) = match self.peek() {
-            Some(Token::Mark('^')) => {
-                self.next();
-                (self.raised(before), true)
+    /// Whether a power, an index, a factorial or a percent sign comes next.
+    fn at_attachment(&self, node: &Node) -> bool {
+        match self.peek() {
+            Some(Token::Mark('^' | '_' | '!' | '%')) => true,
+            Some(Token::Mark('\'')) => matches!(node, Node::Symbol(_)),
+            Some(Token::Text(word) | Token::Letters(word)) => {
+                ["percent", "pct"].contains(&word.trim())
             }
-            Some(Token::Mark('_')) => {
-                self.next();
-                (self.indexed(before), true)
-            }
-            Some(Token::Mark('!')) => {
-                self.next();
+            _ => false,
+        }
+    }
+
+    /// Attaches it; `None` if it cannot be read.
+    #[inline(never)]
+    fn attached(&mut self, before: Node) -> Option<Node> {
+        match self.next()? {
+            Token::Mark('^') => self.raised(before),
+            Token::Mark('_') => self.indexed(before),
+            Token::Mark('!') => {
                 let double = self.tokens.get(self.at) == Some(&Token::Mark('!'));
-                let factorial = if double {
+                Some(if double {
                     self.next();
                     Node::Function("double factorial", vec![before])
                 } else {
                     Node::Factorial(Box::new(before))
-                };
-                (Some(factorial), true)
+                })
             }
-            Some(Token::Mark('%')) => {
-                self.next();
-                (Some(Node::Percent(Box::new(before))), true)
-            }
-            Some(Token::Text(word) | Token::Letters(word))
-                if ["percent", "pct"].contains(&word.trim()) =>
-            {
-                self.next();
-                (Some(Node::Percent(Box::new(before))), true)
-            }
-            Some(Token::Mark('\'')) => match before {
-                Node::Symbol(name) => {
-                    self.next();
-                    (Some(Node::Symbol(format!("{name}'"))), true)
-                }
-                other => (Some(other), false),
+            Token::Mark('\'') => match before {
+                Node::Symbol(name) => Some(Node::Symbol(format!("{name}'"))),
+                other => Some(other),
             },
-            _ => (Some(before), false),
-        };
-        match after {
-            Some(after) => {
-                *node = after;
-                there.then_some(Some(()))
-            }
-            None => Some(None),
+            _ => Some(Node::Percent(Box::new(before))),
         }
     }
 
     /// Behind `^`.
     fn raised(&mut self, base: Node) -> Option<Node> {
+        match self.raised_otherwise(base) {
+            Ok(node) => Some(node),
+            Err(base) => {
+                let exponent = self.argument()?;
+                Some(Node::Power(Box::new(base), Box::new(exponent)))
+            }
+        }
+    }
+
+    /// What is raised, but is no power; the base as it was where it is one.
+    #[inline(never)]
+    fn raised_otherwise(&mut self, base: Node) -> Result<Node, Node> {
         if self.eat_command("circ") {
-            return Some(self.degree(base));
+            return Ok(self.degree(base));
         }
         if let Some(behind) = self.grouped_degree() {
             self.at = behind;
-            return Some(self.degree(base));
+            return Ok(self.degree(base));
         }
         if self.peek() == Some(&Token::Mark('\'')) {
             self.next();
-            return Some(base);
+            return Ok(base);
         }
         // `60^o`
         if matches!(base, Node::Number { .. }) {
@@ -333,14 +375,11 @@ impl Parser<'_> {
                 _ => false,
             };
             if is_degree && (!grouped || self.eat('}')) {
-                return Some(self.degree(base));
+                return Ok(self.degree(base));
             }
             self.at = start;
         }
-        if let Some(positive) = self.positive(&base, '+') {
-            return Some(positive);
-        }
-        Some(Node::Power(Box::new(base), Box::new(self.argument()?)))
+        self.positive(&base, '+').ok_or(base)
     }
 
     /// `\mathbb{R}^+` and `\mathbb{R}_{>0}`, the sign ahead of us.
@@ -370,8 +409,8 @@ impl Parser<'_> {
         match (base, index) {
             (Node::Number { value, decimal: None }, Node::Number { value: base, .. }) => {
                 let base: u32 =
-                    base.to_integer().try_into().ok().filter(|base| (2..=36).contains(base))?;
-                Some(Node::Based { digits: value.to_integer().to_string(), base })
+                    base.truncated().try_into().ok().filter(|base| (2..=36).contains(base))?;
+                Some(Node::Based { digits: value.truncated().to_string(), base })
             }
             (Node::Symbol(name), index) => {
                 Some(Node::Symbol(format!("{name}_{}", super::values::label(&index)?)))
@@ -393,9 +432,9 @@ impl Parser<'_> {
                 && let Some(unit) = Measure::parse(&scale)
             {
                 self.next();
-                return Node::Quantity { value: Box::new(node), unit: Unit::Known(unit) };
+                return Node::Quantity { value: Box::new(node), unit: Unit::Known(Box::new(unit)) };
             }
-            let unit = Unit::Known(Measure::degree());
+            let unit = Unit::Known(Box::new(Measure::degree()));
             let value = self.with_arcminutes(node);
             return Node::Quantity { value: Box::new(value), unit };
         }
@@ -407,7 +446,7 @@ impl Parser<'_> {
     fn with_arcminutes(&mut self, degrees: Node) -> Node {
         let start = self.at;
         if let Some(Token::Number(minutes)) = self.next()
-            && let Some(minutes) = super::numbers::number(&minutes)
+            && let Some(minutes) = super::numbers::number(minutes)
             && self.eat('\'')
         {
             let part = Node::Quotient(Box::new(minutes), Box::new(Node::whole(60)));
@@ -420,11 +459,16 @@ impl Parser<'_> {
     /// Behind `{\circ}`, if that comes next.
     fn grouped_degree(&self) -> Option<usize> {
         let mut place = self.at;
-        for expected in [Token::Mark('{'), Token::Command("circ".into()), Token::Mark('}')] {
+        for part in 0..3 {
             while self.tokens.get(place) == Some(&Token::Space) {
                 place += 1;
             }
-            if self.tokens.get(place)? != &expected {
+            let is_right = match (part, self.tokens.get(place)?) {
+                (0, Token::Mark('{')) | (2, Token::Mark('}')) => true,
+                (1, Token::Command(command)) => command == "circ",
+                _ => false,
+            };
+            if !is_right {
                 return None;
             }
             place += 1;

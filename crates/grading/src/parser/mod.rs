@@ -1,19 +1,24 @@
-//! From tokens to a tree: lists, relations, sets and ratios here; sums and products in
-//! [`arithmetic`], single values in [`values`], words and units in [`words`].
+//! From tokens to a tree: lists here, relations in [`chains`], residues, unions and ratios in
+//! [`sets`], sums and products in [`arithmetic`], single values in [`values`] and [`functions`],
+//! words and units in [`words`].
 //!
-//! Bounded: the depth of nesting, the length of the text and the number of steps are limited.
+//! Bounded: the depth of nesting, the height of the tree, the length of the text and the number of
+//! steps are limited. `tests/stack.rs` says how much of the stack the deepest texts take.
 
 mod arithmetic;
+mod chains;
+mod functions;
 mod hedges;
 mod numbers;
 mod programs;
+mod sets;
 mod sets_in_words;
 mod values;
 mod words;
 
 use crate::tokens::{Commas, Token, tokens};
 use crate::tree::{Node, Relation};
-use hedges::{are_close, is_hedge};
+use hedges::is_hedge;
 use values::entries;
 
 pub(crate) use sets_in_words::begins_set;
@@ -24,6 +29,13 @@ const DEEPEST: usize = 40;
 /// Groups and factors beyond which a text is not read: what is attempted in several ways at every
 /// level would take twice as long for each.
 const MOST_STEPS: usize = 5_000;
+
+/// Nodes above each other, beyond which a text is not read: powers, factorials and quotients grow
+/// without groups.
+const HIGHEST: usize = 160;
+
+/// Nodes that are put above each other at one level of nesting without a look at the height.
+const UNBOUNDED: usize = 3;
 
 /// Lines below each other that are read.
 const MOST_LINES: usize = 20;
@@ -95,6 +107,17 @@ enum Separator {
     Or,
 }
 
+/// What parts two items, or the last one from the end.
+#[derive(Clone, Copy, Default)]
+struct Parted {
+    /// Whether there is anything.
+    at_all: bool,
+    semicolon: bool,
+    or: bool,
+    /// Whether there is anything but "and".
+    not_and: bool,
+}
+
 /// Commands that end a factor: operators, relations, and closing delimiters.
 const ENDING: [&str; 33] = [
     "cup",
@@ -132,9 +155,12 @@ const ENDING: [&str; 33] = [
     "quad",
 ];
 
-impl Parser<'_> {
-    fn peek(&self) -> Option<&Token> {
-        self.tokens[self.at..].iter().find(|token| !token.is_space())
+impl<'t> Parser<'t> {
+    fn peek(&self) -> Option<&'t Token> {
+        match self.tokens.get(self.at)? {
+            Token::Space => self.tokens[self.at..].iter().find(|token| !token.is_space()),
+            token => Some(token),
+        }
     }
 
     fn skip_space(&mut self) {
@@ -143,9 +169,9 @@ impl Parser<'_> {
         }
     }
 
-    fn next(&mut self) -> Option<Token> {
+    fn next(&mut self) -> Option<&'t Token> {
         self.skip_space();
-        let token = self.tokens.get(self.at).cloned();
+        let token = self.tokens.get(self.at);
         self.at += usize::from(token.is_some());
         token
     }
@@ -191,6 +217,11 @@ impl Parser<'_> {
         found
     }
 
+    /// Refuses what has become too high by attaching things to it `times` times at one level.
+    fn bounded_height(&self, node: &Node, times: usize) -> Option<()> {
+        (times < UNBOUNDED || node.is_at_most(HIGHEST)).then_some(())
+    }
+
     /// Full stops and the like behind an answer.
     fn punctuation(&mut self) {
         while matches!(
@@ -226,54 +257,71 @@ impl Parser<'_> {
     /// Items up to one of `closing` or the end.
     fn list(&mut self, closing: &[char]) -> Option<Node> {
         self.enter()?;
-        let mut groups: Vec<Vec<Node>> = vec![Vec::new()];
-        let mut semicolons = false;
-        let mut or = false;
-        let mut only_and = true;
         while self.eat_command("quad") {}
+        let first = self.chain()?;
+        let parted = self.parted();
+        self.full_stop_before(closing);
+        let node = match self.at_end_of(closing) {
+            true => first,
+            false => self.items(first, parted, closing)?,
+        };
+        self.leave();
+        Some(node)
+    }
+
+    /// Passes over what parts items.
+    fn parted(&mut self) -> Parted {
+        let mut parted = Parted::default();
+        while let Some(separator) = self.separator() {
+            parted.at_all = true;
+            parted.or |= separator == Separator::Or;
+            parted.not_and |= separator != Separator::And;
+            parted.semicolon |= separator == Separator::Semicolon;
+        }
+        parted
+    }
+
+    /// Items behind the first one, up to one of `closing` or the end.
+    #[inline(never)]
+    fn items(&mut self, first: Node, mut parted: Parted, closing: &[char]) -> Option<Node> {
+        let mut groups: Vec<Vec<Node>> = vec![vec![first]];
+        let mut semicolons = false;
+        let mut or = parted.or;
+        let mut not_and = parted.not_and;
         loop {
+            if !parted.at_all {
+                return None;
+            }
+            if parted.semicolon {
+                semicolons = true;
+                groups.push(Vec::new());
+            }
             let item = self.chain()?;
             groups.last_mut()?.push(item);
-            let mut parted = false;
-            let mut semicolon = false;
-            while let Some(separator) = self.separator() {
-                parted = true;
-                or |= separator == Separator::Or;
-                only_and &= separator == Separator::And;
-                semicolon |= separator == Separator::Semicolon;
-            }
+            parted = self.parted();
+            or |= parted.or;
+            not_and |= parted.not_and;
             self.full_stop_before(closing);
             if self.at_end_of(closing) {
                 break;
             }
-            if !parted {
-                return None;
-            }
-            if semicolon {
-                semicolons = true;
-                groups.push(Vec::new());
-            }
         }
-        self.leave();
         if semicolons {
             // groups of several items are tuples
             let groups: Vec<Node> =
                 groups.into_iter().filter(|group| !group.is_empty()).map(tuple).collect();
             return Some(single_or(groups, Node::List));
         }
-        let mut items = groups.remove(0);
-        if items.len() > 1 {
-            items = entries(items);
-        }
+        let items = entries(groups.remove(0));
         // "x > 0 and x < 1" is both
         let is_order = |item: &Node| {
             matches!(item, Node::Chain { relations, .. }
                 if relations.iter().all(|of| of.is_inequality()))
         };
-        if only_and && items.len() > 1 && items.iter().all(is_order) {
+        if !not_and && items.iter().all(is_order) {
             return Some(Node::Intersection(items));
         }
-        Some(if or { single_or(items, Node::Alternatives) } else { single_or(items, Node::List) })
+        Some(if or { Node::Alternatives(items) } else { Node::List(items) })
     }
 
     /// Passes over a full stop in front of what closes: `(x = 1.)`.
@@ -295,211 +343,6 @@ impl Parser<'_> {
             Some(Token::Command(command)) => command.starts_with("end ") || command == "rangle",
             _ => false,
         }
-    }
-
-    fn relation(&mut self) -> Option<Relation> {
-        // `7/12 or about 0.58`
-        let start = self.at;
-        let _ = self.eat(',');
-        let or = self.peek().is_some_and(Token::is_or);
-        if or {
-            self.next();
-        }
-        if self.hedge() || (or && self.eat_command("approx")) {
-            return Some(Relation::Approximate);
-        }
-        // "49 or so"
-        if or && matches!(self.peek(), Some(Token::Letters(word)) if word == "so") {
-            self.next();
-            return Some(Relation::Approximate);
-        }
-        self.at = start;
-        let relation = match self.peek()? {
-            Token::Mark('=') => Relation::Equal,
-            Token::Mark('<') => Relation::Less,
-            Token::Mark('>') => Relation::Greater,
-            Token::Command(command) => match command.as_str() {
-                "approx" => Relation::Approximate,
-                "ne" => Relation::NotEqual,
-                "le" => Relation::LessOrEqual,
-                "ge" => Relation::GreaterOrEqual,
-                "equiv" => Relation::Equal,
-                _ => return None,
-            },
-            _ => return None,
-        };
-        self.next();
-        Some(relation)
-    }
-
-    /// Members with relations between them; what stands alone is its own chain. A leading
-    /// `\approx` or `=` says nothing.
-    fn chain(&mut self) -> Option<Node> {
-        while self.at_command("approx")
-            || self.at_command("equiv")
-            || matches!(self.peek(), Some(Token::Mark('=' | '&')))
-        {
-            self.next();
-        }
-        self.hedge();
-        self.article();
-        let start = self.at;
-        let first = self.modulo()?;
-        if self.eat_command("in") {
-            return Some(Node::Member(Box::new(first), Box::new(self.modulo()?)));
-        }
-        let (mut members, mut relations) = (vec![first], Vec::new());
-        // an alignment mark may stand on either side
-        self.alignment();
-        while let Some(relation) = self.relation() {
-            self.alignment();
-            self.hedge();
-            // "49 approximately"
-            if relation == Relation::Approximate && self.peek().is_none() {
-                break;
-            }
-            let next = self.modulo()?;
-            // "5 or about 6" is no rounding of 5
-            let said_in_words = self.tokens[start..self.at].iter().any(Token::is_or);
-            if relation == Relation::Approximate && said_in_words && !are_close(&members, &next) {
-                return None;
-            }
-            relations.push(relation);
-            members.push(next);
-            self.alignment();
-        }
-        // a class of residues, however it is written
-        let is_class = self.tokens[start..self.at].contains(&Token::Command("equiv".into()));
-        if is_class {
-            for member in &mut members {
-                if let Node::Function(name @ "bmod", _) = member {
-                    *name = "pmod";
-                }
-            }
-        }
-        Some(single_or(members, |members| Node::Chain { members, relations }))
-    }
-
-    /// Passes over `&` next to a relation.
-    fn alignment(&mut self) {
-        if self.peek() != Some(&Token::Mark('&')) {
-            return;
-        }
-        let at = self.at;
-        self.next();
-        let is_relation = self.peek().is_some_and(Token::is_relation);
-        let before = self.tokens[..at].iter().rev().find(|token| !token.is_space());
-        let behind_relation = before.is_some_and(Token::is_relation);
-        if !is_relation && !behind_relation {
-            self.at = at;
-        }
-    }
-
-    /// `a \pmod m`, `a \bmod m`, `a (mod m)`.
-    fn modulo(&mut self) -> Option<Node> {
-        let value = self.union()?;
-        let at = self.at;
-        let name = match self.next() {
-            Some(Token::Command(command)) if command == "pmod" => "pmod",
-            Some(Token::Command(command)) if command == "bmod" || command == "mod" => "bmod",
-            Some(Token::Letters(word) | Token::Text(word)) if word == "mod" => "bmod",
-            Some(Token::Mark('(')) if self.is_mod() => {
-                self.next();
-                let modulus = self.sum()?;
-                let node = Node::Function("pmod", vec![value, modulus]);
-                return self.eat(')').then_some(node);
-            }
-            _ => {
-                self.at = at;
-                return Some(value);
-            }
-        };
-        let modulus = if name == "pmod" { self.argument()? } else { self.sum()? };
-        Some(Node::Function(name, vec![value, modulus]))
-    }
-
-    fn is_mod(&self) -> bool {
-        self.peek().is_some_and(Token::is_mod)
-    }
-
-    /// Unions, intersections and differences of sets, from left to right.
-    fn union(&mut self) -> Option<Node> {
-        let mut node = self.ratio()?;
-        loop {
-            if self.eat_command("cup") || self.eat_words(&["union", "U"]) {
-                let other = self.ratio()?;
-                match &mut node {
-                    Node::Union(parts) => parts.push(other),
-                    _ => node = Node::Union(vec![node, other]),
-                }
-            } else if self.eat_command("cap") {
-                let other = self.ratio()?;
-                match &mut node {
-                    Node::Intersection(parts) => parts.push(other),
-                    _ => node = Node::Intersection(vec![node, other]),
-                }
-            } else if self.eat_command("setminus") || self.eat_words(&["except", "excluding"]) {
-                let mut others = vec![self.ratio()?];
-                // "except -1 and 1"
-                while others[0].is_constant()
-                    && let Some(other) = self.attempt(|parser| {
-                        parser.separator()?;
-                        parser.ratio().filter(Node::is_constant)
-                    })
-                {
-                    others.push(other);
-                }
-                let other = single_or(others, Node::Set);
-                node = Node::Difference(Box::new(node), Box::new(other));
-            } else {
-                return Some(node);
-            }
-        }
-    }
-
-    /// A word between two sets; `U` between brackets is a union, too.
-    fn eat_words(&mut self, words: &[&str]) -> bool {
-        let behind_bracket = self.tokens[..self.at]
-            .iter()
-            .rev()
-            .find(|token| !token.is_space())
-            .is_some_and(|token| matches!(token, Token::Mark(')' | ']' | '⟩')));
-        let there = match self.peek() {
-            Some(Token::Letters(word) | Token::Text(word)) => {
-                words.contains(&word.to_lowercase().as_str())
-            }
-            Some(Token::Letter(letter)) => {
-                behind_bracket && words.contains(&letter.to_string().as_str())
-            }
-            _ => false,
-        };
-        if there {
-            self.next();
-        }
-        there
-    }
-
-    /// Whether "to" and a number come next: `3 to 1`.
-    pub(super) fn at_to(&self) -> bool {
-        let mut tokens = self.tokens[self.at..].iter().filter(|token| !token.is_space());
-        let to =
-            matches!(tokens.next(), Some(Token::Letters(word) | Token::Text(word)) if word == "to");
-        to && matches!(tokens.next(), Some(Token::Number(_)))
-    }
-
-    fn ratio(&mut self) -> Option<Node> {
-        let mut parts = vec![self.sum()?];
-        while self.peek() == Some(&Token::Mark(':')) || self.at_to() {
-            let at = self.at;
-            self.next();
-            // a colon at the end is punctuation
-            if self.peek().is_none() {
-                self.at = at;
-                break;
-            }
-            parts.push(self.sum()?);
-        }
-        Some(single_or(parts, Node::Ratio))
     }
 }
 

@@ -1,29 +1,35 @@
 //! From digits to values.
 
+use crate::fraction::Fraction;
 use crate::tokens::Digits;
 use crate::tree::{Decimal, Node};
 use num_bigint::BigInt;
-use num_rational::BigRational;
+
+/// Digits of whole numbers, and powers of ten, that fit into a machine word.
+const WORD: u32 = 18;
 
 /// Digits, perhaps with a decimal point and an exponent, as a number.
 pub(super) fn number(digits: &Digits) -> Option<Node> {
     if digits.is_whole()
-        && let Ok(value) = digits.text.parse::<u64>()
+        && let Ok(value) = digits.text.parse::<i64>()
     {
-        let value = BigRational::from_integer(value.into());
-        return Some(Node::Number { value, decimal: None });
+        return Some(Node::Number { value: value.into(), decimal: None });
     }
     let (whole, fraction) = digits.text.split_once('.').unwrap_or((&digits.text, ""));
-    let all = format!("{whole}{fraction}");
-    let value = BigInt::parse_bytes(format!("0{all}").as_bytes(), 10)?;
-    let places = fraction.len() as i64 - i64::from(digits.exponent.unwrap_or(0));
-    let power = BigInt::from(10).pow(u32::try_from(places.unsigned_abs()).ok()?);
-    let value = if places >= 0 {
-        BigRational::new(value, power)
+    let places = i32::try_from(fraction.len()).ok()? - digits.exponent.unwrap_or(0);
+    let all = whole.bytes().chain(fraction.bytes());
+    let printed = u32::try_from(all.clone().skip_while(|byte| *byte == b'0').count()).ok()?;
+    let size = places.unsigned_abs();
+    let value = if printed <= WORD && size <= WORD {
+        let value = all.fold(0, |value, byte| 10 * value + i64::from(byte - b'0'));
+        let power = Fraction::from(10i64.pow(size));
+        let value = Fraction::from(value);
+        if places >= 0 { &value / &power } else { &value * &power }
     } else {
-        BigRational::from_integer(value * power)
+        let value = BigInt::parse_bytes(format!("0{whole}{fraction}").as_bytes(), 10)?;
+        let power = BigInt::from(10).pow(size);
+        if places >= 0 { Fraction::new(value, power) } else { Fraction::from(value * power) }
     };
-    let printed = all.trim_start_matches('0').len();
     let decimal = (!digits.is_whole()).then_some(Decimal { places, digits: printed });
     Some(Node::Number { value, decimal })
 }
@@ -39,7 +45,7 @@ pub(super) fn repeating(digits: &str, period: &str) -> Option<Node> {
     let places = decimal.map_or(0, |decimal| decimal.places);
     let nines = BigInt::from(10).pow(u32::try_from(period.len()).ok()?) - 1;
     let scale = BigInt::from(10).pow(u32::try_from(places).ok()?) * nines;
-    let value = value + BigRational::new(BigInt::parse_bytes(period.as_bytes(), 10)?, scale);
+    let value = &value + &Fraction::new(BigInt::parse_bytes(period.as_bytes(), 10)?, scale);
     Some(Node::Number { value, decimal: None })
 }
 
@@ -61,7 +67,7 @@ mod tests {
         assert_eq!(read("1.5", Some(-5)), ("3/200000".into(), 6, 2));
         assert_eq!(read("1.5", Some(3)), ("1500".into(), -2, 2));
         let sixth = repeating("0.1", "6");
-        let value = BigRational::new(1.into(), 6.into());
+        let value = Fraction::new(1.into(), 6.into());
         assert_eq!(sixth, Some(Node::Number { value, decimal: None }));
     }
 }

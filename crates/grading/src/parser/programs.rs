@@ -25,7 +25,7 @@ impl Parser<'_> {
                 let Token::Number(_) = self.next()? else { return None };
                 return self.only_argument();
             }
-            return self.letters(&inner);
+            return self.letters(inner);
         }
         match name {
             "Fraction" | "Rational" => match self.arguments()?.as_slice() {
@@ -63,15 +63,12 @@ impl Parser<'_> {
 
     /// `Interval(1, 2)` is closed, `Interval.open`, `.Lopen` and `.Ropen` are open where they say.
     fn interval(&mut self) -> Option<Node> {
-        let kind = if self.eat('.') {
-            match self.next()? {
-                Token::Letters(kind) => kind,
-                _ => return None,
-            }
-        } else {
-            String::new()
-        };
-        let (open, close) = match kind.as_str() {
+        let mut kind = "";
+        if self.eat('.') {
+            let Token::Letters(letters) = self.next()? else { return None };
+            kind = letters;
+        }
+        let (open, close) = match kind {
             "" => ('[', ']'),
             "open" => ('(', ')'),
             "Lopen" => ('(', ']'),

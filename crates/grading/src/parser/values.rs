@@ -1,10 +1,9 @@
-//! Single values: numbers, brackets, sets, functions, commands, matrices.
+//! Single values: numbers, brackets, sets, commands, matrices.
 
 use super::numbers::{number, repeating};
 use super::{Parser, single_or, value_of_named};
-use crate::tokens::{Digits, Token, function_named, is_trigonometric};
+use crate::tokens::{Digits, Token, function_named};
 use crate::tree::{Clock, Node};
-use num_traits::One;
 
 /// Rows and columns of a determinant that is worked out.
 const LARGEST_DETERMINANT: usize = 4;
@@ -13,34 +12,48 @@ const LARGEST_ENTRIES: usize = 200;
 
 impl Parser<'_> {
     pub(super) fn base(&mut self) -> Option<Node> {
-        match self.next()? {
-            Token::Number(digits) => {
-                let number = number(&digits)?;
-                Some(self.time_of_day(number))
-            }
-            Token::Repeating(digits, period) => repeating(&digits, &period),
-            Token::Time(clock, parts) => self.time(clock, &parts),
-            Token::Letter(letter) => Some(variable(letter)),
-            Token::Letters(letters) => self.letters(&letters),
-            Token::Text(text) => self.words(&text),
-            Token::Mark(open @ ('(' | '[')) => self.bracket(open),
-            Token::Mark('{') => {
-                if self.eat('}') {
-                    return self.base();
+        loop {
+            return match self.next()? {
+                Token::Number(digits) => self.digits(digits),
+                Token::Repeating(digits, period) => repeating(digits, period),
+                Token::Time(clock, parts) => self.time(*clock, parts),
+                Token::Letter(letter) => Some(variable(*letter)),
+                Token::Letters(letters) => self.letters(letters),
+                Token::Text(text) => self.words(text),
+                Token::Mark(open @ ('(' | '[')) => self.bracket(*open),
+                Token::Mark('{') => {
+                    // an empty group is nothing
+                    if self.eat('}') {
+                        continue;
+                    }
+                    self.group()
                 }
-                self.group()
-            }
-            // the brace of a system of equations is never closed
-            Token::Mark('⟨') if !self.tokens.contains(&Token::Mark('⟩')) => self.base(),
-            Token::Mark('⟨') => self.set(),
-            Token::Mark('|') => self.between_bars(),
-            Token::Mark('‖') => {
-                let node = self.sum()?;
-                self.eat('‖').then(|| Node::Function("norm", vec![node]))
-            }
-            Token::Command(command) => self.command(&command),
-            _ => None,
+                Token::Mark('⟨') => {
+                    // the brace of a system of equations is never closed
+                    if !self.tokens.contains(&Token::Mark('⟩')) {
+                        continue;
+                    }
+                    self.set()
+                }
+                Token::Mark('|') => self.between_bars(),
+                Token::Mark('‖') => self.norm(),
+                Token::Command(command) => self.command(command),
+                _ => None,
+            };
         }
+    }
+
+    fn digits(&mut self, digits: &Digits) -> Option<Node> {
+        let number = number(digits)?;
+        match self.peek() {
+            Some(Token::Afternoon(_) | Token::OClock) => Some(self.time_of_day(number)),
+            _ => Some(number),
+        }
+    }
+
+    fn norm(&mut self) -> Option<Node> {
+        let node = self.sum()?;
+        self.eat('‖').then(|| Node::Function("norm", vec![node]))
     }
 
     /// What a group in braces that is open holds.
@@ -84,8 +97,8 @@ impl Parser<'_> {
             _ => return number,
         };
         let hours = match &number {
-            Node::Number { value, decimal: None } if value.is_integer() => {
-                u32::try_from(value.to_integer()).ok()
+            Node::Number { value, decimal: None } => {
+                value.to_i64().and_then(|value| u32::try_from(value).ok())
             }
             _ => None,
         };
@@ -126,25 +139,10 @@ impl Parser<'_> {
         let node = self.list(&[')', ']'])?;
         self.bars = bars;
         let close = match self.next()? {
-            Token::Mark(close @ (')' | ']')) => close,
+            Token::Mark(close @ (')' | ']')) => *close,
             _ => return None,
         };
-        match node {
-            Node::List(items) => Some(Node::Bracket {
-                open,
-                close,
-                items: items.into_iter().map(value_of_named).collect(),
-            }),
-            // a row of one, as programs print it
-            single if open == '[' && close == ']' && !matches!(single, Node::Bracket { .. }) => {
-                Some(single)
-            }
-            single @ Node::Bracket { .. } if open == '[' && close == ']' => {
-                Some(Node::Bracket { open, close, items: vec![single] })
-            }
-            single if (open == '(') == (close == ')') => Some(single),
-            _ => None,
-        }
+        bracketed(open, close, node)
     }
 
     /// Behind an opening `\{`.
@@ -182,69 +180,6 @@ impl Parser<'_> {
         })
     }
 
-    /// A function's application, its name behind us.
-    pub(super) fn function(&mut self, name: &'static str) -> Option<Node> {
-        if name == "sqrt" || name == "cbrt" {
-            let index = if name == "sqrt" { 2 } else { 3 };
-            return Some(Node::Root { index, of: Box::new(self.argument()?) });
-        }
-        if name == "binom" && self.peek() != Some(&Token::Mark('(')) {
-            let (n, k) = self.two_arguments()?;
-            return Some(Node::Function("binom", vec![n, k]));
-        }
-        let mut exponent = None;
-        let mut base = None;
-        loop {
-            if self.eat('^') {
-                exponent = Some(self.argument()?);
-            } else if self.eat('_') {
-                base = Some(self.argument()?);
-            } else {
-                break;
-            }
-        }
-        let outside = std::mem::replace(&mut self.angle, is_trigonometric(name));
-        let argument = self.function_argument();
-        self.angle = outside;
-        let node = match (name, argument?) {
-            ("factorial", of) => Node::Factorial(Box::new(of)),
-            ("abs", of) => Node::Absolute(Box::new(of)),
-            ("det", Node::Matrix(rows)) => determinant(&rows)?,
-            ("det", _) => return None,
-            ("min" | "max" | "gcd" | "lcm" | "binom" | "log", Node::Bracket { items, .. }) => {
-                Node::Function(name, items)
-            }
-            ("min" | "max", Node::Set(items) | Node::List(items)) => Node::Function(name, items),
-            ("binom", _) => return None,
-            (_, single) => Node::Function(name, std::iter::once(single).chain(base).collect()),
-        };
-        Some(match exponent {
-            Some(exponent) if is_minus_one(&exponent) => inverse(name, node)?,
-            Some(exponent) => Node::Power(Box::new(node), Box::new(exponent)),
-            None => node,
-        })
-    }
-
-    /// What a function applies to: a group, or the factors up to the next sign, function or end
-    /// (`\sin 2x`). A power behind the group is one of the function's value: `\sin(x)^2`.
-    fn function_argument(&mut self) -> Option<Node> {
-        if matches!(self.peek(), Some(Token::Mark('(' | '{' | '|' | '['))) {
-            return self.base();
-        }
-        let mut parts = vec![self.factor()?];
-        let goes_on = |token: Option<&Token>| match token {
-            Some(Token::Number(_) | Token::Letter(_)) => true,
-            Some(Token::Command(command)) => {
-                ["pi", "theta", "alpha", "beta", "phi", "omega", "frac"].contains(&command.as_str())
-            }
-            _ => false,
-        };
-        while goes_on(self.peek()) {
-            parts.push(self.factor()?);
-        }
-        Some(single_or(parts, Node::Product))
-    }
-
     fn command(&mut self, command: &str) -> Option<Node> {
         if command != "sqrt"
             && command != "binom"
@@ -253,49 +188,26 @@ impl Parser<'_> {
             return self.function(function);
         }
         match command {
-            "frac" => {
-                let (above, below) = self.two_arguments()?;
-                Some(Node::Quotient(Box::new(above), Box::new(below)))
-            }
-            "binom" => {
-                let (n, k) = self.two_arguments()?;
-                Some(Node::Function("binom", vec![n, k]))
-            }
-            "sqrt" => {
-                let mut index = 2;
-                if self.eat('[') {
-                    let Token::Number(digits) = self.next()? else { return None };
-                    index = digits.text.parse().ok().filter(|index| (1..=100).contains(index))?;
-                    if !self.eat(']') {
-                        return None;
-                    }
-                }
-                Some(Node::Root { index, of: Box::new(self.argument()?) })
-            }
+            "frac" => self.fraction(),
+            "binom" => self.binomial(),
+            "sqrt" => self.root(),
             "pi" => Some(Node::Pi),
             "infty" => Some(Node::Infinity),
             "emptyset" => Some(Node::Set(Vec::new())),
             "lfloor" => self.delimited("rfloor", "floor"),
             "lceil" => self.delimited("rceil", "ceil"),
-            "langle" => {
-                let Node::List(items) = self.list(&[])? else { return None };
-                self.eat_command("rangle").then_some(Node::Bracket { open: '(', close: ')', items })
-            }
+            "langle" => self.vector(),
             "overline" | "overrightarrow" | "vec" | "hat" | "bar" | "mathbb" | "mathcal"
             | "widehat" | "dot" => {
                 let of = self.argument()?;
-                Some(Node::Symbol(format!("{command} {}", label(&of)?)))
+                named_by(command, &of)
             }
             "angle" | "triangle" => {
                 let of = self.factor()?;
-                Some(Node::Symbol(format!("{command} {}", label(&of)?)))
+                named_by(command, &of)
             }
             name if is_currency(name) => self.money(name),
-            "begin matrix" => {
-                let rows = self.attempt(|parser| parser.matrix("end matrix"));
-                // or an array of equations
-                rows.map(Node::Matrix).or_else(|| self.rows("end matrix"))
-            }
+            "begin matrix" => self.matrix_or_rows(),
             "begin determinant" => determinant(&self.matrix("end determinant")?),
             "begin rows" => self.rows("end rows"),
             // relations that are not understood are no factors
@@ -305,6 +217,42 @@ impl Parser<'_> {
             | "rceil" | "rangle" => None,
             name if name.starts_with("begin ") || name.starts_with("end ") => None,
             name => Some(Node::Symbol(format!("\\{name}"))),
+        }
+    }
+
+    fn fraction(&mut self) -> Option<Node> {
+        let (above, below) = self.two_arguments()?;
+        Some(Node::Quotient(Box::new(above), Box::new(below)))
+    }
+
+    pub(super) fn binomial(&mut self) -> Option<Node> {
+        let (n, k) = self.two_arguments()?;
+        Some(Node::Function("binom", vec![n, k]))
+    }
+
+    fn root(&mut self) -> Option<Node> {
+        let mut index = 2;
+        if self.eat('[') {
+            let Token::Number(digits) = self.next()? else { return None };
+            index = digits.text.parse().ok().filter(|index| (1..=100).contains(index))?;
+            if !self.eat(']') {
+                return None;
+            }
+        }
+        let of = self.argument()?;
+        Some(Node::Root { index, of: Box::new(of) })
+    }
+
+    fn vector(&mut self) -> Option<Node> {
+        let Node::List(items) = self.list(&[])? else { return None };
+        self.eat_command("rangle").then_some(Node::Bracket { open: '(', close: ')', items })
+    }
+
+    /// A matrix, or an array of equations.
+    fn matrix_or_rows(&mut self) -> Option<Node> {
+        match self.attempt(|parser| parser.matrix("end matrix")) {
+            Some(rows) => Some(Node::Matrix(rows)),
+            None => self.rows("end matrix"),
         }
     }
 
@@ -390,6 +338,31 @@ impl Parser<'_> {
     }
 }
 
+/// What brackets of two kinds hold.
+fn bracketed(open: char, close: char, node: Node) -> Option<Node> {
+    match node {
+        Node::List(items) => Some(Node::Bracket {
+            open,
+            close,
+            items: items.into_iter().map(value_of_named).collect(),
+        }),
+        // a row of one, as programs print it
+        single if open == '[' && close == ']' && !matches!(single, Node::Bracket { .. }) => {
+            Some(single)
+        }
+        single @ Node::Bracket { .. } if open == '[' && close == ']' => {
+            Some(Node::Bracket { open, close, items: vec![single] })
+        }
+        single if (open == '(') == (close == ')') => Some(single),
+        _ => None,
+    }
+}
+
+/// `\overline{AB}`, `\angle A`: a name that holds its command.
+fn named_by(command: &str, of: &Node) -> Option<Node> {
+    Some(Node::Symbol(format!("{command} {}", label(of)?)))
+}
+
 /// Commands for the signs of currencies.
 pub(super) fn is_currency(command: &str) -> bool {
     ["dollar", "euro", "sterling", "yen"].contains(&command)
@@ -402,23 +375,6 @@ pub(super) fn variable(letter: char) -> Node {
         'e' => Node::E,
         letter => Node::Symbol(letter.to_string()),
     }
-}
-
-fn is_minus_one(node: &Node) -> bool {
-    let Node::Negative(of) = node else { return false };
-    matches!(&**of, Node::Number { value, .. } if value.is_one())
-}
-
-/// `\sin^{-1}` is the inverse function.
-fn inverse(name: &str, node: Node) -> Option<Node> {
-    let inverse = match name {
-        "sin" => "arcsin",
-        "cos" => "arccos",
-        "tan" => "arctan",
-        _ => return None,
-    };
-    let Node::Function(_, arguments) = node else { return None };
-    Some(Node::Function(inverse, arguments))
 }
 
 /// `x: 1, y: 2` as equations.
@@ -443,7 +399,7 @@ pub(super) fn entries(items: Vec<Node>) -> Vec<Node> {
 }
 
 /// The determinant, expanded by the first row: `|a b; c d| = a d - b c`.
-fn determinant(rows: &[Vec<Node>]) -> Option<Node> {
+pub(super) fn determinant(rows: &[Vec<Node>]) -> Option<Node> {
     // the entries are copied, those of determinants among them again
     let entries: usize = rows.iter().flatten().map(Node::size).sum();
     if entries > LARGEST_ENTRIES {

@@ -65,7 +65,10 @@ impl Parser<'_> {
 
     fn postfix(&mut self, node: Node) -> Option<Node> {
         let mut node = node;
+        let mut attached = 0;
         loop {
+            attached += 1;
+            self.bounded_height(&node, attached)?;
             if self.eat('^') {
                 node = Node::Power(Box::new(node), Box::new(self.argument()?));
             } else if self.eat('_') {
@@ -138,6 +141,11 @@ impl Parser<'_> {
 
     /// The unit or the words behind a value, if that is what comes next.
     pub(super) fn unit(&mut self, parts: &[Node]) -> Option<Unit> {
+        match self.peek()? {
+            Token::Text(_) | Token::Letters(_) | Token::Letter(_) => {}
+            Token::Command(command) if command == "frac" || is_currency(command) => {}
+            _ => return None,
+        }
         if !parts.iter().all(Node::is_scalar)
             || parts.iter().any(|part| part.any(&|of| matches!(of, Node::Quantity { .. })))
         {
@@ -172,7 +180,7 @@ impl Parser<'_> {
             if let Some(last) = self.remark(&words[count..]) {
                 self.at = last;
             }
-            return Some(Unit::Known(unit));
+            return Some(Unit::Known(Box::new(unit)));
         }
         // letters that touch the number, or are few, may be variables
         let letters = words[0].text.chars().count();
@@ -212,7 +220,7 @@ impl Parser<'_> {
         let unit = Measure::parse(&format!("{} / {}", halves[0], halves[1]));
         let marked = marked || self.letters_are_words;
         match unit.filter(|_| marked && halves.iter().all(|half| !half.is_empty())) {
-            Some(unit) => Some(Unit::Known(unit)),
+            Some(unit) => Some(Unit::Known(Box::new(unit))),
             None => {
                 self.at = start;
                 None
@@ -359,7 +367,7 @@ impl Parser<'_> {
         }
         let unit = match self.unit(std::slice::from_ref(&value)) {
             Some(unit @ Unit::Known(_)) => unit,
-            _ => Unit::Known(Measure::parse(sign)?),
+            _ => Unit::Known(Box::new(Measure::parse(sign)?)),
         };
         match value {
             value if value.is_constant() => Some(Node::Quantity { value: Box::new(value), unit }),
@@ -389,7 +397,7 @@ impl Parser<'_> {
         match (unit, words.last()) {
             (Some(unit), Some(last)) => {
                 self.at = last.end;
-                Some(Unit::Known(unit))
+                Some(Unit::Known(Box::new(unit)))
             }
             _ => {
                 self.at = start;

@@ -6,8 +6,11 @@
 mod characters;
 mod commands;
 
+use crate::seen::Seen;
 use characters::character;
 use commands::{Meaning, meaning};
+use memchr::memmem;
+use std::borrow::Cow;
 
 /// Set apart by LaTeX (`{,}`, `,\!`), so surely a separator of thousands.
 pub(crate) const SEPARATOR: char = '\u{1}';
@@ -26,17 +29,25 @@ const REWRITTEN: [(&str, &str); 9] = [
 ];
 
 /// The text with one spelling for each thing; boundaries of formulas become `$`.
-pub(crate) fn tidy(text: &str) -> String {
-    let mut text = single_backslashes(text);
-    let has_command = text.contains(['\\', '{']);
-    for (written, meant) in REWRITTEN.iter().filter(|_| has_command) {
-        if text.contains(*written) {
-            text = text.replace(written, meant);
+pub(crate) fn tidy(text: Cow<'_, str>) -> Cow<'_, str> {
+    let seen = Seen::of(&text);
+    // plain characters are what they are
+    if !seen.may_hold_any("\\{~$\u{1}\u{7f}") {
+        return text;
+    }
+    let mut text = match single_backslashes(&text, seen) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(single) => Cow::Owned(single),
+    };
+    let seen = Seen::of(&text);
+    for (written, meant) in REWRITTEN {
+        if seen.may_hold(written) && text.contains(written) {
+            text = Cow::Owned(text.replace(written, meant));
         }
     }
-    let text = separators(&text);
+    let text = separators(text);
     let mut tidied = String::with_capacity(text.len() + 16);
-    let mut rest = text.as_str();
+    let mut rest = &*text;
     while let Some(first) = rest.chars().next() {
         rest = match first {
             '\\' => command(rest, &mut tidied),
@@ -59,25 +70,30 @@ pub(crate) fn tidy(text: &str) -> String {
             _ => character(rest, &mut tidied),
         };
     }
-    tidied
+    Cow::Owned(tidied)
 }
 
 /// Separators of thousands that LaTeX sets apart.
-fn separators(text: &str) -> String {
-    let mut text = text.to_owned();
+fn separators(text: Cow<'_, str>) -> Cow<'_, str> {
     if !text.contains([',', '\\']) {
         return text;
     }
-    if text.contains("{,") || text.contains("{ ,") {
+    let has_group = text.contains("{,") || text.contains("{ ,");
+    let has_narrow_space = text.contains(",\\!");
+    if !has_group && !has_narrow_space && !text.contains(SEPARATOR) {
+        return text;
+    }
+    let mut text = text.into_owned();
+    if has_group {
         text = text.replace(" {,", "{,");
         for spelling in ["{,}", "{, }", "{ , }"] {
             text = text.replace(spelling, "\u{1}");
         }
     }
-    if text.contains("\\!") {
+    if has_narrow_space {
         text = text.replace(",\\! ", "\u{1}").replace(",\\!", "\u{1}");
     }
-    if text.contains(SEPARATOR) { text.replace("\u{1} ", "\u{1}") } else { text }
+    Cow::Owned(text.replace("\u{1} ", "\u{1}"))
 }
 
 /// Writes what the command at the start of `rest` stands for; what is left behind it.
@@ -201,9 +217,10 @@ fn behind_group(text: &str) -> &str {
 
 /// `\\boxed` and the like, doubled by an escaping that was done twice, become `\boxed`; line breaks
 /// of matrices stay.
-pub(crate) fn single_backslashes(text: &str) -> String {
-    if !text.contains("\\\\") || text.contains("\\begin") {
-        return text.to_owned();
+pub(crate) fn single_backslashes(text: &str, seen: Seen) -> Cow<'_, str> {
+    let holds = |word: &str| memmem::find(text.as_bytes(), word.as_bytes()).is_some();
+    if !seen.may_hold("\\") || !holds("\\\\") || holds("\\begin") {
+        return Cow::Borrowed(text);
     }
     let mut single = String::with_capacity(text.len());
     let mut rest = text;
@@ -216,16 +233,16 @@ pub(crate) fn single_backslashes(text: &str) -> String {
     }
     single.push_str(rest);
     // the two characters of an escaped line break
-    single.replace("\\n\\n", "\n").replace("\\n\n", "\n")
+    Cow::Owned(single.replace("\\n\\n", "\n").replace("\\n\n", "\n"))
 }
 
 /// Lower case without spaces, dollar signs, braces and text commands: what is compared when a text
 /// cannot be read as math.
 pub(crate) fn bare(text: &str) -> String {
-    let mut text = text.to_owned();
+    let mut text = Cow::Borrowed(text);
     for command in ["\\text", "\\mathrm", "\\mathbf", "\\dollar"] {
-        if text.contains(command) {
-            text = text.replace(command, "");
+        if text.contains('\\') && text.contains(command) {
+            text = Cow::Owned(text.replace(command, ""));
         }
     }
     let ignored = ['$', '{', '}', SEPARATOR];
@@ -245,7 +262,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: &str) {
-        assert_eq!(tidy(text).split_whitespace().collect::<Vec<_>>().join(" "), expected);
+        assert_eq!(tidy(text.into()).split_whitespace().collect::<Vec<_>>().join(" "), expected);
     }
 
     #[test]

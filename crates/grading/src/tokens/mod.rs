@@ -98,14 +98,9 @@ pub(crate) enum Commas {
 
 /// The tokens of a text; `None` where it is too long or has an unknown escape.
 pub(crate) fn tokens(text: &str, commas: Commas) -> Option<Vec<Token>> {
-    let mut lexer = Lexer {
-        characters: text.chars().collect(),
-        at: 0,
-        brackets: 0,
-        commas,
-        tokens: Vec::new(),
-        depth: 0,
-    };
+    let characters: Vec<char> = text.chars().collect();
+    let tokens = Vec::with_capacity(characters.len());
+    let mut lexer = Lexer { characters, at: 0, brackets: 0, commas, tokens, depth: 0 };
     lexer.run()?;
     Some(lexer.tokens)
 }

@@ -10,6 +10,17 @@ const MOST_DIGITS: usize = 400;
 impl Lexer {
     /// Digits with separators, a decimal point, repeated digits, an exponent; or a time of day.
     pub(super) fn number(&mut self) -> Option<()> {
+        if let Some(length) = self.plain_number() {
+            let digits = &self.characters[self.at..self.at + length];
+            let is_padded = digits[0] == '0' && length > 1 && !digits.contains(&'.');
+            if length > MOST_DIGITS || (is_padded && self.commas == Commas::Items) {
+                return None;
+            }
+            let text = digits.iter().collect();
+            self.at += length;
+            self.tokens.push(Token::Number(Digits { text, exponent: None }));
+            return Some(());
+        }
         if let Some((clock, parts, length)) = self.time() {
             self.tokens.push(Token::Time(clock, parts));
             self.at += length;
@@ -71,6 +82,42 @@ impl Lexer {
         self.afternoon();
         self.oclock();
         Some(())
+    }
+
+    /// The length of digits, perhaps with a decimal point, behind which nothing stands that may
+    /// belong to them: most numbers.
+    fn plain_number(&self) -> Option<usize> {
+        let rest = &self.characters[self.at..];
+        let digits = |from: usize| rest[from..].iter().take_while(|c| c.is_ascii_digit()).count();
+        let whole = digits(0);
+        let mut length = whole;
+        let has_point = rest.get(whole) == Some(&'.');
+        if has_point {
+            length = whole + 1 + digits(whole + 1);
+            if length == whole + 1 {
+                return None;
+            }
+        }
+        let (next, second) = (rest.get(length), rest.get(length + 1));
+        let is_plain = match next {
+            None => true,
+            Some(')' | ']' | '}' | '+' | '-' | '*' | '/' | '=' | '<' | '>' | '|' | '!' | '%')
+            | Some(';' | '&' | '$' | 'x' | 'y') => true,
+            // the repeated digits of `0.(3)` and the like
+            Some('(' | '{') => !has_point,
+            Some(',') => !second.is_some_and(char::is_ascii_digit),
+            // `4^{th}`
+            Some('^') => match second {
+                Some('{') => rest.get(length + 2).is_some_and(char::is_ascii_digit),
+                second => second.is_some_and(char::is_ascii_digit),
+            },
+            Some(' ') => {
+                let behind = rest[length..].iter().find(|c| !c.is_whitespace());
+                behind.is_none_or(|c| "+-*/=<>&)]},".contains(*c))
+            }
+            _ => false,
+        };
+        is_plain.then_some(length)
     }
 
     /// Whether exactly three digits stand ahead.
@@ -181,28 +228,9 @@ impl Lexer {
         if !matches!(self.peek(0), Some('s' | 'n' | 'r' | 't' | '^' | '\\')) {
             return;
         }
-        let rest: String = self.characters[self.at..].iter().take(16).collect();
         let is_whole = matches!(self.tokens.last(), Some(Token::Number(of)) if of.is_whole());
-        if !is_whole {
-            return;
-        }
-        for ending in ["st", "nd", "rd", "th"] {
-            let spellings = [
-                ending.to_owned(),
-                format!("^{{{ending}}}"),
-                format!("^\\text{{{ending}}}"),
-                format!("^{{\\text{{{ending}}}}}"),
-                format!("\\text{{{ending}}}"),
-                format!("^\\mathrm{{{ending}}}"),
-                format!("^{{\\mathrm{{{ending}}}}}"),
-            ];
-            for spelling in spellings {
-                let behind = rest.strip_prefix(spelling.as_str());
-                if behind.is_some_and(|rest| !rest.starts_with(char::is_alphabetic)) {
-                    self.at += spelling.chars().count();
-                    return;
-                }
-            }
+        if is_whole && let Some(length) = ordinal_ending(&self.characters[self.at..]) {
+            self.at += length;
         }
     }
 
@@ -263,6 +291,34 @@ impl Lexer {
             return;
         }
     }
+}
+
+/// The length of the ending of an ordinal: `rd`, `^{rd}`, `\text{rd}`, `^\mathrm{rd}`,
+/// `^{\text{rd}}`.
+fn ordinal_ending(rest: &[char]) -> Option<usize> {
+    let starts = |at: usize, word: &str| {
+        rest.get(at..).is_some_and(|rest| rest.iter().take(word.len()).copied().eq(word.chars()))
+    };
+    let raised = starts(0, "^");
+    let braced = starts(0, "^{");
+    let mut at = usize::from(raised) + usize::from(braced);
+    let wrapping = ["\\text{", "\\mathrm{"].into_iter().find(|wrapping| starts(at, wrapping));
+    at += wrapping.map_or(0, str::len);
+    let is_known = match wrapping {
+        Some(wrapping) => raised || wrapping.starts_with("\\text"),
+        None => raised == braced,
+    };
+    if !is_known || !["st", "nd", "rd", "th"].into_iter().any(|ending| starts(at, ending)) {
+        return None;
+    }
+    at += 2;
+    for _ in 0..usize::from(wrapping.is_some()) + usize::from(braced) {
+        if !starts(at, "}") {
+            return None;
+        }
+        at += 1;
+    }
+    (!rest.get(at).is_some_and(|c| c.is_alphabetic())).then_some(at)
 }
 
 /// Marks over digits that are repeated.

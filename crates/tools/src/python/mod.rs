@@ -180,14 +180,14 @@ enum Engine {
     Server(SandboxFusion),
 }
 
-/// After so many workers that a program has ended it is not run again.
+/// After so many workers that a program has ended, one after the other, it is not run again.
 const ENDED_TOO_MANY: usize = 2;
 
 /// The Python tool. Safe to call from several threads: each call in flight has a worker of its own.
 pub struct PythonTool {
     config: PythonConfig,
     engine: Engine,
-    /// How many workers a program has ended, by the hash of its text.
+    /// How many workers a program has ended since it last succeeded, by the hash of its text.
     ended: Mutex<HashMap<u64, usize>>,
     hasher: RandomState,
     misbehaved: AtomicUsize,
@@ -277,13 +277,19 @@ impl PythonTool {
             Engine::Cpython(cpython) => cpython.run(program, limits),
             Engine::Server(server) => server.run(program, limits.seconds),
         };
-        if let Err(Unavailable::Crashed(failure, _)) = &ran {
-            if *failure != WorkerFailure::Late {
+        match &ran {
+            // workers that a busy machine has ended are not the program's doing
+            Ok(_) => {
+                ended().remove(&hash);
+            }
+            Err(Unavailable::Crashed(WorkerFailure::Late, _)) => {}
+            Err(Unavailable::Crashed(failure, _)) => {
                 *ended().entry(hash).or_default() += 1;
+                if *failure == WorkerFailure::Misbehaved {
+                    self.misbehaved.fetch_add(1, Ordering::Relaxed);
+                }
             }
-            if *failure == WorkerFailure::Misbehaved {
-                self.misbehaved.fetch_add(1, Ordering::Relaxed);
-            }
+            Err(_) => {}
         }
         ran
     }

@@ -69,7 +69,17 @@ pub(super) fn furnish(
     rustix::process::chdir("/").map_err(refused("its root"))?;
     let read_only = flags | MountFlags::BIND | MountFlags::RDONLY;
     mount_remount("/", read_only, c"").map_err(refused("a read-only root"))?;
+    name_the_host().map_err(refused("a host's name"))?;
     keep_one_capability().map_err(refused("capabilities"))
+}
+
+/// The same everywhere, so that programs read the same.
+fn name_the_host() -> std::io::Result<()> {
+    let name = c"sandbox";
+    // SAFETY: the name and its length are those of a constant
+    #[expect(unsafe_code, reason = "the call has no safe interface here")]
+    let result = unsafe { libc::sethostname(name.as_ptr(), name.count_bytes()) };
+    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
 fn refused<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> String {

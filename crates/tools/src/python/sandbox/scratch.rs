@@ -94,17 +94,20 @@ fn remove_abandoned(temporary: &Path) {
         }
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let Ok(lock) = open(entry.path().join(LOCK), flags, Mode::empty()) else { continue };
-        // not what another user has put there
-        let own = fstat(&lock).is_ok_and(|at| at.st_uid == rustix::process::geteuid().as_raw());
-        if own && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
             let _ = remove(&entry.path());
         }
     }
 }
 
-/// Removes a folder with all it holds.
+/// Removes a folder of this user with all it holds.
 fn remove(path: &Path) -> Result<()> {
-    empty(&open_folder(rustix::fs::CWD, path)?)?;
+    let folder = open_folder(rustix::fs::CWD, path)?;
+    // not what another user has put there
+    if fstat(&folder)?.st_uid != rustix::process::geteuid().as_raw() {
+        return Err(Errno::PERM);
+    }
+    empty(&folder)?;
     rustix::fs::rmdir(path)
 }
 

@@ -1,7 +1,7 @@
 //! The system calls that a program may make: a list of what an interpreter needs once it has
 //! started. Everything else fails with `EPERM`: no process, thread, socket, signal, trace,
-//! `execve`, `chmod`, `prctl`, and no lock on a file, since locks on the interpreter's own files,
-//! which all programs see, would carry words from one to another.
+//! `execve`, `chmod`, `prctl`. No lock on a file, no advice on what is cached and no question for free
+//! space either: of files and disks that all programs see, they would carry words from one to another.
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -48,8 +48,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_ftruncate,
     libc::SYS_fsync,
     libc::SYS_fdatasync,
-    libc::SYS_statfs,
-    libc::SYS_fstatfs,
     libc::SYS_umask,
     libc::SYS_dup,
     libc::SYS_dup3,
