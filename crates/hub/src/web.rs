@@ -2,7 +2,7 @@
 //! take.
 //!
 //! The token goes to the configured hub alone: same scheme, host and port, which is curl's rule. A
-//! redirection leads to `http` or `https`, never from `https` to `http`, and at most [`HOPS`] times.
+//! redirection leads to `http` or `https`, never from `https` to `http`, and at most ten times.
 //! Every wait ends: for a connection, for headers (all of them together), for the next bytes.
 
 use std::time::Duration;

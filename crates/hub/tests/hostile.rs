@@ -1,6 +1,6 @@
-//! A hub that lies: each test is an attack by a server (or by a name that a person wrote). `Was` says
-//! what the same attack was seen to do to the client that was here before, hf-hub 0.5.0 behind a few
-//! checks (2026-11-25).
+//! A hub that lies: each test is an attack by a server (or by a name that a person wrote). `Was`
+//! says what the same attack was seen to do to the client that was here before, hf-hub 0.5.0 behind
+//! a few checks (2026-11-25).
 //!
 //! Whatever happens, nothing appears outside of the cache: every fetch is followed by a look.
 
@@ -241,8 +241,8 @@ fn a_commit_that_was_asked_for_is_the_one_that_comes() {
     assert_eq!(server.requests().len(), asked);
 }
 
-/// Was: the files `escaped`, `x` and `/tmp/paretopo-escaped` were written; names were folders of the
-/// cache as they stood, and `/a`, `a/..` and `a/b?x=1` were asked for.
+/// Was: the files `escaped`, `x` and `/tmp/paretopo-escaped` were written; names were folders of
+/// the cache as they stood, and `/a`, `a/..` and `a/b?x=1` were asked for.
 #[test]
 fn names_that_people_write_are_checked() {
     let scene = Scene::new();
