@@ -152,6 +152,11 @@ profile recipe *arguments:
 bench-search:
     cargo run {{release}} --example search_growth
 
+# Requests a second of a running search server: connections, seconds, queries in a request (0: a connection for each)
+[group('benchmarks')]
+bench-serve address connections="16" seconds="5" queries="1":
+    cargo run --release --locked -p paretopo-retrieval --example search_load {{address}} {{connections}} {{seconds}} {{queries}}
+
 # Gradings a second of the math grader and of math-verify, turn and turn about, for files of {"gold":..,"pred":..} or {"gold":..,"response":..} lines
 [group('benchmarks')]
 bench-grading rounds +files:

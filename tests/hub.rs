@@ -437,6 +437,24 @@ fn what_is_not_there_is_named() {
     );
     let kind = refused(&hub.run(&["-q", "evaluate", "--benchmarks", "nq"], &[]));
     assert!(kind.contains("`nq` is a data set for `environment.type = \"qa\"`"), "{kind}");
+    for (model, hint) in [
+        ("a/b@../../x", "`../../x` is not a revision\nhint: a branch, tag or commit"),
+        ("a/b@", "`` is not a revision\nhint: a branch, tag or commit"),
+        ("a/../b", "there is no such folder\nhint: give a checkpoint folder"),
+    ] {
+        let error = refused(&hub.run(&["-q", "evaluate", "--model", model], &[]));
+        assert!(error.contains(hint), "{error}");
+    }
+    // the same in a configuration, before anything is asked of a server
+    for (policy, hint) in [
+        ("{ type = \"hub\", name = \"a/b\", revision = \"../x\" }", "`../x` is not a revision"),
+        ("{ type = \"hub\", name = \"../b\" }", "`../b` is not the name of a repository"),
+    ] {
+        let policy = format!("policy={policy}");
+        let error = refused(&hub.run(&["-q", "evaluate", "--set", &policy], &[]));
+        assert!(error.contains(hint) && error.contains("hint: "), "{error}");
+    }
+    assert!(hub.state.lock().unwrap().requests.is_empty());
     let name = refused(&hub.run(&["-q", "evaluate", "--model", "./nowhere"], &[]));
     assert!(name.contains("there is no such folder"), "{name}");
 }

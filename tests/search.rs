@@ -127,7 +127,10 @@ fn hostile_requests_are_refused_in_words_and_leave_nothing_behind() {
     let many = serde_json::json!({ "queries": vec!["x"; 10_000] }).to_string();
     let long = serde_json::json!({ "queries": ["x".repeat(10 << 20)] }).to_string();
     let medium = serde_json::json!({ "queries": ["x".repeat(100_000)] }).to_string();
-    let cases: [(&str, u16); 15] = [
+    // each may be asked for, all together may not
+    let passages = serde_json::json!({ "queries": vec!["x"; 4000], "topk": 1000 }).to_string();
+    let cases: [(&str, u16); 16] = [
+        (&passages, 413),
         (r#"{"queries":[]}"#, 400),
         (&many, 413),
         (&long, 413),
@@ -168,6 +171,32 @@ fn hostile_requests_are_refused_in_words_and_leave_nothing_behind() {
     // a connection that sends nothing does not hold up others
     let _idle = TcpStream::connect(&server.address).unwrap();
     assert_eq!(server.post(r#"{"queries":["kora"]}"#).0, 200);
+}
+
+/// Was: it did not end; more of the kind in `crates/retrieval/tests/walls.rs`.
+#[cfg(unix)]
+#[test]
+fn sigterm_ends_the_server_among_clients_that_stay() {
+    let mut server = Server::start();
+    let connect = || TcpStream::connect(&server.address).unwrap();
+    let idle: Vec<TcpStream> = (0..200).map(|_| connect()).collect();
+    let mut begun: Vec<TcpStream> = (0..50).map(|_| connect()).collect();
+    for stream in &mut begun {
+        stream.write_all(b"POST /retrieve HTTP/1.1\r\nX-").unwrap();
+    }
+    assert_eq!(server.post(r#"{"queries":["kora"]}"#).0, 200);
+    let started = Instant::now();
+    let id = server.process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let status = loop {
+        if let Some(status) = server.process.try_wait().unwrap() {
+            break status;
+        }
+        assert!(started.elapsed() < Duration::from_secs(5), "it has not ended");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(0));
+    drop((idle, begun));
 }
 
 fn client(url: String) -> RemoteRetriever {

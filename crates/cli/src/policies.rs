@@ -3,7 +3,7 @@
 use crate::embedded;
 use crate::problem::Problem;
 use crate::progress::Progress;
-use paretopo_hub::{Kind, Repository};
+use paretopo_hub::{Kind, Repository, check_repository, check_revision};
 use paretopo_training::{Observer, PolicySource};
 use std::path::{Path, PathBuf};
 
@@ -28,16 +28,13 @@ pub(crate) fn source(model: &str, adapter: Option<&Path>) -> Result<PolicySource
         });
     }
     let (name, revision) = model.split_once('@').unwrap_or((model, "main"));
-    let plain = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    };
-    match name.split_once('/') {
-        Some((owner, rest)) if plain(owner) && plain(rest) => {
+    match name.contains('/') && check_repository(name).is_ok() {
+        true => {
+            check_revision(revision)
+                .map_err(|error| Problem::mistake(format!("`--model {model}`: {error}")))?;
             Ok(PolicySource::Hub { name: name.to_owned(), revision: revision.to_owned(), adapter })
         }
-        _ => Err(Problem::mistake(format!(
+        false => Err(Problem::mistake(format!(
             "`--model {model}`: there is no such folder\nhint: give a checkpoint folder, or a model on the hub as `owner/name` or `owner/name@revision`"
         ))),
     }

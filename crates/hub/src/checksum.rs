@@ -7,12 +7,27 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+/// Whether a blob's name is a checksum.
+pub(crate) fn is_checksum(name: &str) -> bool {
+    matches!(name.len(), 40 | 64) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// A blob's name where a server gives no checksum: a digest of what it says instead, which is no
+/// path whatever that is.
+pub(crate) fn name_of(parts: &[&str]) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(part.len().to_le_bytes());
+        digest.update(part);
+    }
+    format!("other-{}", hexadecimal(&digest.finalize()))
+}
+
 /// The checksum of a blob and the one in its name, if they differ. Names that are no checksum (of
 /// other servers) are taken as they are.
-pub(crate) fn mismatch(blob: &Path) -> std::io::Result<Option<(String, String)>> {
-    let name =
-        blob.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
-    if !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+pub(crate) fn mismatch(blob: &Path, name: &str) -> std::io::Result<Option<(String, String)>> {
+    let name = name.to_ascii_lowercase();
+    if !is_checksum(&name) {
         return Ok(None);
     }
     let file = File::open(blob)?;
@@ -36,7 +51,11 @@ fn digest<D: Digest>(mut file: File, header: &[u8]) -> std::io::Result<String> {
             read => digest.update(&buffer[..read]),
         }
     }
-    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hexadecimal(&digest.finalize()))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -49,7 +68,7 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let of = |name: &str, content: &str| {
             std::fs::write(folder.join(name), content).unwrap();
-            mismatch(&folder.join(name)).unwrap()
+            mismatch(&folder.join(name), name).unwrap()
         };
         // `git hash-object` and `sha256sum` of "hello\n"
         assert_eq!(of("ce013625030ba8dba906f756967f9e9ca394464a", "hello\n"), None);
@@ -64,5 +83,8 @@ mod tests {
         assert!(of("ce013625030ba8dba906f756967f9e9ca394464b", "hello\n").is_some());
         assert_eq!(of("an-etag-of-another-server", "hello\n"), None);
         std::fs::remove_dir_all(&folder).unwrap();
+        // the same texts, cut elsewhere
+        assert_ne!(name_of(&["ab", "c"]), name_of(&["a", "bc"]));
+        assert!(!name_of(&["../../x"]).contains('/') && !is_checksum(&name_of(&["x"])));
     }
 }

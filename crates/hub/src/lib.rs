@@ -6,105 +6,34 @@
 //! compared with the checksum that names it: SHA-256 for large files, git's blob hash for others.
 //! With `HF_HUB_OFFLINE=1` nothing is asked of the network. Left out: uploads, and refreshing a
 //! cached branch (delete it from the cache, or name a commit).
+//!
+//! A server is not believed: whatever it says, nothing is written outside of the cache, no more
+//! than it announced, and within bounded time ([`Patience`]).
 
+mod cache;
 mod checksum;
+mod download;
+mod error;
+mod hub;
+mod names;
+mod web;
 
-use hf_hub::api::Progress;
-use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
-use hf_hub::{Cache, Repo, RepoType};
-use std::path::{Component, Path, PathBuf};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+pub use error::HubError;
+pub use hub::Hub;
+pub use names::{NameError, check_repository, check_revision};
+pub use web::Patience;
 
-/// How long the hub may send nothing before a download is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
-const RETRIES: usize = 3;
+use cache::Folder;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use ureq::http::StatusCode;
+use url::Url;
+use web::{Failure, Follow};
 
-/// What can go wrong on the way from the hub to a file.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum HubError {
-    /// Offline, and never fetched.
-    #[error(
-        "`{file}` of `{repository}` is not in the cache `{cache}`, and `HF_HUB_OFFLINE` is set\nhint: unset it, or fetch the files on a machine with a network"
-    )]
-    NotCached {
-        /// The repository.
-        repository: String,
-        /// The file; `*` for any.
-        file: String,
-        /// The cache.
-        cache: PathBuf,
-    },
-    /// The hub knows no such thing.
-    #[error(
-        "`{endpoint}` has no `{file}` in `{repository}`\nhint: check the name and the revision; private repositories need `HF_TOKEN`"
-    )]
-    Missing {
-        /// The hub.
-        endpoint: String,
-        /// The repository.
-        repository: String,
-        /// The file; `*` for any.
-        file: String,
-    },
-    /// The hub refuses.
-    #[error(
-        "`{endpoint}` refuses `{repository}` (status {status})\nhint: set `HF_TOKEN`, and accept the repository's terms on its page"
-    )]
-    Denied {
-        /// The hub.
-        endpoint: String,
-        /// The repository.
-        repository: String,
-        /// HTTP status.
-        status: u16,
-    },
-    /// The hub cannot be reached, or breaks off.
-    #[error(
-        "cannot fetch `{file}` of `{repository}` from `{endpoint}`: {reason}\nhint: the same command goes on where this one stopped; `HF_ENDPOINT` names another server, `HF_HUB_OFFLINE=1` uses the cache alone"
-    )]
-    Unreachable {
-        /// The hub.
-        endpoint: String,
-        /// The repository.
-        repository: String,
-        /// The file.
-        file: String,
-        /// What happened.
-        reason: String,
-    },
-    /// A file's name leads out of its repository.
-    #[error("`{repository}` lists `{file}`, which is no place inside a repository")]
-    Outside {
-        /// The repository.
-        repository: String,
-        /// The file.
-        file: String,
-    },
-    /// What arrived is not what was announced.
-    #[error(
-        "`{file}` of `{repository}` arrived damaged twice: its checksum is {found}, not {expected}"
-    )]
-    Damaged {
-        /// The repository.
-        repository: String,
-        /// The file.
-        file: String,
-        /// Of what arrived.
-        found: String,
-        /// Of what was announced.
-        expected: String,
-    },
-    /// A file of the cache.
-    #[error("cannot access `{path}`: {source}")]
-    Access {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-}
+/// Bytes of a listing that are read, and files that it may name.
+const LISTING_BYTES: u64 = 64 << 20;
+const LISTING_FILES: usize = 1_000_000;
 
 /// What a repository holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,53 +44,59 @@ pub enum Kind {
     Dataset,
 }
 
+impl Kind {
+    fn plural(self) -> &'static str {
+        match self {
+            Self::Model => "models",
+            Self::Dataset => "datasets",
+        }
+    }
+}
+
 /// A repository at a revision.
 #[derive(Clone, Debug)]
 pub struct Repository {
-    repo: Repo,
-    name: String,
-    api: Option<Api>,
-    cache: Cache,
-    endpoint: String,
+    hub: Hub,
+    kind: Kind,
+    /// `owner/name`, or `name` alone.
+    repository: String,
+    revision: String,
+    /// For people: with the revision, if it is not `main`.
+    named: String,
+    folder: Folder,
 }
 
 /// Hears of a download: the file, bytes done, bytes in all.
 pub type OnProgress<'a> = &'a mut dyn FnMut(&str, u64, u64);
+
+/// What a hub says of a repository; everything else is passed over.
+#[derive(Deserialize)]
+struct Listing {
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
+}
 
 impl Repository {
     /// A repository (`owner/name`) at a branch, tag or commit, with the hub, cache and token that
     /// the environment names.
     ///
     /// # Errors
-    /// When the client cannot be set up.
+    /// When a name is none, or the environment's.
     pub fn open(kind: Kind, name: &str, revision: &str) -> Result<Self, HubError> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let endpoint = variable("HF_ENDPOINT")
-            .unwrap_or_else(|| "https://huggingface.co".into())
-            .trim_end_matches('/')
-            .to_owned();
-        let cache =
-            variable("HF_HUB_CACHE").map_or_else(Cache::from_env, |path| Cache::new(path.into()));
-        let offline = variable("HF_HUB_OFFLINE").is_some_and(|value| {
-            matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on")
-        });
-        let kind = match kind {
-            Kind::Model => RepoType::Model,
-            Kind::Dataset => RepoType::Dataset,
-        };
-        let repo = Repo::with_revision(name.to_owned(), kind, revision.to_owned());
+        Hub::from_environment()?.repository(kind, name, revision)
+    }
+
+    fn new(hub: Hub, kind: Kind, name: &str, revision: &str) -> Result<Self, NameError> {
+        check_repository(name)?;
+        check_revision(revision)?;
         let named = if revision == "main" { name.to_owned() } else { format!("{name}@{revision}") };
-        let mut repository =
-            Self { repo, name: named, api: None, cache: cache.clone(), endpoint: endpoint.clone() };
-        if !offline {
-            let builder = ApiBuilder::from_cache(cache.clone())
-                .with_endpoint(endpoint)
-                .with_progress(false)
-                .with_retries(RETRIES);
-            let api = builder.with_token(variable("HF_TOKEN").or_else(|| cache.token())).build();
-            repository.api = Some(api.map_err(|error| repository.failure("*", &error))?);
-        }
-        Ok(repository)
+        let folder = Folder::new(&hub.cache, kind.plural(), name);
+        let (repository, revision) = (name.to_owned(), revision.to_owned());
+        Ok(Self { hub, kind, repository, revision, named, folder })
     }
 
     /// The paths of all files, in the order of their names; offline, of those in the cache.
@@ -169,24 +104,32 @@ impl Repository {
     /// # Errors
     /// When the hub cannot be reached or knows no such repository.
     pub fn list(&self) -> Result<Vec<String>, HubError> {
-        let mut names = match self.remote() {
-            Some(remote) => {
-                let info = wait(move |_| remote.info(), &mut |_, _| {}, PATIENCE);
-                let info = info
-                    .map_err(|reason| self.unreachable("*", reason))?
-                    .map_err(|error| self.failure("*", &error))?;
-                info.siblings.into_iter().map(|sibling| sibling.rfilename).collect()
-            }
-            None => {
-                let folder = self.snapshot().ok_or_else(|| self.not_cached("*"))?;
-                let mut names = Vec::new();
-                walk(&folder, "", &mut names)
-                    .map_err(|source| HubError::Access { path: folder, source })?;
-                names
-            }
+        let mut names = match self.hub.offline {
+            false => self.ask_for_names()?,
+            true => self.folder.names(&self.revision)?.ok_or_else(|| self.not_cached("*"))?,
         };
         names.sort();
         Ok(names)
+    }
+
+    fn ask_for_names(&self) -> Result<Vec<String>, HubError> {
+        let parts = ["api", self.kind.plural()].into_iter().chain(self.repository.split('/'));
+        let url = self.hub.web.address(parts.chain(["revision", &self.revision]));
+        let limit = Some(self.hub.patience.listing);
+        let answer = self.hub.web.get(url, None, Follow::Anywhere, limit);
+        let mut answer = answer.map_err(|failure| self.failure("*", failure))?;
+        if !answer.status.is_success() {
+            return Err(self.refusal("*", answer.status));
+        }
+        let text = answer.body.with_config().limit(LISTING_BYTES).read_to_vec();
+        let text = text.map_err(|error| self.unreachable("*", error.to_string()))?;
+        let listing: Listing = serde_json::from_slice(&text)
+            .map_err(|error| self.nonsense("*", format!("its listing is unreadable: {error}")))?;
+        if listing.siblings.len() > LISTING_FILES {
+            let reason = format!("it lists more than {LISTING_FILES} files");
+            return Err(self.nonsense("*", reason));
+        }
+        Ok(listing.siblings.into_iter().map(|sibling| sibling.rfilename).collect())
     }
 
     /// A file's place in the cache, fetched if it is not there yet.
@@ -194,62 +137,22 @@ impl Repository {
     /// # Errors
     /// When it cannot be fetched or arrives damaged.
     pub fn file(&self, name: &str, progress: OnProgress<'_>) -> Result<PathBuf, HubError> {
-        if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
-            return Err(HubError::Outside { repository: self.name.clone(), file: name.to_owned() });
+        if let Some(reason) = names::fault_of_file(name) {
+            let (repository, file) = (self.named.clone(), name.chars().take(200).collect());
+            return Err(HubError::Outside { repository, file, reason });
         }
-        if let Some(path) = self.cache.repo(self.repo.clone()).get(name) {
-            return Ok(path);
+        match self.folder.find(&self.revision, name)? {
+            Some(path) => Ok(path),
+            None if self.hub.offline => Err(self.not_cached(name)),
+            None => self.fetch(name, progress),
         }
-        let mut damage = None;
-        for _ in 0..2 {
-            let remote = self.remote().ok_or_else(|| self.not_cached(name))?;
-            let wanted = name.to_owned();
-            let mut report = |done, total| progress(name, done, total);
-            let fetched = wait(
-                move |events| remote.download_with_progress(&wanted, events),
-                &mut report,
-                PATIENCE,
-            );
-            let path = match fetched.map_err(|reason| self.unreachable(name, reason))? {
-                Ok(path) => path,
-                // what an earlier, interrupted download left is longer than the file, or all of it
-                Err(error) if cannot_resume(&error) && damage.is_none() => {
-                    self.forget_part(name)?;
-                    damage = Some((error.to_string(), "a whole file".to_owned()));
-                    continue;
-                }
-                Err(error) => return Err(self.failure(name, &error)),
-            };
-            let blob = path
-                .canonicalize()
-                .map_err(|source| HubError::Access { path: path.clone(), source })?;
-            match checksum::mismatch(&blob)
-                .map_err(|source| HubError::Access { path: blob.clone(), source })?
-            {
-                None => return Ok(path),
-                Some(mismatch) => {
-                    for path in [&path, &blob] {
-                        std::fs::remove_file(path)
-                            .map_err(|source| HubError::Access { path: path.clone(), source })?;
-                    }
-                    damage = Some(mismatch);
-                }
-            }
-        }
-        let (found, expected) = damage.unwrap_or_default();
-        Err(HubError::Damaged {
-            repository: self.name.clone(),
-            file: name.to_owned(),
-            found,
-            expected,
-        })
     }
 
     /// The folder of a checkpoint: its configuration, tokenizer and weights (one file, or shards),
     /// fetched where they are not there yet.
     ///
     /// # Errors
-    /// When a file is missing or cannot be fetched.
+    /// When a file is missing or cannot be fetched, or the branch moves while they are fetched.
     pub fn checkpoint(&self, progress: OnProgress<'_>) -> Result<PathBuf, HubError> {
         const TEXT: [&str; 5] = [
             "config.json",
@@ -267,184 +170,83 @@ impl Repository {
                     || (name.starts_with("model-") && name.ends_with(".safetensors"))
             }
         };
-        let mut folder = None;
-        for name in names.iter().filter(|name| TEXT.contains(&name.as_str()) || is_weights(name)) {
-            let path = self.file(name, progress)?;
-            if name == "config.json" {
-                folder = path.parent().map(Path::to_owned);
+        let is_wanted = |name: &&String| TEXT.contains(&name.as_str()) || is_weights(name);
+        if !names.iter().any(|name| name == "config.json") {
+            return Err(self.missing("config.json"));
+        }
+        // a file that was not cached may bring a newer commit, of which the others are then fetched
+        for _ in 0..2 {
+            let mut folders = BTreeSet::new();
+            for name in names.iter().filter(is_wanted) {
+                let path = self.file(name, progress)?;
+                folders.extend(path.ancestors().nth(name.split('/').count()).map(Path::to_owned));
+            }
+            if folders.len() == 1 {
+                return Ok(folders.pop_first().expect("one was counted"));
             }
         }
-        folder.ok_or_else(|| self.missing("config.json"))
+        Err(self.unreachable("*", "the branch moved while its files were fetched".into()))
     }
 
-    fn remote(&self) -> Option<ApiRepo> {
-        self.api.as_ref().map(|api| api.repo(self.repo.clone()))
-    }
-
-    /// The folder of what is cached of this revision.
-    fn snapshot(&self) -> Option<PathBuf> {
-        let folder = self.cache.path().join(self.repo.folder_name());
-        let commit = std::fs::read_to_string(folder.join("refs").join(self.repo.revision())).ok();
-        let commit = commit
-            .map_or_else(|| self.repo.revision().to_owned(), |commit| commit.trim().to_owned());
-        Some(folder.join("snapshots").join(commit)).filter(|folder| folder.is_dir())
-    }
-
-    /// Removes what an interrupted download of a file left.
-    fn forget_part(&self, name: &str) -> Result<(), HubError> {
-        let (Some(api), Some(remote)) = (&self.api, self.remote()) else { return Ok(()) };
-        let metadata =
-            api.metadata(&remote.url(name)).map_err(|error| self.failure(name, &error))?;
-        let part = self
-            .cache
-            .repo(self.repo.clone())
-            .blob_path(metadata.etag())
-            .with_extension("sync.part");
-        match std::fs::remove_file(&part) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(HubError::Access { path: part, source })
-            }
-            _ => Ok(()),
-        }
+    /// Where the hub has a file.
+    fn address_of(&self, file: &str) -> Url {
+        let prefix = (self.kind == Kind::Dataset).then_some("datasets");
+        let parts = prefix.into_iter().chain(self.repository.split('/'));
+        let parts = parts.chain(["resolve", &self.revision]).chain(file.split('/'));
+        self.hub.web.address(parts)
     }
 
     fn not_cached(&self, file: &str) -> HubError {
         HubError::NotCached {
-            repository: self.name.clone(),
+            repository: self.named.clone(),
             file: file.to_owned(),
-            cache: self.cache.path().clone(),
+            cache: self.hub.cache.clone(),
         }
     }
 
     fn missing(&self, file: &str) -> HubError {
         HubError::Missing {
-            endpoint: self.endpoint.clone(),
-            repository: self.name.clone(),
+            endpoint: self.hub.endpoint.clone(),
+            repository: self.named.clone(),
             file: file.to_owned(),
         }
     }
 
     fn unreachable(&self, file: &str, reason: String) -> HubError {
         HubError::Unreachable {
-            endpoint: self.endpoint.clone(),
-            repository: self.name.clone(),
+            endpoint: self.hub.endpoint.clone(),
+            repository: self.named.clone(),
             file: file.to_owned(),
             reason,
         }
     }
 
-    fn failure(&self, file: &str, error: &ApiError) -> HubError {
-        match status_of(error) {
-            Some(404) => self.missing(file),
-            Some(status @ (401 | 403)) => HubError::Denied {
-                endpoint: self.endpoint.clone(),
-                repository: self.name.clone(),
+    fn nonsense(&self, file: &str, reason: String) -> HubError {
+        HubError::Nonsense {
+            endpoint: self.hub.endpoint.clone(),
+            repository: self.named.clone(),
+            file: file.to_owned(),
+            reason,
+        }
+    }
+
+    fn failure(&self, file: &str, failure: Failure) -> HubError {
+        match failure {
+            Failure::Transport(reason) => self.unreachable(file, reason),
+            Failure::Redirection(reason) => self.nonsense(file, reason),
+        }
+    }
+
+    /// A status that is no answer.
+    fn refusal(&self, file: &str, status: StatusCode) -> HubError {
+        match status.as_u16() {
+            404 => self.missing(file),
+            status @ (401 | 403) => HubError::Denied {
+                endpoint: self.hub.endpoint.clone(),
+                repository: self.named.clone(),
                 status,
             },
-            _ => self.unreachable(file, error.to_string()),
+            _ => self.unreachable(file, format!("status {status}")),
         }
-    }
-}
-
-/// The HTTP status behind an error, if there is one.
-fn status_of(error: &ApiError) -> Option<u16> {
-    match error {
-        ApiError::RequestError(error) => match **error {
-            ureq::Error::StatusCode(status) => Some(status),
-            _ => None,
-        },
-        ApiError::TooManyRetries(error) => status_of(error),
-        _ => None,
-    }
-}
-
-fn cannot_resume(error: &ApiError) -> bool {
-    matches!(error, ApiError::InvalidResume) || status_of(error) == Some(416)
-}
-
-/// Sends what a download reports to whoever waits for it.
-struct Events {
-    sender: Sender<(u64, u64)>,
-    done: u64,
-    total: u64,
-}
-
-impl Progress for Events {
-    fn init(&mut self, size: usize, _: &str) {
-        (self.done, self.total) = (0, size as u64);
-    }
-
-    fn update(&mut self, size: usize) {
-        self.done += size as u64;
-        // nobody listens any more once the download was given up
-        let _ = self.sender.send((self.done, self.total));
-    }
-
-    fn finish(&mut self) {}
-}
-
-/// Runs `work` beside and waits until it ends, or has reported nothing for `patience`; the client
-/// itself would wait without end.
-///
-/// # Errors
-/// When it was given up.
-fn wait<T: Send + 'static>(
-    work: impl FnOnce(Events) -> T + Send + 'static,
-    progress: &mut dyn FnMut(u64, u64),
-    patience: Duration,
-) -> Result<T, String> {
-    let (sender, receiver) = channel();
-    let worker = std::thread::spawn(move || work(Events { sender, done: 0, total: 0 }));
-    loop {
-        match receiver.recv_timeout(patience) {
-            Ok((done, total)) => progress(done, total),
-            Err(RecvTimeoutError::Timeout) => {
-                return Err(format!("nothing arrived for {} seconds", patience.as_secs()));
-            }
-            // the sender is dropped at the end of the work
-            Err(RecvTimeoutError::Disconnected) => {
-                return worker.join().map_err(|_| "the client failed".to_owned());
-            }
-        }
-    }
-}
-
-fn walk(folder: &Path, prefix: &str, names: &mut Vec<String>) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if entry.path().is_dir() {
-            walk(&entry.path(), &format!("{name}/"), names)?;
-        } else {
-            names.push(name);
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_download_that_stalls_is_given_up() {
-        let stalled = wait(
-            |_| std::thread::sleep(Duration::from_secs(5)),
-            &mut |_, _| {},
-            Duration::from_millis(50),
-        );
-        assert!(stalled.unwrap_err().contains("nothing arrived"));
-        let mut seen = Vec::new();
-        let work = |mut events: Events| {
-            events.init(3, "x");
-            events.update(1);
-            events.update(2);
-            7
-        };
-        assert_eq!(
-            wait(work, &mut |done, total| seen.push((done, total)), Duration::from_secs(5)),
-            Ok(7)
-        );
-        assert_eq!(seen, [(1, 3), (3, 3)]);
     }
 }

@@ -37,6 +37,17 @@ pub enum RetrievalError {
         /// What is wrong.
         reason: String,
     },
+    /// The system lets the server open next to nothing.
+    #[error(
+        "this process may open {limit} files and has {open} open, which leaves too few for \
+         connections\nhint: raise the limit, `ulimit -n 1024`"
+    )]
+    FewFiles {
+        /// How many it may open.
+        limit: u64,
+        /// How many it has open.
+        open: u64,
+    },
     /// The server cannot listen.
     #[error("cannot listen on `{address}`: {source}")]
     Listen {

@@ -103,7 +103,7 @@ pub struct DatasetSource {
     /// One that is known (`gsm8k`), or a repository (`owner/name`).
     pub name: String,
     /// Branch, tag or commit.
-    #[serde(default = "main_branch")]
+    #[serde(default = "main_branch", deserialize_with = "revision")]
     pub revision: String,
     /// Validation tasks, taken from the end of those for training (of those for testing, where
     /// there are none for training).
@@ -125,6 +125,13 @@ pub struct DatasetSource {
 
 fn main_branch() -> String {
     "main".into()
+}
+
+/// A text that can be a revision.
+fn revision<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let revision = String::deserialize(deserializer)?;
+    paretopo_hub::check_revision(&revision).map_err(serde::de::Error::custom)?;
+    Ok(revision)
 }
 
 /// A repository, its file patterns (empty for none) and columns.
@@ -191,14 +198,29 @@ pub(super) fn fits(pattern: &str, path: &str) -> bool {
     holds_rows && !pattern.is_empty() && matches(pattern.as_bytes(), path.as_bytes())
 }
 
+/// In steps bounded by the product of both lengths, since the names are a server's: what fits so far
+/// is never taken back beyond the last `*`.
 fn matches(pattern: &[u8], path: &[u8]) -> bool {
-    match pattern.split_first() {
-        None => path.is_empty(),
-        Some((b'*', rest)) => (0..=path.len()).any(|start| matches(rest, &path[start..])),
-        Some((byte, rest)) => {
-            path.split_first().is_some_and(|(first, path)| first == byte && matches(rest, path))
+    let mut at = 0;
+    let mut from = 0;
+    // behind the last `*`: the place in the pattern, and where in the path it was tried last
+    let mut star = None;
+    while from < path.len() {
+        if pattern.get(at) == Some(&b'*') {
+            at += 1;
+            star = Some((at, from));
+        } else if pattern.get(at) == Some(&path[from]) {
+            at += 1;
+            from += 1;
+        } else if let Some((behind, tried)) = star {
+            at = behind;
+            from = tried + 1;
+            star = Some((behind, from));
+        } else {
+            return false;
         }
     }
+    pattern[at..].iter().all(|byte| *byte == b'*')
 }
 
 #[cfg(test)]
@@ -219,6 +241,33 @@ mod tests {
         assert!(
             !fits("*test*", "test.md") && !fits("", "test.jsonl") && !fits("test", "test.jsonl")
         );
+        assert!(
+            fits("*ans*dev*", "a/ansans_dev_d.json")
+                && fits("*ab.json", "aababab.json")
+                && fits("**", "x.json")
+                && !fits("*ans*dev*", "dev_ans.json")
+                && !fits("a*b.json", "b.json")
+        );
+    }
+
+    /// Was: every place of every `*` was tried, hours for this name.
+    #[test]
+    fn a_long_name_is_matched_in_time() {
+        let name = "ans".repeat(300_000) + ".json";
+        let started = std::time::Instant::now();
+        assert!(!fits("*ans*train*", &name));
+        assert!(started.elapsed().as_secs() < 5);
+    }
+
+    #[test]
+    fn a_revision_is_checked_where_it_is_read() {
+        let read = |revision: &str| {
+            let value = serde_json::json!({ "name": "gsm8k", "revision": revision });
+            serde_json::from_value::<DatasetSource>(value)
+        };
+        assert_eq!(read("refs/convert/parquet").unwrap().revision, "refs/convert/parquet");
+        let error = read("../../x").unwrap_err().to_string();
+        assert!(error.contains("`../../x` is not a revision\nhint: a branch"), "{error}");
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub(crate) type Loaded = (Splits, Vec<Passage>);
 
 /// How many bad rows are said one by one.
 const BAD_ROWS_SHOWN: usize = 5;
+/// How many files of a repository are named.
+const NAMES_SHOWN: usize = 20;
 
 impl FileSource {
     /// # Errors
@@ -125,9 +127,12 @@ impl DatasetSource {
                     })?);
                 }
                 if paths.is_empty() {
+                    let shown = &names[..names.len().min(NAMES_SHOWN)];
                     let reason = format!(
-                        "`{}` has no file of rows that fits `{pattern}`; it holds {names:?}",
-                        resolved.repository
+                        "`{}` has no file of rows that fits `{pattern}`; of its {} files the \
+                         first are {shown:?}",
+                        resolved.repository,
+                        names.len()
                     );
                     return Err(DataError::Setting(reason));
                 }
