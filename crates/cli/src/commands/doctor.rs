@@ -18,7 +18,7 @@ struct Way {
 
 pub(super) fn doctor() -> Result<(), Problem> {
     outln!("machine");
-    outln!("  kernel       {}", first_line("/proc/sys/kernel/osrelease"));
+    outln!("  kernel       {}", kernel());
     outln!("  cgroup v2    {}", cgroups());
     outln!("  temporary    {}", std::env::temp_dir().display());
     outln!("\nways to run programs, each tried with one");
@@ -94,9 +94,9 @@ fn try_out(config: PythonConfig) -> Result<(String, Duration, Duration), String>
     Ok((layers, start, started.elapsed()))
 }
 
-fn first_line(path: &str) -> String {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.lines().next().unwrap_or("unknown").to_owned()
+fn kernel() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    release.lines().next().unwrap_or("unknown").to_owned()
 }
 
 /// They are not needed: memory is held by limits of each process and the size of its scratch
