@@ -50,7 +50,7 @@ pub(crate) fn lone_characters() -> TextAnalyzer {
 
 /// The text with the characters of runs in their usual forms. Other text is as it was.
 pub(crate) fn folded(text: &str) -> Cow<'_, str> {
-    let is_usual = !text.contains(is_unusual) && !(text.contains(is_hidden) && has_runs(text));
+    let is_usual = !(text.contains(is_unusual) || text.contains(is_hidden) && has_runs(text));
     if text.is_ascii() || is_usual {
         return Cow::Borrowed(text);
     }

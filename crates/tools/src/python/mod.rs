@@ -405,4 +405,28 @@ mod tests {
         // whether the worker or the program hangs is not known
         assert_eq!((hung.status, hung.fault), (CallStatus::Timeout, None), "{}", hung.text);
     }
+
+    #[test]
+    fn a_program_that_ended_its_worker_twice_is_not_run_again() {
+        let tool = PythonTool::new(PythonConfig::default(), vec!["false".into()]).expect("a tool");
+        let run = |program: &str| tool.run(program, Instant::now() + Duration::from_secs(5));
+        for _ in 0..2 {
+            let ended = run("1");
+            assert!(ended.text.contains("crashed"), "{}", ended.text);
+        }
+        let third = run("1");
+        assert!(third.text.contains("not run again"), "{}", third.text);
+        assert_eq!((third.status, third.fault), (CallStatus::Error, None));
+        // another program is another matter
+        assert!(run("2").text.contains("crashed"));
+    }
+
+    #[test]
+    fn a_worker_that_breaks_the_protocol_is_stopped_and_counted() {
+        let endless = ["sh", "-c", "tr '\\0' x >&0 </dev/zero"].map(PathBuf::from);
+        let tool = PythonTool::new(PythonConfig::default(), endless.into()).expect("a tool");
+        let outcome = tool.run("1", Instant::now() + Duration::from_secs(5));
+        assert!(outcome.text.contains("broke the protocol"), "{}", outcome.text);
+        assert_eq!((outcome.fault, tool.misbehaved()), (Some(Fault::Tool), 1));
+    }
 }
