@@ -65,14 +65,45 @@ pub(super) fn most_connections(wanted: usize) -> Result<usize, RetrievalError> {
     #[cfg(unix)]
     {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let Some(limit) = limit else { return Ok(wanted) };
         let open = std::fs::read_dir("/dev/fd").map_or(OTHER_FILES, |files| files.count() as u64);
-        let left = limit.saturating_sub(open + OTHER_FILES);
-        if left < FEWEST {
-            return Err(RetrievalError::FewFiles { limit, open });
-        }
-        Ok(usize::try_from(left).unwrap_or(usize::MAX).min(wanted))
+        room(limit, open, wanted)
     }
     #[cfg(not(unix))]
     Ok(wanted)
+}
+
+/// `limit` is `None` where there is none.
+#[cfg(unix)]
+fn room(limit: Option<u64>, open: u64, wanted: usize) -> Result<usize, RetrievalError> {
+    let Some(limit) = limit else { return Ok(wanted) };
+    let left = limit.saturating_sub(open.saturating_add(OTHER_FILES));
+    if left < FEWEST {
+        return Err(RetrievalError::FewFiles { limit, open });
+    }
+    Ok(usize::try_from(left).unwrap_or(usize::MAX).min(wanted))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_fit_into_what_may_be_opened() {
+        // 12 are open and 32 are kept free
+        for (limit, expected) in [
+            (Some(256), 212),
+            (Some(52), 8),
+            (Some(1068), 1024),
+            (Some(1067), 1023),
+            (Some(1 << 20), 1024),
+            (Some(u64::MAX), 1024),
+            (None, 1024),
+        ] {
+            assert_eq!(room(limit, 12, 1024).unwrap(), expected, "{limit:?}");
+        }
+        for limit in [51, 12, 0] {
+            let error = room(Some(limit), 12, 1024).unwrap_err().to_string();
+            assert!(error.contains(&format!("may open {limit} files and has 12 open")), "{error}");
+        }
+    }
 }
