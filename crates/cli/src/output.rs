@@ -71,7 +71,7 @@ static STREAMS: Mutex<Streams> = Mutex::new(Streams {
 pub(crate) fn result(text: fmt::Arguments<'_>) {
     let text = text.to_string();
     let mut streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
-    streams.log(Some(Stream::Out), &text);
+    streams.append(Some(Stream::Out), &text);
     if streams.out_is_open
         && let Err(error) = write_to(&mut std::io::stdout().lock(), text.as_bytes())
     {
@@ -89,7 +89,7 @@ pub(crate) fn is_wanted() -> bool {
 pub(crate) fn remark(text: fmt::Arguments<'_>) {
     let text = text.to_string();
     let mut streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
-    streams.log(Some(Stream::Error), &text);
+    streams.append(Some(Stream::Error), &text);
     if streams.error_is_open && write_to(&mut std::io::stderr().lock(), text.as_bytes()).is_err() {
         streams.error_is_open = false;
     }
@@ -97,7 +97,7 @@ pub(crate) fn remark(text: fmt::Arguments<'_>) {
 
 /// Writes a line to the log alone: what a terminal shows in another way, or `--quiet` keeps back.
 pub(crate) fn log_line(text: &str) {
-    STREAMS.lock().unwrap_or_else(PoisonError::into_inner).log(None, &format!("{text}\n"));
+    STREAMS.lock().unwrap_or_else(PoisonError::into_inner).append(None, &format!("{text}\n"));
 }
 
 /// From now on everything is appended to `log.txt` in a run's folder, too, beginning with what was
@@ -116,7 +116,7 @@ pub(crate) fn open_log(folder: &Path) {
     let _ = log.write_all(head.as_bytes());
     streams.log = Some(log);
     for (stream, text) in std::mem::take(&mut streams.early) {
-        streams.log(stream, &text);
+        streams.append(stream, &text);
     }
 }
 
@@ -136,7 +136,7 @@ pub(crate) fn finish() -> Result<(), Problem> {
 
 impl Streams {
     /// To the log, unless a stream has brought it there, or to what it will begin with.
-    fn log(&mut self, stream: Option<Stream>, text: &str) {
+    fn append(&mut self, stream: Option<Stream>, text: &str) {
         let is_there = stream.is_some_and(|stream| self.is_log[stream as usize]);
         match &mut self.log {
             Some(_) if is_there => {}

@@ -50,8 +50,10 @@ pub(crate) fn lone_characters() -> TextAnalyzer {
 
 /// The text with the characters of runs in their usual forms. Other text is as it was.
 pub(crate) fn folded(text: &str) -> Cow<'_, str> {
-    let is_usual = !(text.contains(is_unusual) || text.contains(is_hidden) && has_runs(text));
-    if text.is_ascii() || is_usual {
+    // most text is decided by its first look
+    let needs_folding = !text.is_ascii()
+        && (text.contains(is_unusual) || text.contains(is_hidden) && has_runs(text));
+    if !needs_folding {
         return Cow::Borrowed(text);
     }
     let mut result = String::with_capacity(text.len());
