@@ -19,6 +19,8 @@ mod layering;
 mod memory;
 mod numbers;
 mod openings;
+#[cfg(target_os = "linux")]
+mod out_of_memory;
 mod parity_algorithms;
 mod parity_models;
 mod parity_shared;
@@ -31,6 +33,8 @@ mod search;
 mod settings;
 mod support;
 mod text_files;
+#[cfg(unix)]
+mod unattended;
 
 use support::*;
 
