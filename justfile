@@ -127,6 +127,12 @@ fuzz-corpus target:
     cd fuzz && PATH="$PWD/../target/tools/bin:$PATH" cargo +nightly fuzz run --fuzz-dir . {{target}} corpus/minimised corpus/{{target}} seeds/{{target}} -- -merge=1 -detect_leaks=0 -rss_limit_mb=3000
     tar --sort=name --owner=0 --group=0 --mtime=@0 -C fuzz/corpus/minimised -c . | gzip -9n > fuzz/corpora/{{target}}.tar.gz
 
+# Line coverage of containment, training, durable and tools by their tests and the suite (needs llvm in the version of `rustc -vV`; cargo-llvm-cov is installed), in a target folder of its own
+[group('development')]
+coverage *arguments:
+    test -x target/tools/bin/cargo-llvm-cov || cargo install --quiet --locked cargo-llvm-cov@0.9.1 --root target/tools
+    LLVM_COV="${LLVM_COV:-llvm-cov-22}" LLVM_PROFDATA="${LLVM_PROFDATA:-llvm-profdata-22}" target/tools/bin/cargo-llvm-cov llvm-cov --release --locked -p paretopo-containment -p paretopo-durable -p paretopo-training -p paretopo-tools -p paretopo --summary-only --ignore-filename-regex '/(models|tests|crates/(agent|algorithms|backends|chat|cli|environments|grading|hub|reading|report|retrieval|settings|trajectory))/' {{arguments}}
+
 # Format everything
 [group('development')]
 fmt:

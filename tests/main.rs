@@ -19,6 +19,8 @@ mod layering;
 mod memory;
 mod numbers;
 mod openings;
+#[cfg(target_os = "linux")]
+mod out_of_memory;
 mod parity_algorithms;
 mod parity_models;
 mod parity_shared;
@@ -36,6 +38,8 @@ mod settings;
 mod streams;
 mod support;
 mod text_files;
+#[cfg(unix)]
+mod unattended;
 #[cfg(target_os = "linux")]
 mod walls;
 

@@ -241,11 +241,11 @@ pub fn save_adapter<B: Backend>(
     model: &AutoModel<B>,
 ) -> Result<(), CheckpointError> {
     require_finite(folder, model, is_adapter_parameter)?;
-    std::fs::create_dir_all(folder).map_err(access(folder))?;
+    paretopo_durable::create_folder(folder)?;
     let peft = PeftConfig::new(config, base);
     let path = folder.join(CONFIG);
     let text = serde_json::to_string_pretty(&peft).map_err(|error| invalid(&path, error))?;
-    std::fs::write(&path, text + "\n").map_err(access(&path))?;
+    paretopo_durable::write(&path, (text + "\n").as_bytes())?;
     write_tensors(&folder.join(WEIGHTS), &saved_parameters(model, peft_name))
 }
 

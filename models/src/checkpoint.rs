@@ -44,6 +44,12 @@ pub enum CheckpointError {
     },
 }
 
+impl From<paretopo_durable::Failure> for CheckpointError {
+    fn from(failure: paretopo_durable::Failure) -> Self {
+        Self::Access { path: failure.path, source: failure.source }
+    }
+}
+
 pub(crate) fn access(path: &Path) -> impl Fn(std::io::Error) -> CheckpointError {
     move |source| CheckpointError::Access { path: path.into(), source }
 }
@@ -193,14 +199,14 @@ pub fn save_folder<B: Backend>(
     model: &AutoModel<B>,
 ) -> Result<(), CheckpointError> {
     require_finite(folder, model, |key| !is_adapter_parameter(key))?;
-    std::fs::create_dir_all(folder).map_err(access(folder))?;
+    paretopo_durable::create_folder(folder)?;
     let mut value = serde_json::to_value(config).map_err(|error| invalid(folder, error))?;
     value["architectures"] = serde_json::json!([config.class_name()]);
     value["torch_dtype"] = "float32".into();
     let config_path = folder.join("config.json");
     let text =
         serde_json::to_string_pretty(&value).map_err(|error| invalid(&config_path, error))?;
-    std::fs::write(&config_path, text + "\n").map_err(access(&config_path))?;
+    paretopo_durable::write(&config_path, (text + "\n").as_bytes())?;
     let tensors =
         saved_parameters(model, |key| (!is_adapter_parameter(key)).then(|| key.to_owned()));
     write_tensors(&folder.join("model.safetensors"), &tensors)

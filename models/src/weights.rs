@@ -5,10 +5,10 @@ use crate::checkpoint::{CheckpointError, access, invalid};
 use crate::{NotFinite, first_not_finite};
 use half::{bf16, f16};
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype, Metadata, SafeTensors, View};
-use std::borrow::Cow;
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// A tensor's values on the host, in the checkpoint's layout.
@@ -156,33 +156,79 @@ pub struct SavedTensor {
     pub values: Box<dyn Fn() -> Vec<f32>>,
 }
 
-impl View for &SavedTensor {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        (self.values)().into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>().into()
-    }
-
-    fn data_len(&self) -> usize {
+impl SavedTensor {
+    /// Bytes in the file.
+    fn bytes(&self) -> usize {
         size_of::<f32>() * self.shape.iter().product::<usize>()
     }
 }
 
-/// Writes a safetensors file in f32. An existing file is replaced.
+/// Writes a safetensors file in f32, in the order of names, as the library would: the length of the
+/// header (eight bytes), the header, the values. The library itself opens its file, which would be a
+/// write that no test can fail. An existing file is replaced.
 ///
 /// # Errors
 /// When the file cannot be written.
 pub fn write_tensors(path: &Path, tensors: &[SavedTensor]) -> Result<(), CheckpointError> {
-    let metadata = [("format".to_owned(), "pt".to_owned())].into();
-    let views = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor));
-    safetensors::serialize_to_file(views, Some(metadata), path).map_err(|error| match error {
-        safetensors::SafeTensorError::IoError(source) => access(path)(source),
-        other => invalid(path, other),
-    })
+    let mut tensors: Vec<&SavedTensor> = tensors.iter().collect();
+    tensors.sort_by(|left, right| left.name.cmp(&right.name));
+    let mut offset = 0;
+    let mut infos = Vec::with_capacity(tensors.len());
+    for tensor in &tensors {
+        let data_offsets = (offset, offset + tensor.bytes());
+        let info = TensorInfo { dtype: Dtype::F32, shape: tensor.shape.clone(), data_offsets };
+        infos.push((tensor.name.clone(), info));
+        offset = data_offsets.1;
+    }
+    let format = [("format".to_owned(), "pt".to_owned())].into();
+    let metadata = Metadata::new(Some(format), infos).map_err(|error| invalid(path, error))?;
+    let mut header = serde_json::to_vec(&metadata).map_err(|error| invalid(path, error))?;
+    // values begin at a multiple of eight bytes
+    header.resize(header.len().next_multiple_of(size_of::<u64>()), b' ');
+    let mut file = BufWriter::new(paretopo_durable::File::create(path)?);
+    let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(access(path));
+    write(&(header.len() as u64).to_le_bytes())?;
+    write(&header)?;
+    for tensor in tensors {
+        let values: Vec<u8> = (tensor.values)().into_iter().flat_map(f32::to_le_bytes).collect();
+        write(&values)?;
+    }
+    file.flush().map_err(access(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::tensor::TensorView;
+
+    #[test]
+    fn a_file_is_byte_for_byte_what_the_library_writes() {
+        let folder = std::env::temp_dir().join(format!("paretopo-weights-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        // not in the order of names; an empty one and a scalar among them
+        let tensors = [("b", vec![2, 2]), ("a.weight", vec![3]), ("empty", vec![0]), ("c", vec![])];
+        let values = |shape: &[usize]| -> Vec<f32> {
+            (0..shape.iter().product()).map(|index: usize| index as f32 - 0.5).collect()
+        };
+        let saved = tensors.clone().map(|(name, shape)| SavedTensor {
+            name: name.into(),
+            values: Box::new({
+                let values = values(&shape);
+                move || values.clone()
+            }),
+            shape,
+        });
+        let path = folder.join("ours.safetensors");
+        write_tensors(&path, &saved).unwrap();
+        let bytes = tensors.clone().map(|(_, shape)| -> Vec<u8> {
+            values(&shape).into_iter().flat_map(f32::to_le_bytes).collect()
+        });
+        let views = tensors.iter().zip(&bytes).map(|((name, shape), bytes)| {
+            (*name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+        });
+        let format = [("format".to_owned(), "pt".to_owned())].into();
+        let expected = safetensors::serialize(views, Some(format)).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), expected);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

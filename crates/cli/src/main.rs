@@ -1,8 +1,9 @@
 //! The binary `paretopo`: arguments, the choice of a backend, and errors for people.
 //!
 //! Exit codes: 0 done, 1 the run failed, 2 the user's mistake (arguments, configuration, files),
-//! 130 interrupted.
+//! 3 out of memory, 130 interrupted.
 
+mod allocator;
 mod arguments;
 mod backends;
 mod commands;
@@ -20,10 +21,8 @@ use output::errln;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
-/// Counts memory, so that a worker can be held to its limit; elsewhere it is the system's
-/// allocator.
 #[global_allocator]
-static ALLOCATOR: monty_alloc::LimitedAllocator = monty_alloc::LimitedAllocator;
+static ALLOCATOR: allocator::Allocator = allocator::Allocator;
 
 /// Set by Ctrl-C and other signals; recipes look at it between steps.
 static CANCELLED: AtomicBool = AtomicBool::new(false);
@@ -41,16 +40,34 @@ fn main() -> ExitCode {
     if let Command::PythonSandbox { settings } = &arguments.command {
         return exit_code(paretopo_tools::python_sandbox(settings));
     }
+    allocator::tell_failures();
     keep_freed_memory();
     paretopo_containment::silence_contained_panics();
     signals::watch(&CANCELLED);
-    match commands::run(arguments, &CANCELLED).and_then(|()| output::finish()) {
+    match run(arguments).and_then(|()| output::finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             errln!("error: {}", problem.message);
             ExitCode::from(problem.exit_code)
         }
     }
+}
+
+/// Does what the arguments say. To get no thread is a panic of the standard library, and means what
+/// a failed allocation means.
+fn run(arguments: Arguments) -> Result<(), problem::Problem> {
+    let work = std::panic::AssertUnwindSafe(|| commands::run(arguments, &CANCELLED));
+    std::panic::catch_unwind(work).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map_or("", String::as_str);
+        if !text.starts_with("failed to spawn thread") {
+            std::panic::resume_unwind(panic);
+        }
+        let lower = paretopo_training::Stage::now().lower();
+        let message = format!(
+            "the system gives no thread more (`ulimit -v`, `ulimit -u`): {text}\nhint: {lower}"
+        );
+        Err(problem::Problem { message, exit_code: problem::OUT_OF_MEMORY })
+    })
 }
 
 /// How a worker ends: its parent hears of errors by the code alone.

@@ -1,7 +1,10 @@
 //! An error for a person, with the exit code.
 
-use paretopo_training::{ConfigError, TrainingError};
+use paretopo_training::{ConfigError, TrainingError, out_of_memory};
 use std::fmt::Display;
+
+/// The exit code where the system has no memory left.
+pub(crate) const OUT_OF_MEMORY: u8 = 3;
 
 /// What went wrong.
 #[derive(Debug)]
@@ -35,6 +38,10 @@ impl From<ConfigError> for Problem {
 
 impl From<TrainingError> for Problem {
     fn from(error: TrainingError) -> Self {
+        if let Some(lower) = out_of_memory(&error) {
+            let message = format!("{error}\nhint: {lower}");
+            return Self { message, exit_code: OUT_OF_MEMORY };
+        }
         match error {
             TrainingError::Interrupted => Self { message: error.to_string(), exit_code: 130 },
             TrainingError::Numbers { .. }

@@ -3,18 +3,24 @@
 //!
 //! Random numbers need no state: each step derives its own from the run's seed. `checksums.json`
 //! holds the BLAKE3 sum of every other file, so that a flipped bit is noticed as well as a missing
-//! half.
+//! half. `run.json` is that of the run, so that a checkpoint of another one is noticed, too.
+//!
+//! A checkpoint that is **damaged** (a file is missing, is none, or is not what was written) is
+//! passed over and put aside. One that is whole and yet of no use, or that this user may not read,
+//! ends the run: the one before it would go on as if nothing were wrong. Neither is written over.
 
-use crate::run_folder::{access, write_atomically};
-use crate::{AdamW, Policy, TrainingError};
+use crate::run_folder::{access, read_metadata};
+use crate::{AdamW, Policy, Stage, TrainingError};
 use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_algorithms::EstimatorState;
+use paretopo_durable::{put_aside, put_folder, read, remove_folder, sync, write};
 use paretopo_environments::RunMemory;
 use paretopo_models::{CheckpointError, load_tensors, write_tensors};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The state besides weights and moments.
@@ -39,29 +45,22 @@ pub struct TrainingState {
 const STATE: &str = "state.json";
 const MOMENTS: &str = "optimizer.safetensors";
 const CHECKSUMS: &str = "checksums.json";
+const METADATA: &str = "run.json";
+/// The weights, of a policy or of an adapter, and what says how to read them.
+const TRAINED: [[&str; 2]; 2] =
+    [["model.safetensors", "config.json"], ["adapter_model.safetensors", "adapter_config.json"]];
+
+/// What is to be done about a checkpoint that is whole and of no use.
+const WAY_OUT: &str = "hint: the checkpoint is whole, but not of this run's policy, or of another \
+                       version of this program; put back what the run began with, or choose \
+                       another folder with `--run`";
 
 fn folder_of(run: &Path) -> PathBuf {
     run.join("checkpoints")
 }
 
-/// Puts a folder in place that `fill` fills: beside it first, synchronised, then renamed.
-fn put_folder(
-    unfinished: &Path,
-    finished: &Path,
-    fill: impl FnOnce(&Path) -> Result<(), TrainingError>,
-) -> Result<(), TrainingError> {
-    if unfinished.exists() {
-        fs::remove_dir_all(unfinished).map_err(access(unfinished))?;
-    }
-    fill(unfinished)?;
-    for entry in fs::read_dir(unfinished).map_err(access(unfinished))? {
-        let path = entry.map_err(access(unfinished))?.path();
-        fs::File::open(&path).and_then(|file| file.sync_all()).map_err(access(&path))?;
-    }
-    if finished.exists() {
-        fs::remove_dir_all(finished).map_err(access(finished))?;
-    }
-    fs::rename(unfinished, finished).map_err(access(finished))
+fn place_of(run: &Path, step: u64) -> PathBuf {
+    folder_of(run).join(format!("step-{step:06}"))
 }
 
 /// Writes a checkpoint beside the others and removes all but the latest `keep`.
@@ -80,26 +79,24 @@ pub(crate) fn save<B: AutodiffBackend>(
         return Err(TrainingError::Policy { step: Some(state.step), reason: found.to_string() });
     }
     policy.require_computes(&policy.model.valid()).map_err(|error| error.at_step(state.step))?;
-    let name = format!("step-{:06}", state.step);
-    put_folder(
-        &folder_of(run).join(format!("unfinished-{name}")),
-        &folder_of(run).join(&name),
-        |folder| {
-            policy.save_trained(folder)?;
-            write_tensors(&folder.join(MOMENTS), &optimizer.state())?;
-            write_atomically(
-                &folder.join(STATE),
-                &serde_json::to_vec(state).expect("plain data serialises"),
-            )?;
-            let sums =
-                serde_json::to_vec_pretty(&checksums(folder)?).expect("plain data serialises");
-            write_atomically(&folder.join(CHECKSUMS), &sums)
-        },
-    )?;
-    let steps = list(run);
-    for step in steps.iter().rev().skip(keep.max(1)) {
-        let old = folder_of(run).join(format!("step-{step:06}"));
-        fs::remove_dir_all(&old).map_err(access(&old))?;
+    Stage::Writing.begin();
+    // the lines of the steps before survive whatever this checkpoint survives
+    let metrics = run.join("metrics.jsonl");
+    if metrics.try_exists().map_err(access(&metrics))? {
+        sync(&metrics)?;
+    }
+    put_folder(&place_of(run, state.step), |folder| {
+        policy.save_trained(folder)?;
+        write_tensors(&folder.join(MOMENTS), &optimizer.state())?;
+        write(&folder.join(STATE), &serde_json::to_vec(state).expect("plain data serialises"))?;
+        if let Some(metadata) = read(&run.join(METADATA))? {
+            write(&folder.join(METADATA), &metadata)?;
+        }
+        let sums = serde_json::to_vec_pretty(&checksums(folder)?).expect("plain data serialises");
+        Ok::<_, TrainingError>(write(&folder.join(CHECKSUMS), &sums)?)
+    })?;
+    for step in list(run)?.iter().rev().skip(keep.max(1)) {
+        remove_folder(&place_of(run, *step))?;
     }
     Ok(())
 }
@@ -112,13 +109,12 @@ pub(crate) fn save_best<B: AutodiffBackend>(
     point: &[f64],
 ) -> Result<(), TrainingError> {
     policy.require_computes(&policy.model.valid()).map_err(|error| error.at_step(step))?;
-    put_folder(&run.join("unfinished-best"), &run.join("best"), |folder| {
+    Stage::Writing.begin();
+    put_folder(&run.join("best"), |folder| {
         policy.save_trained(folder)?;
         let json = serde_json::json!({ "step": step, "mean_rewards": point });
-        write_atomically(
-            &folder.join("validation.json"),
-            &serde_json::to_vec_pretty(&json).expect("plain data serialises"),
-        )
+        let text = serde_json::to_vec_pretty(&json).expect("plain data serialises");
+        Ok(write(&folder.join("validation.json"), &text)?)
     })
 }
 
@@ -128,7 +124,8 @@ fn checksums(folder: &Path) -> Result<BTreeMap<String, String>, TrainingError> {
     for entry in fs::read_dir(folder).map_err(access(folder))? {
         let path = entry.map_err(access(folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name != CHECKSUMS {
+        // to open a pipe would wait without end
+        if name != CHECKSUMS && fs::metadata(&path).map_err(access(&path))?.is_file() {
             let mut hasher = blake3::Hasher::new();
             hasher.update_mmap(&path).map_err(access(&path))?;
             sums.insert(name, hasher.finalize().to_hex().to_string());
@@ -138,37 +135,61 @@ fn checksums(folder: &Path) -> Result<BTreeMap<String, String>, TrainingError> {
 }
 
 /// # Errors
-/// Names a file that is not what was written.
+/// Names a file that is missing, is none, or is not what was written.
 fn check(folder: &Path) -> Result<(), TrainingError> {
     let path = folder.join(CHECKSUMS);
-    let text = fs::read(&path).map_err(access(&path))?;
+    let invalid = |name: &str, reason: &str| {
+        Err(TrainingError::Invalid { path: folder.join(name), reason: reason.into() })
+    };
+    let Some(text) = read(&path)? else { return invalid(CHECKSUMS, "is missing") };
     let written: BTreeMap<String, String> = serde_json::from_slice(&text)
         .map_err(|error| TrainingError::Invalid { path, reason: error.to_string() })?;
     let found = checksums(folder)?;
-    match written.iter().find(|(name, sum)| found.get(*name) != Some(sum)) {
-        Some((name, _)) => Err(TrainingError::Invalid {
-            path: folder.join(name),
-            reason: "is not what was written (checksum)".into(),
-        }),
-        None => Ok(()),
+    for (name, sum) in &written {
+        match found.get(name) {
+            None => return invalid(name, "is missing, or no file"),
+            Some(found) if found != sum => {
+                return invalid(name, "is not what was written (checksum)");
+            }
+            Some(_) => {}
+        }
     }
+    // what is read is what was summed up: sums that were emptied vouch for nothing
+    let vouched = |name: &&str| written.contains_key(*name);
+    let trained = TRAINED.iter().any(|names| names.iter().all(vouched));
+    if !trained || ![STATE, MOMENTS].iter().all(vouched) {
+        return invalid(CHECKSUMS, "has no checksum of some of the checkpoint's files");
+    }
+    Ok(())
 }
 
 /// The steps of all finished checkpoints, ascending.
-fn list(run: &Path) -> Vec<u64> {
-    let Ok(entries) = fs::read_dir(folder_of(run)) else { return Vec::new() };
-    let step = |name: &str| name.strip_prefix("step-")?.parse().ok();
-    let mut steps: Vec<u64> =
-        entries.flatten().filter_map(|entry| step(entry.file_name().to_str()?)).collect();
+///
+/// # Errors
+/// When the folder is there and cannot be listed: to begin anew would write over what is in it.
+fn list(run: &Path) -> Result<Vec<u64>, TrainingError> {
+    let folder = folder_of(run);
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(access(&folder)(error)),
+    };
+    let mut steps = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(access(&folder))?.file_name();
+        let step = name.to_str().and_then(|name| name.strip_prefix("step-")?.parse().ok());
+        steps.extend(step.filter(|step| place_of(run, *step).ends_with(&name)));
+    }
     steps.sort_unstable();
-    steps
+    Ok(steps)
 }
 
 /// Restores the latest whole checkpoint, if there is one; `note` hears of those that are damaged
-/// and passed over.
+/// and put aside.
 ///
 /// # Errors
-/// When it is whole, but holds values that are not finite: the run that wrote it is broken.
+/// When it is whole, but of another run or policy, or holds values that are not finite; when it may
+/// not be read; when there are checkpoints, but none is whole.
 pub(crate) fn restore<B: AutodiffBackend>(
     run: &Path,
     policy: &mut Policy<B>,
@@ -176,30 +197,93 @@ pub(crate) fn restore<B: AutodiffBackend>(
     device: &B::Device,
     note: &mut dyn FnMut(&str),
 ) -> Result<Option<TrainingState>, TrainingError> {
-    for step in list(run).into_iter().rev() {
-        let folder = folder_of(run).join(format!("step-{step:06}"));
-        match restore_from(&folder, policy, optimizer, device) {
-            Ok(state) => return Ok(Some(state)),
-            Err(error @ TrainingError::Checkpoint(CheckpointError::NotFinite { .. })) => {
-                return Err(error);
+    Stage::Loading.begin();
+    let (mut damaged, mut restored) = (Vec::new(), None);
+    for step in list(run)?.into_iter().rev() {
+        let folder = place_of(run, step);
+        match check(&folder) {
+            Ok(()) => {
+                let found = restore_from(run, &folder, step, policy, optimizer, device);
+                restored = Some(found.map_err(with_way_out)?);
+                break;
             }
-            Err(error) => note(&format!("passing over a damaged checkpoint: {error}")),
+            // whoever may read it finds it whole, perhaps
+            Err(TrainingError::Access { path, source })
+                if source.kind() == ErrorKind::PermissionDenied =>
+            {
+                return Err(TrainingError::Access { path, source });
+            }
+            Err(error) => damaged.push((folder, error)),
         }
     }
-    Ok(None)
+    let Some((_, error)) = damaged.first() else { return Ok(restored) };
+    if restored.is_none() {
+        let reason = format!(
+            "no checkpoint is whole; of the latest, {error}\nhint: put back a copy of one that is, \
+             or delete this folder to begin the run anew"
+        );
+        return Err(TrainingError::Invalid { path: folder_of(run), reason });
+    }
+    for (folder, error) in damaged {
+        let aside = put_aside(&folder)?;
+        note(&format!(
+            "passing over a damaged checkpoint, which is now `{}`: {error}",
+            aside.display()
+        ));
+    }
+    Ok(restored)
 }
 
+/// The same error, with what is to be done about a checkpoint that is whole and of no use.
+fn with_way_out(error: TrainingError) -> TrainingError {
+    match error {
+        TrainingError::Invalid { path, reason }
+        | TrainingError::Checkpoint(CheckpointError::Invalid { path, reason })
+            if !reason.contains("hint:") =>
+        {
+            TrainingError::Invalid { path, reason: format!("{reason}\n{WAY_OUT}") }
+        }
+        other => other,
+    }
+}
+
+/// # Errors
+/// When a checkpoint is of another run than the folder that it is in.
+fn require_own(run: &Path, folder: &Path) -> Result<(), TrainingError> {
+    let (Some(own), Some(found)) = (read_metadata(run)?, read_metadata(folder)?) else {
+        return Ok(());
+    };
+    let differs = |what: &str, own: &dyn std::fmt::Display, found: &dyn std::fmt::Display| {
+        let reason = format!("is of another run: `{what}` is {found} there, and {own} in this run");
+        Err(TrainingError::Invalid { path: folder.join(METADATA), reason })
+    };
+    if own.recipe != found.recipe {
+        return differs("recipe", &own.recipe, &found.recipe);
+    }
+    if own.seed != found.seed {
+        return differs("seed", &own.seed, &found.seed);
+    }
+    Ok(())
+}
+
+/// Restores a checkpoint whose files are what was written.
 fn restore_from<B: AutodiffBackend>(
+    run: &Path,
     folder: &Path,
+    step: u64,
     policy: &mut Policy<B>,
     optimizer: &mut AdamW<B>,
     device: &B::Device,
 ) -> Result<TrainingState, TrainingError> {
-    check(folder)?;
+    require_own(run, folder)?;
     let path = folder.join(STATE);
     let text = fs::read(&path).map_err(access(&path))?;
     let state: TrainingState = serde_json::from_slice(&text)
         .map_err(|error| TrainingError::Invalid { path, reason: error.to_string() })?;
+    if state.step != step {
+        let reason = format!("is of step {}", state.step);
+        return Err(TrainingError::Invalid { path: folder.join(STATE), reason });
+    }
     let model = policy.load_trained(folder, device)?;
     let moments = folder.join(MOMENTS);
     let tensors = load_tensors(&moments)?;
@@ -294,7 +378,7 @@ mod tests {
         let kept = || {
             let read = |path: &str| fs::read(folder.join(path)).unwrap();
             let names = ["checkpoints/step-000001", "best"];
-            (list(&folder), names.map(|name| read(&format!("{name}/model.safetensors"))))
+            (list(&folder).unwrap(), names.map(|name| read(&format!("{name}/model.safetensors"))))
         };
         let before = kept();
         let with = |value: f32| {
@@ -320,7 +404,7 @@ mod tests {
         assert_eq!(kept(), before);
         // one large number is none of these
         save(&folder, &with(1e18), &optimizer, &state(3), 1).unwrap();
-        assert_eq!(list(&folder), [3]);
+        assert_eq!(list(&folder).unwrap(), [3]);
         fs::remove_dir_all(&folder).unwrap();
     }
 
@@ -354,12 +438,9 @@ mod tests {
             assert_eq!(restore_now(), Ok((Some(1), Vec::new())));
         }
         poison(&folder_of(&folder).join("step-000001"), MOMENTS, "second.00003", -1.0);
-        let (none, notes) = restore_now().unwrap();
-        assert_eq!(none, None);
-        assert!(
-            notes[0].contains("`second.00003` holds -1, but it is a mean of squares"),
-            "{notes:?}"
-        );
+        let error = restore_now().unwrap_err();
+        assert!(error.contains("`second.00003` holds -1, but it is a mean of squares"), "{error}");
+        assert!(error.contains("hint: the checkpoint is whole"), "{error}");
         fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -140,6 +140,12 @@ fn kept(episodes: &Option<PathBuf>) -> String {
     episodes.as_ref().map(place).unwrap_or_default()
 }
 
+impl From<paretopo_durable::Failure> for TrainingError {
+    fn from(failure: paretopo_durable::Failure) -> Self {
+        Self::Access { path: failure.path, source: failure.source }
+    }
+}
+
 impl From<RolloutError> for TrainingError {
     fn from(error: RolloutError) -> Self {
         match error {

@@ -4,7 +4,7 @@ use crate::finished::FinishedEpisodes;
 use crate::run_folder::write_atomically;
 use crate::seeds::derive_seed;
 use crate::{
-    ConfigError, EpisodeFailures, EvaluationConfig, Observer, Policy, RunConfig, RunFolder,
+    ConfigError, EpisodeFailures, EvaluationConfig, Observer, Policy, RunConfig, RunFolder, Stage,
     Surroundings, TrainingError,
 };
 use burn::module::AutodiffModule;
@@ -13,6 +13,7 @@ use paretopo_agent::{
     PolicyText, RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, SamplingConfig,
     rollout,
 };
+use paretopo_durable::put_folder;
 use paretopo_environments::{DataError, Environment, RunMemory, score_group};
 use paretopo_models::in_precision;
 use paretopo_trajectory::{CallStatus, FinishReason, Split, Task, Trajectory};
@@ -115,6 +116,7 @@ pub(crate) fn play_and_summarise<B: Backend>(
     mut finished: Option<&mut FinishedEpisodes>,
     observer: &mut dyn Observer,
 ) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
+    Stage::Evaluation.begin();
     require_tasks(context.environment, config.split)?;
     let all = context.environment.tasks(config.split);
     let tasks = if config.tasks == 0 { all } else { &all[..config.tasks.min(all.len())] };
@@ -133,6 +135,9 @@ pub(crate) fn play_and_summarise<B: Backend>(
         .collect();
     let sampling = sampling_of(config, context.text)?;
     let rollout_config = RolloutConfig { sampling, ..rollout_config.clone() };
+    for note in finished.as_mut().map(|finished| finished.take_notes()).unwrap_or_default() {
+        observer.note(&note);
+    }
     let mut earlier = finished.as_mut().map(|finished| finished.take()).unwrap_or_default();
     let key = |request: &RolloutRequest<'_>| (request.task.id.clone(), request.sample);
     let missing: Vec<RolloutRequest<'_>> =
@@ -240,10 +245,13 @@ pub(crate) fn conclude<B: AutodiffBackend>(
     surroundings: &Surroundings<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
+    Stage::Writing.begin();
     policy.require_computes(&policy.model.valid())?;
-    policy.save_adapter(&folder.path().join("adapter"))?;
+    if policy.adapter.is_some() {
+        put_folder(&folder.path().join("adapter"), |place| policy.save_adapter(place))?;
+    }
     let policy = policy.merged();
-    policy.save(&policy.model, &folder.path().join("policy"))?;
+    put_folder(&folder.path().join("policy"), |place| policy.save(&policy.model, place))?;
     let model = in_precision(policy.model.valid(), config.precision.into());
     let workers = surroundings.workers(config, &model)?;
     let context = policy.context(

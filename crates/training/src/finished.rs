@@ -2,11 +2,9 @@
 //! interrupted evaluation plays only the others.
 
 use crate::TrainingError;
-use crate::run_folder::{access, write_atomically};
+use paretopo_durable::{File, put_aside, read, rename, write_atomically};
 use paretopo_trajectory::{FinishReason, Trajectory};
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Task and sample.
@@ -18,32 +16,50 @@ pub struct FinishedEpisodes {
     path: PathBuf,
     file: File,
     earlier: HashMap<Key, Trajectory>,
+    notes: Vec<String>,
 }
 
 impl FinishedEpisodes {
-    /// Opens or creates the file. A last line that a kill cut off is dropped.
+    /// Opens or creates the file. A last line that a kill cut off is dropped; with other lines that
+    /// cannot be read the file is put aside, and those that can be read are kept.
     ///
     /// # Errors
     /// When it cannot be read or written.
     pub fn open(path: &Path) -> Result<Self, TrainingError> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(access(path)(error)),
-        };
-        let (mut earlier, mut whole) = (HashMap::new(), String::new());
-        for line in text.lines() {
-            let Ok(trajectory) = serde_json::from_str::<Trajectory>(line) else { continue };
+        let bytes = read(path)?.unwrap_or_default();
+        let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+        lines.pop();
+        let (mut earlier, mut whole, mut bad) = (HashMap::new(), Vec::new(), Vec::new());
+        for (index, line) in lines.into_iter().enumerate() {
+            let Ok(trajectory) = serde_json::from_slice::<Trajectory>(line) else {
+                bad.push(index + 1);
+                continue;
+            };
             // what something outside the policy ended is played again
             if matches!(trajectory.finish, FinishReason::Failed(_)) {
                 continue;
             }
             earlier.insert((trajectory.task_id.clone(), trajectory.sample), trajectory);
-            whole.extend([line, "\n"]);
+            whole.extend_from_slice(line);
+            whole.push(b'\n');
         }
-        write_atomically(path, whole.as_bytes())?;
-        let file = OpenOptions::new().append(true).open(path).map_err(access(path))?;
-        Ok(Self { path: path.into(), file, earlier })
+        let mut notes = Vec::new();
+        if let Some(first) = bad.first() {
+            notes.push(format!(
+                "`{}`: {} of its lines cannot be read, the first is line {first}; their episodes \
+                 are played again, and the file as it was is `{}`",
+                path.display(),
+                bad.len(),
+                put_aside(path)?.display()
+            ));
+        }
+        write_atomically(path, &whole)?;
+        Ok(Self { path: path.into(), file: File::append(path)?, earlier, notes })
+    }
+
+    /// What was mended when the file was opened, the first time that it is asked for.
+    pub(crate) fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     /// What was finished before, by task and sample.
@@ -57,14 +73,14 @@ impl FinishedEpisodes {
     /// When it cannot be renamed.
     pub(crate) fn put_aside(self) -> Result<PathBuf, TrainingError> {
         let aside = self.path.with_file_name("failed.jsonl");
-        std::fs::rename(&self.path, &aside).map_err(access(&self.path))?;
+        rename(&self.path, &aside)?;
         Ok(aside)
     }
 
     pub(crate) fn append(&mut self, trajectory: &Trajectory) -> Result<(), TrainingError> {
         let mut line = serde_json::to_vec(trajectory).expect("plain data serialises");
         line.push(b'\n');
-        self.file.write_all(&line).map_err(access(&self.path))
+        Ok(self.file.put(&line)?)
     }
 }
 
@@ -104,10 +120,21 @@ mod tests {
         again.append(&Trajectory { finish: failed, ..trajectory("c", 0) }).unwrap();
         let mut last = FinishedEpisodes::open(&path).unwrap();
         assert_eq!(last.take().len(), 2);
+        let last_notes = last.take_notes();
         assert_eq!(last.put_aside().unwrap(), folder.join("failed.jsonl"));
         assert!(FinishedEpisodes::open(&path).unwrap().take().is_empty());
+        assert_eq!(last_notes, Vec::<String>::new());
         let kept = std::fs::read_to_string(folder.join("failed.jsonl")).unwrap();
         assert_eq!(kept.lines().count(), 2);
+        // a bad byte in the first of two lines
+        let mut damaged = std::fs::read(folder.join("failed.jsonl")).unwrap();
+        damaged[5] = 0xff;
+        std::fs::write(&path, &damaged).unwrap();
+        let mut mended = FinishedEpisodes::open(&path).unwrap();
+        assert_eq!(mended.take().len(), 1);
+        let notes = mended.take_notes();
+        assert!(notes.len() == 1 && notes[0].contains("the first is line 1"), "{notes:?}");
+        assert_eq!(std::fs::read(folder.join("damaged-finished.jsonl")).unwrap(), damaged);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -12,7 +12,7 @@
 //! logits of a chunk of tokens are held at a time.
 
 use crate::batch::{picked_hidden, target_logprobs};
-use crate::{GradientSum, MemoryConfig, MicroBatch, response_logprobs};
+use crate::{GradientSum, MemoryConfig, MicroBatch, Stage, response_logprobs};
 use burn::module::{AutodiffModule, Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
@@ -103,6 +103,7 @@ pub fn total_gradient<B: AutodiffBackend, J: Send, T: Send, E: Send>(
     jobs: Vec<J>,
     work: impl Fn(&AutoModel<B>, J, &mut GradientSum<B>) -> Result<T, E> + Sync,
 ) -> Result<(GradientSum<B>, Vec<T>), E> {
+    Stage::Gradient.begin();
     let (mut total, mut found) = (GradientSum::default(), Vec::with_capacity(jobs.len()));
     let parts = workers.count().min(jobs.len());
     if parts <= 1 {

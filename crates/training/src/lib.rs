@@ -13,17 +13,22 @@ mod entry;
 mod error;
 mod evaluate;
 mod failures;
+#[cfg(test)]
+mod faults;
 mod finished;
 mod fitting;
 mod gradient;
 mod gradient_sum;
+mod metrics_file;
 mod optimizer;
 mod plan;
 mod policy;
 mod rl;
 mod run_folder;
+mod running;
 mod seeds;
 mod sft;
+mod stage;
 mod state;
 mod tensorboard;
 
@@ -49,6 +54,7 @@ pub use policy::Policy;
 pub use rl::{train, train_in};
 pub use run_folder::{RunFolder, RunMetadata, write_atomically, write_trajectories};
 pub use sft::sft;
+pub use stage::{Stage, out_of_memory, write_reason};
 
 use burn::module::Module;
 use burn::tensor::backend::Backend;
@@ -122,6 +128,7 @@ impl Surroundings<'_> {
         config: &RunConfig,
         observer: &mut dyn Observer,
     ) -> Result<Box<dyn Environment>, DataError> {
+        Stage::Environment.begin();
         config.environment.build(&self.resources, &mut Loading(observer))
     }
 }

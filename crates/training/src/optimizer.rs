@@ -3,8 +3,8 @@
 //! Written here because gradients are clipped together, and because the moments go into the same
 //! portable checkpoint as the weights. Moments and updates live on the inner backend.
 
-use crate::GradientSum;
 use crate::config::{LearningRateSchedule, OptimizerConfig};
+use crate::{GradientSum, Stage};
 use burn::module::{AutodiffModule, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
@@ -125,6 +125,7 @@ impl<B: AutodiffBackend> AdamW<B> {
                 })
             }
         }
+        Stage::Optimizer.begin();
         if self.first_moments.is_empty() {
             self.first_moments = self.zeros(&model);
             self.second_moments = self.first_moments.clone();

@@ -2,11 +2,12 @@
 //! is trained on it.
 
 use crate::fitting::Reader;
-use crate::{ConfigError, PolicySource, RunConfig, TrainingError};
+use crate::{ConfigError, PolicySource, RunConfig, Stage, TrainingError};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType};
 use paretopo_agent::{PolicyText, RolloutContext, Workers};
+use paretopo_durable::write;
 use paretopo_environments::Environment;
 use paretopo_models::{
     AdapterConfig, AutoConfig, AutoModel, CheckpointError, attach_adapter, find_not_finite,
@@ -45,6 +46,7 @@ impl<B: Backend> Policy<B> {
     /// # Errors
     /// Names the file that is missing or wrong, and the tensor if one is not finite.
     pub fn load(run: &RunConfig, folder: &Path, device: &B::Device) -> Result<Self, TrainingError> {
+        Stage::Loading.begin();
         let start = run.policy.adapter();
         let number = DType::from(FloatDType::from(run.precision));
         if !B::supports_dtype(device, number) {
@@ -170,8 +172,9 @@ impl<B: Backend> Policy<B> {
         for name in TEXT_FILES {
             let (from, to) = (self.folder.join(name), folder.join(name));
             if from.exists() && from != to {
-                std::fs::copy(&from, &to)
-                    .map_err(|source| TrainingError::Access { path: to, source })?;
+                let text = std::fs::read(&from)
+                    .map_err(|source| TrainingError::Access { path: from, source })?;
+                write(&to, &text)?;
             }
         }
         Ok(())
@@ -224,15 +227,53 @@ impl<B: Backend> Policy<B> {
     /// The model with what [`Self::save_trained`] wrote.
     ///
     /// # Errors
-    /// Names the file that is missing or wrong.
+    /// Names the file that is missing or wrong, or of another policy or adapter than this.
     pub(crate) fn load_trained(
         &self,
         folder: &Path,
         device: &B::Device,
     ) -> Result<AutoModel<B>, TrainingError> {
-        match &self.adapter {
-            Some(_) => Ok(load_adapter(without_adapter(self.model.clone()), folder, device)?.1),
-            None => Ok(load_folder(folder, device)?.1),
+        if let Some(adapter) = &self.adapter {
+            let base = without_adapter(self.model.clone());
+            let (found, model) = load_adapter(base, folder, device)?;
+            if as_written(&found) != as_written(adapter) {
+                let reason = format!("is {found:?}, but the run's adapter is {adapter:?}");
+                return Err(TrainingError::Invalid { path: folder.into(), reason });
+            }
+            return Ok(model);
         }
+        let (found, model) = load_folder(folder, device)?;
+        if let Some(difference) = difference(&self.config, &found) {
+            let path = folder.join("config.json");
+            return Err(TrainingError::Invalid { path, reason: difference });
+        }
+        let tokenizer = TEXT_FILES[0];
+        let text = |folder: &Path| paretopo_durable::read(&folder.join(tokenizer));
+        if let (Some(own), Some(found)) = (text(&self.folder)?, text(folder)?)
+            && own != found
+        {
+            let reason = format!("is not the tokenizer of `{}`", self.folder.display());
+            return Err(TrainingError::Invalid { path: folder.join(tokenizer), reason });
+        }
+        Ok(model)
     }
+}
+
+/// An adapter as its file has it: what gets all linear maps gets nothing else.
+fn as_written(adapter: &AdapterConfig) -> AdapterConfig {
+    let mut adapter = adapter.clone();
+    if adapter.targets_key("") {
+        adapter.targets.clear();
+    }
+    adapter
+}
+
+/// The first setting of a model's configuration that another one has otherwise, as written.
+fn difference(own: &AutoConfig, other: &AutoConfig) -> Option<String> {
+    let value = |config: &AutoConfig| serde_json::to_value(config).unwrap_or_default();
+    let (own, other) = (value(own), value(other));
+    let keys = own.as_object()?.keys().chain(other.as_object()?.keys());
+    let key = keys.into_iter().find(|key| own.get(key.as_str()) != other.get(key.as_str()))?;
+    let (own, other) = (&own[key.as_str()], &other[key.as_str()]);
+    Some(format!("`{key}` is {other}, but the policy's is {own}"))
 }

@@ -11,7 +11,7 @@ use crate::run_folder::{peak_memory_mib, resident_memory_mib};
 use crate::seeds::derive_seed;
 use crate::{
     AdamW, EpisodeFailures, GradientSum, Metrics, MicroBatch, Observer, Policy, RunConfig,
-    RunFolder, Surroundings, TrainConfig, TrainingError, TrainingSequence, TrainingState,
+    RunFolder, Stage, Surroundings, TrainConfig, TrainingError, TrainingSequence, TrainingState,
     accumulate_gradient, checkpoint, response_logprobs, total_gradient,
 };
 use burn::module::AutodiffModule;
@@ -127,6 +127,9 @@ pub fn train_in<B: AutodiffBackend>(
     surroundings: &Surroundings<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
+    for note in folder.take_notes() {
+        observer.note(&note);
+    }
     let run = &folder.path().to_owned();
     // better now than after hours of training
     let validation = (config.train.validate_every > 0).then_some(Split::Validation);
@@ -153,7 +156,7 @@ pub fn train_in<B: AutodiffBackend>(
     if state.step > 0 {
         observer.note(&format!("resuming after step {}", state.step));
     }
-    folder.rewind(state.step)?;
+    folder.rewind(state.step, &mut |message| observer.note(message))?;
     // what an estimator said once is not said at every step
     let mut said = BTreeSet::new();
     // steps in a row of which all episodes failed; a checkpoint is from before the first of them
@@ -376,6 +379,7 @@ fn collect<B: burn::tensor::backend::Backend>(
     folder: &RunFolder,
     observer: &mut dyn Observer,
 ) -> Result<Batch, TrainingError> {
+    Stage::Rollout.begin();
     let (settings, size) = (&config.train, config.train.rollouts_per_prompt);
     let (mut tasks, mut groups) = (Vec::new(), Vec::new());
     let mut statistics = RolloutStatistics::default();

@@ -1,19 +1,24 @@
 //! A run's folder: resolved configuration, metadata, metrics, trajectories, checkpoints, result.
 //!
 //! ```text
-//! config.toml  run.json  metrics.jsonl  events.out.tfevents.*  evaluation.json
-//! trajectories/step-000010.jsonl   checkpoints/step-000010/   best/   policy/
+//! config.toml  run.json  metrics.jsonl  events.out.tfevents.*  evaluation.json  running.json  lock
+//! trajectories/step-000010.jsonl   checkpoints/step-000010/   best/   policy/   adapter/
 //! ```
 //!
-//! Every file is either appended to line by line or written beside its place and then renamed, so a
-//! kill at any moment leaves the old or the new content, never half of it.
+//! Every file is either appended to line by line or written by `paretopo_durable` beside its place
+//! and then renamed, so a kill or a power cut at any moment leaves the old or the new content,
+//! never half of it. What is damaged nevertheless is refused with the way out, or put aside
+//! (`damaged-*`) with a note; it is never written over.
 
+use crate::metrics_file::MetricsFile;
+use crate::running::Running;
 use crate::tensorboard::EventWriter;
-use crate::{Metrics, RunConfig, Surroundings, TrainingError};
+use crate::{Metrics, RunConfig, Surroundings, TrainingError, stage};
+use paretopo_durable::{File, create_folder, put_aside, read, recover};
 use paretopo_trajectory::Trajectory;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::fs::{self, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -41,8 +46,12 @@ pub struct RunMetadata {
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    metrics: File,
+    metrics: MetricsFile,
     events: EventWriter,
+    /// What was found when the folder was opened, and not told yet.
+    notes: Vec<String>,
+    /// Removed before the lock is let go, so that nobody takes it for a process that was ended.
+    _running: Running,
     /// Held as long as the run is open; the system lets go of it when the process ends, however it
     /// ends.
     _lock: File,
@@ -58,17 +67,12 @@ pub(crate) fn access(path: &Path) -> impl Fn(std::io::Error) -> TrainingError {
 /// # Errors
 /// When the file cannot be written, synchronised or renamed.
 pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), TrainingError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".tmp");
-    let beside = PathBuf::from(beside);
-    let mut file = File::create(&beside).map_err(access(&beside))?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(access(&beside))?;
-    fs::rename(&beside, path).map_err(access(path))
+    Ok(paretopo_durable::write_atomically(path, content)?)
 }
 
 /// A killed run may hold its lock for a moment longer: what it was just starting has a copy of it
 /// until it has become another program.
-fn lock_soon(lock: &File) -> Result<(), TryLockError> {
+fn lock_soon(lock: &fs::File) -> Result<(), TryLockError> {
     let started = Instant::now();
     loop {
         match lock.try_lock() {
@@ -81,11 +85,100 @@ fn lock_soon(lock: &File) -> Result<(), TryLockError> {
 }
 
 /// Whether a run made a step in this folder.
-fn has_steps(path: &Path) -> bool {
-    let has_metrics = |metadata: fs::Metadata| metadata.len() > 0;
-    fs::metadata(path.join("metrics.jsonl")).is_ok_and(has_metrics)
-        || path.join("checkpoints").exists()
-        || path.join("policy").exists()
+fn has_steps(path: &Path) -> Result<bool, TrainingError> {
+    let metrics = path.join("metrics.jsonl");
+    let logged = match fs::metadata(&metrics) {
+        Ok(metadata) => metadata.len() > 0,
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => return Err(access(&metrics)(error)),
+    };
+    let mut found = logged;
+    for name in ["checkpoints", "policy"] {
+        let path = path.join(name);
+        found |= path.try_exists().map_err(access(&path))?;
+    }
+    Ok(found)
+}
+
+const OTHER_FOLDER: &str = "hint: choose another folder with `--run`, or delete this one";
+
+/// The metadata that lies beside a configuration or in a checkpoint; `None` if there is none.
+///
+/// # Errors
+/// When it cannot be read, or is not what a run writes.
+pub(crate) fn read_metadata(folder: &Path) -> Result<Option<RunMetadata>, TrainingError> {
+    let path = folder.join("run.json");
+    let Some(text) = read(&path)? else { return Ok(None) };
+    let metadata = serde_json::from_slice(&text);
+    metadata.map(Some).map_err(|error| TrainingError::Invalid { path, reason: error.to_string() })
+}
+
+/// What is in a folder before a run begins there, or goes on.
+enum Found {
+    /// Nothing that a run would spoil.
+    Nothing,
+    /// A run of the same configuration and recipe.
+    Run,
+    /// The same, but its `run.json` is missing or damaged; says which.
+    RunWithoutMetadata(String),
+}
+
+/// # Errors
+/// When the folder holds another run, or something that cannot be told from one.
+fn found(path: &Path, config: &RunConfig, recipe: &str) -> Result<Found, TrainingError> {
+    let config_path = path.join("config.toml");
+    let invalid = |path: &Path, reason: String| {
+        let reason = format!("{reason}\n{OTHER_FOLDER}");
+        TrainingError::Invalid { path: path.into(), reason }
+    };
+    let has_steps = has_steps(path)?;
+    let Some(bytes) = read(&config_path)? else {
+        if has_steps {
+            let reason = "holds steps of a run, but no `config.toml` that says of which";
+            return Err(invalid(path, reason.into()));
+        }
+        return Ok(Found::Nothing);
+    };
+    // what cannot be read may be anybody's, and of any run
+    let old = paretopo_reading::to_text(bytes)
+        .map_err(|error| invalid(&config_path, error.to_string()))?;
+    // which would be read as one of defaults
+    if old.trim().is_empty() {
+        return Err(invalid(&config_path, "is empty".into()));
+    }
+    RunConfig::parse(&old, "", &[]).map_err(|error| {
+        let error = error.to_string();
+        let reason = error.trim_start_matches("``: ");
+        invalid(&config_path, format!("is not the configuration of a run: {reason}"))
+    })?;
+    let metadata = read_metadata(path);
+    if !matches!(&metadata, Ok(Some(metadata)) if metadata.recipe == recipe) && !has_steps {
+        // a run writes `run.json` first, so this is somebody's own file
+        if matches!(metadata, Ok(None)) && !config.is_written_as(&old) {
+            let reason = "is not the configuration of a run: there is no `run.json` beside it";
+            return Err(invalid(&config_path, reason.into()));
+        }
+        return Ok(Found::Nothing);
+    }
+    if let Some(difference) = config.first_difference(&old) {
+        // what was refused before its first step (a policy that cannot be read, a prompt that is
+        // too long) holds nothing that another configuration would spoil
+        return match has_steps {
+            true => Err(TrainingError::OtherRun { path: path.into(), difference }),
+            false => Ok(Found::Nothing),
+        };
+    }
+    match metadata {
+        Ok(Some(metadata)) if metadata.recipe != recipe => {
+            let reason =
+                format!("holds a run of the recipe `{}`, not of `{recipe}`", metadata.recipe);
+            Err(invalid(path, reason))
+        }
+        Ok(Some(_)) => Ok(Found::Run),
+        Ok(None) => Ok(Found::RunWithoutMetadata("is missing".into())),
+        Err(TrainingError::Invalid { reason, .. }) => Ok(Found::RunWithoutMetadata(reason)),
+        Err(error) => Err(error),
+    }
 }
 
 impl RunFolder {
@@ -93,57 +186,67 @@ impl RunFolder {
     /// made no step.
     ///
     /// # Errors
-    /// When it cannot be written, holds another run, or is being written by another process.
+    /// When it cannot be written, holds another run or what cannot be told from one, or is being
+    /// written by another process.
     pub fn open(
         path: &Path,
         config: &RunConfig,
         recipe: &str,
         surroundings: &Surroundings<'_>,
     ) -> Result<Self, TrainingError> {
-        fs::create_dir_all(path).map_err(access(path))?;
+        stage::begin_recipe(recipe);
+        create_folder(path)?;
         let lock_path = path.join("lock");
-        let lock = File::create(&lock_path).map_err(access(&lock_path))?;
-        lock_soon(&lock).map_err(|error| match error {
+        let lock = File::create(&lock_path)?;
+        lock_soon(lock.as_file()).map_err(|error| match error {
             TryLockError::WouldBlock => TrainingError::InUse { path: path.into() },
             TryLockError::Error(source) => TrainingError::Access { path: lock_path, source },
         })?;
-        let config_path = path.join("config.toml");
-        let text = config.to_toml()?;
-        match paretopo_reading::read_text(&config_path) {
-            Ok(old) if config.first_difference(&old).is_none() => {}
-            // what was refused before its first step (a policy that cannot be read, a prompt that is
-            // too long) holds nothing that another configuration would spoil
-            Ok(old) if has_steps(path) => {
-                let difference = config.first_difference(&old).unwrap_or_default();
-                return Err(TrainingError::OtherRun { path: path.into(), difference });
-            }
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(access(&config_path)(error));
-            }
-            Ok(_) | Err(_) => {
-                let metadata = RunMetadata {
-                    recipe: recipe.to_owned(),
-                    version: env!("CARGO_PKG_VERSION").to_owned(),
-                    commit: surroundings.commit.to_owned(),
-                    seed: config.seed,
-                    backend: surroundings.backend.clone(),
-                    started_unix: std::time::SystemTime::now()
-                        .duration_since(std::time::UNIX_EPOCH)
-                        .map_or(0, |since| since.as_secs()),
-                };
-                let json = serde_json::to_vec_pretty(&metadata).expect("plain data serialises");
-                write_atomically(&path.join("run.json"), &json)?;
-                write_atomically(&config_path, text.as_bytes())?;
+        let found = found(path, config, recipe)?;
+        let mut notes = Vec::new();
+        for folder in [path.to_owned(), path.join("checkpoints")] {
+            if folder.try_exists().map_err(access(&folder))? {
+                let back = recover(&folder)?.into_iter();
+                let told = |name| format!("put back `{}`", folder.join(name).display());
+                notes.extend(back.map(told));
             }
         }
-        let metrics_path = path.join("metrics.jsonl");
-        let metrics = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&metrics_path)
-            .map_err(access(&metrics_path))?;
-        let events = EventWriter::create(path).map_err(access(path))?;
-        Ok(Self { path: path.into(), metrics, events, _lock: lock })
+        if let Found::RunWithoutMetadata(reason) = &found {
+            let path = path.join("run.json");
+            let aside = match path.try_exists().map_err(access(&path))? {
+                true => format!("; as it was it is `{}`", put_aside(&path)?.display()),
+                false => String::new(),
+            };
+            notes.push(format!("`{}`: {reason}; it is written anew{aside}", path.display()));
+        }
+        if !matches!(found, Found::Run) {
+            let metadata = RunMetadata {
+                recipe: recipe.to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                commit: surroundings.commit.to_owned(),
+                seed: config.seed,
+                backend: surroundings.backend.clone(),
+                started_unix: std::time::SystemTime::now()
+                    .duration_since(std::time::UNIX_EPOCH)
+                    .map_or(0, |since| since.as_secs()),
+            };
+            let json = serde_json::to_vec_pretty(&metadata).expect("plain data serialises");
+            write_atomically(&path.join("run.json"), &json)?;
+        }
+        if matches!(found, Found::Nothing) {
+            write_atomically(&path.join("config.toml"), config.to_toml()?.as_bytes())?;
+        }
+        let metrics = MetricsFile::open(path)?;
+        let (running, told) = Running::begin(path)?;
+        notes.extend(told);
+        let events = EventWriter::create(path)?;
+        Ok(Self { path: path.into(), metrics, events, notes, _running: running, _lock: lock })
+    }
+
+    /// What was found when the folder was opened, the first time that it is asked for: that the
+    /// last process did not come to its end, what was mended.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     /// The folder.
@@ -151,21 +254,13 @@ impl RunFolder {
         &self.path
     }
 
-    /// Drops metrics of steps from `step` on: a resumed run makes them again.
+    /// Drops metrics of steps from `step` on: a resumed run makes them again. `note` hears of what
+    /// cannot be read of the steps before.
     ///
     /// # Errors
     /// When the file cannot be rewritten.
-    pub fn rewind(&mut self, step: u64) -> Result<(), TrainingError> {
-        let path = self.path.join("metrics.jsonl");
-        let text = fs::read_to_string(&path).map_err(access(&path))?;
-        let earlier = |line: &&str| {
-            let parsed: Option<serde_json::Value> = serde_json::from_str(line).ok();
-            parsed.and_then(|value| value["step"].as_u64()).is_some_and(|found| found < step)
-        };
-        let kept: String = text.lines().filter(earlier).flat_map(|line| [line, "\n"]).collect();
-        write_atomically(&path, kept.as_bytes())?;
-        self.metrics = OpenOptions::new().append(true).open(&path).map_err(access(&path))?;
-        Ok(())
+    pub fn rewind(&mut self, step: u64, note: &mut dyn FnMut(&str)) -> Result<(), TrainingError> {
+        self.metrics.rewind(step, note)
     }
 
     /// Appends a step's metrics to `metrics.jsonl` and to the TensorBoard events.
@@ -173,14 +268,8 @@ impl RunFolder {
     /// # Errors
     /// When a file cannot be written.
     pub fn log(&mut self, step: u64, metrics: &Metrics) -> Result<(), TrainingError> {
-        let mut line = serde_json::Map::new();
-        line.insert("step".into(), step.into());
-        line.extend(metrics.iter().map(|(name, value)| (name.clone(), serde_json::json!(value))));
-        let mut text = serde_json::Value::from(line).to_string();
-        text.push('\n');
-        let path = self.path.join("metrics.jsonl");
-        self.metrics.write_all(text.as_bytes()).map_err(access(&path))?;
-        self.events.write(step, metrics).map_err(access(&self.path))
+        self.metrics.log(step, metrics)?;
+        self.events.write(step, metrics)
     }
 
     /// Writes trajectories as JSON lines.
@@ -193,7 +282,7 @@ impl RunFolder {
         trajectories: impl Iterator<Item = &'t Trajectory>,
     ) -> Result<PathBuf, TrainingError> {
         let folder = self.path.join("trajectories");
-        fs::create_dir_all(&folder).map_err(access(&folder))?;
+        create_folder(&folder)?;
         let path = folder.join(format!("{name}.jsonl"));
         write_trajectories(&path, trajectories)?;
         Ok(path)

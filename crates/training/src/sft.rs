@@ -41,6 +41,9 @@ pub fn sft<B: AutodiffBackend>(
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
     let mut folder = RunFolder::open(run, config, "sft", surroundings)?;
+    for note in folder.take_notes() {
+        observer.note(&note);
+    }
     let environment = surroundings.environment(config, observer)?;
     require_tasks(environment.as_ref(), config.evaluation.split)?;
     let mut policy = Policy::<B>::load(config, &surroundings.policy_folder, device)?;
@@ -59,7 +62,7 @@ pub fn sft<B: AutodiffBackend>(
         })?
         .unwrap_or_default();
     state.require_of_sft(run, config)?;
-    folder.rewind(state.step)?;
+    folder.rewind(state.step, &mut |message| observer.note(message))?;
     while state.step < settings.steps {
         if surroundings.cancelled.load(Ordering::Relaxed) {
             return Err(TrainingError::Interrupted);

@@ -4,9 +4,8 @@
 //! Written here because the existing crate pulls in an image library of 2021; the format is fixed
 //! since 2016.
 
-use crate::Metrics;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use crate::{Metrics, TrainingError};
+use paretopo_durable::File;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,10 +21,9 @@ fn now() -> f64 {
 
 impl EventWriter {
     /// Starts a new file in `folder`.
-    pub(crate) fn create(folder: &Path) -> std::io::Result<Self> {
+    pub(crate) fn create(folder: &Path) -> Result<Self, TrainingError> {
         let name = format!("events.out.tfevents.{}.{}", now() as u64, std::process::id());
-        let file = OpenOptions::new().create(true).append(true).open(folder.join(name))?;
-        let mut writer = Self { file };
+        let mut writer = Self { file: File::append(&folder.join(name))? };
         let mut event = Vec::new();
         double_field(&mut event, 1, now());
         bytes_field(&mut event, 3, b"brain.Event:2");
@@ -34,7 +32,7 @@ impl EventWriter {
     }
 
     /// Writes one event that holds all metrics of a step.
-    pub(crate) fn write(&mut self, step: u64, metrics: &Metrics) -> std::io::Result<()> {
+    pub(crate) fn write(&mut self, step: u64, metrics: &Metrics) -> Result<(), TrainingError> {
         let mut summary = Vec::new();
         for (name, value) in metrics {
             let mut entry = Vec::new();
@@ -52,13 +50,13 @@ impl EventWriter {
     }
 
     /// Length, its checksum, the data, its checksum.
-    fn record(&mut self, data: &[u8]) -> std::io::Result<()> {
+    fn record(&mut self, data: &[u8]) -> Result<(), TrainingError> {
         let length = (data.len() as u64).to_le_bytes();
         let mut record = length.to_vec();
         record.extend(masked_crc(&length).to_le_bytes());
         record.extend(data);
         record.extend(masked_crc(data).to_le_bytes());
-        self.file.write_all(&record)
+        Ok(self.file.put(&record)?)
     }
 }
 

@@ -15,6 +15,8 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::UNIX_EPOCH;
 
+const OTHER_FOLDER: &str = "hint: choose another folder with `--out`, or delete this one";
+
 /// What an evaluation folder holds the result of.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Identity {
@@ -37,8 +39,9 @@ impl Identity {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Problem::unreadable(&path, &error)),
         };
-        let identity = serde_json::from_slice(&text)
-            .map_err(|error| Problem::mistake(format!("`{}`: {error}", path.display())))?;
+        let identity = serde_json::from_slice(&text).map_err(|error| {
+            Problem::mistake(format!("`{}`: {error}\n{OTHER_FOLDER}", path.display()))
+        })?;
         Ok(Some(identity))
     }
 }
@@ -173,11 +176,10 @@ fn found(
     let identity = Identity { config: config.to_toml()?, files };
     let (identity_path, result_path) =
         (folder.join("identity.json"), folder.join("evaluation.json"));
-    let hint = "hint: choose another folder with `--out`, or delete this one";
     match Identity::read(folder)? {
         None if folder.join("config.toml").exists() => {
             return Err(Problem::mistake(format!(
-                "`{}` holds a training run\n{hint}",
+                "`{}` holds a training run\n{OTHER_FOLDER}",
                 folder.display()
             )));
         }
@@ -203,7 +205,7 @@ fn found(
                 |line| format!("another configuration (first difference: `{line}`)"),
             );
             return Err(Problem::mistake(format!(
-                "`{}` holds an evaluation of {what}\n{hint}",
+                "`{}` holds an evaluation of {what}\n{OTHER_FOLDER}",
                 folder.display()
             )));
         }
@@ -212,8 +214,10 @@ fn found(
         return Ok(None);
     }
     let bytes = std::fs::read(&result_path).map_err(|error| failed(&result_path, error))?;
-    let evaluation = serde_json::from_slice(&bytes)
-        .map_err(|error| Problem::mistake(format!("`{}`: {error}", result_path.display())))?;
+    let evaluation = serde_json::from_slice(&bytes).map_err(|error| {
+        let hint = "hint: delete it to evaluate again";
+        Problem::mistake(format!("`{}`: {error}\n{hint}", result_path.display()))
+    })?;
     Ok(Some(evaluation))
 }
 

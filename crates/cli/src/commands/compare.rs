@@ -10,12 +10,12 @@ use super::experiment::{Job, planned};
 use super::this_program;
 use crate::embedded;
 use crate::output::{self, errln, outln};
-use crate::problem::Problem;
+use crate::problem::{OUT_OF_MEMORY, Problem};
 use crate::programs;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use paretopo_report::{
-    RunResult, archive_svg, curves_svg, environment_table, front_picture, front_svg, levels_table,
-    read_run, summarise_methods, summary_table,
+    ReportError, RunResult, archive_svg, curves_svg, environment_table, front_picture, front_svg,
+    levels_table, read_run, summarise_methods, summary_table,
 };
 use paretopo_training::write_atomically;
 use serde::Serialize;
@@ -87,13 +87,20 @@ pub(super) fn compare(
     run_all(waiting, at_a_time, backend, quiet, cancelled)?;
     let mut results = Vec::new();
     for (method, seed, folder) in &all {
-        results.push(read_run(folder, method, *seed).map_err(Problem::failure)?);
+        results.push(read_run(folder, method, *seed).map_err(damaged_result)?);
     }
     report(&results, &baselines, out, &all)?;
     if !quiet {
         errln!("done in {:.1} minutes", started.elapsed().as_secs_f64() / 60.0);
     }
     Ok(())
+}
+
+/// A finished run whose files cannot be read: what the run makes again, it makes whole.
+fn damaged_result(error: ReportError) -> Problem {
+    Problem::failure(format!(
+        "{error}\nhint: delete the run's `evaluation.json` and run the same command again"
+    ))
 }
 
 /// Says which runs an experiment has and which programs they would start; starts and writes nothing.
@@ -161,7 +168,7 @@ fn run_all(
             };
             let running = pool.0.swap_remove(index);
             done += 1;
-            finish(&running, status.success(), done, total, bars.as_ref(), quiet)?;
+            finish(&running, status.code(), done, total, bars.as_ref(), quiet)?;
         }
     }
 }
@@ -228,7 +235,7 @@ fn show_progress(running: &Running) {
 
 fn finish(
     running: &Running,
-    success: bool,
+    code: Option<i32>,
     done: usize,
     total: usize,
     bars: Option<&MultiProgress>,
@@ -238,7 +245,7 @@ fn finish(
         bar.finish_and_clear();
     }
     let (job, log) = (&running.job, running.job.folder.join("log.txt"));
-    if !success {
+    if code != Some(0) {
         let text = std::fs::read_to_string(&log).unwrap_or_default();
         let reason = text
             .lines()
@@ -249,14 +256,20 @@ fn finish(
             .rev()
             .collect::<Vec<_>>()
             .join("\n");
-        return Err(Problem::failure(format!(
+        let problem = Problem::failure(format!(
             "{} with seed {} failed (see `{}`):\n{reason}",
             job.method.name,
             job.seed,
             log.display()
-        )));
+        ));
+        let is_memory = code == Some(OUT_OF_MEMORY.into());
+        return Err(if is_memory {
+            Problem { exit_code: OUT_OF_MEMORY, ..problem }
+        } else {
+            problem
+        });
     }
-    let result = read_run(&job.folder, &job.method.name, job.seed).map_err(Problem::failure)?;
+    let result = read_run(&job.folder, &job.method.name, job.seed).map_err(damaged_result)?;
     let line = format!(
         "[{done}/{total}] {} (seed {}): EM {:.3}, #Tool {:.2}, {:.0} s",
         job.method.name,
