@@ -314,9 +314,12 @@ fn a_power_cut_after_any_operation_loses_nothing_that_was_promised() {
     assert!(tried.moments > 100 && tried.disks > 200, "{tried:?}");
 }
 
+/// Which operations a disk does not hear.
+type Unheard = fn(&Operation<'_>) -> bool;
+
 #[test]
 fn what_is_not_synchronised_is_lost_in_the_model() {
-    let unheard: [(&str, fn(&Operation<'_>) -> bool); 5] = [
+    let unheard: [(&str, Unheard); 5] = [
         ("files", |operation| matches!(operation, Operation::Sync(_))),
         ("folders", |operation| matches!(operation, Operation::SyncFolder(_))),
         // one kind of call each, which no other may make up for
