@@ -97,6 +97,9 @@ fn refused_value<T: DeserializeOwned>(table: toml::Table) -> Option<(Vec<Step>, 
         table.clone().try_into::<T>().err().map(|error| error.message().to_owned())
     };
     let reason = said(&table)?;
+    if reason == "missing field `type`" {
+        return without_type(&table.into(), &mut Vec::new(), &said);
+    }
     // these name the key themselves
     if ["unknown field", "missing field", "duplicate field"]
         .iter()
@@ -116,6 +119,38 @@ fn refused_value<T: DeserializeOwned>(table: toml::Table) -> Option<(Vec<Step>, 
     Some((path, reason))
 }
 
+/// The first table at `path` or below that needs a `type` and has none.
+fn without_type(
+    table: &Value,
+    path: &mut Vec<Step>,
+    said: &impl Fn(&toml::Table) -> Option<String>,
+) -> Option<(Vec<Step>, String)> {
+    let value = value_at(table, path)?;
+    if value.is_table() && value.get("type").is_none() {
+        let mut changed = table.clone();
+        let place = value_at_mut(&mut changed, path)?.as_table_mut()?;
+        place.insert("type".into(), MARKER.into());
+        let reason = said(changed.as_table()?)?;
+        if let Some(names) = names_in(&reason) {
+            return Some((path.clone(), format!("has no `type`, which is one of {names}")));
+        }
+    }
+    for step in steps(value) {
+        path.push(step);
+        if let Some(found) = without_type(table, path, said) {
+            return Some(found);
+        }
+        path.pop();
+    }
+    None
+}
+
+/// The names that a message about the marker lists.
+fn names_in(reason: &str) -> Option<String> {
+    let names = reason.strip_prefix(&format!("unknown variant `{MARKER}`, expected "))?;
+    Some(names.trim_start_matches("one of ").replace("` or `", "`, `"))
+}
+
 /// What is wrong with the value at `path` where one of a list of names is wanted, or a table with one
 /// as its `type`; `None` where something else is.
 fn named(
@@ -127,9 +162,7 @@ fn named(
     let names_with = |probe: Value| {
         let mut changed = table.clone();
         *value_at_mut(&mut changed, path)? = probe;
-        let reason = said(changed.as_table()?)?;
-        let names = reason.strip_prefix(&format!("unknown variant `{MARKER}`, expected "))?;
-        Some(names.trim_start_matches("one of ").replace("` or `", "`, `"))
+        names_in(&said(changed.as_table()?)?)
     };
     if let Some(names) = names_with(MARKER.into()) {
         return Some(format!("`{}` is none of {names}", shown(value)));
@@ -351,6 +384,13 @@ mod tests {
             ("kind = { type = 'three' }", "kind.type", "`three` is none of `one`, `two`"),
             ("kind = 'one'", "kind", "`one` is no table with a `type`, one of `one`, `two`"),
             ("kind = 3", "kind", "`3` is no table with a `type`, one of `one`, `two`"),
+            ("kind = { count = 1 }", "kind", "has no `type`, which is one of `one`, `two`"),
+            ("[inner]\n[kind]", "kind", "has no `type`, which is one of `one`, `two`"),
+            (
+                "kinds = [{ type = 'one', count = 1 }, {}]",
+                "kinds[1]",
+                "has no `type`, which is one of `one`, `two`",
+            ),
             ("kinds = [{ type = 'x' }]", "kinds[0].type", "`x` is none of `one`, `two`"),
             (
                 "kind = { type = 'two', share = 1, level = 7, inner = {} }",
