@@ -218,12 +218,19 @@ fn only_the_command_line_prints_and_by_its_own_writer() {
                 "`{place}` uses `{name}!`, which panics: take `outln!`, `errln!`"
             );
         }
-        // a worker answers its parent by standard output, and a bar asks whether there is a terminal
+        // a bar asks whether there is a terminal
         let writes = ["io::stdout()", "io::stderr()"].iter().any(|stream| {
             text.match_indices(stream)
                 .any(|(start, _)| !text[start + stream.len()..].starts_with(".is_terminal()"))
         });
-        let own = ["crates/cli/src/output.rs", "crates/containment/src/worker.rs"];
+        let own = [
+            "crates/cli/src/output.rs",
+            // without memory there is nothing to hand a text to
+            "crates/cli/src/allocator.rs",
+            // tests that say how many faults they injected
+            "crates/training/src/faults/mod.rs",
+            "crates/training/src/faults/power_loss.rs",
+        ];
         assert!(!writes || own.contains(&place.as_str()), "`{place}` writes to a stream");
         looked_at += 1;
     }

@@ -277,11 +277,13 @@ fn many_calls_leave_nothing_behind() {
     ];
     // the keepers are children of this process, the interpreters theirs
     let keepers = || {
-        let processes = listing(Path::new("/proc"))
-            .into_iter()
-            .filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
-        let parent = std::process::id();
-        processes.filter(|stat| stat.contains(&format!(") S {parent} "))).count()
+        let parent = format!(" {} ", std::process::id());
+        let is_keeper = |pid: &String| {
+            let read = |name| std::fs::read_to_string(format!("/proc/{pid}/{name}"));
+            read("stat").is_ok_and(|stat| stat.split(')').nth(1).unwrap()[2..].starts_with(&parent))
+                && read("cmdline").is_ok_and(|line| line.contains("python-sandbox"))
+        };
+        listing(Path::new("/proc")).iter().filter(|pid| is_keeper(pid)).count()
     };
     std::thread::scope(|scope| {
         for first in 0..2 {

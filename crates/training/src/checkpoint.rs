@@ -281,7 +281,7 @@ fn restore_from<B: AutodiffBackend>(
     let state: TrainingState = serde_json::from_slice(&text)
         .map_err(|error| TrainingError::Invalid { path, reason: error.to_string() })?;
     if state.step != step {
-        let reason = format!("is of step {}", state.step);
+        let reason = format!("`step` is {}, but the checkpoint's folder says {step}", state.step);
         return Err(TrainingError::Invalid { path: folder.join(STATE), reason });
     }
     let model = policy.load_trained(folder, device)?;
