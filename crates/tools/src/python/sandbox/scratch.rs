@@ -3,8 +3,8 @@
 //! as deep, wide and closed as the file system allows.
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, chmodat, flock, fstat, open,
-    openat, renameat_with, statat, unlinkat,
+    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, chmodat, fchmod, flock,
+    fstat, open, openat, renameat_with, statat, unlinkat,
 };
 use rustix::io::{Errno, Result};
 use std::ffi::{CStr, CString};
@@ -128,40 +128,57 @@ fn names(folder: &OwnedFd) -> Result<Vec<CString>> {
     Ok(names)
 }
 
-/// Whether all below a folder, which nobody changes meanwhile, takes at most so much. Depth-first, with an open folder for each level
-/// of at most [`DEEPEST`].
+/// A folder that is being looked through, and the mode that it gets back afterwards.
+struct Opened {
+    entries: Dir,
+    mode: Option<Mode>,
+}
+
+impl Opened {
+    /// Opens a folder, one that cannot be listed, too: it can be filled all the same.
+    fn new(at: impl AsFd, name: &CStr, mode: Mode) -> Result<Self> {
+        match open_folder(&at, name) {
+            Err(Errno::ACCESS) => {
+                chmodat(&at, name, Mode::RWXU, AtFlags::empty())?;
+                Ok(Self { entries: Dir::new(open_folder(&at, name)?)?, mode: Some(mode) })
+            }
+            opened => Ok(Self { entries: Dir::new(opened?)?, mode: None }),
+        }
+    }
+
+    /// The program finds it as it was.
+    fn close(self) -> Result<()> {
+        self.mode.map_or(Ok(()), |mode| fchmod(self.entries.fd()?, mode))
+    }
+}
+
+/// Whether all below a folder, which nobody changes meanwhile, takes at most so much. Depth-first,
+/// with an open folder for each level of at most [`DEEPEST`].
 fn fits(folder: OwnedFd, bytes: u64, entries: usize) -> Result<bool> {
     let (mut taken, mut counted) = (0, 0);
-    let mut open = vec![Dir::new(folder)?];
-    while let Some(deepest) = open.last_mut() {
-        let Some(entry) = deepest.read() else {
-            open.pop();
+    let mut open = vec![Opened { entries: Dir::new(folder)?, mode: None }];
+    while let Some(mut deepest) = open.pop() {
+        let Some(entry) = deepest.entries.read() else {
+            deepest.close()?;
             continue;
         };
         let entry = entry?;
         let name = entry.file_name();
         if name == c"." || name == c".." {
+            open.push(deepest);
             continue;
         }
-        let at = deepest.fd()?;
-        let found = statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let found = statat(deepest.entries.fd()?, name, AtFlags::SYMLINK_NOFOLLOW)?;
         counted += 1;
         taken += u64::try_from(found.st_blocks).unwrap_or(u64::MAX).saturating_mul(512);
-        if counted > entries || taken > bytes || open.len() > DEEPEST {
+        if counted > entries || taken > bytes || open.len() >= DEEPEST {
             return Ok(false);
         }
-        if FileType::from_raw_mode(found.st_mode).is_dir() {
-            let at = open.last().map(Dir::fd).ok_or(Errno::NOENT)??;
-            match open_folder(at, name) {
-                Ok(inner) => open.push(Dir::new(inner)?),
-                // a folder that cannot be listed can be filled; a program cannot shut it again
-                Err(Errno::ACCESS) => {
-                    chmodat(at, name, Mode::RWXU, AtFlags::empty())?;
-                    open.push(Dir::new(open_folder(at, name)?)?);
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let is_folder = FileType::from_raw_mode(found.st_mode).is_dir();
+        let mode = Mode::from_raw_mode(found.st_mode);
+        let inner = is_folder.then(|| Opened::new(deepest.entries.fd()?, name, mode));
+        open.push(deepest);
+        open.extend(inner.transpose()?);
     }
     Ok(true)
 }
@@ -265,8 +282,16 @@ mod tests {
         let deep = (0..DEEPEST).fold(folder.clone(), |folder, _| folder.join("d"));
         std::fs::create_dir_all(&deep).unwrap();
         assert!(measured(1 << 20, 1000));
-        std::fs::create_dir(deep.join("d")).unwrap();
+        // a folder that is shut counts, and stays as it is
+        let shut = folder.join("shut");
+        std::fs::create_dir(&shut).unwrap();
+        std::fs::write(shut.join("large"), vec![1; 1 << 20]).unwrap();
+        rustix::fs::chmod(&shut, Mode::WUSR | Mode::XUSR).unwrap();
+        assert!(measured(2 << 20, 1000));
+        assert_eq!(rustix::fs::stat(&shut).unwrap().st_mode & 0o777, 0o300);
         assert!(!measured(1 << 20, 1000));
+        std::fs::create_dir(deep.join("d")).unwrap();
+        assert!(!measured(2 << 20, 1000));
         remove(&folder).unwrap();
     }
 
