@@ -114,6 +114,7 @@ fn a_backend_that_is_not_compiled_in() {
 #[test]
 #[cfg(unix)]
 fn an_interrupt_stops_after_the_step_and_says_how_to_resume() {
+    crate::heed_signals();
     let folder = tempfile::tempdir().unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_paretopo"))
         .args(["-q", "train", "--run", "run"])

@@ -181,6 +181,7 @@ fn descendants(root: u32) -> BTreeSet<(u32, u32, String)> {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_killed_compare_takes_its_runs_with_it() {
+    crate::heed_signals();
     for signals in [&["-KILL"][..], &["-TERM"], &["-INT"], &["-TERM", "-TERM"], &["-HUP"]] {
         let folder = tempfile::tempdir().unwrap();
         let here = folder.path();

@@ -73,3 +73,16 @@ pub(crate) fn assert_close(got: &[f32], want: &[f32], tolerance: f32, what: &str
         assert!((got - want).abs() <= tolerance, "{what}: value {index} is {got}, expected {want}");
     }
 }
+
+/// Signals end what this process starts from now on. Tests that run in the background of a script
+/// begin with some of them ignored, and so would the program, which leaves them so.
+#[cfg(unix)]
+pub(crate) fn heed_signals() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: the default action is set, no handler
+        #[expect(unsafe_code, reason = "the action of a signal has no safe interface")]
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
+}

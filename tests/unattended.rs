@@ -327,6 +327,7 @@ fn wait_for_mark(run: &Path, left: &[u8]) {
 
 #[test]
 fn a_process_that_was_killed_is_told_of_and_one_that_ended_is_not() {
+    crate::heed_signals();
     let scratch = tempfile::tempdir().unwrap();
     let run = scratch.path().join("run");
     let begin = |more: &[&str]| command("train", &run).args(more).spawn().unwrap();
