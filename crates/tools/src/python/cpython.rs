@@ -181,7 +181,7 @@ impl Cpython {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.retain_mut(|one| match one.cleaning {
             false => true,
-            true => match programs::is_ready(&mut one.worker, Duration::ZERO) {
+            true => match programs::is_ready(&mut one.worker) {
                 Ok(ready) => {
                     one.cleaning = !ready;
                     true

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The codes by which the interpreter's own part of a fork says how the program ended.
 const ENDED_WITH_ERROR: i32 = 250;
@@ -302,16 +302,14 @@ fn outcome(
     (status, text + &last)
 }
 
-/// Waits until a worker that was cleaning up takes programs again; whether it does, `patience`
-/// given.
-pub(super) fn is_ready(worker: &mut Worker, patience: Duration) -> Result<bool, WorkerFailure> {
+/// Whether a worker that was cleaning up has said by now that it takes programs again.
+pub(super) fn is_ready(worker: &mut Worker) -> Result<bool, WorkerFailure> {
     #[derive(Deserialize)]
     struct Ready {
         ready: bool,
     }
-    let timeout = Timespec::try_from(patience).map_err(|_| WorkerFailure::Late)?;
     let mut sources = [PollFd::new(worker, PollFlags::IN)];
-    match poll(&mut sources, Some(&timeout)) {
+    match poll(&mut sources, Some(&Timespec::default())) {
         Ok(0) | Err(Errno::INTR) => Ok(false),
         Err(_) => Err(WorkerFailure::Died),
         Ok(_) => worker.hear::<Ready>(0, GRACE).map(|said| said.ready),

@@ -28,9 +28,8 @@ pub(super) fn keep(
     let _ = waitpid(Some(interpreter), WaitOptions::empty());
     // the trainer shall not wait for what follows
     drop(take_standard_input());
-    if let Some((root, _)) = folder {
-        root.sweep();
-    }
+    // with all that it holds
+    drop(folder);
 }
 
 fn take_standard_input() -> OwnedFd {
