@@ -10,7 +10,9 @@ use paretopo_agent::{
 use paretopo_environments::{Environment, EnvironmentConfig, MathConfig, Resources};
 use paretopo_models::{AutoModel, CausalLm, ForwardInput, load_folder, to_host};
 use paretopo_settings::{Seconds, Temperature};
-use paretopo_trajectory::{Author, CallStatus, FinishReason, Split, Task, Trajectory};
+use paretopo_trajectory::{
+    Author, CallStatus, FinishReason, Split, Task, Trajectory, TrajectoryId,
+};
 use proptest::prelude::*;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -68,7 +70,12 @@ fn play_with(
     let requests: Vec<RolloutRequest<'_>> = tasks
         .iter()
         .enumerate()
-        .map(|(index, task)| RolloutRequest { task, sample: 0, seed: index as u64 })
+        .map(|(index, task)| RolloutRequest {
+            id: TrajectoryId::new("test", index as u64, 0),
+            task,
+            sample: 0,
+            seed: index as u64,
+        })
         .collect();
     let mut heard = 0;
     let (trajectories, statistics) =
@@ -271,7 +278,12 @@ fn a_cancelled_rollout_ends() {
         cancelled: &cancelled,
         workers: &Workers::default(),
     };
-    let request = RolloutRequest { task: &environment.tasks(Split::Test)[0], sample: 0, seed: 0 };
+    let request = RolloutRequest {
+        id: TrajectoryId::new("test", 0, 0),
+        task: &environment.tasks(Split::Test)[0],
+        sample: 0,
+        seed: 0,
+    };
     assert!(rollout(&context, &RolloutConfig::default(), &[request], &mut |_| {}).is_err());
 }
 

@@ -11,6 +11,7 @@ use paretopo_models::{
 use paretopo_tools::{CallContext, Tool};
 use paretopo_trajectory::{
     Author, CallStatus, Message, Role, Split, Task, ToolCall, ToolOutcome, ToolSpec, Trajectory,
+    TrajectoryId,
 };
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -142,10 +143,15 @@ pub(crate) fn play_policy<B: Backend>(
         cancelled: &NEVER,
         workers: &workers,
     };
-    rollout(&context, config, &[RolloutRequest { task, sample: 0, seed }], &mut |_| {})
-        .unwrap()
-        .0
-        .remove(0)
+    rollout(
+        &context,
+        config,
+        &[RolloutRequest { id: TrajectoryId::new("test", 0, 0), task, sample: 0, seed }],
+        &mut |_| {},
+    )
+    .unwrap()
+    .0
+    .remove(0)
 }
 
 /// What no policy may achieve, whatever it writes.

@@ -9,7 +9,7 @@ use paretopo_algorithms::{EstimatorConfig, EstimatorState, Group, Progress, adva
 use paretopo_environments::{EnvironmentConfig, Resources, RunMemory};
 use paretopo_tools::CallContext;
 use paretopo_training::{AdamW, MemoryPlan, RunConfig, read_config};
-use paretopo_trajectory::{FinishReason, Split, ToolCall, Trajectory};
+use paretopo_trajectory::{FinishReason, Split, ToolCall, Trajectory, TrajectoryId};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::process::{Command, Stdio};
@@ -306,7 +306,10 @@ fn play(config: &RunConfig, key: &str) {
         let call = ToolCall { name: "python".into(), arguments };
         let deadline = Instant::now() + Duration::from_secs(2);
         for tool in environment.tools() {
-            let outcome = tool.call(&call, &CallContext { trajectory: 0, deadline });
+            let outcome = tool.call(
+                &call,
+                &CallContext { trajectory: TrajectoryId::new("test", 0, 0), deadline },
+            );
             assert!(!outcome.text.is_empty() || key.ends_with("output_characters"), "{outcome:?}");
         }
     }

@@ -16,7 +16,7 @@ use paretopo_settings::{Seconds, within};
 use paretopo_tools::{CallContext, Tool, ToolPool};
 use paretopo_trajectory::{
     Author, CallRecord, CallStatus, Fault, FinishReason, Segment, Task, TokenId, ToolCall,
-    ToolOutcome, Trajectory,
+    ToolOutcome, Trajectory, TrajectoryId,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -127,6 +127,8 @@ impl Default for RolloutConfig {
 /// One episode to play.
 #[derive(Clone, Debug)]
 pub struct RolloutRequest<'a> {
+    /// What the trajectory is called, for tools and in its file; unique in the run.
+    pub id: TrajectoryId,
     /// The task.
     pub task: &'a Task,
     /// Which of the task's rollouts.
@@ -459,7 +461,7 @@ fn play<B: Backend>(
         let sampling = Instant::now();
         for (key, logits) in logits {
             draw(context, config, &logits, &mut episodes[key])?;
-            call_if_asked(context, config, &mut desk, key, &mut episodes[key])?;
+            call_if_asked(context, config, &mut desk, &mut episodes[key])?;
         }
         statistics.sampling_seconds += sampling.elapsed().as_secs_f64();
         for (key, episode) in episodes.iter_mut().enumerate() {
@@ -604,7 +606,6 @@ fn call_if_asked<B: Backend>(
     context: &RolloutContext<'_, B>,
     config: &RolloutConfig,
     desk: &mut ToolDesk,
-    key: usize,
     episode: &mut Episode<'_>,
 ) -> Result<(), RolloutError> {
     if episode.is_finished() || desk.tools.is_empty() || episode.calls.len() >= config.max_calls {
@@ -633,7 +634,7 @@ fn call_if_asked<B: Backend>(
                     ticket,
                     tool.clone(),
                     call.clone(),
-                    CallContext { trajectory: key as u64, deadline },
+                    CallContext { trajectory: episode.request.id.clone(), deadline },
                 );
                 episode.state =
                     State::Waiting { ticket, call, due, give_up: deadline + CALL_GRACE };
@@ -755,7 +756,14 @@ mod tests {
             ["a", "b", "c"].iter().map(|id| Task { id: (*id).into(), ..Task::default() }).collect();
         let requests: Vec<RolloutRequest<'_>> = tasks
             .iter()
-            .flat_map(|task| (0..2).map(move |sample| RolloutRequest { task, sample, seed: 0 }))
+            .flat_map(|task| {
+                (0..2).map(move |sample| RolloutRequest {
+                    id: TrajectoryId::new("test", 0, sample),
+                    task,
+                    sample,
+                    seed: 0,
+                })
+            })
             .collect();
         // a and c go to the first worker, b to the second
         assert_eq!(split(&requests, 2), [vec![0, 1, 4, 5], vec![2, 3]]);

@@ -15,7 +15,7 @@ use paretopo_environments::qa::read_questions;
 use paretopo_grading::answers_equal;
 use paretopo_retrieval::PassageIndex;
 use paretopo_tools::{CallContext, PythonConfig, PythonInterpreter, PythonTool, Tool};
-use paretopo_trajectory::{CallStatus, ToolCall};
+use paretopo_trajectory::{CallStatus, ToolCall, TrajectoryId};
 use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -105,7 +105,7 @@ fn main() {
                 tool.call(
                     &call,
                     &CallContext {
-                        trajectory: 0,
+                        trajectory: TrajectoryId::new("speed", 0, 0),
                         deadline: Instant::now() + Duration::from_secs(5),
                     },
                 )

@@ -23,14 +23,14 @@ pub use python::{
 };
 pub use search::SearchTool;
 
-use paretopo_trajectory::{ToolCall, ToolOutcome, ToolSpec};
+use paretopo_trajectory::{ToolCall, ToolOutcome, ToolSpec, TrajectoryId};
 use std::time::{Duration, Instant};
 
 /// What a tool is told about a call.
 #[derive(Clone, Debug)]
 pub struct CallContext {
     /// The trajectory that calls; used in messages and by tools that keep state.
-    pub trajectory: u64,
+    pub trajectory: TrajectoryId,
     /// When the outcome is due.
     pub deadline: Instant,
 }
@@ -47,7 +47,14 @@ pub trait Tool: Send + Sync {
     /// Name, description and argument schema.
     fn spec(&self) -> ToolSpec;
 
+    /// A trajectory begins that may call. Must not take long: it runs on the thread that decodes.
+    fn begin(&self, _trajectory: &TrajectoryId) {}
+
     /// Runs the call. Errors are data; the implementation must return soon after
     /// `context.deadline`.
     fn call(&self, call: &ToolCall, context: &CallContext) -> ToolOutcome;
+
+    /// The trajectory has ended, by itself or because it failed, was cut off or was cancelled. Comes
+    /// once for every [`Self::begin`], and after its last call has returned. Must not take long.
+    fn end(&self, _trajectory: &TrajectoryId) {}
 }

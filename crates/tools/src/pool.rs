@@ -117,7 +117,7 @@ fn work(jobs: &Mutex<Receiver<Job>>, outcomes: &Sender<Completed>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use paretopo_trajectory::ToolSpec;
+    use paretopo_trajectory::{ToolSpec, TrajectoryId};
 
     /// Sleeps for the given milliseconds, or panics when asked to.
     struct Sleeper;
@@ -143,7 +143,10 @@ mod tests {
     }
 
     fn context() -> CallContext {
-        CallContext { trajectory: 0, deadline: Instant::now() + Duration::from_secs(5) }
+        CallContext {
+            trajectory: TrajectoryId::new("test", 0, 0),
+            deadline: Instant::now() + Duration::from_secs(5),
+        }
     }
 
     #[test]

@@ -72,6 +72,7 @@ impl Tool for SearchTool {
 mod tests {
     use super::*;
     use paretopo_retrieval::{Passage, PassageIndex};
+    use paretopo_trajectory::TrajectoryId;
     use std::time::Duration;
 
     fn call(arguments: serde_json::Value) -> ToolOutcome {
@@ -85,8 +86,10 @@ mod tests {
             passage("Tarn", "Tarn is a town."),
         ])
         .unwrap();
-        let context =
-            CallContext { trajectory: 0, deadline: Instant::now() + Duration::from_secs(5) };
+        let context = CallContext {
+            trajectory: TrajectoryId::new("test", 0, 0),
+            deadline: Instant::now() + Duration::from_secs(5),
+        };
         SearchTool::new(Arc::new(index), 2)
             .call(&ToolCall { name: "search".into(), arguments }, &context)
     }
@@ -120,8 +123,10 @@ mod tests {
         }
         let call =
             ToolCall { name: "search".into(), arguments: serde_json::json!({ "query": "x" }) };
-        let context =
-            CallContext { trajectory: 0, deadline: Instant::now() + Duration::from_secs(5) };
+        let context = CallContext {
+            trajectory: TrajectoryId::new("test", 0, 0),
+            deadline: Instant::now() + Duration::from_secs(5),
+        };
         for (error, status) in [
             (RetrieveError::Timeout, CallStatus::Timeout),
             (RetrieveError::Failed("down".into()), CallStatus::Error),

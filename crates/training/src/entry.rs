@@ -15,7 +15,7 @@ use paretopo_models::{
     AutoModel, CausalLm, ForwardInput, first_not_finite, first_overflow, in_precision, load_folder,
     to_host,
 };
-use paretopo_trajectory::{Task, Trajectory};
+use paretopo_trajectory::{Task, Trajectory, TrajectoryId};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -173,7 +173,12 @@ fn solve<C: BackendChoice>(
         policy.context(&model, &device, environment.as_ref(), 0, surroundings.cancelled, &workers);
     let rollouts = &config.rollout;
     require_question(&policy.text, environment.as_ref(), rollouts, std::slice::from_ref(&task))?;
-    let request = RolloutRequest { task: &task, sample: 0, seed: config.seed };
+    let request = RolloutRequest {
+        id: TrajectoryId::new("solve", 0, 0),
+        task: &task,
+        sample: 0,
+        seed: config.seed,
+    };
     let (mut trajectories, _) = rollout(&context, &config.rollout, &[request], &mut |_| {})?;
     let trajectory = trajectories.remove(0);
     match EpisodeFailures::of([&trajectory]).filter(|_| trajectory.answer.is_none()) {

@@ -16,7 +16,7 @@ use paretopo_agent::{
 use paretopo_durable::put_folder;
 use paretopo_environments::{DataError, Environment, RunMemory, score_group};
 use paretopo_models::in_precision;
-use paretopo_trajectory::{CallStatus, FinishReason, Split, Task, Trajectory};
+use paretopo_trajectory::{CallStatus, FinishReason, Split, Task, Trajectory, TrajectoryId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -127,6 +127,7 @@ pub(crate) fn play_and_summarise<B: Backend>(
             let seed_of =
                 move |sample: usize| derive_seed(seed, index as u64, 0xE7A1_0000 + sample as u64);
             (0..config.samples).map(move |sample| RolloutRequest {
+                id: TrajectoryId::new("evaluate", index as u64, sample),
                 task,
                 sample,
                 seed: seed_of(sample),

@@ -23,7 +23,7 @@ use paretopo_algorithms::pareto::underflows;
 use paretopo_algorithms::{Advantages, Group, Progress, advantages};
 use paretopo_environments::{Environment, bad_reward, score_group};
 use paretopo_models::{AutoModel, from_host, in_precision, to_host, without_adapter};
-use paretopo_trajectory::{CallStatus, FinishReason, Split, Task, Trajectory};
+use paretopo_trajectory::{CallStatus, FinishReason, Split, Task, Trajectory, TrajectoryId};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -386,6 +386,7 @@ fn collect<B: burn::tensor::backend::Backend>(
     let (mut refills, mut skipped_groups, mut grading_seconds) = (0, 0, 0.0);
     loop {
         let wanted = settings.prompts_per_step - tasks.len();
+        let first_prompt = state.prompts_drawn;
         let new = next_tasks(
             context.environment.tasks(Split::Train),
             config.seed,
@@ -400,7 +401,13 @@ fn collect<B: burn::tensor::backend::Backend>(
                 let seed = move |sample: usize| {
                     derive_seed(config.seed, drawn, 1000 + (index * size + sample) as u64)
                 };
-                (0..size).map(move |sample| RolloutRequest { task, sample, seed: seed(sample) })
+                let prompt = first_prompt + index as u64;
+                (0..size).map(move |sample| RolloutRequest {
+                    id: TrajectoryId::new("train", prompt, sample),
+                    task,
+                    sample,
+                    seed: seed(sample),
+                })
             })
             .collect();
         let (mut done, total) = (0, requests.len());

@@ -6,10 +6,12 @@
 //! ever turned into ids a second time. Everything else in the project either makes these records
 //! (`agent`), scores them (`environments`), learns from them (`training`) or draws them (`report`).
 
+mod identity;
 mod segment;
 mod task;
 mod tool;
 
+pub use identity::TrajectoryId;
 pub use segment::{Author, FinishReason, Segment, Trajectory};
 pub use task::{Message, Role, Split, Task};
 pub use tool::{CallRecord, CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec};

@@ -12,7 +12,7 @@ use crate::{DataError, Demonstration, DemonstrationTurn};
 use paretopo_retrieval::PassageIndex;
 use paretopo_settings::NonNegative;
 use paretopo_tools::{CallContext, SearchTool, Tool};
-use paretopo_trajectory::ToolCall;
+use paretopo_trajectory::{ToolCall, TrajectoryId};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -91,8 +91,10 @@ impl Practice {
     }
 
     fn search(&self, call: &ToolCall) -> String {
-        let context =
-            CallContext { trajectory: 0, deadline: Instant::now() + Duration::from_secs(60) };
+        let context = CallContext {
+            trajectory: TrajectoryId::new("demonstration", 0, 0),
+            deadline: Instant::now() + Duration::from_secs(60),
+        };
         self.search.call(call, &context).text
     }
 }
