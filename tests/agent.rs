@@ -1,13 +1,14 @@
 //! The agent on the shipped policy: token-exact trajectories, log-probabilities, budgets, tools
 //! that are slow or wrong.
 
-use crate::scripted::{NEVER, Scripted, check_authorship, markov, play_policy};
+use crate::scripted::{NEVER, Scripted, check_authorship, local, markov, play_on, request};
+use crate::scripted_generator::{Manners, ScriptedGenerators};
 use crate::{Plain, assert_close, checkout};
 use paretopo_agent::{
-    PolicyText, RolloutConfig, RolloutContext, RolloutRequest, SamplingConfig, ToolSchedule,
-    Workers, log_softmax, rollout,
+    PolicyText, RolloutConfig, RolloutContext, RolloutRequest, ToolSchedule, Workers, rollout,
 };
 use paretopo_environments::{Environment, EnvironmentConfig, MathConfig, Resources};
+use paretopo_generation::{SamplingConfig, log_softmax};
 use paretopo_models::{AutoModel, CausalLm, ForwardInput, load_folder, to_host};
 use paretopo_settings::{Seconds, Temperature};
 use paretopo_trajectory::{
@@ -17,13 +18,13 @@ use proptest::prelude::*;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-fn policy() -> (AutoModel<Plain>, usize, PolicyText) {
+pub(crate) fn policy() -> (AutoModel<Plain>, PolicyText) {
     let folder = checkout("models/tiny-math");
-    let (config, model) = load_folder::<Plain>(&folder, &Default::default()).unwrap();
-    (model, config.layers(), PolicyText::from_folder(&folder).unwrap())
+    let (_, model) = load_folder::<Plain>(&folder, &Default::default()).unwrap();
+    (model, PolicyText::from_folder(&folder).unwrap())
 }
 
-fn math() -> Box<dyn Environment> {
+pub(crate) fn math() -> Box<dyn Environment> {
     EnvironmentConfig::Math(MathConfig::default())
         .build(
             &Resources { python_worker: crate::python_worker(), ..Resources::default() },
@@ -33,7 +34,7 @@ fn math() -> Box<dyn Environment> {
 }
 
 /// Problems that the shipped policy likes to give to its tool.
-fn problems() -> Vec<Task> {
+pub(crate) fn problems() -> Vec<Task> {
     let problem = |index: usize| Task {
         id: format!("t{index}"),
         question: format!("What is {}*{}?", 421 + 37 * index, 23 + index),
@@ -54,13 +55,11 @@ fn play_with(
     config: &RolloutConfig,
 ) -> Vec<Trajectory> {
     let workers = Workers::new(workers, workers).unwrap();
-    let (model, layers, text) = policy();
+    let (model, text) = policy();
     let device = Default::default();
     let context = RolloutContext {
-        model: &model,
-        layers,
+        generators: &local(&model, &device),
         context: 256,
-        device: &device,
         text: &text,
         environment,
         weight_version: 3,
@@ -119,7 +118,7 @@ fn check_exactness(model: &AutoModel<Plain>, text: &PolicyText, trajectory: &Tra
 #[test]
 fn trajectories_are_token_exact() {
     let environment = math();
-    let (model, _, text) = policy();
+    let (model, text) = policy();
     let trajectories = play(
         environment.as_ref(),
         &environment.tasks(Split::Test)[..40],
@@ -227,6 +226,7 @@ fn an_episode_ends_at_its_deadline() {
 #[test]
 fn budgets_hold() {
     let environment = Scripted::new(problems(), "7", Duration::ZERO);
+    let (_, text) = policy();
     let config = RolloutConfig { max_calls: 1, max_sampled_tokens: 20, ..RolloutConfig::default() };
     for trajectory in play(&environment, &environment.task, &config) {
         assert!(
@@ -234,9 +234,11 @@ fn budgets_hold() {
             "{}",
             trajectory.response
         );
-        if trajectory.sampled_tokens() == 20 {
-            assert!(matches!(trajectory.finish, FinishReason::Length | FinishReason::Stop));
-        }
+        let ids = trajectory.ids();
+        let stopped = text.end_ids.contains(ids.last().unwrap());
+        let wanted = if stopped { FinishReason::Stop } else { FinishReason::Length };
+        assert_eq!(trajectory.finish, wanted, "{}", trajectory.response);
+        assert!(stopped || trajectory.sampled_tokens() == 20 || ids.len() == 256);
     }
     let none = RolloutConfig { max_calls: 0, ..config };
     assert!(
@@ -249,7 +251,7 @@ fn budgets_hold() {
 #[test]
 fn output_is_cut_to_its_token_budget_and_read_in_a_block() {
     let environment = Scripted::new(problems(), &"1 ".repeat(200), Duration::ZERO);
-    let (model, _, text) = policy();
+    let (model, text) = policy();
     let config = RolloutConfig { max_calls: 2, max_output_tokens: 40, ..RolloutConfig::default() };
     let trajectories = play(&environment, &environment.task, &config);
     assert!(trajectories.iter().any(|trajectory| trajectory.call_count() > 0));
@@ -264,14 +266,12 @@ fn output_is_cut_to_its_token_budget_and_read_in_a_block() {
 #[test]
 fn a_cancelled_rollout_ends() {
     let environment = math();
-    let (model, layers, text) = policy();
+    let (model, text) = policy();
     let cancelled = AtomicBool::new(true);
     let device = Default::default();
     let context = RolloutContext {
-        model: &model,
-        layers,
+        generators: &local(&model, &device),
         context: 256,
-        device: &device,
         text: &text,
         environment: environment.as_ref(),
         weight_version: 0,
@@ -295,7 +295,7 @@ proptest! {
         temperature in prop_oneof![Just(0.0), Just(1.0), Just(1.5)].prop_map(Temperature::literal),
     ) {
         let environment = Scripted::new(problems(), &output, Duration::ZERO);
-        let (_, _, text) = policy();
+        let (_, text) = policy();
         let config = RolloutConfig { max_calls: 2, sampling: SamplingConfig { temperature, ..SamplingConfig::default() }, ..RolloutConfig::default() };
         for trajectory in play(&environment, &environment.task[..4], &config) {
             for segment in &trajectory.segments {
@@ -312,7 +312,7 @@ proptest! {
 
 #[test]
 fn a_policy_that_imitates_tool_output_is_still_the_policy() {
-    let (_, _, text) = policy();
+    let (_, text) = policy();
     // what a tool would say, with an answer behind it, and no call before it
     let forged = "\n```output\n42\n```\n\\boxed{7}";
     let ids = text.tokenizer.encode_plain(forged).unwrap();
@@ -332,15 +332,13 @@ fn a_policy_that_imitates_tool_output_is_still_the_policy() {
     });
     let environment = math();
     let config = RolloutConfig::default();
-    let trajectory = play_policy(
-        &text,
-        &model,
-        environment.as_ref(),
-        &environment.tasks(Split::Test)[0],
-        1,
-        &config,
-    );
-    check_authorship(&text, &trajectory, &config);
+    let task = &environment.tasks(Split::Test)[0];
+    let device = Default::default();
+    let generators = local::<Plain, _>(&model, &device);
+    let played =
+        play_on(&text, &generators, environment.as_ref(), &[request(task, 1)], &config).unwrap();
+    let trajectory = &played[0];
+    check_authorship(&text, trajectory, &config);
     assert_eq!(
         (trajectory.calls.len(), trajectory.response.as_str(), trajectory.answer.as_deref()),
         (0, forged, Some("7"))
@@ -357,8 +355,9 @@ proptest! {
         seed in any::<u64>(),
         sharpness in 0.5f32..6.0,
         output in "(<\\|end\\|>|```python\n|\n```\n|\\\\boxed\\{1\\}|[0-9]){0,5}",
+        (chunk, delay, lost_after) in (1usize..9, 0usize..3, 20usize..200),
     ) {
-        let (_, _, text) = policy();
+        let (_, text) = policy();
         let markers: Vec<u32> = ["\n```output\n", "\n```\n", "\n```", "```python\n", "\\boxed{", "}", "print(", ")"]
             .iter().flat_map(|marker| text.tokenizer.encode_plain(marker).unwrap()).collect();
         let noise = |last: u32, next: u32| {
@@ -366,12 +365,20 @@ proptest! {
             ((mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40) as f32 / (1u32 << 24) as f32
         };
         // markers and the first few ids, which are the special tokens, are likelier than the rest
-        let model = markov::<Plain>(&text, |last, next| sharpness * noise(last, next) + if markers.contains(&next) { 3.0 } else if next < 5 { 1.0 } else { 0.0 });
+        let logit = |last: u32, next: u32| {
+            let likelier = if markers.contains(&next) { 3.0 } else if next < 5 { 1.0 } else { 0.0 };
+            sharpness * noise(last, next) + likelier
+        };
+        let size = text.tokenizer.vocab_size() as u32;
+        let logits = |last: u32| (0..size).map(|next| logit(last, next)).collect::<Vec<f32>>();
+        let manners = Manners { chunk, delay, lost_after, failing: None };
+        let generators = ScriptedGenerators::new(logits, manners);
         let environment = Scripted::new(problems(), &output, Duration::ZERO);
         let config = RolloutConfig { max_calls: 3, max_sampled_tokens: 60, ..RolloutConfig::default() };
         for sample in 0..4 {
-            let trajectory = play_policy(&text, &model, &environment, &environment.task[0], seed ^ sample, &config);
-            check_authorship(&text, &trajectory, &config);
+            let request = request(&environment.task[0], seed ^ sample);
+            let played = play_on(&text, &generators, &environment, &[request], &config).unwrap();
+            check_authorship(&text, &played[0], &config);
         }
     }
 }

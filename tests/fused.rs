@@ -10,6 +10,7 @@ mod agent;
 mod memory;
 mod parity_models;
 mod scripted;
+mod scripted_generator;
 mod support;
 
 use burn::tensor::{Distribution, Int, Tensor, TensorData};

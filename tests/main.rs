@@ -2,7 +2,7 @@
 //! layering, the command line.
 //!
 //! One crate and one binary, so that the generic code is compiled for one backend once. Tests that
-//! need data beside the checkout (`../shared`) say so and do nothing without it.
+//! need data beside the checkout (`../shared`) are listed as ignored without it.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -12,6 +12,7 @@ mod checkpoints;
 mod command_line;
 mod comparing;
 mod configurations;
+mod generators;
 mod grading;
 mod half_precision;
 mod hub;
@@ -32,6 +33,7 @@ mod resuming;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod scripted;
+mod scripted_generator;
 mod search;
 mod settings;
 #[cfg(target_os = "linux")]

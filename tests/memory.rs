@@ -3,7 +3,8 @@
 
 use crate::{Plain, Tracked, checkout, ids, json};
 use burn::tensor::backend::Backend;
-use paretopo_agent::{Engine, Workers};
+use paretopo_agent::Workers;
+use paretopo_engine::Engine;
 use paretopo_models::{AutoModel, load_folder, to_host};
 use paretopo_training::{
     GradientSum, MemoryConfig, MicroBatch, TrainingSequence, accumulate_gradient, total_gradient,
@@ -177,8 +178,8 @@ static ALLOCATOR: Counting = Counting;
 /// Bytes that are held after 48 decoding steps of 3 rows and were not before them.
 fn held_by_decoding<B: Backend>(folder: &Path) -> i64 {
     let device = Default::default();
-    let (config, model) = load_folder::<B>(folder, &device).unwrap();
-    let mut engine = Engine::new(&model, config.layers(), &device);
+    let (_, model) = load_folder::<B>(folder, &device).unwrap();
+    let mut engine = Engine::new(&model, &device);
     engine.admit(&[(0, &[1, 2]), (1, &[3, 4]), (2, &[5, 6])]);
     let before = HELD.get();
     for step in 0..48 {

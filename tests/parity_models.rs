@@ -1,9 +1,9 @@
 //! Architectures against Hugging Face transformers, on the tiny checkpoints of
 //! `fixtures/make_models.py`.
 
-use crate::{Plain, Tracked, assert_close, checkout, ids, json, numbers};
+use crate::{Plain, Tracked, assert_close, checkout, ids, json, numbers, rows_of};
 use burn::tensor::backend::Backend;
-use paretopo_agent::Engine;
+use paretopo_engine::Engine;
 use paretopo_models::{
     AutoModel, CausalLm, ForwardInput, KvCache, NamedTensor, SavedTensor, load_folder,
     load_tensors, named_parameters, save_folder, to_host,
@@ -131,14 +131,14 @@ fn the_engine_decodes_greedily_as_transformers_generates() {
         let expected = json(&folder(case).join("expected.json"));
         let (all, greedy) = (ids(&expected["ids"]), ids(&expected["greedy"]));
         let (_, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
-        let mut engine = Engine::new(&model, 2, &device);
+        let mut engine = Engine::new(&model, &device);
         let best =
             |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap() as u32;
         // two rows share the prompt, a third has another
-        let mut rows = engine.admit(&[(0, &all[..8]), (1, &all[..8]), (2, &all[2..7])]);
+        let mut rows = rows_of(engine.admit(&[(0, &all[..8]), (1, &all[..8]), (2, &all[2..7])]));
         for want in greedy {
             assert_eq!((best(&rows[0]), best(&rows[1])), (want, want), "{case}");
-            rows = engine.step(&[Some(want), Some(want), Some(best(&rows[2]))]);
+            rows = rows_of(engine.step(&[Some(want), Some(want), Some(best(&rows[2]))]));
         }
     }
 }
@@ -155,7 +155,7 @@ fn long_decoding_equals_the_full_forward_pass_while_rows_leave() {
         let all = long(&ids(&json(&folder(case).join("expected.json"))["ids"]));
         let (_, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
         let full = logits(&model, &ForwardInput::right_padded(&[&all], &device), None);
-        let mut engine = Engine::new(&model, 2, &device);
+        let mut engine = Engine::new(&model, &device);
         engine.admit(&[(0, &all[..3]), (1, &all[..7]), (2, &all[..5])]);
         // rows with keys 0 and 1 go on; over 60 steps the newest columns join the older ones
         // several times
@@ -165,7 +165,7 @@ fn long_decoding_equals_the_full_forward_pass_while_rows_leave() {
             }
             if step == 45 {
                 // a block for one row, longer than what is kept apart
-                let rows = engine.extend(&[(0, &all[48..52])]);
+                let rows = rows_of(engine.extend(&[(0, &all[48..52])]));
                 assert_close(&rows[0], &full[51], 1e-4, &format!("{case}, block"));
                 continue;
             }
@@ -178,7 +178,7 @@ fn long_decoding_equals_the_full_forward_pass_while_rows_leave() {
             let tokens: Vec<Option<u32>> =
                 engine.keys().iter().map(|key| Some(all[next(*key)])).collect();
             let keys = engine.keys().to_vec();
-            let rows = engine.step(&tokens);
+            let rows = rows_of(engine.step(&tokens));
             for (key, row) in keys.iter().zip(rows) {
                 assert_close(
                     &row,
@@ -202,10 +202,9 @@ fn what_all_prompts_begin_with_is_read_once_and_changes_no_logit() {
             [prompt(&all[3..9]), prompt(&all[10..11]), prompt(&all[3..9]), prompt(&all[20..29])];
         let rows: Vec<(usize, &[u32])> =
             prompts.iter().enumerate().map(|(key, prompt)| (key, prompt.as_slice())).collect();
-        let (mut shared, mut alone) =
-            (Engine::new(&model, 2, &device), Engine::new(&model, 2, &device));
+        let (mut shared, mut alone) = (Engine::new(&model, &device), Engine::new(&model, &device));
         shared.share(prompts.iter().map(Vec::as_slice));
-        let (mut got, mut want) = (shared.admit(&rows), alone.admit(&rows));
+        let (mut got, mut want) = (rows_of(shared.admit(&rows)), rows_of(alone.admit(&rows)));
         // 40 once and tails of 6, 1 and 9 instead of 46, 41 and 49
         assert_eq!((shared.tokens_read, alone.tokens_read), (56, 136));
         for step in 0..5 {
@@ -214,10 +213,10 @@ fn what_all_prompts_begin_with_is_read_once_and_changes_no_logit() {
             }
             let tokens =
                 [Some(all[step]), Some(all[step + 1]), Some(all[step + 2]), Some(all[step])];
-            (got, want) = (shared.step(&tokens), alone.step(&tokens));
+            (got, want) = (rows_of(shared.step(&tokens)), rows_of(alone.step(&tokens)));
         }
         // short beginnings and equal prompts are read as they are
-        let mut engine = Engine::new(&model, 2, &device);
+        let mut engine = Engine::new(&model, &device);
         engine.share([&all[..50], &all[..50]]);
         engine.share([&all[..20], &all[5..25]]);
         assert_eq!(engine.tokens_read, 0);

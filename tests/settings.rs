@@ -3,15 +3,13 @@
 
 use crate::{Tracked, checkout, python_worker};
 use burn::tensor::Tensor;
-use paretopo_agent::sample;
 use paretopo_algorithms::losses::{policy_loss, token_weights};
 use paretopo_algorithms::{EstimatorConfig, EstimatorState, Group, Progress, advantages};
 use paretopo_environments::{EnvironmentConfig, Resources, RunMemory};
+use paretopo_generation::{Points, sample};
 use paretopo_tools::CallContext;
 use paretopo_training::{AdamW, MemoryPlan, RunConfig, read_config};
 use paretopo_trajectory::{FinishReason, Split, ToolCall, Trajectory, TrajectoryId};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use toml::Value;
@@ -249,10 +247,10 @@ fn estimate(config: &RunConfig) {
 }
 
 fn draw(config: &RunConfig) {
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut points = Points::new(1, 0);
     let logits = [3.0, -2.0, 0.5, 60.0, 59.0];
     for sampling in [config.rollout.sampling, config.evaluation.sampling] {
-        let drawn = sample(&logits, [0, 3].into_iter(), &sampling, &mut rng).unwrap();
+        let drawn = sample(&logits, [0, 3].into_iter(), &sampling, &mut points).unwrap();
         assert!(drawn.logprob.is_finite() && drawn.sampling_logprob.is_finite(), "{drawn:?}");
     }
     let times = [config.rollout.call_seconds, config.rollout.episode_seconds];

@@ -13,14 +13,10 @@ pub(crate) fn checkout(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
-/// A path in the folder beside the checkout, or `None` with a message when it is not there.
-pub(crate) fn shared(path: &str) -> Option<PathBuf> {
-    let path = checkout("../shared").join(path);
-    if !path.exists() {
-        eprintln!("skipped: `{}` is not there", path.display());
-        return None;
-    }
-    Some(path)
+/// A path in the folder beside the checkout. Tests that use it are ignored without that folder
+/// (`beside_shared`, see `crates/cli/build.rs`).
+pub(crate) fn shared(path: &str) -> PathBuf {
+    checkout("../shared").join(path)
 }
 
 /// The command of the Python tool's workers.
@@ -85,4 +81,12 @@ pub(crate) fn heed_signals() {
             libc::signal(signal, libc::SIG_DFL);
         }
     }
+}
+
+/// Each row's values.
+pub(crate) fn rows_of<B: burn::tensor::backend::Backend>(
+    tensor: burn::tensor::Tensor<B, 2>,
+) -> Vec<Vec<f32>> {
+    let width = tensor.dims()[1];
+    paretopo_models::to_host(tensor).chunks(width).map(<[f32]>::to_vec).collect()
 }

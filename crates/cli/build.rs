@@ -1,5 +1,7 @@
-//! Tells the binary which commit it was built from.
+//! Tells the binary which commit it was built from, and the tests what lies beside the checkout: those
+//! that need what is not there are listed as ignored.
 
+use std::path::Path;
 use std::process::Command;
 
 fn main() {
@@ -14,4 +16,25 @@ fn main() {
         println!("cargo::rerun-if-changed={}", String::from_utf8_lossy(&path.stdout).trim());
     }
     println!("cargo::rerun-if-changed=build.rs");
+    tell_tests();
+}
+
+/// Sets a `cfg` for each thing that some tests compare with and that is there.
+fn tell_tests() {
+    println!("cargo::rustc-check-cfg=cfg(beside_shared, with_smollm2, with_llama3_tokenizer)");
+    let shared = Path::new("../../../shared/data");
+    // a path that does not exist would have this run every time
+    if shared.exists() {
+        println!("cargo::rustc-cfg=beside_shared");
+        println!("cargo::rerun-if-changed={}", shared.display());
+    }
+    for (variable, name) in [
+        ("PARETOPO_SMOLLM2", "with_smollm2"),
+        ("PARETOPO_LLAMA3_TOKENIZER", "with_llama3_tokenizer"),
+    ] {
+        println!("cargo::rerun-if-env-changed={variable}");
+        if std::env::var_os(variable).is_some() {
+            println!("cargo::rustc-cfg={name}");
+        }
+    }
 }

@@ -1,9 +1,8 @@
-//! The turn loop with a scripted policy: it writes by the bigrams of a text, against a tool that
-//! answers with another. SCRIPT NUL OUTPUT.
+//! The turn loop on a scripted generator: it writes by the bigrams of a text, in chunks, with delays
+//! and losses, against a tool that answers with another text. SCRIPT NUL OUTPUT.
 
 #![no_main]
 
-use burn_flex::Flex;
 use libfuzzer_sys::fuzz_target;
 use paretopo_agent::{PolicyText, RolloutConfig};
 use paretopo_environments::Environment;
@@ -15,8 +14,11 @@ use std::time::Duration;
 
 #[path = "../../tests/scripted.rs"]
 mod scripted;
+#[path = "../../tests/scripted_generator.rs"]
+mod scripted_generator;
 
-use scripted::{Scripted, check_authorship, markov, play_policy};
+use scripted::{Scripted, check_authorship, play_on, request};
+use scripted_generator::{Manners, ScriptedGenerators};
 
 static TEXT: OnceLock<PolicyText> = OnceLock::new();
 
@@ -44,7 +46,8 @@ fuzz_target!(|input: &str| {
     let size = text.tokenizer.vocab_size();
     let mut bigrams = vec![0.0; size * size];
     script.windows(2).for_each(|pair| bigrams[pair[0] as usize * size + pair[1] as usize] = 12.0);
-    let model = markov::<Flex>(text, |last, next| bigrams[last as usize * size + next as usize]);
+    let logits =
+        |last: u32| bigrams[last as usize * size..(last as usize + 1) * size].to_vec();
     let mut hasher = DefaultHasher::new();
     input.hash(&mut hasher);
     let seed = hasher.finish();
@@ -54,11 +57,17 @@ fuzz_target!(|input: &str| {
         max_output_tokens: 24,
         ..RolloutConfig::default()
     };
+    let manners = Manners {
+        chunk: 1 + (seed >> 8) as usize % 9,
+        delay: (seed >> 16) as usize % 3,
+        lost_after: 4 + (seed >> 24) as usize % 60,
+        failing: None,
+    };
+    let generators = ScriptedGenerators::new(logits, manners);
     for sample in 0..4 {
-        check_authorship(
-            text,
-            &play_policy(text, &model, &environment, task, seed ^ sample, &config),
-            &config,
-        );
+        let requests = [request(task, seed ^ sample)];
+        let played = play_on(text, &generators, &environment, &requests, &config)
+            .expect("a generator lives long enough for a token");
+        check_authorship(text, &played[0], &config);
     }
 });

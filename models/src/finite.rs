@@ -106,8 +106,8 @@ pub fn flat_parameters<B: Backend>(
 
 /// The first module whose output is not finite when the model reads `ids`, or too large to be squared
 /// by the norm behind it; by its key in a checkpoint. `None` if all outputs are sound.
-pub fn first_overflow<B: Backend>(
-    model: &AutoModel<B>,
+pub fn first_overflow<B: Backend, M: CausalLm<B>>(
+    model: &M,
     ids: &[u32],
     device: &B::Device,
 ) -> Option<String> {

@@ -1,9 +1,8 @@
 //! The text side of a checkpoint: tokenizer, chat template, and the tokens that end a turn.
 
-use crate::SamplingConfig;
-use crate::generation_config::sampling_of;
 use paretopo_chat::{ChatError, ChatTemplate, TemplateContext, Tokenizer};
 use paretopo_environments::Environment;
+use paretopo_generation::{SamplingConfig, sampling_of};
 use paretopo_trajectory::{Task, TokenId};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -14,7 +14,9 @@
 use burn::backend::Autodiff;
 use burn::module::Module;
 use burn_flex::Flex;
-use paretopo_agent::{Engine, SamplingConfig, Workers, sample};
+use paretopo_agent::Workers;
+use paretopo_engine::{LocalGenerators, SamplingPlace, StateSize};
+use paretopo_generation::{GenerationSettings, Generators, Recorded, Row, SamplingConfig};
 use paretopo_models::{AutoConfig, AutoModel, initialize, load_folder, read_config};
 use paretopo_training::{
     AdamW, GradientSum, MemoryConfig, MicroBatch, OptimizerConfig, TrainingSequence,
@@ -81,13 +83,7 @@ fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) 
         let play = |(): &mut (),
                     (seed, prompts): (usize, &[Vec<u32>]),
                     tell: &mut dyn FnMut((f64, f64))| {
-            tell(generate(
-                &model,
-                &config,
-                prompts,
-                count,
-                &mut ChaCha8Rng::seed_from_u64(seed as u64),
-            ));
+            tell(generate(&model, prompts, count, seed as u64));
         };
         let jobs = prompts.chunks(part).enumerate().collect();
         // the slowest worker decides
@@ -99,34 +95,33 @@ fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) 
     (prefill, seconds)
 }
 
-/// Seconds of reading prompts and of sampling `count` tokens for each.
-fn generate(
-    model: &AutoModel<Flex>,
-    config: &AutoConfig,
-    prompts: &[Vec<u32>],
-    count: usize,
-    rng: &mut ChaCha8Rng,
-) -> (f64, f64) {
-    let mut engine = Engine::new(model, config.layers(), &Default::default());
+/// Seconds of reading prompts and of sampling `count` tokens for each, as a rollout does it.
+fn generate(model: &AutoModel<Flex>, prompts: &[Vec<u32>], count: usize, seed: u64) -> (f64, f64) {
+    let device = Default::default();
+    let state_size = StateSize::default();
+    let generators =
+        LocalGenerators { model, device: &device, place: SamplingPlace::Host, state_size };
+    let settings = GenerationSettings {
+        sampling: SamplingConfig::default(),
+        recorded: Recorded::default(),
+        end_ids: Vec::new(),
+        batch_size: prompts.len(),
+        memory: None,
+    };
+    let mut generator = generators.open(&settings).unwrap();
+    let row = |(key, ids): (usize, &Vec<u32>)| {
+        let seed = seed * prompts.len() as u64 + key as u64;
+        Row { key, ids: ids.as_slice().into(), seed, drawn: 0, budget: count }
+    };
+    let rows: Vec<Row> = prompts.iter().enumerate().map(row).collect();
     let started = Instant::now();
-    let rows: Vec<(usize, &[u32])> =
-        prompts.iter().enumerate().map(|(key, prompt)| (key, prompt.as_slice())).collect();
-    let mut logits = engine.admit(&rows);
+    assert_eq!(generator.admit(&rows).unwrap(), rows.len());
     let prefill = started.elapsed().as_secs_f64();
     let started = Instant::now();
-    let mut recorded = Vec::new();
-    for step in 0..count {
-        let draw = |row: &Vec<f32>| {
-            let drawn = sample(row, std::iter::empty(), &SamplingConfig::default(), rng).unwrap();
-            recorded.push(drawn.logprob);
-            Some(drawn.id)
-        };
-        let tokens: Vec<Option<u32>> = logits.iter().map(draw).collect();
-        if step + 1 < count {
-            logits = engine.step(&tokens);
-        }
+    let mut drawn = 0;
+    while drawn < rows.len() * count {
+        drawn += generator.step().unwrap().len();
     }
-    assert_eq!(recorded.len(), prompts.len() * count);
     (prefill, started.elapsed().as_secs_f64())
 }
 

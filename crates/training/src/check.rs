@@ -14,8 +14,9 @@ use crate::{accumulate_gradient, response_logprobs};
 use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, FloatDType};
-use paretopo_agent::{Engine, log_softmax};
 use paretopo_algorithms::losses::{PolicyLossConfig, policy_loss};
+use paretopo_engine::Engine;
+use paretopo_generation::log_softmax;
 use paretopo_models::{
     AutoModel, CausalLm, ForwardInput, NamedTensor, in_precision, load_folder, load_tensors,
     to_host,
@@ -245,11 +246,11 @@ fn train<B: AutodiffBackend>(
 fn greedy<B: Backend>(model: &AutoModel<B>, expected: &Expected, device: &B::Device) -> Vec<u32> {
     let best =
         |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0) as u32;
-    let mut engine = Engine::new(model, model.depth(), device);
+    let mut engine = Engine::new(model, device);
     let mut rows = engine.admit(&[(0, &expected.ids[..8])]);
     let mut found = Vec::with_capacity(expected.greedy.len());
     while found.len() < expected.greedy.len() {
-        let id = best(&rows[0]);
+        let id = best(&to_host(rows));
         found.push(id);
         rows = engine.step(&[Some(id)]);
     }

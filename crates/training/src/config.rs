@@ -2,11 +2,12 @@
 //! `key.path=value`.
 
 use burn::tensor::FloatDType;
-use paretopo_agent::{RolloutConfig, SamplingConfig};
+use paretopo_agent::RolloutConfig;
 use paretopo_algorithms::EstimatorConfig;
 use paretopo_algorithms::estimators::ParetoPoConfig;
 use paretopo_algorithms::losses::{Aggregation, KlConfig, PolicyLossConfig};
 use paretopo_environments::EnvironmentConfig;
+use paretopo_generation::SamplingConfig;
 use paretopo_models::AdapterConfig;
 use paretopo_settings::{
     Coefficient, DecayRate, Epsilon, LARGEST_SEED, LearningRate, LogRatio, NonNegative, Positive,

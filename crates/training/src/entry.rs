@@ -10,7 +10,9 @@ use crate::{
     Surroundings, TrainingError, train,
 };
 use burn::tensor::backend::AutodiffBackend;
-use paretopo_agent::{RolloutRequest, Workers, log_softmax, require_question, rollout};
+use paretopo_agent::{RolloutRequest, Workers, require_question, rollout};
+use paretopo_engine::SamplingPlace;
+use paretopo_generation::log_softmax;
 use paretopo_models::{
     AutoModel, CausalLm, ForwardInput, first_not_finite, first_overflow, in_precision, load_folder,
     to_host,
@@ -85,6 +87,8 @@ pub struct EntryPoints {
     pub name: &'static str,
     /// CPU threads that it may use; 1 if it computes elsewhere.
     pub threads: fn() -> usize,
+    /// Where it draws tokens.
+    pub sampling_place: SamplingPlace,
     /// Whether the device of that index is there.
     pub probe: fn(usize) -> Result<String, String>,
     /// The reinforcement learning recipe.
@@ -107,6 +111,7 @@ impl EntryPoints {
         Self {
             name: C::NAME,
             threads: || if C::ON_CPU { rayon::current_num_threads() } else { 1 },
+            sampling_place: if C::ON_CPU { SamplingPlace::Host } else { SamplingPlace::Device },
             probe: |index| C::device(index).map(|device| format!("{device:?}")),
             train: |index, config, run, surroundings, observer| {
                 train::<C::Backend>(config, run, &device::<C>(index)?, surroundings, observer)
@@ -147,8 +152,9 @@ fn evaluate_policy<C: BackendChoice>(
     let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
     let model = in_precision(policy.model.clone(), config.precision.into());
     let workers = surroundings.workers(config, &model)?;
+    let generators = policy.generators(&model, &device, config.precision, surroundings);
     let context =
-        policy.context(&model, &device, environment.as_ref(), 0, surroundings.cancelled, &workers);
+        policy.context(&generators, environment.as_ref(), 0, surroundings.cancelled, &workers);
     crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, finished, observer)
 }
 
@@ -169,8 +175,9 @@ fn solve<C: BackendChoice>(
         answers: vec![String::new()],
         ..Task::default()
     };
+    let generators = policy.generators(&model, &device, config.precision, surroundings);
     let context =
-        policy.context(&model, &device, environment.as_ref(), 0, surroundings.cancelled, &workers);
+        policy.context(&generators, environment.as_ref(), 0, surroundings.cancelled, &workers);
     let rollouts = &config.rollout;
     require_question(&policy.text, environment.as_ref(), rollouts, std::slice::from_ref(&task))?;
     let request = RolloutRequest {

@@ -8,13 +8,13 @@ use crate::{
     Surroundings, TrainingError,
 };
 use burn::module::AutodiffModule;
-use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::{
-    PolicyText, RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, SamplingConfig,
-    rollout,
+    PolicyText, RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, rollout,
 };
 use paretopo_durable::put_folder;
 use paretopo_environments::{DataError, Environment, RunMemory, score_group};
+use paretopo_generation::SamplingConfig;
 use paretopo_models::in_precision;
 use paretopo_trajectory::{CallStatus, FinishReason, Split, Task, Trajectory, TrajectoryId};
 use serde::{Deserialize, Serialize};
@@ -85,8 +85,8 @@ pub struct LevelSummary {
 /// # Errors
 /// When a rollout as a whole fails or is cancelled, or all episodes failed; the finished ones are
 /// then put aside as `failed.jsonl`.
-pub fn evaluate<B: Backend>(
-    context: &RolloutContext<'_, B>,
+pub fn evaluate(
+    context: &RolloutContext<'_>,
     rollout_config: &RolloutConfig,
     config: &EvaluationConfig,
     seed: u64,
@@ -108,8 +108,8 @@ pub fn evaluate<B: Backend>(
 ///
 /// # Errors
 /// When a rollout as a whole fails or is cancelled.
-pub(crate) fn play_and_summarise<B: Backend>(
-    context: &RolloutContext<'_, B>,
+pub(crate) fn play_and_summarise(
+    context: &RolloutContext<'_>,
     rollout_config: &RolloutConfig,
     config: &EvaluationConfig,
     seed: u64,
@@ -190,9 +190,9 @@ pub(crate) fn phases(
 ) -> [(&'static str, f64); 5] {
     let each = |seconds: f64| seconds / workers as f64;
     [
-        ("prefill", each(statistics.prefill_seconds)),
-        ("decode", each(statistics.decode_seconds)),
-        ("sampling", each(statistics.sampling_seconds)),
+        ("prefill", each(statistics.generation.prefill_seconds)),
+        ("decode", each(statistics.generation.decode_seconds)),
+        ("sampling", each(statistics.generation.sampling_seconds)),
         ("tools", each(statistics.stalled_seconds)),
         ("grading", grading_seconds),
     ]
@@ -255,14 +255,9 @@ pub(crate) fn conclude<B: AutodiffBackend>(
     put_folder(&folder.path().join("policy"), |place| policy.save(&policy.model, place))?;
     let model = in_precision(policy.model.valid(), config.precision.into());
     let workers = surroundings.workers(config, &model)?;
-    let context = policy.context(
-        &model,
-        device,
-        environment,
-        weight_version,
-        surroundings.cancelled,
-        &workers,
-    );
+    let generators = policy.generators(&model, device, config.precision, surroundings);
+    let context =
+        policy.context(&generators, environment, weight_version, surroundings.cancelled, &workers);
     let settings = &config.evaluation;
     let (evaluation, trajectories) =
         play_and_summarise(&context, &config.rollout, settings, config.seed, None, observer)?;

@@ -59,6 +59,7 @@ pub use stage::{Stage, out_of_memory, write_reason};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use paretopo_agent::Workers;
+use paretopo_engine::SamplingPlace;
 use paretopo_environments::{DataError, Environment, LoadObserver, Resources};
 use paretopo_models::AutoModel;
 use std::collections::BTreeMap;
@@ -95,6 +96,8 @@ pub struct Surroundings<'a> {
     pub policy_folder: PathBuf,
     /// CPU threads for the backend's work; 1 where it computes elsewhere.
     pub threads: usize,
+    /// Where the backend draws tokens.
+    pub sampling_place: SamplingPlace,
 }
 
 /// Tells an observer what building an environment does.

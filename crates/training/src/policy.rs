@@ -2,13 +2,15 @@
 //! is trained on it.
 
 use crate::fitting::Reader;
-use crate::{ConfigError, PolicySource, RunConfig, Stage, TrainingError};
+use crate::{ConfigError, PolicySource, Precision, RunConfig, Stage, Surroundings, TrainingError};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType};
 use paretopo_agent::{PolicyText, RolloutContext, Workers};
 use paretopo_durable::write;
+use paretopo_engine::{LocalGenerators, StateSize};
 use paretopo_environments::Environment;
+use paretopo_generation::Generators;
 use paretopo_models::{
     AdapterConfig, AutoConfig, AutoModel, CheckpointError, attach_adapter, find_not_finite,
     first_overflow, flat_parameters, freeze, initialize, load_adapter, load_folder, load_folder_as,
@@ -135,22 +137,36 @@ impl<B: Backend> Policy<B> {
         Self { model: merge_adapter(self.model), adapter: None, ..self }
     }
 
-    /// What rollouts with `model`, this policy's weights on some backend, need.
-    pub fn context<'a, C: Backend>(
-        &'a self,
+    /// What generates with `model`, this policy's weights on some backend.
+    pub fn generators<'a, C: Backend>(
+        &self,
         model: &'a AutoModel<C>,
         device: &'a C::Device,
+        precision: Precision,
+        surroundings: &Surroundings<'_>,
+    ) -> LocalGenerators<'a, C, AutoModel<C>> {
+        let decoder = self.config.decoder();
+        let heads = decoder.num_attention_heads;
+        let features = decoder.num_key_value_heads.unwrap_or(heads)
+            * decoder.head_dim.unwrap_or(decoder.hidden_size / heads);
+        let values = 2 * self.config.layers() * features;
+        let per_token = (values as f64 * precision.bytes()) as u64;
+        let state_size = StateSize { per_token, per_row: 0 };
+        LocalGenerators { model, device, place: surroundings.sampling_place, state_size }
+    }
+
+    /// What rollouts with this policy need.
+    pub fn context<'a>(
+        &'a self,
+        generators: &'a dyn Generators,
         environment: &'a dyn Environment,
         weight_version: u64,
         cancelled: &'a AtomicBool,
         workers: &'a Workers,
-    ) -> RolloutContext<'a, C> {
-        let (layers, context) = (self.config.layers(), self.config.context());
+    ) -> RolloutContext<'a> {
         RolloutContext {
-            model,
-            layers,
-            context,
-            device,
+            generators,
+            context: self.config.context(),
             text: &self.text,
             environment,
             weight_version,

@@ -167,9 +167,9 @@ pub fn train_in<B: AutodiffBackend>(
         }
         let mut metrics = Metrics::new();
         let model = in_precision(policy.model.valid(), config.precision.into());
+        let generators = policy.generators(&model, device, config.precision, surroundings);
         let context = policy.context(
-            &model,
-            device,
+            &generators,
             environment,
             state.updates,
             surroundings.cancelled,
@@ -309,9 +309,9 @@ fn failed_steps_in_a_row(
 }
 
 /// Evaluates on validation tasks; returns the mean reward vector, `None` if all episodes failed.
-fn validate<B: burn::tensor::backend::Backend>(
+fn validate(
     config: &RunConfig,
-    context: &RolloutContext<'_, B>,
+    context: &RolloutContext<'_>,
     state: &mut TrainingState,
     folder: &RunFolder,
     metrics: &mut Metrics,
@@ -372,9 +372,9 @@ fn next_tasks(tasks: &[Task], seed: u64, drawn: &mut u64, count: usize) -> Vec<T
 
 /// Plays, scores and weighs the groups of a step; with dynamic sampling, groups without signal are
 /// replaced.
-fn collect<B: burn::tensor::backend::Backend>(
+fn collect(
     config: &RunConfig,
-    context: &RolloutContext<'_, B>,
+    context: &RolloutContext<'_>,
     state: &mut TrainingState,
     folder: &RunFolder,
     observer: &mut dyn Observer,

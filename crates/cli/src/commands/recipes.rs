@@ -53,6 +53,7 @@ fn surroundings(
         commit: env!("PARETOPO_COMMIT"),
         policy_folder: policies::folder(&config.policy, progress)?,
         threads: (backend.threads)(),
+        sampling_place: backend.sampling_place,
     })
 }
 

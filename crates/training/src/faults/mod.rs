@@ -92,6 +92,7 @@ impl Fixture {
             commit: "test",
             policy_folder: self.folder.path().join("model"),
             threads: 1,
+            sampling_place: paretopo_engine::SamplingPlace::Host,
         };
         RunFolder::open(run, &self.config, "train", &surroundings)
     }

@@ -1,9 +1,10 @@
 //! Drawing a token from logits, with the log-probabilities that training needs.
 
+use crate::Points;
 use paretopo_settings::{RepetitionPenalty, Share, Temperature, TopP, within};
-use rand::Rng;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 /// How tokens are drawn: the penalty, then the temperature, then each of the others on what the one
 /// before it has left, in transformers' order.
@@ -73,7 +74,7 @@ pub fn sample(
     logits: &[f32],
     earlier: impl Iterator<Item = u32>,
     config: &SamplingConfig,
-    rng: &mut impl Rng,
+    points: &mut Points,
 ) -> Option<Sampled> {
     let normaliser = log_sum_exp(logits.iter().copied());
     if !normaliser.is_finite() || logits.iter().any(|logit| !logit.is_finite()) {
@@ -106,7 +107,7 @@ pub fn sample(
         } else {
             log_sum_exp(scores.iter().map(|score| score / temperature))
         };
-        let index = draw(0..scores.len(), |index| (tempered(index) - total).exp(), rng);
+        let index = draw(0..scores.len(), |index| (tempered(index) - total).exp(), points.draw());
         return Some(drawn(index, tempered(index) - total));
     }
     let mut candidates: Vec<usize> = (0..scores.len()).collect();
@@ -116,16 +117,7 @@ pub fn sample(
         candidates.truncate(config.top_k);
     }
     if top_p < 1.0 {
-        candidates.sort_unstable_by(descending);
-        let total = log_sum_exp(candidates.iter().map(|index| tempered(*index)));
-        let mut mass = 0.0;
-        let inside = candidates.iter().take_while(|index| {
-            let needed = mass < top_p;
-            mass += (tempered(**index) - total).exp();
-            needed
-        });
-        let kept = inside.count().max(1);
-        candidates.truncate(kept);
+        keep_nucleus(&mut candidates, top_p, tempered, descending);
     }
     if min_p > 0.0 {
         // p >= min_p * p_highest, in logarithms; the likeliest itself always is
@@ -135,8 +127,73 @@ pub fn sample(
     // in the order of ids, so that the draw does not depend on how candidates were found
     candidates.sort_unstable();
     let total = log_sum_exp(candidates.iter().map(|index| tempered(*index)));
-    let index = draw(candidates.iter().copied(), |index| (tempered(index) - total).exp(), rng);
+    let index =
+        draw(candidates.iter().copied(), |index| (tempered(index) - total).exp(), points.draw());
     Some(drawn(index, tempered(index) - total))
+}
+
+/// How many of the likeliest candidates are put in order first.
+const HEAD: usize = 64;
+
+/// Keeps the likeliest candidates whose probabilities add up to `top_p`, at least one. They are put in
+/// order only as far as the sum has to go: most of a vocabulary has no share in it.
+fn keep_nucleus(
+    candidates: &mut Vec<usize>,
+    top_p: f32,
+    tempered: impl Fn(usize) -> f32,
+    descending: impl Fn(&usize, &usize) -> Ordering,
+) {
+    let highest = candidates.iter().map(|index| tempered(*index)).fold(f32::MIN, f32::max);
+    let exponentials = candidates.iter().map(|index| (tempered(*index) - highest).exp());
+    let total = highest + exponentials.sum::<f32>().ln();
+    let (mut mass, mut kept, mut ordered) = (0.0, 0, 0);
+    while kept == ordered && kept < candidates.len() {
+        let next = (ordered.max(HEAD / 8) * 8).min(candidates.len());
+        let rest = &mut candidates[ordered..];
+        if next < ordered + rest.len() {
+            rest.select_nth_unstable_by(next - ordered - 1, &descending);
+        }
+        candidates[ordered..next].sort_unstable_by(&descending);
+        ordered = next;
+        while kept < ordered && mass < top_p {
+            mass += (tempered(candidates[kept]) - total).exp();
+            kept += 1;
+        }
+    }
+    candidates.truncate(kept.max(1));
+}
+
+/// The `count` likeliest tokens with their log-probabilities, the likeliest first, of equals the one
+/// with the lower id.
+///
+/// # Shapes
+/// - `logits`: `vocab_size` values
+pub fn likeliest(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
+    let count = count.min(logits.len());
+    if count == 0 {
+        return Vec::new();
+    }
+    let descending = |a: &usize, b: &usize| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b));
+    let mut candidates: Vec<usize> = (0..logits.len()).collect();
+    candidates.select_nth_unstable_by(count - 1, descending);
+    candidates.truncate(count);
+    candidates.sort_unstable_by(descending);
+    let normaliser = log_sum_exp(logits.iter().copied());
+    candidates.into_iter().map(|index| (index as u32, logits[index] - normaliser)).collect()
+}
+
+/// The entropy of the distribution in nats: with `p = softmax(logits)`,
+/// `-sum(p ln p) = ln(sum(exp(logits))) - sum(p logits)`.
+///
+/// # Shapes
+/// - `logits`: `vocab_size` values
+pub fn entropy(logits: &[f32]) -> f32 {
+    let normaliser = log_sum_exp(logits.iter().copied());
+    let weighted = logits.iter().map(|logit| {
+        let logprob = logit - normaliser;
+        f64::from(logprob.exp()) * f64::from(logprob)
+    });
+    -weighted.sum::<f64>() as f32
 }
 
 /// The logits with those of `earlier` ids made smaller, each once however often it occurs; still
@@ -156,9 +213,8 @@ fn penalised(logits: &[f32], earlier: impl Iterator<Item = u32>, penalty: f32) -
 fn draw(
     candidates: impl Iterator<Item = usize>,
     probability: impl Fn(usize) -> f32,
-    rng: &mut impl Rng,
+    mut point: f32,
 ) -> usize {
-    let mut point: f32 = rng.random();
     let mut last = 0;
     for index in candidates {
         let probability = probability(index);
@@ -176,8 +232,6 @@ fn draw(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
 
     const NONE: std::iter::Empty<u32> = std::iter::empty();
 
@@ -187,7 +241,7 @@ mod tests {
     }
 
     fn frequencies(config: SamplingConfig) -> [f32; 4] {
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut rng = Points::new(1, 0);
         let mut counts = [0.0; 4];
         for _ in 0..20_000 {
             counts[sample(&logits(), NONE, &config, &mut rng).unwrap().id as usize] +=
@@ -264,7 +318,7 @@ mod tests {
             temperature: Temperature::literal(0.0),
             ..SamplingConfig::default()
         };
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut rng = Points::new(1, 0);
         let mut likeliest = |logits: &[f32], earlier: &[u32], value: f64| {
             sample(logits, earlier.iter().copied(), &config(value), &mut rng).unwrap().id
         };
@@ -290,7 +344,7 @@ mod tests {
 
     #[test]
     fn both_log_probabilities_are_recorded() {
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut rng = Points::new(1, 0);
         let top_1 = SamplingConfig { top_k: 1, ..SamplingConfig::default() };
         let drawn = sample(&logits(), NONE, &top_1, &mut rng).unwrap();
         assert_eq!(drawn.id, 0);
@@ -307,9 +361,64 @@ mod tests {
         assert!((drawn.sampling_logprob - (squares[drawn.id as usize] / 0.365).ln()).abs() < 1e-5);
     }
 
+    /// What `keep_nucleus` keeps, by putting everything in order.
+    fn sorted_nucleus(logits: &[f32], top_p: f32) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..logits.len()).collect();
+        order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
+        let total = log_sum_exp(order.iter().map(|index| logits[*index]));
+        let mut mass = 0.0;
+        let inside = order.iter().take_while(|index| {
+            let needed = mass < top_p;
+            mass += (logits[**index] - total).exp();
+            needed
+        });
+        let kept = inside.count().max(1);
+        order.truncate(kept);
+        order.sort_unstable();
+        order
+    }
+
+    #[test]
+    fn a_nucleus_is_what_a_sort_would_find() {
+        let mut points = Points::new(5, 0);
+        for size in [1, 2, 63, 64, 65, 600, 5000] {
+            for (spread, top_p) in [(0.0, 0.5), (0.1, 0.99), (3.0, 0.9), (12.0, 0.3), (1.0, 1.0)] {
+                let logits: Vec<f32> = (0..size).map(|_| spread * points.draw()).collect();
+                let mut kept: Vec<usize> = (0..size).collect();
+                let descending =
+                    |a: &usize, b: &usize| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b));
+                keep_nucleus(&mut kept, top_p, |index| logits[index], descending);
+                kept.sort_unstable();
+                let wanted = sorted_nucleus(&logits, top_p);
+                // the total is summed in another order, which may move the last one
+                let apart = kept.len().abs_diff(wanted.len());
+                assert!(apart <= 1 + size / 1000, "{size}, {spread}, {top_p}: {apart}");
+                let fewer = if kept.len() < wanted.len() { &kept } else { &wanted };
+                let more = if kept.len() < wanted.len() { &wanted } else { &kept };
+                assert!(fewer.iter().all(|index| more.contains(index)));
+            }
+        }
+    }
+
+    #[test]
+    fn entropy_and_alternatives_by_hand() {
+        // 0.5 ln 2 + 0.3 ln(1/0.3) + 0.15 ln(1/0.15) + 0.05 ln 20
+        // = 0.346574 + 0.361192 + 0.284568 + 0.149787 = 1.142120
+        assert!((entropy(&logits()) - 1.142_120).abs() < 1e-6);
+        // all alike: ln 4 = 1.386294; one certain: 0
+        assert!((entropy(&[2.0; 4]) - 1.386_294).abs() < 1e-6);
+        assert!(entropy(&[90.0, 0.0]).abs() < 1e-6);
+        let found = likeliest(&[1.0, 3.0, 3.0, 0.0], 3);
+        assert_eq!(found.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2, 0]);
+        // ln(e^3 / (2 e^3 + e + 1)) = 3 - ln(43.889356) = -0.781672
+        assert!((found[0].1 + 0.781_672).abs() < 1e-5, "{found:?}");
+        assert_eq!(likeliest(&[1.0], 5).len(), 1);
+        assert_eq!(likeliest(&[1.0], 0), []);
+    }
+
     #[test]
     fn logits_that_are_no_numbers_yield_nothing() {
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut rng = Points::new(1, 0);
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for temperature in [0.0, 1.0].map(Temperature::literal) {
                 let config = SamplingConfig { temperature, ..SamplingConfig::default() };

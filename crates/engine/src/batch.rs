@@ -6,7 +6,8 @@
 //! token by token.
 
 use burn::tensor::backend::Backend;
-use paretopo_models::{AutoModel, CausalLm, ForwardInput, KvCache, to_host};
+use burn::tensor::{Tensor, TensorData};
+use paretopo_models::{CausalLm, ForwardInput, KvCache};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -16,8 +17,8 @@ const PREFILL_TOKENS: usize = 4096;
 const SHARED_FROM: usize = 32;
 
 /// The engine. Rows are known by the key that they were admitted with.
-pub struct Engine<'a, B: Backend> {
-    model: &'a AutoModel<B>,
+pub struct Engine<'a, B: Backend, M: CausalLm<B>> {
+    model: &'a M,
     device: B::Device,
     layers: usize,
     cache: KvCache<B>,
@@ -32,9 +33,10 @@ pub struct Engine<'a, B: Backend> {
     pub decode_seconds: f64,
 }
 
-impl<'a, B: Backend> Engine<'a, B> {
-    /// An engine without rows. `layers` is the model's number of layers.
-    pub fn new(model: &'a AutoModel<B>, layers: usize, device: &B::Device) -> Self {
+impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
+    /// An engine without rows.
+    pub fn new(model: &'a M, device: &B::Device) -> Self {
+        let layers = model.depth();
         Self {
             model,
             device: device.clone(),
@@ -77,8 +79,8 @@ impl<'a, B: Backend> Engine<'a, B> {
     /// in the given order.
     ///
     /// # Shapes
-    /// - output: one list of `vocab_size` logits per new row
-    pub fn admit(&mut self, new: &[(usize, &[u32])]) -> Vec<Vec<f32>> {
+    /// - output: `[new rows, vocab_size]`
+    pub fn admit(&mut self, new: &[(usize, &[u32])]) -> Tensor<B, 2> {
         let started = Instant::now();
         let mut distinct: Vec<&[u32]> = Vec::new();
         let mut place: BTreeMap<&[u32], usize> = BTreeMap::new();
@@ -88,8 +90,8 @@ impl<'a, B: Backend> Engine<'a, B> {
                 distinct.len() - 1
             });
         }
-        let (mut cache, mut logits) =
-            (KvCache::new(self.layers, 0), Vec::with_capacity(distinct.len()));
+        let mut cache = KvCache::new(self.layers, 0);
+        let mut logits = Vec::new();
         let longest = distinct.iter().map(|prompt| prompt.len()).max().unwrap_or(1).max(1);
         let shared = self
             .shared
@@ -103,7 +105,7 @@ impl<'a, B: Backend> Engine<'a, B> {
                 None => (0, KvCache::new(self.layers, block.len())),
             };
             let rows: Vec<&[u32]> = block.iter().map(|prompt| &prompt[skipped..]).collect();
-            logits.extend(self.read(&rows, &mut block_cache));
+            logits.push(self.read(&rows, &mut block_cache));
             cache = cache.merge(block_cache);
         }
         self.shared = shared;
@@ -111,15 +113,22 @@ impl<'a, B: Backend> Engine<'a, B> {
         self.cache = self.take_cache().merge(cache.select(&rows));
         self.keys.extend(new.iter().map(|(key, _)| *key));
         self.prefill_seconds += started.elapsed().as_secs_f64();
-        rows.iter().map(|row| logits[*row].clone()).collect()
+        let logits = if logits.len() == 1 { logits.remove(0) } else { Tensor::cat(logits, 0) };
+        if rows.iter().copied().eq(0..distinct.len()) {
+            return logits;
+        }
+        let rows: Vec<i32> = rows.into_iter().map(|row| row as i32).collect();
+        let count = rows.len();
+        let rows = Tensor::from_data(TensorData::new(rows, [count]), &self.device);
+        logits.select(0, rows)
     }
 
     /// Feeds each row at most one token. Returns the logits behind it, meaningless for rows that
     /// were fed none.
     ///
     /// # Shapes
-    /// - `tokens`: one entry per row; output: one list of `vocab_size` logits per row
-    pub fn step(&mut self, tokens: &[Option<u32>]) -> Vec<Vec<f32>> {
+    /// - `tokens`: one entry per row; output: `[rows, vocab_size]`
+    pub fn step(&mut self, tokens: &[Option<u32>]) -> Tensor<B, 2> {
         let started = Instant::now();
         let rows: Vec<&[u32]> = tokens.iter().map(|token| token.as_slice()).collect();
         let mut cache = self.take_cache();
@@ -133,8 +142,8 @@ impl<'a, B: Backend> Engine<'a, B> {
     /// behind each block. The rows move to the end of [`Self::keys`].
     ///
     /// # Shapes
-    /// - output: one list of `vocab_size` logits per block
-    pub fn extend(&mut self, blocks: &[(usize, &[u32])]) -> Vec<Vec<f32>> {
+    /// - output: `[blocks, vocab_size]`
+    pub fn extend(&mut self, blocks: &[(usize, &[u32])]) -> Tensor<B, 2> {
         let started = Instant::now();
         let row_of = |key: usize| {
             self.keys
@@ -173,13 +182,17 @@ impl<'a, B: Backend> Engine<'a, B> {
         std::mem::replace(&mut self.cache, KvCache::new(self.layers, 0))
     }
 
-    fn read(&mut self, rows: &[&[u32]], cache: &mut KvCache<B>) -> Vec<Vec<f32>> {
+    /// Number of columns that rows share, gaps included.
+    pub fn columns(&self) -> usize {
+        self.cache.columns()
+    }
+
+    /// The logits behind each row's ids, `[rows, vocab_size]`.
+    fn read(&mut self, rows: &[&[u32]], cache: &mut KvCache<B>) -> Tensor<B, 2> {
         self.tokens_read += rows.iter().map(|row| row.len() as u64).sum::<u64>();
         let input = ForwardInput::cached(rows, cache, &self.device);
         let time = input.tokens.dims()[1];
         let hidden = self.model.hidden(&input, Some(cache));
-        let logits = self.model.unembed(hidden.narrow(1, time - 1, 1));
-        let vocab_size = logits.dims()[2];
-        to_host(logits).chunks(vocab_size).map(<[f32]>::to_vec).collect()
+        self.model.unembed(hidden.narrow(1, time - 1, 1)).squeeze_dim(1)
     }
 }

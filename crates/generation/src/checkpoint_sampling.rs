@@ -60,7 +60,7 @@ const LISTS: [&str; 14] = [
 ///
 /// # Errors
 /// Names the setting that holds what it cannot, or that is not supported.
-pub(crate) fn sampling_of(config: &Value) -> Result<SamplingConfig, String> {
+pub fn sampling_of(config: &Value) -> Result<SamplingConfig, String> {
     let samples = match &config["do_sample"] {
         Value::Null => false,
         Value::Bool(samples) => *samples,

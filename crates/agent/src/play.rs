@@ -1,0 +1,394 @@
+//! The turn loop: generate, call, append, go on, up to a call and token budget, then one last
+//! generation without tools.
+//!
+//! Nothing waits for anything but its own tool: while one episode's call runs, the others decode.
+//! Every call and every episode has a deadline, so no rollout can hang. What goes wrong with a tool
+//! or an episode becomes part of its trajectory. A generator that is lost is opened anew, and the
+//! episodes go on in it from their ids; [`RESTARTS`] times in a row without a token between.
+
+use crate::episode::{Episode, State};
+use crate::rollout::{RolloutContext, RolloutError, RolloutRequest, RolloutStatistics};
+use crate::rollout_config::{RolloutConfig, ToolSchedule};
+use crate::tool_desk::{Submitted, Tenancy, ToolDesk, refused};
+use paretopo_chat::{ChatError, Parsed};
+use paretopo_generation::{
+    Drawn, Event, GenerationError, GenerationSettings, GenerationStatistics, Generator, Row,
+};
+use paretopo_trajectory::{Author, CallRecord, FinishReason, TokenId, ToolOutcome, Trajectory};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// A ToolCall with what came of it.
+type Outcome = (Option<paretopo_trajectory::ToolCall>, ToolOutcome);
+
+/// How often in a row a generator is opened anew before a token comes.
+const RESTARTS: usize = 3;
+/// How long nothing but tools is waited for at a time.
+const STALL: Duration = Duration::from_millis(5);
+
+/// The turn loop of one worker.
+pub(crate) struct TurnLoop<'a> {
+    context: &'a RolloutContext<'a>,
+    config: &'a RolloutConfig,
+    settings: GenerationSettings,
+    generator: Box<dyn Generator + 'a>,
+    desk: ToolDesk<'a>,
+    /// All rows as they begin, by the places of their requests.
+    rows: Vec<Row>,
+    /// Those to be admitted, in the order of their keys.
+    waiting: VecDeque<Row>,
+    episodes: Vec<Episode<'a>>,
+    /// What tools keep for each episode, until it ends.
+    tenancies: Vec<Option<Arc<Tenancy>>>,
+    /// Rounds so far.
+    round: u64,
+    /// Generators that were lost since the last token.
+    lost: usize,
+    sampling_seconds: f64,
+    stalled_seconds: f64,
+    /// The work of generators that were lost.
+    earlier: GenerationStatistics,
+}
+
+/// Plays requests with one generator; `on_finished` gets each trajectory with its request's index.
+pub(crate) fn play<'a>(
+    context: &'a RolloutContext<'a>,
+    config: &'a RolloutConfig,
+    prompts: &HashMap<String, Arc<[TokenId]>>,
+    requests: &'a [RolloutRequest<'a>],
+    mut on_finished: impl FnMut(usize, Trajectory),
+) -> Result<RolloutStatistics, RolloutError> {
+    let mut turns = TurnLoop::open(context, config, prompts, requests)?;
+    let mut reported = vec![false; requests.len()];
+    let mut statistics = RolloutStatistics::default();
+    let mut done = 0;
+    while done < requests.len() {
+        if context.cancelled.load(Ordering::Relaxed) {
+            return Err(RolloutError::Cancelled);
+        }
+        turns.go_on(requests)?;
+        for (key, episode) in turns.episodes.iter_mut().enumerate() {
+            if episode.is_finished() && !std::mem::replace(&mut reported[key], true) {
+                statistics.sampled_tokens += episode.sampled as u64;
+                let answer = |text: &str| context.environment.extract_answer(text);
+                on_finished(key, episode.into_trajectory(context.weight_version, answer));
+                done += 1;
+            }
+        }
+    }
+    statistics.generation = turns.earlier;
+    statistics.generation.add(&turns.generator.statistics());
+    statistics.generation.sampling_seconds += turns.sampling_seconds;
+    statistics.stalled_seconds = turns.stalled_seconds;
+    Ok(statistics)
+}
+
+impl<'a> TurnLoop<'a> {
+    fn open(
+        context: &'a RolloutContext<'a>,
+        config: &'a RolloutConfig,
+        prompts: &HashMap<String, Arc<[TokenId]>>,
+        requests: &[RolloutRequest<'_>],
+    ) -> Result<Self, RolloutError> {
+        let settings = GenerationSettings {
+            sampling: config.sampling,
+            recorded: config.recorded,
+            end_ids: context.text.end_ids.clone(),
+            batch_size: config.batch_size,
+            memory: (config.cache_mib > 0).then_some(config.cache_mib << 20),
+        };
+        let row = |(key, request): (usize, &RolloutRequest<'_>)| {
+            let ids = prompts[&request.task.id].clone();
+            let budget = config.max_sampled_tokens.min(context.context - ids.len());
+            Row { key, ids, seed: request.seed, drawn: 0, budget }
+        };
+        let rows: Vec<Row> = requests.iter().enumerate().map(row).collect();
+        let mut generator =
+            context.generators.open(&settings).map_err(|error| in_words(error, requests))?;
+        generator.expect(&rows);
+        Ok(Self {
+            context,
+            config,
+            settings,
+            generator,
+            desk: ToolDesk::new(
+                context.environment.tools(),
+                config.tool_threads,
+                config.call_seconds,
+            ),
+            waiting: rows.iter().cloned().collect(),
+            rows,
+            episodes: Vec::with_capacity(requests.len()),
+            tenancies: Vec::with_capacity(requests.len()),
+            round: 0,
+            lost: 0,
+            sampling_seconds: 0.0,
+            stalled_seconds: 0.0,
+            earlier: GenerationStatistics::default(),
+        })
+    }
+
+    /// One round: admit, deliver what tools returned, step, take what was drawn, look at deadlines.
+    fn go_on(&mut self, requests: &'a [RolloutRequest<'a>]) -> Result<(), RolloutError> {
+        match self.generate(requests) {
+            Ok(()) => {}
+            Err(Failure::Generation(GenerationError::Lost(reason))) => {
+                self.restart(reason, requests)?
+            }
+            Err(Failure::Generation(error)) => return Err(in_words(error, requests)),
+            Err(Failure::Rollout(error)) => return Err(error),
+        }
+        for key in 0..self.episodes.len() {
+            let episode = &self.episodes[key];
+            let limit = self.config.episode_seconds.duration();
+            if !episode.is_finished() && episode.started.elapsed() > limit {
+                self.finish(key, FinishReason::Deadline);
+            }
+        }
+        Ok(())
+    }
+
+    fn generate(&mut self, requests: &'a [RolloutRequest<'a>]) -> Result<(), Failure> {
+        self.admit(requests)?;
+        self.round += 1;
+        self.deliver_outcomes()?;
+        let events = self.generator.step()?;
+        let mut unfinished = self.episodes.iter().filter(|episode| !episode.is_finished());
+        if events.is_empty()
+            && unfinished.all(|episode| matches!(episode.state, State::Waiting { .. }))
+        {
+            // nothing to decode until a tool answers
+            let waited = Instant::now();
+            self.desk.receive(STALL);
+            self.stalled_seconds += waited.elapsed().as_secs_f64();
+        }
+        let taking = Instant::now();
+        for event in events {
+            self.lost = 0;
+            match event {
+                Event::Drawn(drawn) => self.take(&drawn)?,
+                Event::Failed { row, reason } => {
+                    self.episodes[row].finish(FinishReason::Failed(reason));
+                    self.tenancies[row] = None;
+                }
+            }
+        }
+        self.sampling_seconds += taking.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// Lets the generator take rows, and opens an episode for each that has none yet.
+    fn admit(&mut self, requests: &'a [RolloutRequest<'a>]) -> Result<(), Failure> {
+        let taken = self.generator.admit(self.waiting.make_contiguous())?;
+        for row in self.waiting.drain(..taken) {
+            // after a restart it has one, which may wait for a tool
+            match self.episodes.get(row.key) {
+                None => {
+                    let request = &requests[row.key];
+                    self.episodes.push(Episode::open(request, &row.ids));
+                    self.tenancies.push(Some(self.desk.begin(&request.id)));
+                }
+                Some(episode) if !matches!(episode.state, State::Generating) => {
+                    self.generator.pause(row.key, row.ids.len());
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens another generator and lets all episodes go on in it from the ids that they hold.
+    ///
+    /// # Errors
+    /// When that has been done too often, or none can be had.
+    fn restart(
+        &mut self,
+        reason: String,
+        requests: &[RolloutRequest<'_>],
+    ) -> Result<(), RolloutError> {
+        self.lost += 1;
+        if self.lost > RESTARTS {
+            return Err(RolloutError::Lost { times: self.lost, reason });
+        }
+        self.earlier.add(&self.generator.statistics());
+        self.generator = match self.context.generators.open(&self.settings) {
+            Ok(generator) => generator,
+            Err(GenerationError::Lost(reason)) => return self.restart(reason, requests),
+            Err(error) => return Err(in_words(error, requests)),
+        };
+        self.waiting.clear();
+        for (key, row) in self.rows.iter().enumerate() {
+            let Some(episode) = self.episodes.get(key) else {
+                self.waiting.push_back(row.clone());
+                continue;
+            };
+            if !episode.is_finished() {
+                self.waiting.push_back(Row {
+                    ids: episode.ids().into(),
+                    drawn: episode.sampled,
+                    budget: row.budget.saturating_sub(episode.sampled).max(1),
+                    ..row.clone()
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a drawn token to its episode, and ends it or calls a tool where that token or a budget
+    /// says so. What was drawn behind that is of no account.
+    fn take(&mut self, drawn: &Drawn) -> Result<(), Failure> {
+        let key = drawn.row;
+        let episode = &mut self.episodes[key];
+        if !matches!(episode.state, State::Generating) {
+            return Ok(());
+        }
+        episode.push_drawn(drawn);
+        if self.context.text.end_ids.contains(&drawn.id) {
+            self.finish(key, FinishReason::Stop);
+            return Ok(());
+        }
+        episode.turn.push(&self.context.text.tokenizer, drawn.id)?;
+        if episode.sampled >= self.config.max_sampled_tokens
+            || episode.length >= self.context.context
+        {
+            self.finish(key, FinishReason::Length);
+            return Ok(());
+        }
+        self.call_if_asked(key)
+    }
+
+    /// Submits the call that the turn has just completed, if any.
+    fn call_if_asked(&mut self, key: usize) -> Result<(), Failure> {
+        let episode = &mut self.episodes[key];
+        if self.desk.is_empty() || episode.calls.len() >= self.config.max_calls {
+            return Ok(());
+        }
+        let syntax = &self.config.syntax;
+        let Some(written) = syntax.completed_call(episode.turn.text()) else { return Ok(()) };
+        let call = match syntax.parse(written) {
+            Parsed::None => return Ok(()),
+            Parsed::Malformed(reason) => {
+                self.generator.pause(key, episode.length);
+                return self.append((None, refused(reason)), key);
+            }
+            Parsed::Call(call) => call,
+        };
+        self.generator.pause(key, episode.length);
+        let tenancy = self.tenancies[key].as_ref().expect("an episode has it until it ends");
+        match self.desk.submit(&call, tenancy) {
+            Err(outcome) => self.append((Some(call), outcome), key),
+            Ok(Submitted { ticket, give_up }) => {
+                let lag = match self.config.tool_schedule {
+                    ToolSchedule::FixedLag { steps } => steps.max(1),
+                    ToolSchedule::AsReady {} => 0,
+                };
+                let due = self.round + lag;
+                episode.state = State::Waiting { ticket, call, due, give_up };
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands outcomes to the episodes that are due, in the order of the episodes.
+    fn deliver_outcomes(&mut self) -> Result<(), Failure> {
+        self.desk.receive(Duration::ZERO);
+        for key in 0..self.episodes.len() {
+            let State::Waiting { ticket, due, give_up, .. } = self.episodes[key].state else {
+                continue;
+            };
+            let held = matches!(self.config.tool_schedule, ToolSchedule::FixedLag { .. });
+            if held && self.round < due {
+                continue;
+            }
+            let started = Instant::now();
+            while held
+                && !self.desk.has(ticket)
+                && Instant::now() < give_up
+                && !self.context.cancelled.load(Ordering::Relaxed)
+            {
+                self.desk.receive(Duration::from_millis(20));
+            }
+            self.stalled_seconds += started.elapsed().as_secs_f64();
+            let Some(outcome) = self.desk.outcome(ticket, give_up) else { continue };
+            let state = std::mem::replace(&mut self.episodes[key].state, State::Generating);
+            if let State::Waiting { call, .. } = state {
+                self.append((Some(call), outcome), key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a tool's output behind the turn, marked as the tool's, and lets the episode go on.
+    fn append(&mut self, (call, mut outcome): Outcome, key: usize) -> Result<(), Failure> {
+        let config = self.config;
+        let tokenizer = &self.context.text.tokenizer;
+        let (before, after) = config.syntax.output_markers();
+        let mut output = tokenizer.encode_plain(&outcome.text)?;
+        if output.len() > config.max_output_tokens {
+            let ellipsis = tokenizer.encode_plain("...")?;
+            output = config.output_truncation.apply(&output, config.max_output_tokens, &ellipsis);
+            outcome.truncated = true;
+        }
+        let shown =
+            if outcome.truncated { tokenizer.decode(&output)? } else { outcome.text.clone() };
+        let parts = [
+            (Author::Template, tokenizer.encode_plain(before)?),
+            (Author::Tool, output),
+            (Author::Template, tokenizer.encode_plain(after)?),
+        ];
+        let ids: Vec<TokenId> = parts.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
+        let episode = &mut self.episodes[key];
+        episode.push_output(parts, [before, &shown, after]);
+        episode.calls.push(CallRecord { call, outcome });
+        if episode.length >= self.context.context {
+            self.finish(key, FinishReason::Length);
+        } else if let Some(row) = self.waiting.iter_mut().find(|row| row.key == key) {
+            // it has yet to be admitted anew
+            row.ids = self.episodes[key].ids().into();
+        } else {
+            self.generator.extend(key, &ids);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, key: usize, reason: FinishReason) {
+        self.episodes[key].finish(reason);
+        self.tenancies[key] = None;
+        let waiting = self.waiting.len();
+        self.waiting.retain(|row| row.key != key);
+        if self.waiting.len() == waiting {
+            self.generator.release(key);
+        }
+    }
+}
+
+/// What stops a round.
+enum Failure {
+    Generation(GenerationError),
+    Rollout(RolloutError),
+}
+
+impl From<GenerationError> for Failure {
+    fn from(error: GenerationError) -> Self {
+        Self::Generation(error)
+    }
+}
+
+impl From<ChatError> for Failure {
+    fn from(error: ChatError) -> Self {
+        Self::Rollout(error.into())
+    }
+}
+
+/// What a generator's error means for the rollout, with the task that it is about.
+fn in_words(error: GenerationError, requests: &[RolloutRequest<'_>]) -> RolloutError {
+    match error {
+        GenerationError::NotFinite { row, what, tokens, place } => {
+            let task = requests[row].task.id.clone();
+            RolloutError::NotFinite { what, task, tokens, place }
+        }
+        error => RolloutError::Generation(error),
+    }
+}

@@ -1,0 +1,134 @@
+//! Budgets and limits of a rollout.
+
+use crate::LongPrompts;
+use paretopo_chat::ToolSyntax;
+use paretopo_generation::{Recorded, SamplingConfig};
+use paretopo_settings::{Seconds, within};
+use paretopo_trajectory::TokenId;
+use serde::{Deserialize, Serialize};
+
+/// When a tool's outcome reaches its episode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ToolSchedule {
+    /// A fixed number of decoding steps after the call, waiting for it if need be. What is batched
+    /// with what then does not depend on the clock, and a seeded run is bit-exact on flex.
+    FixedLag {
+        /// Decoding steps, from 1 to 1000.
+        #[serde(deserialize_with = "within::<1, 1000, _, _>")]
+        steps: u64,
+    },
+    /// As soon as it is there. For slow tools; runs are then not bit-exact.
+    AsReady {},
+}
+
+/// What tool output loses that is longer than its budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputTruncation {
+    /// Its end.
+    Tail,
+    /// Its middle, where an ellipsis stands instead.
+    Middle,
+}
+
+impl OutputTruncation {
+    /// At most `budget` of the ids.
+    pub(crate) fn apply(
+        self,
+        ids: &[TokenId],
+        budget: usize,
+        ellipsis: &[TokenId],
+    ) -> Vec<TokenId> {
+        match self {
+            Self::Middle if budget > ellipsis.len() => {
+                let kept = budget - ellipsis.len();
+                let (head, tail) = (kept.div_ceil(2), kept / 2);
+                [&ids[..head], ellipsis, &ids[ids.len() - tail..]].concat()
+            }
+            _ => ids[..budget].to_vec(),
+        }
+    }
+}
+
+/// Budgets and limits of a rollout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RolloutConfig {
+    /// How tokens are drawn.
+    pub sampling: SamplingConfig,
+    /// How calls are written.
+    pub syntax: ToolSyntax,
+    /// Calls an episode may make; afterwards it finishes without tools.
+    #[serde(deserialize_with = "within::<0, 1000, _, _>")]
+    pub max_calls: usize,
+    /// Tokens an episode may sample.
+    #[serde(deserialize_with = "within::<1, 10_000_000, _, _>")]
+    pub max_sampled_tokens: usize,
+    /// Tokens of tool output an episode may read after each call.
+    #[serde(deserialize_with = "within::<0, 10_000_000, _, _>")]
+    pub max_output_tokens: usize,
+    /// What longer output loses.
+    pub output_truncation: OutputTruncation,
+    /// What a task does whose prompt leaves no room in the model's context.
+    pub long_prompts: LongPrompts,
+    /// Seconds a call may take.
+    pub call_seconds: Seconds,
+    /// Seconds an episode may take.
+    pub episode_seconds: Seconds,
+    /// Episodes that are played at the same time, over all workers.
+    #[serde(deserialize_with = "within::<1, 100_000, _, _>")]
+    pub batch_size: usize,
+    /// Threads that run tool calls, over all workers.
+    #[serde(deserialize_with = "within::<1, 1024, _, _>")]
+    pub tool_threads: usize,
+    /// When a tool's outcome reaches its episode.
+    pub tool_schedule: ToolSchedule,
+    /// What is recorded of each drawn token besides its log-probabilities.
+    #[serde(skip_serializing_if = "is_default")]
+    pub recorded: Recorded,
+    /// Mebibytes that may be held of what layers remember of the episodes that are played at the same
+    /// time, over all workers; 0 for as much as they need. Episodes wait for room.
+    #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
+    pub cache_mib: u64,
+}
+
+fn is_default(recorded: &Recorded) -> bool {
+    *recorded == Recorded::default()
+}
+
+impl Default for RolloutConfig {
+    fn default() -> Self {
+        Self {
+            sampling: SamplingConfig::default(),
+            syntax: ToolSyntax::FencedPython {},
+            max_calls: 4,
+            max_sampled_tokens: 96,
+            max_output_tokens: 256,
+            output_truncation: OutputTruncation::Tail,
+            long_prompts: LongPrompts::Stop,
+            call_seconds: const { Seconds::literal(5.0) },
+            episode_seconds: const { Seconds::literal(600.0) },
+            batch_size: 128,
+            tool_threads: 2,
+            tool_schedule: ToolSchedule::FixedLag { steps: 2 },
+            recorded: Recorded::default(),
+            cache_mib: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_output_loses_its_end_or_its_middle() {
+        let ids: Vec<TokenId> = (0..10).collect();
+        assert_eq!(OutputTruncation::Tail.apply(&ids, 4, &[99]), [0, 1, 2, 3]);
+        // a budget of 6 leaves 5 beside the ellipsis: 3 in front, 2 behind
+        assert_eq!(OutputTruncation::Middle.apply(&ids, 6, &[99]), [0, 1, 2, 99, 8, 9]);
+        // no room for an ellipsis
+        assert_eq!(OutputTruncation::Middle.apply(&ids, 1, &[99]), [0]);
+    }
+}

@@ -1,0 +1,229 @@
+//! The calls under way: who may call what, what has arrived, and until when it is waited for.
+
+use paretopo_settings::Seconds;
+use paretopo_tools::{CallContext, Tool, ToolPool};
+use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec, TrajectoryId};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long after its deadline a call is given up even if its tool has not answered.
+const CALL_GRACE: Duration = Duration::from_secs(1);
+
+/// What tools keep for one trajectory: they hear that it begins, and that it has ended when the last
+/// holder is gone: its episode, however it came to its end, or a call that was given up and returns
+/// late.
+pub(crate) struct Tenancy {
+    tools: Vec<Arc<dyn Tool>>,
+    trajectory: TrajectoryId,
+}
+
+impl Tenancy {
+    fn begin(tools: &[Arc<dyn Tool>], trajectory: &TrajectoryId) -> Arc<Self> {
+        for tool in tools {
+            tool.begin(trajectory);
+        }
+        Arc::new(Self { tools: tools.to_vec(), trajectory: trajectory.clone() })
+    }
+}
+
+impl Drop for Tenancy {
+    fn drop(&mut self) {
+        for tool in &self.tools {
+            tool.end(&self.trajectory);
+        }
+    }
+}
+
+/// A tool that is held by the trajectory that calls it until the call has returned.
+struct Held {
+    tool: Arc<dyn Tool>,
+    _tenancy: Arc<Tenancy>,
+}
+
+impl Tool for Held {
+    fn spec(&self) -> ToolSpec {
+        self.tool.spec()
+    }
+
+    fn call(&self, call: &ToolCall, context: &CallContext) -> ToolOutcome {
+        self.tool.call(call, context)
+    }
+}
+
+/// A call that was submitted.
+pub(crate) struct Submitted {
+    pub(crate) ticket: u64,
+    /// When it is given up.
+    pub(crate) give_up: Instant,
+}
+
+/// The calls of one worker's episodes.
+pub(crate) struct ToolDesk<'a> {
+    tools: &'a [Arc<dyn Tool>],
+    by_name: HashMap<String, Arc<dyn Tool>>,
+    pool: ToolPool,
+    arrived: HashMap<u64, ToolOutcome>,
+    call_seconds: Seconds,
+    next_ticket: u64,
+}
+
+impl<'a> ToolDesk<'a> {
+    /// A desk with so many threads, for calls of at most so many seconds.
+    pub(crate) fn new(tools: &'a [Arc<dyn Tool>], threads: usize, call_seconds: Seconds) -> Self {
+        Self {
+            tools,
+            by_name: tools.iter().map(|tool| (tool.spec().name, tool.clone())).collect(),
+            pool: ToolPool::new(threads),
+            arrived: HashMap::new(),
+            call_seconds,
+            next_ticket: 0,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tools.is_empty()
+    }
+
+    /// A trajectory that may call begins.
+    pub(crate) fn begin(&self, trajectory: &TrajectoryId) -> Arc<Tenancy> {
+        Tenancy::begin(self.tools, trajectory)
+    }
+
+    /// Hands a call to its tool.
+    ///
+    /// # Errors
+    /// When there is no tool of that name: the outcome that says so.
+    pub(crate) fn submit(
+        &mut self,
+        call: &ToolCall,
+        tenancy: &Arc<Tenancy>,
+    ) -> Result<Submitted, ToolOutcome> {
+        let Some(tool) = self.by_name.get(&call.name) else {
+            return Err(refused(format!("ToolError: there is no tool `{}`", call.name)));
+        };
+        let deadline = Instant::now() + self.call_seconds.duration();
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.pool.submit(
+            ticket,
+            Arc::new(Held { tool: tool.clone(), _tenancy: tenancy.clone() }),
+            call.clone(),
+            CallContext { trajectory: tenancy.trajectory.clone(), deadline },
+        );
+        Ok(Submitted { ticket, give_up: deadline + CALL_GRACE })
+    }
+
+    /// Takes in what has arrived, waiting at most `patience` for the first.
+    pub(crate) fn receive(&mut self, patience: Duration) {
+        if let Some(completed) = self.pool.wait(patience) {
+            self.arrived.insert(completed.ticket, completed.outcome);
+        }
+        while let Some(completed) = self.pool.poll() {
+            self.arrived.insert(completed.ticket, completed.outcome);
+        }
+    }
+
+    pub(crate) fn has(&self, ticket: u64) -> bool {
+        self.arrived.contains_key(&ticket)
+    }
+
+    /// The outcome of a call if it is there, or was waited for too long.
+    pub(crate) fn outcome(&mut self, ticket: u64, give_up: Instant) -> Option<ToolOutcome> {
+        let arrived = self.arrived.remove(&ticket);
+        arrived.or_else(|| (Instant::now() >= give_up).then(|| self.given_up()))
+    }
+
+    fn given_up(&self) -> ToolOutcome {
+        let text =
+            format!("TimeoutError: the tool did not answer within {:.1} s", self.call_seconds);
+        ToolOutcome::new(CallStatus::Timeout, text, self.call_seconds.single())
+            .with_fault(Fault::Tool)
+    }
+}
+
+/// The outcome of a call that reaches no tool.
+pub(crate) fn refused(text: String) -> ToolOutcome {
+    ToolOutcome::new(CallStatus::Error, text, 0.0).with_fault(Fault::Call)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// Writes down what it hears; a call takes as many milliseconds as it says.
+    #[derive(Default)]
+    struct Diary(Mutex<Vec<String>>);
+
+    impl Diary {
+        fn write(&self, what: &str, trajectory: &TrajectoryId) {
+            self.0.lock().unwrap().push(format!("{what} {trajectory}"));
+        }
+    }
+
+    impl Tool for Diary {
+        fn spec(&self) -> ToolSpec {
+            let parameters = serde_json::json!({});
+            ToolSpec { name: "diary".into(), description: String::new(), parameters }
+        }
+
+        fn begin(&self, trajectory: &TrajectoryId) {
+            self.write("begin", trajectory);
+        }
+
+        fn call(&self, call: &ToolCall, context: &CallContext) -> ToolOutcome {
+            let milliseconds = call.arguments["ms"].as_u64().unwrap();
+            std::thread::sleep(Duration::from_millis(milliseconds));
+            self.write("call", &context.trajectory);
+            ToolOutcome::new(CallStatus::Ok, "", 0.0)
+        }
+
+        fn end(&self, trajectory: &TrajectoryId) {
+            self.write("end", trajectory);
+        }
+    }
+
+    fn call(name: &str, ms: u64) -> ToolCall {
+        ToolCall { name: name.into(), arguments: serde_json::json!({ "ms": ms }) }
+    }
+
+    #[test]
+    fn a_trajectory_ends_once_and_after_its_last_call() {
+        let diary = Arc::new(Diary::default());
+        let tools: [Arc<dyn Tool>; 1] = [diary.clone()];
+        let mut desk = ToolDesk::new(&tools, 1, Seconds::literal(5.0));
+        let (first, second) = (TrajectoryId::new("t", 0, 0), TrajectoryId::new("t", 1, 0));
+        let (one, other) = (desk.begin(&first), desk.begin(&second));
+        let submitted = desk.submit(&call("diary", 300), &one).unwrap_or_else(|_| panic!());
+        // the episode is cut off while its call runs; the other one has made none
+        drop(one);
+        drop(other);
+        assert_eq!(*diary.0.lock().unwrap(), ["begin t-0-0", "begin t-1-0", "end t-1-0"]);
+        while !desk.has(submitted.ticket) {
+            desk.receive(Duration::from_millis(20));
+        }
+        // the thread lets go of the tool just after it has sent the outcome
+        let ended = || diary.0.lock().unwrap().iter().filter(|line| *line == "end t-0-0").count();
+        while ended() == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(diary.0.lock().unwrap()[3..], ["call t-0-0", "end t-0-0"]);
+    }
+
+    #[test]
+    fn a_call_of_an_unknown_tool_reaches_none_and_a_late_one_is_given_up() {
+        let diary = Arc::new(Diary::default());
+        let tools: [Arc<dyn Tool>; 1] = [diary.clone()];
+        let mut desk = ToolDesk::new(&tools, 1, Seconds::literal(0.5));
+        let tenancy = desk.begin(&TrajectoryId::new("t", 0, 0));
+        let refused = desk.submit(&call("dairy", 0), &tenancy).err().unwrap();
+        assert_eq!(refused.text, "ToolError: there is no tool `dairy`");
+        assert_eq!(refused.fault, Some(Fault::Call));
+        let now = Instant::now();
+        assert_eq!(desk.outcome(7, now + Duration::from_secs(9)), None);
+        let late = desk.outcome(7, now).unwrap();
+        assert_eq!((late.status, late.fault), (CallStatus::Timeout, Some(Fault::Tool)));
+        assert_eq!(late.text, "TimeoutError: the tool did not answer within 0.5 s");
+    }
+}
