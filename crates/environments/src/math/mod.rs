@@ -62,7 +62,7 @@ pub struct MathConfig {
     pub problems: ProblemSource,
     /// How the episode opens.
     pub opening: Opening,
-    /// The Python tool; set `enabled = false` for answers in the head only.
+    /// The Python tool; without `tool_enabled` answers come from the head only.
     pub python: PythonConfig,
     /// Whether the tool may be called.
     pub tool_enabled: bool,
