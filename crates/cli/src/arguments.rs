@@ -121,7 +121,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         config: ConfigArguments,
     },
-    /// Write a configuration with every default, a tokenizer or the skeleton of an architecture
+    /// Write the default configuration, a tokenizer or the skeleton of an architecture
     New {
         /// What to write
         #[arg(value_enum)]
