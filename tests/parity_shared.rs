@@ -1,10 +1,10 @@
 //! Parity with larger checkpoints and tokenizers, from data beside the checkout. Each test does
 //! nothing without that data.
 
-use crate::{Plain, assert_close, ids, json, numbers, shared};
+use crate::{Plain, assert_close, ids, json, load, numbers, plain, shared};
 use paretopo_agent::{Engine, log_softmax};
 use paretopo_chat::Tokenizer;
-use paretopo_models::{AutoModel, CausalLm, ForwardInput, load_folder, to_host};
+use paretopo_models::{AutoModel, CausalLm, ForwardInput, to_host};
 use std::path::Path;
 
 fn all_logits(model: &AutoModel<Plain>, ids: &[u32]) -> Vec<Vec<f32>> {
@@ -14,9 +14,9 @@ fn all_logits(model: &AutoModel<Plain>, ids: &[u32]) -> Vec<Vec<f32>> {
     to_host(logits).chunks(vocab_size).map(<[f32]>::to_vec).collect()
 }
 
-fn greedy(model: &AutoModel<Plain>, layers: usize, prompt: &[u32], count: usize) -> Vec<u32> {
+fn greedy(model: &AutoModel<Plain>, prompt: &[u32], count: usize) -> Vec<u32> {
     let device = Default::default();
-    let mut engine = Engine::new(model, layers, &device);
+    let mut engine = Engine::new(model, &device);
     let mut row = engine.admit(&[(0, prompt)]).remove(0);
     let mut written = Vec::new();
     while written.len() < count {
@@ -44,7 +44,7 @@ fn tiny_checkpoints() {
         ) else {
             return;
         };
-        let (_, model) = load_folder::<Plain>(&folder, &Default::default()).unwrap();
+        let (_, model) = load::<Plain>(&folder, &plain());
         let expected = json(&expected);
         for (got, want) in all_logits(&model, &ids(&expected["ids"]))
             .iter()
@@ -62,10 +62,10 @@ fn stories260k() {
     else {
         return;
     };
-    let (config, model) = load_folder::<Plain>(&folder, &Default::default()).unwrap();
+    let (_, model) = load::<Plain>(&folder, &plain());
     for case in json(&expected)["cases"].as_array().unwrap() {
         let (prompt, want) = (ids(&case["prompt_ids"]), ids(&case["greedy_ids"]));
-        assert_eq!(greedy(&model, config.layers(), &prompt, want.len()), want);
+        assert_eq!(greedy(&model, &prompt, want.len()), want);
         let (best, logits) = top(all_logits(&model, &prompt).last().unwrap(), 8);
         assert_eq!(best, ids(&case["next_top8_ids"]));
         assert_close(&logits, &numbers(&case["next_top8_logits"]), 1e-3, "logits");
@@ -82,10 +82,10 @@ fn smollm2() {
         eprintln!("skipped: PARETOPO_SMOLLM2 does not name a checkpoint folder");
         return;
     };
-    let (config, model) = load_folder::<Plain>(Path::new(&folder), &Default::default()).unwrap();
+    let (_, model) = load::<Plain>(Path::new(&folder), &plain());
     for case in json(&expected)["cases"].as_array().unwrap() {
         let (prompt, want) = (ids(&case["prompt_ids"]), ids(&case["greedy_ids"]));
-        assert_eq!(greedy(&model, config.layers(), &prompt, want.len()), want);
+        assert_eq!(greedy(&model, &prompt, want.len()), want);
         let (best, logits) = top(all_logits(&model, &prompt).last().unwrap(), 10);
         assert_eq!(best, ids(&case["next_top10_ids"]));
         // f32 weights agree to 1e-2 on logits around 30; bf16 weights would not

@@ -6,7 +6,7 @@
 //! token by token.
 
 use burn::tensor::backend::Backend;
-use paretopo_models::{AutoModel, CausalLm, ForwardInput, KvCache, to_host};
+use paretopo_models::{CausalLm, DecodingState, ForwardInput, to_host};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -16,14 +16,13 @@ const PREFILL_TOKENS: usize = 4096;
 const SHARED_FROM: usize = 32;
 
 /// The engine. Rows are known by the key that they were admitted with.
-pub struct Engine<'a, B: Backend> {
-    model: &'a AutoModel<B>,
+pub struct Engine<'a, B: Backend, M: CausalLm<B>> {
+    model: &'a M,
     device: B::Device,
-    layers: usize,
-    cache: KvCache<B>,
+    state: DecodingState<B, M::State>,
     keys: Vec<usize>,
-    /// What all prompts begin with, and its cache of one row.
-    shared: Option<(Vec<u32>, KvCache<B>)>,
+    /// What all prompts begin with, and its state of one row.
+    shared: Option<(Vec<u32>, DecodingState<B, M::State>)>,
     /// Tokens read by the model so far, padding not counted.
     pub tokens_read: u64,
     /// Seconds of reading prompts and blocks so far.
@@ -32,14 +31,13 @@ pub struct Engine<'a, B: Backend> {
     pub decode_seconds: f64,
 }
 
-impl<'a, B: Backend> Engine<'a, B> {
-    /// An engine without rows. `layers` is the model's number of layers.
-    pub fn new(model: &'a AutoModel<B>, layers: usize, device: &B::Device) -> Self {
+impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
+    /// An engine without rows.
+    pub fn new(model: &'a M, device: &B::Device) -> Self {
         Self {
             model,
             device: device.clone(),
-            layers,
-            cache: KvCache::new(layers, 0),
+            state: model.empty_state(0),
             keys: Vec::new(),
             shared: None,
             tokens_read: 0,
@@ -67,9 +65,9 @@ impl<'a, B: Backend> Engine<'a, B> {
             length = length.min(common).min(prompt.len().saturating_sub(1));
         }
         if different && length >= SHARED_FROM {
-            let mut cache = KvCache::new(self.layers, 1);
-            self.read(&[&first[..length]], &mut cache);
-            self.shared = Some((first[..length].to_vec(), cache));
+            let mut state = self.model.empty_state(1);
+            self.read(&[&first[..length]], &mut state);
+            self.shared = Some((first[..length].to_vec(), state));
         }
     }
 
@@ -88,27 +86,27 @@ impl<'a, B: Backend> Engine<'a, B> {
                 distinct.len() - 1
             });
         }
-        let (mut cache, mut logits) =
-            (KvCache::new(self.layers, 0), Vec::with_capacity(distinct.len()));
+        let mut state = self.model.empty_state(0);
+        let mut logits = Vec::with_capacity(distinct.len());
         let longest = distinct.iter().map(|prompt| prompt.len()).max().unwrap_or(1).max(1);
         let shared = self
             .shared
             .take()
             .filter(|(prefix, _)| distinct.iter().all(|prompt| prompt.starts_with(prefix)));
         for block in distinct.chunks((PREFILL_TOKENS / longest).max(1)) {
-            let (skipped, mut block_cache) = match &shared {
-                Some((prefix, cache)) => {
-                    (prefix.len(), cache.clone().select(&vec![0; block.len()]))
+            let (skipped, mut block_state) = match &shared {
+                Some((prefix, state)) => {
+                    (prefix.len(), state.clone().select(&vec![0; block.len()]))
                 }
-                None => (0, KvCache::new(self.layers, block.len())),
+                None => (0, self.model.empty_state(block.len())),
             };
             let rows: Vec<&[u32]> = block.iter().map(|prompt| &prompt[skipped..]).collect();
-            logits.extend(self.read(&rows, &mut block_cache));
-            cache = cache.merge(block_cache);
+            logits.extend(self.read(&rows, &mut block_state));
+            state = state.merge(block_state);
         }
         self.shared = shared;
         let rows: Vec<usize> = new.iter().map(|(_, prompt)| place[prompt]).collect();
-        self.cache = self.take_cache().merge(cache.select(&rows));
+        self.state = self.take_state().merge(state.select(&rows));
         self.keys.extend(new.iter().map(|(key, _)| *key));
         self.prefill_seconds += started.elapsed().as_secs_f64();
         rows.iter().map(|row| logits[*row].clone()).collect()
@@ -122,9 +120,9 @@ impl<'a, B: Backend> Engine<'a, B> {
     pub fn step(&mut self, tokens: &[Option<u32>]) -> Vec<Vec<f32>> {
         let started = Instant::now();
         let rows: Vec<&[u32]> = tokens.iter().map(|token| token.as_slice()).collect();
-        let mut cache = self.take_cache();
-        let logits = self.read(&rows, &mut cache);
-        self.cache = cache;
+        let mut state = self.take_state();
+        let logits = self.read(&rows, &mut state);
+        self.state = state;
         self.decode_seconds += started.elapsed().as_secs_f64();
         logits
     }
@@ -144,11 +142,11 @@ impl<'a, B: Backend> Engine<'a, B> {
         };
         let moved: Vec<usize> = blocks.iter().map(|(key, _)| row_of(*key)).collect();
         let staying: Vec<usize> = (0..self.keys.len()).filter(|row| !moved.contains(row)).collect();
-        let whole = self.take_cache();
+        let whole = self.take_state();
         let mut extended = whole.clone().select(&moved).trim();
         let rows: Vec<&[u32]> = blocks.iter().map(|(_, ids)| *ids).collect();
         let logits = self.read(&rows, &mut extended);
-        self.cache = whole.select(&staying).merge(extended);
+        self.state = whole.select(&staying).merge(extended);
         self.keys = staying.iter().chain(&moved).map(|row| self.keys[*row]).collect();
         self.prefill_seconds += started.elapsed().as_secs_f64();
         logits
@@ -161,23 +159,23 @@ impl<'a, B: Backend> Engine<'a, B> {
         if staying.len() == self.keys.len() {
             return;
         }
-        let cache = self.take_cache();
+        let state = self.take_state();
         if !staying.is_empty() {
-            self.cache = cache.select(&staying).trim();
+            self.state = state.select(&staying).trim();
         }
         self.keys = staying.iter().map(|row| self.keys[*row]).collect();
     }
 
-    /// The cache, for changing it as a whole; an empty one is left in its place.
-    fn take_cache(&mut self) -> KvCache<B> {
-        std::mem::replace(&mut self.cache, KvCache::new(self.layers, 0))
+    /// The state, for changing it as a whole; an empty one is left in its place.
+    fn take_state(&mut self) -> DecodingState<B, M::State> {
+        std::mem::replace(&mut self.state, self.model.empty_state(0))
     }
 
-    fn read(&mut self, rows: &[&[u32]], cache: &mut KvCache<B>) -> Vec<Vec<f32>> {
+    fn read(&mut self, rows: &[&[u32]], state: &mut DecodingState<B, M::State>) -> Vec<Vec<f32>> {
         self.tokens_read += rows.iter().map(|row| row.len() as u64).sum::<u64>();
-        let input = ForwardInput::cached(rows, cache, &self.device);
+        let input = ForwardInput::cached(rows, state, &self.device);
         let time = input.tokens.dims()[1];
-        let hidden = self.model.hidden(&input, Some(cache));
+        let hidden = self.model.hidden(&input, Some(state));
         let logits = self.model.unembed(hidden.narrow(1, time - 1, 1));
         let vocab_size = logits.dims()[2];
         to_host(logits).chunks(vocab_size).map(<[f32]>::to_vec).collect()

@@ -11,7 +11,7 @@ use crate::{
 use burn::tensor::backend::Backend;
 use paretopo_chat::{ChatError, Parsed, ToolSyntax, TurnText};
 use paretopo_environments::Environment;
-use paretopo_models::{AutoModel, first_overflow};
+use paretopo_models::{CausalLm, first_overflow};
 use paretopo_settings::{Seconds, within};
 use paretopo_tools::{CallContext, Tool, ToolPool};
 use paretopo_trajectory::{
@@ -139,11 +139,9 @@ pub struct RolloutRequest<'a> {
 }
 
 /// What all episodes share.
-pub struct RolloutContext<'a, B: Backend> {
+pub struct RolloutContext<'a, B: Backend, M: CausalLm<B>> {
     /// The policy's weights.
-    pub model: &'a AutoModel<B>,
-    /// Number of decoder layers.
-    pub layers: usize,
+    pub model: &'a M,
     /// Longest sequence that the model was made for.
     pub context: usize,
     /// Where it runs.
@@ -332,8 +330,8 @@ impl Episode<'_> {
 ///
 /// # Errors
 /// When an episode cannot be opened, the policy's logits are not finite, or the rollout is cancelled.
-pub fn rollout<B: Backend>(
-    context: &RolloutContext<'_, B>,
+pub fn rollout<B: Backend, M: CausalLm<B>>(
+    context: &RolloutContext<'_, B, M>,
     config: &RolloutConfig,
     requests: &[RolloutRequest<'_>],
     on_finished: &mut dyn FnMut(&Trajectory),
@@ -395,8 +393,8 @@ fn split(requests: &[RolloutRequest<'_>], parts: usize) -> Vec<Vec<usize>> {
 }
 
 /// Plays requests in one engine; `on_finished` gets each trajectory with its request's index.
-fn play<B: Backend>(
-    context: &RolloutContext<'_, B>,
+fn play<B: Backend, M: CausalLm<B>>(
+    context: &RolloutContext<'_, B, M>,
     config: &RolloutConfig,
     prompts: &HashMap<String, Vec<TokenId>>,
     requests: &[RolloutRequest<'_>],
@@ -414,7 +412,7 @@ fn play<B: Backend>(
         next_ticket: 0,
         round: 0,
     };
-    let mut engine = Engine::new(context.model, context.layers, context.device);
+    let mut engine = Engine::new(context.model, context.device);
     engine.share(requests.iter().map(|request| prompts[&request.task.id].as_slice()));
     let mut episodes: Vec<Episode<'_>> = Vec::with_capacity(requests.len());
     let mut reported = vec![false; requests.len()];
@@ -483,8 +481,8 @@ fn play<B: Backend>(
     Ok(statistics)
 }
 
-fn open_all<B: Backend>(
-    context: &RolloutContext<'_, B>,
+fn open_all<B: Backend, M: CausalLm<B>>(
+    context: &RolloutContext<'_, B, M>,
     config: &RolloutConfig,
     requests: &[RolloutRequest<'_>],
 ) -> Result<HashMap<String, Vec<TokenId>>, RolloutError> {
@@ -528,8 +526,8 @@ fn open<'a>(request: &'a RolloutRequest<'a>, prompt: &[TokenId]) -> Episode<'a> 
 }
 
 /// Lets the model read what is unread, and returns the logits of the episodes that may sample next.
-fn advance<B: Backend>(
-    engine: &mut Engine<'_, B>,
+fn advance<B: Backend, M: CausalLm<B>>(
+    engine: &mut Engine<'_, B, M>,
     episodes: &mut [Episode<'_>],
 ) -> Vec<(usize, Vec<f32>)> {
     let long: Vec<usize> = engine
@@ -568,8 +566,8 @@ fn advance<B: Backend>(
 }
 
 /// Samples an episode's next token and ends the episode where that token or a budget says so.
-fn draw<B: Backend>(
-    context: &RolloutContext<'_, B>,
+fn draw<B: Backend, M: CausalLm<B>>(
+    context: &RolloutContext<'_, B, M>,
     config: &RolloutConfig,
     logits: &[f32],
     episode: &mut Episode<'_>,
@@ -602,8 +600,8 @@ fn draw<B: Backend>(
 }
 
 /// Submits the call that the turn has just completed, if any.
-fn call_if_asked<B: Backend>(
-    context: &RolloutContext<'_, B>,
+fn call_if_asked<B: Backend, M: CausalLm<B>>(
+    context: &RolloutContext<'_, B, M>,
     config: &RolloutConfig,
     desk: &mut ToolDesk,
     episode: &mut Episode<'_>,
@@ -646,9 +644,9 @@ fn call_if_asked<B: Backend>(
 
 /// Hands outcomes to the episodes that are due, in the order of the episodes. Returns the seconds
 /// spent waiting.
-fn deliver_outcomes<B: Backend>(
+fn deliver_outcomes<B: Backend, M: CausalLm<B>>(
     desk: &mut ToolDesk,
-    context: &RolloutContext<'_, B>,
+    context: &RolloutContext<'_, B, M>,
     config: &RolloutConfig,
     episodes: &mut [Episode<'_>],
 ) -> Result<f64, RolloutError> {
@@ -692,8 +690,8 @@ fn deliver_outcomes<B: Backend>(
 }
 
 /// Puts a tool's output behind the turn, marked as the tool's, and lets the episode go on.
-fn append_outcome<B: Backend>(
-    context: &RolloutContext<'_, B>,
+fn append_outcome<B: Backend, M: CausalLm<B>>(
+    context: &RolloutContext<'_, B, M>,
     config: &RolloutConfig,
     call: Option<ToolCall>,
     mut outcome: ToolOutcome,
@@ -724,8 +722,8 @@ fn append_outcome<B: Backend>(
     Ok(())
 }
 
-fn to_trajectory<B: Backend>(
-    context: &RolloutContext<'_, B>,
+fn to_trajectory<B: Backend, M: CausalLm<B>>(
+    context: &RolloutContext<'_, B, M>,
     episode: &mut Episode<'_>,
 ) -> Trajectory {
     let State::Finished(finish) = &episode.state else {

@@ -15,7 +15,10 @@ use burn::backend::Autodiff;
 use burn::module::Module;
 use burn_flex::Flex;
 use paretopo_agent::{Engine, SamplingConfig, Workers, sample};
-use paretopo_models::{AutoConfig, AutoModel, initialize, load_folder, read_config};
+use paretopo_models::{
+    AutoConfig, AutoFamily, AutoModel, ModelConfig, ModelFamily, Placement, initialize,
+    load_folder, read_config,
+};
 use paretopo_training::{
     AdamW, GradientSum, MemoryConfig, MicroBatch, OptimizerConfig, TrainingSequence,
     accumulate_gradient, total_gradient,
@@ -38,12 +41,14 @@ fn keep_freed_memory() {
 }
 
 fn load<B: burn::tensor::backend::Backend>(folder: &Path) -> (AutoConfig, AutoModel<B>) {
-    let device = Default::default();
+    let kernels = paretopo_backend_flex::kernels();
+    let place = Placement::<B> { device: Default::default(), kernels };
     if folder.join("model.safetensors").exists() {
-        return load_folder::<B>(folder, &device).unwrap();
+        return load_folder::<AutoFamily, B>(folder, &place).unwrap();
     }
-    let config = read_config(folder).unwrap();
-    let model = initialize(config.init(&device).unwrap(), config.decoder().initializer_range, 1);
+    let config = read_config::<AutoFamily>(folder).unwrap();
+    let model = AutoFamily::init(&config, &place).unwrap();
+    let model = initialize(model, config.initializer_range(), 1);
     (config, model)
 }
 
@@ -81,13 +86,7 @@ fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) 
         let play = |(): &mut (),
                     (seed, prompts): (usize, &[Vec<u32>]),
                     tell: &mut dyn FnMut((f64, f64))| {
-            tell(generate(
-                &model,
-                &config,
-                prompts,
-                count,
-                &mut ChaCha8Rng::seed_from_u64(seed as u64),
-            ));
+            tell(generate(&model, prompts, count, &mut ChaCha8Rng::seed_from_u64(seed as u64)));
         };
         let jobs = prompts.chunks(part).enumerate().collect();
         // the slowest worker decides
@@ -102,12 +101,11 @@ fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) 
 /// Seconds of reading prompts and of sampling `count` tokens for each.
 fn generate(
     model: &AutoModel<Flex>,
-    config: &AutoConfig,
     prompts: &[Vec<u32>],
     count: usize,
     rng: &mut ChaCha8Rng,
 ) -> (f64, f64) {
-    let mut engine = Engine::new(model, config.layers(), &Default::default());
+    let mut engine = Engine::new(model, &Default::default());
     let started = Instant::now();
     let rows: Vec<(usize, &[u32])> =
         prompts.iter().enumerate().map(|(key, prompt)| (key, prompt.as_slice())).collect();
@@ -154,7 +152,14 @@ fn train(folder: &Path, sequences: usize, time: usize, budget: usize) -> f64 {
             let loss = |logprobs: burn::Tensor<B, 2>, _| {
                 Ok::<_, Infallible>((logprobs * weights).sum().neg())
             };
-            accumulate_gradient(model, &batch, MemoryConfig::default(), false, sum, loss)
+            accumulate_gradient::<AutoFamily, _, _>(
+                model,
+                &batch,
+                MemoryConfig::default(),
+                false,
+                sum,
+                loss,
+            )
         };
         let (gradient, _) =
             total_gradient(&workers, &model, all.chunks((budget / time).max(1)).collect(), work)
@@ -169,7 +174,6 @@ fn train(folder: &Path, sequences: usize, time: usize, budget: usize) -> f64 {
 }
 
 fn main() {
-    paretopo_backend_flex::install_kernels();
     keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [folder, task, numbers @ ..] = arguments.as_slice() else {

@@ -3,16 +3,16 @@
 
 use crate::fitting::Reader;
 use crate::{ConfigError, PolicySource, RunConfig, Stage, TrainingError};
-use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType};
 use paretopo_agent::{PolicyText, RolloutContext, Workers};
 use paretopo_durable::write;
 use paretopo_environments::Environment;
 use paretopo_models::{
-    AdapterConfig, AutoConfig, AutoModel, CheckpointError, attach_adapter, find_not_finite,
-    first_overflow, flat_parameters, freeze, initialize, load_adapter, load_folder, load_folder_as,
-    merge_adapter, read_config, save_adapter, save_folder, without_adapter,
+    AdapterConfig, CausalLm, CheckpointError, ModelConfig, ModelFamily, Placement, attach_adapter,
+    find_not_finite, first_overflow, flat_parameters, freeze, initialize, load_adapter,
+    load_folder, load_folder_as, merge_adapter, read_config, save_adapter, save_folder,
+    without_adapter,
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -26,11 +26,11 @@ const PROBED: u32 = 8;
 
 /// A loaded policy.
 #[derive(Debug)]
-pub struct Policy<B: Backend> {
+pub struct Policy<F: ModelFamily, B: Backend> {
     /// Its `config.json`.
-    pub config: AutoConfig,
+    pub config: F::Config,
     /// Its weights.
-    pub model: AutoModel<B>,
+    pub model: F::Model<B>,
     /// Its tokenizer and chat template.
     pub text: PolicyText,
     /// The adapter that is trained while the weights are frozen.
@@ -39,13 +39,18 @@ pub struct Policy<B: Backend> {
     name: String,
 }
 
-impl<B: Backend> Policy<B> {
+impl<F: ModelFamily, B: Backend> Policy<F, B> {
     /// Loads the policy of a configuration from its folder, with the adapter to start from or a new
     /// one. Frozen weights are held in the configuration's precision, trained ones in f32.
     ///
     /// # Errors
     /// Names the file that is missing or wrong, and the tensor if one is not finite.
-    pub fn load(run: &RunConfig, folder: &Path, device: &B::Device) -> Result<Self, TrainingError> {
+    pub fn load(
+        run: &RunConfig,
+        folder: &Path,
+        place: &Placement<B>,
+    ) -> Result<Self, TrainingError> {
+        let device = &place.device;
         Stage::Loading.begin();
         let start = run.policy.adapter();
         let number = DType::from(FloatDType::from(run.precision));
@@ -57,26 +62,19 @@ impl<B: Backend> Policy<B> {
         }
         let frozen = run.lora.is_some() || start.is_some();
         let (config, model) = if let PolicySource::New { .. } = run.policy {
-            let config = read_config(folder)?;
+            let config = read_config::<F>(folder)?;
             let invalid =
                 |reason| CheckpointError::Invalid { path: folder.join("config.json"), reason };
-            let model = initialize(
-                config.init(device).map_err(invalid)?,
-                config.decoder().initializer_range,
-                run.seed,
-            );
+            let range = config.initializer_range();
+            let model = initialize(F::init(&config, place).map_err(invalid)?, range, run.seed);
             if let Some(found) = find_not_finite(flat_parameters(&model, |_, _| true), Vec::new()) {
-                let range = config.decoder().initializer_range;
                 let reason = format!("`initializer_range` is {range}, so that {found}");
                 return Err(invalid(reason).into());
             }
             (config, model)
         } else {
-            load_folder_as(
-                folder,
-                if frozen { run.precision.into() } else { FloatDType::F32 },
-                device,
-            )?
+            let precision = if frozen { run.precision.into() } else { FloatDType::F32 };
+            load_folder_as::<F, B>(folder, precision, place)?
         };
         let (adapter, model) = match (start, &run.lora) {
             (None, None) => (None, model),
@@ -136,19 +134,18 @@ impl<B: Backend> Policy<B> {
     }
 
     /// What rollouts with `model`, this policy's weights on some backend, need.
-    pub fn context<'a, C: Backend>(
+    pub fn context<'a, C: Backend, M: CausalLm<C>>(
         &'a self,
-        model: &'a AutoModel<C>,
+        model: &'a M,
         device: &'a C::Device,
         environment: &'a dyn Environment,
         weight_version: u64,
         cancelled: &'a AtomicBool,
         workers: &'a Workers,
-    ) -> RolloutContext<'a, C> {
-        let (layers, context) = (self.config.layers(), self.config.context());
+    ) -> RolloutContext<'a, C, M> {
+        let context = self.config.context();
         RolloutContext {
             model,
-            layers,
             context,
             device,
             text: &self.text,
@@ -163,9 +160,9 @@ impl<B: Backend> Policy<B> {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn save<C: Backend>(
+    pub fn save<C: Backend, M: CausalLm<C>>(
         &self,
-        model: &AutoModel<C>,
+        model: &M,
         folder: &Path,
     ) -> Result<(), TrainingError> {
         save_folder(folder, &self.config, model)?;
@@ -194,9 +191,9 @@ impl<B: Backend> Policy<B> {
     ///
     /// # Errors
     /// Names the first module whose output is not finite when the model reads its first few ids.
-    pub(crate) fn require_computes<C: Backend>(
+    pub(crate) fn require_computes<C: Backend, M: CausalLm<C>>(
         &self,
-        model: &AutoModel<C>,
+        model: &M,
     ) -> Result<(), TrainingError> {
         let ids: Vec<u32> = (0..PROBED.min(self.config.vocab_size() as u32)).collect();
         let Some(device) = model.devices().into_iter().next() else { return Ok(()) };
@@ -232,7 +229,7 @@ impl<B: Backend> Policy<B> {
         &self,
         folder: &Path,
         device: &B::Device,
-    ) -> Result<AutoModel<B>, TrainingError> {
+    ) -> Result<F::Model<B>, TrainingError> {
         if let Some(adapter) = &self.adapter {
             let base = without_adapter(self.model.clone());
             let (found, model) = load_adapter(base, folder, device)?;
@@ -242,7 +239,8 @@ impl<B: Backend> Policy<B> {
             }
             return Ok(model);
         }
-        let (found, model) = load_folder(folder, device)?;
+        let place = Placement { device: device.clone(), kernels: self.model.kernels().clone() };
+        let (found, model) = load_folder::<F, B>(folder, &place)?;
         if let Some(difference) = difference(&self.config, &found) {
             let path = folder.join("config.json");
             return Err(TrainingError::Invalid { path, reason: difference });
@@ -269,8 +267,8 @@ fn as_written(adapter: &AdapterConfig) -> AdapterConfig {
 }
 
 /// The first setting of a model's configuration that another one has otherwise, as written.
-fn difference(own: &AutoConfig, other: &AutoConfig) -> Option<String> {
-    let value = |config: &AutoConfig| serde_json::to_value(config).unwrap_or_default();
+fn difference<C: ModelConfig>(own: &C, other: &C) -> Option<String> {
+    let value = |config: &C| serde_json::to_value(config).unwrap_or_default();
     let (own, other) = (value(own), value(other));
     let keys = own.as_object()?.keys().chain(other.as_object()?.keys());
     let key = keys.into_iter().find(|key| own.get(key.as_str()) != other.get(key.as_str()))?;
