@@ -1,11 +1,13 @@
 //! Low-rank adapters against Hugging Face's peft, on the folders of `fixtures/make_adapters.py`,
 //! and in training.
 
-use crate::{Plain, Tracked, assert_close, checkout, ids, json, numbers};
+use crate::{
+    Plain, Tracked, assert_close, both, checkout, ids, json, load, numbers, plain, with_kernels,
+};
 use burn::module::AutodiffModule;
 use paretopo_models::{
-    AdapterConfig, AutoModel, CausalLm, ForwardInput, attach_adapter, freeze, load_adapter,
-    load_folder, load_tensors, merge_adapter, named_parameters, save_adapter, to_host,
+    AdapterConfig, AutoFamily, AutoModel, CausalLm, ForwardInput, Placement, attach_adapter,
+    freeze, load_adapter, load_tensors, merge_adapter, named_parameters, save_adapter, to_host,
     without_adapter,
 };
 use paretopo_training::{
@@ -22,8 +24,8 @@ fn adapter(case: &str) -> PathBuf {
     checkout("tests/fixtures/adapters").join(case)
 }
 
-fn base<B: burn::tensor::backend::Backend>() -> AutoModel<B> {
-    load_folder(&checkout("tests/fixtures/models/qwen2"), &Default::default()).unwrap().1
+fn base<B: burn::tensor::backend::Backend>(place: &Placement<B>) -> AutoModel<B> {
+    load(&checkout("tests/fixtures/models/qwen2"), place).1
 }
 
 fn logits<B: burn::tensor::backend::Backend>(model: &AutoModel<B>, ids: &[u32]) -> Vec<f32> {
@@ -47,7 +49,7 @@ fn gradient(
     let loss = |logprobs: burn::Tensor<Tracked, 2>, _| {
         Ok::<_, Infallible>((logprobs * weights).sum().neg())
     };
-    accumulate_gradient(model, &batch, memory, false, &mut sum, loss).unwrap();
+    accumulate_gradient::<AutoFamily, _, _>(model, &batch, memory, false, &mut sum, loss).unwrap();
     sum
 }
 
@@ -57,13 +59,14 @@ fn flat(gradient: &GradientSum<Tracked>) -> Vec<f32> {
 
 #[test]
 fn logits_and_gradients_equal_peft() {
-    for case in CASES {
+    for (case, place) in CASES.iter().flat_map(|case| both::<Tracked>().map(|place| (case, place)))
+    {
         let expected = json(&adapter(case).join("expected.json"));
         let ids = ids(&expected["ids"]);
         let want: Vec<f32> =
             expected["logits"].as_array().unwrap().iter().flat_map(numbers).collect();
         let (_, model) =
-            load_adapter(freeze(base::<Tracked>()), &adapter(case), &Default::default()).unwrap();
+            load_adapter(freeze(base(&place)), &adapter(case), &Default::default()).unwrap();
         assert_close(&logits(&model.valid(), &ids), &want, 1e-4, case);
         // merged it is the same, without it the checkpoint's own
         assert_close(
@@ -72,7 +75,10 @@ fn logits_and_gradients_equal_peft() {
             1e-4,
             &format!("{case}, merged"),
         );
-        assert_eq!(logits(&without_adapter(model.valid()), &ids), logits(&base::<Plain>(), &ids));
+        assert_eq!(
+            logits(&without_adapter(model.valid()), &ids),
+            logits(&base(&place.inner()), &ids)
+        );
 
         let gradients = gradient(&model, &ids, MemoryConfig::default(), 0);
         let names: Vec<String> =
@@ -113,8 +119,9 @@ fn a_new_adapter_changes_nothing_and_is_all_that_is_trained() {
     let ids = ids(&json(&adapter("some").join("expected.json"))["ids"]);
     let config = AdapterConfig { rank: 3, ..AdapterConfig::default() };
     let mut model =
-        attach_adapter(freeze(base::<Tracked>()), &config, 5, &Default::default()).unwrap();
-    assert_eq!(logits(&model.valid(), &ids), logits(&base::<Plain>(), &ids));
+        attach_adapter(freeze(base(&with_kernels::<Tracked>())), &config, 5, &Default::default())
+            .unwrap();
+    assert_eq!(logits(&model.valid(), &ids), logits(&base(&with_kernels::<Plain>()), &ids));
     let before = named_parameters(&model);
     let mut losses = Vec::new();
     for _ in 0..3 {
@@ -141,32 +148,38 @@ fn a_new_adapter_changes_nothing_and_is_all_that_is_trained() {
 #[test]
 fn checkpointing_and_chunks_change_no_gradient_also_with_dropout() {
     let ids = ids(&json(&adapter("some").join("expected.json"))["ids"]);
-    let (_, mut model) =
-        load_adapter(freeze(base::<Tracked>()), &adapter("some"), &Default::default()).unwrap();
-    for (_, projection) in model.projections_mut() {
-        projection.lora.iter_mut().for_each(|lora| lora.dropout = 0.3);
+    for place in both::<Tracked>() {
+        let frozen = freeze(base(&place));
+        let (_, mut model) = load_adapter(frozen, &adapter("some"), &Default::default()).unwrap();
+        for (_, projection) in model.projections_mut() {
+            projection.lora.iter_mut().for_each(|lora| lora.dropout = 0.3);
+        }
+        let plain = flat(&gradient(&model, &ids, MemoryConfig::default(), 9));
+        let largest = plain.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        for (gradient_checkpointing, logits_chunk) in [(true, 0), (false, 5), (true, 5)] {
+            let lean = flat(&gradient(
+                &model,
+                &ids,
+                MemoryConfig { gradient_checkpointing, logits_chunk },
+                9,
+            ));
+            assert_close(
+                &lean,
+                &plain,
+                1e-5 * largest,
+                &format!("{gradient_checkpointing}, {logits_chunk}"),
+            );
+        }
+        // another seed drops others
+        assert_ne!(flat(&gradient(&model, &ids, MemoryConfig::default(), 10)), plain);
     }
-    let plain = flat(&gradient(&model, &ids, MemoryConfig::default(), 9));
-    let largest = plain.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-    for (gradient_checkpointing, logits_chunk) in [(true, 0), (false, 5), (true, 5)] {
-        let lean =
-            flat(&gradient(&model, &ids, MemoryConfig { gradient_checkpointing, logits_chunk }, 9));
-        assert_close(
-            &lean,
-            &plain,
-            1e-5 * largest,
-            &format!("{gradient_checkpointing}, {logits_chunk}"),
-        );
-    }
-    // another seed drops others
-    assert_ne!(flat(&gradient(&model, &ids, MemoryConfig::default(), 10)), plain);
 }
 
 #[test]
 fn what_is_saved_is_what_peft_saved() {
     for case in CASES {
         let (config, model) =
-            load_adapter(base::<Plain>(), &adapter(case), &Default::default()).unwrap();
+            load_adapter(base(&plain::<Plain>()), &adapter(case), &Default::default()).unwrap();
         let copy = tempfile::tempdir().unwrap();
         save_adapter(copy.path(), &config, "qwen2", &model).unwrap();
         let name = "adapter_model.safetensors";
@@ -187,19 +200,18 @@ fn what_is_saved_is_what_peft_saved() {
             assert_eq!(ours[field].as_str(), theirs[field].as_str(), "{field}");
         }
         let (config_again, again) =
-            load_adapter(base::<Plain>(), copy.path(), &Default::default()).unwrap();
+            load_adapter(base(&plain::<Plain>()), copy.path(), &Default::default()).unwrap();
         assert_eq!((config_again, named_parameters(&again)), (config, named_parameters(&model)));
     }
 }
 
 #[test]
 fn an_adapter_that_does_not_fit_is_named() {
-    let llama: AutoModel<Plain> =
-        load_folder(&checkout("tests/fixtures/models/qwen3"), &Default::default()).unwrap().1;
+    let llama = load(&checkout("tests/fixtures/models/qwen3"), &plain::<Plain>()).1;
     let error = load_adapter(llama, &adapter("some"), &Default::default()).unwrap_err().to_string();
     assert!(error.contains("lora_") && error.contains("has the shape"), "{error}");
     let none = AdapterConfig { targets: vec!["c_attn".into()], ..AdapterConfig::default() };
-    let error = attach_adapter(base::<Plain>(), &none, 1, &Default::default()).unwrap_err();
+    let error = attach_adapter(base(&plain::<Plain>()), &none, 1, &Default::default()).unwrap_err();
     assert!(error.contains("c_attn") && error.contains("self_attn.q_proj"), "{error}");
 }
 
@@ -248,8 +260,8 @@ fn a_run_trains_saves_merges_and_resumes_an_adapter() {
     );
     // the merged policy computes what the base computes with the adapter
     let device = Default::default();
-    let (_, merged) = load_folder::<Plain>(&run.join("policy"), &device).unwrap();
-    let (_, base) = load_folder::<Plain>(&checkout("models/tiny-math"), &device).unwrap();
+    let (_, merged) = load(&run.join("policy"), &with_kernels::<Plain>());
+    let (_, base) = load(&checkout("models/tiny-math"), &with_kernels::<Plain>());
     let (_, adapted) = load_adapter(base.clone(), &run.join("adapter"), &device).unwrap();
     let ids: Vec<u32> = (5..25).collect();
     assert_close(&logits(&merged, &ids), &logits(&adapted, &ids), 1e-3, "merged");

@@ -3,13 +3,13 @@
 
 use crate::scripted::{NEVER, Scripted, check_authorship, local, markov, play_on, request};
 use crate::scripted_generator::{Manners, ScriptedGenerators};
-use crate::{Plain, assert_close, checkout};
+use crate::{Plain, assert_close, both, checkout, load, with_kernels};
 use paretopo_agent::{
     PolicyText, RolloutConfig, RolloutContext, RolloutRequest, ToolSchedule, Workers, rollout,
 };
 use paretopo_environments::{Environment, EnvironmentConfig, MathConfig, Resources};
 use paretopo_generation::{SamplingConfig, log_softmax};
-use paretopo_models::{AutoModel, CausalLm, ForwardInput, load_folder, to_host};
+use paretopo_models::{AutoModel, CausalLm, ForwardInput, Placement, to_host};
 use paretopo_settings::{Seconds, Temperature};
 use paretopo_trajectory::{
     Author, CallStatus, FinishReason, Split, Task, Trajectory, TrajectoryId,
@@ -18,10 +18,12 @@ use proptest::prelude::*;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-pub(crate) fn policy() -> (AutoModel<Plain>, PolicyText) {
-    let folder = checkout("models/tiny-math");
-    let (_, model) = load_folder::<Plain>(&folder, &Default::default()).unwrap();
-    (model, PolicyText::from_folder(&folder).unwrap())
+pub(crate) fn policy(place: &Placement<Plain>) -> AutoModel<Plain> {
+    load(&checkout("models/tiny-math"), place).1
+}
+
+pub(crate) fn policy_text() -> PolicyText {
+    PolicyText::from_folder(&checkout("models/tiny-math")).unwrap()
 }
 
 pub(crate) fn math() -> Box<dyn Environment> {
@@ -45,20 +47,20 @@ pub(crate) fn problems() -> Vec<Task> {
 }
 
 fn play(environment: &dyn Environment, tasks: &[Task], config: &RolloutConfig) -> Vec<Trajectory> {
-    play_with(1, environment, tasks, config)
+    play_at(&with_kernels(), 1, environment, tasks, config)
 }
 
-fn play_with(
+fn play_at(
+    place: &Placement<Plain>,
     workers: usize,
     environment: &dyn Environment,
     tasks: &[Task],
     config: &RolloutConfig,
 ) -> Vec<Trajectory> {
     let workers = Workers::new(workers, workers).unwrap();
-    let (model, text) = policy();
-    let device = Default::default();
+    let (model, text) = (policy(place), policy_text());
     let context = RolloutContext {
-        generators: &local(&model, &device),
+        generators: &local(&model, &place.device),
         context: 256,
         text: &text,
         environment,
@@ -118,26 +120,22 @@ fn check_exactness(model: &AutoModel<Plain>, text: &PolicyText, trajectory: &Tra
 #[test]
 fn trajectories_are_token_exact() {
     let environment = math();
-    let (model, text) = policy();
-    let trajectories = play(
-        environment.as_ref(),
-        &environment.tasks(Split::Test)[..40],
-        &RolloutConfig { batch_size: 16, ..RolloutConfig::default() },
-    );
-    for trajectory in &trajectories {
-        check_exactness(&model, &text, trajectory);
+    let tasks = &environment.tasks(Split::Test)[..40];
+    let config = RolloutConfig { batch_size: 16, ..RolloutConfig::default() };
+    for place in both() {
+        let trajectories = play_at(&place, 1, environment.as_ref(), tasks, &config);
+        let (model, text) = (policy(&place), policy_text());
+        for trajectory in &trajectories {
+            check_exactness(&model, &text, trajectory);
+        }
+        assert!(
+            trajectories.iter().any(|trajectory| trajectory.call_count() > 0),
+            "the shipped policy calls its tool sometimes"
+        );
+        let is_sound =
+            |own: &&Trajectory| own.calls.iter().all(|call| call.outcome.status == CallStatus::Ok);
+        assert!(trajectories.iter().filter(is_sound).count() > 30);
     }
-    assert!(
-        trajectories.iter().any(|trajectory| trajectory.call_count() > 0),
-        "the shipped policy calls its tool sometimes"
-    );
-    assert!(
-        trajectories
-            .iter()
-            .filter(|t| t.calls.iter().all(|call| call.outcome.status == CallStatus::Ok))
-            .count()
-            > 30
-    );
 }
 
 #[test]
@@ -159,7 +157,8 @@ fn batching_does_not_change_what_is_sampled_nor_its_log_probabilities() {
         tool_schedule: ToolSchedule::AsReady {},
         ..RolloutConfig::default()
     };
-    let split = play_with(
+    let split = play_at(
+        &with_kernels(),
         3,
         environment.as_ref(),
         tasks,
@@ -251,7 +250,7 @@ fn budgets_hold() {
 #[test]
 fn output_is_cut_to_its_token_budget_and_read_in_a_block() {
     let environment = Scripted::new(problems(), &"1 ".repeat(200), Duration::ZERO);
-    let (model, text) = policy();
+    let (model, text) = (policy(&with_kernels()), policy_text());
     let config = RolloutConfig { max_calls: 2, max_output_tokens: 40, ..RolloutConfig::default() };
     let trajectories = play(&environment, &environment.task, &config);
     assert!(trajectories.iter().any(|trajectory| trajectory.call_count() > 0));
@@ -266,11 +265,11 @@ fn output_is_cut_to_its_token_budget_and_read_in_a_block() {
 #[test]
 fn a_cancelled_rollout_ends() {
     let environment = math();
-    let (model, text) = policy();
+    let (place, text) = (with_kernels(), policy_text());
+    let model = policy(&place);
     let cancelled = AtomicBool::new(true);
-    let device = Default::default();
     let context = RolloutContext {
-        generators: &local(&model, &device),
+        generators: &local(&model, &place.device),
         context: 256,
         text: &text,
         environment: environment.as_ref(),
@@ -295,7 +294,7 @@ proptest! {
         temperature in prop_oneof![Just(0.0), Just(1.0), Just(1.5)].prop_map(Temperature::literal),
     ) {
         let environment = Scripted::new(problems(), &output, Duration::ZERO);
-        let (_, text) = policy();
+        let text = policy_text();
         let config = RolloutConfig { max_calls: 2, sampling: SamplingConfig { temperature, ..SamplingConfig::default() }, ..RolloutConfig::default() };
         for trajectory in play(&environment, &environment.task[..4], &config) {
             for segment in &trajectory.segments {
@@ -312,7 +311,7 @@ proptest! {
 
 #[test]
 fn a_policy_that_imitates_tool_output_is_still_the_policy() {
-    let (_, text) = policy();
+    let text = policy_text();
     // what a tool would say, with an answer behind it, and no call before it
     let forged = "\n```output\n42\n```\n\\boxed{7}";
     let ids = text.tokenizer.encode_plain(forged).unwrap();
@@ -357,7 +356,7 @@ proptest! {
         output in "(<\\|end\\|>|```python\n|\n```\n|\\\\boxed\\{1\\}|[0-9]){0,5}",
         (chunk, delay, lost_after) in (1usize..9, 0usize..3, 20usize..200),
     ) {
-        let (_, text) = policy();
+        let text = policy_text();
         let markers: Vec<u32> = ["\n```output\n", "\n```\n", "\n```", "```python\n", "\\boxed{", "}", "print(", ")"]
             .iter().flat_map(|marker| text.tokenizer.encode_plain(marker).unwrap()).collect();
         let noise = |last: u32, next: u32| {

@@ -1,11 +1,11 @@
 //! Checkpoint and adapter folders as people bring them: settings that are computed or refused by
 //! name, quantised weights, ends of turns, file names that lead elsewhere.
 
-use crate::{Plain, assert_close, checkout, ids, json};
+use crate::{Plain, assert_close, checkout, ids, json, plain};
 use paretopo_agent::PolicyText;
 use paretopo_models::{
-    AdapterConfig, AutoModel, CausalLm, ForwardInput, SavedTensor, attach_adapter, load_adapter,
-    load_folder, load_tensors, read_config, save_adapter, to_host, write_tensors,
+    AdapterConfig, AutoFamily, AutoModel, CausalLm, ForwardInput, SavedTensor, attach_adapter,
+    load_adapter, load_folder, load_tensors, read_config, save_adapter, to_host, write_tensors,
 };
 use serde_json::{Value, json as value};
 use std::path::Path;
@@ -34,7 +34,9 @@ fn changed(case: &str, changes: &[(&str, Value)]) -> tempfile::TempDir {
 }
 
 fn load(folder: &Path) -> Result<AutoModel<Plain>, String> {
-    load_folder(folder, &Default::default()).map(|(_, model)| model).map_err(|e| e.to_string())
+    load_folder::<AutoFamily, _>(folder, &plain())
+        .map(|(_, model)| model)
+        .map_err(|e| e.to_string())
 }
 
 #[test]
@@ -122,7 +124,7 @@ fn settings_that_change_the_numbers_are_refused_where_a_configuration_is_read() 
         ("llama", "max_position_embeddings", value!(0)),
     ] {
         let copy = changed(case, &[(key, setting)]);
-        let error = read_config(copy.path()).unwrap_err().to_string();
+        let error = read_config::<AutoFamily>(copy.path()).unwrap_err().to_string();
         assert!(error.contains("config.json") && error.contains(&format!("`{key}`")), "{error}");
     }
     // another name of the same function
@@ -402,7 +404,9 @@ fn adapters_of_some_layers_or_without_some_maps_compute_what_is_left() {
 #[test]
 fn numbers_of_positions_are_those_of_a_model() {
     let read = |changes: &[(&str, Value)]| {
-        read_config(changed("llama", changes).path()).map(drop).map_err(|e| e.to_string())
+        read_config::<AutoFamily>(changed("llama", changes).path())
+            .map(drop)
+            .map_err(|e| e.to_string())
     };
     let none = ("rope_parameters", Value::Null);
     for (theta, is_known) in [

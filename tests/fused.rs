@@ -1,33 +1,32 @@
-//! The tests that hold models, gradients and the agent against other implementations, once more
-//! with the CPU's fused kernels. A binary of its own, since kernels are installed for a whole
-//! process.
+//! The CPU's fused kernels against the formulas that they stand for, outputs and gradients. That
+//! models, gradients and the agent compute the same with them is shown where those are tested
+//! (`cases`, `both`).
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-#![allow(dead_code, clippy::allow_attributes, reason = "helpers of the other binary")]
-
-mod adapters;
-mod agent;
-mod memory;
-mod parity_models;
-mod scripted;
-mod scripted_generator;
-mod support;
-
+use crate::{Plain, Tracked, assert_close, both, checkout, load};
 use burn::tensor::{Distribution, Int, Tensor, TensorData};
-use paretopo_models::{fused_for, to_host};
-use support::*;
+use paretopo_models::{CausalLm, to_host};
 
-/// Every test comes by here on its way to its fixtures.
-fn prepare() {
-    paretopo_backend_flex::install_kernels();
+#[test]
+fn kernels_are_used_for_f32_on_their_backends_alone() {
+    let kernels = paretopo_backend_flex::kernels();
+    let tensor = Tensor::<Tracked, 2>::zeros([1, 1], &Default::default());
+    assert!(
+        kernels.suiting(&tensor).is_some() && kernels.suiting(&tensor.clone().inner()).is_some()
+    );
+    assert!(kernels.suiting(&tensor.cast(burn::tensor::FloatDType::BF16)).is_none());
+    // a graph within a graph has none
+    assert!(kernels.of::<burn::backend::Autodiff<Tracked>>().is_none());
 }
 
 #[test]
-fn kernels_are_installed_for_f32_alone() {
-    prepare();
-    let tensor = Tensor::<Tracked, 2>::zeros([1, 1], &Default::default());
-    assert!(fused_for(&tensor).is_some());
-    assert!(fused_for(&tensor.cast(burn::tensor::FloatDType::BF16)).is_none());
+fn a_model_keeps_the_kernels_that_it_was_given() {
+    let folder = checkout("tests/fixtures/models/qwen3");
+    for (place, has) in both::<Tracked>().iter().zip([false, true]) {
+        let model = load(&folder, place).1;
+        assert_eq!(model.kernels().of::<Tracked>().is_some(), has);
+        let inner = burn::module::AutodiffModule::valid(&model);
+        assert_eq!(inner.kernels().of::<Plain>().is_some(), has);
+    }
 }
 
 /// Rows longer than a vector register and no multiple of one.
@@ -116,10 +115,10 @@ fn compare<const D: usize, const E: usize>(
 
 #[test]
 fn kernels_and_their_gradients_equal_the_formulas() {
-    prepare();
     let device = Default::default();
     let (x, y) = (random([ROWS, SIZE]), random([ROWS, SIZE]));
-    let fused = fused_for(&x).unwrap();
+    let kernels = paretopo_backend_flex::kernels();
+    let fused = kernels.suiting(&x).unwrap();
     let weight = random([SIZE]);
     compare(
         "rms_norm of x",
@@ -171,9 +170,9 @@ fn kernels_and_their_gradients_equal_the_formulas() {
 
 #[test]
 fn the_softmax_kernel_equals_the_formula_for_every_kind_of_mask() {
-    prepare();
     let scores = random([2, 2, 3, SIZE]);
-    let fused = fused_for(&scores).unwrap();
+    let kernels = paretopo_backend_flex::kernels();
+    let fused = kernels.suiting(&scores).unwrap();
     let mask = |rows: usize| {
         let values: Vec<f32> =
             (0..rows * 3 * SIZE).map(|place| if place * 7 % 11 < 4 { -1e9 } else { 0.0 }).collect();

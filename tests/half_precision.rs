@@ -1,9 +1,9 @@
 //! Computing in bf16 and f16 with weights, moments and losses in f32.
 
-use crate::{Plain, Tracked, checkout, ids, json};
+use crate::{CASES, Plain, Tracked, checkout, ids, json, load, plain};
 use burn::tensor::{DType, FloatDType};
 use paretopo_models::{
-    AutoModel, CausalLm, ForwardInput, KvCache, in_precision, load_folder, load_folder_as,
+    AutoFamily, AutoModel, CausalLm, DecodingState, ForwardInput, in_precision, load_folder_as,
     named_parameters, to_host,
 };
 use paretopo_training::{
@@ -11,8 +11,6 @@ use paretopo_training::{
     accumulate_gradient,
 };
 use std::convert::Infallible;
-
-const CASES: [&str; 4] = ["llama", "llama_tied_rope3_bias", "qwen2", "qwen3"];
 
 /// `|got - want| / |want|` over all values together.
 fn relative(got: &[f32], want: &[f32]) -> f64 {
@@ -30,6 +28,8 @@ fn relative(got: &[f32], want: &[f32]) -> f64 {
 const LOGITS: [(FloatDType, f64); 2] = [(FloatDType::BF16, 0.05), (FloatDType::F16, 0.05 / 8.0)];
 const GRADIENTS: f64 = 0.12;
 
+type State = DecodingState<Plain, <AutoModel<Plain> as CausalLm<Plain>>::State>;
+
 #[test]
 fn logits_follow_those_in_f32_also_when_decoding() {
     let device = Default::default();
@@ -38,32 +38,32 @@ fn logits_follow_those_in_f32_also_when_decoding() {
     {
         let folder = checkout("tests/fixtures/models").join(case);
         let all = ids(&json(&folder.join("expected.json"))["ids"]);
-        let (_, wide) = load_folder::<Plain>(&folder, &device).unwrap();
-        let logits = |model: &AutoModel<Plain>,
-                      input: &ForwardInput<Plain>,
-                      cache: Option<&mut KvCache<Plain>>| {
-            let logits = model.unembed(model.hidden(input, cache));
-            assert_eq!(logits.dtype(), DType::F32);
-            to_host(logits)
-        };
+        let (_, wide) = load::<Plain>(&folder, &plain());
+        let logits =
+            |model: &AutoModel<Plain>, input: &ForwardInput<Plain>, state: Option<&mut State>| {
+                let logits = model.unembed(model.hidden(input, state));
+                assert_eq!(logits.dtype(), DType::F32);
+                to_host(logits)
+            };
         let want = logits(&wide, &ForwardInput::right_padded(&[&all], &device), None);
         let half = in_precision(wide.clone(), precision);
-        let (_, loaded) = load_folder_as::<Plain>(&folder, precision, &device).unwrap();
+        let (_, loaded) =
+            load_folder_as::<AutoFamily, Plain>(&folder, precision, &plain()).unwrap();
         assert_eq!(named_parameters(&half), named_parameters(&loaded));
         let got = logits(&half, &ForwardInput::right_padded(&[&all], &device), None);
         let error = relative(&got, &want);
         assert!(error < tolerance && error > 1e-6, "{case}, {precision:?}: {error}");
         // two rows of different length, then a step
-        let mut cache = KvCache::new(2, 2);
+        let mut state = half.empty_state(2);
         logits(
             &half,
-            &ForwardInput::cached(&[&all[..9], &all[..4]], &mut cache, &device),
-            Some(&mut cache),
+            &ForwardInput::cached(&[&all[..9], &all[..4]], &mut state, &device),
+            Some(&mut state),
         );
         let step = logits(
             &half,
-            &ForwardInput::cached(&[&all[9..10], &all[4..5]], &mut cache, &device),
-            Some(&mut cache),
+            &ForwardInput::cached(&[&all[9..10], &all[4..5]], &mut state, &device),
+            Some(&mut state),
         );
         let size = step.len() / 2;
         let expected = [&want[9 * size..10 * size], &want[4 * size..5 * size]].concat();
@@ -82,7 +82,7 @@ fn gradients_follow_those_in_f32_and_weights_stay_in_f32() {
             weights: vec![0.1; all.len() - 1],
             ..TrainingSequence::whole(all.clone())
         };
-        let (_, model) = load_folder::<Tracked>(&folder, &device).unwrap();
+        let (_, model) = load::<Tracked>(&folder, &plain());
         let gradient = |precision: Precision, memory: MemoryConfig| {
             let mut sum = GradientSum::<Tracked>::default();
             let batch = MicroBatch::new(&[&sequence], &device).in_precision(precision);
@@ -90,7 +90,8 @@ fn gradients_follow_those_in_f32_and_weights_stay_in_f32() {
             let loss = |logprobs: burn::Tensor<Tracked, 2>, _| {
                 Ok::<_, Infallible>((logprobs * weights).sum().neg())
             };
-            accumulate_gradient(&model, &batch, memory, false, &mut sum, loss).unwrap();
+            accumulate_gradient::<AutoFamily, _, _>(&model, &batch, memory, false, &mut sum, loss)
+                .unwrap();
             for gradient in sum.parts().iter().flatten() {
                 assert_eq!(gradient.dtype(), DType::F32, "{case}");
             }

@@ -193,6 +193,37 @@ fn only_backend_crates_name_a_backend() {
     }
 }
 
+/// Everything above `models` is generic over a family of models; the binary chooses ours. Unit tests
+/// may take it, too.
+#[test]
+fn only_the_binary_names_our_family_of_models() {
+    let crates = std::fs::read_dir(checkout("crates")).unwrap().flatten();
+    let backends = std::fs::read_dir(checkout("crates/backends")).unwrap().flatten();
+    let roots = crates.chain(backends).filter(|entry| entry.file_name() != "cli");
+    let roots = roots.map(|entry| entry.path().join("src")).filter(|root| root.is_dir());
+    let ours = ["AutoModel", "AutoConfig", "AutoFamily"];
+    let mut looked_at = 0;
+    for path in roots.flat_map(|root| sources(&root)) {
+        if path.components().any(|part| part.as_os_str() == "faults") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        let named = ours.iter().find(|name| text.contains(**name));
+        assert_eq!(named, None, "`{}` is for one family of models alone", path.display());
+        looked_at += 1;
+    }
+    assert!(looked_at > 100, "only {looked_at} files found");
+    // inside `models` one file picks the architecture
+    for path in sources(&checkout("models/src")) {
+        let own =
+            ["auto.rs", "lib.rs", "family.rs"].map(|name| path.ends_with(name)).contains(&true);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let named = ours.iter().find(|name| text.contains(**name));
+        assert!(own || named.is_none(), "`{}` names {named:?}", path.display());
+    }
+}
+
 /// The macros of the standard library end a program whose output cannot be written. The command line
 /// has its own, in `output.rs`; everything else says nothing.
 #[test]

@@ -12,10 +12,12 @@ mod checkpoints;
 mod command_line;
 mod comparing;
 mod configurations;
+mod fused;
 mod generators;
 mod grading;
 mod half_precision;
 mod hub;
+mod hybrid;
 mod layering;
 mod memory;
 mod numbers;
@@ -46,7 +48,3 @@ mod unattended;
 mod walls;
 
 use support::*;
-
-/// These tests hold burn's own operations, as every backend has them, against other
-/// implementations.
-fn prepare() {}

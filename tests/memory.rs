@@ -1,11 +1,11 @@
 //! Training with less memory gives the same gradients: checkpointed layers, chunked logits, small
 //! micro-batches. Rollouts hold no graph.
 
-use crate::{Plain, Tracked, checkout, ids, json};
+use crate::{Tracked, both, cases, checkout, ids, json, load};
 use burn::tensor::backend::Backend;
 use paretopo_agent::Workers;
 use paretopo_engine::Engine;
-use paretopo_models::{AutoModel, load_folder, to_host};
+use paretopo_models::{AutoFamily, AutoModel, Placement, to_host};
 use paretopo_training::{
     GradientSum, MemoryConfig, MicroBatch, TrainingSequence, accumulate_gradient, total_gradient,
 };
@@ -52,7 +52,8 @@ fn gradients(
             let value = entropy.map_or(ratio.clone(), |entropy| ratio + entropy * 0.3);
             Ok::<_, Infallible>((value * batch.weights.clone()).sum())
         };
-        accumulate_gradient(model, &batch, memory, entropy, &mut sum, loss).unwrap();
+        accumulate_gradient::<AutoFamily, _, _>(model, &batch, memory, entropy, &mut sum, loss)
+            .unwrap();
     }
     sum.parts().iter().flatten().flat_map(|gradient| to_host(gradient.clone())).collect()
 }
@@ -72,9 +73,9 @@ fn assert_same(got: &[f32], want: &[f32], what: &str) {
 
 #[test]
 fn less_memory_gives_the_same_gradients() {
-    for case in ["llama", "llama_tied_rope3_bias", "qwen2", "qwen3"] {
+    for (case, place) in cases() {
         let folder = checkout("tests/fixtures/models").join(case);
-        let (_, model) = load_folder::<Tracked>(&folder, &Default::default()).unwrap();
+        let (_, model) = load::<Tracked>(&folder, &place);
         let sequences = sequences(&ids(&json(&folder.join("expected.json"))["ids"]));
         for entropy in [false, true] {
             let plain = gradients(&model, &[&sequences], PLAIN, entropy);
@@ -102,7 +103,12 @@ fn less_memory_gives_the_same_gradients() {
 #[test]
 fn workers_give_the_same_gradients_to_the_bit() {
     let folder = checkout("tests/fixtures/models").join("qwen3");
-    let (_, model) = load_folder::<Tracked>(&folder, &Default::default()).unwrap();
+    for place in both() {
+        workers_agree(&load(&folder, &place).1, &folder);
+    }
+}
+
+fn workers_agree(model: &AutoModel<Tracked>, folder: &Path) {
     let sequences = sequences(&ids(&json(&folder.join("expected.json"))["ids"]));
     let many: Vec<&TrainingSequence> = sequences.iter().cycle().take(12).collect();
     let of = |workers: usize, broken: Option<usize>| {
@@ -117,10 +123,11 @@ fn workers_give_the_same_gradients_to_the_bit() {
                     Ok((logprobs * batch.weights.clone()).sum())
                 }
             };
-            accumulate_gradient(model, &batch, PLAIN, false, sum, loss).map(|()| index)
+            accumulate_gradient::<AutoFamily, _, _>(model, &batch, PLAIN, false, sum, loss)
+                .map(|()| index)
         };
         let workers = Workers::new(workers, workers).unwrap();
-        total_gradient(&workers, &model, many.iter().copied().enumerate().collect(), work).map(
+        total_gradient(&workers, model, many.iter().copied().enumerate().collect(), work).map(
             |(sum, found)| {
                 assert!(found.into_iter().eq(0..12));
                 sum.parts()
@@ -132,7 +139,7 @@ fn workers_give_the_same_gradients_to_the_bit() {
         )
     };
     let alone = of(1, None).unwrap();
-    assert_same(&alone, &gradients_of_logprobs(&model, &many), "one worker");
+    assert_same(&alone, &gradients_of_logprobs(model, &many), "one worker");
     for workers in [2, 3, 5] {
         assert_eq!(of(workers, None).unwrap(), alone, "{workers} workers");
     }
@@ -147,7 +154,7 @@ fn gradients_of_logprobs(model: &AutoModel<Tracked>, sequences: &[&TrainingSeque
     let loss = |logprobs: burn::Tensor<Tracked, 2>, _| {
         Ok::<_, Infallible>((logprobs * batch.weights.clone()).sum())
     };
-    accumulate_gradient(model, &batch, PLAIN, false, &mut sum, loss).unwrap();
+    accumulate_gradient::<AutoFamily, _, _>(model, &batch, PLAIN, false, &mut sum, loss).unwrap();
     sum.parts().iter().flatten().flat_map(|gradient| to_host(gradient.clone())).collect()
 }
 
@@ -176,10 +183,9 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// Bytes that are held after 48 decoding steps of 3 rows and were not before them.
-fn held_by_decoding<B: Backend>(folder: &Path) -> i64 {
-    let device = Default::default();
-    let (_, model) = load_folder::<B>(folder, &device).unwrap();
-    let mut engine = Engine::new(&model, &device);
+fn held_by_decoding<B: Backend>(folder: &Path, place: &Placement<B>) -> i64 {
+    let (_, model) = load(folder, place);
+    let mut engine = Engine::new(&model, &place.device);
     engine.admit(&[(0, &[1, 2]), (1, &[3, 4]), (2, &[5, 6])]);
     let before = HELD.get();
     for step in 0..48 {
@@ -194,8 +200,8 @@ fn held_by_decoding<B: Backend>(folder: &Path) -> i64 {
 fn a_rollout_holds_no_graph() {
     let folder = checkout("tests/fixtures/models").join("qwen3");
     // one worker, as in a rollout, so that all is allocated and freed by this thread
-    let alone = |held: fn(&Path) -> i64| {
-        rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(|| held(&folder))
+    let alone = |held: &(dyn Fn() -> i64 + Sync)| {
+        rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(held)
     };
     let config = json(&folder.join("config.json"));
     let number = |name: &str| config[name].as_i64().unwrap();
@@ -207,11 +213,15 @@ fn a_rollout_holds_no_graph() {
         * 48
         * 3
         * 4;
-    let (plain, tracked) = (alone(held_by_decoding::<Plain>), alone(held_by_decoding::<Tracked>));
-    println!("cache {cache} bytes, held {plain}, held under autodiff {tracked}");
-    assert!(
-        (cache..cache * 5 / 4).contains(&plain),
-        "{plain} bytes held, {cache} of keys and values"
-    );
-    assert!(tracked > 10 * cache, "the comparison shows nothing: {tracked} bytes under autodiff");
+    for place in both::<Tracked>() {
+        let plain = alone(&|| held_by_decoding(&folder, &place.inner()));
+        let tracked = alone(&|| held_by_decoding(&folder, &place));
+        println!("cache {cache} bytes, held {plain}, held under autodiff {tracked}");
+        assert!(
+            (cache..cache * 5 / 4).contains(&plain),
+            "{plain} bytes held, {cache} of keys and values"
+        );
+        let shown = tracked > 10 * cache;
+        assert!(shown, "the comparison shows nothing: {tracked} bytes under autodiff");
+    }
 }

@@ -1,9 +1,9 @@
 //! Numbers that are not numbers, and episodes that all failed: a run stops and says so, before
 //! anything good is overwritten.
 
-use crate::{Plain, checkout};
+use crate::{Plain, checkout, plain};
 use paretopo_models::{
-    CheckpointError, NamedTensor, SavedTensor, load_folder, load_tensors, write_tensors,
+    AutoFamily, CheckpointError, NamedTensor, SavedTensor, load_folder, load_tensors, write_tensors,
 };
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -109,7 +109,7 @@ fn a_value_that_no_weight_may_have_is_refused_at_load() {
     let folder = tempfile::tempdir().unwrap();
     let load = |value: f32| {
         let policy = with_one_value(&folder.path().join("policy"), value);
-        load_folder::<Plain>(&policy, &Default::default())
+        load_folder::<AutoFamily, Plain>(&policy, &plain())
     };
     // the square of 1.9e19, 3.6e38, is beyond the largest f32
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.9e19, -3e38] {

@@ -1,20 +1,20 @@
 //! Architectures against Hugging Face transformers, on the tiny checkpoints of
 //! `fixtures/make_models.py`.
 
-use crate::{Plain, Tracked, assert_close, checkout, ids, json, numbers, rows_of};
+use crate::{
+    CASES, Plain, Tracked, assert_close, cases, checkout, ids, json, load, numbers, plain, rows_of,
+};
 use burn::tensor::backend::Backend;
 use paretopo_engine::Engine;
 use paretopo_models::{
-    AutoModel, CausalLm, ForwardInput, KvCache, NamedTensor, SavedTensor, load_folder,
-    load_tensors, named_parameters, save_folder, to_host,
+    AutoFamily, AutoModel, CausalLm, DecodingState, ForwardInput, ModelConfig, NamedTensor,
+    SavedTensor, load_folder, load_tensors, named_parameters, save_folder, to_host,
 };
 use paretopo_settings::{LearningRate, WeightDecay};
 use paretopo_training::{
     AdamW, GradientSum, MicroBatch, OptimizerConfig, TrainingSequence, response_logprobs,
 };
 use std::path::PathBuf;
-
-const CASES: [&str; 4] = ["llama", "llama_tied_rope3_bias", "qwen2", "qwen3"];
 
 fn folder(case: &str) -> PathBuf {
     checkout("tests/fixtures/models").join(case)
@@ -23,9 +23,9 @@ fn folder(case: &str) -> PathBuf {
 fn logits<B: Backend>(
     model: &AutoModel<B>,
     input: &ForwardInput<B>,
-    cache: Option<&mut KvCache<B>>,
+    state: Option<&mut DecodingState<B, <AutoModel<B> as CausalLm<B>>::State>>,
 ) -> Vec<Vec<f32>> {
-    let logits = model.unembed(model.hidden(input, cache));
+    let logits = model.unembed(model.hidden(input, state));
     let vocab_size = logits.dims()[2];
     to_host(logits).chunks(vocab_size).map(<[f32]>::to_vec).collect()
 }
@@ -33,9 +33,9 @@ fn logits<B: Backend>(
 #[test]
 fn logits_equal_transformers() {
     let device = Default::default();
-    for case in CASES {
+    for (case, place) in cases() {
         let expected = json(&folder(case).join("expected.json"));
-        let (_, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
+        let (_, model) = load::<Plain>(&folder(case), &place);
         let got =
             logits(&model, &ForwardInput::right_padded(&[&ids(&expected["ids"])], &device), None);
         for (position, (got, want)) in
@@ -49,16 +49,16 @@ fn logits_equal_transformers() {
 #[test]
 fn cached_decoding_equals_the_full_forward_pass_in_any_batch() {
     let device = Default::default();
-    for case in CASES {
+    for (case, place) in cases() {
         let expected = json(&folder(case).join("expected.json"));
         let all = ids(&expected["ids"]);
-        let (_, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
+        let (_, model) = load::<Plain>(&folder(case), &place);
         let full = logits(&model, &ForwardInput::right_padded(&[&all], &device), None);
         // three rows that start at different lengths, one of them idle now and then
-        let mut cache = KvCache::new(2, 3);
+        let mut state = model.empty_state(3);
         let prefixes: [&[u32]; 3] = [&all[..5], &all[..1], &all[..9]];
         let first =
-            logits(&model, &ForwardInput::cached(&prefixes, &mut cache, &device), Some(&mut cache));
+            logits(&model, &ForwardInput::cached(&prefixes, &mut state, &device), Some(&mut state));
         let mut read = [5, 1, 9];
         let last = |rows: &[Vec<f32>], row: usize| rows[(row + 1) * rows.len() / 3 - 1].clone();
         for row in 0..3 {
@@ -76,8 +76,8 @@ fn cached_decoding_equals_the_full_forward_pass_in_any_batch() {
                 .collect();
             let got = logits(
                 &model,
-                &ForwardInput::cached(&blocks, &mut cache, &device),
-                Some(&mut cache),
+                &ForwardInput::cached(&blocks, &mut state, &device),
+                Some(&mut state),
             );
             for row in (0..3).filter(|row| *row != idle) {
                 read[row] += 1;
@@ -90,10 +90,10 @@ fn cached_decoding_equals_the_full_forward_pass_in_any_batch() {
             }
         }
         // taking rows out, merging and reading a block behind gaps changes nothing
-        let cache = cache.select(&[2, 0]).trim();
-        let mut other = KvCache::new(2, 1);
+        let state = state.select(&[2, 0]).trim();
+        let mut other = model.empty_state(1);
         logits(&model, &ForwardInput::cached(&[&all[..20]], &mut other, &device), Some(&mut other));
-        let mut merged = cache.merge(other);
+        let mut merged = state.merge(other);
         let blocks: [&[u32]; 3] =
             [&all[read[2]..read[2] + 3], &all[read[0]..read[0] + 1], &all[20..22]];
         let got =
@@ -112,9 +112,9 @@ fn cached_decoding_equals_the_full_forward_pass_in_any_batch() {
 #[test]
 fn right_padding_changes_no_logit() {
     let device = Default::default();
-    for case in CASES {
+    for (case, place) in cases() {
         let all = ids(&json(&folder(case).join("expected.json"))["ids"]);
-        let (_, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
+        let (_, model) = load::<Plain>(&folder(case), &place);
         let alone = logits(&model, &ForwardInput::right_padded(&[&all[3..10]], &device), None);
         let together =
             logits(&model, &ForwardInput::right_padded(&[&all, &all[3..10]], &device), None);
@@ -127,10 +127,10 @@ fn right_padding_changes_no_logit() {
 #[test]
 fn the_engine_decodes_greedily_as_transformers_generates() {
     let device = Default::default();
-    for case in CASES {
+    for (case, place) in cases() {
         let expected = json(&folder(case).join("expected.json"));
         let (all, greedy) = (ids(&expected["ids"]), ids(&expected["greedy"]));
-        let (_, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
+        let (_, model) = load::<Plain>(&folder(case), &place);
         let mut engine = Engine::new(&model, &device);
         let best =
             |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap() as u32;
@@ -151,9 +151,9 @@ fn long(all: &[u32]) -> Vec<u32> {
 #[test]
 fn long_decoding_equals_the_full_forward_pass_while_rows_leave() {
     let device = Default::default();
-    for case in CASES {
+    for (case, place) in cases() {
         let all = long(&ids(&json(&folder(case).join("expected.json"))["ids"]));
-        let (_, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
+        let (_, model) = load::<Plain>(&folder(case), &place);
         let full = logits(&model, &ForwardInput::right_padded(&[&all], &device), None);
         let mut engine = Engine::new(&model, &device);
         engine.admit(&[(0, &all[..3]), (1, &all[..7]), (2, &all[..5])]);
@@ -194,9 +194,9 @@ fn long_decoding_equals_the_full_forward_pass_while_rows_leave() {
 #[test]
 fn what_all_prompts_begin_with_is_read_once_and_changes_no_logit() {
     let device = Default::default();
-    for case in CASES {
+    for (case, place) in cases() {
         let all = long(&ids(&json(&folder(case).join("expected.json"))["ids"]));
-        let (_, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
+        let (_, model) = load::<Plain>(&folder(case), &place);
         let prompt = |tail: &[u32]| [&all[..40], tail].concat();
         let prompts =
             [prompt(&all[3..9]), prompt(&all[10..11]), prompt(&all[3..9]), prompt(&all[20..29])];
@@ -226,10 +226,10 @@ fn what_all_prompts_begin_with_is_read_once_and_changes_no_logit() {
 #[test]
 fn gradients_and_updates_equal_pytorch() {
     let device = Default::default();
-    for case in CASES {
+    for (case, place) in cases() {
         let expected = json(&folder(case).join("expected.json"));
         let all = ids(&expected["ids"]);
-        let (_, mut model) = load_folder::<Tracked>(&folder(case), &device).unwrap();
+        let (_, mut model) = load::<Tracked>(&folder(case), &place);
         let sequence = TrainingSequence::whole(all.clone());
         let config = OptimizerConfig {
             learning_rate: LearningRate::literal(0.01),
@@ -290,12 +290,11 @@ fn gradients_and_updates_equal_pytorch() {
 
 #[test]
 fn a_saved_checkpoint_loads_again() {
-    let device = Default::default();
-    for case in CASES {
-        let (config, model) = load_folder::<Plain>(&folder(case), &device).unwrap();
+    for (case, place) in cases() {
+        let (config, model) = load::<Plain>(&folder(case), &place);
         let copy = tempfile::tempdir().unwrap();
         save_folder(copy.path(), &config, &model).unwrap();
-        let (config_again, again) = load_folder::<Plain>(copy.path(), &device).unwrap();
+        let (config_again, again) = load::<Plain>(copy.path(), &plain());
         assert_eq!(config, config_again);
         assert_eq!(named_parameters(&model), named_parameters(&again));
     }
@@ -314,8 +313,7 @@ fn saved(tensor: &NamedTensor) -> SavedTensor {
 #[test]
 fn half_precision_and_shards_load() {
     use std::collections::BTreeMap;
-    let device = Default::default();
-    let (_, model) = load_folder::<Plain>(&folder("qwen2"), &device).unwrap();
+    let (_, model) = load::<Plain>(&folder("qwen2"), &plain());
     let parameters = named_parameters(&model);
     let copy = tempfile::tempdir().unwrap();
     std::fs::copy(folder("qwen2").join("config.json"), copy.path().join("config.json")).unwrap();
@@ -334,24 +332,26 @@ fn half_precision_and_shards_load() {
         serde_json::json!({ "weight_map": weight_map }).to_string(),
     )
     .unwrap();
-    let (_, sharded) = load_folder::<Plain>(copy.path(), &device).unwrap();
+    let (_, sharded) = load::<Plain>(copy.path(), &plain());
     assert_eq!(named_parameters(&sharded), parameters);
 }
 
 #[test]
-fn no_model_has_fewer_parameters_than_its_configuration_says() {
+fn a_configuration_knows_its_models_parameters_and_linear_maps() {
     for case in CASES {
-        let (config, model) = load_folder::<Plain>(&folder(case), &Default::default()).unwrap();
+        let (config, mut model) = load::<Plain>(&folder(case), &plain());
         let held: usize = named_parameters(&model).iter().map(|tensor| tensor.values.len()).sum();
-        let least = config.decoder().least_parameters().unwrap() as usize;
-        // biases and the norms of queries and keys are what is left out
+        let least = config.footprint().parameters as usize;
+        // biases and norms are what is left out
         assert!(least <= held && held - least < held / 20, "{case}: {least} of {held}");
+        let maps = config.linear_maps().map(|map| (map.key, [map.d_input, map.d_output]));
+        let built = model.projections_mut();
+        assert!(maps.eq(built.into_iter().map(|(key, map)| (key, map.weight.dims()))), "{case}");
     }
 }
 
 #[test]
 fn a_wrong_checkpoint_is_named() {
-    let device = Default::default();
     let error = |change: &dyn Fn(&mut serde_json::Value)| {
         let copy = tempfile::tempdir().unwrap();
         let mut config = json(&folder("llama").join("config.json"));
@@ -362,7 +362,7 @@ fn a_wrong_checkpoint_is_named() {
             copy.path().join("model.safetensors"),
         )
         .unwrap();
-        load_folder::<Plain>(copy.path(), &device).unwrap_err().to_string()
+        load_folder::<AutoFamily, Plain>(copy.path(), &plain()).unwrap_err().to_string()
     };
     let unknown = error(&|config| config["model_type"] = "gemma".into());
     assert!(unknown.contains("`gemma`") && unknown.contains("qwen3"), "{unknown}");

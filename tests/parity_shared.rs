@@ -1,11 +1,11 @@
 //! Parity with larger checkpoints and tokenizers, from data beside the checkout. Without that data
 //! these tests are listed as ignored.
 
-use crate::{Plain, assert_close, ids, json, numbers, shared};
+use crate::{Plain, assert_close, ids, json, load, numbers, plain, shared};
 use paretopo_chat::Tokenizer;
 use paretopo_engine::Engine;
 use paretopo_generation::log_softmax;
-use paretopo_models::{AutoModel, CausalLm, ForwardInput, load_folder, to_host};
+use paretopo_models::{AutoModel, CausalLm, ForwardInput, to_host};
 use std::path::Path;
 
 fn all_logits(model: &AutoModel<Plain>, ids: &[u32]) -> Vec<Vec<f32>> {
@@ -42,7 +42,7 @@ fn tiny_checkpoints() {
     for name in ["llama", "qwen2", "qwen3"] {
         let folder = shared(&format!("data/tiny_{name}"));
         let expected = shared(&format!("data/fixtures/tiny_{name}_logits.json"));
-        let (_, model) = load_folder::<Plain>(&folder, &Default::default()).unwrap();
+        let (_, model) = load::<Plain>(&folder, &plain());
         let expected = json(&expected);
         for (got, want) in all_logits(&model, &ids(&expected["ids"]))
             .iter()
@@ -58,7 +58,7 @@ fn tiny_checkpoints() {
 fn stories260k() {
     let folder = shared("data/stories260k/hf");
     let expected = shared("data/fixtures/stories260k_parity.json");
-    let (_, model) = load_folder::<Plain>(&folder, &Default::default()).unwrap();
+    let (_, model) = load::<Plain>(&folder, &plain());
     for case in json(&expected)["cases"].as_array().unwrap() {
         let (prompt, want) = (ids(&case["prompt_ids"]), ids(&case["greedy_ids"]));
         assert_eq!(greedy(&model, &prompt, want.len()), want);
@@ -78,7 +78,7 @@ fn stories260k() {
 fn smollm2() {
     let expected = shared("data/fixtures/smollm2_135m_parity.json");
     let folder = std::env::var_os("PARETOPO_SMOLLM2").unwrap();
-    let (_, model) = load_folder::<Plain>(Path::new(&folder), &Default::default()).unwrap();
+    let (_, model) = load::<Plain>(Path::new(&folder), &plain());
     for case in json(&expected)["cases"].as_array().unwrap() {
         let (prompt, want) = (ids(&case["prompt_ids"]), ids(&case["greedy_ids"]));
         assert_eq!(greedy(&model, &prompt, want.len()), want);

@@ -1,9 +1,10 @@
 //! A run that is killed again and again ends with the same weights as one that is not.
 
-use crate::{Tracked, checkout, python_worker};
+use crate::{Tracked, checkout, python_worker, with_kernels};
 use paretopo_environments::{
     Demonstration, Environment, Objective, ObjectiveConfig, Resources, RunMemory,
 };
+use paretopo_models::AutoFamily;
 use paretopo_tools::Tool;
 use paretopo_training::{Metrics, Observer, RunConfig, RunFolder, Surroundings, train_in};
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
@@ -297,12 +298,12 @@ fn a_reward_that_is_no_number_stops_a_run_or_its_group_is_left_out_and_counted()
         };
         let opened =
             RunFolder::open(&folder.path().join(name), &config, "train", &surroundings).unwrap();
-        let (environment, device) = (WithRatio { math, objectives }, Default::default());
-        train_in::<Tracked>(
+        let (environment, place) = (WithRatio { math, objectives }, with_kernels());
+        train_in::<AutoFamily, Tracked>(
             &config,
             Box::new(environment),
             opened,
-            &device,
+            &place,
             &surroundings,
             &mut Deaf,
         )

@@ -10,8 +10,8 @@ use paretopo_environments::{Demonstration, Environment, Objective};
 use paretopo_generation::Generators;
 use paretopo_grading::{answers_equal, extract_answer};
 use paretopo_models::{
-    AutoConfig, AutoModel, CausalLm, NamedTensor, SavedTensor, load_folder, named_parameters,
-    write_tensors,
+    AutoConfig, AutoFamily, AutoModel, CausalLm, ModelFamily, NamedTensor, Placement, SavedTensor,
+    load_folder, named_parameters, write_tensors,
 };
 use paretopo_tools::{CallContext, Tool};
 use paretopo_trajectory::{
@@ -93,11 +93,11 @@ pub(crate) fn markov<B: Backend>(
         "head_dim": 4, "max_position_embeddings": 256, "rms_norm_eps": 0.0, "tie_word_embeddings": false
     }))
     .unwrap();
-    let device = Default::default();
+    let place = Placement::plain(Default::default());
     let folder = tempfile::tempdir().unwrap();
     // all weights of the layers are zero, so the final norm sees the last token's embedding, a unit
     // vector, and makes its length sqrt(size)
-    let mut tensors = named_parameters(&config.init::<B>(&device).unwrap());
+    let mut tensors = named_parameters(&AutoFamily::init::<B>(&config, &place).unwrap());
     let at = |index: usize| ((index / size) as u32, (index % size) as u32);
     for tensor in &mut tensors {
         for (index, value) in tensor.values.iter_mut().enumerate() {
@@ -124,7 +124,7 @@ pub(crate) fn markov<B: Backend>(
     .unwrap();
     std::fs::write(folder.path().join("config.json"), serde_json::to_string(&config).unwrap())
         .unwrap();
-    load_folder(folder.path(), &device).unwrap().1
+    load_folder::<AutoFamily, B>(folder.path(), &place).unwrap().1
 }
 
 /// Plays requests on what generates, with one worker, in a context of 256 tokens.

@@ -7,8 +7,9 @@ use paretopo_algorithms::losses::{policy_loss, token_weights};
 use paretopo_algorithms::{EstimatorConfig, EstimatorState, Group, Progress, advantages};
 use paretopo_environments::{EnvironmentConfig, Resources, RunMemory};
 use paretopo_generation::{Points, sample};
+use paretopo_models::{AutoFamily, read_config};
 use paretopo_tools::CallContext;
-use paretopo_training::{AdamW, MemoryPlan, RunConfig, read_config};
+use paretopo_training::{AdamW, MemoryPlan, RunConfig};
 use paretopo_trajectory::{FinishReason, Split, ToolCall, Trajectory, TrajectoryId};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -216,7 +217,7 @@ fn build(config: &RunConfig, key: &str) {
 }
 
 fn plan(config: &RunConfig) {
-    let model = read_config(&checkout("models/tiny-math")).unwrap();
+    let model = read_config::<AutoFamily>(&checkout("models/tiny-math")).unwrap();
     let plan = MemoryPlan::new(config, &model, 40, 2);
     assert!(plan.peak().is_finite() && plan.peak() > 0.0, "{}", plan.peak());
 }

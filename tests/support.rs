@@ -1,15 +1,46 @@
 //! What tests share.
 
 use burn::backend::Autodiff;
+use burn::tensor::backend::Backend;
+use paretopo_models::{AutoConfig, AutoFamily, AutoModel, Placement, load_folder};
 use std::path::{Path, PathBuf};
 
 /// The backend of all tests here, without and with autodiff.
 pub(crate) type Plain = burn_flex::Flex;
 pub(crate) type Tracked = Autodiff<Plain>;
 
+/// The tiny checkpoints of `fixtures/make_models.py`.
+pub(crate) const CASES: [&str; 4] = ["llama", "llama_tied_rope3_bias", "qwen2", "qwen3"];
+
+/// The CPU without kernels, where layers are burn's operations as on every backend.
+pub(crate) fn plain<B: Backend<Device: Default>>() -> Placement<B> {
+    Placement::plain(Default::default())
+}
+
+/// The CPU with its fused kernels.
+pub(crate) fn with_kernels<B: Backend<Device: Default>>() -> Placement<B> {
+    Placement { kernels: paretopo_backend_flex::kernels(), ..plain() }
+}
+
+/// Without and with kernels.
+pub(crate) fn both<B: Backend<Device: Default>>() -> [Placement<B>; 2] {
+    [plain(), with_kernels()]
+}
+
+/// Every tiny checkpoint, without and with kernels; the first is its name in [`CASES`].
+pub(crate) fn cases<B: Backend<Device: Default>>() -> Vec<(&'static str, Placement<B>)> {
+    CASES.iter().flat_map(|case| both().map(|place| (*case, place))).collect()
+}
+
+/// A checkpoint folder that is whole.
+#[track_caller]
+pub(crate) fn load<B: Backend>(folder: &Path, place: &Placement<B>) -> (AutoConfig, AutoModel<B>) {
+    load_folder::<AutoFamily, B>(folder, place)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+}
+
 /// A path inside the checkout.
 pub(crate) fn checkout(path: &str) -> PathBuf {
-    crate::prepare();
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 

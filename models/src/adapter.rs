@@ -10,7 +10,7 @@ use crate::checkpoint::{CheckpointError, access, invalid, require_finite};
 use crate::layers::LowRank;
 use crate::parameters::{fill_parameters, saved_parameters};
 use crate::peft_config::PeftConfig;
-use crate::{AutoModel, CausalLm, WeightFiles, write_tensors};
+use crate::{CausalLm, WeightFiles, write_tensors};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Tensor};
@@ -117,7 +117,7 @@ fn peft_name(key: &str) -> Option<String> {
 }
 
 /// Takes all parameters out of training. What is attached afterwards is trained.
-pub fn freeze<B: Backend>(model: AutoModel<B>) -> AutoModel<B> {
+pub fn freeze<B: Backend, M: Module<B>>(model: M) -> M {
     struct Freeze;
     impl<B: Backend> ModuleMapper<B> for Freeze {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
@@ -131,12 +131,12 @@ pub fn freeze<B: Backend>(model: AutoModel<B>) -> AutoModel<B> {
 ///
 /// # Errors
 /// When a setting makes no sense or no linear map is targeted.
-pub fn attach_adapter<B: Backend>(
-    model: AutoModel<B>,
+pub fn attach_adapter<B: Backend, M: CausalLm<B>>(
+    model: M,
     config: &AdapterConfig,
     seed: u64,
     device: &B::Device,
-) -> Result<AutoModel<B>, String> {
+) -> Result<M, String> {
     attach(model, config, device, |index, d_input| {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(index as u64);
@@ -148,12 +148,12 @@ pub fn attach_adapter<B: Backend>(
 
 /// Attaches an adapter whose `A` matrices come from `first`, given the number of the linear map and
 /// its features in.
-fn attach<B: Backend>(
-    mut model: AutoModel<B>,
+fn attach<B: Backend, M: CausalLm<B>>(
+    mut model: M,
     config: &AdapterConfig,
     device: &B::Device,
     first: impl Fn(usize, usize) -> Tensor<B, 2>,
-) -> Result<AutoModel<B>, String> {
+) -> Result<M, String> {
     config.check()?;
     let mut attached = 0;
     for (index, (key, projection)) in model.projections_mut().into_iter().enumerate() {
@@ -209,7 +209,7 @@ fn shown(names: &[String]) -> String {
 }
 
 /// The same model without its adapter; weights are shared, not copied.
-pub fn without_adapter<B: Backend>(mut model: AutoModel<B>) -> AutoModel<B> {
+pub fn without_adapter<B: Backend, M: CausalLm<B>>(mut model: M) -> M {
     for (_, projection) in model.projections_mut() {
         projection.lora = None;
     }
@@ -217,7 +217,7 @@ pub fn without_adapter<B: Backend>(mut model: AutoModel<B>) -> AutoModel<B> {
 }
 
 /// Adds the adapter to the weights, `W + scale * A B`, and drops it.
-pub fn merge_adapter<B: Backend>(mut model: AutoModel<B>) -> AutoModel<B> {
+pub fn merge_adapter<B: Backend, M: CausalLm<B>>(mut model: M) -> M {
     for (_, projection) in model.projections_mut() {
         let Some(lora) = projection.lora.take() else { continue };
         let product = lora.a.val().matmul(lora.b.val()) * lora.scale;
@@ -234,11 +234,11 @@ pub fn merge_adapter<B: Backend>(mut model: AutoModel<B>) -> AutoModel<B> {
 ///
 /// # Errors
 /// When a file cannot be written; when the adapter is not finite, before anything is.
-pub fn save_adapter<B: Backend>(
+pub fn save_adapter<B: Backend, M: Module<B>>(
     folder: &Path,
     config: &AdapterConfig,
     base: &str,
-    model: &AutoModel<B>,
+    model: &M,
 ) -> Result<(), CheckpointError> {
     require_finite(folder, model, is_adapter_parameter)?;
     paretopo_durable::create_folder(folder)?;
@@ -254,11 +254,11 @@ pub fn save_adapter<B: Backend>(
 /// # Errors
 /// Names the file and what is wrong with it: a setting that is not supported, or a tensor that does
 /// not fit the model.
-pub fn load_adapter<B: Backend>(
-    mut model: AutoModel<B>,
+pub fn load_adapter<B: Backend, M: CausalLm<B>>(
+    mut model: M,
     folder: &Path,
     device: &B::Device,
-) -> Result<(AdapterConfig, AutoModel<B>), CheckpointError> {
+) -> Result<(AdapterConfig, M), CheckpointError> {
     let path = folder.join(CONFIG);
     let text = paretopo_reading::read_text(&path).map_err(access(&path))?;
     let peft: PeftConfig = serde_json::from_str(&text).map_err(|error| invalid(&path, error))?;

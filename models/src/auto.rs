@@ -1,124 +1,166 @@
 //! The architecture named by `model_type`, as transformers' `AutoModelForCausalLM` picks it.
 //!
-//! To add one: write its file, add a variant to [`AutoConfig`] and to [`AutoModel`]; the compiler
-//! names every place that is left.
+//! To add one: write its file, and a line in the list at the end of this one.
 
-use crate::layers::{CausalDecoder, DecoderConfig, HeadLayout, Projection};
-use crate::llama::LlamaConfig;
-use crate::qwen2::Qwen2Config;
-use crate::qwen3::Qwen3Config;
-use crate::{CausalLm, ForwardInput, KvCache};
-use burn::module::Module;
+use crate::family::{ModelConfig, ModelFamily, Placement};
+use crate::layers::{Architecture, AttentionState, CausalDecoder, DecoderConfig, HeadLayout};
+use crate::layers::{Differences, Projection};
+use crate::unsupported::refuse_unsupported;
+use crate::{CausalLm, DecodingState, Footprint, ForwardInput, Kernels, LinearMap};
+use burn::module::{AutodiffModule, Module};
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use serde::{Deserialize, Serialize};
 
-/// A `config.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "model_type", rename_all = "snake_case")]
-pub enum AutoConfig {
-    /// Llama 2 and 3, SmolLM2, TinyLlama and others.
-    Llama(LlamaConfig),
-    /// Qwen2 and Qwen2.5.
-    Qwen2(Qwen2Config),
-    /// Qwen3 (dense).
-    Qwen3(Qwen3Config),
-}
+/// The family of all architectures in this crate.
+#[derive(Clone, Copy, Debug)]
+pub struct AutoFamily;
 
-/// A model of any supported architecture.
-#[derive(Module, Debug)]
-pub enum AutoModel<B: Backend> {
-    /// See [`crate::llama`].
-    Llama(CausalDecoder<B>),
-    /// See [`crate::qwen2`].
-    Qwen2(CausalDecoder<B>),
-    /// See [`crate::qwen3`].
-    Qwen3(CausalDecoder<B>),
-}
-
-impl AutoConfig {
-    /// The supported values of `model_type`.
-    pub const MODEL_TYPES: [&str; 3] = ["llama", "qwen2", "qwen3"];
-
-    /// A model with zero weights.
-    ///
-    /// # Errors
-    /// Says which setting of the configuration is not supported.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> Result<AutoModel<B>, String> {
-        Ok(match self {
-            Self::Llama(config) => AutoModel::Llama(config.init(device)?),
-            Self::Qwen2(config) => AutoModel::Qwen2(config.init(device)?),
-            Self::Qwen3(config) => AutoModel::Qwen3(config.init(device)?),
-        })
-    }
-
-    /// # Errors
-    /// Says which setting is not supported, out of range or contradicts another.
-    pub fn check(&self) -> Result<(), String> {
-        let differences = match self {
-            Self::Llama(config) => config.differences(),
-            Self::Qwen2(config) => config.differences(),
-            Self::Qwen3(config) => config.differences(),
-        };
-        self.decoder().shape(differences).map(drop)
-    }
-
-    /// The fields that all architectures share.
-    pub fn decoder(&self) -> &DecoderConfig {
-        match self {
-            Self::Llama(config) => &config.decoder,
-            Self::Qwen2(config) => &config.decoder,
-            Self::Qwen3(config) => &config.decoder,
+/// Declares [`AutoConfig`], [`AutoModel`] and what differs between their variants.
+macro_rules! architectures {
+    ($($(#[$doc:meta])* $variant:ident($config:ty) = $model_type:literal, $class:literal;)+) => {
+        /// A `config.json`.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "model_type")]
+        pub enum AutoConfig {
+            $($(#[$doc])* #[serde(rename = $model_type)] $variant($config),)+
         }
-    }
 
-    /// Number of decoder layers.
-    pub fn layers(&self) -> usize {
-        self.decoder().num_hidden_layers
-    }
-
-    /// Number of tokens that the model knows.
-    pub fn vocab_size(&self) -> usize {
-        self.decoder().vocab_size
-    }
-
-    /// Longest sequence that the model was made for.
-    pub fn context(&self) -> usize {
-        self.decoder().max_position_embeddings
-    }
-
-    /// The class name that transformers expects under `architectures`.
-    pub fn class_name(&self) -> &'static str {
-        match self {
-            Self::Llama(_) => "LlamaForCausalLM",
-            Self::Qwen2(_) => "Qwen2ForCausalLM",
-            Self::Qwen3(_) => "Qwen3ForCausalLM",
+        /// A model of any supported architecture.
+        #[derive(Module, Debug)]
+        pub enum AutoModel<B: Backend> {
+            $($(#[$doc])* $variant(CausalDecoder<B>),)+
         }
-    }
-}
 
-/// The same expression for the model of every variant.
-macro_rules! each {
-    ($auto:expr, $model:ident => $result:expr) => {
-        match $auto {
-            AutoModel::Llama($model) => $result,
-            AutoModel::Qwen2($model) => $result,
-            AutoModel::Qwen3($model) => $result,
+        impl AutoConfig {
+            /// The supported values of `model_type`.
+            pub const MODEL_TYPES: &[&str] = &[$($model_type),+];
+
+            fn architecture(&self) -> &dyn Architecture {
+                match self { $(Self::$variant(config) => config,)+ }
+            }
+
+            fn class(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $class,)+ }
+            }
+
+            /// The model of the same variant.
+            fn wrap<B: Backend>(&self, model: CausalDecoder<B>) -> AutoModel<B> {
+                match self { $(Self::$variant(_) => AutoModel::$variant(model),)+ }
+            }
+        }
+
+        impl<B: Backend> AutoModel<B> {
+            fn decoder(&self) -> &CausalDecoder<B> {
+                match self { $(Self::$variant(model) => model,)+ }
+            }
+
+            fn decoder_mut(&mut self) -> &mut CausalDecoder<B> {
+                match self { $(Self::$variant(model) => model,)+ }
+            }
         }
     };
 }
 
+impl AutoConfig {
+    /// The fields that all architectures share.
+    pub fn decoder(&self) -> &DecoderConfig {
+        self.architecture().decoder()
+    }
+
+    fn differences(&self) -> Differences {
+        self.architecture().differences()
+    }
+}
+
+impl ModelConfig for AutoConfig {
+    fn check(&self) -> Result<(), String> {
+        self.decoder().shape(self.differences()).map(drop)
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.decoder().vocab_size
+    }
+
+    fn context(&self) -> usize {
+        self.decoder().max_position_embeddings
+    }
+
+    fn initializer_range(&self) -> f32 {
+        self.decoder().initializer_range
+    }
+
+    fn class_name(&self) -> &'static str {
+        self.class()
+    }
+
+    fn footprint(&self) -> Footprint {
+        self.decoder().footprint()
+    }
+
+    fn linear_maps(&self) -> Box<dyn Iterator<Item = LinearMap> + '_> {
+        Box::new(self.decoder().linear_maps())
+    }
+
+    fn is_superfluous(&self, tensor: &str) -> bool {
+        // buffers that old checkpoints carry along, and the copy of a tied embedding
+        tensor.ends_with("rotary_emb.inv_freq")
+            || self.decoder().tie_word_embeddings && tensor == "lm_head.weight"
+    }
+}
+
+impl ModelFamily for AutoFamily {
+    type Config = AutoConfig;
+    type Model<B: Backend> = AutoModel<B>;
+
+    fn parse(value: serde_json::Value) -> Result<AutoConfig, String> {
+        let supported = AutoConfig::MODEL_TYPES.join("`, `");
+        match value.get("model_type").and_then(|name| name.as_str()) {
+            None => Err(format!("`model_type` is missing (supported: `{supported}`)")),
+            Some(name) if !AutoConfig::MODEL_TYPES.contains(&name) => Err(format!(
+                "the `model_type` `{name}` is not supported (supported: `{supported}`)"
+            )),
+            Some(_) => {
+                value.as_object().map_or(Ok(()), refuse_unsupported)?;
+                let config: AutoConfig =
+                    serde_json::from_value(value).map_err(|error| error.to_string())?;
+                config.check()?;
+                Ok(config)
+            }
+        }
+    }
+
+    fn init<B: Backend>(config: &AutoConfig, place: &Placement<B>) -> Result<AutoModel<B>, String> {
+        Ok(config.wrap(config.decoder().init(config.differences(), place)?))
+    }
+
+    fn valid<B: AutodiffBackend>(model: &AutoModel<B>) -> AutoModel<B::InnerBackend> {
+        model.valid()
+    }
+}
+
 impl<B: Backend> CausalLm<B> for AutoModel<B> {
+    type State = AttentionState<B>;
+    type Layout = HeadLayout<B>;
+
+    fn kernels(&self) -> &Kernels {
+        self.decoder().kernels()
+    }
+
+    fn empty_state(&self, rows: usize) -> DecodingState<B, AttentionState<B>> {
+        self.decoder().empty_state(rows)
+    }
+
     fn layout(&self, input: &ForwardInput<B>) -> HeadLayout<B> {
-        each!(self, model => model.layout(input))
+        self.decoder().layout(input)
     }
 
     fn embed(&self, input: &ForwardInput<B>) -> Tensor<B, 2> {
-        each!(self, model => model.embed(input))
+        self.decoder().embed(input)
     }
 
     fn depth(&self) -> usize {
-        each!(self, model => model.depth())
+        self.decoder().depth()
     }
 
     fn layer(
@@ -126,20 +168,29 @@ impl<B: Backend> CausalLm<B> for AutoModel<B> {
         index: usize,
         x: Tensor<B, 2>,
         layout: &HeadLayout<B>,
-        cache: Option<&mut KvCache<B>>,
+        state: Option<&mut AttentionState<B>>,
     ) -> Tensor<B, 2> {
-        each!(self, model => model.layer(index, x, layout, cache))
+        self.decoder().layer(index, x, layout, state)
     }
 
     fn final_norm(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        each!(self, model => model.final_norm(x))
+        self.decoder().final_norm(x)
     }
 
     fn projections_mut(&mut self) -> Vec<(String, &mut Projection<B>)> {
-        each!(self, model => model.projections_mut())
+        self.decoder_mut().projections_mut()
     }
 
     fn unembed(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
-        each!(self, model => model.unembed(hidden))
+        self.decoder().unembed(hidden)
     }
+}
+
+architectures! {
+    /// Llama 2 and 3, SmolLM2, TinyLlama and others; see [`crate::llama`].
+    Llama(crate::llama::LlamaConfig) = "llama", "LlamaForCausalLM";
+    /// Qwen2 and Qwen2.5; see [`crate::qwen2`].
+    Qwen2(crate::qwen2::Qwen2Config) = "qwen2", "Qwen2ForCausalLM";
+    /// Qwen3 (dense); see [`crate::qwen3`].
+    Qwen3(crate::qwen3::Qwen3Config) = "qwen3", "Qwen3ForCausalLM";
 }

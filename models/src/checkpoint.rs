@@ -2,11 +2,12 @@
 //! folder (a file may be a symbolic link out of it, as in the hub's cache).
 
 use crate::parameters::{fill_parameters, saved_parameters};
-use crate::unsupported::{refuse_quantised, refuse_unsupported};
+use crate::unsupported::refuse_quantised;
 use crate::{
-    AutoConfig, AutoModel, NotFinite, WeightFiles, find_not_finite, flat_parameters,
+    ModelConfig, ModelFamily, NotFinite, Placement, WeightFiles, find_not_finite, flat_parameters,
     is_adapter_parameter, write_tensors,
 };
+use burn::module::Module;
 use burn::tensor::FloatDType;
 use burn::tensor::backend::Backend;
 use std::collections::BTreeSet;
@@ -58,45 +59,45 @@ pub(crate) fn invalid(path: &Path, reason: impl ToString) -> CheckpointError {
     CheckpointError::Invalid { path: path.into(), reason: reason.to_string() }
 }
 
-/// Reads a checkpoint folder into a model on `device`, in f32.
+/// Reads a checkpoint folder into a model, in f32.
 ///
 /// # Errors
 /// See [`load_folder_as`].
-pub fn load_folder<B: Backend>(
+pub fn load_folder<F: ModelFamily, B: Backend>(
     folder: &Path,
-    device: &B::Device,
-) -> Result<(AutoConfig, AutoModel<B>), CheckpointError> {
-    load_folder_as(folder, FloatDType::F32, device)
+    place: &Placement<B>,
+) -> Result<(F::Config, F::Model<B>), CheckpointError> {
+    load_folder_as::<F, B>(folder, FloatDType::F32, place)
 }
 
-/// Reads a checkpoint folder into a model on `device` whose matrices are held in `precision`; one
-/// tensor is on its way at a time.
+/// Reads a checkpoint folder into a model whose matrices are held in `precision`; one tensor is on
+/// its way at a time.
 ///
 /// # Errors
 /// Names the file and what is wrong with it: an unknown `model_type`, an unsupported setting, or a
 /// tensor that is missing, left over, mis-shaped or not finite.
-pub fn load_folder_as<B: Backend>(
+pub fn load_folder_as<F: ModelFamily, B: Backend>(
     folder: &Path,
     precision: FloatDType,
-    device: &B::Device,
-) -> Result<(AutoConfig, AutoModel<B>), CheckpointError> {
-    let config = read_config(folder)?;
+    place: &Placement<B>,
+) -> Result<(F::Config, F::Model<B>), CheckpointError> {
+    let config = read_config::<F>(folder)?;
     let mut weights = WeightFiles::open(&weight_files(folder)?)?;
     refuse_quantised(weights.packed()).map_err(|reason| invalid(folder, reason))?;
     // a few tensors too few are named below, but no room is made for a model that cannot be meant
-    let (least, held) = (config.decoder().least_parameters(), weights.values());
-    if least.is_none_or(|least| least / 2 > held) {
-        let count = least.map_or("more than 2^64".into(), |least| format!("at least {least}"));
+    let (least, held) = (config.footprint().parameters, weights.values());
+    if least / 2.0 > held as f64 {
+        let count = match least {
+            least if least >= u64::MAX as f64 => "more than 2^64".into(),
+            least => format!("at least {least}"),
+        };
         let reason =
             format!("describes a model of {count} parameters, but the weight files hold {held}");
         return Err(invalid(&folder.join("config.json"), reason));
     }
     let model =
-        config.init(device).map_err(|reason| invalid(&folder.join("config.json"), reason))?;
-    // buffers that old checkpoints carry along, and the copy of a tied embedding
-    let tied = config.decoder().tie_word_embeddings;
-    weights
-        .forget(|name| name.ends_with("rotary_emb.inv_freq") || tied && name == "lm_head.weight");
+        F::init(&config, place).map_err(|reason| invalid(&folder.join("config.json"), reason))?;
+    weights.forget(|name| config.is_superfluous(name));
     let model = fill_parameters(model, &mut weights, precision, folder, |key| {
         (!is_adapter_parameter(key)).then(|| key.to_owned())
     });
@@ -108,28 +109,11 @@ pub fn load_folder_as<B: Backend>(
 /// # Errors
 /// When it is missing or malformed, or its `model_type` or another setting is not supported; names
 /// the setting.
-pub fn read_config(folder: &Path) -> Result<AutoConfig, CheckpointError> {
+pub fn read_config<F: ModelFamily>(folder: &Path) -> Result<F::Config, CheckpointError> {
     let path = folder.join("config.json");
     let text = paretopo_reading::read_text(&path).map_err(access(&path))?;
-    parse_config(&text).map_err(|reason| invalid(&path, reason))
-}
-
-fn parse_config(text: &str) -> Result<AutoConfig, String> {
-    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let supported = AutoConfig::MODEL_TYPES.join("`, `");
-    match value.get("model_type").and_then(|name| name.as_str()) {
-        None => Err(format!("`model_type` is missing (supported: `{supported}`)")),
-        Some(name) if !AutoConfig::MODEL_TYPES.contains(&name) => {
-            Err(format!("the `model_type` `{name}` is not supported (supported: `{supported}`)"))
-        }
-        Some(_) => {
-            value.as_object().map_or(Ok(()), refuse_unsupported)?;
-            let config: AutoConfig =
-                serde_json::from_value(value).map_err(|error| error.to_string())?;
-            config.check()?;
-            Ok(config)
-        }
-    }
+    let value = serde_json::from_str(&text).map_err(|error| invalid(&path, error))?;
+    F::parse(value).map_err(|reason| invalid(&path, reason))
 }
 
 /// `model.safetensors`, or the shards that `model.safetensors.index.json` names.
@@ -193,10 +177,10 @@ fn other_weights(folder: &Path) -> Option<String> {
 ///
 /// # Errors
 /// When a file cannot be written; when a parameter is not finite, before anything is.
-pub fn save_folder<B: Backend>(
+pub fn save_folder<B: Backend, M: Module<B>>(
     folder: &Path,
-    config: &AutoConfig,
-    model: &AutoModel<B>,
+    config: &impl ModelConfig,
+    model: &M,
 ) -> Result<(), CheckpointError> {
     require_finite(folder, model, |key| !is_adapter_parameter(key))?;
     paretopo_durable::create_folder(folder)?;
@@ -214,9 +198,9 @@ pub fn save_folder<B: Backend>(
 
 /// # Errors
 /// Names a parameter that is not finite, of those whose key is `wanted`.
-pub(crate) fn require_finite<B: Backend>(
+pub(crate) fn require_finite<B: Backend, M: Module<B>>(
     folder: &Path,
-    model: &AutoModel<B>,
+    model: &M,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<(), CheckpointError> {
     match find_not_finite(flat_parameters(model, |key, _| wanted(key)), Vec::new()) {

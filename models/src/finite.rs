@@ -10,7 +10,7 @@
 //! as one that holds NaN, though its logits are finite.
 
 use crate::parameters::Path;
-use crate::{AutoModel, CausalLm, ForwardInput, to_host};
+use crate::{CausalLm, ForwardInput, to_host};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, Tensor};
@@ -72,8 +72,8 @@ pub fn find_not_finite<B: Backend>(
 
 /// The parameters for whose key and place in the order of fields `wanted` holds, flat and outside of
 /// any graph.
-pub fn flat_parameters<B: Backend>(
-    model: &AutoModel<B>,
+pub fn flat_parameters<B: Backend, M: Module<B>>(
+    model: &M,
     wanted: impl Fn(&str, usize) -> bool,
 ) -> Vec<(String, Tensor<B, 1>)> {
     struct Collect<B: Backend, F> {
@@ -136,7 +136,8 @@ pub fn first_overflow<B: Backend, M: CausalLm<B>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AutoConfig, initialize};
+    use crate::layers::{DecoderConfig, Differences};
+    use crate::{Placement, initialize};
 
     type B = burn_flex::Flex;
 
@@ -184,14 +185,16 @@ mod tests {
 
     #[test]
     fn the_first_module_that_overflows_is_named() {
-        let config: AutoConfig = serde_json::from_value(serde_json::json!({
-            "model_type": "qwen2", "vocab_size": 8, "hidden_size": 8, "intermediate_size": 8,
+        let config: DecoderConfig = serde_json::from_value(serde_json::json!({
+            "vocab_size": 8, "hidden_size": 8, "intermediate_size": 8,
             "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 16,
             "rms_norm_eps": 1e-6, "tie_word_embeddings": false
         }))
         .unwrap();
         let device = Default::default();
-        let model = |std: f32| initialize(config.init::<B>(&device).unwrap(), std, 1);
+        let differences = Differences { query_key_value_bias: true, ..Differences::default() };
+        let place = Placement::<B>::plain(device);
+        let model = |std: f32| initialize(config.init(differences, &place).unwrap(), std, 1);
         assert_eq!(first_overflow(&model(0.02), &[1, 2, 3], &device), None);
         // weights of 1e15 are sound numbers, but layers multiply two of them and square the product;
         // the norms then make zeros of it, and the logits are finite

@@ -2,13 +2,16 @@
 //! formulas.
 //!
 //! Every layer has a plain path in burn's operations, which runs on any backend. A backend's crate
-//! may [`install`] its own kernels, forward and backward; they must agree with the plain path up to
-//! rounding, which the backend's tests check. They are used for f32 alone.
+//! may have its own kernels, forward and backward; they must agree with the plain path up to
+//! rounding, which the backend's tests check. They are used for f32 alone. A model is given them
+//! when it is made ([`Kernels`]) and its layers hold them, so that two models in one process need
+//! not compute alike.
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Int, Tensor};
-use std::any::{Any, TypeId};
-use std::sync::{PoisonError, RwLock};
+use std::any::{Any, TypeId, type_name};
+use std::fmt::{Debug, Formatter};
+use std::sync::Arc;
 
 /// The operations. All tensors are f32; those on an autodiff backend keep the graph.
 pub trait FusedOps<B: Backend>: Send + Sync {
@@ -114,25 +117,52 @@ pub fn adamw<B: Backend>(
     AdamWState { weight: weight - change, first_moment, second_moment }
 }
 
-/// Kernels by backend; few, and never removed.
-static INSTALLED: RwLock<Vec<(TypeId, &'static (dyn Any + Send + Sync))>> = RwLock::new(Vec::new());
+/// Kernels by backend: those of a backend and of its autodiff backend, as a rule. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Kernels(Arc<[Entry]>);
 
-/// Lets all models on backend `B` use `ops` from now on. Later calls for the same backend change
-/// nothing.
-pub fn install<B: Backend>(ops: impl FusedOps<B> + 'static) {
-    let mut installed = INSTALLED.write().unwrap_or_else(PoisonError::into_inner);
-    if installed.iter().all(|(backend, _)| *backend != TypeId::of::<B>()) {
-        let ops: Box<dyn FusedOps<B>> = Box::new(ops);
-        installed.push((TypeId::of::<B>(), Box::leak(Box::new(ops))));
+/// The kernels of one backend, `Box<dyn FusedOps<B>>`, whose type is forgotten so that one value
+/// serves all backends that a model may be moved to.
+#[derive(Clone)]
+struct Entry {
+    backend: TypeId,
+    name: &'static str,
+    ops: Arc<dyn Any + Send + Sync>,
+}
+
+impl Debug for Kernels {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_list().entries(self.0.iter().map(|entry| entry.name)).finish()
     }
 }
 
-/// The kernels for tensors like `tensor`, if there are any.
-pub fn fused_for<B: Backend, const D: usize>(
-    tensor: &Tensor<B, D>,
-) -> Option<&'static dyn FusedOps<B>> {
-    let installed = INSTALLED.read().unwrap_or_else(PoisonError::into_inner);
-    let (_, ops) = installed.iter().find(|(backend, _)| *backend == TypeId::of::<B>())?;
-    let ops = ops.downcast_ref::<Box<dyn FusedOps<B>>>().expect("kernels lie under their backend");
-    (tensor.dtype() == DType::F32).then_some(ops.as_ref())
+impl Kernels {
+    /// No kernels: every layer computes its formula.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// With `ops` for backend `B`, in place of those it had.
+    pub fn with<B: Backend>(&self, ops: impl FusedOps<B> + 'static) -> Self {
+        let ops: Box<dyn FusedOps<B>> = Box::new(ops);
+        let entry =
+            Entry { backend: TypeId::of::<B>(), name: type_name::<B>(), ops: Arc::new(ops) };
+        let others = self.0.iter().filter(|other| other.backend != entry.backend).cloned();
+        Self(others.chain([entry.clone()]).collect())
+    }
+
+    /// The kernels of a backend, if there are any.
+    pub fn of<B: Backend>(&self) -> Option<&dyn FusedOps<B>> {
+        let entry = self.0.iter().find(|entry| entry.backend == TypeId::of::<B>())?;
+        let ops = entry.ops.downcast_ref::<Box<dyn FusedOps<B>>>();
+        Some(ops.expect("kernels lie under their backend").as_ref())
+    }
+
+    /// The kernels for tensors like `tensor`, if there are any.
+    pub fn suiting<B: Backend, const D: usize>(
+        &self,
+        tensor: &Tensor<B, D>,
+    ) -> Option<&dyn FusedOps<B>> {
+        self.of().filter(|_| tensor.dtype() == DType::F32)
+    }
 }

@@ -5,7 +5,7 @@
 //! attended to by a real one, and positions count real tokens only, so a sequence's logits do not
 //! depend on what it is batched with.
 
-use crate::KvCache;
+use crate::{DecodingState, LayerState};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{FloatDType, Int, Tensor, TensorData};
 
@@ -20,6 +20,9 @@ pub struct ForwardInput<B: Backend> {
     pub tokens: Tensor<B, 2, Int>,
     /// Positions row by row, `batch * time` values.
     pub positions: Vec<u32>,
+    /// Which positions hold real tokens, row by row; the others are padding, at which a layer must
+    /// not change what it remembers. A row that is fed nothing is all padding.
+    pub real: Vec<bool>,
     /// Added to attention scores, `[batch or 1, 1, time, past + time]`; `None` when everything may
     /// be attended to.
     pub mask: Option<Tensor<B, 4>>,
@@ -37,12 +40,14 @@ impl<B: Backend> ForwardInput<B> {
     /// - `rows`: `batch` sequences of at most `time` ids; the output holds `[batch, longest]`
     pub fn right_padded(rows: &[&[u32]], device: &B::Device) -> Self {
         let time = rows.iter().map(|row| row.len()).max().unwrap_or(0);
-        let (mut tokens, mut positions) =
-            (Vec::with_capacity(rows.len() * time), Vec::with_capacity(rows.len() * time));
+        let mut tokens = Vec::with_capacity(rows.len() * time);
+        let mut positions = Vec::with_capacity(rows.len() * time);
+        let mut real = Vec::with_capacity(rows.len() * time);
         for row in rows {
             tokens.extend(row.iter().map(|id| *id as i32));
             tokens.resize(tokens.len() + time - row.len(), 0);
             positions.extend(0..time as u32);
+            real.extend((0..time).map(|place| place < row.len()));
         }
         let mask = (time > 1).then(|| {
             let mask = (0..time).flat_map(|query| {
@@ -50,51 +55,47 @@ impl<B: Backend> ForwardInput<B> {
             });
             crate::from_host(mask.collect(), [1, 1, time, time], device)
         });
-        Self::new(tokens, [rows.len(), time], positions, mask, device)
-    }
-
-    fn new(
-        tokens: Vec<i32>,
-        shape: [usize; 2],
-        positions: Vec<u32>,
-        mask: Option<Tensor<B, 4>>,
-        device: &B::Device,
-    ) -> Self {
+        let tokens = TensorData::new(tokens, [rows.len(), time]);
         Self {
-            tokens: Tensor::from_data(TensorData::new(tokens, shape), device),
+            tokens: Tensor::from_data(tokens, device),
             positions,
+            real,
             mask,
             precision: None,
             dropout: None,
         }
     }
 
-    /// New tokens behind what `cache` holds, padded in front so that the last column is every row's
-    /// latest token. Rows may be empty. Registers the new columns with the cache, so a forward pass
-    /// with that cache must follow.
+    /// New tokens behind those that `state` remembers, padded in front so that the last column is
+    /// every row's latest token. Rows may be empty. Registers the new columns with the state, so a
+    /// forward pass with that state must follow.
     ///
     /// # Shapes
-    /// - `rows`: one per row of the cache
-    pub fn cached(rows: &[&[u32]], cache: &mut KvCache<B>, device: &B::Device) -> Self {
+    /// - `rows`: one per row of the state
+    pub fn cached<S: LayerState<B>>(
+        rows: &[&[u32]],
+        state: &mut DecodingState<B, S>,
+        device: &B::Device,
+    ) -> Self {
         let time = rows.iter().map(|row| row.len()).max().unwrap_or(0);
-        let (mut tokens, mut positions) = (Vec::new(), Vec::new());
+        let (mut tokens, mut positions, mut real) = (Vec::new(), Vec::new(), Vec::new());
         for (row, ids) in rows.iter().enumerate() {
             let padding = time - ids.len();
-            let past = cache.length(row) as u32;
+            let past = state.length(row) as u32;
             tokens.resize(tokens.len() + padding, 0);
             tokens.extend(ids.iter().map(|id| *id as i32));
             positions.resize(positions.len() + padding, 0);
             positions.extend(past..past + ids.len() as u32);
+            real.extend((0..time).map(|place| place >= padding));
         }
-        let past = cache.columns();
-        cache.register(rows, time);
+        let past = state.columns();
+        state.register(rows, time);
         let mut mask = Vec::with_capacity(rows.len() * time * (past + time));
         let mut anything_blocked = false;
         for row in 0..rows.len() {
-            let valid = cache.valid(row);
             for query in 0..time {
-                for (key, valid) in valid.iter().enumerate() {
-                    let allowed = *valid && key <= past + query;
+                for (key, real) in state.real(row).iter().enumerate() {
+                    let allowed = *real && key <= past + query;
                     anything_blocked |= !allowed;
                     mask.push(if allowed { 0.0 } else { BLOCKED });
                 }
@@ -102,7 +103,15 @@ impl<B: Backend> ForwardInput<B> {
         }
         let mask = anything_blocked
             .then(|| crate::from_host(mask, [rows.len(), 1, time, past + time], device));
-        Self::new(tokens, [rows.len(), time], positions, mask, device)
+        let tokens = TensorData::new(tokens, [rows.len(), time]);
+        Self {
+            tokens: Tensor::from_data(tokens, device),
+            positions,
+            real,
+            mask,
+            precision: None,
+            dropout: None,
+        }
     }
 }
 
@@ -112,6 +121,7 @@ impl<B: AutodiffBackend> ForwardInput<B> {
         ForwardInput {
             tokens: self.tokens.clone().inner(),
             positions: self.positions.clone(),
+            real: self.real.clone(),
             mask: self.mask.clone().map(Tensor::inner),
             precision: self.precision,
             dropout: self.dropout,

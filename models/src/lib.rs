@@ -2,8 +2,9 @@
 //!
 //! One file per architecture ([`llama`], [`qwen2`], [`qwen3`]): its configuration with the field
 //! names of `config.json`, and the model with the field names of the checkpoint's keys. What the
-//! three share lies in [`layers`]. [`AutoModel`] picks one by `model_type`; adding an architecture
-//! is a file, a variant there, and a parity fixture.
+//! three share lies in [`layers`]. [`AutoFamily`] picks one by `model_type`; adding an architecture
+//! is a file, a line in `auto.rs`, and a parity fixture. A crate of your own can bring a
+//! [`ModelFamily`] with models of its own: everything else is generic over it.
 //!
 //! Nothing here knows reinforcement learning. A model maps tokens to hidden states and hidden
 //! states to logits; the two steps are apart so that log-probabilities can be computed for some
@@ -11,9 +12,10 @@
 
 mod adapter;
 mod auto;
-mod cache;
 mod checkpoint;
+mod family;
 mod finite;
+mod footprint;
 mod fused;
 mod input;
 pub mod layers;
@@ -22,6 +24,7 @@ mod parameters;
 mod peft_config;
 pub mod qwen2;
 pub mod qwen3;
+mod state;
 mod unsupported;
 mod weights;
 
@@ -29,33 +32,47 @@ pub use adapter::{
     AdapterConfig, attach_adapter, freeze, is_adapter_parameter, load_adapter, merge_adapter,
     save_adapter, without_adapter,
 };
-pub use auto::{AutoConfig, AutoModel};
-pub use cache::KvCache;
+pub use auto::{AutoConfig, AutoFamily, AutoModel};
 pub use checkpoint::{CheckpointError, load_folder, load_folder_as, read_config, save_folder};
+pub use family::{ModelConfig, ModelFamily, Placement};
 pub use finite::{
     NotFinite, find_not_finite, first_bad_parameter, first_not_finite, first_overflow,
     flat_parameters,
 };
-pub use fused::{AdamWState, AdamWStep, FusedOps, adamw, fused_for, install};
+pub use footprint::{Footprint, LayerFootprint, LinearMap};
+pub use fused::{AdamWState, AdamWStep, FusedOps, Kernels, adamw};
 pub use input::ForwardInput;
 pub use parameters::{
     in_precision, initialize, is_frozen, named_parameters, parameter_count, parameter_keys,
 };
+pub use state::{DecodingState, LayerState, select_rows, tensor_bytes};
 pub use weights::{NamedTensor, SavedTensor, WeightFiles, load_tensors, write_tensors};
 
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
-use layers::{HeadLayout, Projection};
+use layers::Projection;
 
 /// A decoder-only language model, in stages, so that training can hold the activations of one layer
 /// at a time.
 ///
 /// # Shapes
 /// - `input.tokens`: `[batch, time]`; `tokens = batch * time`, row by row
-pub trait CausalLm<B: Backend>: Module<B> {
+pub trait CausalLm<B: Backend>: Module<B> + Sync + 'static {
+    /// What a layer remembers while decoding.
+    type State: LayerState<B>;
+
     /// What all layers of a forward pass share.
-    fn layout(&self, input: &ForwardInput<B>) -> HeadLayout<B>;
+    type Layout: Clone;
+
+    /// The kernels that the model was given.
+    fn kernels(&self) -> &Kernels;
+
+    /// What is remembered of `rows` sequences of which nothing has been read.
+    fn empty_state(&self, rows: usize) -> DecodingState<B, Self::State>;
+
+    /// What all layers of a forward pass share.
+    fn layout(&self, input: &ForwardInput<B>) -> Self::Layout;
 
     /// The embedded tokens, `[tokens, hidden_size]`.
     fn embed(&self, input: &ForwardInput<B>) -> Tensor<B, 2>;
@@ -63,13 +80,14 @@ pub trait CausalLm<B: Backend>: Module<B> {
     /// Number of layers.
     fn depth(&self) -> usize;
 
-    /// One layer with its residuals, `[tokens, hidden_size]` in and out.
+    /// One layer with its residuals, `[tokens, hidden_size]` in and out. `state` is what it
+    /// remembers of the tokens before these, and is to remember; without one a sequence begins.
     fn layer(
         &self,
         index: usize,
         x: Tensor<B, 2>,
-        layout: &HeadLayout<B>,
-        cache: Option<&mut KvCache<B>>,
+        layout: &Self::Layout,
+        state: Option<&mut Self::State>,
     ) -> Tensor<B, 2>;
 
     /// The norm behind the last layer, `[tokens, hidden_size]` in and out.
@@ -80,12 +98,16 @@ pub trait CausalLm<B: Backend>: Module<B> {
     fn projections_mut(&mut self) -> Vec<(String, &mut Projection<B>)>;
 
     /// The last layer's normalised hidden states, `[batch, time, hidden_size]`.
-    fn hidden(&self, input: &ForwardInput<B>, mut cache: Option<&mut KvCache<B>>) -> Tensor<B, 3> {
+    fn hidden(
+        &self,
+        input: &ForwardInput<B>,
+        mut state: Option<&mut DecodingState<B, Self::State>>,
+    ) -> Tensor<B, 3> {
         let [batch, time] = input.tokens.dims();
         let layout = self.layout(input);
-        let layers = 0..self.depth();
-        let x = layers.fold(self.embed(input), |x, index| {
-            self.layer(index, x, &layout, cache.as_deref_mut())
+        let x = (0..self.depth()).fold(self.embed(input), |x, index| {
+            let state = state.as_deref_mut().map(|state| state.layer_mut(index));
+            self.layer(index, x, &layout, state)
         });
         let x = self.final_norm(x);
         let [_, hidden_size] = x.dims();

@@ -2,8 +2,7 @@
 //! rope scaling. SmolLM2 and many others are Llama checkpoints. Left out: `pretraining_tp` other
 //! than 1, which changes nothing but rounding.
 
-use crate::layers::{CausalDecoder, DecoderConfig, Differences};
-use burn::tensor::backend::Backend;
+use crate::layers::{Architecture, DecoderConfig, Differences};
 use serde::{Deserialize, Serialize};
 
 /// A `config.json` of this architecture.
@@ -20,22 +19,17 @@ pub struct LlamaConfig {
     pub mlp_bias: bool,
 }
 
-impl LlamaConfig {
-    /// In what this checkpoint differs from others.
-    pub(crate) fn differences(&self) -> Differences {
+impl Architecture for LlamaConfig {
+    fn decoder(&self) -> &DecoderConfig {
+        &self.decoder
+    }
+
+    fn differences(&self) -> Differences {
         Differences {
             query_key_value_bias: self.attention_bias,
             output_bias: self.attention_bias,
             feed_forward_bias: self.mlp_bias,
             ..Differences::default()
         }
-    }
-
-    /// A model with zero weights.
-    ///
-    /// # Errors
-    /// Says which setting is not supported.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> Result<CausalDecoder<B>, String> {
-        self.decoder.init(self.differences(), device)
     }
 }

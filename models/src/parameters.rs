@@ -6,8 +6,7 @@
 
 use crate::checkpoint::{CheckpointError, invalid};
 use crate::{
-    AutoModel, NamedTensor, NotFinite, SavedTensor, WeightFiles, first_bad_parameter,
-    is_adapter_parameter,
+    NamedTensor, NotFinite, SavedTensor, WeightFiles, first_bad_parameter, is_adapter_parameter,
 };
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::backend::Backend;
@@ -17,8 +16,8 @@ use rand::SeedableRng;
 use rand::distr::Distribution;
 use rand_chacha::ChaCha8Rng;
 
-/// The path of the parameter that is being visited; the variants of [`AutoModel`] are no part of
-/// it.
+/// The path of the parameter that is being visited; the variants of an enum of models
+/// are no part of it.
 #[derive(Default)]
 pub(crate) struct Path(Vec<String>);
 
@@ -53,8 +52,8 @@ fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 
 /// The parameters whose key `name` maps to a name in a file, to be read back from the device one by
 /// one.
-pub(crate) fn saved_parameters<B: Backend>(
-    model: &AutoModel<B>,
+pub(crate) fn saved_parameters<B: Backend, M: Module<B>>(
+    model: &M,
     name: impl Fn(&str) -> Option<String>,
 ) -> Vec<SavedTensor> {
     struct Collect<F> {
@@ -94,7 +93,7 @@ pub(crate) fn saved_parameters<B: Backend>(
 }
 
 /// All parameters in the order of the module's fields, read back from the device.
-pub fn named_parameters<B: Backend>(model: &AutoModel<B>) -> Vec<NamedTensor> {
+pub fn named_parameters<B: Backend, M: Module<B>>(model: &M) -> Vec<NamedTensor> {
     let read = |tensor: SavedTensor| NamedTensor {
         values: (tensor.values)(),
         name: tensor.name,
@@ -104,7 +103,7 @@ pub fn named_parameters<B: Backend>(model: &AutoModel<B>) -> Vec<NamedTensor> {
 }
 
 /// The keys of all parameters, in the order of the module's fields.
-pub fn parameter_keys<B: Backend>(model: &AutoModel<B>) -> Vec<String> {
+pub fn parameter_keys<B: Backend, M: Module<B>>(model: &M) -> Vec<String> {
     saved_parameters(model, |key| Some(key.to_owned()))
         .into_iter()
         .map(|tensor| tensor.name)
@@ -112,7 +111,7 @@ pub fn parameter_keys<B: Backend>(model: &AutoModel<B>) -> Vec<String> {
 }
 
 /// Whether nothing but an adapter is trained.
-pub fn is_frozen<B: Backend>(model: &AutoModel<B>) -> bool {
+pub fn is_frozen<B: Backend, M: Module<B>>(model: &M) -> bool {
     struct Search {
         path: Path,
         frozen: bool,
@@ -138,7 +137,7 @@ pub fn is_frozen<B: Backend>(model: &AutoModel<B>) -> bool {
 }
 
 /// Number of scalar parameters.
-pub fn parameter_count<B: Backend>(model: &AutoModel<B>) -> usize {
+pub fn parameter_count<B: Backend, M: Module<B>>(model: &M) -> usize {
     model.num_params()
 }
 
@@ -148,13 +147,13 @@ pub fn parameter_count<B: Backend>(model: &AutoModel<B>) -> usize {
 /// # Errors
 /// Names every missing, mis-shaped or left-over tensor, or the first that holds a value that is not
 /// finite; the model is then dropped.
-pub(crate) fn fill_parameters<B: Backend>(
-    model: AutoModel<B>,
+pub(crate) fn fill_parameters<B: Backend, M: Module<B>>(
+    model: M,
     weights: &mut WeightFiles,
     precision: FloatDType,
     folder: &std::path::Path,
     name: impl Fn(&str) -> Option<String>,
-) -> Result<AutoModel<B>, CheckpointError> {
+) -> Result<M, CheckpointError> {
     struct Fill<'a, F> {
         path: Path,
         weights: &'a mut WeightFiles,
@@ -281,7 +280,7 @@ fn counted(names: &[String], one: &str, many: &str) -> Option<String> {
 }
 
 /// The model with its matrices in another number type; vectors (norms and biases) stay in f32.
-pub fn in_precision<B: Backend>(model: AutoModel<B>, precision: FloatDType) -> AutoModel<B> {
+pub fn in_precision<B: Backend, M: Module<B>>(model: M, precision: FloatDType) -> M {
     struct Convert(FloatDType);
     impl<B: Backend> ModuleMapper<B> for Convert {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
@@ -299,7 +298,7 @@ pub fn in_precision<B: Backend>(model: AutoModel<B>, precision: FloatDType) -> A
 ///
 /// The values come from `seed` and the order of the parameters alone, so every backend starts from
 /// the same weights.
-pub fn initialize<B: Backend>(model: AutoModel<B>, std: f32, seed: u64) -> AutoModel<B> {
+pub fn initialize<B: Backend, M: Module<B>>(model: M, std: f32, seed: u64) -> M {
     struct Initialize {
         rng: ChaCha8Rng,
         std: f32,

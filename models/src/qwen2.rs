@@ -2,8 +2,7 @@
 //! on the query, key and value projections. Left out: sliding-window attention, which no released
 //! dense checkpoint turns on; a configuration that does is refused.
 
-use crate::layers::{CausalDecoder, DecoderConfig, Differences};
-use burn::tensor::backend::Backend;
+use crate::layers::{Architecture, DecoderConfig, Differences};
 use serde::{Deserialize, Serialize};
 
 /// A `config.json` of this architecture.
@@ -14,17 +13,12 @@ pub struct Qwen2Config {
     pub decoder: DecoderConfig,
 }
 
-impl Qwen2Config {
-    /// In what this checkpoint differs from others.
-    pub(crate) fn differences(&self) -> Differences {
-        Differences { query_key_value_bias: true, ..Differences::default() }
+impl Architecture for Qwen2Config {
+    fn decoder(&self) -> &DecoderConfig {
+        &self.decoder
     }
 
-    /// A model with zero weights.
-    ///
-    /// # Errors
-    /// Says which setting is not supported.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> Result<CausalDecoder<B>, String> {
-        self.decoder.init(self.differences(), device)
+    fn differences(&self) -> Differences {
+        Differences { query_key_value_bias: true, ..Differences::default() }
     }
 }

@@ -2,8 +2,7 @@
 //! each query and key head, and a head size of its own. Left out: sliding-window attention, which
 //! is refused, and mixtures of experts.
 
-use crate::layers::{CausalDecoder, DecoderConfig, Differences};
-use burn::tensor::backend::Backend;
+use crate::layers::{Architecture, DecoderConfig, Differences};
 use serde::{Deserialize, Serialize};
 
 /// A `config.json` of this architecture.
@@ -17,22 +16,17 @@ pub struct Qwen3Config {
     pub attention_bias: bool,
 }
 
-impl Qwen3Config {
-    /// In what this checkpoint differs from others.
-    pub(crate) fn differences(&self) -> Differences {
+impl Architecture for Qwen3Config {
+    fn decoder(&self) -> &DecoderConfig {
+        &self.decoder
+    }
+
+    fn differences(&self) -> Differences {
         Differences {
             query_key_value_bias: self.attention_bias,
             output_bias: self.attention_bias,
             query_key_norm: true,
             ..Differences::default()
         }
-    }
-
-    /// A model with zero weights.
-    ///
-    /// # Errors
-    /// Says which setting is not supported.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> Result<CausalDecoder<B>, String> {
-        self.decoder.init(self.differences(), device)
     }
 }

@@ -17,7 +17,10 @@ use burn_flex::Flex;
 use paretopo_agent::Workers;
 use paretopo_engine::{LocalGenerators, SamplingPlace, StateSize};
 use paretopo_generation::{GenerationSettings, Generators, Recorded, Row, SamplingConfig};
-use paretopo_models::{AutoConfig, AutoModel, initialize, load_folder, read_config};
+use paretopo_models::{
+    AutoConfig, AutoFamily, AutoModel, ModelConfig, ModelFamily, Placement, initialize,
+    load_folder, read_config,
+};
 use paretopo_training::{
     AdamW, GradientSum, MemoryConfig, MicroBatch, OptimizerConfig, TrainingSequence,
     accumulate_gradient, total_gradient,
@@ -40,12 +43,14 @@ fn keep_freed_memory() {
 }
 
 fn load<B: burn::tensor::backend::Backend>(folder: &Path) -> (AutoConfig, AutoModel<B>) {
-    let device = Default::default();
+    let kernels = paretopo_backend_flex::kernels();
+    let place = Placement::<B> { device: Default::default(), kernels };
     if folder.join("model.safetensors").exists() {
-        return load_folder::<B>(folder, &device).unwrap();
+        return load_folder::<AutoFamily, B>(folder, &place).unwrap();
     }
-    let config = read_config(folder).unwrap();
-    let model = initialize(config.init(&device).unwrap(), config.decoder().initializer_range, 1);
+    let config = read_config::<AutoFamily>(folder).unwrap();
+    let model = AutoFamily::init(&config, &place).unwrap();
+    let model = initialize(model, config.initializer_range(), 1);
     (config, model)
 }
 
@@ -149,7 +154,14 @@ fn train(folder: &Path, sequences: usize, time: usize, budget: usize) -> f64 {
             let loss = |logprobs: burn::Tensor<B, 2>, _| {
                 Ok::<_, Infallible>((logprobs * weights).sum().neg())
             };
-            accumulate_gradient(model, &batch, MemoryConfig::default(), false, sum, loss)
+            accumulate_gradient::<AutoFamily, _, _>(
+                model,
+                &batch,
+                MemoryConfig::default(),
+                false,
+                sum,
+                loss,
+            )
         };
         let (gradient, _) =
             total_gradient(&workers, &model, all.chunks((budget / time).max(1)).collect(), work)
@@ -164,7 +176,6 @@ fn train(folder: &Path, sequences: usize, time: usize, budget: usize) -> f64 {
 }
 
 fn main() {
-    paretopo_backend_flex::install_kernels();
     keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [folder, task, numbers @ ..] = arguments.as_slice() else {

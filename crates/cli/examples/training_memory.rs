@@ -11,8 +11,8 @@
 use burn::backend::Autodiff;
 use burn_flex::Flex;
 use paretopo_models::{
-    AdapterConfig, AutoConfig, AutoModel, attach_adapter, freeze, in_precision, initialize,
-    load_folder_as, read_config,
+    AdapterConfig, AutoConfig, AutoFamily, AutoModel, ModelConfig, ModelFamily, Placement,
+    attach_adapter, freeze, in_precision, initialize, load_folder_as, read_config,
 };
 use paretopo_training::{
     AdamW, GradientSum, MemoryConfig, MemoryPlan, MicroBatch, OptimizerConfig, Precision,
@@ -69,20 +69,21 @@ fn peak_mebibytes() -> f64 {
 }
 
 fn load(folder: &Path, setting: &Setting) -> (AutoConfig, AutoModel<B>) {
-    let device = Default::default();
+    let kernels = paretopo_backend_flex::kernels();
+    let place = Placement { device: Default::default(), kernels };
     let precision = if setting.adapter { setting.precision } else { Precision::F32 };
     let (config, model) = if folder.join("model.safetensors").exists()
         || folder.join("model.safetensors.index.json").exists()
     {
-        load_folder_as::<B>(folder, precision.into(), &device).unwrap()
+        load_folder_as::<AutoFamily, B>(folder, precision.into(), &place).unwrap()
     } else {
-        let config = read_config(folder).unwrap();
-        let model =
-            initialize(config.init(&device).unwrap(), config.decoder().initializer_range, 1);
+        let config = read_config::<AutoFamily>(folder).unwrap();
+        let model = AutoFamily::init(&config, &place).unwrap();
+        let model = initialize(model, config.initializer_range(), 1);
         (config, in_precision(model, precision.into()))
     };
     let model = if setting.adapter {
-        attach_adapter(freeze(model), &AdapterConfig::default(), 1, &device).unwrap()
+        attach_adapter(freeze(model), &AdapterConfig::default(), 1, &place.device).unwrap()
     } else {
         model
     };
@@ -128,7 +129,15 @@ fn measure(folder: &Path, setting: &Setting, batch: usize, time: usize) -> ([f64
         let loss =
             |logprobs: burn::Tensor<B, 2>, _| Ok::<_, Infallible>((logprobs * weights).sum());
         let mut sum = GradientSum::default();
-        accumulate_gradient(&model, &rows, setting.memory, false, &mut sum, loss).unwrap();
+        accumulate_gradient::<AutoFamily, _, _>(
+            &model,
+            &rows,
+            setting.memory,
+            false,
+            &mut sum,
+            loss,
+        )
+        .unwrap();
         let norm = sum.norm();
         gradient = peak_mebibytes();
         model = optimizer.update(model, sum, norm);
@@ -140,7 +149,6 @@ fn measure(folder: &Path, setting: &Setting, batch: usize, time: usize) -> ([f64
 }
 
 fn main() {
-    paretopo_backend_flex::install_kernels();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [folder, batch, time, setting @ ..] = arguments.as_slice() else {
         panic!("give MODEL BATCH TIME")

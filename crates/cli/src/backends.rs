@@ -1,26 +1,42 @@
 //! The compiled-in backends, best first, and the choice among them.
 
 use crate::problem::Problem;
+use paretopo_models::AutoFamily;
 use paretopo_training::EntryPoints;
 
-/// All backends that cargo features compiled in.
-#[expect(clippy::vec_init_then_push, reason = "each entry depends on a feature")]
-pub(crate) fn compiled_in() -> Vec<EntryPoints> {
-    #[allow(unused_mut, clippy::allow_attributes, reason = "without any backend nothing is pushed")]
-    let mut found = Vec::new();
-    #[cfg(feature = "cuda")]
-    found.push(paretopo_backend_cuda::entry_points());
-    #[cfg(feature = "flex")]
-    found.push(paretopo_backend_flex::entry_points());
-    #[cfg(feature = "ndarray")]
-    found.push(paretopo_backend_ndarray::entry_points());
-    #[cfg(feature = "wgpu")]
-    found.push(paretopo_backend_wgpu::entry_points());
-    found
+/// The models that this binary knows.
+pub(crate) type Family = AutoFamily;
+
+/// Declares the backends that some build may have, best first, by the names of their features.
+macro_rules! backends {
+    ($($feature:tt $entry_points:path;)+) => {
+        /// Every name that `--backend` may take in some build.
+        const KNOWN: &[&str] = &[$($feature),+];
+
+        /// All backends that cargo features compiled in.
+        #[expect(clippy::vec_init_then_push, reason = "each entry depends on a feature")]
+        pub(crate) fn compiled_in() -> Vec<EntryPoints> {
+            #[allow(
+                unused_mut,
+                clippy::allow_attributes,
+                reason = "without any backend nothing is pushed"
+            )]
+            let mut found = Vec::new();
+            $(
+                #[cfg(feature = $feature)]
+                found.push($entry_points());
+            )+
+            found
+        }
+    };
 }
 
-/// Every name that `--backend` may take in some build.
-const KNOWN: [&str; 4] = ["cuda", "flex", "ndarray", "wgpu"];
+backends! {
+    "cuda" paretopo_backend_cuda::entry_points::<Family>;
+    "flex" paretopo_backend_flex::entry_points::<Family>;
+    "ndarray" paretopo_backend_ndarray::entry_points::<Family>;
+    "wgpu" paretopo_backend_wgpu::entry_points::<Family>;
+}
 
 /// The backend and the index of its device; without a wish the first that works.
 pub(crate) fn choose(wish: Option<&str>) -> Result<(EntryPoints, usize), Problem> {

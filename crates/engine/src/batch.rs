@@ -7,7 +7,7 @@
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
-use paretopo_models::{CausalLm, ForwardInput, KvCache};
+use paretopo_models::{CausalLm, DecodingState, ForwardInput};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -20,11 +20,10 @@ const SHARED_FROM: usize = 32;
 pub struct Engine<'a, B: Backend, M: CausalLm<B>> {
     model: &'a M,
     device: B::Device,
-    layers: usize,
-    cache: KvCache<B>,
+    state: DecodingState<B, M::State>,
     keys: Vec<usize>,
-    /// What all prompts begin with, and its cache of one row.
-    shared: Option<(Vec<u32>, KvCache<B>)>,
+    /// What all prompts begin with, and its state of one row.
+    shared: Option<(Vec<u32>, DecodingState<B, M::State>)>,
     /// Tokens read by the model so far, padding not counted.
     pub tokens_read: u64,
     /// Seconds of reading prompts and blocks so far.
@@ -36,12 +35,10 @@ pub struct Engine<'a, B: Backend, M: CausalLm<B>> {
 impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
     /// An engine without rows.
     pub fn new(model: &'a M, device: &B::Device) -> Self {
-        let layers = model.depth();
         Self {
             model,
             device: device.clone(),
-            layers,
-            cache: KvCache::new(layers, 0),
+            state: model.empty_state(0),
             keys: Vec::new(),
             shared: None,
             tokens_read: 0,
@@ -69,9 +66,9 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
             length = length.min(common).min(prompt.len().saturating_sub(1));
         }
         if different && length >= SHARED_FROM {
-            let mut cache = KvCache::new(self.layers, 1);
-            self.read(&[&first[..length]], &mut cache);
-            self.shared = Some((first[..length].to_vec(), cache));
+            let mut state = self.model.empty_state(1);
+            self.read(&[&first[..length]], &mut state);
+            self.shared = Some((first[..length].to_vec(), state));
         }
     }
 
@@ -90,7 +87,7 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
                 distinct.len() - 1
             });
         }
-        let mut cache = KvCache::new(self.layers, 0);
+        let mut state = self.model.empty_state(0);
         let mut logits = Vec::new();
         let longest = distinct.iter().map(|prompt| prompt.len()).max().unwrap_or(1).max(1);
         let shared = self
@@ -98,19 +95,19 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
             .take()
             .filter(|(prefix, _)| distinct.iter().all(|prompt| prompt.starts_with(prefix)));
         for block in distinct.chunks((PREFILL_TOKENS / longest).max(1)) {
-            let (skipped, mut block_cache) = match &shared {
-                Some((prefix, cache)) => {
-                    (prefix.len(), cache.clone().select(&vec![0; block.len()]))
+            let (skipped, mut block_state) = match &shared {
+                Some((prefix, state)) => {
+                    (prefix.len(), state.clone().select(&vec![0; block.len()]))
                 }
-                None => (0, KvCache::new(self.layers, block.len())),
+                None => (0, self.model.empty_state(block.len())),
             };
             let rows: Vec<&[u32]> = block.iter().map(|prompt| &prompt[skipped..]).collect();
-            logits.push(self.read(&rows, &mut block_cache));
-            cache = cache.merge(block_cache);
+            logits.push(self.read(&rows, &mut block_state));
+            state = state.merge(block_state);
         }
         self.shared = shared;
         let rows: Vec<usize> = new.iter().map(|(_, prompt)| place[prompt]).collect();
-        self.cache = self.take_cache().merge(cache.select(&rows));
+        self.state = self.take_state().merge(state.select(&rows));
         self.keys.extend(new.iter().map(|(key, _)| *key));
         self.prefill_seconds += started.elapsed().as_secs_f64();
         let logits = if logits.len() == 1 { logits.remove(0) } else { Tensor::cat(logits, 0) };
@@ -131,9 +128,9 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
     pub fn step(&mut self, tokens: &[Option<u32>]) -> Tensor<B, 2> {
         let started = Instant::now();
         let rows: Vec<&[u32]> = tokens.iter().map(|token| token.as_slice()).collect();
-        let mut cache = self.take_cache();
-        let logits = self.read(&rows, &mut cache);
-        self.cache = cache;
+        let mut state = self.take_state();
+        let logits = self.read(&rows, &mut state);
+        self.state = state;
         self.decode_seconds += started.elapsed().as_secs_f64();
         logits
     }
@@ -153,11 +150,11 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
         };
         let moved: Vec<usize> = blocks.iter().map(|(key, _)| row_of(*key)).collect();
         let staying: Vec<usize> = (0..self.keys.len()).filter(|row| !moved.contains(row)).collect();
-        let whole = self.take_cache();
+        let whole = self.take_state();
         let mut extended = whole.clone().select(&moved).trim();
         let rows: Vec<&[u32]> = blocks.iter().map(|(_, ids)| *ids).collect();
         let logits = self.read(&rows, &mut extended);
-        self.cache = whole.select(&staying).merge(extended);
+        self.state = whole.select(&staying).merge(extended);
         self.keys = staying.iter().chain(&moved).map(|row| self.keys[*row]).collect();
         self.prefill_seconds += started.elapsed().as_secs_f64();
         logits
@@ -170,29 +167,33 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
         if staying.len() == self.keys.len() {
             return;
         }
-        let cache = self.take_cache();
+        let state = self.take_state();
         if !staying.is_empty() {
-            self.cache = cache.select(&staying).trim();
+            self.state = state.select(&staying).trim();
         }
         self.keys = staying.iter().map(|row| self.keys[*row]).collect();
     }
 
-    /// The cache, for changing it as a whole; an empty one is left in its place.
-    fn take_cache(&mut self) -> KvCache<B> {
-        std::mem::replace(&mut self.cache, KvCache::new(self.layers, 0))
+    /// The state, for changing it as a whole; an empty one is left in its place.
+    fn take_state(&mut self) -> DecodingState<B, M::State> {
+        std::mem::replace(&mut self.state, self.model.empty_state(0))
     }
 
     /// Number of columns that rows share, gaps included.
     pub fn columns(&self) -> usize {
-        self.cache.columns()
+        self.state.columns()
     }
 
     /// The logits behind each row's ids, `[rows, vocab_size]`.
-    fn read(&mut self, rows: &[&[u32]], cache: &mut KvCache<B>) -> Tensor<B, 2> {
+    fn read(
+        &mut self,
+        rows: &[&[u32]],
+        state: &mut DecodingState<B, M::State>,
+    ) -> Tensor<B, 2> {
         self.tokens_read += rows.iter().map(|row| row.len() as u64).sum::<u64>();
-        let input = ForwardInput::cached(rows, cache, &self.device);
+        let input = ForwardInput::cached(rows, state, &self.device);
         let time = input.tokens.dims()[1];
-        let hidden = self.model.hidden(&input, Some(cache));
+        let hidden = self.model.hidden(&input, Some(state));
         self.model.unembed(hidden.narrow(1, time - 1, 1)).squeeze_dim(1)
     }
 }

@@ -6,7 +6,7 @@
 use burn::tensor::activation::log_softmax;
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Int, Tensor, TensorData};
-use paretopo_models::{AutoModel, CausalLm, ForwardInput, from_host, fused_for};
+use paretopo_models::{CausalLm, ForwardInput, from_host};
 
 /// A sequence to learn from. All lists but `ids` and `mask` have one entry per id that `mask`
 /// marks.
@@ -143,8 +143,8 @@ impl<B: Backend> MicroBatch<B> {
 ///
 /// # Shapes
 /// - outputs: `[batch, longest]` as in [`MicroBatch`]; padding holds numbers without meaning
-pub fn response_logprobs<B: Backend>(
-    model: &AutoModel<B>,
+pub fn response_logprobs<B: Backend, M: CausalLm<B>>(
+    model: &M,
     batch: &MicroBatch<B>,
     entropy: bool,
 ) -> (Tensor<B, 2>, Option<Tensor<B, 2>>) {
@@ -157,8 +157,8 @@ pub fn response_logprobs<B: Backend>(
 ///
 /// # Shapes
 /// - output: `[rows, hidden_size]`
-pub(crate) fn picked_hidden<B: Backend>(
-    model: &AutoModel<B>,
+pub(crate) fn picked_hidden<B: Backend, M: CausalLm<B>>(
+    model: &M,
     batch: &MicroBatch<B>,
 ) -> Tensor<B, 2> {
     let hidden = model.hidden(&batch.input, None);
@@ -171,14 +171,14 @@ pub(crate) fn picked_hidden<B: Backend>(
 ///
 /// # Shapes
 /// - `hidden`: `[rows, hidden_size]`; `targets`, outputs: `[rows]`
-pub(crate) fn target_logprobs<B: Backend>(
-    model: &AutoModel<B>,
+pub(crate) fn target_logprobs<B: Backend, M: CausalLm<B>>(
+    model: &M,
     hidden: Tensor<B, 2>,
     targets: Tensor<B, 1, Int>,
     entropy: bool,
 ) -> (Tensor<B, 1>, Option<Tensor<B, 1>>) {
     let logits = model.unembed(hidden.unsqueeze()).squeeze_dim::<2>(0);
-    if let Some(fused) = fused_for(&logits).filter(|_| !entropy) {
+    if let Some(fused) = model.kernels().suiting(&logits).filter(|_| !entropy) {
         return (fused.target_logprobs(logits, targets), None);
     }
     let logprobs = log_softmax(logits, 1);

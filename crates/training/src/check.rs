@@ -11,15 +11,14 @@ use crate::{
     TrainingError, TrainingSequence,
 };
 use crate::{accumulate_gradient, response_logprobs};
-use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, FloatDType};
 use paretopo_algorithms::losses::{PolicyLossConfig, policy_loss};
 use paretopo_engine::Engine;
 use paretopo_generation::log_softmax;
 use paretopo_models::{
-    AutoModel, CausalLm, ForwardInput, NamedTensor, in_precision, load_folder, load_tensors,
-    to_host,
+    CausalLm, ForwardInput, ModelFamily, NamedTensor, Placement, in_precision, load_folder,
+    load_tensors, to_host,
 };
 use paretopo_settings::{DecayRate, LearningRate, WeightDecay};
 use serde::{Deserialize, Serialize};
@@ -74,9 +73,9 @@ struct ExpectedTraining {
 ///
 /// # Errors
 /// When a fixture cannot be read.
-pub(crate) fn check<B: AutodiffBackend>(
+pub(crate) fn check<F: ModelFamily, B: AutodiffBackend>(
     fixtures: &Path,
-    device: &B::Device,
+    place: &Placement<B>,
 ) -> Result<Vec<Check>, TrainingError> {
     let mut folders = Vec::new();
     for entry in std::fs::read_dir(fixtures).map_err(access(fixtures))? {
@@ -85,7 +84,7 @@ pub(crate) fn check<B: AutodiffBackend>(
     folders.sort();
     let mut checks = Vec::new();
     for folder in folders.iter().filter(|folder| folder.join("expected.json").exists()) {
-        check_case::<B>(folder, device, &mut checks)?;
+        check_case::<F, B>(folder, place, &mut checks)?;
     }
     if checks.is_empty() {
         return Err(TrainingError::Invalid {
@@ -102,19 +101,20 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, TrainingError> {
         .map_err(|error| TrainingError::Invalid { path: path.into(), reason: error.to_string() })
 }
 
-fn check_case<B: AutodiffBackend>(
+fn check_case<F: ModelFamily, B: AutodiffBackend>(
     folder: &Path,
-    device: &B::Device,
+    place: &Placement<B>,
     checks: &mut Vec<Check>,
 ) -> Result<(), TrainingError> {
+    let device = &place.device;
     let case = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let expected: Expected = read(&folder.join("expected.json"))?;
     let training: ExpectedTraining = read(&folder.join("training.json"))?;
     let mut put = |what: &str, difference: f64, tolerance: f64| {
         checks.push(Check { case: case.clone(), what: what.into(), difference, tolerance });
     };
-    let (_, model) = load_folder::<B>(folder, device)?;
-    let plain = model.valid();
+    let (_, model) = load_folder::<F, B>(folder, place)?;
+    let plain = F::valid(&model);
     let want: Vec<f32> = expected.logits.concat();
     put("logits", difference(&logits(&plain, &expected.ids, None, device), &want), F32);
     for (name, number, tolerance) in [("bf16", DType::BF16, BF16), ("f16", DType::F16, F16)] {
@@ -136,7 +136,7 @@ fn check_case<B: AutodiffBackend>(
     let want: Vec<f32> = rows.map(|(row, id)| log_softmax(row)[*id as usize]).collect();
     put("log-probabilities", difference(&to_host(logprobs), &want), F32);
 
-    let (gradient, _) = policy_gradient(&model, &batch());
+    let (gradient, _) = policy_gradient::<F, B>(&model, &batch());
     let found: BTreeMap<String, Vec<f32>> =
         gradient.named(&model).into_iter().map(|tensor| (tensor.name, tensor.values)).collect();
     let tensors = load_tensors(&folder.join("gradients.safetensors"))?;
@@ -146,14 +146,14 @@ fn check_case<B: AutodiffBackend>(
     let worst = tensors.iter().map(of).fold(0.0, f64::max);
     put("gradients of the policy loss", worst, F32_TRAINED);
 
-    let trained = train(model.clone(), const { LearningRate::literal(0.01) }, 3, batch).0;
-    let got = logits(&trained.valid(), &expected.ids, None, device);
+    let trained = train::<F, B>(model.clone(), const { LearningRate::literal(0.01) }, 3, batch).0;
+    let got = logits(&F::valid(&trained), &expected.ids, None, device);
     put(
         "logits after 3 steps",
         difference(&got[got.len() - expected.trained_logits.len()..], &expected.trained_logits),
         F32_TRAINED,
     );
-    let (_, losses) = train(model, training.learning_rate, training.losses.len(), batch);
+    let (_, losses) = train::<F, B>(model, training.learning_rate, training.losses.len(), batch);
     put("losses of 20 steps", difference(&losses, &training.losses), F32_TRAINED);
 
     let wrong = greedy(&plain, &expected, device)
@@ -176,8 +176,8 @@ fn difference(got: &[f32], want: &[f32]) -> f64 {
     f64::from(worst / largest)
 }
 
-fn logits<B: Backend>(
-    model: &AutoModel<B>,
+fn logits<B: Backend, M: CausalLm<B>>(
+    model: &M,
     ids: &[u32],
     number: Option<FloatDType>,
     device: &B::Device,
@@ -189,12 +189,12 @@ fn logits<B: Backend>(
 
 /// The gradient of the policy loss at the policy that sampled, whose ratios are 1; it is that of
 /// the mean cross-entropy. And that mean.
-fn policy_gradient<B: AutodiffBackend>(
-    model: &AutoModel<B>,
+fn policy_gradient<F: ModelFamily, B: AutodiffBackend>(
+    model: &F::Model<B>,
     batch: &MicroBatch<B>,
 ) -> (GradientSum<B>, f32) {
     let (mut sum, mut mean) = (GradientSum::default(), 0.0);
-    let result = accumulate_gradient::<B, Infallible>(
+    let result = accumulate_gradient::<F, B, Infallible>(
         model,
         batch,
         MemoryConfig::default(),
@@ -217,12 +217,12 @@ fn policy_gradient<B: AutodiffBackend>(
     (sum, mean)
 }
 
-fn train<B: AutodiffBackend>(
-    mut model: AutoModel<B>,
+fn train<F: ModelFamily, B: AutodiffBackend>(
+    mut model: F::Model<B>,
     learning_rate: LearningRate,
     steps: usize,
     batch: impl Fn() -> MicroBatch<B>,
-) -> (AutoModel<B>, Vec<f32>) {
+) -> (F::Model<B>, Vec<f32>) {
     let schedule = LearningRateSchedule::Constant {};
     let config = OptimizerConfig {
         learning_rate,
@@ -235,7 +235,7 @@ fn train<B: AutodiffBackend>(
     let mut optimizer = AdamW::new(config, steps as u64);
     let mut losses = Vec::with_capacity(steps);
     for _ in 0..steps {
-        let (gradient, loss) = policy_gradient(&model, &batch());
+        let (gradient, loss) = policy_gradient::<F, B>(&model, &batch());
         losses.push(loss);
         let norm = gradient.norm();
         model = optimizer.update(model, gradient, norm);
@@ -243,7 +243,11 @@ fn train<B: AutodiffBackend>(
     (model, losses)
 }
 
-fn greedy<B: Backend>(model: &AutoModel<B>, expected: &Expected, device: &B::Device) -> Vec<u32> {
+fn greedy<B: Backend, M: CausalLm<B>>(
+    model: &M,
+    expected: &Expected,
+    device: &B::Device,
+) -> Vec<u32> {
     let best =
         |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0) as u32;
     let mut engine = Engine::new(model, device);

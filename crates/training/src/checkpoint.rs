@@ -11,12 +11,11 @@
 
 use crate::run_folder::{access, read_metadata};
 use crate::{AdamW, Policy, Stage, TrainingError};
-use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_algorithms::EstimatorState;
 use paretopo_durable::{put_aside, put_folder, read, remove_folder, sync, write};
 use paretopo_environments::RunMemory;
-use paretopo_models::{CheckpointError, load_tensors, write_tensors};
+use paretopo_models::{CheckpointError, ModelFamily, load_tensors, write_tensors};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -68,9 +67,9 @@ fn place_of(run: &Path, step: u64) -> PathBuf {
 /// # Errors
 /// When a weight or moment is not finite, before anything is written or removed; when a file cannot
 /// be written.
-pub(crate) fn save<B: AutodiffBackend>(
+pub(crate) fn save<F: ModelFamily, B: AutodiffBackend>(
     run: &Path,
-    policy: &Policy<B>,
+    policy: &Policy<F, B>,
     optimizer: &AdamW<B>,
     state: &TrainingState,
     keep: usize,
@@ -78,7 +77,7 @@ pub(crate) fn save<B: AutodiffBackend>(
     if let Some(found) = optimizer.find_not_finite(&policy.model) {
         return Err(TrainingError::Policy { step: Some(state.step), reason: found.to_string() });
     }
-    policy.require_computes(&policy.model.valid()).map_err(|error| error.at_step(state.step))?;
+    policy.require_computes(&F::valid(&policy.model)).map_err(|error| error.at_step(state.step))?;
     Stage::Writing.begin();
     // the lines of the steps before survive whatever this checkpoint survives
     let metrics = run.join("metrics.jsonl");
@@ -102,13 +101,13 @@ pub(crate) fn save<B: AutodiffBackend>(
 }
 
 /// Puts what is trained into the folder `best`, with the validation that made it the best.
-pub(crate) fn save_best<B: AutodiffBackend>(
+pub(crate) fn save_best<F: ModelFamily, B: AutodiffBackend>(
     run: &Path,
-    policy: &Policy<B>,
+    policy: &Policy<F, B>,
     step: u64,
     point: &[f64],
 ) -> Result<(), TrainingError> {
-    policy.require_computes(&policy.model.valid()).map_err(|error| error.at_step(step))?;
+    policy.require_computes(&F::valid(&policy.model)).map_err(|error| error.at_step(step))?;
     Stage::Writing.begin();
     put_folder(&run.join("best"), |folder| {
         policy.save_trained(folder)?;
@@ -190,9 +189,9 @@ fn list(run: &Path) -> Result<Vec<u64>, TrainingError> {
 /// # Errors
 /// When it is whole, but of another run or policy, or holds values that are not finite; when it may
 /// not be read; when there are checkpoints, but none is whole.
-pub(crate) fn restore<B: AutodiffBackend>(
+pub(crate) fn restore<F: ModelFamily, B: AutodiffBackend>(
     run: &Path,
-    policy: &mut Policy<B>,
+    policy: &mut Policy<F, B>,
     optimizer: &mut AdamW<B>,
     device: &B::Device,
     note: &mut dyn FnMut(&str),
@@ -267,11 +266,11 @@ fn require_own(run: &Path, folder: &Path) -> Result<(), TrainingError> {
 }
 
 /// Restores a checkpoint whose files are what was written.
-fn restore_from<B: AutodiffBackend>(
+fn restore_from<F: ModelFamily, B: AutodiffBackend>(
     run: &Path,
     folder: &Path,
     step: u64,
-    policy: &mut Policy<B>,
+    policy: &mut Policy<F, B>,
     optimizer: &mut AdamW<B>,
     device: &B::Device,
 ) -> Result<TrainingState, TrainingError> {
@@ -302,19 +301,19 @@ mod tests {
     use burn::module::{Module, ModuleMapper, Param};
     use burn::tensor::Tensor;
     use burn::tensor::backend::Backend;
-    use paretopo_models::{AutoModel, NamedTensor, SavedTensor};
+    use paretopo_models::{AutoFamily, AutoModel, NamedTensor, Placement, SavedTensor};
 
     type B = Autodiff<burn_flex::Flex>;
 
-    fn policy() -> Policy<B> {
+    fn policy() -> Policy<AutoFamily, B> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/tiny-math");
         let source = PolicySource::Folder { path: path.clone(), adapter: None };
         let config = RunConfig { policy: source, ..RunConfig::default() };
-        Policy::load(&config, &path, &Default::default()).unwrap()
+        Policy::load(&config, &path, &Placement::plain(Default::default())).unwrap()
     }
 
     /// An optimiser after an update by a zero gradient, which changes no weight.
-    fn optimizer(mut policy: Policy<B>) -> (Policy<B>, AdamW<B>) {
+    fn optimizer(mut policy: Policy<AutoFamily, B>) -> (Policy<AutoFamily, B>, AdamW<B>) {
         let mut optimizer = AdamW::new(OptimizerConfig::default(), 10);
         policy.model = optimizer.update(policy.model, GradientSum::default(), 0.0);
         (policy, optimizer)

@@ -14,8 +14,8 @@ use paretopo_agent::{RolloutRequest, Workers, require_question, rollout};
 use paretopo_engine::SamplingPlace;
 use paretopo_generation::log_softmax;
 use paretopo_models::{
-    AutoModel, CausalLm, ForwardInput, first_not_finite, first_overflow, in_precision, load_folder,
-    to_host,
+    CausalLm, ForwardInput, Kernels, ModelConfig, ModelFamily, Placement, first_not_finite,
+    first_overflow, in_precision, load_folder, to_host,
 };
 use paretopo_trajectory::{Task, Trajectory, TrajectoryId};
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,11 @@ pub trait BackendChoice {
     fn device(
         index: usize,
     ) -> Result<<Self::Backend as burn::tensor::backend::BackendTypes>::Device, String>;
+
+    /// What its models use in place of their layers' formulas, with autodiff and without.
+    fn kernels() -> Kernels {
+        Kernels::none()
+    }
 }
 
 /// A text or a list of ids to score.
@@ -106,47 +111,54 @@ pub struct EntryPoints {
 }
 
 impl EntryPoints {
-    /// The entry points of a backend.
-    pub fn of<C: BackendChoice>() -> Self {
+    /// The entry points of a backend, for a family of models.
+    pub fn of<C: BackendChoice, F: ModelFamily>() -> Self {
         Self {
             name: C::NAME,
             threads: || if C::ON_CPU { rayon::current_num_threads() } else { 1 },
             sampling_place: if C::ON_CPU { SamplingPlace::Host } else { SamplingPlace::Device },
             probe: |index| C::device(index).map(|device| format!("{device:?}")),
             train: |index, config, run, surroundings, observer| {
-                train::<C::Backend>(config, run, &device::<C>(index)?, surroundings, observer)
+                train::<F, C::Backend>(config, run, &place::<C>(index)?, surroundings, observer)
             },
             sft: |index, config, run, surroundings, observer| {
-                crate::sft::<C::Backend>(config, run, &device::<C>(index)?, surroundings, observer)
+                crate::sft::<F, C::Backend>(
+                    config,
+                    run,
+                    &place::<C>(index)?,
+                    surroundings,
+                    observer,
+                )
             },
-            evaluate: evaluate_policy::<C>,
-            solve: solve::<C>,
-            score: score::<C>,
+            evaluate: evaluate_policy::<C, F>,
+            solve: solve::<C, F>,
+            score: score::<C, F>,
             check: |index, fixtures| {
-                crate::check::check::<C::Backend>(fixtures, &device::<C>(index)?)
+                crate::check::check::<F, C::Backend>(fixtures, &place::<C>(index)?)
             },
         }
     }
 }
 
-type Device<C> = <<C as BackendChoice>::Backend as burn::tensor::backend::BackendTypes>::Device;
 type Inner<C> = <<C as BackendChoice>::Backend as AutodiffBackend>::InnerBackend;
 
-fn device<C: BackendChoice>(index: usize) -> Result<Device<C>, TrainingError> {
-    C::device(index).map_err(|reason| TrainingError::Backend { name: C::NAME, reason })
+fn place<C: BackendChoice>(index: usize) -> Result<Placement<C::Backend>, TrainingError> {
+    let missing = |reason| TrainingError::Backend { name: C::NAME, reason };
+    Ok(Placement { device: C::device(index).map_err(missing)?, kernels: C::kernels() })
 }
 
-fn evaluate_policy<C: BackendChoice>(
+fn evaluate_policy<C: BackendChoice, F: ModelFamily>(
     index: usize,
     config: &RunConfig,
     finished: Option<FinishedEpisodes>,
     surroundings: &Surroundings<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
-    let device = device::<C>(index)?;
+    let place = place::<C>(index)?.inner();
+    let device = &place.device;
     let environment = surroundings.environment(config, observer)?;
     require_tasks(environment.as_ref(), config.evaluation.split)?;
-    let policy = Policy::<Inner<C>>::load(config, &surroundings.policy_folder, &device)?.merged();
+    let policy = Policy::<F, Inner<C>>::load(config, &surroundings.policy_folder, &place)?.merged();
     let reader = policy.reader(surroundings.cancelled);
     let splits = played_splits(config, false);
     let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
@@ -158,15 +170,16 @@ fn evaluate_policy<C: BackendChoice>(
     crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, finished, observer)
 }
 
-fn solve<C: BackendChoice>(
+fn solve<C: BackendChoice, F: ModelFamily>(
     index: usize,
     config: &RunConfig,
     question: &str,
     surroundings: &Surroundings<'_>,
 ) -> Result<Trajectory, TrainingError> {
-    let device = device::<C>(index)?;
+    let place = place::<C>(index)?.inner();
+    let device = &place.device;
     let environment = config.environment.build(&surroundings.resources, &mut ())?;
-    let policy = Policy::<Inner<C>>::load(config, &surroundings.policy_folder, &device)?.merged();
+    let policy = Policy::<F, Inner<C>>::load(config, &surroundings.policy_folder, &place)?.merged();
     let model = in_precision(policy.model.clone(), config.precision.into());
     let workers = Workers::default();
     let task = Task {
@@ -198,8 +211,8 @@ fn solve<C: BackendChoice>(
 }
 
 /// What is wrong with the logits of `ids`: not finite, or all equal since activations overflow.
-fn overflow<B: burn::tensor::backend::Backend>(
-    model: &AutoModel<B>,
+fn overflow<B: burn::tensor::backend::Backend, M: CausalLm<B>>(
+    model: &M,
     ids: &[u32],
     logits: &[f32],
     device: &B::Device,
@@ -214,13 +227,14 @@ fn overflow<B: burn::tensor::backend::Backend>(
     Some(format!("a logit is {value}; the first output that overflows is that of `{place}`"))
 }
 
-fn score<C: BackendChoice>(
+fn score<C: BackendChoice, F: ModelFamily>(
     index: usize,
     folder: &Path,
     requests: &[ScoreRequest],
 ) -> Result<Vec<Scores>, TrainingError> {
-    let device = device::<C>(index)?;
-    let (config, model) = load_folder::<Inner<C>>(folder, &device)?;
+    let place = place::<C>(index)?.inner();
+    let device = &place.device;
+    let (config, model) = load_folder::<F, Inner<C>>(folder, &place)?;
     let needs_text = requests.iter().any(|request| matches!(request, ScoreRequest::Text { .. }));
     let tokenizer = if needs_text {
         Some(paretopo_chat::Tokenizer::from_file(&folder.join("tokenizer.json"))?)
@@ -256,11 +270,11 @@ fn score<C: BackendChoice>(
                 config.context()
             )));
         }
-        let hidden = model.hidden(&ForwardInput::right_padded(&[&ids], &device), None);
+        let hidden = model.hidden(&ForwardInput::right_padded(&[&ids], device), None);
         let logits = model.unembed(hidden);
         let vocab_size = logits.dims()[2];
         let logits = to_host(logits);
-        if let Some(reason) = overflow(&model, &ids, &logits, &device) {
+        if let Some(reason) = overflow(&model, &ids, &logits, device) {
             let reason = format!("request {}: {reason}", line + 1);
             return Err(TrainingError::Policy { step: None, reason });
         }

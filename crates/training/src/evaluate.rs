@@ -7,7 +7,6 @@ use crate::{
     ConfigError, EpisodeFailures, EvaluationConfig, Observer, Policy, RunConfig, RunFolder, Stage,
     Surroundings, TrainingError,
 };
-use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::{
     PolicyText, RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, rollout,
@@ -15,7 +14,7 @@ use paretopo_agent::{
 use paretopo_durable::put_folder;
 use paretopo_environments::{DataError, Environment, RunMemory, score_group};
 use paretopo_generation::SamplingConfig;
-use paretopo_models::in_precision;
+use paretopo_models::{ModelFamily, in_precision};
 use paretopo_trajectory::{CallStatus, FinishReason, Split, Task, Trajectory, TrajectoryId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -236,10 +235,10 @@ pub(crate) fn require_tasks(
 /// # Errors
 /// When the policy is not finite, before it is written; when all episodes failed, after they were
 /// written; when something cannot be written.
-pub(crate) fn conclude<B: AutodiffBackend>(
+pub(crate) fn conclude<F: ModelFamily, B: AutodiffBackend>(
     config: &RunConfig,
     folder: &RunFolder,
-    policy: Policy<B>,
+    policy: Policy<F, B>,
     environment: &dyn Environment,
     weight_version: u64,
     device: &B::Device,
@@ -247,13 +246,13 @@ pub(crate) fn conclude<B: AutodiffBackend>(
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
     Stage::Writing.begin();
-    policy.require_computes(&policy.model.valid())?;
+    policy.require_computes(&F::valid(&policy.model))?;
     if policy.adapter.is_some() {
         put_folder(&folder.path().join("adapter"), |place| policy.save_adapter(place))?;
     }
     let policy = policy.merged();
     put_folder(&folder.path().join("policy"), |place| policy.save(&policy.model, place))?;
-    let model = in_precision(policy.model.valid(), config.precision.into());
+    let model = in_precision(F::valid(&policy.model), config.precision.into());
     let workers = surroundings.workers(config, &model)?;
     let generators = policy.generators(&model, device, config.precision, surroundings);
     let context =

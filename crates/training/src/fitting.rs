@@ -1,11 +1,12 @@
 //! Which tasks fit the policy: their prompts leave room to answer in its context. Found out before
 //! anything is played, so that no run meets a prompt that is too long.
 
-use crate::{Observer, RunConfig, Surroundings, TrainingError, read_config};
+use crate::{Observer, RunConfig, Surroundings, TrainingError};
 use paretopo_agent::{
     LongPrompts, PolicyText, RolloutConfig, leaves_room, open_tasks, require_question,
 };
 use paretopo_environments::{Demonstration, Environment, Objective};
+use paretopo_models::{ModelConfig, ModelFamily, read_config};
 use paretopo_tools::Tool;
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
 use std::collections::HashMap;
@@ -219,7 +220,7 @@ fn describe(measured: &Measured, split: &str, context: usize) -> String {
 ///
 /// # Errors
 /// When a task cannot be played; see `rollout.long_prompts`.
-pub fn check_prompts(
+pub fn check_prompts<F: ModelFamily>(
     config: &RunConfig,
     surroundings: &Surroundings<'_>,
     observer: &mut dyn Observer,
@@ -229,7 +230,7 @@ pub fn check_prompts(
     crate::evaluate::require_tasks(environment.as_ref(), config.evaluation.split)?;
     let text = PolicyText::from_folder(&surroundings.policy_folder)?;
     crate::evaluate::sampling_of(&config.evaluation, &text)?;
-    let context = read_config(&surroundings.policy_folder)?.context();
+    let context = read_config::<F>(&surroundings.policy_folder)?.context();
     let reader = Reader { text: &text, context, cancelled: surroundings.cancelled };
     let splits = played_splits(config, false);
     fitting(&reader, &config.rollout, environment, &splits, &mut observer).map(drop)

@@ -13,11 +13,11 @@
 
 use crate::batch::{picked_hidden, target_logprobs};
 use crate::{GradientSum, MemoryConfig, MicroBatch, Stage, response_logprobs};
-use burn::module::{AutodiffModule, Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::Workers;
-use paretopo_models::{AutoModel, CausalLm, is_frozen};
+use paretopo_models::{CausalLm, ModelFamily, is_frozen};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,8 +29,8 @@ type Pair<T> = (T, Option<T>);
 ///
 /// # Errors
 /// Those of `loss`; nothing is added then.
-pub fn accumulate_gradient<B: AutodiffBackend, E>(
-    model: &AutoModel<B>,
+pub fn accumulate_gradient<F: ModelFamily, B: AutodiffBackend, E>(
+    model: &F::Model<B>,
     batch: &MicroBatch<B>,
     memory: MemoryConfig,
     entropy: bool,
@@ -45,9 +45,9 @@ pub fn accumulate_gradient<B: AutodiffBackend, E>(
     }
     // not just without its graph: on the autodiff backend a graph is held until the next backward
     // pass, used or not
-    let plain = model.valid();
+    let plain = F::valid(model);
     let trunk = if memory.gradient_checkpointing {
-        Trunk::layers(&plain, batch)
+        Trunk::<B>::layers(&plain, batch)
     } else {
         Trunk::Whole(picked_hidden(model, batch))
     };
@@ -78,7 +78,7 @@ pub fn accumulate_gradient<B: AutodiffBackend, E>(
 
 /// The model with parameters of its own in the autodiff graph, but the same values in memory.
 /// Graphs that share a parameter are one graph behind one lock, so workers need their own.
-fn fork<B: AutodiffBackend>(model: &AutoModel<B>) -> AutoModel<B> {
+fn fork<B: AutodiffBackend, M: Module<B>>(model: &M) -> M {
     struct Fork;
     impl<B: AutodiffBackend> ModuleMapper<B> for Fork {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
@@ -97,11 +97,11 @@ fn fork<B: AutodiffBackend>(model: &AutoModel<B>) -> AutoModel<B> {
 ///
 /// # Errors
 /// The first error of `work`.
-pub fn total_gradient<B: AutodiffBackend, J: Send, T: Send, E: Send>(
+pub fn total_gradient<B: AutodiffBackend, M: CausalLm<B>, J: Send, T: Send, E: Send>(
     workers: &Workers,
-    model: &AutoModel<B>,
+    model: &M,
     jobs: Vec<J>,
-    work: impl Fn(&AutoModel<B>, J, &mut GradientSum<B>) -> Result<T, E> + Sync,
+    work: impl Fn(&M, J, &mut GradientSum<B>) -> Result<T, E> + Sync,
 ) -> Result<(GradientSum<B>, Vec<T>), E> {
     Stage::Gradient.begin();
     let (mut total, mut found) = (GradientSum::default(), Vec::with_capacity(jobs.len()));
@@ -116,16 +116,15 @@ pub fn total_gradient<B: AutodiffBackend, J: Send, T: Send, E: Send>(
     let failed = AtomicBool::new(false);
     let mut waiting = BTreeMap::new();
     let mut error = None;
-    let one = |model: &mut AutoModel<B>,
-               (place, job): (usize, J),
-               tell: &mut dyn FnMut((usize, Result<_, E>))| {
-        if !failed.load(Ordering::Relaxed) {
-            let mut sum = GradientSum::default();
-            let result = work(model, job, &mut sum);
-            failed.fetch_or(result.is_err(), Ordering::Relaxed);
-            tell((place, result.map(|value| (sum, value))));
-        }
-    };
+    let one =
+        |model: &mut M, (place, job): (usize, J), tell: &mut dyn FnMut((usize, Result<_, E>))| {
+            if !failed.load(Ordering::Relaxed) {
+                let mut sum = GradientSum::default();
+                let result = work(model, job, &mut sum);
+                failed.fetch_or(result.is_err(), Ordering::Relaxed);
+                tell((place, result.map(|value| (sum, value))));
+            }
+        };
     workers.run(forks, jobs.into_iter().enumerate().collect(), one, &mut |(place, result)| {
         match result {
             Ok(done) => {
@@ -159,7 +158,7 @@ enum Trunk<B: AutodiffBackend> {
 }
 
 impl<B: AutodiffBackend> Trunk<B> {
-    fn layers(model: &AutoModel<Inner<B>>, batch: &MicroBatch<B>) -> Self {
+    fn layers(model: &impl CausalLm<Inner<B>>, batch: &MicroBatch<B>) -> Self {
         let input = batch.input.inner();
         let layout = model.layout(&input);
         let mut inputs = vec![model.embed(&input)];
@@ -181,7 +180,7 @@ impl<B: AutodiffBackend> Trunk<B> {
 
     fn backward(
         self,
-        model: &AutoModel<B>,
+        model: &impl CausalLm<B>,
         batch: &MicroBatch<B>,
         gradient: Tensor<Inner<B>, 2>,
         sum: &mut GradientSum<B>,
@@ -210,8 +209,8 @@ impl<B: AutodiffBackend> Trunk<B> {
 }
 
 /// From hidden states to log-probabilities and entropies, `chunk` rows at a time.
-struct Head<'a, B: AutodiffBackend> {
-    model: &'a AutoModel<B>,
+struct Head<'a, B: AutodiffBackend, M> {
+    model: &'a M,
     batch: &'a MicroBatch<B>,
     /// `[rows, hidden_size]`
     picked: Tensor<Inner<B>, 2>,
@@ -219,14 +218,14 @@ struct Head<'a, B: AutodiffBackend> {
     chunk: usize,
 }
 
-impl<B: AutodiffBackend> Head<'_, B> {
-    fn chunks(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<B> {
+impl<B: AutodiffBackend, M: CausalLm<B>> Head<'_, B, M> {
+    fn chunks(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<B, M> {
         let (rows, chunk) = (self.picked.dims()[0], self.chunk);
         (0..rows).step_by(chunk).map(move |start| start..(start + chunk).min(rows))
     }
 
     /// `[rows]` each.
-    fn values(&self, plain: &AutoModel<Inner<B>>) -> Pair<Tensor<Inner<B>, 1>> {
+    fn values(&self, plain: &impl CausalLm<Inner<B>>) -> Pair<Tensor<Inner<B>, 1>> {
         let (mut logprobs, mut entropies) = (Vec::new(), Vec::new());
         for rows in self.chunks() {
             let targets = self.batch.targets.clone().inner().slice([rows.clone()]);

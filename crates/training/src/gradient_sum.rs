@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
-use paretopo_models::{AutoModel, NamedTensor, named_parameters, parameter_keys, to_host};
+use paretopo_models::{NamedTensor, named_parameters, parameter_keys, to_host};
 
 /// The sum, flat, in the order of the model's parameters; `None` for a parameter that no loss
 /// depended on, empty before the first.
@@ -19,7 +19,7 @@ impl<B: AutodiffBackend> Default for GradientSum<B> {
 
 impl<B: AutodiffBackend> GradientSum<B> {
     /// Adds what a backward pass found for the model's parameters.
-    pub fn collect(&mut self, model: &AutoModel<B>, gradients: &B::Gradients) {
+    pub fn collect(&mut self, model: &impl Module<B>, gradients: &B::Gradients) {
         struct Collect<'a, B: AutodiffBackend> {
             gradients: &'a B::Gradients,
             found: GradientSum<B>,
@@ -61,7 +61,7 @@ impl<B: AutodiffBackend> GradientSum<B> {
 
     /// The gradients with the keys and shapes of `model`'s checkpoint; parameters without one are
     /// left out.
-    pub fn named(&self, model: &AutoModel<B>) -> Vec<NamedTensor> {
+    pub fn named(&self, model: &impl Module<B>) -> Vec<NamedTensor> {
         struct Replace<'a, B: AutodiffBackend>(
             std::slice::Iter<'a, Option<Tensor<B::InnerBackend, 1>>>,
         );
@@ -94,7 +94,7 @@ impl<B: AutodiffBackend> GradientSum<B> {
     }
 
     /// Loss and norm of which one is not finite, with the first parameter that is to blame.
-    pub(crate) fn in_words(&self, model: &AutoModel<B>, loss: f64, norm: f64) -> String {
+    pub(crate) fn in_words(&self, model: &impl Module<B>, loss: f64, norm: f64) -> String {
         let bad = self.not_finite(model);
         let place = match bad.as_slice() {
             [] => String::new(),
@@ -105,7 +105,7 @@ impl<B: AutodiffBackend> GradientSum<B> {
     }
 
     /// The keys of the parameters whose gradient holds a number that is not finite.
-    pub fn not_finite(&self, model: &AutoModel<B>) -> Vec<String> {
+    pub fn not_finite(&self, model: &impl Module<B>) -> Vec<String> {
         let is_bad = |gradient: &Option<Tensor<B::InnerBackend, 1>>| {
             gradient
                 .as_ref()

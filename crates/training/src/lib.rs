@@ -2,7 +2,7 @@
 //! [`evaluate`]; and what they stand on: configuration, run folder, checkpoints, optimiser,
 //! batches.
 //!
-//! A recipe is generic over the backend `B`. Rollouts and evaluation run on `B::InnerBackend`,
+//! A recipe is generic over the family of models `F` and the backend `B`. Rollouts and evaluation run on `B::InnerBackend`,
 //! which has no autodiff graph. Nothing here prints; recipes tell an [`Observer`] what happens.
 
 mod batch;
@@ -48,7 +48,6 @@ pub use fitting::check_prompts;
 pub use gradient::{accumulate_gradient, total_gradient};
 pub use gradient_sum::GradientSum;
 pub use optimizer::AdamW;
-pub use paretopo_models::read_config;
 pub use plan::MemoryPlan;
 pub use policy::Policy;
 pub use rl::{train, train_in};
@@ -61,7 +60,6 @@ use burn::tensor::backend::Backend;
 use paretopo_agent::Workers;
 use paretopo_engine::SamplingPlace;
 use paretopo_environments::{DataError, Environment, LoadObserver, Resources};
-use paretopo_models::AutoModel;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -115,10 +113,10 @@ impl LoadObserver for Loading<'_> {
 
 impl Surroundings<'_> {
     /// The workers that a configuration asks for.
-    pub(crate) fn workers<B: Backend>(
+    pub(crate) fn workers<B: Backend, M: Module<B>>(
         &self,
         config: &RunConfig,
-        model: &AutoModel<B>,
+        model: &M,
     ) -> Result<Workers, TrainingError> {
         let count = Workers::suitable(config.workers, self.threads, model.num_params() as u64);
         Workers::new(count, self.threads)

@@ -5,12 +5,12 @@
 
 use crate::config::{LearningRateSchedule, OptimizerConfig};
 use crate::{GradientSum, Stage};
-use burn::module::{AutodiffModule, Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_models::{
-    AdamWState, AdamWStep, AutoModel, NamedTensor, NotFinite, SavedTensor, adamw, find_not_finite,
-    flat_parameters, from_host, fused_for, parameter_keys, to_host,
+    AdamWState, AdamWStep, CausalLm, Kernels, NamedTensor, NotFinite, SavedTensor, adamw,
+    find_not_finite, from_host, parameter_keys, to_host,
 };
 use std::collections::BTreeMap;
 
@@ -66,14 +66,15 @@ impl<B: AutodiffBackend> AdamW<B> {
     /// `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`,
     /// `w = w - lr * decay * w - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)`; only
     /// matrices decay.
-    pub fn update(
+    pub fn update<M: CausalLm<B>>(
         &mut self,
-        model: AutoModel<B>,
+        model: M,
         gradient: GradientSum<B>,
         gradient_norm: f64,
-    ) -> AutoModel<B> {
+    ) -> M {
         struct Update<'a, B: AutodiffBackend> {
             optimizer: &'a mut AdamW<B>,
+            kernels: Kernels,
             gradients: Moments<B>,
             learning_rate: f64,
             scale: f64,
@@ -116,7 +117,7 @@ impl<B: AutodiffBackend> AdamW<B> {
                         first_moment: std::mem::replace(first_moment, empty()),
                         second_moment: std::mem::replace(second_moment, empty()),
                     };
-                    let state = match fused_for(&gradient) {
+                    let state = match self.kernels.suiting(&gradient) {
                         Some(fused) => fused.adamw(state, gradient, step),
                         None => adamw(state, gradient, step),
                     };
@@ -140,10 +141,12 @@ impl<B: AutodiffBackend> AdamW<B> {
         let limit = self.config.clip_grad_norm.get();
         let scale =
             if limit > 0.0 && gradient_norm > limit { limit / (gradient_norm + 1e-6) } else { 1.0 };
-        model.map(&mut Update { optimizer: self, gradients, learning_rate, scale, index: 0 })
+        let kernels = model.kernels().clone();
+        let optimizer = self;
+        model.map(&mut Update { optimizer, kernels, gradients, learning_rate, scale, index: 0 })
     }
 
-    fn zeros(&self, model: &AutoModel<B>) -> Moments<B> {
+    fn zeros(&self, model: &impl Module<B>) -> Moments<B> {
         struct Sizes<B: AutodiffBackend>(Moments<B>);
         impl<B: AutodiffBackend> ModuleVisitor<B> for Sizes<B> {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
@@ -161,13 +164,14 @@ impl<B: AutodiffBackend> AdamW<B> {
     /// The first trained parameter or moment that is not finite, or parameter too large to be
     /// squared. One sum over all of them is read back; tensors are looked at one by one only if it is
     /// not finite.
-    pub fn find_not_finite(&self, model: &AutoModel<B>) -> Option<NotFinite> {
-        let is_trained = |_: &str, index: usize| {
-            self.first_moments.get(index).is_none_or(|moment| moment.is_some())
-        };
-        let parameters = flat_parameters(&model.valid(), is_trained);
-        let mut named_moments = Vec::new();
+    pub fn find_not_finite(&self, model: &impl Module<B>) -> Option<NotFinite> {
+        let is_trained =
+            |index: usize| self.first_moments.get(index).is_none_or(|moment| moment.is_some());
         let keys = parameter_keys(model);
+        let parameters = keys.iter().cloned().zip(weights(model)).enumerate();
+        let parameters = parameters.filter(|(index, _)| is_trained(*index));
+        let parameters = parameters.map(|(_, named)| named).collect();
+        let mut named_moments = Vec::new();
         for (kind, moments) in [("first", &self.first_moments), ("second", &self.second_moments)] {
             let named = moments.iter().zip(&keys).filter_map(|(moment, key)| {
                 Some((format!("{kind} moment of {key}"), moment.clone()?))
@@ -208,7 +212,7 @@ impl<B: AutodiffBackend> AdamW<B> {
     /// When the moments do not fit the model.
     pub fn restore(
         &mut self,
-        model: &AutoModel<B>,
+        model: &impl Module<B>,
         updates: u64,
         mut state: BTreeMap<String, NamedTensor>,
         device: &B::Device,
@@ -245,6 +249,19 @@ impl<B: AutodiffBackend> AdamW<B> {
         self.updates = updates;
         Ok(())
     }
+}
+
+/// A model's parameters in the order of its fields, flat and without autodiff.
+fn weights<B: AutodiffBackend>(model: &impl Module<B>) -> Vec<Tensor<B::InnerBackend, 1>> {
+    struct Collect<B: AutodiffBackend>(Vec<Tensor<B::InnerBackend, 1>>);
+    impl<B: AutodiffBackend> ModuleVisitor<B> for Collect<B> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            self.0.push(param.val().inner().flatten(0, D - 1));
+        }
+    }
+    let mut collect = Collect::<B>(Vec::new());
+    model.visit(&mut collect);
+    collect.0
 }
 
 #[cfg(test)]

@@ -1,25 +1,25 @@
-//! What memory a training run needs, computed from its configuration and the model's `config.json`
-//! before anything is loaded.
+//! What memory a training run needs, computed from its configuration and what the model's
+//! `config.json` says of itself (`Footprint`), before anything is loaded.
 //!
-//! With `P` parameters, of which `T` are trained (all, or those of an adapter) and `E = V * H` are
-//! the embedding's, `L` layers of width `H` and feed-forward width `I`, `Q` query and `K` key-value
-//! features, `h` query heads, sequences of `S` tokens and a micro-batch of `M` tokens, `R` of them
-//! trained on, and `c` bytes a number in the precision of the computation, the bytes held are:
+//! With `P` parameters, of which `T` are trained (all, or those of an adapter), `E = V * H` the
+//! size of the vocabulary's projection, `L` layers that hand on vectors of width `H`, sequences of
+//! `S` tokens and a micro-batch of `M` tokens, `R` of them trained on, and `c` bytes a number in the
+//! precision of the computation, the bytes held are:
 //!
 //! | phase | bytes |
 //! |---|---|
 //! | always | weights `4 P`, with an adapter `c P + 4 T`; moments `8 T`; `4 P` for a reference model, if there is one of its own |
-//! | rollout | copy of trained weights `c P` if `c < 4`; cache `2 c K L` a token of every episode that decodes; logits `4 V` an episode |
+//! | rollout | copy of trained weights `c P` if `c < 4`; what layers remember, `c` a number, of every episode that decodes; logits `4 V` an episode |
 //! | gradient | gradients `4 T` (`8 T` with several micro-batches; with several workers see below), activations, logits |
 //! | update | gradients `4 T`, three of the largest trained parameter |
 //!
-//! The autodiff graph keeps `a = 24 H + 12 h S + c (2 Q + 2 K + 3 I)` bytes a token and layer:
-//! inputs of both norms and their factors (`6 H`, in f32), the softmax (`3 h S`, in f32), the
-//! attention products (`2 Q + 2 K`), the gated product (`3 I`). Activations are `M L a`; with
-//! gradient checkpointing `c M (L + 1) H + M a`. Trained weights of another precision are cast for
-//! the products, which holds `c` bytes for each: for the whole model, or one layer at a time. The
-//! vocabulary projection holds `16 V` a row (the logits, their log-softmax and both gradients), for
-//! all `R` rows or a chunk of them, and two copies of its matrix (one if it is frozen).
+//! The autodiff graph keeps `a` bytes a token of each layer, of which the model says the numbers:
+//! `a = 4 (kept_single + kept_per_pair S) + c kept`. Activations are the sum of `M a` over the
+//! layers; with gradient checkpointing `c M (L + 1) H`, and `M a` of the largest. Trained weights of
+//! another precision are cast for the products, which holds `c` bytes for each: for all layers, or
+//! the largest. The vocabulary projection holds `16 V` a row (the logits, their log-softmax and both
+//! gradients), for all `R` rows or a chunk of them, and two copies of its matrix (one if it is
+//! frozen).
 //!
 //! `n` workers hold cast weights, activations and logits `n` times; gradients are then those of
 //! each worker's micro-batch, what its backward pass has beside them, and the sum: `4 T (2 n + 1)`,
@@ -30,7 +30,7 @@
 
 use crate::{Precision, RunConfig};
 use paretopo_agent::Workers;
-use paretopo_models::{AdapterConfig, AutoConfig};
+use paretopo_models::{AdapterConfig, LayerFootprint, ModelConfig};
 
 const F32: f64 = 4.0;
 
@@ -50,8 +50,13 @@ pub struct MemoryPlan {
 impl MemoryPlan {
     /// Plans `config` with a model. `prompt` is the length of the longest prompt in tokens;
     /// `threads` are those that workers may share, 1 on a graphics card.
-    pub fn new(config: &RunConfig, model: &AutoConfig, prompt: usize, threads: usize) -> Self {
-        let shape = Shape::of(model);
+    pub fn new(
+        config: &RunConfig,
+        model: &impl ModelConfig,
+        prompt: usize,
+        threads: usize,
+    ) -> Self {
+        let shape = model.footprint();
         let (rollout, train) = (&config.rollout, &config.train);
         let number = config.precision.bytes();
         let budget =
@@ -67,25 +72,28 @@ impl MemoryPlan {
         };
         let (checkpointing, several) =
             (train.memory.gradient_checkpointing, episodes * longest > tokens);
-        let embedding = shape.vocabulary * shape.hidden;
-        let adapter = config.lora.as_ref().map(|lora| shape.adapter(lora));
-        let trained = adapter.unwrap_or(shape.parameters);
+        let projection = shape.vocab_size * shape.hidden_size;
+        let adapter = config.lora.as_ref().map(|lora| Adapter::of(lora, model));
+        let trained = adapter.as_ref().map_or(shape.parameters, |adapter| adapter.parameters);
         // trained weights are cast for use if the precision is another; frozen ones are held in it
         let cast =
             if adapter.is_none() && config.precision != Precision::F32 { number } else { 0.0 };
 
-        let kept = F32 * (6.0 * shape.hidden + 3.0 * shape.heads * longest)
-            + number * (2.0 * shape.queries + 2.0 * shape.keys + 3.0 * shape.intermediate);
+        let kept = |layer: &LayerFootprint| {
+            F32 * (layer.kept_single + layer.kept_per_pair * longest) + number * layer.kept
+        };
         let activations = if checkpointing {
-            tokens * (number * (shape.layers + 1.0) * shape.hidden + kept)
+            let inputs = number * (shape.depth() + 1.0) * shape.hidden_size;
+            tokens * (inputs + shape.largest_layer(kept))
         } else {
-            tokens * shape.layers * kept
+            tokens * shape.over_layers(kept)
         };
         let micro_batches = (episodes * longest / train.minibatches as f64 / tokens).ceil();
         let workers = (Workers::suitable(config.workers, threads, shape.parameters as u64) as f64)
             .min(micro_batches.max(1.0));
-        let cast_weights =
-            cast * if checkpointing { shape.layer } else { shape.layers * shape.layer };
+        let weights = |layer: &LayerFootprint| layer.parameters;
+        let cast_weights = cast
+            * if checkpointing { shape.largest_layer(weights) } else { shape.over_layers(weights) };
         let matrices = if adapter.is_some() { number } else { 2.0 * F32 };
         let decoding = episodes.min(rollout.batch_size as f64);
         // with checkpointing the gradients of one stage are added at a time
@@ -97,7 +105,7 @@ impl MemoryPlan {
             1.0
         };
         let largest =
-            if adapter.is_some() { shape.largest_adapter(config.lora.as_ref()) } else { embedding };
+            adapter.as_ref().map_or(shape.largest_parameter, |adapter| adapter.largest_parameter);
 
         let base = if adapter.is_some() {
             number * shape.parameters + F32 * trained
@@ -112,15 +120,16 @@ impl MemoryPlan {
             let parts = held.iter().chain(more).filter(|(_, bytes)| *bytes > 0.0);
             parts.map(|(name, bytes)| (*name, bytes / f64::from(1u32 << 30))).collect::<Vec<_>>()
         };
-        let cache = decoding * longest * 2.0 * number * shape.keys * shape.layers;
-        let logits = rows * 4.0 * F32 * shape.vocabulary + matrices * embedding;
+        let remembered = |layer: &LayerFootprint| layer.state_per_token * longest + layer.state;
+        let cache = decoding * number * shape.over_layers(remembered);
+        let logits = rows * 4.0 * F32 * shape.vocab_size + matrices * projection;
         let phases = vec![
             (
                 "rollout",
                 with(&[
                     ("copy", cast * shape.parameters),
                     ("cache", cache),
-                    ("logits", decoding * F32 * shape.vocabulary),
+                    ("logits", decoding * F32 * shape.vocab_size),
                 ]),
             ),
             (
@@ -153,77 +162,31 @@ impl MemoryPlan {
     }
 }
 
-/// The numbers of the formulas above.
-struct Shape {
+/// The numbers of an adapter.
+struct Adapter {
     parameters: f64,
-    /// Parameters of a layer.
-    layer: f64,
-    vocabulary: f64,
-    hidden: f64,
-    intermediate: f64,
-    layers: f64,
-    heads: f64,
-    queries: f64,
-    keys: f64,
+    largest_parameter: f64,
 }
 
-impl Shape {
-    /// Biases and norms, far below a thousandth of the parameters, are left out.
-    fn of(model: &AutoConfig) -> Self {
-        let config = model.decoder();
-        let head_dim = config.head_dim.unwrap_or(config.hidden_size / config.num_attention_heads);
-        let kv_heads = config.num_key_value_heads.unwrap_or(config.num_attention_heads);
-        let [vocabulary, hidden, intermediate, layers, heads] = [
-            config.vocab_size,
-            config.hidden_size,
-            config.intermediate_size,
-            config.num_hidden_layers,
-            config.num_attention_heads,
-        ]
-        .map(|number| number as f64);
-        let (queries, keys) =
-            ((config.num_attention_heads * head_dim) as f64, (kv_heads * head_dim) as f64);
-        let layer = hidden * (2.0 * queries + 2.0 * keys) + 3.0 * hidden * intermediate;
-        let matrices = if config.tie_word_embeddings { 1.0 } else { 2.0 };
-        let parameters = matrices * vocabulary * hidden + layers * layer;
-        Self { parameters, layer, vocabulary, hidden, intermediate, layers, heads, queries, keys }
-    }
-
-    /// The linear maps of a layer: the end of the key, features in, features out.
-    fn maps(&self) -> [(&'static str, f64, f64); 7] {
-        let (hidden, inner) = (self.hidden, self.intermediate);
-        [
-            ("self_attn.q_proj", hidden, self.queries),
-            ("self_attn.k_proj", hidden, self.keys),
-            ("self_attn.v_proj", hidden, self.keys),
-            ("self_attn.o_proj", self.queries, hidden),
-            ("mlp.gate_proj", hidden, inner),
-            ("mlp.up_proj", hidden, inner),
-            ("mlp.down_proj", inner, hidden),
-        ]
-    }
-
-    /// Parameters of an adapter.
-    fn adapter(&self, lora: &AdapterConfig) -> f64 {
-        let maps = self.maps();
-        let keys = (0..self.layers as usize).flat_map(|layer| {
-            maps.iter()
-                .map(move |(key, from, to)| (format!("model.layers.{layer}.{key}"), from + to))
-        });
-        let targeted = keys.filter(|(key, _)| lora.targets_key(key));
-        targeted.map(|(_, features)| lora.rank as f64 * features).sum()
-    }
-
-    fn largest_adapter(&self, lora: Option<&AdapterConfig>) -> f64 {
-        lora.map_or(0.0, |lora| {
-            lora.rank as f64 * self.hidden.max(self.intermediate).max(self.queries)
-        })
+impl Adapter {
+    fn of(lora: &AdapterConfig, model: &impl ModelConfig) -> Self {
+        let rank = lora.rank as f64;
+        let (mut parameters, mut widest) = (0.0, 0);
+        for map in model.linear_maps() {
+            widest = widest.max(map.d_input).max(map.d_output);
+            if lora.targets_key(&map.key) {
+                parameters += rank * (map.d_input as f64 + map.d_output as f64);
+            }
+        }
+        Self { parameters, largest_parameter: rank * widest as f64 }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use paretopo_models::{AutoConfig, Footprint, LinearMap};
+    use serde::{Deserialize, Serialize};
 
     const GIBIBYTE: f64 = 1_073_741_824.0;
 
@@ -348,5 +311,101 @@ mod tests {
             [("gradients", 448.0), ("activations", 49_200.0), ("logits", 960.0)]
         );
         assert_eq!(parts(&adapter, 2)[2..], [("gradients", 448.0), ("temporaries", 384.0)]);
+    }
+
+    /// A model with numbers of its own: three layers that read a part of their 1000 parameters and
+    /// remember a vector, and one that remembers tokens.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Mixture;
+
+    impl ModelConfig for Mixture {
+        fn check(&self) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn vocab_size(&self) -> usize {
+            10
+        }
+
+        fn context(&self) -> usize {
+            100
+        }
+
+        fn initializer_range(&self) -> f32 {
+            0.02
+        }
+
+        fn class_name(&self) -> &'static str {
+            "Mixture"
+        }
+
+        fn footprint(&self) -> Footprint {
+            let sparse = LayerFootprint {
+                count: 3.0,
+                parameters: 1000.0,
+                state_per_token: 0.0,
+                state: 7.0,
+                kept_single: 2.0,
+                kept_per_pair: 0.0,
+                kept: 5.0,
+            };
+            let dense = LayerFootprint {
+                count: 1.0,
+                parameters: 200.0,
+                state_per_token: 6.0,
+                state: 0.0,
+                kept_per_pair: 1.0,
+                ..sparse
+            };
+            Footprint {
+                parameters: 3240.0,
+                vocab_size: 10.0,
+                hidden_size: 4.0,
+                largest_parameter: 500.0,
+                layers: vec![sparse, dense],
+            }
+        }
+
+        fn linear_maps(&self) -> Box<dyn Iterator<Item = LinearMap> + '_> {
+            Box::new(std::iter::empty())
+        }
+    }
+
+    #[test]
+    fn a_model_of_another_kind_states_its_own_numbers() {
+        let settings = [
+            "precision=bf16",
+            "rollout.max_sampled_tokens=10",
+            "rollout.max_calls=2",
+            "rollout.max_output_tokens=5",
+            "rollout.batch_size=3",
+            "train.prompts_per_step=2",
+            "train.rollouts_per_prompt=4",
+            "train.micro_batch_tokens=50",
+        ]
+        .map(str::to_owned);
+        let of = |more: &[&str]| {
+            let more = more.iter().map(ToString::to_string);
+            let settings: Vec<String> = settings.iter().cloned().chain(more).collect();
+            let plan =
+                MemoryPlan::new(&RunConfig::parse("", "test", &settings).unwrap(), &Mixture, 5, 1);
+            move |phase: usize, part: &str| {
+                let parts = &plan.phases[phase].1;
+                let (_, size) = parts.iter().find(|(name, _)| *name == part).unwrap();
+                (size * GIBIBYTE).round()
+            }
+        };
+        let plain = of(&[]);
+        // 3 episodes of 25 tokens: 3 layers with 7 numbers, one with 6 a token; 2 bytes each
+        assert_eq!(plain(0, "cache"), 3.0 * 2.0 * (3.0 * 7.0 + 6.0 * 25.0));
+        // 3 layers with 1000 parameters and one with 200
+        assert_eq!(plain(1, "cast weights"), 2.0 * 3200.0);
+        // 50 tokens; a sparse layer keeps 4*2 + 2*5 = 18 bytes, the dense one 4*(2 + 25) + 2*5 = 118
+        assert_eq!(plain(1, "activations"), 50.0 * (3.0 * 18.0 + 118.0));
+        assert_eq!(plain(2, "temporaries"), 3.0 * 4.0 * 500.0);
+        let lean = of(&["train.memory={ gradient_checkpointing = true }"]);
+        // the largest layer's weights and activations, and the inputs of 4 layers and of the norm
+        assert_eq!(lean(1, "cast weights"), 2.0 * 1000.0);
+        assert_eq!(lean(1, "activations"), 50.0 * (2.0 * 5.0 * 4.0 + 118.0));
     }
 }

@@ -3,7 +3,6 @@
 
 use crate::fitting::Reader;
 use crate::{ConfigError, PolicySource, Precision, RunConfig, Stage, Surroundings, TrainingError};
-use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType};
 use paretopo_agent::{PolicyText, RolloutContext, Workers};
@@ -12,9 +11,10 @@ use paretopo_engine::{LocalGenerators, StateSize};
 use paretopo_environments::Environment;
 use paretopo_generation::Generators;
 use paretopo_models::{
-    AdapterConfig, AutoConfig, AutoModel, CheckpointError, attach_adapter, find_not_finite,
-    first_overflow, flat_parameters, freeze, initialize, load_adapter, load_folder, load_folder_as,
-    merge_adapter, read_config, save_adapter, save_folder, without_adapter,
+    AdapterConfig, CausalLm, CheckpointError, ModelConfig, ModelFamily, Placement, attach_adapter,
+    find_not_finite, first_overflow, flat_parameters, freeze, initialize, load_adapter,
+    load_folder, load_folder_as, merge_adapter, read_config, save_adapter, save_folder,
+    without_adapter,
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -28,11 +28,11 @@ const PROBED: u32 = 8;
 
 /// A loaded policy.
 #[derive(Debug)]
-pub struct Policy<B: Backend> {
+pub struct Policy<F: ModelFamily, B: Backend> {
     /// Its `config.json`.
-    pub config: AutoConfig,
+    pub config: F::Config,
     /// Its weights.
-    pub model: AutoModel<B>,
+    pub model: F::Model<B>,
     /// Its tokenizer and chat template.
     pub text: PolicyText,
     /// The adapter that is trained while the weights are frozen.
@@ -41,13 +41,18 @@ pub struct Policy<B: Backend> {
     name: String,
 }
 
-impl<B: Backend> Policy<B> {
+impl<F: ModelFamily, B: Backend> Policy<F, B> {
     /// Loads the policy of a configuration from its folder, with the adapter to start from or a new
     /// one. Frozen weights are held in the configuration's precision, trained ones in f32.
     ///
     /// # Errors
     /// Names the file that is missing or wrong, and the tensor if one is not finite.
-    pub fn load(run: &RunConfig, folder: &Path, device: &B::Device) -> Result<Self, TrainingError> {
+    pub fn load(
+        run: &RunConfig,
+        folder: &Path,
+        place: &Placement<B>,
+    ) -> Result<Self, TrainingError> {
+        let device = &place.device;
         Stage::Loading.begin();
         let start = run.policy.adapter();
         let number = DType::from(FloatDType::from(run.precision));
@@ -59,26 +64,19 @@ impl<B: Backend> Policy<B> {
         }
         let frozen = run.lora.is_some() || start.is_some();
         let (config, model) = if let PolicySource::New { .. } = run.policy {
-            let config = read_config(folder)?;
+            let config = read_config::<F>(folder)?;
             let invalid =
                 |reason| CheckpointError::Invalid { path: folder.join("config.json"), reason };
-            let model = initialize(
-                config.init(device).map_err(invalid)?,
-                config.decoder().initializer_range,
-                run.seed,
-            );
+            let range = config.initializer_range();
+            let model = initialize(F::init(&config, place).map_err(invalid)?, range, run.seed);
             if let Some(found) = find_not_finite(flat_parameters(&model, |_, _| true), Vec::new()) {
-                let range = config.decoder().initializer_range;
                 let reason = format!("`initializer_range` is {range}, so that {found}");
                 return Err(invalid(reason).into());
             }
             (config, model)
         } else {
-            load_folder_as(
-                folder,
-                if frozen { run.precision.into() } else { FloatDType::F32 },
-                device,
-            )?
+            let precision = if frozen { run.precision.into() } else { FloatDType::F32 };
+            load_folder_as::<F, B>(folder, precision, place)?
         };
         let (adapter, model) = match (start, &run.lora) {
             (None, None) => (None, model),
@@ -138,20 +136,19 @@ impl<B: Backend> Policy<B> {
     }
 
     /// What generates with `model`, this policy's weights on some backend.
-    pub fn generators<'a, C: Backend>(
+    pub fn generators<'a, C: Backend, M: CausalLm<C>>(
         &self,
-        model: &'a AutoModel<C>,
+        model: &'a M,
         device: &'a C::Device,
         precision: Precision,
         surroundings: &Surroundings<'_>,
-    ) -> LocalGenerators<'a, C, AutoModel<C>> {
-        let decoder = self.config.decoder();
-        let heads = decoder.num_attention_heads;
-        let features = decoder.num_key_value_heads.unwrap_or(heads)
-            * decoder.head_dim.unwrap_or(decoder.hidden_size / heads);
-        let values = 2 * self.config.layers() * features;
-        let per_token = (values as f64 * precision.bytes()) as u64;
-        let state_size = StateSize { per_token, per_row: 0 };
+    ) -> LocalGenerators<'a, C, M> {
+        let footprint = self.config.footprint();
+        let bytes = |numbers: f64| (numbers * precision.bytes()) as u64;
+        let state_size = StateSize {
+            per_token: bytes(footprint.over_layers(|layer| layer.state_per_token)),
+            per_row: bytes(footprint.over_layers(|layer| layer.state)),
+        };
         LocalGenerators { model, device, place: surroundings.sampling_place, state_size }
     }
 
@@ -179,9 +176,9 @@ impl<B: Backend> Policy<B> {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn save<C: Backend>(
+    pub fn save<C: Backend, M: CausalLm<C>>(
         &self,
-        model: &AutoModel<C>,
+        model: &M,
         folder: &Path,
     ) -> Result<(), TrainingError> {
         save_folder(folder, &self.config, model)?;
@@ -210,9 +207,9 @@ impl<B: Backend> Policy<B> {
     ///
     /// # Errors
     /// Names the first module whose output is not finite when the model reads its first few ids.
-    pub(crate) fn require_computes<C: Backend>(
+    pub(crate) fn require_computes<C: Backend, M: CausalLm<C>>(
         &self,
-        model: &AutoModel<C>,
+        model: &M,
     ) -> Result<(), TrainingError> {
         let ids: Vec<u32> = (0..PROBED.min(self.config.vocab_size() as u32)).collect();
         let Some(device) = model.devices().into_iter().next() else { return Ok(()) };
@@ -248,7 +245,7 @@ impl<B: Backend> Policy<B> {
         &self,
         folder: &Path,
         device: &B::Device,
-    ) -> Result<AutoModel<B>, TrainingError> {
+    ) -> Result<F::Model<B>, TrainingError> {
         if let Some(adapter) = &self.adapter {
             let base = without_adapter(self.model.clone());
             let (found, model) = load_adapter(base, folder, device)?;
@@ -258,7 +255,8 @@ impl<B: Backend> Policy<B> {
             }
             return Ok(model);
         }
-        let (found, model) = load_folder(folder, device)?;
+        let place = Placement { device: device.clone(), kernels: self.model.kernels().clone() };
+        let (found, model) = load_folder::<F, B>(folder, &place)?;
         if let Some(difference) = difference(&self.config, &found) {
             let path = folder.join("config.json");
             return Err(TrainingError::Invalid { path, reason: difference });
@@ -285,8 +283,8 @@ fn as_written(adapter: &AdapterConfig) -> AdapterConfig {
 }
 
 /// The first setting of a model's configuration that another one has otherwise, as written.
-fn difference(own: &AutoConfig, other: &AutoConfig) -> Option<String> {
-    let value = |config: &AutoConfig| serde_json::to_value(config).unwrap_or_default();
+fn difference<C: ModelConfig>(own: &C, other: &C) -> Option<String> {
+    let value = |config: &C| serde_json::to_value(config).unwrap_or_default();
     let (own, other) = (value(own), value(other));
     let keys = own.as_object()?.keys().chain(other.as_object()?.keys());
     let key = keys.into_iter().find(|key| own.get(key.as_str()) != other.get(key.as_str()))?;

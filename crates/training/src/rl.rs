@@ -14,7 +14,6 @@ use crate::{
     RunFolder, Stage, Surroundings, TrainConfig, TrainingError, TrainingSequence, TrainingState,
     accumulate_gradient, checkpoint, response_logprobs, total_gradient,
 };
-use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics, Workers, rollout};
@@ -22,7 +21,9 @@ use paretopo_algorithms::losses::{kl_penalty, policy_loss, token_weights};
 use paretopo_algorithms::pareto::underflows;
 use paretopo_algorithms::{Advantages, Group, Progress, advantages};
 use paretopo_environments::{Environment, bad_reward, score_group};
-use paretopo_models::{AutoModel, from_host, in_precision, to_host, without_adapter};
+use paretopo_models::{
+    CausalLm, ModelFamily, Placement, from_host, in_precision, to_host, without_adapter,
+};
 use paretopo_trajectory::{CallStatus, FinishReason, Split, Task, Trajectory, TrajectoryId};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -103,30 +104,31 @@ impl UpdateSums {
 /// # Errors
 /// When something cannot be read or written, the numbers go wrong, all episodes of too many steps in
 /// a row failed, or the run is interrupted. Running it again resumes.
-pub fn train<B: AutodiffBackend>(
+pub fn train<F: ModelFamily, B: AutodiffBackend>(
     config: &RunConfig,
     run: &Path,
-    device: &B::Device,
+    place: &Placement<B>,
     surroundings: &Surroundings<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
     let folder = RunFolder::open(run, config, "train", surroundings)?;
     let environment = surroundings.environment(config, observer)?;
-    train_in::<B>(config, environment, folder, device, surroundings, observer)
+    train_in::<F, B>(config, environment, folder, place, surroundings, observer)
 }
 
 /// The same in an environment that is built already, which may be one of your own.
 ///
 /// # Errors
 /// As [`train`].
-pub fn train_in<B: AutodiffBackend>(
+pub fn train_in<F: ModelFamily, B: AutodiffBackend>(
     config: &RunConfig,
     environment: Box<dyn Environment>,
     mut folder: RunFolder,
-    device: &B::Device,
+    place: &Placement<B>,
     surroundings: &Surroundings<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
+    let device = &place.device;
     for note in folder.take_notes() {
         observer.note(&note);
     }
@@ -136,15 +138,15 @@ pub fn train_in<B: AutodiffBackend>(
     for split in [Split::Train, config.evaluation.split].into_iter().chain(validation) {
         require_tasks(environment.as_ref(), split)?;
     }
-    let mut policy = Policy::<B>::load(config, &surroundings.policy_folder, device)?;
+    let mut policy = Policy::<F, B>::load(config, &surroundings.policy_folder, place)?;
     sampling_of(&config.evaluation, &policy.text)?;
     let reader = policy.reader(surroundings.cancelled);
     let splits = played_splits(config, true);
     let fitting = fitting(&reader, &config.rollout, environment, &splits, observer)?;
     let environment = fitting.as_ref();
     // of a policy with an adapter, the policy without it
-    let reference =
-        (config.train.kl.coefficient.get() != 0.0).then(|| without_adapter(policy.model.valid()));
+    let reference = (config.train.kl.coefficient.get() != 0.0)
+        .then(|| without_adapter(F::valid(&policy.model)));
     let workers = surroundings.workers(config, &policy.model)?;
     let updates_per_step = (config.train.epochs * config.train.minibatches) as u64;
     let mut optimizer = AdamW::new(config.train.optimizer, config.train.steps * updates_per_step);
@@ -166,7 +168,7 @@ pub fn train_in<B: AutodiffBackend>(
             return Err(TrainingError::Interrupted);
         }
         let mut metrics = Metrics::new();
-        let model = in_precision(policy.model.valid(), config.precision.into());
+        let model = in_precision(F::valid(&policy.model), config.precision.into());
         let generators = policy.generators(&model, device, config.precision, surroundings);
         let context = policy.context(
             &generators,
@@ -540,23 +542,30 @@ enum BadUpdate {
 ///
 /// # Errors
 /// Says which number went wrong.
-fn update<B: AutodiffBackend>(
+fn update<F: ModelFamily, B: AutodiffBackend>(
     config: &RunConfig,
-    mut policy: Policy<B>,
+    mut policy: Policy<F, B>,
     optimizer: &mut AdamW<B>,
-    reference: Option<&AutoModel<B::InnerBackend>>,
+    reference: Option<&F::Model<B::InnerBackend>>,
     batch: &Batch,
     step: u64,
     workers: &Workers,
     device: &B::Device,
-) -> Result<(Policy<B>, UpdateSums), BadUpdate> {
+) -> Result<(Policy<F, B>, UpdateSums), BadUpdate> {
     let settings = &config.train;
     let mut sequences = to_sequences(config, batch);
     let mut corrections: Vec<Vec<f32>> =
         sequences.iter().map(|sequence| vec![1.0; sequence.old_logprobs.len()]).collect();
     let mut sums = UpdateSums::default();
     if settings.old_logprobs == OldLogprobs::Recompute {
-        recompute(&policy.model.valid(), &mut sequences, &mut corrections, config, workers, device);
+        recompute(
+            &F::valid(&policy.model),
+            &mut sequences,
+            &mut corrections,
+            config,
+            workers,
+            device,
+        );
     }
     let references = reference.map(|model| logprobs_of(model, &sequences, config, workers, device));
     let mut order: Vec<usize> = (0..sequences.len()).collect();
@@ -605,7 +614,7 @@ fn update<B: AutodiffBackend>(
             };
             dropped += members.len() as u64;
             let (gradient, norm, part) =
-                match gradient_of(config, &policy.model, &job, workers, device) {
+                match gradient_of::<F, B>(config, &policy.model, &job, workers, device) {
                     Ok(found) => found,
                     Err(BadUpdate::Batch(reason)) if settings.bad_numbers == BadNumbers::Skip => {
                         sums.skipped.push(reason);
@@ -644,9 +653,9 @@ struct Minibatch<'a> {
 ///
 /// # Errors
 /// Says which number went wrong.
-fn gradient_of<B: AutodiffBackend>(
+fn gradient_of<F: ModelFamily, B: AutodiffBackend>(
     config: &RunConfig,
-    model: &AutoModel<B>,
+    model: &F::Model<B>,
     minibatch: &Minibatch<'_>,
     workers: &Workers,
     device: &B::Device,
@@ -660,7 +669,7 @@ fn gradient_of<B: AutodiffBackend>(
         .filter(trained)
         .enumerate()
         .collect();
-    let work = |model: &AutoModel<B>,
+    let work = |model: &F::Model<B>,
                 (index, group): (usize, Vec<usize>),
                 sum: &mut GradientSum<B>| {
         let (started, mut sums) = (Instant::now(), UpdateSums::default());
@@ -673,7 +682,7 @@ fn gradient_of<B: AutodiffBackend>(
             .references
             .map(|references| group.iter().map(|place| references[*place]).collect());
         let with_entropy = settings.entropy_coefficient.get() != 0.0;
-        accumulate_gradient(
+        accumulate_gradient::<F, B, _>(
             model,
             &batch,
             settings.memory,
@@ -767,8 +776,8 @@ fn loss_of<B: AutodiffBackend>(
 }
 
 /// Log-probabilities of the sampled tokens under a model without gradients.
-fn logprobs_of<B: burn::tensor::backend::Backend>(
-    model: &AutoModel<B>,
+fn logprobs_of<B: burn::tensor::backend::Backend, M: CausalLm<B>>(
+    model: &M,
     sequences: &[TrainingSequence],
     config: &RunConfig,
     workers: &Workers,
@@ -791,8 +800,8 @@ fn logprobs_of<B: burn::tensor::backend::Backend>(
 
 /// Replaces the sampler's log-probabilities by the trainer's; with a cap,
 /// `min(exp(trainer - sampler), cap)` corrects each token.
-fn recompute<B: burn::tensor::backend::Backend>(
-    model: &AutoModel<B>,
+fn recompute<B: burn::tensor::backend::Backend, M: CausalLm<B>>(
+    model: &M,
     sequences: &mut [TrainingSequence],
     corrections: &mut [Vec<f32>],
     config: &RunConfig,

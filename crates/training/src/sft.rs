@@ -16,7 +16,7 @@ use paretopo_agent::{LongPrompts, PolicyText};
 use paretopo_algorithms::losses::{Aggregation, token_weights};
 use paretopo_chat::{ChatError, ToolSyntax};
 use paretopo_environments::{Demonstration, DemonstrationTurn, Environment};
-use paretopo_models::{AutoModel, to_host};
+use paretopo_models::{ModelConfig, ModelFamily, Placement, to_host};
 use paretopo_trajectory::Task;
 use std::convert::Infallible;
 use std::path::Path;
@@ -33,20 +33,21 @@ const MEASURED: u64 = 1024;
 /// # Errors
 /// When something cannot be read or written, the environment has no demonstrations or they do not
 /// fit into the model's context, or the loss or a weight is no number.
-pub fn sft<B: AutodiffBackend>(
+pub fn sft<F: ModelFamily, B: AutodiffBackend>(
     config: &RunConfig,
     run: &Path,
-    device: &B::Device,
+    place: &Placement<B>,
     surroundings: &Surroundings<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
+    let device = &place.device;
     let mut folder = RunFolder::open(run, config, "sft", surroundings)?;
     for note in folder.take_notes() {
         observer.note(&note);
     }
     let environment = surroundings.environment(config, observer)?;
     require_tasks(environment.as_ref(), config.evaluation.split)?;
-    let mut policy = Policy::<B>::load(config, &surroundings.policy_folder, device)?;
+    let mut policy = Policy::<F, B>::load(config, &surroundings.policy_folder, place)?;
     // better now than after hours of training
     sampling_of(&config.evaluation, &policy.text)?;
     let reader = policy.reader(surroundings.cancelled);
@@ -85,32 +86,31 @@ pub fn sft<B: AutodiffBackend>(
             .into_iter()
             .enumerate()
             .collect();
-        let work = |model: &AutoModel<B>,
-                    (index, group): (usize, Vec<usize>),
-                    sum: &mut GradientSum<B>| {
-            let rows: Vec<&TrainingSequence> =
-                group.iter().map(|index| &sequences[*index]).collect();
-            let dropout = derive_seed(config.seed, state.step, 200 + index as u64);
-            let batch = MicroBatch::<B>::new(&rows, device)
-                .in_precision(config.precision)
-                .with_dropout(dropout);
-            let weights = batch.weights.clone();
-            let (started, mut loss, mut forward) = (Instant::now(), 0.0, 0.0);
-            accumulate_gradient::<B, Infallible>(
-                model,
-                &batch,
-                settings.memory,
-                false,
-                sum,
-                |logprobs, _| {
-                    let part = (logprobs * weights).sum().neg();
-                    loss = f64::from(to_host(part.clone().inner())[0]);
-                    forward = started.elapsed().as_secs_f64();
-                    Ok(part)
-                },
-            )?;
-            Ok::<_, Infallible>([loss, forward, started.elapsed().as_secs_f64() - forward])
-        };
+        let work =
+            |model: &F::Model<B>, (index, group): (usize, Vec<usize>), sum: &mut GradientSum<B>| {
+                let rows: Vec<&TrainingSequence> =
+                    group.iter().map(|index| &sequences[*index]).collect();
+                let dropout = derive_seed(config.seed, state.step, 200 + index as u64);
+                let batch = MicroBatch::<B>::new(&rows, device)
+                    .in_precision(config.precision)
+                    .with_dropout(dropout);
+                let weights = batch.weights.clone();
+                let (started, mut loss, mut forward) = (Instant::now(), 0.0, 0.0);
+                accumulate_gradient::<F, B, Infallible>(
+                    model,
+                    &batch,
+                    settings.memory,
+                    false,
+                    sum,
+                    |logprobs, _| {
+                        let part = (logprobs * weights).sum().neg();
+                        loss = f64::from(to_host(part.clone().inner())[0]);
+                        forward = started.elapsed().as_secs_f64();
+                        Ok(part)
+                    },
+                )?;
+                Ok::<_, Infallible>([loss, forward, started.elapsed().as_secs_f64() - forward])
+            };
         let (gradient, parts) = total_gradient(&workers, &policy.model, groups, work)
             .unwrap_or_else(|never| match never {});
         let (loss, norm) = (parts.iter().map(|part| part[0]).sum::<f64>(), gradient.norm());
@@ -170,10 +170,10 @@ pub fn sft<B: AutodiffBackend>(
 }
 
 /// The `index`-th demonstration that the run draws, as ids.
-fn sequence_of<B: AutodiffBackend>(
+fn sequence_of<F: ModelFamily, B: AutodiffBackend>(
     config: &RunConfig,
     run: &Path,
-    policy: &Policy<B>,
+    policy: &Policy<F, B>,
     environment: &dyn Environment,
     index: u64,
 ) -> Result<TrainingSequence, TrainingError> {
@@ -192,10 +192,10 @@ fn sequence_of<B: AutodiffBackend>(
 /// # Errors
 /// When one is longer than the context and that is to stop the run, or all are; says how many, the
 /// longest, and which are the first.
-fn measure<B: AutodiffBackend>(
+fn measure<F: ModelFamily, B: AutodiffBackend>(
     config: &RunConfig,
     run: &Path,
-    policy: &Policy<B>,
+    policy: &Policy<F, B>,
     environment: &dyn Environment,
     observer: &mut dyn Observer,
 ) -> Result<Vec<TrainingSequence>, TrainingError> {

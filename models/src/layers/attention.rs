@@ -1,9 +1,8 @@
 //! Grouped-query attention (Ainslie et al., 2023) with rotary positions, optional biases (Qwen2)
 //! and per-head query and key norms (Qwen3).
 
-use super::{DecoderShape, HeadLayout, Projection, RmsNorm, in_f32, matching};
-use crate::cache::LayerCache;
-use crate::fused_for;
+use super::{AttentionState, DecoderShape, HeadLayout, Projection, RmsNorm, in_f32, matching};
+use crate::Kernels;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
@@ -26,6 +25,8 @@ pub struct Attention<B: Backend> {
     pub k_norm: Option<RmsNorm<B>>,
     kv_heads: usize,
     head_dim: usize,
+    #[module(skip)]
+    kernels: Kernels,
 }
 
 impl<B: Backend> Attention<B> {
@@ -37,7 +38,7 @@ impl<B: Backend> Attention<B> {
             shape
                 .differences
                 .query_key_norm
-                .then(|| RmsNorm::new(shape.head_dim, shape.rms_norm_eps, device))
+                .then(|| RmsNorm::new(shape.head_dim, shape.rms_norm_eps, &shape.kernels, device))
         };
         Self {
             q_proj: Projection::new(
@@ -53,6 +54,7 @@ impl<B: Backend> Attention<B> {
             k_norm: norm(),
             kv_heads: shape.kv_heads,
             head_dim: shape.head_dim,
+            kernels: shape.kernels.clone(),
         }
     }
 
@@ -64,7 +66,7 @@ impl<B: Backend> Attention<B> {
         &self,
         x: Tensor<B, 2>,
         layout: &HeadLayout<B>,
-        cache: Option<&mut LayerCache<B>>,
+        state: Option<&mut AttentionState<B>>,
     ) -> Tensor<B, 2> {
         let queries = self.normalise(&self.q_norm, self.q_proj.forward(x.clone(), layout.dropout));
         let keys = self.normalise(&self.k_norm, self.k_proj.forward(x.clone(), layout.dropout));
@@ -74,12 +76,13 @@ impl<B: Backend> Attention<B> {
         let queries = layout.query_rotation.apply(queries) * (self.head_dim as f64).powf(-0.5);
         let queries = layout.split_queries(queries, self.kv_heads, self.head_dim);
         let keys = layout.split_keys(layout.key_rotation.apply(keys), self.kv_heads, self.head_dim);
-        let parts = match cache {
-            Some(cache) => cache.append(keys, values),
+        let parts = match state {
+            Some(state) => state.append(keys, values),
             None => vec![(keys.swap_dims(2, 3), values)],
         };
         let scores = parts.iter().map(|(keys, _)| queries.clone().matmul(keys.clone()));
-        let weights = masked_softmax(in_f32(side_by_side(scores.collect())), layout.mask.as_ref());
+        let scores = in_f32(side_by_side(scores.collect()));
+        let weights = masked_softmax(scores, layout.mask.as_ref(), &self.kernels);
         let mut from = 0;
         let attended = parts.into_iter().map(|(_, values)| {
             let columns = values.dims()[2];
@@ -92,7 +95,7 @@ impl<B: Backend> Attention<B> {
             matching(part, &values).matmul(values)
         });
         let attended =
-            attended.reduce(|sum, part| sum + part).expect("a cache holds the newest columns");
+            attended.reduce(|sum, part| sum + part).expect("a state holds the newest columns");
         self.o_proj.forward(layout.join(attended), layout.dropout)
     }
 
@@ -113,8 +116,12 @@ fn side_by_side<B: Backend>(mut parts: Vec<Tensor<B, 4>>) -> Tensor<B, 4> {
 /// # Shapes
 /// - `scores`, output: `[batch, kv_heads, group * time, columns]`
 /// - `mask`: see [`HeadLayout::mask`]
-fn masked_softmax<B: Backend>(scores: Tensor<B, 4>, mask: Option<&Tensor<B, 2>>) -> Tensor<B, 4> {
-    if let Some(fused) = fused_for(&scores) {
+fn masked_softmax<B: Backend>(
+    scores: Tensor<B, 4>,
+    mask: Option<&Tensor<B, 2>>,
+    kernels: &Kernels,
+) -> Tensor<B, 4> {
+    if let Some(fused) = kernels.suiting(&scores) {
         return fused.masked_softmax(scores, mask.cloned());
     }
     let shape = scores.dims();

@@ -2,9 +2,12 @@
 //! decoder with an output matrix.
 
 use super::{
-    Decoder, DecoderShape, HeadLayout, Projection, RopeParameters, RotaryEmbedding, unembed,
+    AttentionState, Decoder, DecoderShape, HeadLayout, Projection, RopeParameters, RotaryEmbedding,
+    unembed,
 };
-use crate::{CausalLm, ForwardInput, KvCache};
+use crate::{
+    CausalLm, DecodingState, Footprint, ForwardInput, Kernels, LayerFootprint, LinearMap, Placement,
+};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -86,6 +89,15 @@ pub struct Differences {
     pub query_key_norm: bool,
 }
 
+/// The configuration of an architecture made of these parts.
+pub trait Architecture {
+    /// What it shares with others.
+    fn decoder(&self) -> &DecoderConfig;
+
+    /// In what this checkpoint differs from others.
+    fn differences(&self) -> Differences;
+}
+
 impl DecoderConfig {
     /// A model with zero weights.
     ///
@@ -94,33 +106,87 @@ impl DecoderConfig {
     pub fn init<B: Backend>(
         &self,
         differences: Differences,
-        device: &B::Device,
+        place: &Placement<B>,
     ) -> Result<CausalDecoder<B>, String> {
+        let shape = DecoderShape { kernels: place.kernels.clone(), ..self.shape(differences)? };
+        let head = || Projection::new(self.hidden_size, self.vocab_size, false, &place.device);
         Ok(CausalDecoder {
-            model: Decoder::new(&self.shape(differences)?, device),
-            lm_head: (!self.tie_word_embeddings)
-                .then(|| Projection::new(self.hidden_size, self.vocab_size, false, device)),
+            model: Decoder::new(&shape, &place.device),
+            lm_head: (!self.tie_word_embeddings).then(head),
         })
     }
 
-    /// Parameters of every architecture that has these fields: matrices and norms, without biases;
-    /// `None` beyond 2^64.
-    pub fn least_parameters(&self) -> Option<u64> {
-        let product = |factors: [usize; 2]| (factors[0] as u64).checked_mul(factors[1] as u64);
+    /// Key-value heads, and features of a head.
+    fn heads(&self) -> (usize, usize) {
         let heads = self.num_attention_heads;
-        let head_dim = self.head_dim.or(self.hidden_size.checked_div(heads)).unwrap_or(0);
-        let features = product([heads, head_dim])?
-            .checked_add(product([self.num_key_value_heads.unwrap_or(heads), head_dim])?)?;
-        // q and o, k and v, gate, up and down, two norms: each of them is as wide as the residual
-        // stream
-        let rows = features
-            .checked_mul(2)?
-            .checked_add((self.intermediate_size as u64).checked_mul(3)?)?
-            .checked_add(2)?;
-        let layers = rows.checked_mul(product([self.num_hidden_layers, self.hidden_size])?)?;
-        let matrices = if self.tie_word_embeddings { 1 } else { 2 };
-        let embeddings = product([self.vocab_size, self.hidden_size])?.checked_mul(matrices)?;
-        layers.checked_add(embeddings)?.checked_add(self.hidden_size as u64)
+        let head_dim = self.head_dim.or(self.hidden_size.checked_div(heads));
+        (self.num_key_value_heads.unwrap_or(heads), head_dim.unwrap_or(0))
+    }
+
+    /// The linear maps of a layer: the end of the key, features in, features out.
+    fn layer_maps(&self) -> [(&'static str, usize, usize); 7] {
+        let (hidden, inner) = (self.hidden_size, self.intermediate_size);
+        let (kv_heads, head_dim) = self.heads();
+        let queries = self.num_attention_heads.saturating_mul(head_dim);
+        let keys = kv_heads.saturating_mul(head_dim);
+        [
+            ("self_attn.q_proj", hidden, queries),
+            ("self_attn.k_proj", hidden, keys),
+            ("self_attn.v_proj", hidden, keys),
+            ("self_attn.o_proj", queries, hidden),
+            ("mlp.gate_proj", hidden, inner),
+            ("mlp.up_proj", hidden, inner),
+            ("mlp.down_proj", inner, hidden),
+        ]
+    }
+
+    /// See [`crate::ModelConfig::linear_maps`].
+    pub fn linear_maps(&self) -> impl Iterator<Item = LinearMap> + '_ {
+        (0..self.num_hidden_layers).flat_map(|layer| {
+            self.layer_maps().map(|(name, d_input, d_output)| LinearMap {
+                key: format!("model.layers.{layer}.{name}"),
+                d_input,
+                d_output,
+            })
+        })
+    }
+
+    /// What every architecture with these fields takes. The autodiff graph keeps, of a token and
+    /// layer, the inputs of both norms and their factors (`6 H` in f32), the softmax (`3 h` in f32
+    /// for each token of the sequence), the attention products (`2 Q + 2 K`) and the gated product
+    /// (`3 I`); remembered are a token's keys and values (`2 K`).
+    pub fn footprint(&self) -> Footprint {
+        let (kv_heads, head_dim) = self.heads();
+        let [vocab_size, hidden_size, inner, count, heads] = [
+            self.vocab_size,
+            self.hidden_size,
+            self.intermediate_size,
+            self.num_hidden_layers,
+            self.num_attention_heads,
+        ]
+        .map(|number| number as f64);
+        let queries = heads * head_dim as f64;
+        let keys = kv_heads as f64 * head_dim as f64;
+        let maps = self.layer_maps();
+        let parameters = maps.iter().map(|(_, from, to)| *from as f64 * *to as f64).sum();
+        let embedding = vocab_size * hidden_size;
+        let layer = LayerFootprint {
+            count,
+            parameters,
+            state_per_token: 2.0 * keys,
+            state: 0.0,
+            kept_single: 6.0 * hidden_size,
+            kept_per_pair: 3.0 * heads,
+            kept: 2.0 * queries + 2.0 * keys + 3.0 * inner,
+        };
+        let matrices = if self.tie_word_embeddings { 1.0 } else { 2.0 };
+        Footprint {
+            parameters: matrices * embedding + count * parameters,
+            vocab_size,
+            hidden_size,
+            largest_parameter: embedding,
+            layers: vec![layer],
+        }
     }
 
     /// # Errors
@@ -174,6 +240,7 @@ impl DecoderConfig {
             rms_norm_eps: self.rms_norm_eps,
             differences,
             rotary: self.rotary(head_dim)?,
+            kernels: Kernels::none(),
         })
     }
 
@@ -226,6 +293,17 @@ pub struct CausalDecoder<B: Backend> {
 }
 
 impl<B: Backend> CausalLm<B> for CausalDecoder<B> {
+    type State = AttentionState<B>;
+    type Layout = HeadLayout<B>;
+
+    fn kernels(&self) -> &Kernels {
+        self.model.kernels()
+    }
+
+    fn empty_state(&self, rows: usize) -> DecodingState<B, AttentionState<B>> {
+        DecodingState::new(vec![AttentionState::empty(rows); self.depth()], rows)
+    }
+
     fn layout(&self, input: &ForwardInput<B>) -> HeadLayout<B> {
         self.model.layout(input)
     }
@@ -243,9 +321,9 @@ impl<B: Backend> CausalLm<B> for CausalDecoder<B> {
         index: usize,
         x: Tensor<B, 2>,
         layout: &HeadLayout<B>,
-        cache: Option<&mut KvCache<B>>,
+        state: Option<&mut AttentionState<B>>,
     ) -> Tensor<B, 2> {
-        self.model.layer(index, x, layout, cache)
+        self.model.layer(index, x, layout, state)
     }
 
     fn final_norm(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {

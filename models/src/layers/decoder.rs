@@ -1,9 +1,10 @@
 //! The pre-norm decoder stack.
 
 use super::{
-    Attention, Differences, FeedForward, HeadLayout, Projection, RmsNorm, RotaryEmbedding,
+    Attention, AttentionState, Differences, FeedForward, HeadLayout, Projection, RmsNorm,
+    RotaryEmbedding,
 };
-use crate::{ForwardInput, KvCache};
+use crate::{ForwardInput, Kernels};
 use burn::module::{Module, Param};
 use burn::nn::Embedding;
 use burn::tensor::Tensor;
@@ -11,7 +12,7 @@ use burn::tensor::backend::Backend;
 
 /// The numbers that a decoder is built from; each architecture derives them from its own
 /// configuration.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct DecoderShape {
     /// Number of tokens.
     pub vocab_size: usize,
@@ -33,6 +34,8 @@ pub struct DecoderShape {
     pub differences: Differences,
     /// Positions.
     pub rotary: RotaryEmbedding,
+    /// What layers use in place of their formulas.
+    pub kernels: Kernels,
 }
 
 /// Attention and feed-forward, each behind a norm and around a residual.
@@ -61,12 +64,14 @@ pub struct Decoder<B: Backend> {
     kv_heads: usize,
     #[module(skip)]
     rotary: RotaryEmbedding,
+    #[module(skip)]
+    kernels: Kernels,
 }
 
 impl<B: Backend> Decoder<B> {
     /// A decoder with zero weights.
     pub fn new(shape: &DecoderShape, device: &B::Device) -> Self {
-        let norm = || RmsNorm::new(shape.hidden_size, shape.rms_norm_eps, device);
+        let norm = || RmsNorm::new(shape.hidden_size, shape.rms_norm_eps, &shape.kernels, device);
         let layer = |_| DecoderLayer {
             input_layernorm: norm(),
             self_attn: Attention::new(shape, device),
@@ -75,6 +80,7 @@ impl<B: Backend> Decoder<B> {
                 shape.hidden_size,
                 shape.intermediate_size,
                 shape.differences.feed_forward_bias,
+                &shape.kernels,
                 device,
             ),
         };
@@ -90,12 +96,18 @@ impl<B: Backend> Decoder<B> {
             heads: shape.heads,
             kv_heads: shape.kv_heads,
             rotary: shape.rotary.clone(),
+            kernels: shape.kernels.clone(),
         }
+    }
+
+    /// See [`crate::CausalLm::kernels`].
+    pub fn kernels(&self) -> &Kernels {
+        &self.kernels
     }
 
     /// See [`crate::CausalLm::layout`].
     pub fn layout(&self, input: &ForwardInput<B>) -> HeadLayout<B> {
-        HeadLayout::new(input, &self.rotary, self.heads, self.kv_heads)
+        HeadLayout::new(input, &self.rotary, self.heads, self.kv_heads, &self.kernels)
     }
 
     /// See [`crate::CausalLm::embed`].
@@ -134,12 +146,11 @@ impl<B: Backend> Decoder<B> {
         index: usize,
         x: Tensor<B, 2>,
         layout: &HeadLayout<B>,
-        cache: Option<&mut KvCache<B>>,
+        state: Option<&mut AttentionState<B>>,
     ) -> Tensor<B, 2> {
         let layer = &self.layers[index];
-        let cache = cache.map(|cache| cache.layer(index));
         let x =
-            x.clone() + layer.self_attn.forward(layer.input_layernorm.forward(x), layout, cache);
+            x.clone() + layer.self_attn.forward(layer.input_layernorm.forward(x), layout, state);
         x.clone() + layer.mlp.forward(layer.post_attention_layernorm.forward(x), layout.dropout)
     }
 }

@@ -1,7 +1,7 @@
 //! The gated feed-forward block (SwiGLU; Shazeer, 2020).
 
 use super::Projection;
-use crate::fused_for;
+use crate::Kernels;
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::activation::silu;
@@ -16,6 +16,8 @@ pub struct FeedForward<B: Backend> {
     pub up_proj: Projection<B>,
     /// `[intermediate_size, hidden_size]`
     pub down_proj: Projection<B>,
+    #[module(skip)]
+    kernels: Kernels,
 }
 
 impl<B: Backend> FeedForward<B> {
@@ -24,12 +26,14 @@ impl<B: Backend> FeedForward<B> {
         hidden_size: usize,
         intermediate_size: usize,
         bias: bool,
+        kernels: &Kernels,
         device: &B::Device,
     ) -> Self {
         Self {
             gate_proj: Projection::new(hidden_size, intermediate_size, bias, device),
             up_proj: Projection::new(hidden_size, intermediate_size, bias, device),
             down_proj: Projection::new(intermediate_size, hidden_size, bias, device),
+            kernels: kernels.clone(),
         }
     }
 
@@ -38,7 +42,7 @@ impl<B: Backend> FeedForward<B> {
     pub fn forward(&self, x: Tensor<B, 2>, dropout: Option<u64>) -> Tensor<B, 2> {
         let (gate, up) =
             (self.gate_proj.forward(x.clone(), dropout), self.up_proj.forward(x, dropout));
-        let inner = match fused_for(&gate) {
+        let inner = match self.kernels.suiting(&gate) {
             Some(fused) => fused.gated_silu(gate, up),
             None => silu(gate) * up,
         };

@@ -5,7 +5,7 @@
 //! everything contiguous on every backend.
 
 use super::{RotaryEmbedding, Rotation};
-use crate::ForwardInput;
+use crate::{ForwardInput, Kernels};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -35,6 +35,7 @@ impl<B: Backend> HeadLayout<B> {
         rotary: &RotaryEmbedding,
         heads: usize,
         kv_heads: usize,
+        kernels: &Kernels,
     ) -> Self {
         let device = input.tokens.device();
         let [batch, time] = input.tokens.dims();
@@ -51,7 +52,7 @@ impl<B: Backend> HeadLayout<B> {
             }
         });
         let [query_rotation, key_rotation] =
-            rotary.rotations(&input.positions, [heads, kv_heads], &device);
+            rotary.rotations(&input.positions, [heads, kv_heads], kernels, &device);
         Self {
             batch,
             time,

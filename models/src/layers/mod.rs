@@ -2,6 +2,7 @@
 //! attention, SwiGLU, the decoder stack.
 
 mod attention;
+mod attention_state;
 mod causal_decoder;
 mod decoder;
 mod feed_forward;
@@ -11,7 +12,8 @@ mod projection;
 mod rotary;
 
 pub use attention::Attention;
-pub use causal_decoder::{CausalDecoder, DecoderConfig, Differences};
+pub use attention_state::AttentionState;
+pub use causal_decoder::{Architecture, CausalDecoder, DecoderConfig, Differences};
 pub use decoder::{Decoder, DecoderLayer, DecoderShape};
 pub use feed_forward::FeedForward;
 pub use head_layout::HeadLayout;

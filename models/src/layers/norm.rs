@@ -1,7 +1,7 @@
 //! Root-mean-square normalisation (Zhang & Sennrich, 2019).
 
 use super::{in_f32, matching};
-use crate::fused_for;
+use crate::Kernels;
 use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor};
@@ -13,18 +13,22 @@ pub struct RmsNorm<B: Backend> {
     /// Scale of each feature, `[size]`.
     pub weight: Param<Tensor<B, 1>>,
     eps: f64,
+    #[module(skip)]
+    kernels: Kernels,
 }
 
 impl<B: Backend> RmsNorm<B> {
     /// A norm over `size` features with scale 1.
-    pub fn new(size: usize, eps: f64, device: &B::Device) -> Self {
-        Self { weight: Param::from_tensor(Tensor::ones([size], device)), eps }
+    pub fn new(size: usize, eps: f64, kernels: &Kernels, device: &B::Device) -> Self {
+        let weight = Param::from_tensor(Tensor::ones([size], device));
+        Self { weight, eps, kernels: kernels.clone() }
     }
 
     /// # Shapes
     /// - `x`, output: `[.., size]`
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
-        if let Some(fused) = fused_for(&x).filter(|_| self.weight.val().dtype() == DType::F32) {
+        let fused = self.kernels.suiting(&x);
+        if let Some(fused) = fused.filter(|_| self.weight.val().dtype() == DType::F32) {
             let (shape, [size]) = (x.dims(), self.weight.dims());
             let rows = x.reshape([shape.iter().product::<usize>() / size, size]);
             return fused.rms_norm(rows, self.weight.val(), self.eps as f32).reshape(shape);
@@ -47,7 +51,7 @@ mod tests {
     fn divides_by_the_root_mean_square() {
         type B = burn_flex::Flex;
         let device = Default::default();
-        let norm = RmsNorm::<B>::new(2, 0.0, &device);
+        let norm = RmsNorm::<B>::new(2, 0.0, &Kernels::none(), &device);
         // mean((3, 4)^2) = 12.5; 3 / sqrt(12.5) = 0.848528, 4 / sqrt(12.5) = 1.131371
         let y = norm.forward(Tensor::<B, 2>::from_data([[3.0, 4.0]], &device));
         y.into_data().assert_approx_eq::<f32>(

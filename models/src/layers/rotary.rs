@@ -3,7 +3,7 @@
 //! `dynamic`, `longrope`, `proportional` and partial rotation, which are refused.
 
 use super::{in_f32, matching};
-use crate::fused_for;
+use crate::Kernels;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use paretopo_settings::Range;
@@ -208,6 +208,7 @@ impl RotaryEmbedding {
         &self,
         positions: &[u32],
         heads: [usize; N],
+        kernels: &Kernels,
         device: &B::Device,
     ) -> [Rotation<B>; N] {
         let pairs = self.frequencies.len();
@@ -240,6 +241,7 @@ impl RotaryEmbedding {
             cos: spread(heads, |(_, cos)| *cos),
             sin: spread(heads, |(sin, _)| *sin),
             swap: swap.clone(),
+            kernels: kernels.clone(),
         })
     }
 }
@@ -255,6 +257,7 @@ pub struct Rotation<B: Backend> {
     /// contiguous, where slicing the halves apart would send everything after it down slow strided
     /// paths.
     swap: Tensor<B, 2>,
+    kernels: Kernels,
 }
 
 impl<B: Backend> Rotation<B> {
@@ -265,7 +268,7 @@ impl<B: Backend> Rotation<B> {
     pub fn apply(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         let [tokens, width] = x.dims();
         let [head_dim, _] = self.swap.dims();
-        if let Some(fused) = fused_for(&x) {
+        if let Some(fused) = self.kernels.suiting(&x) {
             return fused.rotate(x, self.cos.clone(), self.sin.clone(), head_dim);
         }
         let wide = in_f32(x.clone());
@@ -292,7 +295,7 @@ mod tests {
         //   (cos 2, sin 2) = (-0.416147, 0.909297); (-sin 0.2, cos 0.2) = (-0.198669, 0.980067)
         // a second head that is zero stays zero
         let x = Tensor::<B, 2>::from_data([[1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]], &device);
-        let [rotation] = rope.rotations::<B, 1>(&[2], [2], &device);
+        let [rotation] = rope.rotations::<B, 1>(&[2], [2], &Kernels::none(), &device);
         let y = crate::to_host(rotation.apply(x));
         let expected = [-0.416_146_84, -0.198_669_33, 0.909_297_4, 0.980_066_6, 0.0, 0.0, 0.0, 0.0];
         assert!(y.iter().zip(expected).all(|(got, want)| (got - want).abs() < 1e-6), "{y:?}");

@@ -6,6 +6,7 @@ mod kernels;
 
 use burn::backend::Autodiff;
 use burn_flex::{Flex, FlexDevice};
+use paretopo_models::{Kernels, ModelFamily};
 use paretopo_training::{BackendChoice, EntryPoints};
 
 struct Choice;
@@ -18,16 +19,19 @@ impl BackendChoice for Choice {
     fn device(index: usize) -> Result<FlexDevice, String> {
         if index == 0 { Ok(FlexDevice) } else { Err("there is one CPU device, `flex:0`".into()) }
     }
+
+    fn kernels() -> Kernels {
+        kernels()
+    }
 }
 
-/// Lets models on this backend use the fused kernels.
-pub fn install_kernels() {
-    paretopo_models::install::<Flex>(fused::FlexKernels);
-    paretopo_models::install::<Autodiff<Flex>>(fused::FlexKernels);
+/// The fused kernels, for tensors with autodiff and without.
+pub fn kernels() -> Kernels {
+    let none = Kernels::none();
+    none.with::<Flex>(fused::FlexKernels).with::<Autodiff<Flex>>(fused::FlexKernels)
 }
 
-/// The recipes on this backend.
-pub fn entry_points() -> EntryPoints {
-    install_kernels();
-    EntryPoints::of::<Choice>()
+/// The recipes on this backend, for a family of models.
+pub fn entry_points<F: ModelFamily>() -> EntryPoints {
+    EntryPoints::of::<Choice, F>()
 }

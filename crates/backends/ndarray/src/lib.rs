@@ -3,6 +3,7 @@
 
 use burn::backend::Autodiff;
 use burn_ndarray::{NdArray, NdArrayDevice};
+use paretopo_models::ModelFamily;
 use paretopo_training::{BackendChoice, EntryPoints};
 
 struct Choice;
@@ -21,7 +22,7 @@ impl BackendChoice for Choice {
     }
 }
 
-/// The recipes on this backend.
-pub fn entry_points() -> EntryPoints {
-    EntryPoints::of::<Choice>()
+/// The recipes on this backend, for a family of models.
+pub fn entry_points<F: ModelFamily>() -> EntryPoints {
+    EntryPoints::of::<Choice, F>()
 }

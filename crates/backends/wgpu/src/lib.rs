@@ -2,6 +2,7 @@
 
 use burn::backend::Autodiff;
 use burn_wgpu::{Wgpu, WgpuDevice};
+use paretopo_models::ModelFamily;
 use paretopo_training::{BackendChoice, EntryPoints};
 
 struct Choice;
@@ -28,7 +29,7 @@ impl BackendChoice for Choice {
     }
 }
 
-/// The recipes on this backend.
-pub fn entry_points() -> EntryPoints {
-    EntryPoints::of::<Choice>()
+/// The recipes on this backend, for a family of models.
+pub fn entry_points<F: ModelFamily>() -> EntryPoints {
+    EntryPoints::of::<Choice, F>()
 }

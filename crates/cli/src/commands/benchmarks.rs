@@ -3,6 +3,7 @@
 
 use super::recipes::{Opened, open, show};
 use crate::arguments::ConfigArguments;
+use crate::backends;
 use crate::output;
 use crate::problem::Problem;
 use paretopo_training::{
@@ -80,10 +81,12 @@ pub(crate) fn evaluate(
             out.is_some_and(|out| out.join(benchmark).join("evaluation.json").exists())
         };
         for (benchmark, config) in configs.iter().filter(|(benchmark, _)| !is_done(benchmark)) {
-            check_prompts(config, &surroundings, &mut progress).map_err(|error| {
-                let problem = Problem::from(error);
-                Problem { message: format!("{benchmark}: {}", problem.message), ..problem }
-            })?;
+            check_prompts::<backends::Family>(config, &surroundings, &mut progress).map_err(
+                |error| {
+                    let problem = Problem::from(error);
+                    Problem { message: format!("{benchmark}: {}", problem.message), ..problem }
+                },
+            )?;
         }
     }
     let mut results = Vec::new();

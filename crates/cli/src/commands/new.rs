@@ -69,7 +69,7 @@ fn architecture(name: &str) -> Result<(), Problem> {
     outln!("next:");
     outln!("  1. models/src/lib.rs: `pub mod {name};`");
     outln!(
-        "  2. models/src/auto.rs: a variant `{class}` of `AutoConfig` and `AutoModel`, `\"{name}\"` in `MODEL_TYPES`; the compiler names the rest"
+        "  2. models/src/auto.rs: in the list at the end, `{class}(crate::{name}::{class}Config) = \"{name}\", \"{class}ForCausalLM\";` behind a line of documentation"
     );
     outln!(
         "  3. tests/fixtures/make_models.py: add a tiny checkpoint, run it, and list the folder in tests/parity_models.rs"

@@ -8,10 +8,10 @@ use crate::policies;
 use crate::problem::Problem;
 use crate::programs;
 use crate::progress::Progress;
+use paretopo_models::read_config;
 use paretopo_settings::Temperature;
 use paretopo_training::{
-    EntryPoints, EpisodeFailures, Evaluation, MemoryPlan, Observer, Recipe, RunConfig,
-    Surroundings, read_config,
+    EntryPoints, EpisodeFailures, Evaluation, MemoryPlan, Observer, Recipe, RunConfig, Surroundings,
 };
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -112,7 +112,8 @@ pub(crate) fn run(
         return Ok(());
     };
     if plans {
-        let model = read_config(&surroundings.policy_folder).map_err(Problem::mistake)?;
+        let model = read_config::<backends::Family>(&surroundings.policy_folder)
+            .map_err(Problem::mistake)?;
         let plan = MemoryPlan::new(&config, &model, USUAL_PROMPT, surroundings.threads);
         progress.note(&format!(
             "planned peak memory {:.2} GiB; `paretopo plan` has its parts",
@@ -133,7 +134,7 @@ const CARDS: [f64; 6] = [8.0, 16.0, 24.0, 40.0, 48.0, 80.0];
 pub(crate) fn plan(arguments: &ConfigArguments, prompt_tokens: usize) -> Result<(), Problem> {
     let Some(config) = resolve(arguments)? else { return Ok(()) };
     let folder = policies::config_folder(&config.policy, &mut Progress::new(true))?;
-    let model = read_config(&folder).map_err(Problem::mistake)?;
+    let model = read_config::<backends::Family>(&folder).map_err(Problem::mistake)?;
     let plan = MemoryPlan::new(&config, &model, prompt_tokens, 1);
     let precision = format!("{:?}", config.precision).to_lowercase();
     outln!(

@@ -17,7 +17,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use paretopo_durable::{Answer, Operation, put_folder, watched};
 use paretopo_environments::Resources;
-use paretopo_models::{NamedTensor, load_tensors, named_parameters};
+use paretopo_models::{AutoFamily, NamedTensor, Placement, load_tensors, named_parameters};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Write};
@@ -80,8 +80,9 @@ impl Fixture {
         Self { folder, config: RunConfig { policy, ..RunConfig::default() } }
     }
 
-    fn policy(&self) -> Policy<B> {
-        Policy::load(&self.config, &self.folder.path().join("model"), &Default::default()).unwrap()
+    fn policy(&self) -> Policy<AutoFamily, B> {
+        let place = Placement::plain(Default::default());
+        Policy::load(&self.config, &self.folder.path().join("model"), &place).unwrap()
     }
 
     fn open(&self, run: &Path) -> Result<RunFolder, TrainingError> {
@@ -166,7 +167,7 @@ fn new_optimizer() -> AdamW<B> {
 }
 
 /// The policy with all vectors, and the optimiser with all moments, of a step.
-fn of_step(mut policy: Policy<B>, step: u64) -> (Policy<B>, AdamW<B>) {
+fn of_step(mut policy: Policy<AutoFamily, B>, step: u64) -> (Policy<AutoFamily, B>, AdamW<B>) {
     struct Set(f32);
     impl<C: Backend> ModuleMapper<C> for Set {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<C, D>>) -> Param<Tensor<C, D>> {
@@ -193,7 +194,7 @@ fn of_step(mut policy: Policy<B>, step: u64) -> (Policy<B>, AdamW<B>) {
 
 /// The policy and the moments are those of a step.
 #[track_caller]
-fn require_step(policy: &Policy<B>, optimizer: &AdamW<B>, step: u64) {
+fn require_step(policy: &Policy<AutoFamily, B>, optimizer: &AdamW<B>, step: u64) {
     if step == 0 {
         return;
     }

@@ -1,0 +1,166 @@
+//! What a model remembers of what it has read, so that decoding reads each token once.
+//!
+//! What a layer remembers is its own business: keys and values, the window of a convolution, the
+//! state of a recurrence. All that is asked of it is that sequences can be taken out, repeated and
+//! stacked ([`LayerState`]), which is what continuous batching and shared prompts need.
+//!
+//! Sequences of a batch share their columns and are aligned at the right end. Which columns of a
+//! row hold real tokens is kept on the host ([`DecodingState`]); a layer that remembers columns
+//! masks the others, and one that does not (a recurrence) leaves its state as it is at padding.
+
+use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor, TensorData};
+use std::fmt::Debug;
+use std::marker::PhantomData;
+
+/// What one layer remembers of the rows of a batch.
+pub trait LayerState<B: Backend>: Clone + Debug + Send {
+    /// The given rows, in the given order; a row may be named several times.
+    fn select(self, rows: &[usize]) -> Self;
+
+    /// The rows of `below` under these; both have the same columns.
+    fn merge(self, below: Self) -> Self;
+
+    /// So many columns that nobody looks at in front of all others. What is remembered without
+    /// columns stays as it is.
+    fn pad_front(self, _columns: usize) -> Self {
+        self
+    }
+
+    /// Without so many leading columns, which are padding in every row.
+    fn trim_front(self, _columns: usize) -> Self {
+        self
+    }
+
+    /// Bytes held on the device.
+    fn bytes(&self) -> usize;
+}
+
+/// The rows of a tensor in the given order, for [`LayerState::select`].
+///
+/// # Shapes
+/// - `tensor`: `[rows, ..]`; output: `[rows.len(), ..]`
+pub fn select_rows<B: Backend, const D: usize>(
+    tensor: Tensor<B, D>,
+    rows: &[usize],
+) -> Tensor<B, D> {
+    let indices: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
+    let indices = TensorData::new(indices, [rows.len()]);
+    let indices = Tensor::<B, 1, Int>::from_data(indices, &tensor.device());
+    tensor.select(0, indices)
+}
+
+/// Bytes that a tensor's values take, for [`LayerState::bytes`].
+pub fn tensor_bytes<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> usize {
+    tensor.dims().iter().product::<usize>() * tensor.dtype().size()
+}
+
+/// What all layers of a model remember of a batch.
+#[derive(Clone, Debug)]
+pub struct DecodingState<B: Backend, S: LayerState<B>> {
+    layers: Vec<S>,
+    /// For each row, which columns hold a real token.
+    real: Vec<Vec<bool>>,
+    backend: PhantomData<B>,
+}
+
+impl<B: Backend, S: LayerState<B>> DecodingState<B, S> {
+    /// The state of `rows` sequences of which nothing has been read, given that of each layer.
+    pub fn new(layers: Vec<S>, rows: usize) -> Self {
+        Self { layers, real: vec![Vec::new(); rows], backend: PhantomData }
+    }
+
+    /// Number of sequences.
+    pub fn rows(&self) -> usize {
+        self.real.len()
+    }
+
+    /// Number of columns, gaps included.
+    pub fn columns(&self) -> usize {
+        self.real.first().map_or(0, Vec::len)
+    }
+
+    /// Number of real tokens in a row.
+    pub fn length(&self, row: usize) -> usize {
+        self.real[row].iter().filter(|real| **real).count()
+    }
+
+    /// Bytes held on the device.
+    pub fn bytes(&self) -> usize {
+        self.layers.iter().map(S::bytes).sum()
+    }
+
+    /// Which columns of a row hold a real token.
+    pub(crate) fn real(&self, row: usize) -> &[bool] {
+        &self.real[row]
+    }
+
+    /// Adds `time` columns, whose last ones are the new tokens of each row.
+    pub(crate) fn register(&mut self, rows: &[&[u32]], time: usize) {
+        assert_eq!(rows.len(), self.rows(), "one list of new tokens per row of the state");
+        for (real, ids) in self.real.iter_mut().zip(rows) {
+            real.resize(real.len() + time - ids.len(), false);
+            real.resize(real.len() + ids.len(), true);
+        }
+    }
+
+    /// What the layer of that number remembers.
+    pub fn layer_mut(&mut self, index: usize) -> &mut S {
+        &mut self.layers[index]
+    }
+
+    fn map(self, change: impl Fn(S) -> S) -> Self {
+        Self { layers: self.layers.into_iter().map(change).collect(), ..self }
+    }
+
+    /// The given rows, in the given order; a row may be named several times (a shared prompt).
+    pub fn select(mut self, rows: &[usize]) -> Self {
+        if rows.iter().copied().eq(0..self.rows()) {
+            return self;
+        }
+        self.real = rows.iter().map(|row| self.real[*row].clone()).collect();
+        self.map(|layer| layer.select(rows))
+    }
+
+    /// Both states as one batch, the shorter padded in front.
+    pub fn merge(self, other: Self) -> Self {
+        if self.rows() == 0 {
+            return other;
+        }
+        if other.rows() == 0 {
+            return self;
+        }
+        let columns = self.columns().max(other.columns());
+        let (first, second) = (self.pad_front(columns), other.pad_front(columns));
+        let layers = first.layers.into_iter().zip(second.layers);
+        Self {
+            layers: layers.map(|(first, second)| first.merge(second)).collect(),
+            real: first.real.into_iter().chain(second.real).collect(),
+            backend: PhantomData,
+        }
+    }
+
+    fn pad_front(mut self, columns: usize) -> Self {
+        let missing = columns - self.columns();
+        if missing == 0 {
+            return self;
+        }
+        for real in &mut self.real {
+            real.splice(0..0, std::iter::repeat_n(false, missing));
+        }
+        self.map(|layer| layer.pad_front(missing))
+    }
+
+    /// Drops leading columns that no row uses.
+    pub fn trim(mut self) -> Self {
+        let leading = |real: &Vec<bool>| real.iter().take_while(|real| !**real).count();
+        let unused = self.real.iter().map(leading).min().unwrap_or(0);
+        if unused == 0 {
+            return self;
+        }
+        for real in &mut self.real {
+            real.drain(..unused);
+        }
+        self.map(|layer| layer.trim_front(unused))
+    }
+}
