@@ -9,7 +9,7 @@ use paretopo_algorithms::{EstimatorConfig, EstimatorState, Group, Progress, adva
 use paretopo_environments::{EnvironmentConfig, Resources, RunMemory};
 use paretopo_tools::CallContext;
 use paretopo_training::{AdamW, MemoryPlan, RunConfig, read_config};
-use paretopo_trajectory::{FinishReason, Split, ToolCall, Trajectory, TrajectoryId};
+use paretopo_trajectory::{Split, ToolCall, Trajectory, TrajectoryId};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::process::{Command, Stdio};
@@ -315,16 +315,8 @@ fn play(config: &RunConfig, key: &str) {
     }
     if let Some(task) = environment.tasks(Split::Train).first() {
         let trajectory = Trajectory {
-            task_id: task.id.clone(),
-            sample: 0,
-            weight_version: 0,
-            segments: vec![],
-            calls: vec![],
-            finish: FinishReason::Stop,
-            response: String::new(),
             answer: task.answers.first().cloned(),
-            rewards: vec![],
-            seconds: 0.0,
+            ..Trajectory::empty(TrajectoryId::new("test", 0, 0), &task.id, 0)
         };
         let mut group = [trajectory];
         paretopo_environments::score_group(
@@ -333,7 +325,10 @@ fn play(config: &RunConfig, key: &str) {
             &mut group,
             &mut RunMemory::default(),
         );
-        assert!(group[0].rewards.iter().all(|reward| (0.0..=1.0).contains(reward)), "{group:?}");
+        assert!(
+            group[0].objectives.values().iter().all(|reward| (0.0..=1.0).contains(reward)),
+            "{group:?}"
+        );
     }
 }
 

@@ -6,7 +6,8 @@
 //! or an episode becomes part of its trajectory.
 
 use crate::{
-    Engine, LongPrompts, PolicyText, SamplingConfig, Workers, leaves_room, open_tasks, sample,
+    Engine, LongPrompts, PolicyText, Sampled, SamplingConfig, Workers, leaves_room, open_tasks,
+    sample,
 };
 use burn::tensor::backend::Backend;
 use paretopo_chat::{ChatError, Parsed, ToolSyntax, TurnText};
@@ -15,7 +16,7 @@ use paretopo_models::{AutoModel, first_overflow};
 use paretopo_settings::{Seconds, within};
 use paretopo_tools::{CallContext, Tool, ToolPool};
 use paretopo_trajectory::{
-    Author, CallRecord, CallStatus, Fault, FinishReason, Segment, Task, TokenId, ToolCall,
+    Author, CallRecord, CallStatus, Fault, FinishReason, Segment, Span, Task, TokenId, ToolCall,
     ToolOutcome, Trajectory, TrajectoryId,
 };
 use rand::SeedableRng;
@@ -262,7 +263,7 @@ impl ToolDesk {
 
 enum State {
     Generating,
-    Waiting { ticket: u64, call: ToolCall, due: u64, give_up: Instant },
+    Waiting { ticket: u64, call: ToolCall, began: f32, due: u64, give_up: Instant },
     Finished(FinishReason),
 }
 
@@ -298,19 +299,27 @@ impl Episode<'_> {
         }
     }
 
-    fn push_sampled(&mut self, id: TokenId, logprob: f32, sampling_logprob: f32) {
-        if self.segments.last().is_none_or(|segment| segment.author != Author::Model) {
-            self.segments.push(Segment {
-                author: Author::Model,
-                ids: vec![],
-                logprobs: vec![],
-                sampling_logprobs: vec![],
-            });
+    /// Seconds since it began.
+    fn now(&self) -> f32 {
+        self.started.elapsed().as_secs_f32()
+    }
+
+    /// Other weights begin another segment.
+    fn push_sampled(&mut self, weight_version: u64, drawn: &Sampled) {
+        let now = self.now();
+        let id = drawn.id;
+        let is_by = |segment: &Segment| segment.weight_version == Some(weight_version);
+        if !self.segments.last().is_some_and(is_by) {
+            let time = Span { began: now, ended: now };
+            self.segments.push(Segment::sampling(weight_version).at(time));
         }
         let segment = self.segments.last_mut().expect("just pushed");
         segment.ids.push(id);
-        segment.logprobs.push(logprob);
-        segment.sampling_logprobs.push(sampling_logprob);
+        segment.logprobs.push(drawn.logprob);
+        segment.sampling_logprobs.push(drawn.sampling_logprob);
+        if let Some(time) = &mut segment.time {
+            time.ended = now;
+        }
         self.sampled += 1;
         self.length += 1;
         self.unread.push_back(id);
@@ -319,7 +328,8 @@ impl Episode<'_> {
     fn push_given(&mut self, author: Author, ids: Vec<TokenId>) {
         self.length += ids.len();
         self.unread.extend(&ids);
-        self.segments.push(Segment::given(author, ids));
+        let now = self.now();
+        self.segments.push(Segment::given(author, ids).at(Span { began: now, ended: now }));
     }
 }
 
@@ -513,7 +523,7 @@ fn open<'a>(request: &'a RolloutRequest<'a>, prompt: &[TokenId]) -> Episode<'a> 
     Episode {
         request,
         state: State::Generating,
-        segments: vec![Segment::given(Author::Prompt, prompt.to_vec())],
+        segments: vec![Segment::given(Author::Prompt, prompt.to_vec()).at(Span::default())],
         calls: Vec::new(),
         unread: VecDeque::new(),
         turn: TurnText::default(),
@@ -589,7 +599,7 @@ fn draw<B: Backend>(
         }
     }
     let Some(drawn) = drawn else { return Ok(()) };
-    episode.push_sampled(drawn.id, drawn.logprob, drawn.sampling_logprob);
+    episode.push_sampled(context.weight_version, &drawn);
     if context.text.end_ids.contains(&drawn.id) {
         episode.finish(FinishReason::Stop);
         return Ok(());
@@ -620,11 +630,15 @@ fn call_if_asked<B: Backend>(
         |text: String| ToolOutcome::new(CallStatus::Error, text, 0.0).with_fault(Fault::Call);
     match config.syntax.parse(written) {
         Parsed::None => Ok(()),
-        Parsed::Malformed(reason) => append_outcome(context, config, None, failed(reason), episode),
+        Parsed::Malformed(reason) => {
+            let outcome = failed(reason);
+            append_outcome(context, config, (None, episode.now()), outcome, episode)
+        }
         Parsed::Call(call) => match desk.tools.get(&call.name) {
             None => {
                 let reason = format!("ToolError: there is no tool `{}`", call.name);
-                append_outcome(context, config, Some(call), failed(reason), episode)
+                let began = episode.now();
+                append_outcome(context, config, (Some(call), began), failed(reason), episode)
             }
             Some(tool) => {
                 let deadline = Instant::now() + config.call_seconds.duration();
@@ -636,8 +650,8 @@ fn call_if_asked<B: Backend>(
                     call.clone(),
                     CallContext { trajectory: episode.request.id.clone(), deadline },
                 );
-                episode.state =
-                    State::Waiting { ticket, call, due, give_up: deadline + CALL_GRACE };
+                let (began, give_up) = (episode.now(), deadline + CALL_GRACE);
+                episode.state = State::Waiting { ticket, call, began, due, give_up };
                 Ok(())
             }
         },
@@ -682,20 +696,21 @@ fn deliver_outcomes<B: Backend>(
             }
             None => continue,
         };
-        if let State::Waiting { call, .. } =
+        if let State::Waiting { call, began, .. } =
             std::mem::replace(&mut episode.state, State::Generating)
         {
-            append_outcome(context, config, Some(call), outcome, episode)?;
+            append_outcome(context, config, (Some(call), began), outcome, episode)?;
         }
     }
     Ok(waited)
 }
 
-/// Puts a tool's output behind the turn, marked as the tool's, and lets the episode go on.
+/// Puts a tool's output behind the turn, marked as the tool's, and lets the episode go on. `call` is
+/// what was asked for, and since when.
 fn append_outcome<B: Backend>(
     context: &RolloutContext<'_, B>,
     config: &RolloutConfig,
-    call: Option<ToolCall>,
+    (call, began): (Option<ToolCall>, f32),
     mut outcome: ToolOutcome,
     episode: &mut Episode<'_>,
 ) -> Result<(), RolloutError> {
@@ -708,6 +723,7 @@ fn append_outcome<B: Backend>(
         outcome.truncated = true;
     }
     let shown = if outcome.truncated { tokenizer.decode(&output)? } else { outcome.text.clone() };
+    let segment = episode.segments.iter().rposition(|segment| segment.author == Author::Model);
     let turn = std::mem::take(&mut episode.turn);
     episode.model_text.push_str(turn.text());
     episode.response.push_str(turn.text());
@@ -717,7 +733,8 @@ fn append_outcome<B: Backend>(
     episode.push_given(Author::Template, tokenizer.encode_plain(before)?);
     episode.push_given(Author::Tool, output);
     episode.push_given(Author::Template, tokenizer.encode_plain(after)?);
-    episode.calls.push(CallRecord { call, outcome });
+    let time = Some(Span { began, ended: episode.now() });
+    episode.calls.push(CallRecord { call, outcome, segment, time });
     if episode.length >= context.context {
         episode.finish(FinishReason::Length);
     }
@@ -731,18 +748,16 @@ fn to_trajectory<B: Backend>(
     let State::Finished(finish) = &episode.state else {
         unreachable!("only finished episodes become trajectories")
     };
+    let request = episode.request;
     Trajectory {
-        task_id: episode.request.task.id.clone(),
-        sample: episode.request.sample,
-        weight_version: context.weight_version,
         segments: std::mem::take(&mut episode.segments),
         calls: std::mem::take(&mut episode.calls),
         finish: finish.clone(),
         // only what the policy wrote can hold its answer; a tool may print anything
         answer: context.environment.extract_answer(&episode.model_text),
         response: std::mem::take(&mut episode.response),
-        rewards: Vec::new(),
         seconds: episode.seconds,
+        ..Trajectory::empty(request.id.clone(), &request.task.id, request.sample)
     }
 }
 

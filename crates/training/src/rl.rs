@@ -3,12 +3,11 @@
 
 use crate::batch::micro_batches;
 use crate::config::{BadNumbers, OldLogprobs};
-use crate::evaluate::{
-    conclude, environment_metrics, phases, play_and_summarise, require_tasks, sampling_of,
-};
+use crate::evaluate::{conclude, phases, play_and_summarise, require_tasks, sampling_of};
 use crate::fitting::{fitting, played_splits};
 use crate::run_folder::{peak_memory_mib, resident_memory_mib};
 use crate::seeds::derive_seed;
+use crate::summary::environment_metrics;
 use crate::{
     AdamW, EpisodeFailures, GradientSum, Metrics, MicroBatch, Observer, Policy, RunConfig,
     RunFolder, Stage, Surroundings, TrainConfig, TrainingError, TrainingSequence, TrainingState,
@@ -21,9 +20,10 @@ use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics, Workers,
 use paretopo_algorithms::losses::{kl_penalty, policy_loss, token_weights};
 use paretopo_algorithms::pareto::underflows;
 use paretopo_algorithms::{Advantages, Group, Progress, advantages};
-use paretopo_environments::{Environment, bad_reward, score_group};
+use paretopo_environments::{Environment, bad_reward, objective_names, score_group};
 use paretopo_models::{AutoModel, from_host, in_precision, to_host, without_adapter};
-use paretopo_trajectory::{CallStatus, FinishReason, Split, Task, Trajectory, TrajectoryId};
+use paretopo_records::EpisodeSummary;
+use paretopo_trajectory::{FinishReason, ObjectiveValues, Split, Task, Trajectory, TrajectoryId};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -179,13 +179,13 @@ pub fn train_in<B: AutodiffBackend>(
         {
             let point = validate(config, &context, &mut state, &folder, &mut metrics, observer)
                 .map_err(|error| error.at_step(state.step))?;
-            let volume = point.iter().flatten().product::<f64>();
-            if let Some(point) = &point
-                && underflows(point, &vec![0.0; point.len()])
+            let volume = point.iter().flat_map(ObjectiveValues::values).product::<f64>();
+            if let Some(means) = point.as_ref().map(ObjectiveValues::values)
+                && underflows(means, &vec![0.0; means.len()])
                 && said.insert("best")
             {
                 observer.note(&format!(
-                    "warning: the mean rewards {point:?} of the validation multiply to less than \
+                    "warning: the mean rewards {means:?} of the validation multiply to less than \
                      2.2e-308, the smallest 64-bit float: `best` cannot tell such policies apart"
                 ));
             }
@@ -308,7 +308,7 @@ fn failed_steps_in_a_row(
     Ok(TrainingError::EpisodesFailed { what, failures, episodes })
 }
 
-/// Evaluates on validation tasks; returns the mean reward vector, `None` if all episodes failed.
+/// Evaluates on validation tasks; returns the mean of each objective, `None` if all episodes failed.
 fn validate<B: burn::tensor::backend::Backend>(
     config: &RunConfig,
     context: &RolloutContext<'_, B>,
@@ -316,7 +316,7 @@ fn validate<B: burn::tensor::backend::Backend>(
     folder: &RunFolder,
     metrics: &mut Metrics,
     observer: &mut dyn Observer,
-) -> Result<Option<Vec<f64>>, TrainingError> {
+) -> Result<Option<ObjectiveValues>, TrainingError> {
     let settings = crate::EvaluationConfig {
         split: Split::Validation,
         samples: 1,
@@ -334,26 +334,20 @@ fn validate<B: burn::tensor::backend::Backend>(
         ));
         return Ok(None);
     }
-    let objectives = context.environment.objectives().len();
-    let mean = |k: usize| {
-        trajectories.iter().map(|trajectory| trajectory.rewards[k]).sum::<f64>()
-            / trajectories.len().max(1) as f64
-    };
-    let point: Vec<f64> = (0..objectives).map(mean).collect();
     let tasks = context.environment.tasks(Split::Validation);
-    match tasks
-        .iter()
-        .zip(trajectories.chunks(1))
-        .find_map(|(task, group)| bad_reward(context.environment, task, group))
+    match tasks.iter().zip(trajectories.chunks(1)).find_map(|(task, group)| bad_reward(task, group))
     {
-        None => state.estimator.observe_validation(&point, &config.estimator),
+        None => state.estimator.observe_validation(validation.point.values(), &config.estimator),
         Some(reason) => {
             left_out(config, state.step, "validation", reason, &trajectories, folder, observer)?
         }
     }
     metrics.insert("validation/em".into(), validation.em);
     metrics.insert("validation/calls".into(), validation.calls);
-    Ok(Some(point))
+    for (name, mean) in validation.point.iter() {
+        metrics.insert(format!("validation/{name}"), mean);
+    }
+    Ok(Some(validation.point))
 }
 
 /// The next prompts: the training tasks in a new order each time all have been used.
@@ -422,7 +416,7 @@ fn collect<B: burn::tensor::backend::Backend>(
         for task in new {
             let mut group: Vec<Trajectory> = trajectories.by_ref().take(size).collect();
             score_group(context.environment, &task, &mut group, &mut state.memory);
-            if let Some(reason) = bad_reward(context.environment, &task, &group) {
+            if let Some(reason) = bad_reward(&task, &group) {
                 left_out(
                     config,
                     state.step,
@@ -443,7 +437,8 @@ fn collect<B: burn::tensor::backend::Backend>(
             break;
         }
         let silent = |group: &[Trajectory]| {
-            group.iter().all(|trajectory| trajectory.rewards == group[0].rewards)
+            let first = group[0].objectives.values();
+            group.iter().all(|trajectory| trajectory.objectives.values() == first)
         };
         let kept: Vec<bool> = groups.iter().map(|group| !silent(group)).collect();
         if kept.iter().all(|kept| *kept) {
@@ -460,7 +455,7 @@ fn collect<B: burn::tensor::backend::Backend>(
         .zip(&groups)
         .map(|(task, group): (&Task, &Vec<Trajectory>)| Group {
             prompt: task.id.clone(),
-            rewards: group.iter().map(|trajectory| trajectory.rewards.clone()).collect(),
+            rewards: group.iter().map(|one| one.objectives.values().to_vec()).collect(),
             calls: Some(group.iter().map(Trajectory::call_count).collect()),
         })
         .collect();
@@ -827,63 +822,32 @@ fn describe(
     let mut put = |name: &str, value: f64| {
         metrics.insert(name.to_owned(), value);
     };
-    for (k, objective) in environment.objectives().iter().enumerate() {
+    for (k, name) in objective_names(environment).iter().enumerate() {
         let values: Vec<f64> =
-            trajectories.iter().map(|trajectory| trajectory.rewards[k]).collect();
+            trajectories.iter().map(|trajectory| trajectory.objectives.values()[k]).collect();
         let mean = values.iter().sum::<f64>() / count;
-        put(&format!("reward/{}", objective.name()), mean);
+        put(&format!("reward/{name}"), mean);
         put(
-            &format!("reward/{}_std", objective.name()),
+            &format!("reward/{name}_std"),
             (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt(),
         );
     }
     let groups = || batch.tasks.iter().zip(&batch.groups);
-    let successes = groups()
-        .flat_map(|(task, group)| group.iter().filter(|own| environment.succeeded(task, own)));
-    let right: Vec<&Trajectory> = successes.collect();
-    let calls: usize = trajectories.iter().map(|trajectory| trajectory.call_count()).sum();
-    let statuses = |status| {
-        trajectories
-            .iter()
-            .flat_map(|t| &t.calls)
-            .filter(|call| call.outcome.status == status)
-            .count() as f64
-    };
-    put("em", right.len() as f64 / count);
-    put("calls", calls as f64 / count);
-    put(
-        "calls_correct",
-        right.iter().map(|trajectory| trajectory.call_count()).sum::<usize>() as f64
-            / right.len().max(1) as f64,
-    );
-    put(
-        "tool/errors",
-        (statuses(CallStatus::Error) + statuses(CallStatus::Limit)) / calls.max(1) as f64,
-    );
-    put("tool/timeouts", statuses(CallStatus::Timeout) / calls.max(1) as f64);
-    put(
-        "response_tokens",
-        trajectories.iter().map(|trajectory| trajectory.sampled_tokens()).sum::<usize>() as f64
-            / count,
-    );
-    put(
-        "truncated",
-        trajectories.iter().filter(|trajectory| trajectory.finish == FinishReason::Length).count()
-            as f64
-            / count,
-    );
-    let failed = |trajectory: &&&Trajectory| {
-        matches!(trajectory.finish, FinishReason::Failed(_) | FinishReason::Deadline)
-    };
-    put("failed", trajectories.iter().filter(failed).count() as f64 / count);
-    let sampled: f64 =
-        trajectories.iter().map(|trajectory| trajectory.sampled_tokens() as f64).sum();
+    let summary = EpisodeSummary::of(trajectories.iter().copied());
+    put("em", summary.em());
+    put("calls", summary.per_episode(summary.calls));
+    put("calls_correct", summary.calls_of_a_right_one());
+    put("tool/errors", summary.per_call(summary.call_errors));
+    put("tool/timeouts", summary.per_call(summary.call_timeouts));
+    put("response_tokens", summary.per_episode(summary.sampled_tokens));
+    put("truncated", summary.per_episode(summary.truncated));
+    put("failed", summary.per_episode(summary.failed));
     let logprobs = trajectories
         .iter()
         .flat_map(|t| &t.segments)
         .flat_map(|segment| &segment.logprobs)
         .map(|value| f64::from(*value));
-    put("entropy_estimate", -logprobs.sum::<f64>() / sampled.max(1.0));
+    put("entropy_estimate", -logprobs.sum::<f64>() / summary.sampled_tokens.max(1) as f64);
     let optimal: Vec<usize> =
         batch.tasks.iter().filter_map(|task| state.memory.fewest_calls(&task.id)).collect();
     put("n_optimal/mean", optimal.iter().sum::<usize>() as f64 / optimal.len().max(1) as f64);
