@@ -139,6 +139,37 @@ fn trajectories_are_token_exact() {
 }
 
 #[test]
+fn segments_and_calls_tell_when_they_were_and_by_which_weights() {
+    let environment = math();
+    let tasks = &environment.tasks(Split::Test)[..40];
+    let trajectories = play(environment.as_ref(), tasks, &RolloutConfig::default());
+    for trajectory in &trajectories {
+        assert_eq!(Trajectory::from_line(&trajectory.to_line()).unwrap(), *trajectory);
+        let mut before = 0.0;
+        for segment in &trajectory.segments {
+            let by_model = segment.author == Author::Model;
+            assert_eq!(segment.weight_version, by_model.then_some(3));
+            let time = segment.time.unwrap();
+            assert!(before <= time.began && time.began <= time.ended, "{:?}", trajectory.segments);
+            before = time.ended;
+        }
+        assert!(before <= trajectory.seconds, "{trajectory:?}");
+        // one call a turn: the k-th belongs to the k-th segment of the model, in front of its output
+        let own = (0..trajectory.segments.len())
+            .filter(|index| trajectory.segments[*index].author == Author::Model);
+        for (call, asked) in trajectory.calls.iter().zip(own) {
+            assert_eq!(call.segment, Some(asked));
+            let (time, turn) = (call.time.unwrap(), trajectory.segments[asked].time.unwrap());
+            let output = trajectory.segments[asked + 2].time.unwrap();
+            assert_eq!(trajectory.segments[asked + 2].author, Author::Tool);
+            assert!(turn.ended <= time.began && time.began <= output.began, "{trajectory:?}");
+            assert!(output.began <= time.ended, "{trajectory:?}");
+        }
+    }
+    assert!(trajectories.iter().any(|trajectory| trajectory.call_count() > 0));
+}
+
+#[test]
 fn batching_does_not_change_what_is_sampled_nor_its_log_probabilities() {
     let environment = math();
     let tasks = &environment.tasks(Split::Test)[..24];
@@ -179,7 +210,11 @@ fn a_fixed_schedule_is_bit_exact() {
     let without_clock = |mut trajectories: Vec<Trajectory>| {
         for trajectory in &mut trajectories {
             trajectory.seconds = 0.0;
-            trajectory.calls.iter_mut().for_each(|call| call.outcome.seconds = 0.0);
+            trajectory.segments.iter_mut().for_each(|segment| segment.time = None);
+            for call in &mut trajectory.calls {
+                call.outcome.seconds = 0.0;
+                call.time = None;
+            }
         }
         trajectories
     };
@@ -225,7 +260,7 @@ fn an_episode_ends_at_its_deadline() {
 #[test]
 fn budgets_hold() {
     let environment = Scripted::new(problems(), "7", Duration::ZERO);
-    let (_, text) = policy();
+    let text = policy_text();
     let config = RolloutConfig { max_calls: 1, max_sampled_tokens: 20, ..RolloutConfig::default() };
     for trajectory in play(&environment, &environment.task, &config) {
         assert!(

@@ -1,15 +1,16 @@
 //! The seam between the turn loop and what generates: whatever generates, and however it behaves, an
 //! episode is the same.
 
-use crate::Plain;
-use crate::agent::{policy, problems};
+use crate::agent::{policy, policy_text, problems};
 use crate::scripted::{Scripted, check_authorship, local, markov, play_on};
 use crate::scripted_generator::{Manners, ScriptedGenerators};
+use crate::{Plain, rows_of, with_kernels};
 use paretopo_agent::{PolicyText, RolloutConfig, RolloutError, RolloutRequest, ToolSchedule};
 use paretopo_engine::{LocalGenerators, SamplingPlace, StateSize};
-use paretopo_generation::SamplingConfig;
+use paretopo_generation::{Recorded, SamplingConfig, log_softmax};
+use paretopo_models::{CausalLm, ForwardInput};
 use paretopo_settings::{RepetitionPenalty, Seconds, Temperature, TopP};
-use paretopo_trajectory::{FinishReason, TokenId, Trajectory, TrajectoryId};
+use paretopo_trajectory::{Author, FinishReason, TokenId, Trajectory, TrajectoryId};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ fn written(played: &[Trajectory]) -> Vec<(Vec<TokenId>, Vec<bool>, usize, String
 
 #[test]
 fn however_a_generator_behaves_an_episode_is_the_same() {
-    let (_, text) = policy();
+    let text = policy_text();
     let environment = Scripted::new(problems(), "1", Duration::from_millis(2));
     let requests = requests(&environment);
     let play = |manners: Manners, config: &RolloutConfig| {
@@ -88,7 +89,7 @@ fn however_a_generator_behaves_an_episode_is_the_same() {
 
 #[test]
 fn the_models_generator_draws_what_the_scripted_one_does() {
-    let (_, text) = policy();
+    let text = policy_text();
     let environment = Scripted::new(problems(), "1", Duration::ZERO);
     let requests = requests(&environment);
     let logits = logits(&text);
@@ -112,7 +113,7 @@ fn the_models_generator_draws_what_the_scripted_one_does() {
 
 #[test]
 fn a_generator_that_is_lost_at_once_again_and_again_stops_the_rollout() {
-    let (_, text) = policy();
+    let text = policy_text();
     let environment = Scripted::new(problems(), "1", Duration::ZERO);
     let manners = Manners { lost_after: 0, ..Manners::default() };
     let generators = ScriptedGenerators::new(logits(&text), manners);
@@ -125,7 +126,7 @@ fn a_generator_that_is_lost_at_once_again_and_again_stops_the_rollout() {
 
 #[test]
 fn a_row_that_fails_is_data_and_changes_no_other() {
-    let (_, text) = policy();
+    let text = policy_text();
     let environment = Scripted::new(problems(), "1", Duration::ZERO);
     let requests = requests(&environment);
     let prompt = text.opening(&environment, &environment.task[3], false).unwrap().len();
@@ -145,7 +146,7 @@ fn a_row_that_fails_is_data_and_changes_no_other() {
 
 #[test]
 fn rows_wait_for_memory_and_give_it_up_and_draw_the_same() {
-    let (model, text) = policy();
+    let (model, text) = (policy(&with_kernels()), policy_text());
     let environment = Scripted::new(problems(), &"1 ".repeat(20), Duration::ZERO);
     let requests = requests(&environment);
     let device = Default::default();
@@ -189,7 +190,7 @@ fn rows_wait_for_memory_and_give_it_up_and_draw_the_same() {
 
 #[test]
 fn drawing_on_the_device_plays_the_same_episodes() {
-    let (model, text) = policy();
+    let (model, text) = (policy(&with_kernels()), policy_text());
     let environment = Scripted::new(problems(), "1", Duration::ZERO);
     let requests = requests(&environment);
     let device = Default::default();
@@ -201,5 +202,37 @@ fn drawing_on_the_device_plays_the_same_episodes() {
     let top_p = SamplingConfig { top_p: TopP::literal(0.9), top_k: 20, ..Default::default() };
     for sampling in [SamplingConfig::default(), top_p] {
         assert_eq!(play(SamplingPlace::Device, sampling), play(SamplingPlace::Host, sampling));
+    }
+}
+
+#[test]
+fn entropies_and_alternatives_are_recorded_on_request() {
+    let (model, text) = (policy(&with_kernels()), policy_text());
+    let environment = Scripted::new(problems(), "1", Duration::ZERO);
+    let requests = &requests(&environment)[..2];
+    let device = Default::default();
+    let recorded = Recorded { entropy: true, alternatives: 3 };
+    let config = RolloutConfig { recorded, ..config() };
+    let generators = local::<Plain, _>(&model, &device);
+    for own in play_on(&text, &generators, &environment, requests, &config).unwrap() {
+        let ids = own.ids();
+        let input = ForwardInput::right_padded(&[&ids], &device);
+        let logits = rows_of(model.unembed(model.hidden(&input, None)).squeeze_dim(0));
+        let mut place = 0;
+        for segment in &own.segments {
+            let is_model = segment.author == Author::Model;
+            let count = if is_model { segment.ids.len() } else { 0 };
+            assert_eq!((segment.entropies.len(), segment.alternatives.len()), (count, count));
+            for index in 0..count {
+                let logprobs = log_softmax(&logits[place + index - 1]);
+                let entropy = -logprobs.iter().map(|p| p.exp() * p).sum::<f32>();
+                assert!((segment.entropies[index] - entropy).abs() < 1e-3);
+                let best = segment.alternatives[index][0];
+                assert!((logprobs[best.id as usize] - best.logprob).abs() < 1e-3);
+                assert!(logprobs.iter().all(|logprob| *logprob <= best.logprob + 1e-3));
+                assert_eq!(segment.alternatives[index].len(), 3);
+            }
+            place += segment.ids.len();
+        }
     }
 }

@@ -3,13 +3,13 @@
 //! remembers is a vector, not columns. The engine must serve it row by row as if each row were
 //! alone, and the recipes must train it.
 
-use crate::{Plain, Tracked, assert_close, checkout, plain, python_worker};
+use crate::{Plain, Tracked, assert_close, checkout, plain, python_worker, rows_of};
 use burn::module::{AutodiffModule, Module, Param};
 use burn::nn::Embedding;
 use burn::tensor::activation::sigmoid;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Tensor, TensorData};
-use paretopo_agent::Engine;
+use paretopo_engine::Engine;
 use paretopo_environments::Resources;
 use paretopo_models::layers::{
     Attention, AttentionState, DecoderShape, Differences, HeadLayout, Projection, RmsNorm,
@@ -393,7 +393,7 @@ impl Scene<'_> {
         let first = self.read.len();
         let rows: Vec<(usize, &[u32])> =
             prompts.iter().enumerate().map(|(row, prompt)| (first + row, *prompt)).collect();
-        let logits = self.engine.admit(&rows);
+        let logits = rows_of(self.engine.admit(&rows));
         self.read.extend(prompts.iter().map(|prompt| prompt.to_vec()));
         for ((key, prompt), logits) in rows.iter().zip(logits) {
             assert_close(&logits, &alone(self.model, prompt), 1e-4, &format!("prompt {key}"));
@@ -405,7 +405,7 @@ impl Scene<'_> {
         let keys = self.engine.keys().to_vec();
         let next = |key: usize| (!idle(key)).then_some((token + key as u32) % 50);
         let tokens: Vec<Option<u32>> = keys.iter().map(|key| next(*key)).collect();
-        let logits = self.engine.step(&tokens);
+        let logits = rows_of(self.engine.step(&tokens));
         for ((key, token), logits) in keys.iter().zip(tokens).zip(logits) {
             let Some(token) = token else { continue };
             self.read[*key].push(token);
@@ -416,7 +416,7 @@ impl Scene<'_> {
     }
 
     fn extend(&mut self, blocks: &[(usize, &[u32])]) {
-        let logits = self.engine.extend(blocks);
+        let logits = rows_of(self.engine.extend(blocks));
         for ((key, block), logits) in blocks.iter().zip(logits) {
             self.read[*key].extend_from_slice(block);
             let want = alone(self.model, &self.read[*key]);
@@ -548,6 +548,7 @@ fn run(recipe: &str, start: &Path, run: &Path, settings: &[String]) {
         commit: "test",
         policy_folder: start.to_owned(),
         threads: 1,
+        sampling_place: paretopo_engine::SamplingPlace::Host,
     };
     let place = plain();
     let recipe =

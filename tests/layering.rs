@@ -28,6 +28,7 @@ fn what_knows_text_does_not_know_burn() {
         "crates/chat",
         "crates/hub",
         "crates/reading",
+        "crates/records",
         "crates/retrieval",
         "crates/settings",
         "crates/tools",
@@ -77,8 +78,17 @@ fn the_foundations_depend_on_nothing_of_ours() {
 #[test]
 fn texts_are_read_in_one_place() {
     let own = ["/proc/", "metrics", "&log)", "state.json", "refs", "finished.rs", "check.rs"];
-    for member in ["agent", "chat", "cli", "environments", "hub", "report", "retrieval", "training"]
-    {
+    for member in [
+        "agent",
+        "chat",
+        "cli",
+        "environments",
+        "hub",
+        "records",
+        "report",
+        "retrieval",
+        "training",
+    ] {
         for path in sources(&checkout("crates").join(member).join("src")) {
             let text = std::fs::read_to_string(&path).unwrap();
             let tested = text.find("#[cfg(test)]").unwrap_or(text.len());
@@ -112,7 +122,7 @@ fn runs_and_checkpoints_are_written_in_one_place() {
         "fs::create_dir",
         "serialize_to_file",
     ];
-    for folder in ["crates/training/src", "models/src"] {
+    for folder in ["crates/training/src", "crates/records/src", "models/src"] {
         let paths = sources(&checkout(folder)).into_iter();
         for path in paths.filter(|path| !path.to_string_lossy().contains("/faults/")) {
             let text = std::fs::read_to_string(&path).unwrap();
@@ -124,6 +134,20 @@ fn runs_and_checkpoints_are_written_in_one_place() {
                 assert_eq!(found, None, "`{}`: `{line}`", path.display());
             }
         }
+    }
+}
+
+/// A trajectory is read by the one function that knows every version of its format, and refuses
+/// keys that its version does not have.
+#[test]
+fn trajectories_are_read_in_one_place() {
+    let members = std::fs::read_dir(checkout("crates")).unwrap().flatten();
+    let roots = members.map(|entry| entry.path().join("src")).filter(|root| root.is_dir());
+    for path in roots.flat_map(|root| sources(&root)) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let found =
+            ["::<Trajectory>", "::<Vec<Trajectory>>"].iter().find(|way| text.contains(*way));
+        assert_eq!(found, None, "`{}`: read it by `Trajectory::from_line`", path.display());
     }
 }
 

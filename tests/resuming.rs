@@ -120,7 +120,7 @@ fn killing_a_run_at_random_moments_loses_nothing() {
             .unwrap();
     assert!(
         validation["step"].as_u64().unwrap().is_multiple_of(2)
-            && validation["mean_rewards"].as_array().unwrap().len() == 2,
+            && ["r_task", "r_tool"].iter().all(|name| validation["mean_rewards"][name].is_f64()),
         "{validation}"
     );
     assert_eq!(

@@ -10,7 +10,7 @@ use paretopo_generation::{Points, sample};
 use paretopo_models::{AutoFamily, read_config};
 use paretopo_tools::CallContext;
 use paretopo_training::{AdamW, MemoryPlan, RunConfig};
-use paretopo_trajectory::{FinishReason, Split, ToolCall, Trajectory, TrajectoryId};
+use paretopo_trajectory::{Split, ToolCall, Trajectory, TrajectoryId};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use toml::Value;
@@ -314,16 +314,8 @@ fn play(config: &RunConfig, key: &str) {
     }
     if let Some(task) = environment.tasks(Split::Train).first() {
         let trajectory = Trajectory {
-            task_id: task.id.clone(),
-            sample: 0,
-            weight_version: 0,
-            segments: vec![],
-            calls: vec![],
-            finish: FinishReason::Stop,
-            response: String::new(),
             answer: task.answers.first().cloned(),
-            rewards: vec![],
-            seconds: 0.0,
+            ..Trajectory::empty(TrajectoryId::new("test", 0, 0), &task.id, 0)
         };
         let mut group = [trajectory];
         paretopo_environments::score_group(
@@ -332,7 +324,10 @@ fn play(config: &RunConfig, key: &str) {
             &mut group,
             &mut RunMemory::default(),
         );
-        assert!(group[0].rewards.iter().all(|reward| (0.0..=1.0).contains(reward)), "{group:?}");
+        assert!(
+            group[0].objectives.values().iter().all(|reward| (0.0..=1.0).contains(reward)),
+            "{group:?}"
+        );
     }
 }
 

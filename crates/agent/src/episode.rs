@@ -4,7 +4,8 @@ use crate::rollout::RolloutRequest;
 use paretopo_chat::TurnText;
 use paretopo_generation::Drawn;
 use paretopo_trajectory::{
-    Author, CallRecord, FinishReason, Segment, TokenId, ToolCall, Trajectory,
+    Alternative, Author, CallRecord, FinishReason, Segment, Span, TokenId, ToolCall, ToolOutcome,
+    Trajectory,
 };
 use std::time::Instant;
 
@@ -15,6 +16,8 @@ pub(crate) enum State {
     Waiting {
         ticket: u64,
         call: ToolCall,
+        /// Seconds from the episode's beginning to the call.
+        began: f32,
         /// The round in which the outcome is delivered.
         due: u64,
         /// When it is given up.
@@ -51,7 +54,7 @@ impl<'a> Episode<'a> {
             sampled: 0,
             length: prompt.len(),
             started: Instant::now(),
-            segments: vec![Segment::given(Author::Prompt, prompt.to_vec())],
+            segments: vec![Segment::given(Author::Prompt, prompt.to_vec()).at(Span::default())],
             model_text: String::new(),
             response: String::new(),
             seconds: 0.0,
@@ -77,57 +80,79 @@ impl<'a> Episode<'a> {
         }
     }
 
-    /// Ids that the policy has drawn, with their log-probabilities.
-    pub(crate) fn push_drawn(&mut self, drawn: &Drawn) {
-        if self.segments.last().is_none_or(|segment| segment.author != Author::Model) {
-            self.segments.push(Segment {
-                author: Author::Model,
-                ids: vec![],
-                logprobs: vec![],
-                sampling_logprobs: vec![],
-            });
+    /// Seconds since it began.
+    pub(crate) fn now(&self) -> f32 {
+        self.started.elapsed().as_secs_f32()
+    }
+
+    /// An id that the policy has drawn. Other weights begin another segment.
+    pub(crate) fn push_drawn(&mut self, weight_version: u64, drawn: &Drawn) {
+        let now = self.now();
+        let is_by = |segment: &Segment| segment.weight_version == Some(weight_version);
+        if !self.segments.last().is_some_and(is_by) {
+            let time = Span { began: now, ended: now };
+            self.segments.push(Segment::sampling(weight_version).at(time));
         }
         let segment = self.segments.last_mut().expect("just pushed");
         segment.ids.push(drawn.id);
         segment.logprobs.push(drawn.logprob);
         segment.sampling_logprobs.push(drawn.sampling_logprob);
+        segment.entropies.extend(drawn.entropy);
+        if !drawn.alternatives.is_empty() {
+            let pairs = drawn.alternatives.iter();
+            let alternatives =
+                pairs.map(|(id, logprob)| Alternative { id: *id, logprob: *logprob });
+            segment.alternatives.push(alternatives.collect());
+        }
+        if let Some(time) = &mut segment.time {
+            time.ended = now;
+        }
         self.sampled += 1;
         self.length += 1;
     }
 
-    /// Puts a tool's output between its markers behind the turn, which it ends.
-    pub(crate) fn push_output(&mut self, parts: [(Author, Vec<TokenId>); 3], text: [&str; 3]) {
+    /// Puts a call's outcome behind the turn, which it ends: the markers and the tool's output as ids
+    /// and as text. `call` is what was asked for, and since when.
+    pub(crate) fn push_outcome(
+        &mut self,
+        (call, began): (Option<ToolCall>, f32),
+        outcome: ToolOutcome,
+        parts: [(Author, Vec<TokenId>); 3],
+        text: [&str; 3],
+    ) {
+        let asked = self.segments.iter().rposition(|segment| segment.author == Author::Model);
         let turn = std::mem::take(&mut self.turn);
         self.model_text.push_str(turn.text());
         self.response.push_str(turn.text());
         self.response.extend(text);
+        let now = self.now();
         for (author, ids) in parts {
             self.length += ids.len();
-            self.segments.push(Segment::given(author, ids));
+            let time = Span { began: now, ended: now };
+            self.segments.push(Segment::given(author, ids).at(time));
         }
+        let time = Some(Span { began, ended: now });
+        self.calls.push(CallRecord { call, outcome, segment: asked, time });
     }
 
     /// The record of a finished episode, not yet scored; `answer` finds the answer in what the policy
     /// wrote, since a tool may print anything.
-    pub(crate) fn into_trajectory(
+    pub(crate) fn to_trajectory(
         &mut self,
-        weight_version: u64,
         answer: impl FnOnce(&str) -> Option<String>,
     ) -> Trajectory {
         let State::Finished(finish) = &self.state else {
             unreachable!("only finished episodes become trajectories")
         };
+        let request = self.request;
         Trajectory {
-            task_id: self.request.task.id.clone(),
-            sample: self.request.sample,
-            weight_version,
             segments: std::mem::take(&mut self.segments),
             calls: std::mem::take(&mut self.calls),
             finish: finish.clone(),
             answer: answer(&self.model_text),
             response: std::mem::take(&mut self.response),
-            rewards: Vec::new(),
             seconds: self.seconds,
+            ..Trajectory::empty(request.id.clone(), &request.task.id, request.sample)
         }
     }
 }

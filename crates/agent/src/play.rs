@@ -14,14 +14,14 @@ use paretopo_chat::{ChatError, Parsed};
 use paretopo_generation::{
     Drawn, Event, GenerationError, GenerationSettings, GenerationStatistics, Generator, Row,
 };
-use paretopo_trajectory::{Author, CallRecord, FinishReason, TokenId, ToolOutcome, Trajectory};
+use paretopo_trajectory::{Author, FinishReason, TokenId, ToolCall, ToolOutcome, Trajectory};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// A ToolCall with what came of it.
-type Outcome = (Option<paretopo_trajectory::ToolCall>, ToolOutcome);
+/// A call, if what was written is one, and the seconds from its episode's beginning to it.
+type Asked = (Option<ToolCall>, f32);
 
 /// How often in a row a generator is opened anew before a token comes.
 const RESTARTS: usize = 3;
@@ -73,7 +73,7 @@ pub(crate) fn play<'a>(
             if episode.is_finished() && !std::mem::replace(&mut reported[key], true) {
                 statistics.sampled_tokens += episode.sampled as u64;
                 let answer = |text: &str| context.environment.extract_answer(text);
-                on_finished(key, episode.into_trajectory(context.weight_version, answer));
+                on_finished(key, episode.to_trajectory(answer));
                 done += 1;
             }
         }
@@ -244,7 +244,7 @@ impl<'a> TurnLoop<'a> {
         if !matches!(episode.state, State::Generating) {
             return Ok(());
         }
-        episode.push_drawn(drawn);
+        episode.push_drawn(self.context.weight_version, drawn);
         if self.context.text.end_ids.contains(&drawn.id) {
             self.finish(key, FinishReason::Stop);
             return Ok(());
@@ -271,21 +271,26 @@ impl<'a> TurnLoop<'a> {
             Parsed::None => return Ok(()),
             Parsed::Malformed(reason) => {
                 self.generator.pause(key, episode.length);
-                return self.append((None, refused(reason)), key);
+                let asked = (None, episode.now());
+                return self.append(asked, refused(reason), key);
             }
             Parsed::Call(call) => call,
         };
         self.generator.pause(key, episode.length);
         let tenancy = self.tenancies[key].as_ref().expect("an episode has it until it ends");
         match self.desk.submit(&call, tenancy) {
-            Err(outcome) => self.append((Some(call), outcome), key),
+            Err(outcome) => {
+                let asked = (Some(call), episode.now());
+                self.append(asked, outcome, key)
+            }
             Ok(Submitted { ticket, give_up }) => {
                 let lag = match self.config.tool_schedule {
                     ToolSchedule::FixedLag { steps } => steps.max(1),
                     ToolSchedule::AsReady {} => 0,
                 };
                 let due = self.round + lag;
-                episode.state = State::Waiting { ticket, call, due, give_up };
+                let began = episode.now();
+                episode.state = State::Waiting { ticket, call, began, due, give_up };
                 Ok(())
             }
         }
@@ -313,15 +318,20 @@ impl<'a> TurnLoop<'a> {
             self.stalled_seconds += started.elapsed().as_secs_f64();
             let Some(outcome) = self.desk.outcome(ticket, give_up) else { continue };
             let state = std::mem::replace(&mut self.episodes[key].state, State::Generating);
-            if let State::Waiting { call, .. } = state {
-                self.append((Some(call), outcome), key)?;
+            if let State::Waiting { call, began, .. } = state {
+                self.append((Some(call), began), outcome, key)?;
             }
         }
         Ok(())
     }
 
     /// Puts a tool's output behind the turn, marked as the tool's, and lets the episode go on.
-    fn append(&mut self, (call, mut outcome): Outcome, key: usize) -> Result<(), Failure> {
+    fn append(
+        &mut self,
+        asked: Asked,
+        mut outcome: ToolOutcome,
+        key: usize,
+    ) -> Result<(), Failure> {
         let config = self.config;
         let tokenizer = &self.context.text.tokenizer;
         let (before, after) = config.syntax.output_markers();
@@ -340,8 +350,7 @@ impl<'a> TurnLoop<'a> {
         ];
         let ids: Vec<TokenId> = parts.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
         let episode = &mut self.episodes[key];
-        episode.push_output(parts, [before, &shown, after]);
-        episode.calls.push(CallRecord { call, outcome });
+        episode.push_outcome(asked, outcome, parts, [before, &shown, after]);
         if episode.length >= self.context.context {
             self.finish(key, FinishReason::Length);
         } else if let Some(row) = self.waiting.iter_mut().find(|row| row.key == key) {

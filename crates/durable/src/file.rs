@@ -97,6 +97,18 @@ pub fn read(path: &Path) -> std::result::Result<Option<Vec<u8>>, Failure> {
     }
 }
 
+/// A file that is read part by part; `None` if there is none.
+///
+/// # Errors
+/// When it cannot be opened, or is no regular file.
+pub fn open(path: &Path) -> std::result::Result<Option<fs::File>, Failure> {
+    match require_file(path).and_then(|()| fs::File::open(path)) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at(path)(error)),
+    }
+}
+
 /// Makes what a file holds survive a power cut, whoever has written it.
 ///
 /// # Errors
@@ -123,12 +135,23 @@ pub fn write(path: &Path, content: &[u8]) -> std::result::Result<(), Failure> {
 /// # Errors
 /// When it cannot be written, synchronised or renamed; the old content is then still there.
 pub fn write_atomically(path: &Path, content: &[u8]) -> std::result::Result<(), Failure> {
+    fill_atomically(path, |file| file.put(content))
+}
+
+/// The same for content that is made part by part.
+///
+/// # Errors
+/// As [`write_atomically`], and those of `fill`.
+pub fn fill_atomically<E: From<Failure>>(
+    path: &Path,
+    fill: impl FnOnce(&mut File) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
     require_file(path).map_err(at(path))?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(".tmp");
     let beside = PathBuf::from(beside);
     let mut file = File::create(&beside)?;
-    file.put(content)?;
+    fill(&mut file)?;
     file.sync()?;
-    folder::rename(&beside, path)
+    Ok(folder::rename(&beside, path)?)
 }

@@ -13,7 +13,7 @@ mod file;
 mod folder;
 mod seam;
 
-pub use file::{File, read, sync, write, write_atomically};
+pub use file::{File, fill_atomically, open, read, sync, write, write_atomically};
 pub use folder::{
     create_folder, put_aside, put_folder, recover, remove_file, remove_folder, rename,
 };

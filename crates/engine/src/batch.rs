@@ -185,11 +185,7 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
     }
 
     /// The logits behind each row's ids, `[rows, vocab_size]`.
-    fn read(
-        &mut self,
-        rows: &[&[u32]],
-        state: &mut DecodingState<B, M::State>,
-    ) -> Tensor<B, 2> {
+    fn read(&mut self, rows: &[&[u32]], state: &mut DecodingState<B, M::State>) -> Tensor<B, 2> {
         self.tokens_read += rows.iter().map(|row| row.len() as u64).sum::<u64>();
         let input = ForwardInput::cached(rows, state, &self.device);
         let time = input.tokens.dims()[1];

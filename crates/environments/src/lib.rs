@@ -29,7 +29,7 @@ pub use opening::{Example, Opening};
 pub use qa::{QaConfig, QaEnvironment};
 
 use paretopo_tools::Tool;
-use paretopo_trajectory::{Message, Split, Task, Trajectory};
+use paretopo_trajectory::{Message, ObjectiveValues, Split, Task, Trajectory};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,12 +51,13 @@ pub trait Environment: Send + Sync {
     /// The final answer in a response, if there is one.
     fn extract_answer(&self, response: &str) -> Option<String>;
 
-    /// Whether the trajectory's answer is right.
+    /// Whether the trajectory's answer is right. Asked once, by [`score_group`].
     fn succeeded(&self, task: &Task, trajectory: &Trajectory) -> bool;
 
-    /// `r_task`, in [0, 1]: what the answer is worth.
-    fn task_reward(&self, task: &Task, trajectory: &Trajectory) -> f64 {
-        f64::from(u8::from(self.succeeded(task, trajectory)))
+    /// `r_task`, in [0, 1]: what the answer is worth. Whether it is right stands in the trajectory
+    /// by then (`success`).
+    fn task_reward(&self, _task: &Task, trajectory: &Trajectory) -> f64 {
+        f64::from(u8::from(trajectory.success == Some(true)))
     }
 
     /// Further numbers about an episode, by name; their means are reported. A name that does not
@@ -177,6 +178,18 @@ impl EnvironmentConfig {
     }
 }
 
+/// The objectives' names, in the order of the reward vector. One that has the name of an objective
+/// before it gets its place behind it: `r_length`, `r_length_3`.
+pub fn objective_names(environment: &dyn Environment) -> Arc<[String]> {
+    let mut names: Vec<String> = Vec::new();
+    for (place, objective) in environment.objectives().iter().enumerate() {
+        let name = objective.name().to_owned();
+        let is_taken = names.contains(&name);
+        names.push(if is_taken { format!("{name}_{}", place + 1) } else { name });
+    }
+    names.into()
+}
+
 /// Scores the rollouts of one task: first success, then the memory (`N_optimal`), then every
 /// objective.
 ///
@@ -188,38 +201,31 @@ pub fn score_group(
     group: &mut [Trajectory],
     memory: &mut RunMemory,
 ) {
-    for trajectory in group.iter() {
-        if environment.succeeded(task, trajectory) {
+    for trajectory in group.iter_mut() {
+        let is_right = environment.succeeded(task, trajectory);
+        trajectory.success = Some(is_right);
+        if is_right {
             memory.record_success(&task.id, trajectory.call_count());
         }
     }
+    let names = objective_names(environment);
     for trajectory in group.iter_mut() {
         let rewards = environment
             .objectives()
             .iter()
             .map(|objective| objective.score(environment, task, trajectory, memory).unwrap_or(0.0));
-        trajectory.rewards = rewards.collect();
+        trajectory.objectives = ObjectiveValues::new(&names, rewards.collect());
     }
 }
 
 /// The first reward of a scored group that is not finite, in words: objective, value, rollout and
 /// task.
-pub fn bad_reward(
-    environment: &dyn Environment,
-    task: &Task,
-    group: &[Trajectory],
-) -> Option<String> {
+pub fn bad_reward(task: &Task, group: &[Trajectory]) -> Option<String> {
     group.iter().find_map(|trajectory| {
-        let (objective, value) = environment
-            .objectives()
-            .iter()
-            .zip(&trajectory.rewards)
-            .find(|(_, value)| !value.is_finite())?;
+        let (name, value) = trajectory.objectives.iter().find(|(_, value)| !value.is_finite())?;
         Some(format!(
-            "`{}` gave {value} for rollout {} of task `{}`",
-            objective.name(),
-            trajectory.sample,
-            task.id
+            "`{name}` gave {value} for rollout {} of task `{}`",
+            trajectory.sample, task.id
         ))
     })
 }

@@ -180,43 +180,38 @@ mod tests {
     use crate::{
         EnvironmentConfig, MathConfig, ObjectiveConfig, Resources, RunMemory, score_group,
     };
-    use paretopo_settings::NonNegative;
+    use paretopo_settings::{NonNegative, Positive};
     use paretopo_trajectory::{
-        CallRecord, CallStatus, FinishReason, Split, ToolOutcome, Trajectory,
+        CallRecord, CallStatus, Split, ToolOutcome, Trajectory, TrajectoryId,
     };
 
     fn trajectory(answer: &str, calls: usize) -> Trajectory {
         let outcome = ToolOutcome::new(CallStatus::Ok, "", 0.0);
         Trajectory {
-            task_id: String::new(),
-            sample: 0,
-            weight_version: 0,
-            segments: vec![],
-            calls: vec![CallRecord { call: None, outcome }; calls],
-            finish: FinishReason::Stop,
-            response: String::new(),
+            calls: vec![CallRecord::new(None, outcome); calls],
             answer: Some(answer.into()),
-            rewards: vec![],
-            seconds: 0.0,
+            ..Trajectory::empty(TrajectoryId::new("test", 0, 0), "", 0)
         }
     }
 
     fn rewards(
         config: MathConfig,
-        group: &[(bool, usize)],
+        outcomes: &[(bool, usize)],
         memory: &mut RunMemory,
     ) -> Vec<Vec<f64>> {
         let environment =
             EnvironmentConfig::Math(config).build(&Resources::default(), &mut ()).unwrap();
         let task = environment.tasks(Split::Train)[0].clone();
-        let mut group: Vec<_> = group
+        let mut group: Vec<_> = outcomes
             .iter()
             .map(|(right, calls)| {
                 trajectory(if *right { &task.answers[0] } else { "no number" }, *calls)
             })
             .collect();
         score_group(environment.as_ref(), &task, &mut group, memory);
-        group.into_iter().map(|trajectory| trajectory.rewards).collect()
+        let successes = group.iter().map(|trajectory| trajectory.success);
+        assert!(successes.eq(outcomes.iter().map(|(right, _)| Some(*right))));
+        group.into_iter().map(|trajectory| trajectory.objectives.values().to_vec()).collect()
     }
 
     #[test]
@@ -252,5 +247,16 @@ mod tests {
         // N_optimal = 0: exp(0) = 1 and exp(-0.5 * 2) = 0.367879
         let scored = rewards(config, &[(false, 0), (false, 2)], &mut RunMemory::default());
         assert!((scored[0][1] - 1.0).abs() < 1e-6 && (scored[1][1] - 0.367_879_44).abs() < 1e-6);
+    }
+
+    #[test]
+    fn objectives_that_share_a_name_are_told_apart_by_their_place() {
+        let length = |scale| ObjectiveConfig::ResponseLength { scale: Positive::literal(scale) };
+        let mut config = MathConfig::default();
+        config.objectives.extend([length(10.0), length(20.0), length(30.0)]);
+        let environment =
+            EnvironmentConfig::Math(config).build(&Resources::default(), &mut ()).unwrap();
+        let names = crate::objective_names(environment.as_ref());
+        assert_eq!(names[..], ["r_task", "r_tool", "r_length", "r_length_4", "r_length_5"]);
     }
 }

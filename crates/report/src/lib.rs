@@ -9,8 +9,9 @@ mod table;
 mod terminal;
 
 pub use figures::{archive_svg, curves_svg, front_svg};
+pub use paretopo_records::RecordError;
 pub use phases::{Phases, phases_table, read_phases};
-pub use results::{ReportError, RunResult, read_run};
+pub use results::{RunResult, read_run};
 pub use statistics::{bootstrap_interval, igd_plus, mean, paired_permutation_test, pareto_front};
 pub use table::{MethodSummary, environment_table, levels_table, summarise_methods, summary_table};
 pub use terminal::front_picture;

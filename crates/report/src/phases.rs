@@ -1,12 +1,9 @@
 //! What a run's time went into.
 
-use crate::ReportError;
-use crate::results::{read_json, read_metrics};
-use serde::Deserialize;
+use paretopo_records::{EVALUATION, RecordError, read_evaluation, read_metrics};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const EVALUATION: &str = "evaluation.json";
 /// In the order of a step.
 const PHASES: [&str; 8] =
     ["prefill", "decode", "sampling", "tools", "grading", "forward", "backward", "optimizer"];
@@ -27,12 +24,7 @@ pub struct Phases {
 ///
 /// # Errors
 /// When it holds no phases, or a file is damaged.
-pub fn read_phases(run: &Path) -> Result<Phases, ReportError> {
-    #[derive(Default, Deserialize)]
-    struct Stored {
-        #[serde(default)]
-        phases: BTreeMap<String, f64>,
-    }
+pub fn read_phases(run: &Path) -> Result<Phases, RecordError> {
     let metrics = read_metrics(run)?;
     let steps = metrics.len();
     let mut sums: BTreeMap<String, f64> = BTreeMap::new();
@@ -43,11 +35,13 @@ pub fn read_phases(run: &Path) -> Result<Phases, ReportError> {
             *sums.entry(phase.to_owned()).or_default() += seconds;
         }
     }
-    let stored =
-        if run.join(EVALUATION).exists() { read_json(run, EVALUATION)? } else { Stored::default() };
-    let phases = Phases { steps, training: in_order(sums), evaluation: in_order(stored.phases) };
+    let evaluation = match run.join(EVALUATION).exists() {
+        true => read_evaluation(run)?.phases,
+        false => BTreeMap::new(),
+    };
+    let phases = Phases { steps, training: in_order(sums), evaluation: in_order(evaluation) };
     if phases.training.is_empty() && phases.evaluation.is_empty() {
-        return Err(ReportError {
+        return Err(RecordError {
             path: run.into(),
             reason: "holds neither a `metrics.jsonl` nor an `evaluation.json` with phases".into(),
         });

@@ -16,6 +16,7 @@ use paretopo_algorithms::EstimatorState;
 use paretopo_durable::{put_aside, put_folder, read, remove_folder, sync, write};
 use paretopo_environments::RunMemory;
 use paretopo_models::{CheckpointError, ModelFamily, load_tensors, write_tensors};
+use paretopo_trajectory::ObjectiveValues;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -105,7 +106,7 @@ pub(crate) fn save_best<F: ModelFamily, B: AutodiffBackend>(
     run: &Path,
     policy: &Policy<F, B>,
     step: u64,
-    point: &[f64],
+    point: &ObjectiveValues,
 ) -> Result<(), TrainingError> {
     policy.require_computes(&F::valid(&policy.model)).map_err(|error| error.at_step(step))?;
     Stage::Writing.begin();
@@ -368,12 +369,33 @@ mod tests {
         fs::write(checkpoint.join(CHECKSUMS), sums).unwrap();
     }
 
+    fn point(value: f64) -> ObjectiveValues {
+        [("r_task", value)].into_iter().collect()
+    }
+
+    #[test]
+    fn the_archive_of_a_state_is_found_by_who_reads_runs() {
+        let run = tempfile::tempdir().unwrap();
+        let mut state = TrainingState::default();
+        for (step, point) in [(2, [0.25, 0.5, 0.75]), (10, [0.5, 0.25, 0.75])] {
+            state.estimator.archive.insert(&point);
+            let folder = place_of(run.path(), step);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(STATE), serde_json::to_vec(&state).unwrap()).unwrap();
+        }
+        // of the latest, and not of what is being written
+        fs::create_dir_all(run.path().join("checkpoints/unfinished-step-000011")).unwrap();
+        let found = paretopo_records::latest_archive(run.path());
+        assert_eq!(found.as_deref(), Some(state.estimator.archive.points()));
+        assert_eq!(state.estimator.archive.points().len(), 2);
+    }
+
     #[test]
     fn nothing_good_is_overwritten_by_a_policy_that_is_not_finite() {
         let folder = std::env::temp_dir().join(format!("paretopo-save-{}", std::process::id()));
         let (policy, optimizer) = optimizer(policy());
         save(&folder, &policy, &optimizer, &state(1), 1).unwrap();
-        save_best(&folder, &policy, 1, &[0.5]).unwrap();
+        save_best(&folder, &policy, 1, &point(0.5)).unwrap();
         let kept = || {
             let read = |path: &str| fs::read(folder.join(path)).unwrap();
             let names = ["checkpoints/step-000001", "best"];
@@ -390,7 +412,7 @@ mod tests {
             let error = save(&folder, &broken, &optimizer, &state(2), 1).unwrap_err().to_string();
             assert!(error.starts_with("step 2: `model."), "{error}");
             assert!(error.contains("layernorm.weight` holds "), "{error}");
-            assert!(save_best(&folder, &broken, 2, &[0.9]).is_err());
+            assert!(save_best(&folder, &broken, 2, &point(0.9)).is_err());
             assert_eq!(kept(), before, "{bad}");
         }
         // numbers whose squares are numbers, too, but a product of three of them is none
@@ -399,7 +421,7 @@ mod tests {
         let error = save(&folder, &large, &optimizer, &state(2), 1).unwrap_err().to_string();
         let said = "step 2: the weights are numbers, but the output of `model.layers.0` overflows";
         assert!(error.starts_with(said), "{error}");
-        assert!(save_best(&folder, &large, 2, &[0.9]).is_err());
+        assert!(save_best(&folder, &large, 2, &point(0.9)).is_err());
         assert_eq!(kept(), before);
         // one large number is none of these
         save(&folder, &with(1e18), &optimizer, &state(3), 1).unwrap();

@@ -146,6 +146,12 @@ impl From<paretopo_durable::Failure> for TrainingError {
     }
 }
 
+impl From<paretopo_records::RecordError> for TrainingError {
+    fn from(error: paretopo_records::RecordError) -> Self {
+        Self::Invalid { path: error.path, reason: error.reason }
+    }
+}
+
 impl From<RolloutError> for TrainingError {
     fn from(error: RolloutError) -> Self {
         match error {

@@ -133,24 +133,14 @@ fn commonest(texts: Vec<String>) -> Option<(String, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use paretopo_trajectory::{CallRecord, ToolCall};
+    use paretopo_trajectory::{CallRecord, ToolCall, TrajectoryId};
 
     fn episode(finish: FinishReason, outcomes: Vec<ToolOutcome>) -> Trajectory {
         let call = || Some(ToolCall { name: "t".into(), arguments: serde_json::json!({}) });
         Trajectory {
-            task_id: "a".into(),
-            sample: 0,
-            weight_version: 0,
-            segments: vec![],
-            calls: outcomes
-                .into_iter()
-                .map(|outcome| CallRecord { call: call(), outcome })
-                .collect(),
+            calls: outcomes.into_iter().map(|outcome| CallRecord::new(call(), outcome)).collect(),
             finish,
-            response: String::new(),
-            answer: None,
-            rewards: vec![],
-            seconds: 0.0,
+            ..Trajectory::empty(TrajectoryId::new("test", 0, 0), "a", 0)
         }
     }
 

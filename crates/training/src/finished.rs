@@ -2,7 +2,9 @@
 //! interrupted evaluation plays only the others.
 
 use crate::TrainingError;
-use paretopo_durable::{File, put_aside, read, rename, write_atomically};
+use crate::run_folder::access;
+use paretopo_durable::{File, put_aside, rename};
+use paretopo_records::{LineError, TrajectoryFile, write_trajectories};
 use paretopo_trajectory::{FinishReason, Trajectory};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,40 +22,31 @@ pub struct FinishedEpisodes {
 }
 
 impl FinishedEpisodes {
-    /// Opens or creates the file. A last line that a kill cut off is dropped; with other lines that
-    /// cannot be read the file is put aside, and those that can be read are kept.
+    /// Opens or creates the file, whose lines may be of an older format. A last line that a kill cut
+    /// off is dropped; with other lines that cannot be read the file is put aside, and those that
+    /// can be read are kept.
     ///
     /// # Errors
     /// When it cannot be read or written.
     pub fn open(path: &Path) -> Result<Self, TrainingError> {
-        let bytes = read(path)?.unwrap_or_default();
-        let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
-        lines.pop();
-        let (mut earlier, mut whole, mut bad) = (HashMap::new(), Vec::new(), Vec::new());
-        for (index, line) in lines.into_iter().enumerate() {
-            let Ok(trajectory) = serde_json::from_slice::<Trajectory>(line) else {
-                bad.push(index + 1);
-                continue;
-            };
-            // what something outside the policy ended is played again
-            if matches!(trajectory.finish, FinishReason::Failed(_)) {
-                continue;
-            }
-            earlier.insert((trajectory.task_id.clone(), trajectory.sample), trajectory);
-            whole.extend_from_slice(line);
-            whole.push(b'\n');
-        }
+        let (whole, bad) = match path.try_exists().map_err(access(path))? {
+            true => read(path)?,
+            false => Default::default(),
+        };
         let mut notes = Vec::new();
         if let Some(first) = bad.first() {
             notes.push(format!(
-                "`{}`: {} of its lines cannot be read, the first is line {first}; their episodes \
-                 are played again, and the file as it was is `{}`",
+                "`{}`: {} of its lines cannot be read, the first is line {}; their episodes are \
+                 played again, and the file as it was is `{}`",
                 path.display(),
                 bad.len(),
+                first.line,
                 put_aside(path)?.display()
             ));
         }
-        write_atomically(path, &whole)?;
+        write_trajectories(path, whole.iter())?;
+        let key = |trajectory: &Trajectory| (trajectory.task_id.clone(), trajectory.sample);
+        let earlier = whole.into_iter().map(|trajectory| (key(&trajectory), trajectory)).collect();
         Ok(Self { path: path.into(), file: File::append(path)?, earlier, notes })
     }
 
@@ -78,28 +71,39 @@ impl FinishedEpisodes {
     }
 
     pub(crate) fn append(&mut self, trajectory: &Trajectory) -> Result<(), TrainingError> {
-        let mut line = serde_json::to_vec(trajectory).expect("plain data serialises");
-        line.push(b'\n');
-        Ok(self.file.put(&line)?)
+        Ok(self.file.put(&trajectory.to_line())?)
     }
+}
+
+/// The episodes that need not be played again, and the lines that cannot be read.
+///
+/// # Errors
+/// When the file cannot be read.
+fn read(path: &Path) -> Result<(Vec<Trajectory>, Vec<LineError>), TrainingError> {
+    let (mut whole, mut bad) = (Vec::new(), Vec::new());
+    for found in TrajectoryFile::open(path).and_then(|file| file.iter())? {
+        match found {
+            // what something outside the policy ended is played again
+            Ok(trajectory) if matches!(trajectory.finish, FinishReason::Failed(_)) => {}
+            Ok(trajectory) => whole.push(trajectory),
+            Err(error) if error.torn => {}
+            Err(error) => bad.push(error),
+        }
+    }
+    Ok((whole, bad))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use paretopo_trajectory::TrajectoryId;
 
     fn trajectory(task: &str, sample: usize) -> Trajectory {
         Trajectory {
-            task_id: task.into(),
-            sample,
-            weight_version: 0,
-            segments: vec![],
-            calls: vec![],
             finish: FinishReason::Length,
             response: "r".into(),
-            answer: None,
-            rewards: vec![],
             seconds: 0.5,
+            ..Trajectory::empty(TrajectoryId::new("evaluate", 0, sample), task, sample)
         }
     }
 
@@ -136,5 +140,19 @@ mod tests {
         assert!(notes.len() == 1 && notes[0].contains("the first is line 1"), "{notes:?}");
         assert_eq!(std::fs::read(folder.join("damaged-finished.jsonl")).unwrap(), damaged);
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn an_evaluation_of_an_earlier_version_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("finished.jsonl");
+        let first = r#"{"task_id":"a","sample":1,"weight_version":3,"segments":[{"author":"model","ids":[5],"logprobs":[-0.5],"sampling_logprobs":[-0.4]}],"calls":[],"finish":{"reason":"stop"},"response":"r","answer":"2","rewards":[],"seconds":0.5}"#;
+        std::fs::write(&path, format!("{first}\n")).unwrap();
+        let mut finished = FinishedEpisodes::open(&path).unwrap();
+        assert_eq!(finished.take_notes(), Vec::<String>::new());
+        let read = finished.take().remove(&("a".to_owned(), 1)).unwrap();
+        assert_eq!((read.segments[0].weight_version, read.answer.as_deref()), (Some(3), Some("2")));
+        // and what it holds is of the format of today
+        assert_eq!(std::fs::read(&path).unwrap(), read.to_line());
     }
 }

@@ -8,6 +8,7 @@
 mod batch;
 mod check;
 mod checkpoint;
+mod conclusion;
 mod config;
 mod entry;
 mod error;
@@ -30,6 +31,7 @@ mod seeds;
 mod sft;
 mod stage;
 mod state;
+mod summary;
 mod tensorboard;
 
 pub use batch::{MicroBatch, TrainingSequence, response_logprobs};
@@ -41,19 +43,21 @@ pub use config::{
 };
 pub use entry::{BackendChoice, EntryPoints, Recipe, ScoreRequest, Scores};
 pub use error::TrainingError;
-pub use evaluate::{Evaluation, LevelSummary, evaluate, summarise};
+pub use evaluate::evaluate;
 pub use failures::EpisodeFailures;
 pub use finished::FinishedEpisodes;
 pub use fitting::check_prompts;
 pub use gradient::{accumulate_gradient, total_gradient};
 pub use gradient_sum::GradientSum;
 pub use optimizer::AdamW;
+pub use paretopo_records::Evaluation;
 pub use plan::MemoryPlan;
 pub use policy::Policy;
 pub use rl::{train, train_in};
-pub use run_folder::{RunFolder, RunMetadata, write_atomically, write_trajectories};
+pub use run_folder::{RunFolder, RunMetadata, write_atomically};
 pub use sft::sft;
 pub use stage::{Stage, out_of_memory, write_reason};
+pub use summary::summarise;
 
 use burn::module::Module;
 use burn::tensor::backend::Backend;

@@ -6,6 +6,7 @@
 
 use crate::{Metrics, TrainingError};
 use paretopo_durable::File;
+use paretopo_records::METRICS;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -27,17 +28,8 @@ impl MetricsFile {
     /// # Errors
     /// When that fails, or it is no regular file.
     pub(crate) fn open(run: &Path) -> Result<Self, TrainingError> {
-        let path = run.join("metrics.jsonl");
+        let path = run.join(METRICS);
         Ok(Self { file: File::append(&path)?, path })
-    }
-
-    /// The last line that can be read.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub(crate) fn last(run: &Path) -> Result<Option<serde_json::Value>, TrainingError> {
-        let bytes = paretopo_durable::read(&run.join("metrics.jsonl"))?.unwrap_or_default();
-        Ok(bytes.rsplit(|byte| *byte == b'\n').find_map(|line| serde_json::from_slice(line).ok()))
     }
 
     /// Drops the lines of steps from `step` on. `note` hears of lines that cannot be read and of

@@ -15,6 +15,7 @@ use crate::running::Running;
 use crate::tensorboard::EventWriter;
 use crate::{Metrics, RunConfig, Surroundings, TrainingError, stage};
 use paretopo_durable::{File, create_folder, put_aside, read, recover};
+use paretopo_records::write_trajectories;
 use paretopo_trajectory::Trajectory;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, TryLockError};
@@ -287,22 +288,6 @@ impl RunFolder {
         write_trajectories(&path, trajectories)?;
         Ok(path)
     }
-}
-
-/// Writes trajectories to a file, one JSON object a line.
-///
-/// # Errors
-/// When the file cannot be written.
-pub fn write_trajectories<'t>(
-    path: &Path,
-    trajectories: impl Iterator<Item = &'t Trajectory>,
-) -> Result<(), TrainingError> {
-    let mut text = Vec::new();
-    for trajectory in trajectories {
-        serde_json::to_writer(&mut text, trajectory).expect("plain data serialises");
-        text.push(b'\n');
-    }
-    write_atomically(path, &text)
 }
 
 /// Peak resident memory of this process in MiB, where the system tells.

@@ -8,8 +8,8 @@
 //! The reason of an allocation that failed is written behind the mark at that moment.
 
 use crate::TrainingError;
-use crate::metrics_file::MetricsFile;
 use paretopo_durable::{File, read, remove_file, write_atomically};
+use paretopo_records::last_metrics;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -87,13 +87,13 @@ fn told(left: &[u8], run: &Path) -> Result<String, TrainingError> {
     let mut lines = left.splitn(2, |byte| *byte == b'\n');
     let mark: Option<Mark> = lines.next().and_then(|line| serde_json::from_slice(line).ok());
     let reason = String::from_utf8_lossy(lines.next().unwrap_or_default()).trim().to_owned();
-    let last = MetricsFile::last(run)?.unwrap_or_default();
-    let place = match last["step"].as_u64() {
+    let last = last_metrics(run)?.unwrap_or_default();
+    let place = match last.get("step") {
         Some(step) => format!("after step {step}"),
         None => "before its first step".to_owned(),
     };
     let process = mark.as_ref().map(|mark| format!(" (process {})", mark.pid)).unwrap_or_default();
-    let held = last["memory_mib"].as_f64();
+    let held = last.get("memory_mib");
     let held = held.map(|mib| format!("; it held {mib:.0} MiB then")).unwrap_or_default();
     let why = match mark {
         _ if !reason.is_empty() => reason,

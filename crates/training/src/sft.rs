@@ -3,10 +3,11 @@
 
 use crate::batch::micro_batches;
 use crate::checkpoint;
-use crate::evaluate::{conclude, require_tasks, sampling_of};
+use crate::conclusion::Conclusion;
+use crate::evaluate::{require_tasks, sampling_of};
 use crate::fitting::{fitting, played_splits};
 use crate::run_folder::write_atomically;
-use crate::seeds::derive_seed;
+use crate::seeds::{Purpose, derive_seed};
 use crate::{
     AdamW, GradientSum, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings,
     TrainingError, TrainingSequence, accumulate_gradient, total_gradient,
@@ -90,7 +91,7 @@ pub fn sft<F: ModelFamily, B: AutodiffBackend>(
             |model: &F::Model<B>, (index, group): (usize, Vec<usize>), sum: &mut GradientSum<B>| {
                 let rows: Vec<&TrainingSequence> =
                     group.iter().map(|index| &sequences[*index]).collect();
-                let dropout = derive_seed(config.seed, state.step, 200 + index as u64);
+                let dropout = derive_seed(config.seed, state.step, Purpose::Dropout(index as u64));
                 let batch = MicroBatch::<B>::new(&rows, device)
                     .in_precision(config.precision)
                     .with_dropout(dropout);
@@ -156,17 +157,9 @@ pub fn sft<F: ModelFamily, B: AutodiffBackend>(
             checkpoint::save(run, &policy, &optimizer, &state, config.train.keep.latest)?;
         }
     }
-    conclude(
-        config,
-        &folder,
-        policy,
-        environment.as_ref(),
-        state.updates,
-        device,
-        surroundings,
-        observer,
-    )
-    .map_err(|error| error.at_step(state.step))
+    Conclusion { config, folder: &folder, environment: environment.as_ref(), device, surroundings }
+        .write(policy, state.updates, observer)
+        .map_err(|error| error.at_step(state.step))
 }
 
 /// The `index`-th demonstration that the run draws, as ids.

@@ -6,15 +6,25 @@
 //! ever turned into ids a second time. Everything else in the project either makes these records
 //! (`agent`), scores them (`environments`), learns from them (`training`) or draws them (`report`).
 
+mod first_format;
+mod format;
+#[cfg(test)]
+mod format_tests;
 mod identity;
+mod numbers;
+mod objectives;
 mod segment;
 mod task;
 mod tool;
+mod trajectory;
 
+pub use format::{FormatError, FormatVersion};
 pub use identity::TrajectoryId;
-pub use segment::{Author, FinishReason, Segment, Trajectory};
+pub use objectives::ObjectiveValues;
+pub use segment::{Alternative, Author, Segment, Span};
 pub use task::{Message, Role, Split, Task};
 pub use tool::{CallRecord, CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec};
+pub use trajectory::{FinishReason, Trajectory};
 
 /// A token's index in the tokenizer's vocabulary.
 pub type TokenId = u32;

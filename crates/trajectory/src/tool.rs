@@ -1,6 +1,7 @@
 //! Tool calls and what came of them. An outcome is data: a tool that fails, is refused or runs late
 //! still has one.
 
+use crate::Span;
 use serde::{Deserialize, Serialize};
 
 /// What a tool offers, in the form that chat templates and prompts use.
@@ -16,7 +17,6 @@ pub struct ToolSpec {
 
 /// A parsed call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ToolCall {
     /// The tool's name.
     pub name: String,
@@ -50,7 +50,6 @@ pub enum Fault {
 
 /// What a tool returned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ToolOutcome {
     /// How it ended.
     pub status: CallStatus,
@@ -84,10 +83,23 @@ impl ToolOutcome {
 
 /// A call with its outcome.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct CallRecord {
     /// The call; `None` when what the model wrote could not be parsed as one.
     pub call: Option<ToolCall>,
     /// The outcome.
     pub outcome: ToolOutcome,
+    /// Which segment of the trajectory asked for it, counted from 0: calls of one turn have the
+    /// same. `None` where a file of the first format does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<usize>,
+    /// From the call to when its output was in the episode. `None` in files of the first format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Span>,
+}
+
+impl CallRecord {
+    /// A call of which neither turn nor time is known.
+    pub fn new(call: Option<ToolCall>, outcome: ToolOutcome) -> Self {
+        Self { call, outcome, segment: None, time: None }
+    }
 }

@@ -6,9 +6,11 @@ use crate::arguments::ConfigArguments;
 use crate::backends;
 use crate::output;
 use crate::problem::Problem;
+use paretopo_records::{
+    EVALUATION, Evaluation, read_evaluation, write_evaluation, write_trajectories,
+};
 use paretopo_training::{
-    Evaluation, FinishedEpisodes, Observer, PolicySource, RunConfig, check_prompts,
-    write_atomically, write_trajectories,
+    FinishedEpisodes, Observer, PolicySource, RunConfig, check_prompts, write_atomically,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -77,9 +79,8 @@ pub(crate) fn evaluate(
     }
     if several {
         // better now than after hours on the benchmarks before it
-        let is_done = |benchmark: &str| {
-            out.is_some_and(|out| out.join(benchmark).join("evaluation.json").exists())
-        };
+        let is_done =
+            |benchmark: &str| out.is_some_and(|out| out.join(benchmark).join(EVALUATION).exists());
         for (benchmark, config) in configs.iter().filter(|(benchmark, _)| !is_done(benchmark)) {
             check_prompts::<backends::Family>(config, &surroundings, &mut progress).map_err(
                 |error| {
@@ -109,9 +110,9 @@ pub(crate) fn evaluate(
                 None => {
                     let partial = folder.join("finished.jsonl");
                     let (evaluation, trajectories) = play(Some(FinishedEpisodes::open(&partial)?))?;
-                    write_trajectories(&folder.join("trajectories.jsonl"), trajectories.iter())?;
-                    let json = serde_json::to_vec_pretty(&evaluation).map_err(Problem::failure)?;
-                    write_atomically(&folder.join("evaluation.json"), &json)?;
+                    let place = folder.join("trajectories.jsonl");
+                    write_trajectories(&place, trajectories.iter()).map_err(Problem::failure)?;
+                    write_evaluation(folder, &evaluation).map_err(Problem::failure)?;
                     std::fs::remove_file(&partial).map_err(|error| {
                         Problem::failure(format!("`{}`: {error}", partial.display()))
                     })?;
@@ -177,8 +178,7 @@ fn found(
     }
     files.sort();
     let identity = Identity { config: config.to_toml()?, files };
-    let (identity_path, result_path) =
-        (folder.join("identity.json"), folder.join("evaluation.json"));
+    let (identity_path, result_path) = (folder.join("identity.json"), folder.join(EVALUATION));
     match Identity::read(folder)? {
         None if folder.join("config.toml").exists() => {
             return Err(Problem::mistake(format!(
@@ -216,11 +216,8 @@ fn found(
     if !result_path.exists() {
         return Ok(None);
     }
-    let bytes = std::fs::read(&result_path).map_err(|error| failed(&result_path, error))?;
-    let evaluation = serde_json::from_slice(&bytes).map_err(|error| {
-        let hint = "hint: delete it to evaluate again";
-        Problem::mistake(format!("`{}`: {error}\n{hint}", result_path.display()))
-    })?;
+    let evaluation = read_evaluation(folder)
+        .map_err(|error| Problem::mistake(format!("{error}\nhint: delete it to evaluate again")))?;
     Ok(Some(evaluation))
 }
 

@@ -13,8 +13,9 @@ use crate::output::{self, errln, outln};
 use crate::problem::{OUT_OF_MEMORY, Problem};
 use crate::programs;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use paretopo_records::{last_metrics, latest_archive};
 use paretopo_report::{
-    ReportError, RunResult, archive_svg, curves_svg, environment_table, front_picture, front_svg,
+    RecordError, RunResult, archive_svg, curves_svg, environment_table, front_picture, front_svg,
     levels_table, read_run, summarise_methods, summary_table,
 };
 use paretopo_training::write_atomically;
@@ -97,7 +98,7 @@ pub(super) fn compare(
 }
 
 /// A finished run whose files cannot be read: what the run makes again, it makes whole.
-fn damaged_result(error: ReportError) -> Problem {
+fn damaged_result(error: RecordError) -> Problem {
     Problem::failure(format!(
         "{error}\nhint: delete the run's `evaluation.json` and run the same command again"
     ))
@@ -219,15 +220,8 @@ fn start(
 /// The last line of the run's metrics.
 fn show_progress(running: &Running) {
     let Some(bar) = &running.bar else { return };
-    let Ok(text) = std::fs::read_to_string(running.job.folder.join("metrics.jsonl")) else {
-        return;
-    };
-    let last = text
-        .lines()
-        .next_back()
-        .and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    if let Some(metrics) = last {
-        let number = |key: &str| metrics[key].as_f64().unwrap_or(0.0);
+    if let Ok(Some(metrics)) = last_metrics(&running.job.folder) {
+        let number = |key: &str| metrics.get(key).copied().unwrap_or(0.0);
         bar.set_position(number("step") as u64 + 1);
         bar.set_message(format!("EM {:.3}  #Tool {:.2}", number("em"), number("calls")));
     }
@@ -355,15 +349,6 @@ fn report(
 
 /// The archive in a run's latest checkpoint, if its estimator keeps one of two objectives.
 fn archive_of(run: &Path) -> Option<Vec<[f64; 2]>> {
-    let mut checkpoints: Vec<PathBuf> = std::fs::read_dir(run.join("checkpoints"))
-        .ok()?
-        .flatten()
-        .map(|entry| entry.path())
-        .collect();
-    checkpoints.sort();
-    let text = std::fs::read_to_string(checkpoints.last()?.join("state.json")).ok()?;
-    let state: serde_json::Value = serde_json::from_str(&text).ok()?;
-    let points: Vec<[f64; 2]> =
-        serde_json::from_value(state["estimator"]["archive"]["points"].clone()).ok()?;
-    (!points.is_empty()).then_some(points)
+    let points = latest_archive(run)?.into_iter();
+    points.map(|point| <[f64; 2]>::try_from(point).ok()).collect()
 }

@@ -3,6 +3,7 @@
 use super::benchmarks::Identity;
 use crate::embedded;
 use crate::problem::Problem;
+use paretopo_records::EVALUATION;
 use paretopo_settings::{LARGEST_SEED, all_within, read_toml};
 use paretopo_training::RunConfig;
 use serde::Deserialize;
@@ -145,7 +146,7 @@ impl Job {
                 self.folder.display()
             )))
         };
-        let has_result = self.folder.join("evaluation.json").exists();
+        let has_result = self.folder.join(EVALUATION).exists();
         let config_path = self.folder.join("config.toml");
         let trained = match paretopo_reading::read_text(&config_path) {
             Ok(text) => Some(text),

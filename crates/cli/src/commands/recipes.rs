@@ -9,9 +9,10 @@ use crate::problem::Problem;
 use crate::programs;
 use crate::progress::Progress;
 use paretopo_models::read_config;
+use paretopo_records::{Evaluation, read_evaluation};
 use paretopo_settings::Temperature;
 use paretopo_training::{
-    EntryPoints, EpisodeFailures, Evaluation, MemoryPlan, Observer, Recipe, RunConfig, Surroundings,
+    EntryPoints, EpisodeFailures, MemoryPlan, Observer, Recipe, RunConfig, Surroundings,
 };
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -191,12 +192,7 @@ pub(crate) fn solve(
 }
 
 fn show_evaluation_of(run: &Path) -> Result<(), Problem> {
-    let path = run.join("evaluation.json");
-    let text =
-        paretopo_reading::read_text(&path).map_err(|error| Problem::unreadable(&path, &error))?;
-    let evaluation: Evaluation = serde_json::from_str(&text)
-        .map_err(|error| Problem::failure(format!("`{}`: {error}", path.display())))?;
-    show(&evaluation);
+    show(&read_evaluation(run).map_err(Problem::failure)?);
     Ok(())
 }
 

@@ -287,7 +287,7 @@ impl Environment for QaEnvironment {
 
     fn task_reward(&self, task: &Task, trajectory: &Trajectory) -> f64 {
         match self.config.reward {
-            AnswerReward::ExactMatch => f64::from(u8::from(self.succeeded(task, trajectory))),
+            AnswerReward::ExactMatch => f64::from(u8::from(trajectory.success == Some(true))),
             AnswerReward::F1 => f1_of(task, trajectory),
         }
     }
@@ -354,7 +354,7 @@ fn repeated_queries(trajectory: &Trajectory) -> usize {
 mod tests {
     use super::*;
     use crate::DemonstrationTurn;
-    use paretopo_trajectory::{CallRecord, CallStatus, FinishReason, ToolCall, ToolOutcome};
+    use paretopo_trajectory::{CallRecord, CallStatus, ToolCall, ToolOutcome, TrajectoryId};
 
     fn environment() -> QaEnvironment {
         QaEnvironment::new(&QaConfig::default(), &Resources::default(), &mut ()).unwrap()
@@ -423,27 +423,18 @@ mod tests {
             answers: vec!["Kora Venn".into(), "K. V.".into()],
             ..Task::default()
         };
-        let call = |query: &str, sources: &[&str]| CallRecord {
-            call: Some(ToolCall {
-                name: "search".into(),
-                arguments: serde_json::json!({ "query": query }),
-            }),
-            outcome: ToolOutcome {
+        let call = |query: &str, sources: &[&str]| {
+            let arguments = serde_json::json!({ "query": query });
+            let outcome = ToolOutcome {
                 sources: sources.iter().map(ToString::to_string).collect(),
                 ..ToolOutcome::new(CallStatus::Ok, "", 0.0)
-            },
+            };
+            CallRecord::new(Some(ToolCall { name: "search".into(), arguments }), outcome)
         };
         let mut trajectory = Trajectory {
-            task_id: String::new(),
-            sample: 0,
-            weight_version: 0,
-            segments: vec![],
             calls: vec![call("x", &["A"]), call("The X!", &["A", "B"])],
-            finish: FinishReason::Stop,
-            response: String::new(),
             answer: Some("kora".into()),
-            rewards: vec![],
-            seconds: 0.0,
+            ..Trajectory::empty(TrajectoryId::new("test", 0, 0), "", 0)
         };
         // F1 of "kora" against "kora venn": precision 1, recall 1/2, so 2/3
         let expected = [

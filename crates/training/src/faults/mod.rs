@@ -122,7 +122,8 @@ impl Fixture {
             state.step += 1;
             state.updates = state.step;
             (policy, optimizer) = of_step(policy, state.step);
-            checkpoint::save_best(run, &policy, state.step, &[0.5])?;
+            let point = [("r_task", 0.5)].into_iter().collect();
+            checkpoint::save_best(run, &policy, state.step, &point)?;
             promised.best = Some(state.step);
             promise(promised);
             checkpoint::save(run, &policy, &optimizer, &state, KEPT)?;

@@ -1,0 +1,38 @@
+//! What a run leaves in its folder: trajectory files, evaluations, metrics, the state beside its
+//! checkpoints. Written by `training`, read by `report`, by the command line, and by whatever shows
+//! a run later; so each of these files has one reader, here.
+//!
+//! Files may be damaged, cut off by a kill, or of an older version: what can be read is read, and
+//! the rest is named with its file and line. Nothing here knows burn or how a run is made.
+
+mod episodes;
+mod evaluation;
+mod line_index;
+mod lines;
+mod metrics;
+mod state;
+mod trajectories;
+
+pub use episodes::EpisodeSummary;
+pub use evaluation::{EVALUATION, Evaluation, LevelSummary, read_evaluation, write_evaluation};
+pub use lines::LineError;
+pub use metrics::{METRICS, last_metrics, read_metrics};
+pub use state::latest_archive;
+pub use trajectories::{Trajectories, TrajectoryFile, write_trajectories};
+
+use std::path::{Path, PathBuf};
+
+/// A file of a run that cannot be read, or does not hold what it should.
+#[derive(Debug, thiserror::Error)]
+#[error("`{path}`: {reason}")]
+pub struct RecordError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// An error of that file, for `map_err`.
+fn of<E: ToString>(path: &Path) -> impl Fn(E) -> RecordError {
+    move |error| RecordError { path: path.into(), reason: error.to_string() }
+}

@@ -1,0 +1,98 @@
+//! `metrics.jsonl`: the numbers of each step, one JSON object a line.
+
+use crate::lines::{Line, is_blank, next_line};
+use crate::{RecordError, of};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Seek, SeekFrom};
+use std::path::Path;
+
+/// The file's name in a run's folder.
+pub const METRICS: &str = "metrics.jsonl";
+
+/// Bytes at a file's end that hold its last line, many times over.
+const END: u64 = 1 << 18;
+
+/// Numbers by name; what was no number (`null`) is left out.
+type Step = BTreeMap<String, f64>;
+
+fn step(line: &[u8]) -> serde_json::Result<Step> {
+    let numbers: BTreeMap<String, Option<f64>> =
+        serde_json::from_slice(paretopo_reading::unmarked_line(line))?;
+    Ok(numbers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
+}
+
+fn opened(path: &Path) -> Result<Option<File>, RecordError> {
+    paretopo_durable::open(path).map_err(|failure| of(path)(failure.source))
+}
+
+/// The steps of a run, in the file's order; none without the file.
+///
+/// # Errors
+/// When the file cannot be read; names a line that is malformed.
+pub fn read_metrics(folder: &Path) -> Result<Vec<Step>, RecordError> {
+    let path = folder.join(METRICS);
+    let Some(file) = opened(&path)? else { return Ok(Vec::new()) };
+    let mut reader = BufReader::new(file);
+    let (mut steps, mut buffer, mut number) = (Vec::new(), Vec::new(), 0u64);
+    loop {
+        let (taken, line) = next_line(&mut reader, &mut buffer).map_err(of(&path))?;
+        if taken == 0 {
+            return Ok(steps);
+        }
+        number += 1;
+        let wrong = |reason: String| of(&path)(format!("line {number}: {reason}"));
+        match line {
+            Line::TooLong => return Err(wrong(Line::too_long())),
+            Line::Whole { .. } if is_blank(&buffer) => {}
+            Line::Whole { .. } => {
+                steps.push(step(&buffer).map_err(|error| wrong(error.to_string()))?)
+            }
+        }
+    }
+}
+
+/// The last step that can be read; `None` before the first.
+///
+/// # Errors
+/// When the file is there and cannot be read.
+pub fn last_metrics(folder: &Path) -> Result<Option<Step>, RecordError> {
+    let path = folder.join(METRICS);
+    let Some(mut file) = opened(&path)? else { return Ok(None) };
+    let length = file.metadata().map_err(of(&path))?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(END))).map_err(of(&path))?;
+    let mut reader = BufReader::new(file);
+    let (mut last, mut buffer) = (None, Vec::new());
+    loop {
+        let (taken, _) = next_line(&mut reader, &mut buffer).map_err(of(&path))?;
+        if taken == 0 {
+            return Ok(last);
+        }
+        last = step(&buffer).ok().filter(|step| !step.is_empty()).or(last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_read_in_order_and_the_last_one_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path();
+        assert_eq!((read_metrics(here).unwrap(), last_metrics(here).unwrap()), (vec![], None));
+        let text = "{\"step\":0,\"em\":0.5,\"loss\":null}\n\n{\"step\":1,\"em\":0.75}\n";
+        std::fs::write(here.join(METRICS), text).unwrap();
+        let steps = read_metrics(here).unwrap();
+        assert_eq!((steps.len(), steps[0].get("loss"), steps[1]["em"]), (2, None, 0.75));
+        // what a kill leaves of a line is no step
+        std::fs::write(here.join(METRICS), format!("{text}{{\"step\":2,\"e")).unwrap();
+        assert_eq!(last_metrics(here).unwrap().unwrap()["step"], 1.0);
+        let error = read_metrics(here).unwrap_err().to_string();
+        assert!(error.contains("metrics.jsonl`: line 4: "), "{error}");
+        // of a long file only the end is read: the first line that is, is cut off in front
+        let long = "{\"step\":7,\"em\":0.1}\n".repeat(20_000);
+        std::fs::write(here.join(METRICS), format!("{long}{{\"step\":8}}\n")).unwrap();
+        assert_eq!(last_metrics(here).unwrap().unwrap()["step"], 8.0);
+    }
+}

@@ -1,0 +1,58 @@
+//! The end of a training recipe: the policy is written and evaluated.
+
+use crate::evaluate::play_and_summarise;
+use crate::{
+    EpisodeFailures, Observer, Policy, RunConfig, RunFolder, Stage, Surroundings, TrainingError,
+};
+use burn::tensor::backend::AutodiffBackend;
+use paretopo_durable::put_folder;
+use paretopo_environments::Environment;
+use paretopo_models::{ModelFamily, in_precision};
+use paretopo_records::write_evaluation;
+
+/// What the end of a run needs besides its policy.
+pub(crate) struct Conclusion<'a, B: AutodiffBackend> {
+    pub(crate) config: &'a RunConfig,
+    pub(crate) folder: &'a RunFolder,
+    pub(crate) environment: &'a dyn Environment,
+    pub(crate) device: &'a B::Device,
+    pub(crate) surroundings: &'a Surroundings<'a>,
+}
+
+impl<B: AutodiffBackend> Conclusion<'_, B> {
+    /// The policy goes to `run/policy` (and its adapter, if one was trained, to `run/adapter`), its
+    /// evaluation to `run/evaluation.json`.
+    ///
+    /// # Errors
+    /// When the policy is not finite, before it is written; when all episodes failed, after they were
+    /// written; when something cannot be written.
+    pub(crate) fn write<F: ModelFamily>(
+        &self,
+        policy: Policy<F, B>,
+        weight_version: u64,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainingError> {
+        let Self { config, folder, environment, device, surroundings } = *self;
+        Stage::Writing.begin();
+        policy.require_computes(&F::valid(&policy.model))?;
+        if policy.adapter.is_some() {
+            put_folder(&folder.path().join("adapter"), |place| policy.save_adapter(place))?;
+        }
+        let policy = policy.merged();
+        put_folder(&folder.path().join("policy"), |place| policy.save(&policy.model, place))?;
+        let model = in_precision(F::valid(&policy.model), config.precision.into());
+        let workers = surroundings.workers(config, &model)?;
+        let generators = policy.generators(&model, device, config.precision, surroundings);
+        let cancelled = surroundings.cancelled;
+        let context = policy.context(&generators, environment, weight_version, cancelled, &workers);
+        let settings = &config.evaluation;
+        let (evaluation, trajectories) =
+            play_and_summarise(&context, &config.rollout, settings, config.seed, None, observer)?;
+        let episodes = folder.save_trajectories("evaluation", trajectories.iter())?;
+        if let Some(failures) = EpisodeFailures::of(&trajectories) {
+            let what = "the evaluation of the trained policy".into();
+            return Err(TrainingError::EpisodesFailed { what, failures, episodes: Some(episodes) });
+        }
+        Ok(write_evaluation(folder.path(), &evaluation)?)
+    }
+}

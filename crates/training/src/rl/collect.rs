@@ -1,0 +1,196 @@
+//! What a step learns from: prompts are played, scored, and weighed by the estimator; with dynamic
+//! sampling, groups without signal are replaced.
+
+use super::prompts::next_tasks;
+use crate::config::BadNumbers;
+use crate::seeds::{Purpose, derive_seed};
+use crate::{EpisodeFailures, Observer, RunConfig, RunFolder, Stage, TrainingError, TrainingState};
+use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics, rollout};
+use paretopo_algorithms::{Advantages, Group, Progress, advantages};
+use paretopo_environments::{bad_reward, score_group};
+use paretopo_trajectory::{Split, Task, Trajectory, TrajectoryId};
+use std::time::Instant;
+
+/// The rollouts of a step, group by group.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) tasks: Vec<Task>,
+    pub(super) groups: Vec<Vec<Trajectory>>,
+    pub(super) advantages: Advantages,
+    pub(super) statistics: RolloutStatistics,
+    /// Scoring and estimating advantages.
+    pub(super) grading_seconds: f64,
+    pub(super) refills: usize,
+    /// Groups with a reward that is not finite, of which nothing is learnt.
+    pub(super) skipped_groups: usize,
+}
+
+impl Batch {
+    /// How it came that all episodes failed, groups of `size` that were left out included.
+    pub(super) fn failures(&self, size: usize) -> Option<EpisodeFailures> {
+        if self.groups.is_empty() && self.skipped_groups > 0 {
+            let episodes = self.skipped_groups * size;
+            let reason =
+                "a reward of its group is not finite, so that nothing is learnt of it".into();
+            return Some(EpisodeFailures { episodes, failed: episodes, reason, share: 1.0 });
+        }
+        EpisodeFailures::of(self.groups.iter().flatten())
+    }
+
+    /// Leaves out groups in which all rewards are the same; whether there was one.
+    fn drop_silent(&mut self) -> bool {
+        let kept: Vec<bool> = self.groups.iter().map(|group| !is_silent(group)).collect();
+        let mut keep = kept.iter();
+        self.tasks.retain(|_| *keep.next().unwrap_or(&true));
+        let mut keep = kept.iter();
+        self.groups.retain(|_| *keep.next().unwrap_or(&true));
+        kept.contains(&false)
+    }
+}
+
+/// Whether no rollout of a group did better than another in any objective.
+fn is_silent(group: &[Trajectory]) -> bool {
+    let first = group[0].objectives.values();
+    group.iter().all(|trajectory| trajectory.objectives.values() == first)
+}
+
+/// What collecting needs of the run.
+pub(super) struct Collecting<'a> {
+    pub(super) config: &'a RunConfig,
+    pub(super) context: &'a RolloutContext<'a>,
+    pub(super) folder: &'a RunFolder,
+}
+
+impl Collecting<'_> {
+    /// Plays, scores and weighs the groups of a step.
+    pub(super) fn collect(
+        &mut self,
+        state: &mut TrainingState,
+        observer: &mut dyn Observer,
+    ) -> Result<Batch, TrainingError> {
+        Stage::Rollout.begin();
+        let settings = &self.config.train;
+        let mut batch = Batch::default();
+        loop {
+            let wanted = settings.prompts_per_step - batch.tasks.len();
+            let first_prompt = state.prompts_drawn;
+            let new = next_tasks(
+                self.context.environment.tasks(Split::Train),
+                self.config.seed,
+                &mut state.prompts_drawn,
+                wanted,
+            );
+            let played =
+                self.play(&new, first_prompt, state.prompts_drawn, &mut batch, observer)?;
+            self.score(new, played, &mut batch, state, observer)?;
+            if batch.refills >= settings.refill_rounds || !batch.drop_silent() {
+                break;
+            }
+            batch.refills += 1;
+        }
+        self.weigh(&mut batch, state)?;
+        Ok(batch)
+    }
+
+    /// Plays the groups of new prompts, of which `first_prompt` is the first one's number in the run.
+    fn play(
+        &self,
+        new: &[Task],
+        first_prompt: u64,
+        drawn: u64,
+        batch: &mut Batch,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Trajectory>, TrainingError> {
+        let size = self.config.train.rollouts_per_prompt;
+        let request = |(index, task)| {
+            (0..size).map(move |sample| {
+                let episode = Purpose::Episode((index * size + sample) as u64);
+                RolloutRequest {
+                    id: TrajectoryId::new("train", first_prompt + index as u64, sample),
+                    task,
+                    sample,
+                    seed: derive_seed(self.config.seed, drawn, episode),
+                }
+            })
+        };
+        let requests: Vec<RolloutRequest<'_>> = new.iter().enumerate().flat_map(request).collect();
+        let (mut done, total) = (0, requests.len());
+        let mut report = |_: &Trajectory| {
+            done += 1;
+            observer.progress("rollout", done, total);
+        };
+        let (trajectories, statistics) =
+            rollout(self.context, &self.config.rollout, &requests, &mut report)?;
+        batch.statistics.add(&statistics);
+        Ok(trajectories)
+    }
+
+    /// Scores the groups and puts them to the batch, but for those with a reward that is no number.
+    fn score(
+        &self,
+        new: Vec<Task>,
+        played: Vec<Trajectory>,
+        batch: &mut Batch,
+        state: &mut TrainingState,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainingError> {
+        let grading = Instant::now();
+        let mut played = played.into_iter();
+        for task in new {
+            let size = self.config.train.rollouts_per_prompt;
+            let mut group: Vec<Trajectory> = played.by_ref().take(size).collect();
+            score_group(self.context.environment, &task, &mut group, &mut state.memory);
+            if let Some(reason) = bad_reward(&task, &group) {
+                let what = format!("group-{}", batch.skipped_groups);
+                self.leave_out(state.step, &what, reason, &group, observer)?;
+                batch.skipped_groups += 1;
+                continue;
+            }
+            batch.tasks.push(task);
+            batch.groups.push(group);
+        }
+        batch.grading_seconds += grading.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// From reward vectors to one number a trajectory.
+    fn weigh(&self, batch: &mut Batch, state: &mut TrainingState) -> Result<(), TrainingError> {
+        let group = |(task, group): (&Task, &Vec<Trajectory>)| Group {
+            prompt: task.id.clone(),
+            rewards: group.iter().map(|one| one.objectives.values().to_vec()).collect(),
+            calls: Some(group.iter().map(Trajectory::call_count).collect()),
+        };
+        let rewards: Vec<Group> = batch.tasks.iter().zip(&batch.groups).map(group).collect();
+        let estimating = Instant::now();
+        let progress = Progress {
+            step: state.step,
+            total_steps: self.config.train.steps,
+            seed: derive_seed(self.config.seed, state.step, Purpose::Estimator),
+        };
+        batch.advantages =
+            advantages(&self.config.estimator, &mut state.estimator, &rewards, progress)?;
+        batch.grading_seconds += estimating.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// Writes out trajectories with a reward that is not finite, and says so.
+    ///
+    /// # Errors
+    /// Unless such are to be left out.
+    pub(super) fn leave_out(
+        &self,
+        step: u64,
+        what: &str,
+        reason: String,
+        trajectories: &[Trajectory],
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainingError> {
+        let name = format!("bad-reward-step-{step:06}-{what}");
+        let batch = self.folder.save_trajectories(&name, trajectories.iter())?;
+        if self.config.train.bad_numbers == BadNumbers::Stop {
+            return Err(TrainingError::Reward { step, reason, batch });
+        }
+        observer.note(&format!("step {step}: left out what is in `{}`: {reason}", batch.display()));
+        Ok(())
+    }
+}

@@ -1,0 +1,352 @@
+//! The reinforcement learning recipe: roll out, score, estimate advantages, update; step by step,
+//! resumable after a kill at any moment.
+//!
+//! A step reads top to bottom in `Training::step`; its parts are `validation`, `collect` (rollouts,
+//! rewards, advantages), `update` (losses, gradients, the optimiser) and `metrics`.
+
+mod collect;
+mod metrics;
+mod prompts;
+mod update;
+mod validation;
+
+use crate::conclusion::Conclusion;
+use crate::evaluate::{require_tasks, sampling_of};
+use crate::fitting::{fitting, played_splits};
+use crate::{
+    AdamW, EpisodeFailures, Metrics, Observer, Policy, RunConfig, RunFolder, Surroundings,
+    TrainingError, TrainingState, checkpoint,
+};
+use burn::tensor::backend::AutodiffBackend;
+use collect::{Batch, Collecting};
+use paretopo_agent::Workers;
+use paretopo_environments::Environment;
+use paretopo_models::{ModelFamily, Placement, in_precision, without_adapter};
+use paretopo_trajectory::Split;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use update::{BadUpdate, Update, UpdateSums};
+
+/// Trains a policy and evaluates it; the result lies in `run/policy` and `run/evaluation.json`.
+///
+/// # Errors
+/// When something cannot be read or written, the numbers go wrong, all episodes of too many steps in
+/// a row failed, or the run is interrupted. Running it again resumes.
+pub fn train<F: ModelFamily, B: AutodiffBackend>(
+    config: &RunConfig,
+    run: &Path,
+    place: &Placement<B>,
+    surroundings: &Surroundings<'_>,
+    observer: &mut dyn Observer,
+) -> Result<(), TrainingError> {
+    let folder = RunFolder::open(run, config, "train", surroundings)?;
+    let environment = surroundings.environment(config, observer)?;
+    train_in::<F, B>(config, environment, folder, place, surroundings, observer)
+}
+
+/// The same in an environment that is built already, which may be one of your own.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_in<F: ModelFamily, B: AutodiffBackend>(
+    config: &RunConfig,
+    environment: Box<dyn Environment>,
+    folder: RunFolder,
+    place: &Placement<B>,
+    surroundings: &Surroundings<'_>,
+    observer: &mut dyn Observer,
+) -> Result<(), TrainingError> {
+    let mut training =
+        Training::<F, B>::prepare(config, environment, folder, place, surroundings, observer)?;
+    while training.state.step < config.train.steps {
+        if surroundings.cancelled.load(Ordering::Relaxed) {
+            return Err(TrainingError::Interrupted);
+        }
+        training = training.step(observer)?;
+    }
+    training.conclude(observer)
+}
+
+/// A run between two steps.
+struct Training<'a, F: ModelFamily, B: AutodiffBackend> {
+    config: &'a RunConfig,
+    surroundings: &'a Surroundings<'a>,
+    place: &'a Placement<B>,
+    folder: RunFolder,
+    environment: Box<dyn Environment>,
+    policy: Policy<F, B>,
+    /// What the KL penalty is taken against: of a policy with an adapter, the policy without it.
+    reference: Option<F::Model<B::InnerBackend>>,
+    workers: Workers,
+    optimizer: AdamW<B>,
+    state: TrainingState,
+    /// Notes that are not repeated at every step, by topic.
+    said: BTreeSet<&'static str>,
+    /// Steps in a row of which all episodes failed; a checkpoint is from before the first of them.
+    failed_steps: u64,
+}
+
+impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
+    /// Everything that can be wrong is better known now than after hours of training.
+    fn prepare(
+        config: &'a RunConfig,
+        environment: Box<dyn Environment>,
+        mut folder: RunFolder,
+        place: &'a Placement<B>,
+        surroundings: &'a Surroundings<'a>,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, TrainingError> {
+        for note in folder.take_notes() {
+            observer.note(&note);
+        }
+        let validation = (config.train.validate_every > 0).then_some(Split::Validation);
+        for split in [Split::Train, config.evaluation.split].into_iter().chain(validation) {
+            require_tasks(environment.as_ref(), split)?;
+        }
+        let mut policy = Policy::<F, B>::load(config, &surroundings.policy_folder, place)?;
+        sampling_of(&config.evaluation, &policy.text)?;
+        let reader = policy.reader(surroundings.cancelled);
+        let splits = played_splits(config, true);
+        let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
+        let reference = (config.train.kl.coefficient.get() != 0.0)
+            .then(|| without_adapter(F::valid(&policy.model)));
+        let workers = surroundings.workers(config, &policy.model)?;
+        let updates_per_step = (config.train.epochs * config.train.minibatches) as u64;
+        let mut optimizer =
+            AdamW::new(config.train.optimizer, config.train.steps * updates_per_step);
+        let run = folder.path().to_owned();
+        let mut note = |message: &str| observer.note(message);
+        let restored =
+            checkpoint::restore(&run, &mut policy, &mut optimizer, &place.device, &mut note)?;
+        let state = restored.unwrap_or_default();
+        state.require_of_training(&run, config, environment.objectives().len())?;
+        if state.step > 0 {
+            note(&format!("resuming after step {}", state.step));
+        }
+        folder.rewind(state.step, &mut note)?;
+        Ok(Self {
+            config,
+            surroundings,
+            place,
+            folder,
+            environment,
+            policy,
+            reference,
+            workers,
+            optimizer,
+            state,
+            said: BTreeSet::new(),
+            failed_steps: 0,
+        })
+    }
+
+    fn step(mut self, observer: &mut dyn Observer) -> Result<Self, TrainingError> {
+        let step = self.state.step;
+        let mut metrics = Metrics::new();
+        let batch = self.play(&mut metrics, observer).map_err(|error| error.at_step(step))?;
+        self.tell(&batch, observer)?;
+        let train = &self.config.train;
+        let saved =
+            train.save_trajectories_every > 0 && step.is_multiple_of(train.save_trajectories_every);
+        if saved {
+            self.save_trajectories("", &batch)?;
+        }
+        metrics::of_batch(
+            &batch,
+            self.environment.as_ref(),
+            &self.state,
+            self.workers.count(),
+            &mut metrics,
+        );
+        let started = Instant::now();
+        let (mut training, sums) = self.update(&batch)?;
+        training.tell_skipped(&sums, &batch, observer)?;
+        let seconds = started.elapsed().as_secs_f64();
+        metrics::of_update(&sums, seconds, &batch, training.workers.count(), &mut metrics);
+        training.folder.log(step, &metrics)?;
+        training.state.step += 1;
+        training.state.updates = training.optimizer.updates();
+        observer.step(training.state.step, train.steps, &metrics);
+        training.checkpoint_if_due()?;
+        Ok(training)
+    }
+
+    /// What the step learns from; before it a validation, if one is due.
+    fn play(
+        &mut self,
+        metrics: &mut Metrics,
+        observer: &mut dyn Observer,
+    ) -> Result<Batch, TrainingError> {
+        let config = self.config;
+        let model = in_precision(F::valid(&self.policy.model), config.precision.into());
+        let generators =
+            self.policy.generators(&model, &self.place.device, config.precision, self.surroundings);
+        let context = self.policy.context(
+            &generators,
+            self.environment.as_ref(),
+            self.state.updates,
+            self.surroundings.cancelled,
+            &self.workers,
+        );
+        let mut collecting = Collecting { config, context: &context, folder: &self.folder };
+        let every = config.train.validate_every;
+        if every > 0 && self.state.step.is_multiple_of(every) {
+            let point = collecting.validate(&mut self.state, metrics, observer)?;
+            if let Some(point) = point {
+                validation::keep_best(
+                    &point,
+                    &self.policy,
+                    &mut self.state,
+                    &self.folder,
+                    config.train.keep.best,
+                    &mut |note| {
+                        if self.said.insert("best") {
+                            observer.note(note);
+                        }
+                    },
+                )?;
+            }
+        }
+        collecting.collect(&mut self.state, observer)
+    }
+
+    /// Notes of the estimator, and whether the step's episodes failed.
+    ///
+    /// # Errors
+    /// When too many steps in a row failed.
+    fn tell(&mut self, batch: &Batch, observer: &mut dyn Observer) -> Result<(), TrainingError> {
+        for (topic, note) in &batch.advantages.notes {
+            if self.said.insert(topic) {
+                observer.note(note);
+            }
+        }
+        let limit = self.config.train.stop_after_failed_steps;
+        let Some(failures) = batch.failures(self.config.train.rollouts_per_prompt) else {
+            self.failed_steps = 0;
+            return Ok(());
+        };
+        self.failed_steps += 1;
+        let step = self.state.step;
+        if self.failed_steps >= limit {
+            return Err(self.failed_in_a_row(limit, failures, batch)?);
+        }
+        observer.note(&format!(
+            "step {step}: {failures} (the run stops after {limit} such steps in a row)"
+        ));
+        Ok(())
+    }
+
+    /// What ends a run after as many failed steps in a row as are allowed; the last one's episodes
+    /// are written out.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    fn failed_in_a_row(
+        &self,
+        count: u64,
+        failures: EpisodeFailures,
+        batch: &Batch,
+    ) -> Result<TrainingError, TrainingError> {
+        // groups that were left out have been written out already
+        let episodes = Some(batch).filter(|batch| !batch.groups.is_empty());
+        let episodes =
+            episodes.map(|batch| self.save_trajectories("failed-", batch)).transpose()?;
+        let step = self.state.step;
+        let what = match count {
+            1 => format!("step {step}"),
+            _ => format!("step {step}, the last of {count} failed steps in a row"),
+        };
+        Ok(TrainingError::EpisodesFailed { what, failures, episodes })
+    }
+
+    /// All updates of the step.
+    ///
+    /// # Errors
+    /// When numbers go wrong; the batch is then written out.
+    fn update(self, batch: &Batch) -> Result<(Self, UpdateSums), TrainingError> {
+        let step = self.state.step;
+        let update = Update::<F, B> {
+            config: self.config,
+            reference: self.reference.as_ref(),
+            workers: &self.workers,
+            place: self.place,
+            step,
+        };
+        let sequences = update::sequences(&batch.groups, &batch.advantages.values, self.config);
+        let mut optimizer = self.optimizer;
+        let mut policy = self.policy;
+        match update.run(policy.model, &mut optimizer, sequences) {
+            Ok((model, sums)) => {
+                policy.model = model;
+                Ok((Self { policy, optimizer, ..self }, sums))
+            }
+            Err(BadUpdate::Policy(reason)) => {
+                save_trajectories(&self.folder, "failed-", step, batch)?;
+                Err(TrainingError::Policy { step: Some(step), reason })
+            }
+            Err(BadUpdate::Batch(reason)) => {
+                let batch = save_trajectories(&self.folder, "failed-", step, batch)?;
+                Err(TrainingError::Numbers { step, reason, batch })
+            }
+        }
+    }
+
+    fn tell_skipped(
+        &self,
+        sums: &UpdateSums,
+        batch: &Batch,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainingError> {
+        if !sums.skipped.is_empty() {
+            self.save_trajectories("skipped-", batch)?;
+        }
+        for reason in &sums.skipped {
+            observer.note(&format!("step {}: left out an update: {reason}", self.state.step));
+        }
+        Ok(())
+    }
+
+    fn checkpoint_if_due(&self) -> Result<(), TrainingError> {
+        let train = &self.config.train;
+        let is_due = self.state.step.is_multiple_of(train.checkpoint_every)
+            || self.state.step == train.steps;
+        if is_due && self.failed_steps == 0 {
+            let run = self.folder.path();
+            checkpoint::save(run, &self.policy, &self.optimizer, &self.state, train.keep.latest)?;
+        }
+        Ok(())
+    }
+
+    fn conclude(self, observer: &mut dyn Observer) -> Result<(), TrainingError> {
+        let conclusion = Conclusion {
+            config: self.config,
+            folder: &self.folder,
+            environment: self.environment.as_ref(),
+            device: &self.place.device,
+            surroundings: self.surroundings,
+        };
+        conclusion
+            .write(self.policy, self.state.updates, observer)
+            .map_err(|error| error.at_step(self.state.step))
+    }
+
+    fn save_trajectories(
+        &self,
+        what: &str,
+        batch: &Batch,
+    ) -> Result<std::path::PathBuf, TrainingError> {
+        save_trajectories(&self.folder, what, self.state.step, batch)
+    }
+}
+
+/// Writes out a step's episodes, as `failed-step-000012.jsonl` for the prefix `failed-`.
+fn save_trajectories(
+    folder: &RunFolder,
+    prefix: &str,
+    step: u64,
+    batch: &Batch,
+) -> Result<std::path::PathBuf, TrainingError> {
+    folder.save_trajectories(&format!("{prefix}step-{step:06}"), batch.groups.iter().flatten())
+}

@@ -1,0 +1,89 @@
+//! The policy on validation tasks while it is trained, and the best of it so far.
+
+use super::collect::Collecting;
+use crate::evaluate::play_and_summarise;
+use crate::{
+    EpisodeFailures, EvaluationConfig, Metrics, Observer, Policy, RunFolder, TrainingError,
+    TrainingState, checkpoint,
+};
+use burn::tensor::backend::AutodiffBackend;
+use paretopo_algorithms::pareto::underflows;
+use paretopo_environments::bad_reward;
+use paretopo_models::ModelFamily;
+use paretopo_trajectory::{ObjectiveValues, Split};
+
+impl Collecting<'_> {
+    /// Evaluates on validation tasks; returns the mean of each objective, `None` if all episodes
+    /// failed.
+    pub(super) fn validate(
+        &self,
+        state: &mut TrainingState,
+        metrics: &mut Metrics,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<ObjectiveValues>, TrainingError> {
+        let config = self.config;
+        let settings =
+            EvaluationConfig { split: Split::Validation, samples: 1, ..config.evaluation.clone() };
+        let (validation, trajectories) = play_and_summarise(
+            self.context,
+            &config.rollout,
+            &settings,
+            config.seed,
+            None,
+            observer,
+        )?;
+        if let Some(failures) = EpisodeFailures::of(&trajectories) {
+            let name = format!("failed-validation-{:06}", state.step);
+            let path = self.folder.save_trajectories(&name, trajectories.iter())?;
+            observer.note(&format!(
+                "step {}: the validation is left out: {failures}; the episodes are in `{}`",
+                state.step,
+                path.display()
+            ));
+            return Ok(None);
+        }
+        let tasks = self.context.environment.tasks(Split::Validation);
+        let mut groups = tasks.iter().zip(trajectories.chunks(1));
+        match groups.find_map(|(task, group)| bad_reward(task, group)) {
+            None => {
+                state.estimator.observe_validation(validation.point.values(), &config.estimator)
+            }
+            Some(reason) => {
+                self.leave_out(state.step, "validation", reason, &trajectories, observer)?
+            }
+        }
+        metrics.insert("validation/em".into(), validation.em);
+        metrics.insert("validation/calls".into(), validation.calls);
+        for (name, mean) in validation.point.iter() {
+            metrics.insert(format!("validation/{name}"), mean);
+        }
+        Ok(Some(validation.point))
+    }
+}
+
+/// Keeps what is trained in `best` if the point's hypervolume, the product of its means, is the
+/// largest so far. `warn` hears of products that 64 bits cannot tell from zero.
+pub(super) fn keep_best<F: ModelFamily, B: AutodiffBackend>(
+    point: &ObjectiveValues,
+    policy: &Policy<F, B>,
+    state: &mut TrainingState,
+    folder: &RunFolder,
+    is_kept: bool,
+    warn: &mut dyn FnMut(&str),
+) -> Result<(), TrainingError> {
+    let means = point.values();
+    let volume = means.iter().product::<f64>();
+    if underflows(means, &vec![0.0; means.len()]) {
+        warn(&format!(
+            "warning: the mean rewards {means:?} of the validation multiply to less than 2.2e-308, \
+             the smallest 64-bit float: `best` cannot tell such policies apart"
+        ));
+    }
+    if volume.is_finite() && state.best_validation.is_none_or(|best| volume > best) {
+        state.best_validation = Some(volume);
+        if is_kept {
+            checkpoint::save_best(folder.path(), policy, state.step, point)?;
+        }
+    }
+    Ok(())
+}

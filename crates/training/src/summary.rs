@@ -1,0 +1,190 @@
+//! What an evaluation found, counted over its scored episodes: shares and means with their intervals.
+
+use paretopo_agent::RolloutStatistics;
+use paretopo_environments::Environment;
+use paretopo_records::{EpisodeSummary, Evaluation, LevelSummary};
+use paretopo_trajectory::{ObjectiveValues, Task, Trajectory};
+use std::collections::BTreeMap;
+
+/// Half the width of a 95% interval in standard errors.
+const HALF_WIDTH: f64 = 1.96;
+
+/// Counts scored trajectories, `samples` per task in the order of `tasks`.
+pub fn summarise(
+    environment: &dyn Environment,
+    tasks: &[Task],
+    trajectories: &[Trajectory],
+    samples: usize,
+    max_calls: usize,
+    statistics: &RolloutStatistics,
+) -> Evaluation {
+    let groups = || tasks.iter().zip(trajectories.chunks(samples.max(1)));
+    let by_task: Vec<EpisodeSummary> =
+        groups().map(|(_, group)| EpisodeSummary::of(group)).collect();
+    let right: Vec<usize> = by_task.iter().map(|task| task.right).collect();
+    let ems: Vec<f64> = by_task.iter().map(EpisodeSummary::em).collect();
+    let counts = (0..).map(|power| 1 << power).take_while(|j| *j <= samples);
+    let passes: Vec<(usize, Vec<f64>)> = counts.map(|j| (j, pass_at(&right, samples, j))).collect();
+    let (point, point_interval) = achieved_point(groups().map(|(_, group)| group));
+    let all = EpisodeSummary::of(trajectories);
+    let calls = all.per_episode(all.calls);
+    Evaluation {
+        episodes: all.episodes,
+        tasks: tasks.len(),
+        em: all.em(),
+        em_interval: HALF_WIDTH * standard_error(&ems),
+        pass_at: passes.iter().map(|(j, tasks)| (*j, mean(tasks))).collect(),
+        pass_at_interval: passes
+            .iter()
+            .map(|(j, tasks)| (*j, HALF_WIDTH * standard_error(tasks)))
+            .collect(),
+        calls,
+        calls_per_correct: all.calls_per_correct(),
+        response_tokens: all.per_episode(all.sampled_tokens),
+        answered: all.per_episode(all.answered),
+        failed_calls: all.per_call(all.call_errors + all.call_timeouts),
+        truncated: all.per_episode(all.truncated),
+        point,
+        point_interval,
+        accuracy_efficiency: [all.em(), (1.0 - calls / max_calls.max(1) as f64).max(0.0)],
+        levels: by_level(groups()),
+        environment: environment_metrics(environment, groups()),
+        phases: BTreeMap::new(),
+        tokens_per_second: statistics.sampled_tokens as f64 / statistics.seconds.max(1e-9),
+        peak_memory_mib: crate::run_folder::peak_memory_mib(),
+    }
+}
+
+/// The mean of each objective over the episodes, and half the width of its 95% interval from the
+/// tasks' means; both empty where nothing is scored.
+fn achieved_point<'a>(
+    groups: impl Iterator<Item = &'a [Trajectory]>,
+) -> (ObjectiveValues, ObjectiveValues) {
+    let groups: Vec<&[Trajectory]> = groups.filter(|group| !group.is_empty()).collect();
+    let Some(first) = groups.first() else { return Default::default() };
+    let names = first[0].objectives.names();
+    let mean_of = |group: &[Trajectory], k: usize| {
+        mean(&group.iter().map(|one| one.objectives.values()[k]).collect::<Vec<_>>())
+    };
+    let (mut point, mut interval) = (Vec::new(), Vec::new());
+    for k in 0..names.len() {
+        let means: Vec<f64> = groups.iter().map(|group| mean_of(group, k)).collect();
+        let episodes = groups.iter().copied().flatten();
+        let values: Vec<f64> = episodes.map(|one| one.objectives.values()[k]).collect();
+        point.push(mean(&values));
+        interval.push(HALF_WIDTH * standard_error(&means));
+    }
+    (ObjectiveValues::new(names, point), ObjectiveValues::new(names, interval))
+}
+
+/// Each level that tasks have.
+fn by_level<'a>(
+    groups: impl Iterator<Item = (&'a Task, &'a [Trajectory])>,
+) -> BTreeMap<u32, LevelSummary> {
+    let mut levels: BTreeMap<u32, Vec<&Trajectory>> = BTreeMap::new();
+    for (task, group) in groups {
+        if let Some(level) = task.level {
+            levels.entry(level).or_default().extend(group);
+        }
+    }
+    let summary = |episodes: Vec<&Trajectory>| {
+        let own = EpisodeSummary::of(episodes);
+        LevelSummary { episodes: own.episodes, em: own.em(), calls: own.per_episode(own.calls) }
+    };
+    levels.into_iter().map(|(level, episodes)| (level, summary(episodes))).collect()
+}
+
+/// The means of an environment's own metrics, each over the episodes to which it applies.
+pub(crate) fn environment_metrics<'a>(
+    environment: &dyn Environment,
+    groups: impl Iterator<Item = (&'a Task, &'a [Trajectory])>,
+) -> BTreeMap<String, f64> {
+    let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+    for (task, group) in groups {
+        for (name, value) in
+            group.iter().flat_map(|trajectory| environment.metrics(task, trajectory))
+        {
+            let (sum, count) = sums.entry(name).or_default();
+            *sum += value;
+            *count += 1.0;
+        }
+    }
+    sums.into_iter().map(|(name, (sum, count))| (name.to_owned(), sum / count)).collect()
+}
+
+/// 0 for no value.
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+/// The deviation of a mean; 0 for fewer than two values.
+fn standard_error(values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    if values.len() < 2 {
+        return 0.0;
+    }
+    let mean = mean(values);
+    (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0) / count).sqrt()
+}
+
+/// For each task `1 - C(n - c, j) / C(n, j)`, with `c` of `n` episodes right (Chen et al., 2021,
+/// arXiv 2107.03374).
+fn pass_at(right: &[usize], samples: usize, j: usize) -> Vec<f64> {
+    let of_task = |c: &usize| {
+        let wrong = samples - c;
+        // C(n - c, j) / C(n, j) = product of (n - c - i) / (n - i) for i < j
+        1.0 - (0..j).map(|i| wrong.saturating_sub(i) as f64 / (samples - i) as f64).product::<f64>()
+    };
+    right.iter().map(of_task).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use paretopo_trajectory::TrajectoryId;
+
+    #[test]
+    fn pass_at_counts_the_draws_that_hold_a_right_one() {
+        // 4 episodes, 1 right: of the 6 pairs 3 hold it; with 3 right every pair does; with none no
+        // pair
+        let pass_at = |right: &[usize], samples, j| mean(&super::pass_at(right, samples, j));
+        assert!((pass_at(&[1], 4, 2) - 0.5).abs() < 1e-12);
+        assert!((pass_at(&[3, 0], 4, 2) - 0.5).abs() < 1e-12);
+        // pass@1 is the mean: (1/4 + 3/4) / 2
+        assert!((pass_at(&[1, 3], 4, 1) - 0.5).abs() < 1e-12);
+        assert!((pass_at(&[1], 4, 4) - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_standard_error_is_that_of_the_mean() {
+        // values 0 and 1: variance (0.25 + 0.25) / 1 = 0.5, of the mean 0.25
+        assert!((standard_error(&[0.0, 1.0]) - 0.5).abs() < 1e-12);
+        assert_eq!(standard_error(&[1.0]), 0.0);
+    }
+
+    /// An episode with these values of objectives called a, b, ...
+    fn valued(values: &[f64]) -> Trajectory {
+        let names = ["a", "b", "c", "d", "e"].into_iter();
+        let objectives = names.zip(values.iter().copied()).collect();
+        Trajectory { objectives, ..Trajectory::empty(TrajectoryId::new("test", 0, 0), "t", 0) }
+    }
+
+    #[test]
+    fn every_objective_has_a_mean_and_an_interval_however_many_there_are() {
+        for count in [1, 2, 3, 5] {
+            // of objective k: the tasks' means are 0.1 k + 0.2 and 0.1 k + 0.4
+            let value =
+                |base: f64| -> Vec<f64> { (0..count).map(|k| base + 0.1 * k as f64).collect() };
+            let episodes =
+                [value(0.1), value(0.3), value(0.4), value(0.4)].map(|values| valued(&values));
+            let (point, interval) = achieved_point(episodes.chunks(2));
+            assert_eq!(point.names()[..], ["a", "b", "c", "d", "e"][..count]);
+            for k in 0..count {
+                // mean 0.1 k + 0.3; means differ by 0.2: deviation 0.1 * sqrt 2, its mean's 0.1
+                assert!((point.values()[k] - (0.1 * k as f64 + 0.3)).abs() < 1e-12, "{point:?}");
+                assert!((interval.values()[k] - 1.96 * 0.1).abs() < 1e-12, "{interval:?}");
+            }
+        }
+        assert!(achieved_point([].into_iter()).0.is_empty());
+    }
+}
