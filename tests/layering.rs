@@ -33,6 +33,7 @@ fn what_knows_text_does_not_know_burn() {
         "crates/settings",
         "crates/tools",
         "crates/environments",
+        "crates/generation",
         "crates/grading",
         "crates/report",
     ] {
@@ -47,6 +48,16 @@ fn what_knows_text_does_not_know_burn() {
             ],
         );
     }
+}
+
+/// The turn loop does not know what generates.
+#[test]
+fn the_turn_loop_has_no_tensors() {
+    check_absent(
+        "crates/agent",
+        &["burn", "paretopo-models", "paretopo-engine", "paretopo-algorithms", "paretopo-training"],
+    );
+    check_absent("crates/engine", &["paretopo-agent", "paretopo-tools", "paretopo-environments"]);
 }
 
 #[test]
@@ -166,6 +177,7 @@ fn every_number_of_a_configuration_has_a_range() {
         "chat",
         "cli",
         "environments",
+        "generation",
         "hub",
         "retrieval",
         "tools",
@@ -212,8 +224,10 @@ fn every_number_of_a_configuration_has_a_range() {
 #[test]
 fn only_backend_crates_name_a_backend() {
     let backends = ["burn-flex", "burn-ndarray", "burn-wgpu", "burn-cuda"];
-    for member in ["crates/algorithms", "crates/agent", "crates/training", "crates/cli", "models"] {
-        check_absent(member, &backends);
+    let generic =
+        ["algorithms", "agent", "engine", "generation", "records", "training", "cli", "../models"];
+    for member in generic {
+        check_absent(&format!("crates/{member}"), &backends);
     }
 }
 
