@@ -128,3 +128,27 @@ impl<B: AutodiffBackend> ForwardInput<B> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::AttentionState;
+
+    type B = burn_flex::Flex;
+
+    #[test]
+    fn what_is_padding_is_told_in_front_and_behind() {
+        let device = Default::default();
+        let input = ForwardInput::<B>::right_padded(&[&[7, 8, 9], &[5]], &device);
+        assert_eq!(input.real, [true, true, true, true, false, false]);
+        let mut state = DecodingState::<B, _>::new(vec![AttentionState::empty(3)], 3);
+        let first = ForwardInput::cached(&[&[7, 8], &[5], &[]], &mut state, &device);
+        assert_eq!(first.real, [true, true, false, true, false, false]);
+        assert_eq!(first.positions, [0, 1, 0, 0, 0, 0]);
+        // a step in which the second row has nothing to read
+        let step = ForwardInput::cached(&[&[9], &[], &[4]], &mut state, &device);
+        assert_eq!(step.real, [true, false, true]);
+        assert_eq!(step.positions, [2, 0, 0]);
+        assert_eq!([0, 1, 2].map(|row| state.length(row)), [3, 1, 1]);
+    }
+}

@@ -30,7 +30,7 @@
 
 use crate::{Precision, RunConfig};
 use paretopo_agent::Workers;
-use paretopo_models::{AdapterConfig, LayerFootprint, ModelConfig};
+use paretopo_models::{AdapterConfig, Footprint, LayerFootprint, ModelConfig};
 
 const F32: f64 = 4.0;
 
@@ -56,98 +56,22 @@ impl MemoryPlan {
         prompt: usize,
         threads: usize,
     ) -> Self {
-        let shape = model.footprint();
-        let (rollout, train) = (&config.rollout, &config.train);
-        let number = config.precision.bytes();
-        let budget =
-            prompt + rollout.max_sampled_tokens + rollout.max_calls * rollout.max_output_tokens;
-        let longest = budget.min(model.context()) as f64;
-        let episodes = (train.prompts_per_step * train.rollouts_per_prompt) as f64;
-        let tokens = (train.micro_batch_tokens as f64).max(longest);
-        let rows = tokens * (rollout.max_sampled_tokens as f64 / longest).min(1.0);
-        let rows = if train.memory.logits_chunk == 0 {
-            rows
-        } else {
-            rows.min(train.memory.logits_chunk as f64)
+        let sizes = Sizes::of(config, model, prompt, threads);
+        let held = sizes.held();
+        let phase = |name: &'static str, more: Vec<Part>| {
+            let parts = held.iter().copied().chain(more).filter(|(_, bytes)| *bytes > 0.0);
+            let gibibytes = |(name, bytes)| (name, bytes / f64::from(1u32 << 30));
+            (name, parts.map(gibibytes).collect())
         };
-        let (checkpointing, several) =
-            (train.memory.gradient_checkpointing, episodes * longest > tokens);
-        let projection = shape.vocab_size * shape.hidden_size;
-        let adapter = config.lora.as_ref().map(|lora| Adapter::of(lora, model));
-        let trained = adapter.as_ref().map_or(shape.parameters, |adapter| adapter.parameters);
-        // trained weights are cast for use if the precision is another; frozen ones are held in it
-        let cast =
-            if adapter.is_none() && config.precision != Precision::F32 { number } else { 0.0 };
-
-        let kept = |layer: &LayerFootprint| {
-            F32 * (layer.kept_single + layer.kept_per_pair * longest) + number * layer.kept
-        };
-        let activations = if checkpointing {
-            let inputs = number * (shape.depth() + 1.0) * shape.hidden_size;
-            tokens * (inputs + shape.largest_layer(kept))
-        } else {
-            tokens * shape.over_layers(kept)
-        };
-        let micro_batches = (episodes * longest / train.minibatches as f64 / tokens).ceil();
-        let workers = (Workers::suitable(config.workers, threads, shape.parameters as u64) as f64)
-            .min(micro_batches.max(1.0));
-        let weights = |layer: &LayerFootprint| layer.parameters;
-        let cast_weights = cast
-            * if checkpointing { shape.largest_layer(weights) } else { shape.over_layers(weights) };
-        let matrices = if adapter.is_some() { number } else { 2.0 * F32 };
-        let decoding = episodes.min(rollout.batch_size as f64);
-        // with checkpointing the gradients of one stage are added at a time
-        let gradients = if workers > 1.0 {
-            1.0 + workers * if checkpointing { 1.0 } else { 2.0 }
-        } else if several && !checkpointing {
-            2.0
-        } else {
-            1.0
-        };
-        let largest =
-            adapter.as_ref().map_or(shape.largest_parameter, |adapter| adapter.largest_parameter);
-
-        let base = if adapter.is_some() {
-            number * shape.parameters + F32 * trained
-        } else {
-            F32 * shape.parameters
-        };
-        let mut held = vec![("weights", base), ("moments", 2.0 * F32 * trained)];
-        if train.kl.coefficient.get() != 0.0 && adapter.is_none() {
-            held.push(("reference model", F32 * shape.parameters));
-        }
-        let with = |more: &[(&'static str, f64)]| {
-            let parts = held.iter().chain(more).filter(|(_, bytes)| *bytes > 0.0);
-            parts.map(|(name, bytes)| (*name, bytes / f64::from(1u32 << 30))).collect::<Vec<_>>()
-        };
-        let remembered = |layer: &LayerFootprint| layer.state_per_token * longest + layer.state;
-        let cache = decoding * number * shape.over_layers(remembered);
-        let logits = rows * 4.0 * F32 * shape.vocab_size + matrices * projection;
-        let phases = vec![
-            (
-                "rollout",
-                with(&[
-                    ("copy", cast * shape.parameters),
-                    ("cache", cache),
-                    ("logits", decoding * F32 * shape.vocab_size),
-                ]),
-            ),
-            (
-                "gradient",
-                with(&[
-                    ("gradients", gradients * F32 * trained),
-                    ("cast weights", workers * cast_weights),
-                    ("activations", workers * activations),
-                    ("logits", workers * logits),
-                ]),
-            ),
-            ("update", with(&[("gradients", F32 * trained), ("temporaries", 3.0 * F32 * largest)])),
-        ];
         Self {
-            parameters: shape.parameters as u64,
-            trained: trained as u64,
-            longest: longest as u64,
-            phases,
+            parameters: sizes.model.parameters as u64,
+            trained: sizes.trained() as u64,
+            longest: sizes.longest as u64,
+            phases: vec![
+                phase("rollout", sizes.rollout()),
+                phase("gradient", sizes.gradient()),
+                phase("update", sizes.update()),
+            ],
         }
     }
 
@@ -159,6 +83,141 @@ impl MemoryPlan {
     /// Gibibytes of the largest phase.
     pub fn peak(&self) -> f64 {
         self.sums().into_iter().fold(0.0, f64::max)
+    }
+}
+
+/// What is held, and its bytes.
+type Part = (&'static str, f64);
+
+/// The numbers of the formulas above.
+struct Sizes<'a> {
+    config: &'a RunConfig,
+    model: Footprint,
+    adapter: Option<Adapter>,
+    /// Bytes of a number in the precision of the computation.
+    number: f64,
+    /// Tokens of the longest episode.
+    longest: f64,
+    /// Episodes of a step.
+    episodes: f64,
+    /// Tokens of a micro-batch.
+    tokens: f64,
+    /// Workers that share a step's micro-batches.
+    workers: f64,
+}
+
+impl<'a> Sizes<'a> {
+    fn of(config: &'a RunConfig, model: &impl ModelConfig, prompt: usize, threads: usize) -> Self {
+        let (rollout, train) = (&config.rollout, &config.train);
+        let outputs = rollout.max_calls * rollout.max_output_tokens;
+        let budget = prompt + rollout.max_sampled_tokens + outputs;
+        let longest = budget.min(model.context()) as f64;
+        let episodes = (train.prompts_per_step * train.rollouts_per_prompt) as f64;
+        let tokens = (train.micro_batch_tokens as f64).max(longest);
+        let footprint = model.footprint();
+        let micro_batches = (episodes * longest / train.minibatches as f64 / tokens).ceil();
+        let suitable = Workers::suitable(config.workers, threads, footprint.parameters as u64);
+        Self {
+            config,
+            model: footprint,
+            adapter: config.lora.as_ref().map(|lora| Adapter::of(lora, model)),
+            number: config.precision.bytes(),
+            longest,
+            episodes,
+            tokens,
+            workers: (suitable as f64).min(micro_batches.max(1.0)),
+        }
+    }
+
+    /// Scalars that are trained.
+    fn trained(&self) -> f64 {
+        self.adapter.as_ref().map_or(self.model.parameters, |adapter| adapter.parameters)
+    }
+
+    /// Trained weights are cast for use if the precision is another; frozen ones are held in it.
+    fn cast(&self) -> f64 {
+        let is_cast = self.adapter.is_none() && self.config.precision != Precision::F32;
+        if is_cast { self.number } else { 0.0 }
+    }
+
+    /// What is held in every phase.
+    fn held(&self) -> Vec<Part> {
+        let (parameters, trained) = (self.model.parameters, self.trained());
+        let moments = ("moments", 2.0 * F32 * trained);
+        if self.adapter.is_some() {
+            return vec![("weights", self.number * parameters + F32 * trained), moments];
+        }
+        let has_reference = self.config.train.kl.coefficient.get() != 0.0;
+        let reference = if has_reference { F32 * parameters } else { 0.0 };
+        vec![("weights", F32 * parameters), moments, ("reference model", reference)]
+    }
+
+    fn rollout(&self) -> Vec<Part> {
+        let decoding = self.episodes.min(self.config.rollout.batch_size as f64);
+        let remembered =
+            |layer: &LayerFootprint| layer.state_per_token * self.longest + layer.state;
+        vec![
+            ("copy", self.cast() * self.model.parameters),
+            ("cache", decoding * self.number * self.model.over_layers(remembered)),
+            ("logits", decoding * F32 * self.model.vocab_size),
+        ]
+    }
+
+    fn gradient(&self) -> Vec<Part> {
+        let checkpointing = self.config.train.memory.gradient_checkpointing;
+        let weights = |layer: &LayerFootprint| layer.parameters;
+        let cast = match checkpointing {
+            true => self.model.largest_layer(weights),
+            false => self.model.over_layers(weights),
+        };
+        vec![
+            ("gradients", self.gradients(checkpointing) * F32 * self.trained()),
+            ("cast weights", self.workers * self.cast() * cast),
+            ("activations", self.workers * self.activations(checkpointing)),
+            ("logits", self.workers * self.logits()),
+        ]
+    }
+
+    /// How many times gradients of all that is trained are held.
+    fn gradients(&self, checkpointing: bool) -> f64 {
+        // with checkpointing the gradients of one stage are added at a time
+        if self.workers > 1.0 {
+            return 1.0 + self.workers * if checkpointing { 1.0 } else { 2.0 };
+        }
+        let several = self.episodes * self.longest > self.tokens;
+        if several && !checkpointing { 2.0 } else { 1.0 }
+    }
+
+    fn activations(&self, checkpointing: bool) -> f64 {
+        let kept = |layer: &LayerFootprint| {
+            let single = layer.kept_single + layer.kept_per_pair * self.longest;
+            F32 * single + self.number * layer.kept
+        };
+        if !checkpointing {
+            return self.tokens * self.model.over_layers(kept);
+        }
+        let inputs = self.number * (self.model.depth() + 1.0) * self.model.hidden_size;
+        self.tokens * (inputs + self.model.largest_layer(kept))
+    }
+
+    fn logits(&self) -> f64 {
+        let sampled = self.config.rollout.max_sampled_tokens as f64;
+        let rows = self.tokens * (sampled / self.longest).min(1.0);
+        let rows = match self.config.train.memory.logits_chunk {
+            0 => rows,
+            chunk => rows.min(chunk as f64),
+        };
+        let matrices = if self.adapter.is_some() { self.number } else { 2.0 * F32 };
+        let projection = self.model.vocab_size * self.model.hidden_size;
+        rows * 4.0 * F32 * self.model.vocab_size + matrices * projection
+    }
+
+    fn update(&self) -> Vec<Part> {
+        let largest = match &self.adapter {
+            Some(adapter) => adapter.largest_parameter,
+            None => self.model.largest_parameter,
+        };
+        vec![("gradients", F32 * self.trained()), ("temporaries", 3.0 * F32 * largest)]
     }
 }
 
@@ -185,7 +244,7 @@ impl Adapter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use paretopo_models::{AutoConfig, Footprint, LinearMap};
+    use paretopo_models::{AutoConfig, LinearMap};
     use serde::{Deserialize, Serialize};
 
     const GIBIBYTE: f64 = 1_073_741_824.0;

@@ -52,77 +52,69 @@ impl<F: ModelFamily, B: Backend> Policy<F, B> {
         folder: &Path,
         place: &Placement<B>,
     ) -> Result<Self, TrainingError> {
-        let device = &place.device;
         Stage::Loading.begin();
-        let start = run.policy.adapter();
         let number = DType::from(FloatDType::from(run.precision));
-        if !B::supports_dtype(device, number) {
+        if !B::supports_dtype(&place.device, number) {
             let reason = format!(
                 "`precision`: this backend does not compute in {number:?} on this device\nhint: `precision=f32`"
             );
             return Err(ConfigError::Setting(reason).into());
         }
-        let frozen = run.lora.is_some() || start.is_some();
-        let (config, model) = if let PolicySource::New { .. } = run.policy {
-            let config = read_config::<F>(folder)?;
-            let invalid =
-                |reason| CheckpointError::Invalid { path: folder.join("config.json"), reason };
-            let range = config.initializer_range();
-            let model = initialize(F::init(&config, place).map_err(invalid)?, range, run.seed);
-            if let Some(found) = find_not_finite(flat_parameters(&model, |_, _| true), Vec::new()) {
-                let reason = format!("`initializer_range` is {range}, so that {found}");
-                return Err(invalid(reason).into());
-            }
-            (config, model)
-        } else {
-            let precision = if frozen { run.precision.into() } else { FloatDType::F32 };
-            load_folder_as::<F, B>(folder, precision, place)?
-        };
-        let (adapter, model) = match (start, &run.lora) {
-            (None, None) => (None, model),
-            (None, Some(lora)) => {
-                let invalid = |reason| TrainingError::Invalid { path: folder.into(), reason };
-                (
-                    Some(lora.clone()),
-                    attach_adapter(freeze(model), lora, run.seed, device).map_err(invalid)?,
-                )
-            }
-            (Some(start), wanted) => {
-                let (found, model) = load_adapter(freeze(model), start, device)?;
-                if let Some(difference) = wanted.as_ref().and_then(|lora| found.difference(lora)) {
-                    let reason = format!(
-                        "is another adapter than `lora` asks for: {difference}\nhint: leave `lora` \
-                         out to go on with this one"
-                    );
-                    return Err(TrainingError::Invalid { path: start.into(), reason });
-                }
-                (Some(found), model)
-            }
-        };
+        let (config, model) = Self::weights(run, folder, place)?;
+        let (adapter, model) = Self::adapted(run, folder, model, &place.device)?;
         let text = PolicyText::from_folder(folder)?;
-        let known = text.tokenizer.vocab_size();
-        if known > config.vocab_size() {
-            let reason = format!(
-                "the tokenizer has {known} tokens, but the model knows {} (`vocab_size`)",
-                config.vocab_size()
-            );
-            return Err(CheckpointError::Invalid { path: folder.into(), reason }.into());
+        require_known(&text, config.vocab_size())
+            .map_err(|reason| CheckpointError::Invalid { path: folder.into(), reason })?;
+        let (folder, name) = (folder.to_owned(), run.policy.name());
+        Ok(Self { config, model, text, adapter, folder, name })
+    }
+
+    /// The configuration's weights, or random ones where it asks for a new policy.
+    fn weights(
+        run: &RunConfig,
+        folder: &Path,
+        place: &Placement<B>,
+    ) -> Result<(F::Config, F::Model<B>), TrainingError> {
+        let PolicySource::New { .. } = run.policy else {
+            let is_frozen = run.lora.is_some() || run.policy.adapter().is_some();
+            let precision = if is_frozen { run.precision.into() } else { FloatDType::F32 };
+            return Ok(load_folder_as::<F, B>(folder, precision, place)?);
+        };
+        let config = read_config::<F>(folder)?;
+        let invalid =
+            |reason| CheckpointError::Invalid { path: folder.join("config.json"), reason };
+        let range = config.initializer_range();
+        let model = initialize(F::init(&config, place).map_err(invalid)?, range, run.seed);
+        if let Some(found) = find_not_finite(flat_parameters(&model, |_, _| true), Vec::new()) {
+            let reason = format!("`initializer_range` is {range}, so that {found}");
+            return Err(invalid(reason).into());
         }
-        if let Some(id) = text.end_ids.iter().find(|id| **id as usize >= config.vocab_size()) {
+        Ok((config, model))
+    }
+
+    /// The model with the adapter to start from or a new one, if the configuration has one.
+    fn adapted(
+        run: &RunConfig,
+        folder: &Path,
+        model: F::Model<B>,
+        device: &B::Device,
+    ) -> Result<(Option<AdapterConfig>, F::Model<B>), TrainingError> {
+        let invalid = |path: &Path, reason| TrainingError::Invalid { path: path.into(), reason };
+        let Some(start) = run.policy.adapter() else {
+            let Some(lora) = &run.lora else { return Ok((None, model)) };
+            let model = attach_adapter(freeze(model), lora, run.seed, device)
+                .map_err(|reason| invalid(folder, reason))?;
+            return Ok((Some(lora.clone()), model));
+        };
+        let (found, model) = load_adapter(freeze(model), start, device)?;
+        if let Some(difference) = run.lora.as_ref().and_then(|lora| found.difference(lora)) {
             let reason = format!(
-                "the id {id} is to end a turn (`eos_token_id`), but the model knows {} tokens (`vocab_size`)",
-                config.vocab_size()
+                "is another adapter than `lora` asks for: {difference}\nhint: leave `lora` out to \
+                 go on with this one"
             );
-            return Err(CheckpointError::Invalid { path: folder.into(), reason }.into());
+            return Err(invalid(start, reason));
         }
-        Ok(Self {
-            config,
-            model,
-            text,
-            adapter,
-            folder: folder.to_owned(),
-            name: run.policy.name(),
-        })
+        Ok((Some(found), model))
     }
 
     /// What tasks have to fit.
@@ -270,6 +262,26 @@ impl<F: ModelFamily, B: Backend> Policy<F, B> {
             return Err(TrainingError::Invalid { path: folder.join(tokenizer), reason });
         }
         Ok(model)
+    }
+}
+
+/// Whether the model knows what the tokenizer may give it.
+///
+/// # Errors
+/// Says what it does not know.
+fn require_known(text: &PolicyText, vocab_size: usize) -> Result<(), String> {
+    let tokens = text.tokenizer.vocab_size();
+    if tokens > vocab_size {
+        return Err(format!(
+            "the tokenizer has {tokens} tokens, but the model knows {vocab_size} (`vocab_size`)"
+        ));
+    }
+    match text.end_ids.iter().find(|id| **id as usize >= vocab_size) {
+        None => Ok(()),
+        Some(id) => Err(format!(
+            "the id {id} is to end a turn (`eos_token_id`), but the model knows {vocab_size} \
+             tokens (`vocab_size`)"
+        )),
     }
 }
 
