@@ -111,7 +111,7 @@ pub fn sample(
         return Some(drawn(index, tempered(index) - total));
     }
     let mut candidates: Vec<usize> = (0..scores.len()).collect();
-    let descending = |a: &usize, b: &usize| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b));
+    let descending = |a: &usize, b: &usize| falling(scores[*a], scores[*b]).then(a.cmp(b));
     if config.top_k > 0 && config.top_k < candidates.len() {
         candidates.select_nth_unstable_by(config.top_k, descending);
         candidates.truncate(config.top_k);
@@ -130,6 +130,11 @@ pub fn sample(
     let index =
         draw(candidates.iter().copied(), |index| (tempered(index) - total).exp(), points.draw());
     Some(drawn(index, tempered(index) - total))
+}
+
+/// The higher of two finite numbers first; zeros of both signs are equal.
+fn falling(a: f32, b: f32) -> Ordering {
+    (b + 0.0).total_cmp(&(a + 0.0))
 }
 
 /// How many of the likeliest candidates are put in order first.
@@ -173,7 +178,7 @@ pub fn likeliest(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
     if count == 0 {
         return Vec::new();
     }
-    let descending = |a: &usize, b: &usize| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b));
+    let descending = |a: &usize, b: &usize| falling(logits[*a], logits[*b]).then(a.cmp(b));
     let mut candidates: Vec<usize> = (0..logits.len()).collect();
     candidates.select_nth_unstable_by(count - 1, descending);
     candidates.truncate(count);
@@ -412,6 +417,8 @@ mod tests {
         assert_eq!(found.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2, 0]);
         // ln(e^3 / (2 e^3 + e + 1)) = 3 - ln(43.889356) = -0.781672
         assert!((found[0].1 + 0.781_672).abs() < 1e-5, "{found:?}");
+        let zeros = likeliest(&[-1.0, -0.0, 0.0], 2);
+        assert_eq!((zeros[0].0, zeros[1].0), (1, 2));
         assert_eq!(likeliest(&[1.0], 5).len(), 1);
         assert_eq!(likeliest(&[1.0], 0), []);
     }

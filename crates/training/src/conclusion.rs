@@ -1,6 +1,6 @@
 //! The end of a training recipe: the policy is written and evaluated.
 
-use crate::evaluate::play_and_summarise;
+use crate::evaluate::Playing;
 use crate::{
     EpisodeFailures, Observer, Policy, RunConfig, RunFolder, Stage, Surroundings, TrainingError,
 };
@@ -45,9 +45,14 @@ impl<B: AutodiffBackend> Conclusion<'_, B> {
         let generators = policy.generators(&model, device, config.precision, surroundings);
         let cancelled = surroundings.cancelled;
         let context = policy.context(&generators, environment, weight_version, cancelled, &workers);
-        let settings = &config.evaluation;
-        let (evaluation, trajectories) =
-            play_and_summarise(&context, &config.rollout, settings, config.seed, None, observer)?;
+        let playing = Playing {
+            context: &context,
+            rollout: &config.rollout,
+            config: &config.evaluation,
+            seed: config.seed,
+            name: "evaluate",
+        };
+        let (evaluation, trajectories) = playing.play_and_summarise(None, observer)?;
         let episodes = folder.save_trajectories("evaluation", trajectories.iter())?;
         if let Some(failures) = EpisodeFailures::of(&trajectories) {
             let what = "the evaluation of the trained policy".into();

@@ -6,19 +6,13 @@
 use crate::evaluate::require_tasks;
 use crate::fitting::{fitting, played_splits};
 use crate::{
-    Check, EpisodeFailures, Evaluation, FinishedEpisodes, Observer, Policy, RunConfig,
+    Check, Evaluation, FinishedEpisodes, Observer, Policy, RunConfig, ScoreRequest, Scores,
     Surroundings, TrainingError, train,
 };
 use burn::tensor::backend::AutodiffBackend;
-use paretopo_agent::{RolloutRequest, Workers, require_question, rollout};
 use paretopo_engine::SamplingPlace;
-use paretopo_generation::log_softmax;
-use paretopo_models::{
-    CausalLm, ForwardInput, Kernels, ModelConfig, ModelFamily, Placement, first_not_finite,
-    first_overflow, in_precision, load_folder, to_host,
-};
-use paretopo_trajectory::{Task, Trajectory, TrajectoryId};
-use serde::{Deserialize, Serialize};
+use paretopo_models::{Kernels, ModelFamily, Placement, in_precision};
+use paretopo_trajectory::Trajectory;
 use std::path::Path;
 
 /// A concrete backend.
@@ -42,31 +36,6 @@ pub trait BackendChoice {
     fn kernels() -> Kernels {
         Kernels::none()
     }
-}
-
-/// A text or a list of ids to score.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum ScoreRequest {
-    /// Token ids.
-    Ids {
-        /// At least one.
-        ids: Vec<u32>,
-    },
-    /// Text, encoded with the tokenizer's special tokens.
-    Text {
-        /// At least one token.
-        text: String,
-    },
-}
-
-/// The scores of a sequence.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Scores {
-    /// Log-probability of each token but the first, given those before it.
-    pub logprobs: Vec<f32>,
-    /// The ten likeliest next tokens, as id and logit.
-    pub top: Vec<(u32, f32)>,
 }
 
 /// A recipe: device index, configuration, run folder, surroundings, observer.
@@ -131,8 +100,14 @@ impl EntryPoints {
                 )
             },
             evaluate: evaluate_policy::<C, F>,
-            solve: solve::<C, F>,
-            score: score::<C, F>,
+            solve: |index, config, question, surroundings| {
+                let place = place::<C>(index)?.inner();
+                crate::solve::solve::<F, Inner<C>>(config, question, &place, surroundings)
+            },
+            score: |index, folder, requests| {
+                let place = place::<C>(index)?.inner();
+                crate::score::score::<F, Inner<C>>(folder, requests, &place)
+            },
             check: |index, fixtures| {
                 crate::check::check::<F, C::Backend>(fixtures, &place::<C>(index)?)
             },
@@ -164,130 +139,8 @@ fn evaluate_policy<C: BackendChoice, F: ModelFamily>(
     let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
     let model = in_precision(policy.model.clone(), config.precision.into());
     let workers = surroundings.workers(config, &model)?;
-    let generators = policy.generators(&model, &device, config.precision, surroundings);
+    let generators = policy.generators(&model, device, config.precision, surroundings);
     let context =
         policy.context(&generators, environment.as_ref(), 0, surroundings.cancelled, &workers);
     crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, finished, observer)
-}
-
-fn solve<C: BackendChoice, F: ModelFamily>(
-    index: usize,
-    config: &RunConfig,
-    question: &str,
-    surroundings: &Surroundings<'_>,
-) -> Result<Trajectory, TrainingError> {
-    let place = place::<C>(index)?.inner();
-    let device = &place.device;
-    let environment = config.environment.build(&surroundings.resources, &mut ())?;
-    let policy = Policy::<F, Inner<C>>::load(config, &surroundings.policy_folder, &place)?.merged();
-    let model = in_precision(policy.model.clone(), config.precision.into());
-    let workers = Workers::default();
-    let task = Task {
-        id: "question".into(),
-        question: question.to_owned(),
-        answers: vec![String::new()],
-        ..Task::default()
-    };
-    let generators = policy.generators(&model, &device, config.precision, surroundings);
-    let context =
-        policy.context(&generators, environment.as_ref(), 0, surroundings.cancelled, &workers);
-    let rollouts = &config.rollout;
-    require_question(&policy.text, environment.as_ref(), rollouts, std::slice::from_ref(&task))?;
-    let request = RolloutRequest {
-        id: TrajectoryId::new("solve", 0, 0),
-        task: &task,
-        sample: 0,
-        seed: config.seed,
-    };
-    let (mut trajectories, _) = rollout(&context, &config.rollout, &[request], &mut |_| {})?;
-    let trajectory = trajectories.remove(0);
-    match EpisodeFailures::of([&trajectory]).filter(|_| trajectory.answer.is_none()) {
-        Some(failures) => {
-            let what = "the question has no answer".into();
-            Err(TrainingError::EpisodesFailed { what, failures, episodes: None })
-        }
-        None => Ok(trajectory),
-    }
-}
-
-/// What is wrong with the logits of `ids`: not finite, or all equal since activations overflow.
-fn overflow<B: burn::tensor::backend::Backend, M: CausalLm<B>>(
-    model: &M,
-    ids: &[u32],
-    logits: &[f32],
-    device: &B::Device,
-) -> Option<String> {
-    let value = match first_not_finite(logits) {
-        Some(value) => value,
-        None if logits.iter().all(|logit| *logit == logits[0]) => logits[0],
-        None => return None,
-    };
-    let place = first_overflow(model, ids, device);
-    let place = place.or_else(|| (!value.is_finite()).then(|| "lm_head".into()))?;
-    Some(format!("a logit is {value}; the first output that overflows is that of `{place}`"))
-}
-
-fn score<C: BackendChoice, F: ModelFamily>(
-    index: usize,
-    folder: &Path,
-    requests: &[ScoreRequest],
-) -> Result<Vec<Scores>, TrainingError> {
-    let place = place::<C>(index)?.inner();
-    let device = &place.device;
-    let (config, model) = load_folder::<F, Inner<C>>(folder, &place)?;
-    let needs_text = requests.iter().any(|request| matches!(request, ScoreRequest::Text { .. }));
-    let tokenizer = if needs_text {
-        Some(paretopo_chat::Tokenizer::from_file(&folder.join("tokenizer.json"))?)
-    } else {
-        None
-    };
-    let mut scores = Vec::with_capacity(requests.len());
-    for (line, request) in requests.iter().enumerate() {
-        let invalid = |reason: String| TrainingError::Invalid {
-            path: format!("request {}", line + 1).into(),
-            reason,
-        };
-        let ids = match (request, &tokenizer) {
-            (ScoreRequest::Ids { ids }, _) => ids.clone(),
-            (ScoreRequest::Text { text }, Some(tokenizer)) => {
-                tokenizer.encode_with_special(text)?
-            }
-            (ScoreRequest::Text { .. }, None) => unreachable!("a tokenizer was loaded for text"),
-        };
-        if ids.is_empty() {
-            return Err(invalid("there is no token to score".into()));
-        }
-        if let Some(id) = ids.iter().find(|id| **id as usize >= config.vocab_size()) {
-            return Err(invalid(format!(
-                "the id {id} is outside the vocabulary of {}",
-                config.vocab_size()
-            )));
-        }
-        if ids.len() > config.context() {
-            return Err(invalid(format!(
-                "{} tokens exceed the model's context of {}",
-                ids.len(),
-                config.context()
-            )));
-        }
-        let hidden = model.hidden(&ForwardInput::right_padded(&[&ids], device), None);
-        let logits = model.unembed(hidden);
-        let vocab_size = logits.dims()[2];
-        let logits = to_host(logits);
-        if let Some(reason) = overflow(&model, &ids, &logits, device) {
-            let reason = format!("request {}: {reason}", line + 1);
-            return Err(TrainingError::Policy { step: None, reason });
-        }
-        let rows: Vec<&[f32]> = logits.chunks(vocab_size).collect();
-        let logprobs =
-            ids[1..].iter().zip(&rows).map(|(id, row)| log_softmax(row)[*id as usize]).collect();
-        let last = rows[ids.len() - 1];
-        let mut order: Vec<u32> = (0..vocab_size as u32).collect();
-        order.sort_by(|a, b| last[*b as usize].total_cmp(&last[*a as usize]));
-        scores.push(Scores {
-            logprobs,
-            top: order.into_iter().take(10).map(|id| (id, last[id as usize])).collect(),
-        });
-    }
-    Ok(scores)
 }

@@ -10,7 +10,7 @@ use paretopo_agent::{
 use paretopo_environments::{DataError, Environment, RunMemory, score_group};
 use paretopo_generation::SamplingConfig;
 use paretopo_records::Evaluation;
-use paretopo_trajectory::{Split, Trajectory, TrajectoryId};
+use paretopo_trajectory::{Split, Task, Trajectory, TrajectoryId};
 use std::time::Instant;
 
 /// Plays `config.samples` episodes on each task and summarises them. `seed` decides the episodes'
@@ -27,8 +27,8 @@ pub fn evaluate(
     mut finished: Option<FinishedEpisodes>,
     observer: &mut dyn Observer,
 ) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
-    let found =
-        play_and_summarise(context, rollout_config, config, seed, finished.as_mut(), observer)?;
+    let playing = Playing { context, rollout: rollout_config, config, seed, name: "evaluate" };
+    let found = playing.play_and_summarise(finished.as_mut(), observer)?;
     let Some(failures) = EpisodeFailures::of(&found.1) else { return Ok(found) };
     let what = match &finished {
         Some(_) => "the evaluation",
@@ -38,84 +38,105 @@ pub fn evaluate(
     Err(TrainingError::EpisodesFailed { what: what.into(), failures, episodes })
 }
 
-/// [`evaluate`], also where all episodes failed.
-///
-/// # Errors
-/// When a rollout as a whole fails or is cancelled.
-pub(crate) fn play_and_summarise(
-    context: &RolloutContext<'_>,
-    rollout_config: &RolloutConfig,
-    config: &EvaluationConfig,
-    seed: u64,
-    mut finished: Option<&mut FinishedEpisodes>,
-    observer: &mut dyn Observer,
-) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
-    Stage::Evaluation.begin();
-    require_tasks(context.environment, config.split)?;
-    let all = context.environment.tasks(config.split);
-    let tasks = if config.tasks == 0 { all } else { &all[..config.tasks.min(all.len())] };
-    let requests: Vec<RolloutRequest<'_>> = tasks
-        .iter()
-        .enumerate()
-        .flat_map(|(index, task)| {
-            let seed_of = move |sample: usize| {
-                derive_seed(seed, index as u64, Purpose::Evaluation(sample as u64))
-            };
-            (0..config.samples).map(move |sample| RolloutRequest {
-                id: TrajectoryId::new("evaluate", index as u64, sample),
-                task,
-                sample,
-                seed: seed_of(sample),
-            })
-        })
-        .collect();
-    let sampling = sampling_of(config, context.text)?;
-    let rollout_config = RolloutConfig { sampling, ..rollout_config.clone() };
-    for note in finished.as_mut().map(|finished| finished.take_notes()).unwrap_or_default() {
-        observer.note(&note);
-    }
-    let mut earlier = finished.as_mut().map(|finished| finished.take()).unwrap_or_default();
-    let key = |request: &RolloutRequest<'_>| (request.task.id.clone(), request.sample);
-    let missing: Vec<RolloutRequest<'_>> =
-        requests.iter().filter(|request| !earlier.contains_key(&key(request))).cloned().collect();
-    let (mut done, total) = (requests.len() - missing.len(), requests.len());
-    let mut unsaved = None;
-    let mut report = |trajectory: &Trajectory| {
-        done += 1;
-        observer.progress("evaluate", done, total);
-        if let Some(finished) = &mut finished {
-            unsaved = finished.append(trajectory).err().or(unsaved.take());
+/// An evaluation to be played.
+pub(crate) struct Playing<'a> {
+    pub(crate) context: &'a RolloutContext<'a>,
+    pub(crate) rollout: &'a RolloutConfig,
+    pub(crate) config: &'a EvaluationConfig,
+    pub(crate) seed: u64,
+    /// With what the names of its episodes begin; of no other evaluation of the run.
+    pub(crate) name: &'a str,
+}
+
+impl Playing<'_> {
+    /// [`evaluate`], also where all episodes failed.
+    ///
+    /// # Errors
+    /// When a rollout as a whole fails or is cancelled.
+    pub(crate) fn play_and_summarise(
+        &self,
+        mut finished: Option<&mut FinishedEpisodes>,
+        observer: &mut dyn Observer,
+    ) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
+        Stage::Evaluation.begin();
+        let Self { context, config, .. } = *self;
+        require_tasks(context.environment, config.split)?;
+        let all = context.environment.tasks(config.split);
+        let tasks = if config.tasks == 0 { all } else { &all[..config.tasks.min(all.len())] };
+        for note in finished.as_mut().map(|finished| finished.take_notes()).unwrap_or_default() {
+            observer.note(&note);
         }
-    };
-    let (played, statistics) = rollout(context, &rollout_config, &missing, &mut report)?;
-    if let Some(error) = unsaved {
-        return Err(error);
+        let (mut trajectories, statistics) =
+            self.play(&self.requests(tasks), finished, observer)?;
+        let grading = Instant::now();
+        let mut memory = RunMemory::default();
+        for (task, group) in tasks.iter().zip(trajectories.chunks_mut(config.samples)) {
+            score_group(context.environment, task, group, &mut memory);
+        }
+        let grading_seconds = grading.elapsed().as_secs_f64();
+        let mut evaluation = summarise(
+            context.environment,
+            tasks,
+            &trajectories,
+            config.samples,
+            self.rollout.max_calls,
+            &statistics,
+        );
+        let phases = phases(&statistics, context.workers.count(), grading_seconds);
+        evaluation.phases =
+            phases.into_iter().map(|(phase, seconds)| (phase.to_owned(), seconds)).collect();
+        Ok((evaluation, trajectories))
     }
-    let mut played = played.into_iter();
-    let in_order = requests.iter().map(|request| match earlier.remove(&key(request)) {
-        // which files of the first format did not tell
-        Some(found) => Some(Trajectory { id: request.id.clone(), ..found }),
-        None => played.next(),
-    });
-    let mut trajectories: Vec<Trajectory> = in_order.flatten().collect();
-    let grading = Instant::now();
-    let mut memory = RunMemory::default();
-    for (task, group) in tasks.iter().zip(trajectories.chunks_mut(config.samples)) {
-        score_group(context.environment, task, group, &mut memory);
+
+    /// All episodes, task by task.
+    fn requests<'t>(&self, tasks: &'t [Task]) -> Vec<RolloutRequest<'t>> {
+        let mut requests = Vec::with_capacity(tasks.len() * self.config.samples);
+        for (index, task) in tasks.iter().enumerate() {
+            for sample in 0..self.config.samples {
+                let purpose = Purpose::Evaluation(sample as u64);
+                let seed = derive_seed(self.seed, index as u64, purpose);
+                let id = TrajectoryId::new(self.name, index as u64, sample);
+                requests.push(RolloutRequest { id, task, sample, seed });
+            }
+        }
+        requests
     }
-    let grading_seconds = grading.elapsed().as_secs_f64();
-    let mut evaluation = summarise(
-        context.environment,
-        tasks,
-        &trajectories,
-        config.samples,
-        rollout_config.max_calls,
-        &statistics,
-    );
-    let phases = phases(&statistics, context.workers.count(), grading_seconds);
-    evaluation.phases =
-        phases.into_iter().map(|(phase, seconds)| (phase.to_owned(), seconds)).collect();
-    Ok((evaluation, trajectories))
+
+    /// Plays what is not finished already, and returns all in the order of the requests.
+    fn play(
+        &self,
+        requests: &[RolloutRequest<'_>],
+        mut finished: Option<&mut FinishedEpisodes>,
+        observer: &mut dyn Observer,
+    ) -> Result<(Vec<Trajectory>, RolloutStatistics), TrainingError> {
+        let sampling = sampling_of(self.config, self.context.text)?;
+        let rollout_config = RolloutConfig { sampling, ..self.rollout.clone() };
+        let mut earlier = finished.as_mut().map(|finished| finished.take()).unwrap_or_default();
+        let key = |request: &RolloutRequest<'_>| (request.task.id.clone(), request.sample);
+        let is_missing = |request: &&RolloutRequest<'_>| !earlier.contains_key(&key(request));
+        let missing: Vec<RolloutRequest<'_>> =
+            requests.iter().filter(is_missing).cloned().collect();
+        let (mut done, total) = (requests.len() - missing.len(), requests.len());
+        let mut unsaved = None;
+        let mut report = |trajectory: &Trajectory| {
+            done += 1;
+            observer.progress("evaluate", done, total);
+            if let Some(finished) = &mut finished {
+                unsaved = finished.append(trajectory).err().or(unsaved.take());
+            }
+        };
+        let (played, statistics) = rollout(self.context, &rollout_config, &missing, &mut report)?;
+        if let Some(error) = unsaved {
+            return Err(error);
+        }
+        let mut played = played.into_iter();
+        let in_order = requests.iter().map(|request| match earlier.remove(&key(request)) {
+            // which files of the first format did not tell
+            Some(found) => Some(Trajectory { id: request.id.clone(), ..found }),
+            None => played.next(),
+        });
+        Ok((in_order.flatten().collect(), statistics))
+    }
 }
 
 /// The phases of a rollout and of what follows it, in seconds averaged over the workers: reading

@@ -27,8 +27,10 @@ mod policy;
 mod rl;
 mod run_folder;
 mod running;
+mod score;
 mod seeds;
 mod sft;
+mod solve;
 mod stage;
 mod state;
 mod summary;
@@ -41,7 +43,7 @@ pub use config::{
     BadNumbers, ConfigError, EvaluationConfig, KeepConfig, LearningRateSchedule, MemoryConfig,
     OldLogprobs, OptimizerConfig, PolicySource, Precision, RunConfig, SftConfig, TrainConfig,
 };
-pub use entry::{BackendChoice, EntryPoints, Recipe, ScoreRequest, Scores};
+pub use entry::{BackendChoice, EntryPoints, Recipe};
 pub use error::TrainingError;
 pub use evaluate::evaluate;
 pub use failures::EpisodeFailures;
@@ -55,6 +57,7 @@ pub use plan::MemoryPlan;
 pub use policy::Policy;
 pub use rl::{train, train_in};
 pub use run_folder::{RunFolder, RunMetadata, write_atomically};
+pub use score::{ScoreRequest, Scores};
 pub use sft::sft;
 pub use stage::{Stage, out_of_memory, write_reason};
 pub use summary::summarise;

@@ -72,60 +72,6 @@ impl<B: AutodiffBackend> AdamW<B> {
         gradient: GradientSum<B>,
         gradient_norm: f64,
     ) -> M {
-        struct Update<'a, B: AutodiffBackend> {
-            optimizer: &'a mut AdamW<B>,
-            kernels: Kernels,
-            gradients: Moments<B>,
-            learning_rate: f64,
-            scale: f64,
-            index: usize,
-        }
-        impl<B: AutodiffBackend> ModuleMapper<B> for Update<'_, B> {
-            fn map_float<const D: usize>(
-                &mut self,
-                param: Param<Tensor<B, D>>,
-            ) -> Param<Tensor<B, D>> {
-                let index = self.index;
-                self.index += 1;
-                let optimizer = &mut *self.optimizer;
-                let Some(gradient) = self.gradients[index].take() else { return param };
-                let moments = (
-                    optimizer.first_moments[index].as_mut(),
-                    optimizer.second_moments[index].as_mut(),
-                );
-                let (Some(first_moment), Some(second_moment)) = moments else { return param };
-                let (config, time) = (optimizer.config, optimizer.updates as i32);
-                let (beta1, beta2) = (config.beta1.get(), config.beta2.get());
-                let step = AdamWStep {
-                    scale: self.scale,
-                    beta1,
-                    beta2,
-                    correction1: 1.0 - beta1.powi(time),
-                    correction2: 1.0 - beta2.powi(time),
-                    learning_rate: self.learning_rate,
-                    epsilon: config.epsilon.get(),
-                    decay: if D > 1 {
-                        1.0 - self.learning_rate * config.weight_decay.get()
-                    } else {
-                        1.0
-                    },
-                };
-                param.map(|weight| {
-                    let (shape, empty) = (weight.dims(), || Tensor::empty([0], &gradient.device()));
-                    let state = AdamWState {
-                        weight: weight.inner().flatten(0, D - 1),
-                        first_moment: std::mem::replace(first_moment, empty()),
-                        second_moment: std::mem::replace(second_moment, empty()),
-                    };
-                    let state = match self.kernels.suiting(&gradient) {
-                        Some(fused) => fused.adamw(state, gradient, step),
-                        None => adamw(state, gradient, step),
-                    };
-                    (*first_moment, *second_moment) = (state.first_moment, state.second_moment);
-                    Tensor::from_inner(state.weight.reshape(shape)).require_grad()
-                })
-            }
-        }
         Stage::Optimizer.begin();
         if self.first_moments.is_empty() {
             self.first_moments = self.zeros(&model);
@@ -144,6 +90,23 @@ impl<B: AutodiffBackend> AdamW<B> {
         let kernels = model.kernels().clone();
         let optimizer = self;
         model.map(&mut Update { optimizer, kernels, gradients, learning_rate, scale, index: 0 })
+    }
+
+    /// The numbers of the update that is under way.
+    fn step_of(&self, learning_rate: f64, scale: f64, decays: bool) -> AdamWStep {
+        let time = self.updates as i32;
+        let (beta1, beta2) = (self.config.beta1.get(), self.config.beta2.get());
+        let decay = learning_rate * self.config.weight_decay.get();
+        AdamWStep {
+            scale,
+            beta1,
+            beta2,
+            correction1: 1.0 - beta1.powi(time),
+            correction2: 1.0 - beta2.powi(time),
+            learning_rate,
+            epsilon: self.config.epsilon.get(),
+            decay: if decays { 1.0 - decay } else { 1.0 },
+        }
     }
 
     fn zeros(&self, model: &impl Module<B>) -> Moments<B> {
@@ -262,6 +225,42 @@ fn weights<B: AutodiffBackend>(model: &impl Module<B>) -> Vec<Tensor<B::InnerBac
     let mut collect = Collect::<B>(Vec::new());
     model.visit(&mut collect);
     collect.0
+}
+
+/// An update on its way through a model's parameters.
+struct Update<'a, B: AutodiffBackend> {
+    optimizer: &'a mut AdamW<B>,
+    kernels: Kernels,
+    gradients: Moments<B>,
+    learning_rate: f64,
+    scale: f64,
+    index: usize,
+}
+impl<B: AutodiffBackend> ModuleMapper<B> for Update<'_, B> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let index = self.index;
+        self.index += 1;
+        let optimizer = &mut *self.optimizer;
+        let Some(gradient) = self.gradients[index].take() else { return param };
+        let step = optimizer.step_of(self.learning_rate, self.scale, D > 1);
+        let moments =
+            (optimizer.first_moments[index].as_mut(), optimizer.second_moments[index].as_mut());
+        let (Some(first_moment), Some(second_moment)) = moments else { return param };
+        param.map(|weight| {
+            let (shape, empty) = (weight.dims(), || Tensor::empty([0], &gradient.device()));
+            let state = AdamWState {
+                weight: weight.inner().flatten(0, D - 1),
+                first_moment: std::mem::replace(first_moment, empty()),
+                second_moment: std::mem::replace(second_moment, empty()),
+            };
+            let state = match self.kernels.suiting(&gradient) {
+                Some(fused) => fused.adamw(state, gradient, step),
+                None => adamw(state, gradient, step),
+            };
+            (*first_moment, *second_moment) = (state.first_moment, state.second_moment);
+            Tensor::from_inner(state.weight.reshape(shape)).require_grad()
+        })
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The policy on validation tasks while it is trained, and the best of it so far.
 
 use super::collect::Collecting;
-use crate::evaluate::play_and_summarise;
+use crate::evaluate::Playing;
 use crate::{
     EpisodeFailures, EvaluationConfig, Metrics, Observer, Policy, RunFolder, TrainingError,
     TrainingState, checkpoint,
@@ -24,14 +24,14 @@ impl Collecting<'_> {
         let config = self.config;
         let settings =
             EvaluationConfig { split: Split::Validation, samples: 1, ..config.evaluation.clone() };
-        let (validation, trajectories) = play_and_summarise(
-            self.context,
-            &config.rollout,
-            &settings,
-            config.seed,
-            None,
-            observer,
-        )?;
+        let playing = Playing {
+            context: self.context,
+            rollout: &config.rollout,
+            config: &settings,
+            seed: config.seed,
+            name: &format!("validation-{}", state.step),
+        };
+        let (validation, trajectories) = playing.play_and_summarise(None, observer)?;
         if let Some(failures) = EpisodeFailures::of(&trajectories) {
             let name = format!("failed-validation-{:06}", state.step);
             let path = self.folder.save_trajectories(&name, trajectories.iter())?;

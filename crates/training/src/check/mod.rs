@@ -2,8 +2,11 @@
 //! of every architecture (`tests/fixtures/models`).
 //!
 //! Per architecture: logits, log-probabilities of a sequence, gradients of the policy loss, three
-//! optimiser steps, greedy decoding with the cache, twenty steps of training; and the logits once
-//! more in bf16 and f16 where the device computes in them.
+//! optimiser steps, greedy decoding with the cache, drawing on the device as on the host with no more
+//! than the drawn tokens crossing the bus, twenty steps of training; and the logits once more in bf16
+//! and f16 where the device computes in them.
+
+mod generation;
 
 use crate::run_folder::access;
 use crate::{
@@ -13,6 +16,7 @@ use crate::{
 use crate::{accumulate_gradient, response_logprobs};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, FloatDType};
+use paretopo_agent::RolloutError;
 use paretopo_algorithms::losses::{PolicyLossConfig, policy_loss};
 use paretopo_engine::Engine;
 use paretopo_generation::log_softmax;
@@ -156,12 +160,14 @@ fn check_case<F: ModelFamily, B: AutodiffBackend>(
     let (_, losses) = train::<F, B>(model, training.learning_rate, training.losses.len(), batch);
     put("losses of 20 steps", difference(&losses, &training.losses), F32_TRAINED);
 
-    let wrong = greedy(&plain, &expected, device)
-        .iter()
-        .zip(&expected.greedy)
-        .filter(|(got, want)| got != want)
-        .count();
+    let got = greedy(&plain, &expected, device);
+    let wrong = got.iter().zip(&expected.greedy).filter(|(got, want)| got != want).count();
     put("greedy decoding", wrong as f64 / expected.greedy.len() as f64, 0.0);
+    let drawn =
+        generation::compare(&plain, &expected.ids, device).map_err(RolloutError::Generation)?;
+    put("tokens drawn on the device", drawn.differing, 0.0);
+    put("their log-probabilities", drawn.apart, F32);
+    put("bytes from the device for each", drawn.bytes, generation::BYTES);
     Ok(())
 }
 

@@ -1,0 +1,50 @@
+//! One episode on a question that somebody asks.
+
+use crate::{EpisodeFailures, Policy, RunConfig, Surroundings, TrainingError};
+use burn::tensor::backend::Backend;
+use paretopo_agent::{RolloutRequest, Workers, require_question, rollout};
+use paretopo_models::{ModelFamily, Placement, in_precision};
+use paretopo_trajectory::{Task, Trajectory, TrajectoryId};
+
+/// The episode of the configuration's policy on a question.
+///
+/// # Errors
+/// When it cannot be played, or everything in it failed and there is no answer.
+pub(crate) fn solve<F: ModelFamily, B: Backend>(
+    config: &RunConfig,
+    question: &str,
+    place: &Placement<B>,
+    surroundings: &Surroundings<'_>,
+) -> Result<Trajectory, TrainingError> {
+    let device = &place.device;
+    let environment = config.environment.build(&surroundings.resources, &mut ())?;
+    let policy = Policy::<F, B>::load(config, &surroundings.policy_folder, place)?.merged();
+    let model = in_precision(policy.model.clone(), config.precision.into());
+    let workers = Workers::default();
+    let task = Task {
+        id: "question".into(),
+        question: question.to_owned(),
+        answers: vec![String::new()],
+        ..Task::default()
+    };
+    let generators = policy.generators(&model, device, config.precision, surroundings);
+    let context =
+        policy.context(&generators, environment.as_ref(), 0, surroundings.cancelled, &workers);
+    let rollouts = &config.rollout;
+    require_question(&policy.text, environment.as_ref(), rollouts, std::slice::from_ref(&task))?;
+    let request = RolloutRequest {
+        id: TrajectoryId::new("solve", 0, 0),
+        task: &task,
+        sample: 0,
+        seed: config.seed,
+    };
+    let (mut trajectories, _) = rollout(&context, &config.rollout, &[request], &mut |_| {})?;
+    let trajectory = trajectories.remove(0);
+    match EpisodeFailures::of([&trajectory]).filter(|_| trajectory.answer.is_none()) {
+        Some(failures) => {
+            let what = "the question has no answer".into();
+            Err(TrainingError::EpisodesFailed { what, failures, episodes: None })
+        }
+        None => Ok(trajectory),
+    }
+}
