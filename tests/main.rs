@@ -18,6 +18,7 @@ mod hub;
 mod layering;
 mod memory;
 mod numbers;
+mod objectives;
 mod openings;
 #[cfg(target_os = "linux")]
 mod out_of_memory;

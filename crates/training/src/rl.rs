@@ -7,7 +7,7 @@ use crate::evaluate::{conclude, phases, play_and_summarise, require_tasks, sampl
 use crate::fitting::{fitting, played_splits};
 use crate::run_folder::{peak_memory_mib, resident_memory_mib};
 use crate::seeds::derive_seed;
-use crate::summary::environment_metrics;
+use crate::summary::{environment_metrics, validated_volume};
 use crate::{
     AdamW, EpisodeFailures, GradientSum, Metrics, MicroBatch, Observer, Policy, RunConfig,
     RunFolder, Stage, Surroundings, TrainConfig, TrainingError, TrainingSequence, TrainingState,
@@ -179,7 +179,6 @@ pub fn train_in<B: AutodiffBackend>(
         {
             let point = validate(config, &context, &mut state, &folder, &mut metrics, observer)
                 .map_err(|error| error.at_step(state.step))?;
-            let volume = point.iter().flat_map(ObjectiveValues::values).product::<f64>();
             if let Some(means) = point.as_ref().map(ObjectiveValues::values)
                 && underflows(means, &vec![0.0; means.len()])
                 && said.insert("best")
@@ -190,7 +189,7 @@ pub fn train_in<B: AutodiffBackend>(
                 ));
             }
             if let Some(point) = point
-                && volume.is_finite()
+                && let Some(volume) = validated_volume(&point)
                 && state.best_validation.is_none_or(|best| volume > best)
             {
                 state.best_validation = Some(volume);
