@@ -21,6 +21,7 @@ mod hybrid;
 mod layering;
 mod memory;
 mod numbers;
+mod objectives;
 mod openings;
 #[cfg(target_os = "linux")]
 mod out_of_memory;

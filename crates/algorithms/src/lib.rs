@@ -1,4 +1,5 @@
-//! The equations: Pareto dominance, sorting and hypervolume; advantage estimators; losses.
+//! The equations: advantage estimators and losses; with [`pareto`], dominance, sorting and
+//! hypervolume, which reports need, too.
 //!
 //! [`pareto`] and [`estimators`] are plain f64 arithmetic on reward vectors, without tensors and
 //! without randomness beyond a seed in the state. [`losses`] are functions of tensors, generic over
@@ -7,7 +8,7 @@
 mod call_threshold;
 pub mod estimators;
 pub mod losses;
-pub mod pareto;
 
 pub use call_threshold::call_threshold;
 pub use estimators::{Advantages, EstimatorConfig, EstimatorState, Group, Progress, advantages};
+pub use paretopo_pareto as pareto;

@@ -5,10 +5,12 @@ use crate::lines::{Line, is_blank, next_line};
 use std::fs::Metadata;
 use std::io::{BufReader, Result};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes from which on an index is kept. To read 4 MiB takes a few milliseconds.
 const KEPT_FROM: u64 = 4 << 20;
+/// Nanoseconds after a change from which on an index of it is kept.
+const SETTLED: u64 = 3_000_000_000;
 const MAGIC: &[u8; 8] = b"lines 1\n";
 const CHECKSUM: usize = blake3::OUT_LEN;
 
@@ -43,8 +45,10 @@ impl LineIndex {
             return Ok(kept);
         }
         let made = Self::made_from(file)?;
-        // who may only read makes it again each time
-        let _ = paretopo_durable::write_atomically(&place, &stamp.to_bytes(&made));
+        if stamp.is_settled() {
+            // who may only read makes it again each time
+            let _ = paretopo_durable::write_atomically(&place, &stamp.to_bytes(&made));
+        }
         Ok(made)
     }
 
@@ -85,6 +89,13 @@ impl Stamp {
         let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let changed = since.map_or(0, |since| since.as_nanos() as u64);
         Self { length: metadata.len(), changed }
+    }
+
+    /// Whether a change from now on would have another time. Clocks of file systems tick in
+    /// milliseconds to two seconds.
+    fn is_settled(self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.is_ok_and(|now| now.as_nanos() as u64 > self.changed.saturating_add(SETTLED))
     }
 
     /// Magic, length, time, pairs of offset and line, checksum of all before it; little-endian.
@@ -138,6 +149,12 @@ mod tests {
         }
     }
 
+    /// As if the file had been changed a minute ago.
+    fn settle(path: &Path) {
+        let file = std::fs::File::options().append(true).open(path).unwrap();
+        file.set_modified(SystemTime::now() - std::time::Duration::from_secs(60)).unwrap();
+    }
+
     #[test]
     fn large_files_keep_their_index_and_small_ones_do_not() {
         let folder = tempfile::tempdir().unwrap();
@@ -150,6 +167,9 @@ mod tests {
         let line = format!("{}\n", "x".repeat((1 << 20) - 1));
         std::fs::write(&path, line.repeat(5)).unwrap();
         let large = LineIndex::of(&path).unwrap();
+        assert!(!place_of(&path).exists(), "it was changed just now, and may be once more");
+        settle(&path);
+        assert_eq!(LineIndex::of(&path).unwrap(), large);
         assert_eq!(large.entries[4], Entry { offset: 4 << 20, line: 5 });
         let kept = std::fs::read(place_of(&path)).unwrap();
         assert_eq!(LineIndex::of(&path).unwrap(), large);
@@ -160,6 +180,7 @@ mod tests {
         assert_eq!(LineIndex::of(&path).unwrap(), other);
         // of a file that grew it is made anew
         std::fs::write(&path, line.repeat(6)).unwrap();
+        settle(&path);
         assert_eq!(LineIndex::of(&path).unwrap().entries.len(), 6);
         assert_ne!(std::fs::read(place_of(&path)).unwrap(), kept);
     }

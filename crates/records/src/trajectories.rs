@@ -195,6 +195,9 @@ mod tests {
         };
         let written: Vec<Trajectory> = (0..20).map(|index| long(index % 10)).collect();
         write_trajectories(&path, &written).unwrap();
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+        let opened = std::fs::File::options().append(true).open(&path).unwrap();
+        opened.set_modified(long_ago).unwrap();
         let file = TrajectoryFile::open(&path).unwrap();
         let all: Vec<Trajectory> = file.iter().unwrap().map(Result::unwrap).collect();
         assert_eq!(all, written);

@@ -1,4 +1,5 @@
-//! SVG figures. Text is drawn by the viewer, so no font is needed.
+//! SVG figures of accuracy and tool calls, and of training. Text is drawn by the viewer, so no font is
+//! needed.
 
 use crate::{MethodSummary, RunResult, mean};
 use plotters::prelude::*;
@@ -16,14 +17,14 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(60, 60, 60),
 ];
 
-fn colour(index: usize) -> RGBColor {
+pub(crate) fn colour(index: usize) -> RGBColor {
     let RGBColor(r, g, b) = COLOURS[index % COLOURS.len()];
     if index < COLOURS.len() { RGBColor(r, g, b) } else { RGBColor(r / 2, g / 2, b / 2) }
 }
 
-type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
+pub(crate) type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
-fn padded(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
+pub(crate) fn padded(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
         (low.min(value), high.max(value))
     });
@@ -178,31 +179,5 @@ fn draw_curves(
         legend.draw(&Text::new(method.clone(), (x + 9, y), style.clone()))?;
         x += width;
     }
-    root.present()
-}
-
-/// The points of an archive and the steps of the volume that they dominate.
-pub fn archive_svg(title: &str, points: &[[f64; 2]]) -> String {
-    let mut svg = String::new();
-    draw_archive(&mut svg, title, points).expect("drawing into memory does not fail");
-    svg
-}
-
-fn draw_archive(svg: &mut String, title: &str, points: &[[f64; 2]]) -> Drawn {
-    let root = SVGBackend::with_string(svg, (460, 420)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&root)
-        .margin(12)
-        .x_label_area_size(36)
-        .y_label_area_size(44)
-        .caption(title, ("sans-serif", 15))
-        .build_cartesian_2d(0.0..1.05, 0.0..1.05)?;
-    chart.configure_mesh().x_desc("r_task").y_desc("r_tool").light_line_style(WHITE).draw()?;
-    chart.draw_series(
-        points
-            .iter()
-            .map(|[x, y]| Rectangle::new([(0.0, 0.0), (*x, *y)], colour(0).mix(0.15).filled())),
-    )?;
-    chart.draw_series(points.iter().map(|[x, y]| Circle::new((*x, *y), 4, colour(0).filled())))?;
     root.present()
 }

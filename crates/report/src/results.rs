@@ -1,6 +1,7 @@
 //! What a finished run left in its folder.
 
 use paretopo_records::{RecordError, read_evaluation, read_metrics};
+use paretopo_trajectory::ObjectiveValues;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,7 +22,10 @@ pub struct RunResult {
     /// Mean sampled tokens an episode.
     pub response_tokens: f64,
     /// (EM, 1 - #Tool / largest number of calls).
-    pub point: [f64; 2],
+    pub accuracy_efficiency: [f64; 2],
+    /// The mean of every objective, by name; empty in evaluations that did not tell.
+    #[serde(default)]
+    pub point: ObjectiveValues,
     /// EM and #Tool by level.
     pub levels: BTreeMap<u32, [f64; 2]>,
     /// Means of the environment's own metrics.
@@ -46,7 +50,8 @@ pub fn read_run(folder: &Path, method: &str, seed: u64) -> Result<RunResult, Rec
         calls: stored.calls,
         calls_per_correct: stored.calls_per_correct,
         response_tokens: stored.response_tokens,
-        point: stored.accuracy_efficiency,
+        accuracy_efficiency: stored.accuracy_efficiency,
+        point: stored.point,
         levels: stored
             .levels
             .into_iter()

@@ -1,5 +1,6 @@
 //! Means, intervals, tests and front indicators.
 
+use paretopo_pareto::{dominates, hypervolume};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -41,27 +42,38 @@ pub fn paired_permutation_test(a: &[f64], b: &[f64]) -> f64 {
     extreme as f64 / f64::from(flips)
 }
 
-/// The points that no other point dominates (both coordinates to be maximised).
-pub fn pareto_front(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
-    let dominates = |a: &[f64; 2], b: &[f64; 2]| a[0] >= b[0] && a[1] >= b[1] && a != b;
-    points
-        .iter()
-        .filter(|point| !points.iter().any(|other| dominates(other, point)))
-        .copied()
-        .collect()
+/// The points that no other point dominates (every coordinate to be maximised), in their order.
+///
+/// # Shapes
+/// - each point: one value per objective
+pub fn pareto_front<P: AsRef<[f64]> + Clone>(points: &[P]) -> Vec<P> {
+    let is_dominated =
+        |point: &P| points.iter().any(|other| dominates(other.as_ref(), point.as_ref()));
+    points.iter().filter(|point| !is_dominated(point)).cloned().collect()
 }
 
 /// IGD+ (Ishibuchi et al., 2015): the mean over the front of the distance that the nearest of
-/// `points` falls short of it. 0 is best.
-pub fn igd_plus(points: &[[f64; 2]], front: &[[f64; 2]]) -> f64 {
-    let shortfall = |point: &[f64; 2], target: &[f64; 2]| {
-        let missing = |k: usize| (target[k] - point[k]).max(0.0);
-        missing(0).hypot(missing(1))
+/// `points` falls short of it, `min_p sqrt(sum_k max(t_k - p_k, 0)^2)`. 0 is best.
+///
+/// # Shapes
+/// - each point, of `points` and `front`: one value per objective
+pub fn igd_plus<P: AsRef<[f64]>>(points: &[P], front: &[P]) -> f64 {
+    let shortfall = |point: &P, target: &P| {
+        let pairs = target.as_ref().iter().zip(point.as_ref());
+        pairs.map(|(target, value)| (target - value).max(0.0)).fold(0.0, f64::hypot)
     };
-    let nearest = |target: &[f64; 2]| {
+    let nearest = |target: &P| {
         points.iter().map(|point| shortfall(point, target)).fold(f64::INFINITY, f64::min)
     };
     mean(&front.iter().map(nearest).collect::<Vec<_>>())
+}
+
+/// The volume between a point and the origin: that of the policies which it dominates.
+///
+/// # Shapes
+/// - `point`: one value per objective
+pub fn volume_of(point: &[f64]) -> f64 {
+    hypervolume(&[point], &vec![0.0; point.len()])
 }
 
 #[cfg(test)]
@@ -82,6 +94,30 @@ mod tests {
         assert_eq!(front, [[1.0, 0.0], [0.0, 1.0]]);
         // from (0.7, 0.6): short of (1, 0) by 0.3 and of (0, 1) by 0.4, mean 0.35
         assert!((igd_plus(&[[0.7, 0.6]], &front) - 0.35).abs() < 1e-12);
+    }
+
+    #[test]
+    fn front_indicators_by_hand_for_one_three_and_five_objectives() {
+        // one: the largest value is the front, and what falls short of it does so by the difference
+        let front = pareto_front(&[[0.25], [0.75], [0.5]]);
+        assert_eq!((front.clone(), igd_plus(&[[0.25], [0.5]], &front)), (vec![[0.75]], 0.25));
+        assert_eq!(volume_of(&[0.75]), 0.75);
+        // three: (0.5, 0.5, 0.5) is dominated by (0.5, 0.5, 1); each other is best in one
+        let points = [[1.0, 0.0, 0.5], [0.5, 0.5, 0.5], [0.5, 0.5, 1.0], [0.0, 1.0, 0.0]];
+        let front = pareto_front(&points);
+        assert_eq!(front, [points[0], points[2], points[3]]);
+        // from (1, 0.5, 0.5): short of these by (0, 0, 0), (0, 0, 0.5), (0, 0.5, 0): mean 1/3
+        assert!((igd_plus(&[[1.0, 0.5, 0.5]], &front) - 1.0 / 3.0).abs() < 1e-15);
+        // from the origin of the first: sqrt(1 + 0.25)
+        let far = igd_plus(&[[0.0; 3]], &[points[0]]);
+        assert!((far - 1.25f64.sqrt()).abs() < 1e-15);
+        assert_eq!(volume_of(&points[2]), 0.25);
+        // five: 3, 4 and nothing missing make 5 tenths; 0.5 * 1 * 1 * 0.5 * 0.5
+        let five = [0.5, 1.0, 1.0, 0.5, 0.5];
+        let short = [0.2, 0.6, 1.0, 0.9, 0.5];
+        assert!((igd_plus(&[short], &[five]) - 0.5).abs() < 1e-15);
+        assert_eq!(pareto_front(&[five, short]).len(), 2);
+        assert_eq!((volume_of(&five), volume_of(&[0.5, -1.0, -1.0])), (0.125, 0.0));
     }
 
     #[test]

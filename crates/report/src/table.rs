@@ -1,9 +1,9 @@
-//! Summaries over seeds, as Markdown.
+//! Accuracy and tool calls over seeds, as Markdown.
 
+use crate::RunResult;
 use crate::statistics::{
-    bootstrap_interval, igd_plus, mean, paired_permutation_test, pareto_front,
+    bootstrap_interval, igd_plus, mean, paired_permutation_test, pareto_front, volume_of,
 };
-use crate::{RunResult, results};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -38,58 +38,89 @@ pub struct MethodSummary {
     pub p_value: Option<f64>,
 }
 
+/// Which method the others are compared with, and by what.
+pub(crate) struct Comparison<'a> {
+    runs: &'a [RunResult],
+    strongest: Option<&'a str>,
+    volume: &'a dyn Fn(&RunResult) -> f64,
+}
+
+impl<'a> Comparison<'a> {
+    /// Baselines are the methods in `baselines`; the strongest has the largest mean `volume`.
+    pub(crate) fn new(
+        runs: &'a [RunResult],
+        baselines: &[String],
+        volume: &'a dyn Fn(&RunResult) -> f64,
+    ) -> Self {
+        let mean_volume = |method: &str| {
+            let own = runs.iter().filter(|run| run.method == method);
+            mean(&own.map(volume).collect::<Vec<_>>())
+        };
+        let strongest = methods_of(runs)
+            .into_iter()
+            .filter(|method| baselines.iter().any(|name| name == method))
+            .max_by(|a, b| mean_volume(a).total_cmp(&mean_volume(b)));
+        Self { runs, strongest, volume }
+    }
+
+    /// The paired test against the strongest baseline over common seeds; `None` for that baseline
+    /// itself, or with fewer than two pairs.
+    pub(crate) fn p_value(&self, method: &str) -> Option<f64> {
+        let strongest = self.strongest.filter(|other| *other != method)?;
+        let of = |name: &'a str| self.runs.iter().filter(move |run| run.method == name);
+        let own = self.runs.iter().filter(|run| run.method == method);
+        let (own, rivals): (Vec<f64>, Vec<f64>) = own
+            .filter_map(|run| {
+                let rival = of(strongest).find(|rival| rival.seed == run.seed)?;
+                Some(((self.volume)(run), (self.volume)(rival)))
+            })
+            .unzip();
+        (own.len() > 1).then(|| paired_permutation_test(&own, &rivals))
+    }
+}
+
 /// Summaries in the order of each method's first run. Baselines are the methods in `baselines`; the
 /// strongest has the largest mean hypervolume.
-pub fn summarise_methods(runs: &[results::RunResult], baselines: &[String]) -> Vec<MethodSummary> {
-    let methods = methods_of(runs);
-    let front = pareto_front(&runs.iter().map(|run| run.point).collect::<Vec<_>>());
-    let of = |method: &str| runs.iter().filter(|run| run.method == method).collect::<Vec<_>>();
-    let volume = |run: &RunResult| run.point[0] * run.point[1];
-    let mean_volume = |method: &str| mean(&of(method).into_iter().map(volume).collect::<Vec<_>>());
-    let strongest = methods
-        .iter()
-        .filter(|method| baselines.iter().any(|name| name == **method))
-        .max_by(|a, b| mean_volume(a).total_cmp(&mean_volume(b)))
-        .copied();
-    methods
-        .iter()
-        .map(|method| {
-            let own = of(method);
-            let column = |pick: &dyn Fn(&RunResult) -> f64| {
-                own.iter().map(|run| pick(run)).collect::<Vec<f64>>()
-            };
-            let (em, calls, volumes) =
-                (column(&|run| run.em), column(&|run| run.calls), column(&volume));
-            let correct: Vec<f64> = own.iter().filter_map(|run| run.calls_per_correct).collect();
-            let p_value = strongest.filter(|other| other != method).and_then(|other| {
-                let pairs: Vec<(f64, f64)> = own
-                    .iter()
-                    .filter_map(|run| {
-                        of(other)
-                            .into_iter()
-                            .find(|rival| rival.seed == run.seed)
-                            .map(|rival| (volume(run), volume(rival)))
-                    })
-                    .collect();
-                let (a, b): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
-                (a.len() > 1).then(|| paired_permutation_test(&a, &b))
-            });
-            MethodSummary {
-                method: (*method).to_owned(),
-                runs: own.len(),
-                em: mean(&em),
-                em_interval: bootstrap_interval(&em),
-                calls: mean(&calls),
-                calls_interval: bootstrap_interval(&calls),
-                calls_per_correct: (!correct.is_empty()).then(|| mean(&correct)),
-                response_tokens: mean(&column(&|run| run.response_tokens)),
-                hypervolume: mean(&volumes),
-                hypervolume_interval: bootstrap_interval(&volumes),
-                igd_plus: igd_plus(&own.iter().map(|run| run.point).collect::<Vec<_>>(), &front),
-                p_value,
-            }
-        })
-        .collect()
+pub fn summarise_methods(runs: &[RunResult], baselines: &[String]) -> Vec<MethodSummary> {
+    let all: Vec<[f64; 2]> = runs.iter().map(|run| run.accuracy_efficiency).collect();
+    let front = pareto_front(&all);
+    let volume = |run: &RunResult| volume_of(&run.accuracy_efficiency);
+    let comparison = Comparison::new(runs, baselines, &volume);
+    let summary = |method: &str| {
+        let own: Vec<&RunResult> = runs.iter().filter(|run| run.method == method).collect();
+        let column = |pick: &dyn Fn(&RunResult) -> f64| {
+            own.iter().map(|run| pick(run)).collect::<Vec<f64>>()
+        };
+        let ems = column(&|run| run.em);
+        let calls = column(&|run| run.calls);
+        let volumes = column(&volume);
+        let correct: Vec<f64> = own.iter().filter_map(|run| run.calls_per_correct).collect();
+        let points: Vec<[f64; 2]> = own.iter().map(|run| run.accuracy_efficiency).collect();
+        MethodSummary {
+            method: method.to_owned(),
+            runs: own.len(),
+            em: mean(&ems),
+            em_interval: bootstrap_interval(&ems),
+            calls: mean(&calls),
+            calls_interval: bootstrap_interval(&calls),
+            calls_per_correct: (!correct.is_empty()).then(|| mean(&correct)),
+            response_tokens: mean(&column(&|run| run.response_tokens)),
+            hypervolume: mean(&volumes),
+            hypervolume_interval: bootstrap_interval(&volumes),
+            igd_plus: igd_plus(&points, &front),
+            p_value: comparison.p_value(method),
+        }
+    };
+    methods_of(runs).into_iter().map(summary).collect()
+}
+
+/// `0.750 [0.500, 1.000]`, or without the interval where it is a point.
+pub(crate) fn with_interval(value: f64, [low, high]: [f64; 2], digits: usize) -> String {
+    if low == high {
+        format!("{value:.digits$}")
+    } else {
+        format!("{value:.digits$} [{low:.digits$}, {high:.digits$}]")
+    }
 }
 
 /// The main table.
@@ -109,13 +140,6 @@ pub fn summary_table(summaries: &[MethodSummary]) -> String {
         .map(str::to_owned)
         .to_vec(),
     ];
-    let with_interval = |value: f64, [low, high]: [f64; 2], digits: usize| {
-        if low == high {
-            format!("{value:.digits$}")
-        } else {
-            format!("{value:.digits$} [{low:.digits$}, {high:.digits$}]")
-        }
-    };
     for summary in summaries {
         rows.push(vec![
             summary.method.clone(),
@@ -184,7 +208,7 @@ pub fn environment_table(runs: &[RunResult]) -> Option<String> {
 }
 
 /// The methods in the order of their first runs.
-fn methods_of(runs: &[RunResult]) -> Vec<&str> {
+pub(crate) fn methods_of(runs: &[RunResult]) -> Vec<&str> {
     let mut methods: Vec<&str> = Vec::new();
     for run in runs {
         if !methods.contains(&run.method.as_str()) {
@@ -195,7 +219,7 @@ fn methods_of(runs: &[RunResult]) -> Vec<&str> {
 }
 
 /// A table with aligned columns; the first row is the header.
-fn markdown(rows: &[Vec<String>]) -> String {
+pub(crate) fn markdown(rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..rows[0].len())
         .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
         .collect();
@@ -216,10 +240,11 @@ fn markdown(rows: &[Vec<String>]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use paretopo_trajectory::ObjectiveValues;
 
-    fn run(method: &str, seed: u64, em: f64, calls: f64) -> RunResult {
+    pub(crate) fn run(method: &str, seed: u64, em: f64, calls: f64) -> RunResult {
         RunResult {
             method: method.into(),
             seed,
@@ -227,7 +252,8 @@ mod tests {
             calls,
             calls_per_correct: Some(calls / em),
             response_tokens: 10.0,
-            point: [em, 1.0 - calls / 4.0],
+            accuracy_efficiency: [em, 1.0 - calls / 4.0],
+            point: ObjectiveValues::default(),
             levels: [(0, [em, calls])].into(),
             environment: [("f1".to_owned(), em)].into(),
             metrics: vec![],

@@ -1,6 +1,7 @@
-//! The front as characters, for the end of a run in a terminal.
+//! Pictures of characters, for the end of a run in a terminal: the front, and more than two
+//! objectives.
 
-use crate::MethodSummary;
+use crate::{MethodSummary, ObjectiveSummary};
 
 const WIDTH: usize = 64;
 const HEIGHT: usize = 16;
@@ -42,6 +43,87 @@ pub fn front_picture(summaries: &[MethodSummary]) -> String {
     text
 }
 
+/// A line for each objective, from the worst of the methods to the best; each method is the letter
+/// that it has in [`front_picture`]. `None` for two objectives or fewer, which the table shows.
+pub fn objectives_picture(
+    methods: &[MethodSummary],
+    objectives: &[ObjectiveSummary],
+) -> Option<String> {
+    let names = objectives.first()?.point.names();
+    if names.len() < 3 {
+        return None;
+    }
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let mut text = String::from("objectives (better: right)\n");
+    for name in names.iter() {
+        let values: Vec<(usize, f64)> = objectives
+            .iter()
+            .filter_map(|one| {
+                let place = methods.iter().position(|method| method.method == one.method)?;
+                Some((place, one.point.get(name)?))
+            })
+            .collect();
+        let (low, high) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |ends, found| {
+            (ends.0.min(found.1), ends.1.max(found.1))
+        });
+        let line = marked(&values, low, high);
+        text.push_str(&format!("{name:width$} {low:6.3} |{line}| {high:.3}\n"));
+    }
+    Some(text)
+}
+
+/// Letters between the smallest value and the largest; of those that fall together, each goes to the
+/// next place that is free.
+fn marked(values: &[(usize, f64)], low: f64, high: f64) -> String {
+    let mut line = vec![' '; WIDTH];
+    for (place, value) in values {
+        let share = if high > low { (value - low) / (high - low) } else { 0.5 };
+        let wanted = (share * (WIDTH - 1) as f64).round() as usize;
+        let is_free = |x: &usize| line[*x] == ' ';
+        let behind = (wanted.min(WIDTH - 1)..WIDTH).find(is_free);
+        if let Some(x) = behind.or_else(|| (0..WIDTH).rev().find(is_free)) {
+            line[x] = letter(*place);
+        }
+    }
+    line.into_iter().collect()
+}
+
 fn letter(index: usize) -> char {
     char::from(b'A' + (index % 26) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objectives::tests::run;
+    use crate::{summarise_methods, summarise_objectives};
+
+    #[test]
+    fn methods_stand_where_their_objectives_are() {
+        let runs = [
+            run("x", 1, &[0.5, 0.25, 0.5]),
+            run("y", 1, &[0.75, 0.0, 0.5]),
+            run("z", 1, &[1.0, 1.0, 0.5]),
+        ];
+        let picture =
+            objectives_picture(&summarise_methods(&runs, &[]), &summarise_objectives(&runs, &[]));
+        let picture = picture.unwrap();
+        let lines: Vec<&str> = picture.lines().collect();
+        let places = |line: &str| {
+            let inside = line.split('|').nth(1).unwrap();
+            ["A", "B", "C"].map(|letter| inside.find(letter).unwrap())
+        };
+        assert!(lines[1].starts_with("a  0.500 |A") && lines[1].ends_with("C| 1.000"), "{picture}");
+        // 63 places from 0.5 to 1: 0.75 is 31.5, rounded up
+        assert_eq!(places(lines[1]), [0, 32, 63]);
+        // from 0 to 1: 0.25 is 15.75
+        assert_eq!(places(lines[2]), [16, 0, 63]);
+        // all equal: in the middle, side by side
+        assert_eq!(places(lines[3]), [32, 33, 34]);
+        let two = [run("x", 1, &[0.5, 0.25])];
+        assert_eq!(
+            objectives_picture(&summarise_methods(&two, &[]), &summarise_objectives(&two, &[])),
+            None
+        );
+    }
 }

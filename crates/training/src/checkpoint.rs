@@ -37,7 +37,7 @@ pub struct TrainingState {
     pub memory: RunMemory,
     /// The estimator's archive and averages.
     pub estimator: EstimatorState,
-    /// The best validation so far: the product of its mean rewards.
+    /// The best validation so far: the volume of its mean rewards, which is their product.
     #[serde(default)]
     pub best_validation: Option<f64>,
 }

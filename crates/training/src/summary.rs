@@ -1,6 +1,7 @@
 //! What an evaluation found, counted over its scored episodes: shares and means with their intervals.
 
 use paretopo_agent::RolloutStatistics;
+use paretopo_algorithms::pareto::hypervolume;
 use paretopo_environments::Environment;
 use paretopo_records::{EpisodeSummary, Evaluation, LevelSummary};
 use paretopo_trajectory::{ObjectiveValues, Task, Trajectory};
@@ -75,6 +76,14 @@ fn achieved_point<'a>(
         interval.push(HALF_WIDTH * standard_error(&means));
     }
     (ObjectiveValues::new(names, point), ObjectiveValues::new(names, interval))
+}
+
+/// What a validation is worth: the volume between its point and the origin, the product of its means
+/// where all are above 0. `None` where a mean is no number.
+pub(crate) fn validated_volume(point: &ObjectiveValues) -> Option<f64> {
+    let means = point.values();
+    let is_sound = means.iter().all(|mean| mean.is_finite());
+    is_sound.then(|| hypervolume(&[means], &vec![0.0; means.len()]))
 }
 
 /// Each level that tasks have.
@@ -167,6 +176,19 @@ mod tests {
         let names = ["a", "b", "c", "d", "e"].into_iter();
         let objectives = names.zip(values.iter().copied()).collect();
         Trajectory { objectives, ..Trajectory::empty(TrajectoryId::new("test", 0, 0), "t", 0) }
+    }
+
+    #[test]
+    fn a_validation_is_worth_the_product_of_its_means_however_many_there_are() {
+        let worth = |values: &[f64]| validated_volume(&valued(values).objectives);
+        assert_eq!(worth(&[0.75]), Some(0.75));
+        assert_eq!(worth(&[0.75, 0.5]), Some(0.375));
+        assert_eq!(worth(&[0.5, 0.5, 0.25]), Some(0.0625));
+        // 1/2 * 1/4 * 1/2 * 1 * 1/8 = 1/128; each factor is exact in f64
+        assert_eq!(worth(&[0.5, 0.25, 0.5, 1.0, 0.125]), Some(1.0 / 128.0));
+        // two objectives below the origin do not make up for each other
+        assert_eq!(worth(&[-0.5, -0.5]), Some(0.0));
+        assert_eq!(worth(&[0.5, f64::NAN]), None);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! `compare`: several methods, several seeds, one process a run, as many at a time as there are
-//! cores; then the table and the figures.
+//! cores; then the table and the figures (`comparison.rs`).
 //!
 //! Runs are processes of this same binary with one thread each: on small models two runs side by
 //! side are faster than one run on two cores, and a run that fails takes no other with it. A
 //! finished run is not repeated, so the same command resumes. Runs end with this process, however it
 //! ends: it kills them when it can, and they end by themselves when it was killed.
 
+use super::comparison::report;
 use super::experiment::{Job, planned};
 use super::this_program;
 use crate::embedded;
@@ -13,13 +14,8 @@ use crate::output::{self, errln, outln};
 use crate::problem::{OUT_OF_MEMORY, Problem};
 use crate::programs;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use paretopo_records::{last_metrics, latest_archive};
-use paretopo_report::{
-    RecordError, RunResult, archive_svg, curves_svg, environment_table, front_picture, front_svg,
-    levels_table, read_run, summarise_methods, summary_table,
-};
-use paretopo_training::write_atomically;
-use serde::Serialize;
+use paretopo_records::last_metrics;
+use paretopo_report::{RecordError, read_run};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -282,73 +278,4 @@ fn finish(
         None => errln!("{line}"),
     }
     Ok(())
-}
-
-#[derive(Serialize)]
-struct StoredResults<'a> {
-    commit: &'a str,
-    methods: &'a [paretopo_report::MethodSummary],
-    runs: &'a [RunResult],
-}
-
-/// Writes table, figures and numbers, and prints the table and the picture.
-fn report(
-    results: &[RunResult],
-    baselines: &[String],
-    out: &Path,
-    all: &[(String, u64, PathBuf)],
-) -> Result<(), Problem> {
-    let summaries = summarise_methods(results, baselines);
-    let (table, levels) = (summary_table(&summaries), levels_table(results));
-    let trained: Vec<String> = summaries
-        .iter()
-        .filter(|summary| {
-            results.iter().any(|run| run.method == summary.method && !run.metrics.is_empty())
-        })
-        .map(|summary| summary.method.clone())
-        .collect();
-    let tables = [Some(table), Some(levels), environment_table(results)]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join("\n");
-    write_atomically(&out.join("results.md"), tables.as_bytes())?;
-    let stored =
-        StoredResults { commit: env!("PARETOPO_COMMIT"), methods: &summaries, runs: results };
-    write_atomically(
-        &out.join("results.json"),
-        &serde_json::to_vec_pretty(&stored).map_err(Problem::failure)?,
-    )?;
-    write_atomically(&out.join("front.svg"), front_svg(&summaries, results).as_bytes())?;
-    let panels = [
-        ("em", "EM on training prompts"),
-        ("calls", "#Tool on training prompts"),
-        ("estimator/r_pareto", "r_pareto (stage 1)"),
-        (
-            "estimator/tie_right_wrong",
-            "groups in which a wrong rollout ranks no worse than a right one",
-        ),
-        ("estimator/rank_1", "share of rollouts in rank 1"),
-        ("estimator/rank_2", "share of rollouts in rank 2"),
-        ("estimator/archive_hypervolume", "hypervolume of the archive"),
-        ("response_tokens", "sampled tokens a response"),
-    ];
-    write_atomically(&out.join("curves.svg"), curves_svg(&trained, results, &panels).as_bytes())?;
-    if let Some((name, points)) =
-        all.iter().find_map(|(name, _, folder)| Some((name, archive_of(folder)?)))
-    {
-        write_atomically(
-            &out.join("archive.svg"),
-            archive_svg(&format!("Archive of {name}"), &points).as_bytes(),
-        )?;
-    }
-    outln!("{tables}\n{}", front_picture(&summaries));
-    outln!("table {0}/results.md, figures {0}/front.svg and {0}/curves.svg", out.display());
-    Ok(())
-}
-
-/// The archive in a run's latest checkpoint, if its estimator keeps one of two objectives.
-fn archive_of(run: &Path) -> Option<Vec<[f64; 2]>> {
-    let points = latest_archive(run)?.into_iter();
-    points.map(|point| <[f64; 2]>::try_from(point).ok()).collect()
 }

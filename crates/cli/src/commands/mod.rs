@@ -2,6 +2,7 @@
 
 mod benchmarks;
 mod compare;
+mod comparison;
 mod doctor;
 mod experiment;
 mod lines;

@@ -221,6 +221,10 @@ pub(super) fn show(evaluation: &Evaluation) {
         evaluation.calls,
         100.0 * evaluation.failed_calls
     );
+    for (name, mean) in evaluation.point.iter() {
+        let half = evaluation.point_interval.get(name).unwrap_or_default();
+        outln!("{name} {mean:.3} +- {half:.3}");
+    }
     outln!(
         "tokens {:.1} a response, {:.0} a second",
         evaluation.response_tokens,

@@ -2,6 +2,7 @@
 
 use super::collect::Collecting;
 use crate::evaluate::Playing;
+use crate::summary::validated_volume;
 use crate::{
     EpisodeFailures, EvaluationConfig, Metrics, Observer, Policy, RunFolder, TrainingError,
     TrainingState, checkpoint,
@@ -72,14 +73,14 @@ pub(super) fn keep_best<F: ModelFamily, B: AutodiffBackend>(
     warn: &mut dyn FnMut(&str),
 ) -> Result<(), TrainingError> {
     let means = point.values();
-    let volume = means.iter().product::<f64>();
     if underflows(means, &vec![0.0; means.len()]) {
         warn(&format!(
             "warning: the mean rewards {means:?} of the validation multiply to less than 2.2e-308, \
              the smallest 64-bit float: `best` cannot tell such policies apart"
         ));
     }
-    if volume.is_finite() && state.best_validation.is_none_or(|best| volume > best) {
+    let Some(volume) = validated_volume(point) else { return Ok(()) };
+    if state.best_validation.is_none_or(|best| volume > best) {
         state.best_validation = Some(volume);
         if is_kept {
             checkpoint::save_best(folder.path(), policy, state.step, point)?;

@@ -1,5 +1,6 @@
 //! Pareto dominance, non-dominated sorting, exact hypervolume and the archive. Every objective is
-//! to be maximised.
+//! to be maximised. All of it is f64, for any number of objectives, and knows nothing of ours: both
+//! estimators and reports compute with it.
 
 mod archive;
 mod dominance;
