@@ -6,12 +6,14 @@
 //! Innocent programs run beside it, by the same tool: not one of their outcomes may change.
 //! `PARETOPO_ATTACKS=deep,signals` plays those whose names contain one of these; if it is set but
 //! empty, all. Without it all are played in namespaces, elsewhere those that got through before.
-//! `PARETOPO_WALLS=before` plays them against a binary (`PARETOPO_BINARY`) that has no choice of
+//! Those of `tests/fixtures/session_attacks` are several calls of a session, so are the innocent ones
+//! beside them then. `PARETOPO_WALLS=before` plays them against a binary (`PARETOPO_BINARY`) that has no choice of
 //! walls.
 
 mod attack;
 mod innocents;
 mod process;
+mod sessions;
 mod stage;
 mod trainer;
 
@@ -29,11 +31,11 @@ const STOPPED: Duration = Duration::from_secs(90);
 
 /// Plays all attacks, starting a new trainer where one ended it; what got through.
 fn play(setting: Setting) -> Vec<String> {
-    let (attacks, prelude) = attacks();
+    let (attacks, prelude) = attacks(setting.session);
     let Some(stage) = setting.stage() else { return Vec::new() };
     let mut waiting: VecDeque<attack::Attack> = attacks.into();
     let strongest = setting.walls == "namespaces";
-    if !strongest && std::env::var_os("PARETOPO_ATTACKS").is_none() {
+    if !strongest && !setting.session && std::env::var_os("PARETOPO_ATTACKS").is_none() {
         // they take minutes in each setting; what never got through is played in one
         let once = |attack: &attack::Attack| {
             !attack.before.starts_with("held") || attack.before.contains("y the first new walls")
@@ -110,22 +112,42 @@ fn check(setting: Setting) {
 
 #[test]
 fn attacks_are_held_by_namespaces() {
-    check(Setting { walls: "namespaces", ordinary: false });
+    check(Setting { walls: "namespaces", ordinary: false, session: false });
 }
 
 #[test]
 fn attacks_are_held_without_namespaces() {
-    check(Setting { walls: "landlock", ordinary: false });
+    check(Setting { walls: "landlock", ordinary: false, session: false });
 }
 
 #[test]
 fn attacks_are_held_as_an_ordinary_user() {
-    check(Setting { walls: "strongest", ordinary: true });
+    check(Setting { walls: "strongest", ordinary: true, session: false });
 }
 
 #[test]
 fn attacks_are_held_as_an_ordinary_user_without_namespaces() {
-    check(Setting { walls: "landlock", ordinary: true });
+    check(Setting { walls: "landlock", ordinary: true, session: false });
+}
+
+#[test]
+fn attacks_in_sessions_are_held_by_namespaces() {
+    check(Setting { walls: "namespaces", ordinary: false, session: true });
+}
+
+#[test]
+fn attacks_in_sessions_are_held_without_namespaces() {
+    check(Setting { walls: "landlock", ordinary: false, session: true });
+}
+
+#[test]
+fn attacks_in_sessions_are_held_as_an_ordinary_user() {
+    check(Setting { walls: "strongest", ordinary: true, session: true });
+}
+
+#[test]
+fn attacks_in_sessions_are_held_as_an_ordinary_user_without_namespaces() {
+    check(Setting { walls: "landlock", ordinary: true, session: true });
 }
 
 /// Waits until none of these processes, by number and time of start, is left.
@@ -177,17 +199,80 @@ fn leaves_nothing_when_killed(setting: Setting) {
 
 #[test]
 fn a_killed_trainer_leaves_nothing_with_namespaces() {
-    leaves_nothing_when_killed(Setting { walls: "namespaces", ordinary: false });
+    leaves_nothing_when_killed(Setting { walls: "namespaces", ordinary: false, session: false });
 }
 
 #[test]
 fn a_killed_trainer_leaves_nothing_without_namespaces() {
-    leaves_nothing_when_killed(Setting { walls: "landlock", ordinary: false });
+    leaves_nothing_when_killed(Setting { walls: "landlock", ordinary: false, session: false });
 }
 
 #[test]
 fn a_killed_trainer_leaves_nothing_as_an_ordinary_user() {
-    leaves_nothing_when_killed(Setting { walls: "strongest", ordinary: true });
+    leaves_nothing_when_killed(Setting { walls: "strongest", ordinary: true, session: false });
+}
+
+#[test]
+fn a_killed_trainer_leaves_no_session_with_namespaces() {
+    leaves_nothing_when_killed(Setting { walls: "namespaces", ordinary: false, session: true });
+}
+
+#[test]
+fn a_killed_trainer_leaves_no_session_without_namespaces() {
+    leaves_nothing_when_killed(Setting { walls: "landlock", ordinary: true, session: true });
+}
+
+#[test]
+fn a_killed_trainer_leaves_no_session_of_monty() {
+    leaves_nothing_when_killed(Setting { walls: "monty", ordinary: false, session: true });
+}
+
+/// Plays a scene with sessions of both interpreters, and behind either wall.
+fn in_sessions(scene: sessions::Scene) {
+    for walls in ["monty", "namespaces", "landlock"] {
+        if let Some(stage) = (Setting { walls, ordinary: false, session: true }).stage() {
+            stage.play(Task::Sessions(scene));
+        }
+    }
+}
+
+#[test]
+fn sessions_keep_names_for_their_trajectory_alone() {
+    in_sessions(sessions::Scene::KeepNames);
+}
+
+#[test]
+fn sessions_end_with_their_trajectories() {
+    in_sessions(sessions::Scene::EndWithTrajectories);
+}
+
+#[test]
+fn sessions_end_at_limits_and_say_so() {
+    in_sessions(sessions::Scene::EndAtLimits);
+}
+
+#[test]
+fn limits_hold_over_the_calls_of_a_session() {
+    in_sessions(sessions::Scene::HoldLimitsOverCalls);
+}
+
+#[test]
+fn sessions_are_bounded_in_number() {
+    in_sessions(sessions::Scene::AreBounded);
+}
+
+#[test]
+fn sessions_stand_still_between_calls() {
+    for (walls, ordinary) in [("namespaces", false), ("landlock", false), ("landlock", true)] {
+        if let Some(stage) = (Setting { walls, ordinary, session: true }).stage() {
+            stage.play(Task::Sessions(sessions::Scene::StandStill));
+        }
+    }
+}
+
+#[test]
+fn sessions_are_like_a_model_of_them() {
+    in_sessions(sessions::Scene::LikeAModel);
 }
 
 /// Workers end for many reasons, as when the machine has no memory left. A program that was not the
@@ -200,12 +285,12 @@ fn load_bans_nobody(setting: Setting) {
 
 #[test]
 fn load_bans_nobody_with_namespaces() {
-    load_bans_nobody(Setting { walls: "namespaces", ordinary: false });
+    load_bans_nobody(Setting { walls: "namespaces", ordinary: false, session: false });
 }
 
 #[test]
 fn load_bans_nobody_without_namespaces() {
-    load_bans_nobody(Setting { walls: "landlock", ordinary: false });
+    load_bans_nobody(Setting { walls: "landlock", ordinary: false, session: false });
 }
 
 /// Forty workers start at once, each beside the folders of the others.
@@ -217,17 +302,18 @@ fn workers_start_together(setting: Setting) {
 
 #[test]
 fn workers_start_together_with_namespaces() {
-    workers_start_together(Setting { walls: "namespaces", ordinary: false });
+    workers_start_together(Setting { walls: "namespaces", ordinary: false, session: false });
 }
 
 #[test]
 fn workers_start_together_without_namespaces() {
-    workers_start_together(Setting { walls: "landlock", ordinary: false });
+    workers_start_together(Setting { walls: "landlock", ordinary: false, session: false });
 }
 
 #[test]
 fn every_attack_says_what_it_tries_and_what_came_of_it() {
-    let (attacks, _) = attacks();
+    let (mut attacks, _) = attack::attacks(false);
+    attacks.extend(attack::attacks(true).0);
     for attack in &attacks {
         let known = ["succeeded", "partly", "held"];
         let word = attack.before.split([':', ',', ';', ' ']).next().unwrap();

@@ -20,8 +20,12 @@ pub(super) struct Attack {
     pub(super) rounds: usize,
     /// Open files that the trainer may have.
     pub(super) descriptors: u64,
-    pub(super) program: String,
+    /// Its calls; more than one in a session.
+    pub(super) calls: Vec<String>,
 }
+
+/// What stands between two calls of a session.
+const NEXT: &str = "\n# --- next call\n";
 
 impl Attack {
     /// Reads the head of comments, `# KEY: VALUE`, with lines that go on indented.
@@ -56,17 +60,26 @@ impl Attack {
             rounds: if seconds.is_none() { 2 } else { 1 },
             descriptors: value("descriptors").map_or(20_000, |text| text.parse().unwrap()),
             name,
-            program,
+            calls: program.split(NEXT).map(str::to_owned).collect(),
         }
     }
 }
 
-/// All attacks, or those asked for, in the order of their names; what all begin with.
-pub(super) fn attacks() -> (Vec<Attack>, String) {
+/// All attacks, or those asked for, in the order of their names; what all begin with. In sessions
+/// those of several calls, too; without being asked only these, as the others take minutes.
+pub(super) fn attacks(session: bool) -> (Vec<Attack>, String) {
     let folder = checkout("tests/fixtures/attacks");
-    let asked = std::env::var("PARETOPO_ATTACKS").unwrap_or_default();
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let own = checkout("tests/fixtures/session_attacks");
+    let asked = std::env::var("PARETOPO_ATTACKS");
+    let mut folders = vec![&own];
+    if !session {
+        folders = vec![&folder];
+    } else if asked.is_ok() {
+        folders.push(&folder);
+    }
+    let asked = asked.unwrap_or_default();
+    let listed = folders.into_iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    let mut paths: Vec<PathBuf> = listed.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let attacks = paths
         .iter()

@@ -1,7 +1,8 @@
 //! Programs that harm nobody, each with an outcome that no other has.
 
-use paretopo_tools::PythonTool;
-use paretopo_trajectory::{CallStatus, ToolOutcome};
+use super::trainer::call;
+use paretopo_tools::{PythonTool, Tool};
+use paretopo_trajectory::{CallStatus, ToolOutcome, TrajectoryId};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -85,14 +86,35 @@ impl Innocents {
         (program, CallStatus::Ok, text)
     }
 
-    /// Runs one and notes whether its outcome is what it should be.
-    pub(super) fn run(&self, tool: &PythonTool) {
+    /// Runs one and notes whether its outcome is what it should be. In sessions it is the second call
+    /// of three; what the first leaves, the third finds.
+    pub(super) fn run(&self, tool: &PythonTool, session: bool) {
         let (program, status, text) = self.next();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        if !session {
+            self.check((&program, status, &text), |program| tool.run(program, deadline));
+            return;
+        }
+        let own = unguessable();
+        let trajectory = TrajectoryId::from(own.as_str());
+        let run = |program: &str| call(tool, &trajectory, program, deadline);
+        tool.begin(&trajectory);
+        self.check((&format!("kept_word = '{own}'"), CallStatus::Ok, ""), run);
+        self.check((&program, status, &text), run);
+        self.check(("kept_word", CallStatus::Ok, &format!("'{own}'")), run);
+        tool.end(&trajectory);
+    }
+
+    fn check(
+        &self,
+        (program, status, text): (&str, CallStatus, &str),
+        run: impl Fn(&str) -> ToolOutcome,
+    ) {
         let started = Instant::now();
-        let outcome = tool.run(&program, started + Duration::from_secs(20));
+        let outcome = run(program);
         let took = started.elapsed().as_millis() as u64;
         self.slowest.fetch_max(took, Ordering::Relaxed);
-        if (outcome.status, &outcome.text) != (status, &text) {
+        if (outcome.status, outcome.text.as_str()) != (status, text) {
             let shown: String = outcome.text.chars().take(120).collect();
             let note = format!("{status:?} {text:?} became {:?} {shown:?}", outcome.status);
             self.changed.lock().unwrap_or_else(PoisonError::into_inner).push(note);
@@ -101,9 +123,9 @@ impl Innocents {
 
     /// Runs the first of them, in as many workers as there are calls at once: all of these have
     /// then held a secret.
-    pub(super) fn run_secretive(&self, tool: &PythonTool) {
+    pub(super) fn run_secretive(&self, tool: &PythonTool, session: bool) {
         self.count.fetch_add(9 - self.count.load(Ordering::Relaxed) % 9, Ordering::Relaxed);
-        self.run(tool);
+        self.run(tool, session);
     }
 
     /// How many ran, and seconds that the slowest took.

@@ -15,9 +15,11 @@ const NOBODY: u32 = 65534;
 /// Where attacks are played.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setting {
-    /// `python.cpython.walls`.
+    /// `python.cpython.walls`, or `monty`.
     pub(super) walls: &'static str,
     pub(super) ordinary: bool,
+    /// `python.session`.
+    pub(super) session: bool,
 }
 
 /// A folder with what a trainer of this setting needs, its own temporary folder among it.
@@ -71,7 +73,10 @@ impl Setting {
         let mut config = serde_json::to_value(config).unwrap();
         config["cpython"]["interpreter"] = python.into();
         config["cpython"]["preload"] = serde_json::json!([]);
-        if std::env::var("PARETOPO_WALLS").as_deref() != Ok("before") {
+        config["session"] = self.session.into();
+        if self.walls == "monty" {
+            config["interpreter"] = "monty".into();
+        } else if std::env::var("PARETOPO_WALLS").as_deref() != Ok("before") {
             config["cpython"]["walls"] = self.walls.into();
         }
         let command = vec![path.join("paretopo"), "python-worker".into()];
@@ -108,7 +113,15 @@ impl Stage {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(path.join("stderr")).unwrap());
-        command.spawn().unwrap()
+        loop {
+            match command.spawn() {
+                // a test beside this one forked while the copy was written, and has not begun yet
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+                spawned => return spawned.unwrap(),
+            }
+        }
     }
 
     pub(super) fn assignment(&self, attacks: Vec<Attack>, prelude: &str) -> Assignment {

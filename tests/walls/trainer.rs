@@ -4,8 +4,9 @@
 use super::attack::Attack;
 use super::innocents::{Innocents, unguessable};
 use super::process::{descendants, stat};
-use paretopo_tools::{PythonConfig, PythonTool};
-use paretopo_trajectory::{CallStatus, Fault};
+use super::sessions;
+use paretopo_tools::{CallContext, PythonConfig, PythonTool, Tool};
+use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, TrajectoryId};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -27,9 +28,34 @@ pub(super) struct Assignment {
 
 impl Assignment {
     fn tool(&self) -> Result<PythonTool, String> {
-        let config: PythonConfig = serde_json::from_value(self.config.clone()).unwrap();
+        self.tool_with(|_| ())
+    }
+
+    /// The tool, with other settings than those of the stage.
+    pub(super) fn tool_with(
+        &self,
+        change: impl FnOnce(&mut PythonConfig),
+    ) -> Result<PythonTool, String> {
+        let mut config: PythonConfig = serde_json::from_value(self.config.clone()).unwrap();
+        change(&mut config);
         PythonTool::new(config, self.command.clone())
     }
+
+    fn session(&self) -> bool {
+        self.config["session"] == true
+    }
+}
+
+/// A call of a trajectory.
+pub(super) fn call(
+    tool: &PythonTool,
+    trajectory: &TrajectoryId,
+    program: &str,
+    deadline: Instant,
+) -> ToolOutcome {
+    let call =
+        ToolCall { name: "python".into(), arguments: serde_json::json!({ "code": program }) };
+    tool.call(&call, &CallContext { trajectory: trajectory.clone(), deadline })
 }
 
 /// The kinds of what it may do.
@@ -43,6 +69,8 @@ pub(super) enum Task {
     /// Lose the workers of a program that is not to blame.
     LoseWorkers,
     StartTogether,
+    /// What `sessions.rs` says of them.
+    Sessions(sessions::Scene),
 }
 
 /// What a trainer says, a line each.
@@ -104,7 +132,7 @@ fn set_descriptors(most: u64) {
 }
 
 /// Waits some seconds for `done`.
-fn soon(done: impl Fn() -> bool) -> bool {
+pub(super) fn soon(done: impl Fn() -> bool) -> bool {
     let started = Instant::now();
     while !done() {
         if started.elapsed() > Duration::from_secs(8) {
@@ -115,7 +143,7 @@ fn soon(done: impl Fn() -> bool) -> bool {
     true
 }
 
-fn left_in(folder: &Path) -> Vec<String> {
+pub(super) fn left_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
     entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
 }
@@ -129,33 +157,51 @@ fn suffer(assignment: &Assignment, attack: &Attack, folder: &Path) -> Said {
         Ok(tool) => tool,
         Err(reason) => return Said::Skipped(reason),
     };
+    let session = assignment.session();
     let innocents = Innocents::default();
     let (findings, own) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let own_latest = Mutex::new(Duration::ZERO);
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| innocents.run_secretive(&tool));
+            scope.spawn(|| innocents.run_secretive(&tool, session));
         }
     });
     let over = AtomicBool::new(false);
     let token = &unguessable()[..12];
     let others: Vec<u32> = descendants().iter().map(|process| process.id).collect();
     let hostile = |role: usize| {
-        for _ in 0..attack.rounds {
-            let program = format!(
-                "TRAINER, OTHERS, ROLE, TOKEN, VICTIM = {}, {others:?}, {role}, {:?}, {:?}\n{}\n{}",
-                std::process::id(),
-                if role == 0 { token } else { "" },
-                victim.display().to_string(),
-                assignment.prelude,
-                attack.program
-            );
+        for (round, place) in
+            (0..attack.rounds).flat_map(|round| (0..attack.calls.len()).map(move |at| (round, at)))
+        {
+            let program = if place == 0 {
+                format!(
+                    "TRAINER, OTHERS, ROLE, TOKEN, VICTIM = {}, {others:?}, {role}, {:?}, {:?}\n{}\n{}",
+                    std::process::id(),
+                    if role == 0 { token } else { "" },
+                    victim.display().to_string(),
+                    assignment.prelude,
+                    attack.calls[0]
+                )
+            } else {
+                attack.calls[place].clone()
+            };
             let limit = Duration::from_millis(attack.milliseconds);
+            let trajectory = TrajectoryId::new("hostile", round as u64, role);
+            if place == 0 {
+                tool.begin(&trajectory);
+            }
             let started = Instant::now();
-            let outcome = tool.run(&program, started + limit);
+            let outcome = if session {
+                call(&tool, &trajectory, &program, started + limit)
+            } else {
+                tool.run(&program, started + limit)
+            };
             let late = started.elapsed().saturating_sub(limit);
+            if place + 1 == attack.calls.len() {
+                tool.end(&trajectory);
+            }
             // most likely by the same worker
-            innocents.run(&tool);
+            innocents.run(&tool, session);
             let mut findings = findings.lock().unwrap();
             let mut found = |what: String| {
                 if !findings.contains(&what) {
@@ -189,7 +235,7 @@ fn suffer(assignment: &Assignment, attack: &Attack, folder: &Path) -> Said {
                     let mut after = 0;
                     while after < 3 {
                         after += usize::from(over.load(Ordering::Relaxed));
-                        innocents.run(&tool);
+                        innocents.run(&tool, session);
                     }
                 })
             })
@@ -207,7 +253,7 @@ fn suffer(assignment: &Assignment, attack: &Attack, folder: &Path) -> Said {
     // each worker once more
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| innocents.run(&tool));
+            scope.spawn(|| innocents.run(&tool, session));
         }
     });
     drop(tool);
@@ -246,11 +292,25 @@ fn suffer(assignment: &Assignment, attack: &Attack, folder: &Path) -> Said {
 }
 
 /// Runs programs that do not end, and says which processes there are.
-fn spin(tool: &PythonTool) {
-    let program = "open('started', 'w').write('x')\nwhile True: pass";
+fn spin(tool: &PythonTool, session: bool) {
+    // monty has no files
+    let program = "try: open('started', 'w').write('x')\nexcept Exception: pass\nwhile True: pass";
     std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| tool.run(program, Instant::now() + Duration::from_secs(60)));
+        for number in 0..2 {
+            scope.spawn(move || {
+                let deadline = Instant::now() + Duration::from_secs(60);
+                if !session {
+                    return tool.run(program, deadline);
+                }
+                // one session that runs beside one that stands still
+                for at in [2 + number, number] {
+                    let trajectory = TrajectoryId::new("spin", 0, at);
+                    tool.begin(&trajectory);
+                    let program = if at < 2 { program } else { "x = 1" };
+                    call(tool, &trajectory, program, deadline);
+                }
+                tool.run("", deadline)
+            });
         }
         std::thread::sleep(Duration::from_secs(1));
         let text = serde_json::to_vec(&descendants()).unwrap();
@@ -334,10 +394,14 @@ fn trainer() {
             Err(reason) => say(&Said::Skipped(reason)),
             Ok(tool) => match assignment.task {
                 Task::SufferAttacks => {}
-                Task::Spin => spin(&tool),
+                Task::Spin => spin(&tool, assignment.session()),
                 Task::StartBesideRemains => run_well(&tool, "print(6 * 7)"),
                 Task::LoseWorkers => lose_workers(&tool),
                 Task::StartTogether => start_together(&assignment),
+                Task::Sessions(scene) => {
+                    drop(tool);
+                    scene.play(&assignment);
+                }
             },
         }
         return;

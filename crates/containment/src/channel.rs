@@ -10,7 +10,7 @@
 //! the reader's memory does not depend on what is sent. Every message has a deadline, in both
 //! directions. A socket and not a pipe: it cannot be opened a second time through `/proc`.
 
-use crate::WorkerFailure;
+use crate::conversation::WorkerFailure;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::io::{ErrorKind, IoSlice, Read, Write};

@@ -1,18 +1,13 @@
-//! A process that answers messages, and may turn against whoever started it.
-//!
-//! Each request has a number that cannot be guessed; an answer counts only if it carries the number
-//! of the request that waits, is no longer than agreed and can be read. A worker that says anything
-//! else is not asked again.
+//! A process that answers messages, and may turn against whoever started it. A worker that says
+//! anything but the answer that waits is not asked again.
 
-use crate::channel::{HEADER, header, parsed, receive, send};
+use crate::channel::{HEADER, header, parsed};
+use crate::conversation::{Conversation, WorkerFailure};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::fmt::{Display, Formatter};
 use std::fs::File;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::FromRawFd;
 use std::os::unix::process::{CommandExt, parent_id};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -25,27 +20,6 @@ const ORPHANED: Duration = Duration::from_millis(500);
 const FAREWELL: Duration = Duration::from_millis(100);
 /// After that long it is killed.
 const OVERSTAYED: Duration = Duration::from_secs(10);
-
-/// Why a worker gave no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WorkerFailure {
-    /// It did not answer in time.
-    Late,
-    /// It ended.
-    Died,
-    /// It answered another request than was asked, more than was agreed, or nonsense.
-    Misbehaved,
-}
-
-impl Display for WorkerFailure {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::Late => "it did not answer",
-            Self::Died => "it ended",
-            Self::Misbehaved => "it broke the protocol",
-        })
-    }
-}
 
 /// What happens to a worker that is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +34,8 @@ pub enum Farewell {
 #[derive(Debug)]
 pub struct Worker {
     child: Option<Child>,
-    stream: UnixStream,
-    most: usize,
+    conversation: Conversation,
     farewell: Farewell,
-    asked: u64,
-    secret: RandomState,
     ended: Option<ExitStatus>,
 }
 
@@ -78,52 +49,23 @@ impl Worker {
         let (program, arguments) = command
             .split_first()
             .ok_or_else(|| std::io::Error::other("no worker command given"))?;
-        let (stream, theirs) = UnixStream::pair()?;
+        let (conversation, theirs) = Conversation::pair(most)?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().process_group(0);
         let child = command
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let secret = RandomState::new();
-        Ok(Self { child: Some(child), stream, most, farewell, asked: 0, secret, ended: None })
+        Ok(Self { child: Some(child), conversation, farewell, ended: None })
     }
 
-    /// Sends a request, with descriptors that the worker shall have (at most four), and returns the
-    /// number that its answer must carry. A request without an answer may follow
-    /// ([`Self::tell`]).
-    ///
-    /// # Errors
-    /// When it is not taken within `patience`.
-    pub fn request(
-        &mut self,
-        request: &impl Serialize,
-        descriptors: &[BorrowedFd<'_>],
-        patience: Duration,
-    ) -> Result<u64, WorkerFailure> {
-        self.asked += 1;
-        let number = self.secret.hash_one(self.asked);
-        self.tell(number, request, descriptors, patience)?;
-        Ok(number)
+    /// What is said with it.
+    pub fn conversation(&mut self) -> &mut Conversation {
+        &mut self.conversation
     }
 
-    /// Says something more about the request of this number.
-    ///
-    /// # Errors
-    /// When it is not taken within `patience`.
-    pub fn tell(
-        &mut self,
-        number: u64,
-        request: &impl Serialize,
-        descriptors: &[BorrowedFd<'_>],
-        patience: Duration,
-    ) -> Result<(), WorkerFailure> {
-        let body = serde_json::to_vec(request).map_err(|_| WorkerFailure::Misbehaved)?;
-        send(&self.stream, number, &body, descriptors, Instant::now() + patience)
-    }
-
-    /// What it says next, which must carry `number`; 0 for what it says unasked.
+    /// What it says next ([`Conversation::hear`]).
     ///
     /// # Errors
     /// When it says nothing within `patience`, has ended, or says something else.
@@ -132,25 +74,10 @@ impl Worker {
         number: u64,
         patience: Duration,
     ) -> Result<A, WorkerFailure> {
-        let body = self.hear_bytes(number, patience)?;
-        serde_json::from_slice(&body).map_err(|_| WorkerFailure::Misbehaved)
+        self.conversation.hear(number, patience)
     }
 
-    /// The same, of a worker that does not speak JSON.
-    ///
-    /// # Errors
-    /// When it says nothing within `patience`, has ended, or answers something else.
-    pub fn hear_bytes(
-        &mut self,
-        number: u64,
-        patience: Duration,
-    ) -> Result<Vec<u8>, WorkerFailure> {
-        let (heard, body) = receive(&self.stream, self.most, Instant::now() + patience)?;
-        if heard == number { Ok(body) } else { Err(WorkerFailure::Misbehaved) }
-    }
-
-    /// Its answer to a request. Ask nothing more after an error: the answer to this request may
-    /// still come.
+    /// Its answer to a request ([`Conversation::ask`]).
     ///
     /// # Errors
     /// When no answer comes within `patience`, it has ended, or its answer is not an `A`.
@@ -159,9 +86,7 @@ impl Worker {
         request: &impl Serialize,
         patience: Duration,
     ) -> Result<A, WorkerFailure> {
-        let deadline = Instant::now() + patience;
-        let number = self.request(request, &[], patience)?;
-        self.hear(number, deadline.saturating_duration_since(Instant::now()))
+        self.conversation.ask(request, patience)
     }
 
     /// Ends it; the exit code, unless a signal ended it. A worker that has ended by itself keeps
@@ -170,8 +95,7 @@ impl Worker {
         if self.farewell == Farewell::Kill {
             return self.kill().and_then(|status| status.code());
         }
-        // fails only when the other side is gone already
-        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        self.conversation.hang_up();
         let child = self.child.as_mut()?;
         ends_within(child, FAREWELL).then(|| child.wait().ok()?.code()).flatten()
     }
@@ -184,13 +108,6 @@ impl Worker {
             self.ended = child.wait().ok();
         }
         self.ended
-    }
-}
-
-impl AsFd for Worker {
-    /// The socket, to wait for what it says beside other things.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
     }
 }
 
@@ -220,8 +137,7 @@ impl Drop for Worker {
             self.kill();
             return;
         }
-        // fails only when the other side is gone already
-        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        self.conversation.hang_up();
         let Some(mut child) = self.child.take() else { return };
         if !ends_within(&mut child, FAREWELL) {
             // cleaning up may take it long, and nobody waits for that

@@ -152,7 +152,10 @@ impl EnvironmentConfig {
     pub fn validate(&self) -> Result<(), DataError> {
         ObjectiveConfig::check_all(self.objectives())?;
         match self {
-            Self::Math(config) => config.demonstrations.check(),
+            Self::Math(config) => {
+                config.python.check().map_err(DataError::Setting)?;
+                config.demonstrations.check()
+            }
             Self::Qa(config) => config.demonstrations.check(),
         }
     }

@@ -1,11 +1,12 @@
 //! The system's Python in a sandbox: where its interpreter is, and the workers that run it. The
 //! walls are in `sandbox/`, one program's run in `programs.rs`.
 
-use super::programs::{self, Afterwards};
+use super::programs::{self, Afterwards, Broken};
 use super::sandbox::LauncherSettings;
-use super::{PythonLimits, Ran, Unavailable};
-use paretopo_containment::{Farewell, Worker};
+use super::{GRACE, PythonLimits, Ran, Unavailable, crashed};
+use paretopo_containment::{Conversation, Farewell, Worker, WorkerFailure};
 use serde::{Deserialize, Serialize};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -91,6 +92,19 @@ pub(super) struct Cpython {
     /// What holds programs.
     layers: Vec<String>,
     waiting: Mutex<Vec<Waiting>>,
+    /// The worker whose forks are sessions; it runs no program itself.
+    mother: Mutex<Option<Worker>>,
+}
+
+/// A fork of an interpreter that keeps its names from program to program, and ends with this.
+pub(super) struct CpythonSession {
+    line: Conversation,
+}
+
+/// What the mother of sessions is told, with the socket of a new one.
+#[derive(Serialize)]
+struct BeginSession {
+    session: bool,
 }
 
 /// What the interpreter says about itself.
@@ -101,12 +115,13 @@ struct Installation {
 }
 
 impl Cpython {
-    /// Finds the interpreter and its packages, and starts a first worker: better now than in the
-    /// first episode.
+    /// Finds the interpreter and its packages, and starts a first worker, that of sessions where they
+    /// are asked for: better now than in the first episode.
     pub(super) fn start(
         config: &CpythonConfig,
         limits: &PythonLimits,
         launcher: &Path,
+        sessions: bool,
     ) -> Result<Self, String> {
         const ASK: &str = "import json, os, sys\n\
             folders = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path]\n\
@@ -144,10 +159,15 @@ impl Cpython {
             readable,
             layers: Vec::new(),
             waiting: Mutex::default(),
+            mother: Mutex::default(),
         };
-        let (worker, layers) = cpython.start_worker()?;
+        let (worker, layers) = cpython.start_worker(sessions)?;
         cpython.layers = layers;
-        cpython.keep(worker, false);
+        if sessions {
+            cpython.mother = Mutex::new(Some(worker));
+        } else {
+            cpython.keep(worker, false);
+        }
         Ok(cpython)
     }
 
@@ -160,13 +180,10 @@ impl Cpython {
     pub(super) fn run(&self, program: &str, limits: PythonLimits) -> Result<Ran, Unavailable> {
         let mut worker = match self.take() {
             Some(worker) => worker,
-            None => self.start_worker().map_err(Unavailable::NotStarted)?.0,
+            None => self.start_worker(false).map_err(Unavailable::NotStarted)?.0,
         };
-        // a disk's folder is measured now and then, and a removed file that is still open escapes
-        // the measure; so no single one is large
-        let in_memory = self.layers.iter().any(|layer| layer == "namespaces");
-        let file = if in_memory { limits.files } else { limits.files / 4 };
-        let (ran, afterwards) = programs::run(&mut worker, program, limits, file)?;
+        let ran = programs::run(worker.conversation(), program, limits, self.file(limits));
+        let (ran, afterwards) = ran.map_err(|broken| failed(broken, &mut worker))?;
         match afterwards {
             Afterwards::Ready => self.keep(worker, false),
             Afterwards::Cleaning => self.keep(worker, true),
@@ -175,13 +192,59 @@ impl Cpython {
         Ok(ran)
     }
 
+    /// Begins a session.
+    pub(super) fn begin_session(&self) -> Result<CpythonSession, Unavailable> {
+        let broken = |error: std::io::Error| Unavailable::Failed(error.to_string());
+        let mut mother = self.mother.lock().unwrap_or_else(PoisonError::into_inner);
+        // one that has ended is seen by its not taking the request
+        for _ in 0..2 {
+            let worker = match mother.as_mut() {
+                Some(worker) => worker,
+                None => {
+                    let started = self.start_worker(true).map_err(Unavailable::NotStarted)?;
+                    mother.insert(started.0)
+                }
+            };
+            let (line, theirs) = Conversation::pair(LONGEST_ANSWER).map_err(broken)?;
+            let request = BeginSession { session: true };
+            match worker.conversation().request(&request, &[theirs.as_fd()], GRACE) {
+                Ok(_) => return Ok(CpythonSession { line }),
+                // its other sessions go on
+                Err(WorkerFailure::Late) => return Err(crashed(WorkerFailure::Late, None)),
+                Err(_) => *mother = None,
+            }
+        }
+        Err(crashed(WorkerFailure::Died, None))
+    }
+
+    /// Runs a program in a session, and whether the session goes on.
+    pub(super) fn run_in(
+        &self,
+        session: &mut CpythonSession,
+        program: &str,
+        limits: PythonLimits,
+    ) -> (Result<Ran, Unavailable>, bool) {
+        match programs::run(&mut session.line, program, limits, self.file(limits)) {
+            Ok((ran, afterwards)) => (Ok(ran), afterwards == Afterwards::Ready),
+            Err(Broken::Worker(failure)) => (Err(crashed(failure, None)), false),
+            Err(Broken::Other(reason)) => (Err(Unavailable::Failed(reason)), false),
+        }
+    }
+
+    /// Bytes that a single file may have. A disk's folder is measured now and then, and a removed
+    /// file that is still open escapes the measure; so no single one is large.
+    fn file(&self, limits: PythonLimits) -> usize {
+        let in_memory = self.layers.iter().any(|layer| layer == "namespaces");
+        if in_memory { limits.files } else { limits.files / 4 }
+    }
+
     /// A worker that waits for a program. One that still cleans up is left to it: its next program
     /// would pay for the last.
     fn take(&self) -> Option<Worker> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.retain_mut(|one| match one.cleaning {
             false => true,
-            true => match programs::is_ready(&mut one.worker) {
+            true => match programs::is_ready(one.worker.conversation()) {
                 Ok(ready) => {
                     one.cleaning = !ready;
                     true
@@ -203,12 +266,13 @@ impl Cpython {
         }
     }
 
-    fn start_worker(&self) -> Result<(Worker, Vec<String>), String> {
+    fn start_worker(&self, sessions: bool) -> Result<(Worker, Vec<String>), String> {
         let settings = LauncherSettings {
             interpreter: self.interpreter.clone(),
             readable: self.readable.clone(),
             temporary: std::env::temp_dir(),
             files: self.files,
+            sessions,
             config: self.config.clone(),
         };
         let settings = serde_json::to_string(&settings).map_err(|error| error.to_string())?;
@@ -221,5 +285,14 @@ impl Cpython {
             Ok(Hello::Ready { .. }) => Err("the sandboxed interpreter is not ready".into()),
             Err(failure) => Err(format!("the sandboxed interpreter did not start: {failure}")),
         }
+    }
+}
+
+fn failed(broken: Broken, worker: &mut Worker) -> Unavailable {
+    match broken {
+        // it may go on cleaning up, so it is not killed
+        Broken::Worker(WorkerFailure::Late) => crashed(WorkerFailure::Late, None),
+        Broken::Worker(failure) => crashed(failure, worker.exit_code()),
+        Broken::Other(reason) => Unavailable::Failed(reason),
     }
 }

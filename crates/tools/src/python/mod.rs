@@ -10,7 +10,11 @@
 //! `paretopo python-worker` or `python-sandbox`. A process and not a thread, because only so can
 //! memory be limited and a crash be contained. A worker that died is replaced and its call gets an
 //! error outcome; a program that has ended its worker twice is not run again.
+//!
+//! With `session = true` the programs of one trajectory share a process that nobody else has
+//! (`sessions.rs`, `session.rs`), and so their names and files.
 
+mod config;
 #[cfg(target_os = "linux")]
 mod cpython;
 mod monty;
@@ -19,8 +23,11 @@ mod programs;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod sandbox_fusion;
+mod session;
+mod sessions;
 mod started;
 
+pub use config::{PythonConfig, PythonInterpreter, PythonLimits};
 #[cfg(target_os = "linux")]
 pub use cpython::{CpythonConfig, MissingLayers, Walls};
 pub use monty::{evaluate_python, python_worker};
@@ -29,10 +36,11 @@ pub use sandbox_fusion::SandboxFusionConfig;
 use crate::{CallContext, Tool, truncate_middle};
 use monty::Monty;
 use paretopo_containment::WorkerFailure;
-use paretopo_settings::{Seconds, within};
-use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec};
+use paretopo_settings::Seconds;
+use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec, TrajectoryId};
 use sandbox_fusion::SandboxFusion;
-use serde::{Deserialize, Serialize};
+use session::Session;
+use sessions::Sessions;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
@@ -44,82 +52,6 @@ use std::time::{Duration, Instant};
 const GRACE: Duration = Duration::from_millis(100);
 /// Programs longer than this are refused unread, in bytes.
 const LONGEST_PROGRAM: usize = 64 * 1024;
-
-/// What one program may use.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PythonLimits {
-    /// Execution time in seconds.
-    pub seconds: Seconds,
-    /// Memory in bytes beyond what an idle worker needs.
-    #[serde(deserialize_with = "within::<1_048_576, 1_099_511_627_776, _, _>")]
-    pub memory: usize,
-    /// Depth of function calls.
-    #[serde(deserialize_with = "within::<1, 100_000, _, _>")]
-    pub recursion: usize,
-    /// Bytes that a program may print before it is stopped.
-    #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
-    pub printed: usize,
-    /// Bytes that a program may have in files; for `cpython`, the others have none.
-    #[serde(deserialize_with = "within::<65_536, 1_099_511_627_776, _, _>")]
-    pub files: usize,
-}
-
-impl Default for PythonLimits {
-    fn default() -> Self {
-        Self {
-            seconds: const { Seconds::literal(2.0) },
-            memory: 64 << 20,
-            recursion: 200,
-            printed: 1 << 20,
-            files: 64 << 20,
-        }
-    }
-}
-
-/// Who runs programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PythonInterpreter {
-    /// An interpreter in Rust, sandboxed by what it lacks.
-    Monty,
-    /// The system's Python in a sandbox.
-    Cpython,
-    /// A SandboxFusion server.
-    SandboxFusion,
-}
-
-/// The Python tool's settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PythonConfig {
-    /// Who runs programs.
-    pub interpreter: PythonInterpreter,
-    /// For `interpreter = "cpython"`.
-    #[cfg(target_os = "linux")]
-    pub cpython: CpythonConfig,
-    /// For `interpreter = "sandbox_fusion"`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sandbox_fusion: Option<SandboxFusionConfig>,
-    /// Limits for each program.
-    pub limits: PythonLimits,
-    /// Longest text that the model reads, in characters; longer output loses its middle.
-    #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
-    pub output_characters: usize,
-}
-
-impl Default for PythonConfig {
-    fn default() -> Self {
-        Self {
-            interpreter: PythonInterpreter::Monty,
-            #[cfg(target_os = "linux")]
-            cpython: CpythonConfig::default(),
-            sandbox_fusion: None,
-            limits: PythonLimits::default(),
-            output_characters: 256,
-        }
-    }
-}
 
 /// The sandboxed CPython worker's entry: puts up the walls, starts the interpreter behind them and
 /// keeps it until it or the parent ends.
@@ -186,6 +118,8 @@ const ENDED_TOO_MANY: usize = 2;
 /// The Python tool. Safe to call from several threads: each call in flight has a worker of its own.
 pub struct PythonTool {
     config: PythonConfig,
+    /// Stand before the engine, so that they end first.
+    sessions: Option<Sessions<Session>>,
     engine: Engine,
     /// How many workers a program has ended since it last succeeded, by the hash of its text.
     ended: Mutex<HashMap<u64, usize>>,
@@ -198,8 +132,10 @@ impl PythonTool {
     /// monty's worker).
     ///
     /// # Errors
-    /// When the interpreter is not there, or the machine lacks a layer of its sandbox.
+    /// When the settings make no sense, the interpreter is not there, or the machine lacks a layer of
+    /// its sandbox.
     pub fn new(config: PythonConfig, worker_command: Vec<PathBuf>) -> Result<Self, String> {
+        config.check()?;
         let engine = match config.interpreter {
             PythonInterpreter::Monty => Engine::Monty(Monty::new(worker_command, &config.limits)),
             PythonInterpreter::SandboxFusion => {
@@ -209,8 +145,8 @@ impl PythonTool {
             #[cfg(target_os = "linux")]
             PythonInterpreter::Cpython => {
                 let launcher = worker_command.first().ok_or("no worker command given")?;
-                let limits = &config.limits;
-                let cpython = cpython::Cpython::start(&config.cpython, limits, launcher)?;
+                let PythonConfig { cpython, limits, session, .. } = &config;
+                let cpython = cpython::Cpython::start(cpython, limits, launcher, *session)?;
                 Engine::Cpython(Box::new(cpython))
             }
             #[cfg(not(target_os = "linux"))]
@@ -220,8 +156,10 @@ impl PythonTool {
                 );
             }
         };
+        let sessions = config.session.then(|| Sessions::new(config.most_sessions));
         Ok(Self {
             config,
+            sessions,
             engine,
             ended: Mutex::default(),
             hasher: RandomState::new(),
@@ -229,13 +167,27 @@ impl PythonTool {
         })
     }
 
-    /// Runs a program under the tool's limits, at most until `deadline`.
+    /// Runs a program under the tool's limits, at most until `deadline`; it is of no session.
     pub fn run(&self, program: &str, deadline: Instant) -> ToolOutcome {
         let started = Instant::now();
-        let time_left = deadline.saturating_duration_since(started);
-        let mut limits = self.config.limits;
-        limits.seconds = limits.seconds.at_most(time_left);
-        let ran = self.run_unless_harmful(program, limits);
+        let limits = self.limits_until(deadline);
+        let ran = self.run_unless_harmful(0, program, || match &self.engine {
+            Engine::Monty(monty) => monty.run(program, limits),
+            #[cfg(target_os = "linux")]
+            Engine::Cpython(cpython) => cpython.run(program, limits),
+            Engine::Server(server) => server.run(program, limits.seconds),
+        });
+        self.outcome(ran, started)
+    }
+
+    /// The limits of a program that is due at `deadline`.
+    fn limits_until(&self, deadline: Instant) -> PythonLimits {
+        let limits = self.config.limits;
+        let left = deadline.saturating_duration_since(Instant::now());
+        PythonLimits { seconds: limits.seconds.at_most(left), ..limits }
+    }
+
+    fn outcome(&self, ran: Result<Ran, Unavailable>, started: Instant) -> ToolOutcome {
         let fault = ran.is_err().then_some(Fault::Tool);
         let (status, text) = ran.unwrap_or_else(|why| (CallStatus::Error, why.to_string()));
         let (text, truncated) = truncate_middle(text.trim_end(), self.config.output_characters);
@@ -257,26 +209,24 @@ impl PythonTool {
         }
     }
 
-    /// Runs a program, unless it has ended its worker too often. Being late does not count: a busy
+    /// Runs a program, unless it has ended its worker too often, counted for each `history` of a
+    /// session: what a program does depends on those before it. Being late does not count: a busy
     /// machine makes any program late.
-    fn run_unless_harmful(&self, program: &str, limits: PythonLimits) -> Result<Ran, Unavailable> {
+    fn run_unless_harmful(
+        &self,
+        history: u64,
+        program: &str,
+        run: impl FnOnce() -> Result<Ran, Unavailable>,
+    ) -> Result<Ran, Unavailable> {
         if program.len() > LONGEST_PROGRAM {
             return Ok(too_long());
         }
-        let hash = self.hasher.hash_one(program);
+        let hash = self.hasher.hash_one((history, program));
         let ended = || self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if ended().get(&hash).is_some_and(|times| *times >= ENDED_TOO_MANY) {
-            let text = format!(
-                "ToolError: this program has ended its interpreter {ENDED_TOO_MANY} times and is not run again"
-            );
-            return Ok((CallStatus::Error, text));
+            return Ok(not_again("this program has"));
         }
-        let ran = match &self.engine {
-            Engine::Monty(monty) => monty.run(program, limits),
-            #[cfg(target_os = "linux")]
-            Engine::Cpython(cpython) => cpython.run(program, limits),
-            Engine::Server(server) => server.run(program, limits.seconds),
-        };
+        let ran = run();
         match &ran {
             // workers that a busy machine has ended are not the program's doing
             Ok(_) => {
@@ -295,9 +245,20 @@ impl PythonTool {
     }
 }
 
+fn not_again(who: &str) -> Ran {
+    let text = format!(
+        "ToolError: {who} ended its interpreter {ENDED_TOO_MANY} times and is not run again"
+    );
+    (CallStatus::Error, text)
+}
+
 fn late(seconds: Seconds) -> Ran {
     let text = format!("TimeoutError: no answer within {:.1} s", seconds.get());
     (CallStatus::Timeout, text)
+}
+
+fn out_of_memory(most: usize) -> String {
+    format!("MemoryError: more than {} MiB used", most >> 20)
 }
 
 fn too_long() -> (CallStatus, String) {
@@ -306,9 +267,11 @@ fn too_long() -> (CallStatus, String) {
 
 impl Tool for PythonTool {
     fn spec(&self) -> ToolSpec {
+        let kept =
+            if self.sessions.is_some() { " Variables are kept for the next call." } else { "" };
         ToolSpec {
             name: "python".into(),
-            description: "Runs a Python program and returns what it prints.".into(),
+            description: format!("Runs a Python program and returns what it prints.{kept}"),
             parameters: serde_json::json!({
                 "type": "object",
                 "properties": { "code": { "type": "string", "description": "the program; print the result" } },
@@ -317,9 +280,24 @@ impl Tool for PythonTool {
         }
     }
 
+    fn begin(&self, trajectory: &TrajectoryId) {
+        if let Some(sessions) = &self.sessions {
+            sessions.begin(trajectory);
+        }
+    }
+
+    fn end(&self, trajectory: &TrajectoryId) {
+        if let Some(sessions) = &self.sessions {
+            sessions.end(trajectory);
+        }
+    }
+
     fn call(&self, call: &ToolCall, context: &CallContext) -> ToolOutcome {
         match call.arguments.get("code").and_then(|code| code.as_str()) {
-            Some(program) => self.run(program, context.deadline),
+            Some(program) => match &self.sessions {
+                Some(sessions) => self.run_in_session(sessions, program, context),
+                None => self.run(program, context.deadline),
+            },
             None => {
                 let reason = "ToolError: `python` needs a string argument `code`";
                 ToolOutcome::new(CallStatus::Error, reason, 0.0).with_fault(Fault::Call)

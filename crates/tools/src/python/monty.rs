@@ -2,11 +2,13 @@
 //! enforces time and recursion between its instructions; its worker's allocator enforces memory,
 //! and the parent kills a worker that has not answered shortly after the deadline.
 
-use super::{GRACE, LONGEST_PROGRAM, PythonLimits, Ran, Unavailable, crashed, late, too_long};
-use monty::MontyRun;
+use super::{
+    GRACE, LONGEST_PROGRAM, PythonLimits, Ran, Unavailable, crashed, late, out_of_memory, too_long,
+};
+use monty::{MontyRepl, MontyRun};
 use monty_types::{
-    CompileOptions, ExcType, MontyObject, OOM_EXIT_CODE, PrintWriter, ResourceLimits,
-    ResourceTracker,
+    CompileOptions, ExcType, MontyException, MontyObject, OOM_EXIT_CODE, PrintWriter,
+    ResourceLimits, ResourceTracker,
 };
 use paretopo_containment::{Farewell, IdleWorkers, Worker, WorkerFailure, serve};
 use paretopo_trajectory::CallStatus;
@@ -17,12 +19,16 @@ use std::path::PathBuf;
 struct Request {
     program: String,
     limits: PythonLimits,
+    /// Whether the program is one of a session, whose names are kept.
+    session: bool,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Answer {
     status: CallStatus,
     text: String,
+    /// Whether a session has ended.
+    ended: bool,
 }
 
 /// Runs a program in this process and thread, and returns its status with what it printed.
@@ -35,22 +41,29 @@ pub fn evaluate_python(program: &str, limits: &PythonLimits) -> (CallStatus, Str
     if program.len() > LONGEST_PROGRAM {
         return too_long();
     }
-    let tracker = ResourceTracker::new(ResourceLimits {
+    let mut printed = String::new();
+    let print = PrintWriter::CollectString(&mut printed, Some(limits.printed));
+    let result =
+        MontyRun::new(program.to_owned(), "main.py", Vec::new(), CompileOptions::default())
+            .and_then(|runner| runner.run(Vec::new(), tracker(limits), print));
+    ran(result, printed, limits)
+}
+
+fn tracker(limits: &PythonLimits) -> ResourceTracker {
+    ResourceTracker::new(ResourceLimits {
         max_duration: Some(limits.seconds.duration()),
         max_memory: Some(limits.memory),
         max_recursion_depth: limits.recursion,
         ..ResourceLimits::default()
-    });
-    let mut printed = String::new();
-    let result =
-        MontyRun::new(program.to_owned(), "main.py", Vec::new(), CompileOptions::default())
-            .and_then(|runner| {
-                runner.run(
-                    Vec::new(),
-                    tracker,
-                    PrintWriter::CollectString(&mut printed, Some(limits.printed)),
-                )
-            });
+    })
+}
+
+/// Status and text of what a program gave or raised, and what it printed.
+fn ran(
+    result: Result<MontyObject, MontyException>,
+    mut printed: String,
+    limits: &PythonLimits,
+) -> (CallStatus, String) {
     let (status, last) = match result {
         Ok(value) => {
             if printed.is_empty() && value != MontyObject::None {
@@ -73,20 +86,44 @@ pub fn evaluate_python(program: &str, limits: &PythonLimits) -> (CallStatus, Str
     (status, printed + &last)
 }
 
+/// Runs a program of a session, begun with the first. After a limit other than that of recursion the
+/// session has ended: what took the time or memory is still there.
+fn evaluate_next(session: &mut Option<MontyRepl>, request: &Request) -> Answer {
+    let limits = &request.limits;
+    let repl = session.get_or_insert_with(|| {
+        MontyRepl::new("main.py", tracker(limits), CompileOptions::default())
+    });
+    repl.tracker_mut().set_max_duration(limits.seconds.duration());
+    let mut printed = String::new();
+    let print = PrintWriter::CollectString(&mut printed, Some(limits.printed));
+    let result = repl.feed_run(&request.program, Vec::new(), print);
+    let ended = result.as_ref().is_err_and(|exception| {
+        matches!(exception.exc_type(), ExcType::TimeoutError | ExcType::MemoryError)
+    });
+    let (status, text) = ran(result, printed, limits);
+    Answer { status, text, ended }
+}
+
 /// The worker's main loop: programs and their outcomes, until the parent closes the socket that is
 /// this process's standard input.
 ///
 /// # Errors
 /// When the socket breaks, which ends the worker.
 pub fn python_worker() -> std::io::Result<()> {
+    let mut session = None;
     serve(|request: Request| {
         // not being installed as the allocator is only possible in a foreign binary; the limit is
         // then not enforced
         let _ = monty_alloc::set_limit(Some(request.limits.memory), false);
-        let (status, text) = evaluate_python(&request.program, &request.limits);
+        let answer = if request.session {
+            evaluate_next(&mut session, &request)
+        } else {
+            let (status, text) = evaluate_python(&request.program, &request.limits);
+            Answer { status, text, ended: false }
+        };
         // between programs the worker itself may allocate as it likes
         let _ = monty_alloc::set_limit(None, false);
-        Answer { status, text }
+        answer
     })
 }
 
@@ -111,23 +148,57 @@ impl Monty {
     pub(super) fn run(&self, program: &str, limits: PythonLimits) -> Result<Ran, Unavailable> {
         let mut worker = match self.idle.take() {
             Some(worker) => worker,
-            None => Worker::start(&self.command, self.longest_answer, Farewell::Kill)
-                .map_err(|error| Unavailable::NotStarted(error.to_string()))?,
+            None => self.start_worker()?,
         };
-        let request = Request { program: program.to_owned(), limits };
-        match worker.ask::<Answer>(&request, limits.seconds.duration() + GRACE) {
-            Ok(answer) => {
-                self.idle.keep(worker);
-                Ok((answer.status, answer.text))
-            }
-            Err(WorkerFailure::Late) => Ok(late(limits.seconds)),
-            Err(failure) => match worker.exit_code() {
-                Some(OOM_EXIT_CODE) => Ok((
-                    CallStatus::Limit,
-                    format!("MemoryError: more than {} MiB used", limits.memory >> 20),
-                )),
-                code => Err(crashed(failure, code)),
-            },
+        let request = Request { program: program.to_owned(), limits, session: false };
+        let answer = ask(&mut worker, &request)?;
+        if !answer.ended {
+            self.idle.keep(worker);
         }
+        Ok((answer.status, answer.text))
+    }
+
+    /// Begins a session, in a worker of its own: memory is counted for a whole process.
+    pub(super) fn begin_session(&self) -> Result<MontySession, Unavailable> {
+        self.start_worker().map(|worker| MontySession { worker })
+    }
+
+    fn start_worker(&self) -> Result<Worker, Unavailable> {
+        Worker::start(&self.command, self.longest_answer, Farewell::Kill)
+            .map_err(|error| Unavailable::NotStarted(error.to_string()))
+    }
+}
+
+/// A worker that keeps the names of its programs, and ends with this.
+pub(super) struct MontySession {
+    worker: Worker,
+}
+
+impl MontySession {
+    /// Runs a program, and whether the session goes on.
+    pub(super) fn run(
+        &mut self,
+        program: &str,
+        limits: PythonLimits,
+    ) -> (Result<Ran, Unavailable>, bool) {
+        let request = Request { program: program.to_owned(), limits, session: true };
+        match ask(&mut self.worker, &request) {
+            Ok(answer) => (Ok((answer.status, answer.text)), !answer.ended),
+            Err(unavailable) => (Err(unavailable), false),
+        }
+    }
+}
+
+/// What a worker answers. If it gave none, as it was late or out of memory, it has ended.
+fn ask(worker: &mut Worker, request: &Request) -> Result<Answer, Unavailable> {
+    let limits = request.limits;
+    let ended = |(status, text)| Ok(Answer { status, text, ended: true });
+    match worker.ask::<Answer>(request, limits.seconds.duration() + GRACE) {
+        Ok(answer) => Ok(answer),
+        Err(WorkerFailure::Late) => ended(late(limits.seconds)),
+        Err(failure) => match worker.exit_code() {
+            Some(OOM_EXIT_CODE) => ended((CallStatus::Limit, out_of_memory(limits.memory))),
+            code => Err(crashed(failure, code)),
+        },
     }
 }

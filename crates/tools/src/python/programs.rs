@@ -3,10 +3,10 @@
 //! exception, or the value of its last expression) through another. Both are bytes, read up to a
 //! bound and never parsed; whether the program succeeded says its exit code, which it chooses
 //! itself, for itself. How and when it ends says the interpreter, over a socket that no program
-//! has.
+//! has; in a session, the session's warden, and the program's fork may go on to the next.
 
-use super::{GRACE, PythonLimits, Ran, Unavailable, crashed, late};
-use paretopo_containment::{Worker, WorkerFailure};
+use super::{GRACE, PythonLimits, Ran, late, out_of_memory};
+use paretopo_containment::{Conversation, WorkerFailure};
 use paretopo_trajectory::CallStatus;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
@@ -21,6 +21,7 @@ use std::time::Instant;
 /// The codes by which the interpreter's own part of a fork says how the program ended.
 const ENDED_WITH_ERROR: i32 = 250;
 const ENDED_AT_LIMIT: i32 = 251;
+const ENDED_OUT_OF_MEMORY: i32 = 252;
 /// How a program ends that is stopped.
 const KILLED: i32 = -libc::SIGKILL;
 /// How much is read at a time.
@@ -54,7 +55,8 @@ struct Ended {
     full: bool,
     /// Why it was never begun, if it was not.
     trouble: String,
-    /// Whether the worker takes the next program at once, or says so later.
+    /// Whether the worker takes the next program at once. If not, a session has ended; a worker says
+    /// so later.
     ready: bool,
 }
 
@@ -76,6 +78,33 @@ impl Ended {
             trouble: String::from_utf8_lossy(&body[SIGINFO + 2..]).into_owned(),
             ready: ready != 0,
         })
+    }
+}
+
+/// Why a program's run is not known, and its worker not to be used again.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The worker's fault, or of a program that has ended it.
+    Worker(WorkerFailure),
+    /// Anything else, in words.
+    Other(String),
+}
+
+impl From<WorkerFailure> for Broken {
+    fn from(failure: WorkerFailure) -> Self {
+        Self::Worker(failure)
+    }
+}
+
+impl From<std::io::Error> for Broken {
+    fn from(error: std::io::Error) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+impl From<Errno> for Broken {
+    fn from(error: Errno) -> Self {
+        std::io::Error::from(error).into()
     }
 }
 
@@ -139,22 +168,19 @@ impl Written {
     }
 }
 
-/// Runs a program in a worker, and says what is to become of the worker. After an error it is not to
-/// be used again.
+/// Runs a program by whoever the conversation is with, a worker or a session, and says what is to
+/// become of it. After an error it is not to be used again.
 pub(super) fn run(
-    worker: &mut Worker,
+    line: &mut Conversation,
     program: &str,
     limits: PythonLimits,
     file: usize,
-) -> Result<(Ran, Afterwards), Unavailable> {
-    let started = Instant::now();
-    let deadline = started + limits.seconds.duration();
-    let unavailable = |error: Errno| Unavailable::Failed(std::io::Error::from(error).to_string());
-    let text = in_memory(program).map_err(|error| Unavailable::Failed(error.to_string()))?;
-    let (mut output, into_output) = Written::new(limits.printed).map_err(unavailable)?;
+) -> Result<(Ran, Afterwards), Broken> {
+    let deadline = Instant::now() + limits.seconds.duration();
+    let text = in_memory(program)?;
+    let (mut output, into_output) = Written::new(limits.printed)?;
     // a character has four bytes at most
-    let (mut words, into_words) =
-        Written::new(limits.printed.saturating_mul(4)).map_err(unavailable)?;
+    let (mut words, into_words) = Written::new(limits.printed.saturating_mul(4))?;
     let request = Request {
         limits: Limits {
             seconds: limits.seconds.get(),
@@ -166,44 +192,55 @@ pub(super) fn run(
         },
     };
     let given = [text.as_fd(), into_output.as_fd(), into_words.as_fd()];
-    let number = worker.request(&request, &given, limits.seconds.duration() + GRACE);
-    let number = number.map_err(|failure| failed(worker, failure))?;
+    let number = line.request(&request, &given, limits.seconds.duration() + GRACE)?;
     drop((text, into_output, into_words));
-    let mut stopped = None;
-    let mut until = deadline;
-    loop {
-        let heard = listen(worker, &mut [&mut output, &mut words], until).map_err(unavailable)?;
-        let loud = output.is_loud() || words.is_loud();
-        if heard == Heard::Worker {
-            break;
-        }
-        match stopped {
-            // it was told, and the kernel takes its time
-            Some(_) if heard == Heard::Nothing => {
-                let ran = outcome(KILLED, false, stopped, &output, &words, limits);
-                return Ok((ran, Afterwards::Lost));
-            }
-            None if loud || heard == Heard::Nothing => {
-                stopped = Some(if loud { Stopped::Loud } else { Stopped::Late });
-                worker.tell(number, &Stop {}, &[], GRACE).map_err(|how| failed(worker, how))?;
-                until = Instant::now() + GRACE;
-            }
-            _ => {}
-        }
+    let (mut stopped, told) = watch(line, number, &mut [&mut output, &mut words], deadline)?;
+    if !told {
+        let ran = outcome(KILLED, false, stopped, &output, &words, limits);
+        return Ok((ran, Afterwards::Lost));
     }
-    let ended = worker.hear_bytes(number, GRACE).map_err(|failure| failed(worker, failure))?;
-    let ended = Ended::read(&ended).ok_or_else(|| failed(worker, WorkerFailure::Misbehaved))?;
+    let ended = line.hear_bytes(number, GRACE)?;
+    let ended = Ended::read(&ended).ok_or(WorkerFailure::Misbehaved)?;
     // what was still in the pipes
     while output.read() && !output.is_loud() {}
     while words.read() && !words.is_loud() {}
     if !ended.trouble.is_empty() {
-        return Err(Unavailable::Failed(ended.trouble));
+        return Err(Broken::Other(ended.trouble));
     }
     if stopped.is_none() && (output.is_loud() || words.is_loud()) {
         stopped = Some(Stopped::Loud);
     }
     let afterwards = if ended.ready { Afterwards::Ready } else { Afterwards::Cleaning };
     Ok((outcome(ended.code, ended.full, stopped, &output, &words, limits), afterwards))
+}
+
+/// Reads what a program writes until its worker has something to say, and has the program stopped if
+/// it is late or loud: why it was, and whether the worker has said anything since.
+fn watch(
+    line: &mut Conversation,
+    number: u64,
+    written: &mut [&mut Written],
+    deadline: Instant,
+) -> Result<(Option<Stopped>, bool), Broken> {
+    let mut stopped = None;
+    let mut until = deadline;
+    loop {
+        let heard = listen(line, written, until)?;
+        let loud = written.iter().any(|one| one.is_loud());
+        if heard == Heard::Worker {
+            return Ok((stopped, true));
+        }
+        match stopped {
+            // it was told, and the kernel takes its time
+            Some(_) if heard == Heard::Nothing => return Ok((stopped, false)),
+            None if loud || heard == Heard::Nothing => {
+                stopped = Some(if loud { Stopped::Loud } else { Stopped::Late });
+                line.tell(number, &Stop {}, &[], GRACE)?;
+                until = Instant::now() + GRACE;
+            }
+            _ => {}
+        }
+    }
 }
 
 /// A text as a file in memory that nobody changes any more.
@@ -226,13 +263,13 @@ enum Heard {
 
 /// Waits for the worker or the program to say something, at most `until`.
 fn listen(
-    worker: &Worker,
+    line: &Conversation,
     written: &mut [&mut Written],
     until: Instant,
 ) -> rustix::io::Result<Heard> {
     let left = until.saturating_duration_since(Instant::now());
     let timeout = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
-    let mut sources = vec![PollFd::new(worker, PollFlags::IN)];
+    let mut sources = vec![PollFd::new(line, PollFlags::IN)];
     let open: Vec<usize> = (0..written.len()).filter(|at| written[*at].open).collect();
     for at in &open {
         sources.push(PollFd::new(&written[*at].pipe, PollFlags::IN));
@@ -257,14 +294,6 @@ fn listen(
     })
 }
 
-fn failed(worker: &mut Worker, failure: WorkerFailure) -> Unavailable {
-    match failure {
-        // it may go on cleaning up, so it is not killed
-        WorkerFailure::Late => crashed(failure, None),
-        WorkerFailure::Died | WorkerFailure::Misbehaved => crashed(failure, worker.exit_code()),
-    }
-}
-
 /// Status and text, of an exit code or minus a signal's number.
 fn outcome(
     code: i32,
@@ -286,6 +315,10 @@ fn outcome(
         (None, 0) => (CallStatus::Ok, words.text()),
         (None, ENDED_WITH_ERROR) => (CallStatus::Error, words.text()),
         (None, ENDED_AT_LIMIT) => (CallStatus::Limit, words.text()),
+        (None, ENDED_OUT_OF_MEMORY) if words.bytes.is_empty() => {
+            (CallStatus::Limit, out_of_memory(limits.memory))
+        }
+        (None, ENDED_OUT_OF_MEMORY) => (CallStatus::Limit, words.text()),
         (None, code) if code == -libc::SIGXCPU => late(limits.seconds),
         (None, code @ ..0) => {
             (CallStatus::Error, format!("ToolError: the program ended by signal {}", -code))
@@ -303,16 +336,16 @@ fn outcome(
 }
 
 /// Whether a worker that was cleaning up has said by now that it takes programs again.
-pub(super) fn is_ready(worker: &mut Worker) -> Result<bool, WorkerFailure> {
+pub(super) fn is_ready(line: &mut Conversation) -> Result<bool, WorkerFailure> {
     #[derive(Deserialize)]
     struct Ready {
         ready: bool,
     }
-    let mut sources = [PollFd::new(worker, PollFlags::IN)];
+    let mut sources = [PollFd::new(&*line, PollFlags::IN)];
     match poll(&mut sources, Some(&Timespec::default())) {
         Ok(0) | Err(Errno::INTR) => Ok(false),
         Err(_) => Err(WorkerFailure::Died),
-        Ok(_) => worker.hear::<Ready>(0, GRACE).map(|said| said.ready),
+        Ok(_) => line.hear::<Ready>(0, GRACE).map(|said| said.ready),
     }
 }
 

@@ -1,19 +1,21 @@
 //! Stays outside the walls while the interpreter runs: ends it when the trainer has gone, however
-//! it went, and looks after the scratch folder on the disk where there is one. So nothing of that
-//! takes the trainer's time or stack, or outlives the trainer.
+//! it went, and looks after the scratch folders on the disk where there are any
+//! (`folder_watch.rs`). So nothing of that takes the trainer's time or stack, or outlives the
+//! trainer.
 
+use super::LauncherSettings;
+use super::folder_watch::FolderWatch;
 use super::scratch::ScratchRoot;
-use super::{ENTRIES, LauncherSettings};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, read, write};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
-use std::os::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, set_child_subreaper, waitpid,
+};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// How often a running program's folder is measured, for which the program is stopped: who moves a
-/// folder while it is measured is not seen in it. What a disk takes in the meantime is the most that
-/// a program may have too much.
-const MEASURED: Duration = Duration::from_millis(10);
+/// How long what an interpreter has left behind may take to end once it is killed.
+const LAST: Duration = Duration::from_secs(5);
 
 /// Waits until the interpreter or the trainer ends, and leaves nothing behind. Standard input is
 /// the trainer's socket, which the interpreter reads; here only its end is waited for.
@@ -22,14 +24,32 @@ pub(super) fn keep(
     folder: Option<(ScratchRoot, OwnedFd)>,
     settings: &LauncherSettings,
 ) {
-    watch(interpreter, folder.as_ref(), settings);
+    // what the interpreter leaves behind is waited for, too; fails only on kernels without it
+    let _ = set_child_subreaper(Some(rustix::process::getpid()));
+    let mut folder = folder.map(|(root, said)| FolderWatch::new(root, said, settings));
+    watch(interpreter, folder.as_mut());
     // its programs end with it
     let _ = kill_process(interpreter, Signal::KILL);
     let _ = waitpid(Some(interpreter), WaitOptions::empty());
     // the trainer shall not wait for what follows
     drop(take_standard_input());
+    wait_for_the_last();
     // with all that it holds
     drop(folder);
+}
+
+/// Wardens end with the interpreter, and programs with their wardens. Until they have, a folder that
+/// is removed could be written to.
+fn wait_for_the_last() {
+    let started = Instant::now();
+    while started.elapsed() < LAST {
+        match waitpid(None, WaitOptions::NOHANG) {
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) => std::thread::sleep(Duration::from_millis(1)),
+            // there are none
+            Err(_) => return,
+        }
+    }
 }
 
 fn take_standard_input() -> OwnedFd {
@@ -40,18 +60,17 @@ fn take_standard_input() -> OwnedFd {
     }
 }
 
-fn watch(interpreter: Pid, folder: Option<&(ScratchRoot, OwnedFd)>, settings: &LauncherSettings) {
+fn watch(interpreter: Pid, mut folder: Option<&mut FolderWatch<'_>>) {
     let Ok(ended) = pidfd_open(interpreter, PidfdFlags::empty()) else { return };
     let input = rustix::stdio::stdin();
-    // the moment from which a running program's folder is to be measured again
-    let mut measure: Option<Instant> = None;
     loop {
-        let wait = measure.map(|at| at.saturating_duration_since(Instant::now()));
+        let until = folder.as_ref().and_then(|folder| folder.next_measure());
+        let wait = until.map(|at| at.saturating_duration_since(Instant::now()));
         let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
         let mut sources =
             vec![PollFd::new(&input, PollFlags::RDHUP), PollFd::new(&ended, PollFlags::IN)];
-        if let Some((_, said)) = folder {
-            sources.push(PollFd::from_borrowed_fd(said.as_fd(), PollFlags::IN));
+        for said in folder.iter().flat_map(|folder| folder.sources()) {
+            sources.push(PollFd::from_borrowed_fd(said, PollFlags::IN));
         }
         match poll(&mut sources, wait.as_ref()) {
             Err(Errno::INTR) => continue,
@@ -62,50 +81,13 @@ fn watch(interpreter: Pid, folder: Option<&(ScratchRoot, OwnedFd)>, settings: &L
         if sources[0].revents().intersects(gone) || !sources[1].revents().is_empty() {
             return;
         }
-        let Some((root, said)) = folder else { continue };
-        if !sources[2].revents().is_empty() {
-            let mut words = [0; 64];
-            let Ok(heard) = read(said, &mut words) else { return };
-            if heard == 0 {
-                return;
-            }
-            for word in &words[..heard] {
-                let answered = match word {
-                    // a program runs
-                    b'w' => {
-                        measure = Some(Instant::now() + MEASURED);
-                        Ok(0)
-                    }
-                    // it stands still
-                    b'p' => {
-                        let full = root.is_full(settings.files, ENTRIES);
-                        // once is enough
-                        measure = if full { None } else { Some(Instant::now() + MEASURED) };
-                        write(said, if full { b"f" } else { b"c" })
-                    }
-                    // it has ended
-                    b'e' => {
-                        measure = None;
-                        write(said, b"d")
-                    }
-                    b's' => {
-                        root.sweep();
-                        write(said, b"d")
-                    }
-                    // the interpreter says nothing else
-                    _ => return,
-                };
-                if answered.is_err() {
-                    return;
-                }
-            }
-        }
-        if measure.is_some_and(|at| at <= Instant::now()) {
-            // it says when the program stands still
-            measure = None;
-            if write(said, b"p").is_err() {
-                return;
-            }
+        let heard: Vec<bool> =
+            sources[2..].iter().map(|source| !source.revents().is_empty()).collect();
+        drop(sources);
+        if let Some(folder) = folder.as_mut()
+            && folder.attend(&heard).is_err()
+        {
+            return;
         }
     }
 }

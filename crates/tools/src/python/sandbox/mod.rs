@@ -10,9 +10,11 @@
 //! | the keeper | a scratch folder on the disk: bytes, entries and depth while a program runs, removal afterwards | without namespaces |
 //! | seccomp (`seccomp.rs`), in each fork that runs a program | system calls: a list of what an interpreter needs | always |
 //! | rlimits, in each fork | address space, CPU time, file size, open files, processes | always |
+//! | the warden (`session.py`), one for each session | the program's fork stands still between calls, and ends with the trajectory | `python.session` |
 //! | `programs.rs`, in the trainer | wall-clock time, output; what a program can write to is never parsed | always |
 
 mod files;
+mod folder_watch;
 mod keeper;
 mod namespaces;
 mod scratch;
@@ -34,7 +36,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The program that forks others.
-const ZYGOTE: &str = include_str!("zygote.py");
+const ZYGOTE: &str =
+    concat!(include_str!("fork.py"), include_str!("session.py"), include_str!("zygote.py"));
 
 /// Files and folders that a program may have at a time.
 const ENTRIES: usize = 10_000;
@@ -49,6 +52,8 @@ pub(super) struct LauncherSettings {
     pub(super) temporary: PathBuf,
     /// Bytes that a program may have in files.
     pub(super) files: usize,
+    /// Whether its forks are sessions, not single programs.
+    pub(super) sessions: bool,
     pub(super) config: CpythonConfig,
 }
 
@@ -202,7 +207,7 @@ fn become_interpreter(
             None
         }
     };
-    let filters = seccomp::filters().and_then(|filters| {
+    let filters = seccomp::filters(settings.sessions).and_then(|filters| {
         if seccomp::is_there() { Ok(filters) } else { Err("not in this kernel".into()) }
     });
     let filters = match filters {

@@ -63,19 +63,45 @@ impl ScratchRoot {
         &self.path
     }
 
-    /// Whether the running program has more than `bytes` in files, more than `entries` of them, or
-    /// folders too deep. What cannot be looked at counts as too much.
-    pub(super) fn is_full(&self, bytes: usize, entries: usize) -> bool {
-        let folder = open_folder(rustix::fs::CWD, &self.path.join(PROGRAMS));
-        !folder.and_then(|folder| fits(folder, bytes as u64, entries)).unwrap_or(false)
+    /// The folder of whatever program runs.
+    pub(super) fn programs(&self) -> PathBuf {
+        self.path.join(PROGRAMS)
     }
 
-    /// Removes what programs have left.
-    pub(super) fn sweep(&self) {
-        // what cannot be removed now is tried again with the next, and at the end
-        let _ =
-            open_folder(rustix::fs::CWD, &self.path.join(SWEPT)).and_then(|folder| empty(&folder));
+    /// Makes the folder of a session, with a name that no program can guess.
+    pub(super) fn session(&self) -> std::io::Result<PathBuf> {
+        let random = std::hash::RandomState::new();
+        let drawn = std::hash::BuildHasher::hash_one(&random, std::process::id());
+        let folder = self.programs().join(format!("{drawn:016x}"));
+        std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+        Ok(folder)
     }
+
+    /// Puts a session's folder to what is to be removed.
+    pub(super) fn put_away(&self, session: &Path) {
+        if let Some(name) = session.file_name() {
+            // fails only where the folder's end removes it
+            let _ = std::fs::rename(session, self.swept().join(name));
+        }
+    }
+
+    /// Where that is.
+    pub(super) fn swept(&self) -> PathBuf {
+        self.path.join(SWEPT)
+    }
+}
+
+/// Whether a program that stands still has more than `bytes` in files below a folder, more than
+/// `entries` of them, or folders too deep. What cannot be looked at counts as too much.
+pub(super) fn is_full(folder: &Path, bytes: usize, entries: usize) -> bool {
+    let folder = open_folder(rustix::fs::CWD, folder);
+    !folder.and_then(|folder| fits(folder, bytes as u64, entries)).unwrap_or(false)
+}
+
+/// Removes what programs have left in the folder for that.
+pub(super) fn sweep(swept: &Path) {
+    // what cannot be removed now is tried again with the next, and at the end
+    let _ = open_folder(rustix::fs::CWD, swept).and_then(|folder| empty(&folder));
 }
 
 impl Drop for ScratchRoot {

@@ -126,9 +126,13 @@ const ALLOWED_OF_OLD: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_OF_OLD: &[i64] = &[];
 
+/// The descriptor at which a session's fork receives its programs, as in `session.py`.
+const LINK: u64 = 31;
+
 /// Two filters: the list above with what depends on arguments, and `clone3`, whose arguments a
-/// filter cannot see, as if the kernel had none.
-pub(super) fn filters() -> Result<[BpfProgram; 2], String> {
+/// filter cannot see, as if the kernel had none. A session receives from one descriptor, without
+/// flags; its programs have no other socket, and cannot make one or send.
+pub(super) fn filters(sessions: bool) -> Result<[BpfProgram; 2], String> {
     let condition = |argument, value: u64| {
         SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value)
             .map_err(|error| error.to_string())
@@ -168,6 +172,9 @@ pub(super) fn filters() -> Result<[BpfProgram; 2], String> {
             .map(|what| rule(vec![condition(1, what as u64)?]))
             .collect::<Result<_, _>>()?,
     );
+    if sessions {
+        rules.insert(libc::SYS_recvmsg, vec![rule(vec![condition(0, LINK)?, condition(2, 0)?])?]);
+    }
     let architecture = std::env::consts::ARCH
         .try_into()
         .map_err(|error: seccompiler::BackendError| error.to_string())?;
