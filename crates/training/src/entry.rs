@@ -3,7 +3,7 @@
 //! Generic code is compiled where a concrete backend is named. A backend's crate does that once, by
 //! [`EntryPoints::of`]; whoever calls the functions need not know burn.
 
-use crate::evaluate::require_tasks;
+use crate::evaluation::require_tasks;
 use crate::fitting::{fitting, played_splits};
 use crate::{
     Check, Evaluation, FinishedEpisodes, Observer, Policy, RunConfig, ScoreRequest, Scores,

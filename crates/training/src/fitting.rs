@@ -227,9 +227,9 @@ pub fn check_prompts<F: ModelFamily>(
 ) -> Result<(), TrainingError> {
     let mut observer = ProgressAlone(observer);
     let environment = surroundings.environment(config, &mut observer)?;
-    crate::evaluate::require_tasks(environment.as_ref(), config.evaluation.split)?;
+    crate::evaluation::require_tasks(environment.as_ref(), config.evaluation.split)?;
     let text = PolicyText::from_folder(&surroundings.policy_folder)?;
-    crate::evaluate::sampling_of(&config.evaluation, &text)?;
+    crate::evaluation::sampling_of(&config.evaluation, &text)?;
     let context = read_config::<F>(&surroundings.policy_folder)?.context();
     let reader = Reader { text: &text, context, cancelled: surroundings.cancelled };
     let splits = played_splits(config, false);

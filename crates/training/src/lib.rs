@@ -1,66 +1,50 @@
 //! Recipes that read top to bottom: [`sft`] (warm start), [`train`] (reinforcement learning),
-//! [`evaluate`]; and what they stand on: configuration, run folder, checkpoints, optimiser,
-//! batches.
+//! [`evaluate`]; and what they stand on: batches, gradients and the optimiser (`learning`), the run's
+//! folder and its checkpoints (`run`), configurations, each beside what it configures.
 //!
-//! A recipe is generic over the family of models `F` and the backend `B`. Rollouts and evaluation run on `B::InnerBackend`,
-//! which has no autodiff graph. Nothing here prints; recipes tell an [`Observer`] what happens.
+//! A recipe is generic over the family of models `F` and the backend `B`. Rollouts and evaluation run
+//! on `B::InnerBackend`, which has no autodiff graph. Nothing here prints; recipes tell an
+//! [`Observer`] what happens.
 
-mod batch;
 mod check;
-mod checkpoint;
-mod conclusion;
 mod config;
 mod entry;
 mod error;
-mod evaluate;
+mod evaluation;
 mod failures;
 #[cfg(test)]
 mod faults;
-mod finished;
 mod fitting;
-mod gradient;
-mod gradient_sum;
-mod metrics_file;
-mod optimizer;
+mod learning;
 mod plan;
 mod policy;
 mod rl;
-mod run_folder;
-mod running;
+mod run;
 mod score;
 mod seeds;
 mod sft;
 mod solve;
 mod stage;
-mod state;
-mod summary;
-mod tensorboard;
 
-pub use batch::{MicroBatch, TrainingSequence, response_logprobs};
 pub use check::Check;
-pub use checkpoint::TrainingState;
-pub use config::{
-    BadNumbers, ConfigError, EvaluationConfig, KeepConfig, LearningRateSchedule, MemoryConfig,
-    OldLogprobs, OptimizerConfig, PolicySource, Precision, RunConfig, SftConfig, TrainConfig,
-};
+pub use config::{ConfigError, PolicySource, Precision, RunConfig};
 pub use entry::{BackendChoice, EntryPoints, Recipe};
 pub use error::TrainingError;
-pub use evaluate::evaluate;
+pub use evaluation::{EvaluationConfig, FinishedEpisodes, evaluate, summarise};
 pub use failures::EpisodeFailures;
-pub use finished::FinishedEpisodes;
 pub use fitting::check_prompts;
-pub use gradient::{accumulate_gradient, total_gradient};
-pub use gradient_sum::GradientSum;
-pub use optimizer::AdamW;
+pub use learning::{
+    AdamW, GradientSum, LearningRateSchedule, MemoryConfig, MicroBatch, OptimizerConfig,
+    TrainingSequence, accumulate_gradient, response_logprobs, total_gradient,
+};
 pub use paretopo_records::Evaluation;
 pub use plan::MemoryPlan;
 pub use policy::Policy;
-pub use rl::{train, train_in};
-pub use run_folder::{RunFolder, RunMetadata, write_atomically};
+pub use rl::{BadNumbers, KeepConfig, OldLogprobs, TrainConfig, train, train_in};
+pub use run::{RunFolder, RunMetadata, TrainingState, write_atomically};
 pub use score::{ScoreRequest, Scores};
-pub use sft::sft;
+pub use sft::{SftConfig, sft};
 pub use stage::{Stage, out_of_memory, write_reason};
-pub use summary::summarise;
 
 use burn::module::Module;
 use burn::tensor::backend::Backend;

@@ -8,7 +8,7 @@
 
 mod generation;
 
-use crate::run_folder::access;
+use crate::run::run_folder::access;
 use crate::{
     AdamW, GradientSum, LearningRateSchedule, MemoryConfig, MicroBatch, OptimizerConfig,
     TrainingError, TrainingSequence,

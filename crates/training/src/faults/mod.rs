@@ -6,10 +6,11 @@
 
 mod power_loss;
 
-use crate::run_folder::write_atomically;
+use crate::run::checkpoint;
+use crate::run::run_folder::write_atomically;
 use crate::{
     AdamW, GradientSum, Metrics, OptimizerConfig, Policy, PolicySource, RunConfig, RunFolder,
-    Surroundings, TrainingError, checkpoint,
+    Surroundings, TrainingError,
 };
 use burn::backend::Autodiff;
 use burn::module::{AutodiffModule, Module, ModuleMapper, Param};

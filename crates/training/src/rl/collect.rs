@@ -2,7 +2,7 @@
 //! sampling, groups without signal are replaced.
 
 use super::prompts::next_tasks;
-use crate::config::BadNumbers;
+use crate::rl::BadNumbers;
 use crate::seeds::{Purpose, derive_seed};
 use crate::{EpisodeFailures, Observer, RunConfig, RunFolder, Stage, TrainingError, TrainingState};
 use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics, rollout};

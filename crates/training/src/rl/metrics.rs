@@ -2,9 +2,9 @@
 
 use super::collect::Batch;
 use super::update::UpdateSums;
-use crate::evaluate::phases;
-use crate::run_folder::{peak_memory_mib, resident_memory_mib};
-use crate::summary::environment_metrics;
+use crate::evaluation::phases;
+use crate::evaluation::summary::environment_metrics;
+use crate::run::run_folder::{peak_memory_mib, resident_memory_mib};
 use crate::{Metrics, TrainingState};
 use paretopo_environments::{Environment, objective_names};
 use paretopo_records::EpisodeSummary;

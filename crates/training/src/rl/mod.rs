@@ -5,17 +5,21 @@
 //! rewards, advantages), `update` (losses, gradients, the optimiser) and `metrics`.
 
 mod collect;
+mod config;
 mod metrics;
 mod prompts;
 mod update;
 mod validation;
 
-use crate::conclusion::Conclusion;
-use crate::evaluate::{require_tasks, sampling_of};
+pub use config::{BadNumbers, KeepConfig, OldLogprobs, TrainConfig};
+
+use crate::evaluation::conclusion::Conclusion;
+use crate::evaluation::{require_tasks, sampling_of};
 use crate::fitting::{fitting, played_splits};
+use crate::run::checkpoint;
 use crate::{
     AdamW, EpisodeFailures, Metrics, Observer, Policy, RunConfig, RunFolder, Surroundings,
-    TrainingError, TrainingState, checkpoint,
+    TrainingError, TrainingState,
 };
 use burn::tensor::backend::AutodiffBackend;
 use collect::{Batch, Collecting};

@@ -1,11 +1,12 @@
 //! The policy on validation tasks while it is trained, and the best of it so far.
 
 use super::collect::Collecting;
-use crate::evaluate::Playing;
-use crate::summary::validated_volume;
+use crate::evaluation::Playing;
+use crate::evaluation::summary::validated_volume;
+use crate::run::checkpoint;
 use crate::{
     EpisodeFailures, EvaluationConfig, Metrics, Observer, Policy, RunFolder, TrainingError,
-    TrainingState, checkpoint,
+    TrainingState,
 };
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_algorithms::pareto::underflows;

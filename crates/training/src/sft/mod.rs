@@ -1,14 +1,17 @@
 //! The warm-start recipe: next-token cross-entropy on demonstrations, on the tokens that the agent
 //! writes.
 
+mod config;
 mod demonstrations;
 
-use crate::batch::micro_batches;
-use crate::checkpoint;
-use crate::conclusion::Conclusion;
-use crate::evaluate::{require_tasks, sampling_of};
+pub use config::SftConfig;
+
+use crate::evaluation::conclusion::Conclusion;
+use crate::evaluation::{require_tasks, sampling_of};
 use crate::fitting::{fitting, played_splits};
-use crate::run_folder::write_atomically;
+use crate::learning::batch::micro_batches;
+use crate::run::checkpoint;
+use crate::run::run_folder::write_atomically;
 use crate::seeds::{Purpose, derive_seed};
 use crate::{
     AdamW, GradientSum, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings,

@@ -10,8 +10,8 @@ mod sequences;
 pub(super) use loss::UpdateSums;
 pub(super) use sequences::sequences;
 
-use crate::batch::micro_batches;
-use crate::config::{BadNumbers, OldLogprobs};
+use crate::learning::batch::micro_batches;
+use crate::rl::{BadNumbers, OldLogprobs};
 use crate::seeds::{Purpose, derive_seed};
 use crate::{
     AdamW, GradientSum, MicroBatch, RunConfig, TrainConfig, TrainingSequence, accumulate_gradient,

@@ -11,15 +11,30 @@
 //! held in between. The vocabulary projection is a stage that also falls apart by rows, so the
 //! logits of a chunk of tokens are held at a time.
 
-use crate::batch::{picked_hidden, target_logprobs};
-use crate::{GradientSum, MemoryConfig, MicroBatch, Stage, response_logprobs};
+use crate::learning::batch::{picked_hidden, target_logprobs};
+use crate::{GradientSum, MicroBatch, Stage, response_logprobs};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::Workers;
 use paretopo_models::{CausalLm, ModelFamily, is_frozen};
+use paretopo_settings::within;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a forward and backward pass holds in memory: less memory for more work, and the same
+/// gradients up to rounding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemoryConfig {
+    /// Hold the activations of one layer at a time and compute those of the others again (gradient
+    /// checkpointing; Chen et al., 2016).
+    pub gradient_checkpointing: bool,
+    /// Trained tokens whose logits are held at a time; 0 for all of a micro-batch.
+    #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
+    pub logits_chunk: usize,
+}
 
 type Inner<B> = <B as AutodiffBackend>::InnerBackend;
 type Pair<T> = (T, Option<T>);

@@ -1,6 +1,6 @@
 //! The end of a training recipe: the policy is written and evaluated.
 
-use crate::evaluate::Playing;
+use crate::evaluation::Playing;
 use crate::{
     EpisodeFailures, Observer, Policy, RunConfig, RunFolder, Stage, Surroundings, TrainingError,
 };

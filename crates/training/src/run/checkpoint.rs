@@ -9,7 +9,7 @@
 //! passed over and put aside. One that is whole and yet of no use, or that this user may not read,
 //! ends the run: the one before it would go on as if nothing were wrong. Neither is written over.
 
-use crate::run_folder::{access, read_metadata};
+use crate::run::run_folder::{access, read_metadata};
 use crate::{AdamW, Policy, Stage, TrainingError};
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_algorithms::EstimatorState;

@@ -52,7 +52,7 @@ pub fn summarise(
         environment: environment_metrics(environment, groups()),
         phases: BTreeMap::new(),
         tokens_per_second: statistics.sampled_tokens as f64 / statistics.seconds.max(1e-9),
-        peak_memory_mib: crate::run_folder::peak_memory_mib(),
+        peak_memory_mib: crate::run::run_folder::peak_memory_mib(),
     }
 }
 

@@ -3,8 +3,8 @@
 //! Written here because gradients are clipped together, and because the moments go into the same
 //! portable checkpoint as the weights. Moments and updates live on the inner backend.
 
-use crate::config::{LearningRateSchedule, OptimizerConfig};
 use crate::{GradientSum, Stage};
+use crate::{LearningRateSchedule, OptimizerConfig};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;

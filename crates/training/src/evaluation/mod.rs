@@ -1,9 +1,16 @@
 //! The evaluation recipe: play episodes on held-out tasks, grade, count.
 
-use crate::finished::FinishedEpisodes;
+pub(crate) mod conclusion;
+mod config;
+mod finished;
+pub(crate) mod summary;
+
+pub use config::EvaluationConfig;
+pub use finished::FinishedEpisodes;
+pub use summary::summarise;
+
 use crate::seeds::{Purpose, derive_seed};
-use crate::summary::summarise;
-use crate::{ConfigError, EpisodeFailures, EvaluationConfig, Observer, Stage, TrainingError};
+use crate::{ConfigError, EpisodeFailures, Observer, Stage, TrainingError};
 use paretopo_agent::{
     PolicyText, RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, rollout,
 };

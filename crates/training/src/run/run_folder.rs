@@ -10,9 +10,9 @@
 //! never half of it. What is damaged nevertheless is refused with the way out, or put aside
 //! (`damaged-*`) with a note; it is never written over.
 
-use crate::metrics_file::MetricsFile;
-use crate::running::Running;
-use crate::tensorboard::EventWriter;
+use crate::run::metrics_file::MetricsFile;
+use crate::run::running::Running;
+use crate::run::tensorboard::EventWriter;
 use crate::{Metrics, RunConfig, Surroundings, TrainingError, stage};
 use paretopo_durable::{File, create_folder, put_aside, read, recover};
 use paretopo_records::write_trajectories;

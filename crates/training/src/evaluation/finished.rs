@@ -2,7 +2,7 @@
 //! interrupted evaluation plays only the others.
 
 use crate::TrainingError;
-use crate::run_folder::access;
+use crate::run::run_folder::access;
 use paretopo_durable::{File, put_aside, rename};
 use paretopo_records::{LineError, TrajectoryFile, write_trajectories};
 use paretopo_trajectory::{FinishReason, Trajectory};

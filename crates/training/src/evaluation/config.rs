@@ -1,0 +1,36 @@
+//! Settings of an evaluation.
+
+use paretopo_generation::SamplingConfig;
+use paretopo_settings::within;
+use paretopo_trajectory::Split;
+use serde::{Deserialize, Serialize};
+
+/// Settings of the evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluationConfig {
+    /// Which tasks.
+    pub split: Split,
+    /// At most so many of them; 0 for all.
+    #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
+    pub tasks: usize,
+    /// Episodes a task.
+    #[serde(deserialize_with = "within::<1, 4096, _, _>")]
+    pub samples: usize,
+    /// How tokens are drawn.
+    pub sampling: SamplingConfig,
+    /// Draw tokens as the checkpoint's `generation_config.json` says instead.
+    pub checkpoint_sampling: bool,
+}
+
+impl Default for EvaluationConfig {
+    fn default() -> Self {
+        Self {
+            split: Split::Test,
+            tasks: 0,
+            samples: 1,
+            sampling: SamplingConfig::default(),
+            checkpoint_sampling: false,
+        }
+    }
+}

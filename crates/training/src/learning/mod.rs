@@ -1,0 +1,14 @@
+//! From sequences to updated weights: batches, the gradient of a loss over token log-probabilities,
+//! AdamW.
+
+pub(crate) mod batch;
+mod gradient;
+mod gradient_sum;
+mod optimizer;
+mod optimizer_config;
+
+pub use batch::{MicroBatch, TrainingSequence, response_logprobs};
+pub use gradient::{MemoryConfig, accumulate_gradient, total_gradient};
+pub use gradient_sum::GradientSum;
+pub use optimizer::AdamW;
+pub use optimizer_config::{LearningRateSchedule, OptimizerConfig};

@@ -1,0 +1,153 @@
+//! Settings of the reinforcement learning recipe.
+
+use crate::{MemoryConfig, OptimizerConfig};
+use paretopo_algorithms::losses::{Aggregation, KlConfig, PolicyLossConfig};
+use paretopo_settings::{Coefficient, LogRatio, Positive, within};
+use serde::{Deserialize, Serialize};
+
+/// Which log-probabilities the importance ratio is taken against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OldLogprobs {
+    /// Those recorded while sampling; saves a forward pass.
+    Sampler,
+    /// Computed by the trainer before the update; allows an importance correction for what differs
+    /// from sampling.
+    Recompute,
+}
+
+/// What happens when numbers are no good: a reward, a loss, a gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BadNumbers {
+    /// The run stops; the batch is written out.
+    Stop,
+    /// The group or update is left out, said, written out, and counted as `skipped_groups` or
+    /// `skipped_updates`.
+    Skip,
+}
+
+/// Settings of the reinforcement learning recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Optimisation steps; each plays new rollouts.
+    #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
+    pub steps: u64,
+    /// Prompts a step.
+    #[serde(deserialize_with = "within::<1, 1_000_000, _, _>")]
+    pub prompts_per_step: usize,
+    /// Rollouts a prompt: the group.
+    #[serde(deserialize_with = "within::<2, 100_000, _, _>")]
+    pub rollouts_per_prompt: usize,
+    /// Passes over a step's trajectories.
+    #[serde(deserialize_with = "within::<1, 1000, _, _>")]
+    pub epochs: usize,
+    /// Optimiser updates a pass.
+    #[serde(deserialize_with = "within::<1, 100_000, _, _>")]
+    pub minibatches: usize,
+    /// Tokens, padding included, that are held in one forward and backward pass; on a CPU small
+    /// ones stay in the cache and are twice as fast.
+    #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
+    pub micro_batch_tokens: usize,
+    /// What is held in memory at a time.
+    pub memory: MemoryConfig,
+    /// The optimiser.
+    pub optimizer: OptimizerConfig,
+    /// The policy loss.
+    pub loss: PolicyLossConfig,
+    /// How token losses are averaged.
+    pub aggregation: Aggregation,
+    /// The KL penalty; at coefficient 0 no reference model is held.
+    pub kl: KlConfig,
+    /// Factor of the entropy bonus.
+    pub entropy_coefficient: Coefficient,
+    /// Which log-probabilities the ratio is taken against.
+    pub old_logprobs: OldLogprobs,
+    /// Cap of the truncated importance correction between sampler and trainer; needs
+    /// `old_logprobs = "recompute"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub importance_cap: Option<Positive>,
+    /// Groups without signal are replaced by new ones in up to this many further rounds (dynamic
+    /// sampling).
+    #[serde(deserialize_with = "within::<0, 1000, _, _>")]
+    pub refill_rounds: usize,
+    /// Whether trajectories that ran out of tokens carry no loss.
+    pub mask_overlong: bool,
+    /// A log ratio beyond this counts as a bad number.
+    pub largest_log_ratio: LogRatio,
+    /// What a reward, loss or gradient that is not finite does, or a log ratio that is too large.
+    pub bad_numbers: BadNumbers,
+    /// After so many steps in a row of which all episodes failed the run stops; at least 1. An
+    /// episode failed when its deadline passed, or when no tool call succeeded since a tool was
+    /// down, late or at its limit. No checkpoint is written after such a step, so that the run
+    /// resumes from before the first of them.
+    #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
+    pub stop_after_failed_steps: u64,
+    /// Steps between checkpoints.
+    #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
+    pub checkpoint_every: u64,
+    /// Which checkpoints are kept.
+    pub keep: KeepConfig,
+    /// Steps between validations; 0 for none.
+    #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
+    pub validate_every: u64,
+    /// Steps between the trajectories that are written out; 0 for none.
+    #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
+    pub save_trajectories_every: u64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            steps: 60,
+            prompts_per_step: 12,
+            rollouts_per_prompt: 8,
+            epochs: 1,
+            minibatches: 1,
+            micro_batch_tokens: 1024,
+            memory: MemoryConfig::default(),
+            optimizer: OptimizerConfig::default(),
+            loss: PolicyLossConfig::default(),
+            aggregation: Aggregation::TokenMean {},
+            kl: KlConfig::default(),
+            entropy_coefficient: const { Coefficient::literal(0.0) },
+            old_logprobs: OldLogprobs::Sampler,
+            importance_cap: None,
+            refill_rounds: 0,
+            mask_overlong: false,
+            largest_log_ratio: const { LogRatio::literal(10.0) },
+            bad_numbers: BadNumbers::Stop,
+            stop_after_failed_steps: 3,
+            checkpoint_every: 10,
+            keep: KeepConfig::default(),
+            validate_every: 20,
+            save_trajectories_every: 10,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Whether the loss has terms that do not vanish with the advantage.
+    pub(crate) fn pulls_everywhere(&self) -> bool {
+        self.kl.coefficient.get() != 0.0 || self.entropy_coefficient.get() != 0.0
+    }
+}
+
+/// Which checkpoints are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeepConfig {
+    /// The latest so many.
+    #[serde(deserialize_with = "within::<1, 1_000_000, _, _>")]
+    pub latest: usize,
+    /// Besides, in the folder `best`, what is trained as it was at the validation whose mean
+    /// rewards multiply to the most (the hypervolume of their point).
+    pub best: bool,
+}
+
+impl Default for KeepConfig {
+    fn default() -> Self {
+        Self { latest: 2, best: true }
+    }
+}
