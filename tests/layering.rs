@@ -234,8 +234,8 @@ fn only_backend_crates_name_a_backend() {
     }
 }
 
-/// Everything above `models` is generic over a family of models; the binary chooses ours. Unit tests
-/// may take it, too.
+/// Everything above `models` is generic over a family of models; the binary chooses ours. Unit
+/// tests may take it, too.
 #[test]
 fn only_the_binary_names_our_family_of_models() {
     let crates = std::fs::read_dir(checkout("crates")).unwrap().flatten();

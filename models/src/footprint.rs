@@ -24,7 +24,7 @@ pub struct LayerFootprint {
     pub count: f64,
     /// Scalar parameters of the layer that a forward pass reads.
     pub parameters: f64,
-    /// Numbers that are remembered of each token that was read, in the precision of the activations.
+    /// Numbers that are remembered of each token read, in the precision of the activations.
     pub state_per_token: f64,
     /// Numbers that are remembered of a sequence, whatever its length.
     pub state: f64,

@@ -1,10 +1,10 @@
 //! What memory a training run needs, computed from its configuration and what the model's
 //! `config.json` says of itself (`Footprint`), before anything is loaded.
 //!
-//! With `P` parameters, of which `T` are trained (all, or those of an adapter), `E = V * H` the
-//! size of the vocabulary's projection, `L` layers that hand on vectors of width `H`, sequences of
-//! `S` tokens and a micro-batch of `M` tokens, `R` of them trained on, and `c` bytes a number in the
-//! precision of the computation, the bytes held are:
+//! With `P` parameters, of which `T` are trained (all, or those of an adapter), `V` tokens known,
+//! `L` layers that hand on vectors of width `H`, sequences of `S` tokens and a micro-batch of `M`
+//! tokens, `R` of them trained on, and `c` bytes a number in the precision of the computation, the
+//! bytes held are:
 //!
 //! | phase | bytes |
 //! |---|---|
@@ -15,11 +15,11 @@
 //!
 //! The autodiff graph keeps `a` bytes a token of each layer, of which the model says the numbers:
 //! `a = 4 (kept_single + kept_per_pair S) + c kept`. Activations are the sum of `M a` over the
-//! layers; with gradient checkpointing `c M (L + 1) H`, and `M a` of the largest. Trained weights of
-//! another precision are cast for the products, which holds `c` bytes for each: for all layers, or
-//! the largest. The vocabulary projection holds `16 V` a row (the logits, their log-softmax and both
-//! gradients), for all `R` rows or a chunk of them, and two copies of its matrix (one if it is
-//! frozen).
+//! layers; with gradient checkpointing `c M (L + 1) H`, and `M a` of the largest. Trained weights
+//! of another precision are cast for the products, which holds `c` bytes for each: for all layers,
+//! or the largest. The vocabulary projection holds `16 V` a row (the logits, their log-softmax and
+//! both gradients), for all `R` rows or a chunk of them, and two copies of its matrix, `V H` (one
+//! if it is frozen).
 //!
 //! `n` workers hold cast weights, activations and logits `n` times; gradients are then those of
 //! each worker's micro-batch, what its backward pass has beside them, and the sum: `4 T (2 n + 1)`,
@@ -459,7 +459,7 @@ mod tests {
         assert_eq!(plain(0, "cache"), 3.0 * 2.0 * (3.0 * 7.0 + 6.0 * 25.0));
         // 3 layers with 1000 parameters and one with 200
         assert_eq!(plain(1, "cast weights"), 2.0 * 3200.0);
-        // 50 tokens; a sparse layer keeps 4*2 + 2*5 = 18 bytes, the dense one 4*(2 + 25) + 2*5 = 118
+        // 50 tokens; a sparse layer keeps 4*2 + 2*5 = 18 bytes, the dense 4*(2 + 25) + 2*5 = 118
         assert_eq!(plain(1, "activations"), 50.0 * (3.0 * 18.0 + 118.0));
         assert_eq!(plain(2, "temporaries"), 3.0 * 4.0 * 500.0);
         let lean = of(&["train.memory={ gradient_checkpointing = true }"]);
