@@ -178,3 +178,19 @@ fn ids_that_passages_share_are_mentioned_by_search() {
     let (note, _) = corpus([("a", "cat"), ("c", "cat"), ("b", "dog")]);
     assert!(!note.contains("several passages"), "{note}");
 }
+
+#[test]
+fn a_server_keeps_no_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let python = "environment.python={ interpreter = \"sandbox_fusion\", session = true, \
+                  sandbox_fusion = { url = \"http://127.0.0.1:9\" } }";
+    for arguments in [&["-q", "train", "--run", "run"][..], &["train", "--dry-run"]] {
+        let text = said(&paretopo(folder.path(), arguments, &[python]), 2);
+        assert!(
+            text.contains("`python.session = true`: a `sandbox_fusion` server keeps"),
+            "{text}"
+        );
+        assert!(text.contains("hint: "), "{text}");
+    }
+    assert!(!folder.path().join("run").exists());
+}

@@ -292,9 +292,12 @@ fn suffer(assignment: &Assignment, attack: &Attack, folder: &Path) -> Said {
 }
 
 /// Runs programs that do not end, and says which processes there are.
-fn spin(tool: &PythonTool, session: bool) {
+fn spin(assignment: &Assignment, tool: &PythonTool) {
+    let session = assignment.session();
     // monty has no files
-    let program = "try: open('started', 'w').write('x')\nexcept Exception: pass\nwhile True: pass";
+    let monty = assignment.config["interpreter"] == "monty";
+    let file = if monty { "" } else { "open('started', 'w').write('x')\n" };
+    let program = &format!("{file}while True: pass");
     std::thread::scope(|scope| {
         for number in 0..2 {
             scope.spawn(move || {
@@ -394,7 +397,7 @@ fn trainer() {
             Err(reason) => say(&Said::Skipped(reason)),
             Ok(tool) => match assignment.task {
                 Task::SufferAttacks => {}
-                Task::Spin => spin(&tool, assignment.session()),
+                Task::Spin => spin(&assignment, &tool),
                 Task::StartBesideRemains => run_well(&tool, "print(6 * 7)"),
                 Task::LoseWorkers => lose_workers(&tool),
                 Task::StartTogether => start_together(&assignment),
