@@ -10,8 +10,8 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 /// Where a figure is drawn.
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Height of the row that explains colours.
-const LEGEND: u32 = 40;
+/// Height of a row of the legend.
+const ROW: i32 = 24;
 
 /// All pairs of so many objectives, the first with each other one first.
 fn pairs(objectives: usize) -> Vec<(usize, usize)> {
@@ -37,14 +37,17 @@ pub fn pairs_svg(summaries: &[ObjectiveSummary], runs: &[RunResult]) -> String {
 fn draw_pairs(svg: &mut String, summaries: &[ObjectiveSummary], runs: &[RunResult]) -> Drawn {
     let pairs = pairs(summaries[0].point.len());
     let (rows, columns) = grid(pairs.len());
-    let size = (340 * columns as u32, 300 * rows as u32 + LEGEND);
+    let width = 340 * columns as u32;
+    let entries = legend(summaries, width);
+    let height = legend_height(&entries);
+    let size = (width, 300 * rows as u32 + height);
     let root = SVGBackend::with_string(svg, size).into_drawing_area();
     root.fill(&WHITE)?;
-    let (legend, panels) = root.split_vertically(LEGEND);
+    let (above, panels) = root.split_vertically(height);
     for (pair, area) in pairs.into_iter().zip(panels.split_evenly((rows, columns))) {
         draw_pair(&area, pair, summaries, runs)?;
     }
-    draw_legend(&legend, summaries)?;
+    draw_legend(&above, &entries)?;
     root.present()
 }
 
@@ -101,10 +104,13 @@ pub fn parallel_svg(summaries: &[ObjectiveSummary], runs: &[RunResult]) -> Strin
 
 fn draw_parallel(svg: &mut String, summaries: &[ObjectiveSummary], runs: &[RunResult]) -> Drawn {
     let names = summaries[0].point.names();
-    let size = (160 * names.len().max(4) as u32, 420 + LEGEND);
+    let width = 160 * names.len().max(4) as u32;
+    let entries = legend(summaries, width);
+    let height = legend_height(&entries);
+    let size = (width, 420 + height);
     let root = SVGBackend::with_string(svg, size).into_drawing_area();
     root.fill(&WHITE)?;
-    let (legend, plot) = root.split_vertically(LEGEND);
+    let (above, plot) = root.split_vertically(height);
     let ys = padded(runs.iter().flat_map(|run| run.point.values().iter().copied()));
     let bottom = ys.start;
     let mut chart = ChartBuilder::on(&plot)
@@ -131,18 +137,35 @@ fn draw_parallel(svg: &mut String, summaries: &[ObjectiveSummary], runs: &[RunRe
         let mean = line(summary.point.values());
         chart.draw_series(LineSeries::new(mean, colour.stroke_width(3)))?;
     }
-    draw_legend(&legend, summaries)?;
+    draw_legend(&above, &entries)?;
     root.present()
 }
 
-/// Colours and names in a row, as many as fit.
-fn draw_legend(area: &Area<'_>, summaries: &[ObjectiveSummary]) -> Drawn {
+/// A method's name and where it stands, of all methods from left to right and row by row.
+fn legend(summaries: &[ObjectiveSummary], width: u32) -> Vec<(&str, (i32, i32))> {
+    let (mut x, mut y) = (16, 20);
+    let mut entries = Vec::new();
+    for summary in summaries {
+        let room = 24 + 7 * summary.method.chars().count() as i32;
+        if x + room > width as i32 && x > 16 {
+            x = 16;
+            y += ROW;
+        }
+        entries.push((summary.method.as_str(), (x, y)));
+        x += room;
+    }
+    entries
+}
+
+fn legend_height(entries: &[(&str, (i32, i32))]) -> u32 {
+    entries.last().map_or(0, |(_, (_, y))| *y as u32 + ROW as u32 - 4)
+}
+
+fn draw_legend(area: &Area<'_>, entries: &[(&str, (i32, i32))]) -> Drawn {
     let style = ("sans-serif", 13).into_text_style(area).pos(Pos::new(HPos::Left, VPos::Center));
-    let (mut x, y) = (16, LEGEND as i32 / 2);
-    for (index, summary) in summaries.iter().enumerate() {
-        area.draw(&Circle::new((x, y), 5, colour(index).filled()))?;
-        area.draw(&Text::new(summary.method.clone(), (x + 9, y), style.clone()))?;
-        x += 24 + 7 * summary.method.chars().count() as i32;
+    for (index, (name, (x, y))) in entries.iter().enumerate() {
+        area.draw(&Circle::new((*x, *y), 5, colour(index).filled()))?;
+        area.draw(&Text::new((*name).to_owned(), (x + 9, *y), style.clone()))?;
     }
     Ok(())
 }
@@ -219,6 +242,18 @@ mod tests {
         let summaries = summarise_objectives(&single, &[]);
         assert!(pairs_svg(&summaries, &single).is_empty());
         assert!(parallel_svg(&summaries, &single).is_empty());
+    }
+
+    #[test]
+    fn a_legend_goes_on_in_the_next_row() {
+        // 24 + 7 * 10 = 94 each: 16 + 94 + 94 fit in 220, a third does not
+        let runs = ["x", "y", "z"].map(|name| run(&name.repeat(10), 1, &[0.5, 0.5]));
+        let summaries = summarise_objectives(&runs, &[]);
+        let places: Vec<(i32, i32)> =
+            legend(&summaries, 220).into_iter().map(|(_, place)| place).collect();
+        assert_eq!(places, [(16, 20), (110, 20), (16, 44)]);
+        assert_eq!(legend_height(&legend(&summaries, 220)), 64);
+        assert_eq!(legend_height(&legend(&summaries, 999)), 40);
     }
 
     #[test]
