@@ -175,10 +175,12 @@ fn suffer(assignment: &Assignment, attack: &Attack, folder: &Path) -> Said {
         {
             let program = if place == 0 {
                 format!(
-                    "TRAINER, OTHERS, ROLE, TOKEN, VICTIM = {}, {others:?}, {role}, {:?}, {:?}\n{}\n{}",
+                    "TRAINER, OTHERS, ROLE, TOKEN, VICTIM = {}, {others:?}, {role}, {:?}, {:?}\n\
+                    SESSION = {}\n{}\n{}",
                     std::process::id(),
                     if role == 0 { token } else { "" },
                     victim.display().to_string(),
+                    u8::from(session),
                     assignment.prelude,
                     attack.calls[0]
                 )

@@ -2,7 +2,7 @@
 //! calls come back beside hostile ones, for each interpreter, with and without sessions.
 //!
 //! ```text
-//! python_speed PARETOPO [CALLS]     PARETOPO is the binary, CALLS are made by each of two threads (200)
+//! python_speed PARETOPO [CALLS]     the binary; calls that each of two threads makes (200)
 //! ```
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
@@ -87,6 +87,8 @@ mod linux {
     }
 
     fn measure(name: &str, session: bool, tool: &PythonTool, calls: usize) {
+        // so that both workers have started
+        innocents(tool, TURNS);
         let started = Instant::now();
         let alone = innocents(tool, calls);
         let rate = alone.len() as f64 / started.elapsed().as_secs_f64();
