@@ -46,8 +46,11 @@ fn config() -> RolloutConfig {
     RolloutConfig { batch_size: 5, max_calls: 2, max_sampled_tokens: 70, ..Default::default() }
 }
 
+/// Ids, mask, number of calls, response and end.
+type Written = (Vec<TokenId>, Vec<bool>, usize, String, FinishReason);
+
 /// What does not depend on the clock or on rounding.
-fn written(played: &[Trajectory]) -> Vec<(Vec<TokenId>, Vec<bool>, usize, String, FinishReason)> {
+fn written(played: &[Trajectory]) -> Vec<Written> {
     let facts = |own: &Trajectory| {
         (own.ids(), own.mask(), own.call_count(), own.response.clone(), own.finish.clone())
     };
@@ -67,7 +70,7 @@ fn however_a_generator_behaves_an_episode_is_the_same() {
     };
     let (wanted, opened) = play(Manners::default(), &config());
     assert_eq!(opened, 1);
-    let calls = |facts: &[(_, _, usize, _, _)]| facts.iter().map(|own| own.2).sum::<usize>();
+    let calls = |facts: &[Written]| facts.iter().map(|own| own.2).sum::<usize>();
     assert!(calls(&wanted) >= 6, "the script calls its tool: {wanted:?}");
     for chunk in [2, 7, 100] {
         let manners = Manners { chunk, ..Manners::default() };

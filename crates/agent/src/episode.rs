@@ -137,7 +137,7 @@ impl<'a> Episode<'a> {
 
     /// The record of a finished episode, not yet scored; `answer` finds the answer in what the policy
     /// wrote, since a tool may print anything.
-    pub(crate) fn to_trajectory(
+    pub(crate) fn take_trajectory(
         &mut self,
         answer: impl FnOnce(&str) -> Option<String>,
     ) -> Trajectory {

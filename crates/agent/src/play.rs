@@ -73,7 +73,7 @@ pub(crate) fn play<'a>(
             if episode.is_finished() && !std::mem::replace(&mut reported[key], true) {
                 statistics.sampled_tokens += episode.sampled as u64;
                 let answer = |text: &str| context.environment.extract_answer(text);
-                on_finished(key, episode.to_trajectory(answer));
+                on_finished(key, episode.take_trajectory(answer));
                 done += 1;
             }
         }

@@ -16,6 +16,9 @@ const PREFILL_TOKENS: usize = 4096;
 /// A shorter common beginning of all prompts is read with each of them.
 const SHARED_FROM: usize = 32;
 
+/// Ids that all prompts begin with, and what is remembered of them, of one row.
+type Beginning<B, S> = (Vec<u32>, DecodingState<B, S>);
+
 /// The engine. Rows are known by the key that they were admitted with.
 pub struct Engine<'a, B: Backend, M: CausalLm<B>> {
     model: &'a M,
@@ -23,7 +26,7 @@ pub struct Engine<'a, B: Backend, M: CausalLm<B>> {
     state: DecodingState<B, M::State>,
     keys: Vec<usize>,
     /// What all prompts begin with, and its state of one row.
-    shared: Option<(Vec<u32>, DecodingState<B, M::State>)>,
+    shared: Option<Beginning<B, M::State>>,
     /// Tokens read by the model so far, padding not counted.
     pub tokens_read: u64,
     /// Seconds of reading prompts and blocks so far.

@@ -26,6 +26,9 @@ use std::time::Instant;
 /// Insertions longer than this are read in one block instead of one token a step.
 const BLOCK_FROM: usize = 16;
 
+/// Rows and the logits behind what each has read, `[rows, vocab_size]`.
+type Read<B> = (Vec<RowKey>, Tensor<B, 2>);
+
 /// Where tokens are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SamplingPlace {
@@ -95,7 +98,7 @@ pub struct LocalGenerator<'a, B: Backend, M: CausalLm<B>> {
     rows: HeldRows,
     /// Logits that are there already since their rows have just been admitted,
     /// `[keys, vocab_size]`.
-    read: Option<(Vec<RowKey>, Tensor<B, 2>)>,
+    read: Option<Read<B>>,
     /// Rows admitted so far.
     admitted: u64,
     statistics: GenerationStatistics,
@@ -202,7 +205,7 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
 
     /// Lets the model read what is unread. Returns rows and the logits behind what each has read,
     /// `[rows, vocab_size]`; `None` if nothing was to be read.
-    fn advance(&mut self) -> Result<Option<(Vec<RowKey>, Tensor<B, 2>)>, GenerationError> {
+    fn advance(&mut self) -> Result<Option<Read<B>>, GenerationError> {
         let is_long = |row: &HeldRow| !row.released && row.unread().len() > BLOCK_FROM;
         let longest = |generator: &Self| {
             let lengths = generator.engine.keys().iter().map(|key| &generator.rows[key]);

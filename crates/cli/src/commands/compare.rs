@@ -9,6 +9,7 @@
 use super::comparison::report;
 use super::experiment::{Job, planned};
 use super::this_program;
+use crate::commands::Options;
 use crate::embedded;
 use crate::output::{self, errln, outln};
 use crate::problem::{OUT_OF_MEMORY, Problem};
@@ -47,10 +48,9 @@ pub(super) fn compare(
     out: &Path,
     set: &[String],
     jobs: Option<usize>,
-    backend: Option<&str>,
-    quiet: bool,
-    cancelled: &'static AtomicBool,
+    options: &Options<'_>,
 ) -> Result<(), Problem> {
+    let Options { backend, quiet, cancelled } = *options;
     let unwritable = |error: std::io::Error| {
         Problem::mistake(format!("cannot create `{}`: {error}", out.display()))
     };

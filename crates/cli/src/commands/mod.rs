@@ -21,6 +21,17 @@ use paretopo_environments::Resources;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+/// What every command that runs a recipe is given besides its own arguments.
+#[derive(Clone, Copy)]
+pub(crate) struct Options<'a> {
+    /// The backend that is wished for.
+    backend: Option<&'a str>,
+    /// Whether nothing but results is said.
+    quiet: bool,
+    /// Set from outside to give up.
+    cancelled: &'static AtomicBool,
+}
+
 /// Runs what was asked for.
 pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Result<(), Problem> {
     let Arguments { backend, quiet, end_with, command } = arguments;
@@ -29,12 +40,13 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
     }
     paretopo_chat::isolate_templates(vec![this_program()?, "template-worker".into()]);
     let backend = backend.as_deref();
+    let options = Options { backend, quiet, cancelled };
     match command {
         Command::Train { config, run } => {
-            recipes::run(|backend| backend.train, true, &config, &run, backend, quiet, cancelled)
+            recipes::run(|backend| backend.train, true, &config, &run, &options)
         }
         Command::Sft { config, run } => {
-            recipes::run(|backend| backend.sft, false, &config, &run, backend, quiet, cancelled)
+            recipes::run(|backend| backend.sft, false, &config, &run, &options)
         }
         Command::Evaluate { config, benchmarks, out } => {
             benchmarks::evaluate(&config, &benchmarks, out.as_deref(), backend, quiet, cancelled)
@@ -47,7 +59,7 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
             compare::dry_run(experiment.as_deref(), &out, &set)
         }
         Command::Compare { experiment, out, set, jobs, .. } => {
-            compare::compare(experiment.as_deref(), &out, &set, jobs, backend, quiet, cancelled)
+            compare::compare(experiment.as_deref(), &out, &set, jobs, &options)
         }
         Command::New { what, target } => new::new(what, &target),
         Command::Phases { run } => phases(&run),

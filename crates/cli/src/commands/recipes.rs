@@ -3,6 +3,7 @@
 use super::resources;
 use crate::arguments::ConfigArguments;
 use crate::backends;
+use crate::commands::Options;
 use crate::output::{self, outln};
 use crate::policies;
 use crate::problem::Problem;
@@ -103,10 +104,9 @@ pub(crate) fn run(
     plans: bool,
     arguments: &ConfigArguments,
     run: &Path,
-    wish: Option<&str>,
-    quiet: bool,
-    cancelled: &'static AtomicBool,
+    options: &Options<'_>,
 ) -> Result<(), Problem> {
+    let Options { backend: wish, quiet, cancelled } = *options;
     let Some(Opened { config, backend, index, mut progress, surroundings }) =
         open(arguments, Some(run), wish, quiet, cancelled)?
     else {

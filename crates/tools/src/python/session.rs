@@ -159,7 +159,8 @@ mod tests {
 
     fn tool(command: &[&str]) -> PythonTool {
         let config = PythonConfig { session: true, ..PythonConfig::default() };
-        PythonTool::new(config, command.iter().map(PathBuf::from).collect()).unwrap()
+        PythonTool::new(config, command.iter().map(PathBuf::from).collect())
+            .expect("a worker is started by the first call")
     }
 
     fn call(tool: &PythonTool, trajectory: &str, program: &str) -> String {
