@@ -159,7 +159,7 @@ mod tests {
 
     fn tool(command: &[&str]) -> PythonTool {
         let config = PythonConfig { session: true, ..PythonConfig::default() };
-        PythonTool::new(config, command.iter().map(PathBuf::from).collect()).unwrap()
+        PythonTool::new(config, command.iter().map(PathBuf::from).collect()).expect("a tool")
     }
 
     fn call(tool: &PythonTool, trajectory: &str, program: &str) -> String {
@@ -171,8 +171,8 @@ mod tests {
         tool.call(&call, &CallContext { trajectory, deadline }).text
     }
 
-    /// What a program does depends on those before it, so that one that ends its interpreter twice is
-    /// not run again after these; after others it is.
+    /// What a program does depends on those before it, so that one that ends its interpreter twice
+    /// is not run again after these; after others it is.
     #[test]
     fn a_program_is_refused_with_its_history() {
         let tool = tool(&["sh", "-c", ENDS_AT_THE_SECOND]);
