@@ -6,9 +6,9 @@
 //! Innocent programs run beside it, by the same tool: not one of their outcomes may change.
 //! `PARETOPO_ATTACKS=deep,signals` plays those whose names contain one of these; if it is set but
 //! empty, all. Without it all are played in namespaces, elsewhere those that got through before.
-//! Those of `tests/fixtures/session_attacks` are several calls of a session, so are the innocent ones
-//! beside them then. `PARETOPO_WALLS=before` plays them against a binary (`PARETOPO_BINARY`) that has no choice of
-//! walls.
+//! Those of `tests/fixtures/session_attacks` are several calls of a session; the innocent ones
+//! beside them are, too. `PARETOPO_WALLS=before` plays the others against a binary
+//! (`PARETOPO_BINARY`) that has no choice of walls.
 
 mod attack;
 mod innocents;

@@ -86,8 +86,8 @@ impl Innocents {
         (program, CallStatus::Ok, text)
     }
 
-    /// Runs one and notes whether its outcome is what it should be. In sessions it is the second call
-    /// of three; what the first leaves, the third finds.
+    /// Runs one and notes whether its outcome is what it should be. In sessions it is the second
+    /// call of three; what the first leaves, the third finds.
     pub(super) fn run(&self, tool: &PythonTool, session: bool) {
         let (program, status, text) = self.next();
         let deadline = Instant::now() + Duration::from_secs(20);

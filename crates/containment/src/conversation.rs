@@ -53,8 +53,8 @@ impl Conversation {
         Ok((Self { stream, most, asked: 0, secret: RandomState::new() }, theirs.into()))
     }
 
-    /// Sends a request, with descriptors that the other side shall have (at most four), and returns the
-    /// number that its answer must carry. A request without an answer may follow
+    /// Sends a request, with descriptors that the other side shall have (at most four), and returns
+    /// the number that its answer must carry. A request without an answer may follow
     /// ([`Self::tell`]).
     ///
     /// # Errors

@@ -115,8 +115,8 @@ struct Installation {
 }
 
 impl Cpython {
-    /// Finds the interpreter and its packages, and starts a first worker, that of sessions where they
-    /// are asked for: better now than in the first episode.
+    /// Finds the interpreter and its packages, and starts a first worker, that of sessions where
+    /// they are asked for: better now than in the first episode.
     pub(super) fn start(
         config: &CpythonConfig,
         limits: &PythonLimits,

@@ -132,8 +132,8 @@ impl PythonTool {
     /// monty's worker).
     ///
     /// # Errors
-    /// When the settings make no sense, the interpreter is not there, or the machine lacks a layer of
-    /// its sandbox.
+    /// When the settings make no sense, the interpreter is not there, or the machine lacks a layer
+    /// of its sandbox.
     pub fn new(config: PythonConfig, worker_command: Vec<PathBuf>) -> Result<Self, String> {
         config.check()?;
         let engine = match config.interpreter {

@@ -86,8 +86,8 @@ fn ran(
     (status, printed + &last)
 }
 
-/// Runs a program of a session, begun with the first. After a limit other than that of recursion the
-/// session has ended: what took the time or memory is still there.
+/// Runs a program of a session, begun with the first. After a limit other than that of recursion
+/// the session has ended: what took the time or memory is still there.
 fn evaluate_next(session: &mut Option<MontyRepl>, request: &Request) -> Answer {
     let limits = &request.limits;
     let repl = session.get_or_insert_with(|| {

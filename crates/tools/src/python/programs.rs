@@ -55,8 +55,8 @@ struct Ended {
     full: bool,
     /// Why it was never begun, if it was not.
     trouble: String,
-    /// Whether the worker takes the next program at once. If not, a session has ended; a worker says
-    /// so later.
+    /// Whether the worker takes the next program at once. If not, a session has ended; a worker
+    /// says so later.
     ready: bool,
 }
 
@@ -214,8 +214,8 @@ pub(super) fn run(
     Ok((outcome(ended.code, ended.full, stopped, &output, &words, limits), afterwards))
 }
 
-/// Reads what a program writes until its worker has something to say, and has the program stopped if
-/// it is late or loud: why it was, and whether the worker has said anything since.
+/// Reads what a program writes until its worker has something to say, and has the program stopped
+/// if it is late or loud: why it was, and whether the worker has said anything since.
 fn watch(
     line: &mut Conversation,
     number: u64,

@@ -172,8 +172,8 @@ mod tests {
         tool.call(&call, &CallContext { trajectory, deadline }).text
     }
 
-    /// What a program does depends on those before it, so that one that ends its interpreter twice is
-    /// not run again after these; after others it is.
+    /// What a program does depends on those before it, so that one that ends its interpreter twice
+    /// is not run again after these; after others it is.
     #[test]
     fn a_program_is_refused_with_its_history() {
         let tool = tool(&["sh", "-c", ENDS_AT_THE_SECOND]);

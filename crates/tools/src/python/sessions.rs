@@ -265,8 +265,8 @@ mod tests {
     }
 
     proptest! {
-        /// Beginnings, calls that keep or lose their session, and ends, in any order: the sessions
-        /// that there are, are those of trajectories that have begun, not ended and not lost theirs.
+        /// Beginnings, calls that keep or lose their session, and ends, in any order: there are the
+        /// sessions of trajectories that have begun, not ended and not lost theirs.
         #[test]
         fn sessions_are_those_of_a_model(
             steps in prop::collection::vec((0usize..4, 0usize..4), 0..60),

@@ -100,7 +100,8 @@ impl<'a> FolderWatch<'a> {
         self.watched.iter().map(|one| one.said.as_fd())
     }
 
-    /// Hears those of the sources that have something to say, and asks for the measures that are due.
+    /// Hears those of the sources that have something to say, and asks for the measures that are
+    /// due.
     ///
     /// # Errors
     /// When the interpreter is gone.
@@ -145,7 +146,7 @@ impl<'a> FolderWatch<'a> {
         }
         for word in &words[..heard] {
             match word {
-                // without its socket, as when there are no descriptors left, the warden sees the end
+                // without its socket, when there are no descriptors left, the warden sees the end
                 b'n' if at == 0 => wardens.pop().map_or((), |warden| self.begin(warden)),
                 b's' if at == 0 => {
                     sweep(&self.root.swept());

@@ -197,8 +197,8 @@ def forked():
 
 
 def begun(body, limits, place, *given):
-    """A fork that runs `body` (a function of `limits`, `place`, what is given and the descriptor for
-    trouble), and what kept it from beginning. Forks close that descriptor before programs begin.
+    """A fork that runs `body` (a function of `limits`, `place`, what is given and the descriptor
+    for trouble), and what kept it from beginning. Forks close that descriptor before programs begin.
     """
     trouble, into_trouble = os.pipe()
     pid = forked()

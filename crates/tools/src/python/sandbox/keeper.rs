@@ -38,8 +38,8 @@ pub(super) fn keep(
     drop(folder);
 }
 
-/// Wardens end with the interpreter, and programs with their wardens. Until they have, a folder that
-/// is removed could be written to.
+/// Wardens end with the interpreter, and programs with their wardens. Until they have, a folder
+/// that is removed could be written to.
 fn wait_for_the_last() {
     let started = Instant::now();
     while started.elapsed() < LAST {

@@ -1,8 +1,8 @@
 """A session: a fork that runs one program after the other and keeps its names, and its warden.
 
 The warden is a fork of the zygote without walls, one for each session; the program's fork is its
-child. It hears from the trainer that a program begins, hands over the descriptors of its text and of
-fresh pipes, unread, lets the fork run, and stops it (SIGSTOP) as soon as it has said that it is
+child. It hears from the trainer that a program begins, hands over the descriptors of its text and
+of fresh pipes, unread, lets the fork run, and stops it (SIGSTOP) as soon as it has said that it is
 done, or kills it. Between calls the fork stands still. All that the warden ever reads of what a
 program can write to is one byte, which says what the exit code of a single program says.
 """
@@ -140,7 +140,7 @@ class Warden:
         return done
 
     def play(self, number, limits, descriptors):
-        """Runs a program: its status, None if the fork has ended; and whether its folder is full."""
+        """Runs a program: its status (None: the fork has ended), and whether its folder is full."""
         if self.keeper:
             self.keeper.sendall(b"w")
         done, full, status = self.hand_over(descriptors), False, None
