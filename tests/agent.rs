@@ -404,7 +404,10 @@ proptest! {
             sharpness * noise(last, next) + likelier
         };
         let size = text.tokenizer.vocab_size() as u32;
-        let logits = |last: u32| (0..size).map(|next| logit(last, next)).collect::<Vec<f32>>();
+        let logits = |ids: &[u32]| {
+            let last = ids[ids.len() - 1];
+            (0..size).map(|next| logit(last, next)).collect::<Vec<f32>>()
+        };
         let manners = Manners { chunk, delay, lost_after, failing: None };
         let generators = ScriptedGenerators::new(logits, manners);
         let environment = Scripted::new(problems(), &output, Duration::ZERO);

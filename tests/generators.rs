@@ -15,13 +15,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Logits of a policy that often writes complete calls.
-fn logits(text: &PolicyText) -> impl Fn(TokenId) -> Vec<f32> + Sync + use<> {
+fn logits(text: &PolicyText) -> impl Fn(&[TokenId]) -> Vec<f32> + Sync + use<> {
     let script = "```python\nprint(1)\n```\nso \\boxed{1}";
     let ids = text.tokenizer.encode_plain(script).unwrap();
     let size = text.tokenizer.vocab_size();
     let last_id = *ids.last().unwrap();
     let end = text.end_ids[0];
-    move |last| {
+    move |held| {
+        let last = held[held.len() - 1];
         let mut row = vec![0.0; size];
         let places = (0..ids.len() - 1).filter(|place| ids[*place] == last);
         places.for_each(|place| row[ids[place + 1] as usize] = 9.0);
@@ -96,7 +97,7 @@ fn the_models_generator_draws_what_the_scripted_one_does() {
     let environment = Scripted::new(problems(), "1", Duration::ZERO);
     let requests = requests(&environment);
     let logits = logits(&text);
-    let model = markov::<Plain>(&text, |last, next| logits(last)[next as usize]);
+    let model = markov::<Plain>(&text, |last, next| logits(&[last])[next as usize]);
     let device = Default::default();
     let scripted = ScriptedGenerators::new(logits, Manners::default());
     let penalised = SamplingConfig {

@@ -38,6 +38,7 @@ mod sandbox;
 mod scripted;
 mod scripted_generator;
 mod search;
+mod sessions;
 mod settings;
 #[cfg(target_os = "linux")]
 mod streams;

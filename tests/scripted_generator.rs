@@ -1,4 +1,4 @@
-//! A generator without a model: the next token's logits are a function of the last id. It draws as
+//! A generator without a model: the next token's logits are a function of a row's ids. It draws as
 //! every generator must, from the row's points, but answers in chunks, makes one wait, loses itself
 //! and lets single rows fail. Shared with `fuzz/fuzz_targets/turn_loop.rs`.
 
@@ -37,7 +37,7 @@ pub(crate) struct ScriptedGenerators<L> {
     pub(crate) opened: AtomicUsize,
 }
 
-impl<L: Fn(TokenId) -> Vec<f32> + Sync> ScriptedGenerators<L> {
+impl<L: Fn(&[TokenId]) -> Vec<f32> + Sync> ScriptedGenerators<L> {
     pub(crate) fn new(logits: L, manners: Manners) -> Self {
         Self { logits, manners, opened: AtomicUsize::new(0) }
     }
@@ -52,14 +52,14 @@ struct Held {
 }
 
 struct Scripted<'a> {
-    logits: &'a (dyn Fn(TokenId) -> Vec<f32> + Sync),
+    logits: &'a (dyn Fn(&[TokenId]) -> Vec<f32> + Sync),
     manners: &'a Manners,
     settings: GenerationSettings,
     rows: BTreeMap<RowKey, Held>,
     steps: usize,
 }
 
-impl<L: Fn(TokenId) -> Vec<f32> + Sync> Generators for ScriptedGenerators<L> {
+impl<L: Fn(&[TokenId]) -> Vec<f32> + Sync> Generators for ScriptedGenerators<L> {
     fn open(
         &self,
         settings: &GenerationSettings,
@@ -77,7 +77,7 @@ impl<L: Fn(TokenId) -> Vec<f32> + Sync> Generators for ScriptedGenerators<L> {
 
 impl Scripted<'_> {
     fn draw(&self, held: &mut Held, row: RowKey) -> Drawn {
-        let logits = (self.logits)(*held.ids.last().unwrap());
+        let logits = (self.logits)(&held.ids);
         let mut points = Points::new(held.seed, held.drawn);
         let earlier = held.ids.iter().copied();
         let drawn = sample(&logits, earlier, &self.settings.sampling, &mut points).unwrap();

@@ -46,8 +46,10 @@ fuzz_target!(|input: &str| {
     let size = text.tokenizer.vocab_size();
     let mut bigrams = vec![0.0; size * size];
     script.windows(2).for_each(|pair| bigrams[pair[0] as usize * size + pair[1] as usize] = 12.0);
-    let logits =
-        |last: u32| bigrams[last as usize * size..(last as usize + 1) * size].to_vec();
+    let logits = |ids: &[u32]| {
+        let last = ids[ids.len() - 1] as usize;
+        bigrams[last * size..(last + 1) * size].to_vec()
+    };
     let mut hasher = DefaultHasher::new();
     input.hash(&mut hasher);
     let seed = hasher.finish();
