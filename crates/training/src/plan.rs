@@ -9,7 +9,7 @@
 //! | phase | bytes |
 //! |---|---|
 //! | always | weights `4 P`, with an adapter `c P + 4 T`; moments `8 T`; `4 P` for a reference model, if there is one of its own |
-//! | rollout | copy of trained weights `c P` if `c < 4`; what layers remember, `c` a number, of every episode that decodes; logits `4 V` an episode |
+//! | rollout | copy of trained weights `c P` if `c < 4`; what layers remember, `c` a number, of every episode that decodes, at most `rollout.cache_mib`; logits `4 V` an episode |
 //! | gradient | gradients `4 T` (`8 T` with several micro-batches; with several workers see below), activations, logits |
 //! | update | gradients `4 T`, three of the largest trained parameter |
 //!
@@ -156,9 +156,14 @@ impl<'a> Sizes<'a> {
         let decoding = self.episodes.min(self.config.rollout.batch_size as f64);
         let remembered =
             |layer: &LayerFootprint| layer.state_per_token * self.longest + layer.state;
+        let needed = decoding * self.number * self.model.over_layers(remembered);
+        let cache = match self.config.rollout.cache_mib {
+            0 => needed,
+            allowed => needed.min(allowed as f64 * f64::from(1u32 << 20)),
+        };
         vec![
             ("copy", self.cast() * self.model.parameters),
-            ("cache", decoding * self.number * self.model.over_layers(remembered)),
+            ("cache", cache),
             ("logits", decoding * F32 * self.model.vocab_size),
         ]
     }
@@ -457,6 +462,13 @@ mod tests {
         let plain = of(&[]);
         // 3 episodes of 25 tokens: 3 layers with 7 numbers, one with 6 a token; 2 bytes each
         assert_eq!(plain(0, "cache"), 3.0 * 2.0 * (3.0 * 7.0 + 6.0 * 25.0));
+        // 40,000 episodes need 342 bytes each, as above: 13.0 MiB
+        let bounded = of(&[
+            "rollout.cache_mib=10",
+            "rollout.batch_size=40000",
+            "train.prompts_per_step=10000",
+        ]);
+        assert_eq!(bounded(0, "cache"), 10.0 * 1_048_576.0);
         // 3 layers with 1000 parameters and one with 200
         assert_eq!(plain(1, "cast weights"), 2.0 * 3200.0);
         // 50 tokens; a sparse layer keeps 4*2 + 2*5 = 18 bytes, the dense 4*(2 + 25) + 2*5 = 118
