@@ -77,7 +77,7 @@ fn a_session_keeps_its_variables_over_the_calls_of_one_episode() {
                 let outputs: Vec<&str> =
                     own.calls.iter().map(|call| call.outcome.text.trim()).collect();
                 assert_eq!(outputs.len(), 2, "{interpreter:?}: {}", own.response);
-                assert_eq!(outputs[0], "kept");
+                assert_eq!(outputs[0], "41");
                 if session {
                     assert_eq!(outputs[1], "42", "{interpreter:?}");
                 } else {

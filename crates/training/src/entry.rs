@@ -51,7 +51,11 @@ type EvaluateRecipe = fn(
     &mut dyn Observer,
 ) -> Result<(Evaluation, Vec<Trajectory>), TrainingError>;
 type Solve = fn(usize, &RunConfig, &str, &Surroundings<'_>) -> Result<Trajectory, TrainingError>;
-type CheckFixtures = fn(usize, &Path) -> Result<Vec<Check>, TrainingError>;
+type CheckFixtures = fn(
+    usize,
+    &Path,
+    &mut dyn FnMut(Check) -> Result<(), TrainingError>,
+) -> Result<(), TrainingError>;
 type Score = fn(usize, &Path, &[ScoreRequest]) -> Result<Vec<Scores>, TrainingError>;
 
 /// The functions of one backend; the first argument is the device's index.
@@ -75,7 +79,7 @@ pub struct EntryPoints {
     pub solve: Solve,
     /// Log-probabilities of given sequences.
     pub score: Score,
-    /// Comparison with fixtures.
+    /// Comparison with fixtures; each is heard of as it is made, and an error of the hearer ends them.
     pub check: CheckFixtures,
 }
 
@@ -108,8 +112,8 @@ impl EntryPoints {
                 let place = place::<C>(index)?.inner();
                 crate::score::score::<F, Inner<C>>(folder, requests, &place)
             },
-            check: |index, fixtures| {
-                crate::check::check::<F, C::Backend>(fixtures, &place::<C>(index)?)
+            check: |index, fixtures, hear| {
+                crate::check::check::<F, C::Backend>(fixtures, &place::<C>(index)?, hear)
             },
         }
     }

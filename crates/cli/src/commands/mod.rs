@@ -65,7 +65,7 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
         Command::Phases { run } => phases(&run),
         Command::Devices => tools::devices(),
         Command::Doctor => doctor::doctor(),
-        Command::Check { fixtures, out } => tools::check(&fixtures, out.as_deref(), backend),
+        Command::Check { fixtures, out } => tools::check(&fixtures, out.as_deref(), &options),
         Command::Score { model, file } => tools::score(&model, &file, backend),
         Command::Search { corpus, query: Some(query), topk, .. } => {
             search::query(&corpus, &query, topk, quiet)

@@ -1,7 +1,7 @@
 //! Small tools to debug with: JSON lines in, JSON lines out.
 
 use super::lines::{self, Line};
-use super::python_worker;
+use super::{Options, python_worker};
 use crate::arguments::{GradeKind, Interpreter};
 use crate::backends;
 use crate::output::{errln, outln};
@@ -12,13 +12,14 @@ use paretopo_environments::qa;
 use paretopo_grading::answers_equal;
 use paretopo_settings::{NonNegative, Seconds, read_table};
 use paretopo_tools::{PythonConfig, PythonLimits, PythonTool};
-use paretopo_training::ScoreRequest;
+use paretopo_training::{Check, ScoreRequest, TrainingError};
 use paretopo_trajectory::CallStatus;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 pub(super) fn devices() -> Result<(), Problem> {
@@ -243,25 +244,29 @@ pub(super) fn grade(file: &Path, kind: GradeKind) -> Result<(), Problem> {
 pub(super) fn check(
     fixtures: &Path,
     out: Option<&Path>,
-    wish: Option<&str>,
+    options: &Options<'_>,
 ) -> Result<(), Problem> {
-    let (backend, index) = backends::choose(wish)?;
+    let (backend, index) = backends::choose(options.backend)?;
     let started = Instant::now();
-    let checks = (backend.check)(index, fixtures)?;
-    outln!("backend {}:{index}, {:.1} s\n", backend.name, started.elapsed().as_secs_f64());
+    outln!("backend {}:{index}\n", backend.name);
     outln!("| case | comparison | difference | allowed | |\n|---|---|---|---|---|");
-    for check in &checks {
+    let mut checks = Vec::new();
+    (backend.check)(index, fixtures, &mut |check: Check| {
         let verdict = if check.passed() { "ok" } else { "FAILED" };
-        outln!(
-            "| {} | {} | {:.1e} | {:.0e} | {verdict} |",
-            check.case,
-            check.what,
-            check.difference,
-            check.tolerance
-        );
-    }
+        let Check { case, what, difference, tolerance } = &check;
+        outln!("| {case} | {what} | {difference:.1e} | {tolerance:.0e} | {verdict} |");
+        checks.push(check);
+        match options.cancelled.load(Ordering::Relaxed) {
+            true => Err(TrainingError::Interrupted),
+            false => Ok(()),
+        }
+    })?;
+    let seconds = started.elapsed().as_secs_f64();
+    outln!("\n{} comparisons in {seconds:.1} s", checks.len());
     if let Some(out) = out {
-        let result = serde_json::json!({ "backend": backend.name, "seconds": started.elapsed().as_secs_f64(), "checks": checks });
+        let result = serde_json::json!({
+            "backend": backend.name, "seconds": seconds, "checks": checks
+        });
         let text = serde_json::to_string_pretty(&result).expect("plain data serialises") + "\n";
         std::fs::write(out, text)
             .map_err(|error| Problem::failure(format!("`{}`: {error}", out.display())))?;

@@ -73,30 +73,34 @@ struct ExpectedTraining {
     losses: Vec<f32>,
 }
 
+/// Hears of each comparison as it is made; an error ends them.
+pub(crate) type Hear<'a> = &'a mut dyn FnMut(Check) -> Result<(), TrainingError>;
+
 /// Compares with every folder in `fixtures`.
 ///
 /// # Errors
-/// When a fixture cannot be read.
+/// When a fixture cannot be read, or `hear` wants no more.
 pub(crate) fn check<F: ModelFamily, B: AutodiffBackend>(
     fixtures: &Path,
     place: &Placement<B>,
-) -> Result<Vec<Check>, TrainingError> {
+    hear: Hear<'_>,
+) -> Result<(), TrainingError> {
     let mut folders = Vec::new();
     for entry in std::fs::read_dir(fixtures).map_err(access(fixtures))? {
         folders.push(entry.map_err(access(fixtures))?.path());
     }
     folders.sort();
-    let mut checks = Vec::new();
-    for folder in folders.iter().filter(|folder| folder.join("expected.json").exists()) {
-        check_case::<F, B>(folder, place, &mut checks)?;
-    }
-    if checks.is_empty() {
+    folders.retain(|folder| folder.join("expected.json").exists());
+    if folders.is_empty() {
         return Err(TrainingError::Invalid {
             path: fixtures.into(),
             reason: "there is no folder with an `expected.json` in it".into(),
         });
     }
-    Ok(checks)
+    for folder in &folders {
+        check_case::<F, B>(folder, place, hear)?;
+    }
+    Ok(())
 }
 
 fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, TrainingError> {
@@ -105,70 +109,101 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, TrainingError> {
         .map_err(|error| TrainingError::Invalid { path: path.into(), reason: error.to_string() })
 }
 
+/// A checkpoint and what it should compute.
+struct Case<'a> {
+    name: String,
+    folder: &'a Path,
+    expected: Expected,
+    hear: Hear<'a>,
+}
+
+impl Case<'_> {
+    fn put(&mut self, what: &str, difference: f64, tolerance: f64) -> Result<(), TrainingError> {
+        let case = self.name.clone();
+        (self.hear)(Check { case, what: what.into(), difference, tolerance })
+    }
+}
+
 fn check_case<F: ModelFamily, B: AutodiffBackend>(
     folder: &Path,
     place: &Placement<B>,
-    checks: &mut Vec<Check>,
+    hear: Hear<'_>,
 ) -> Result<(), TrainingError> {
-    let device = &place.device;
-    let case = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let expected: Expected = read(&folder.join("expected.json"))?;
-    let training: ExpectedTraining = read(&folder.join("training.json"))?;
-    let mut put = |what: &str, difference: f64, tolerance: f64| {
-        checks.push(Check { case: case.clone(), what: what.into(), difference, tolerance });
-    };
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let expected = read(&folder.join("expected.json"))?;
+    let mut case = Case { name, folder, expected, hear };
     let (_, model) = load_folder::<F, B>(folder, place)?;
     let plain = F::valid(&model);
-    let want: Vec<f32> = expected.logits.concat();
-    put("logits", difference(&logits(&plain, &expected.ids, None, device), &want), F32);
+    check_logits(&mut case, &plain, &place.device)?;
+    check_training::<F, B>(&mut case, model, &place.device)?;
+    check_generation(&mut case, &plain, &place.device)
+}
+
+fn check_logits<B: Backend, M: CausalLm<B>>(
+    case: &mut Case<'_>,
+    plain: &M,
+    device: &B::Device,
+) -> Result<(), TrainingError> {
+    let want: Vec<f32> = case.expected.logits.concat();
+    let got = logits(plain, &case.expected.ids, None, device);
+    case.put("logits", difference(&got, &want), F32)?;
     for (name, number, tolerance) in [("bf16", DType::BF16, BF16), ("f16", DType::F16, F16)] {
         if B::supports_dtype(device, number) {
             let number = FloatDType::from(number);
             let half = in_precision(plain.clone(), number);
-            put(
-                &format!("logits in {name}"),
-                difference(&logits(&half, &expected.ids, Some(number), device), &want),
-                tolerance,
-            );
+            let got = logits(&half, &case.expected.ids, Some(number), device);
+            case.put(&format!("logits in {name}"), difference(&got, &want), tolerance)?;
         }
     }
-    let sequence =
-        TrainingSequence { advantage: 1.0, ..TrainingSequence::whole(expected.ids.clone()) };
-    let batch = || MicroBatch::<B>::new(&[&sequence], device);
-    let (logprobs, _) = response_logprobs(&plain, &MicroBatch::new(&[&sequence], device), false);
-    let rows = expected.logits.iter().zip(&expected.ids[1..]);
+    let sequence = TrainingSequence::whole(case.expected.ids.clone());
+    let (logprobs, _) = response_logprobs(plain, &MicroBatch::new(&[&sequence], device), false);
+    let rows = case.expected.logits.iter().zip(&case.expected.ids[1..]);
     let want: Vec<f32> = rows.map(|(row, id)| log_softmax(row)[*id as usize]).collect();
-    put("log-probabilities", difference(&to_host(logprobs), &want), F32);
+    case.put("log-probabilities", difference(&to_host(logprobs), &want), F32)
+}
 
+fn check_training<F: ModelFamily, B: AutodiffBackend>(
+    case: &mut Case<'_>,
+    model: F::Model<B>,
+    device: &B::Device,
+) -> Result<(), TrainingError> {
+    let training: ExpectedTraining = read(&case.folder.join("training.json"))?;
+    let ids = case.expected.ids.clone();
+    let sequence = TrainingSequence { advantage: 1.0, ..TrainingSequence::whole(ids) };
+    let batch = || MicroBatch::<B>::new(&[&sequence], device);
     let (gradient, _) = policy_gradient::<F, B>(&model, &batch());
     let found: BTreeMap<String, Vec<f32>> =
         gradient.named(&model).into_iter().map(|tensor| (tensor.name, tensor.values)).collect();
-    let tensors = load_tensors(&folder.join("gradients.safetensors"))?;
+    let tensors = load_tensors(&case.folder.join("gradients.safetensors"))?;
     let of = |(name, want): (&String, &NamedTensor)| {
         found.get(name).map_or(f64::INFINITY, |got| difference(got, &want.values))
     };
     let worst = tensors.iter().map(of).fold(0.0, f64::max);
-    put("gradients of the policy loss", worst, F32_TRAINED);
+    case.put("gradients of the policy loss", worst, F32_TRAINED)?;
 
     let trained = train::<F, B>(model.clone(), const { LearningRate::literal(0.01) }, 3, batch).0;
-    let got = logits(&F::valid(&trained), &expected.ids, None, device);
-    put(
-        "logits after 3 steps",
-        difference(&got[got.len() - expected.trained_logits.len()..], &expected.trained_logits),
-        F32_TRAINED,
-    );
+    let got = logits(&F::valid(&trained), &case.expected.ids, None, device);
+    let want = &case.expected.trained_logits;
+    let apart = difference(&got[got.len() - want.len()..], want);
+    case.put("logits after 3 steps", apart, F32_TRAINED)?;
     let (_, losses) = train::<F, B>(model, training.learning_rate, training.losses.len(), batch);
-    put("losses of 20 steps", difference(&losses, &training.losses), F32_TRAINED);
+    case.put("losses of 20 steps", difference(&losses, &training.losses), F32_TRAINED)
+}
 
-    let got = greedy(&plain, &expected, device);
-    let wrong = got.iter().zip(&expected.greedy).filter(|(got, want)| got != want).count();
-    put("greedy decoding", wrong as f64 / expected.greedy.len() as f64, 0.0);
+fn check_generation<B: Backend, M: CausalLm<B> + Sync>(
+    case: &mut Case<'_>,
+    plain: &M,
+    device: &B::Device,
+) -> Result<(), TrainingError> {
+    let got = greedy(plain, &case.expected, device);
+    let want = &case.expected.greedy;
+    let wrong = got.iter().zip(want).filter(|(got, want)| got != want).count();
+    case.put("greedy decoding", wrong as f64 / want.len() as f64, 0.0)?;
     let drawn =
-        generation::compare(&plain, &expected.ids, device).map_err(RolloutError::Generation)?;
-    put("tokens drawn on the device", drawn.differing, 0.0);
-    put("their log-probabilities", drawn.apart, F32);
-    put("bytes from the device for each", drawn.bytes, generation::BYTES);
-    Ok(())
+        generation::compare(plain, &case.expected.ids, device).map_err(RolloutError::Generation)?;
+    case.put("tokens drawn on the device", drawn.differing, 0.0)?;
+    case.put("their log-probabilities", drawn.apart, F32)?;
+    case.put("bytes from the device for each", drawn.bytes, generation::BYTES)
 }
 
 /// The largest difference as a share of the largest expected value; infinite for other lengths.
