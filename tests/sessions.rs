@@ -48,7 +48,7 @@ fn a_session_keeps_its_variables_over_the_calls_of_one_episode() {
     }
     let text = policy_text();
     let turns =
-        ["```python\nx = 41\nprint('kept')\n```", "```python\nprint(x + 1)\n```", "\\boxed{42}"];
+        ["```python\nred=41\nprint(red)\n```", "```python\nprint(red+1)\n```", "\\boxed{42}"];
     for interpreter in interpreters {
         for session in [true, false] {
             let python = PythonConfig { interpreter, session, ..PythonConfig::default() };
@@ -77,7 +77,7 @@ fn a_session_keeps_its_variables_over_the_calls_of_one_episode() {
                 let outputs: Vec<&str> =
                     own.calls.iter().map(|call| call.outcome.text.trim()).collect();
                 assert_eq!(outputs.len(), 2, "{interpreter:?}: {}", own.response);
-                assert_eq!(outputs[0], "41");
+                assert_eq!(outputs[0], "41", "{}", own.response);
                 if session {
                     assert_eq!(outputs[1], "42", "{interpreter:?}");
                 } else {
