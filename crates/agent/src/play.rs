@@ -353,11 +353,12 @@ impl<'a> TurnLoop<'a> {
         episode.push_outcome(asked, outcome, parts, [before, &shown, after]);
         if episode.length >= self.context.context {
             self.finish(key, FinishReason::Length);
-        } else if let Some(row) = self.waiting.iter_mut().find(|row| row.key == key) {
+            return Ok(());
+        }
+        match self.place_in_waiting(key) {
             // it has yet to be admitted anew
-            row.ids = self.episodes[key].ids().into();
-        } else {
-            self.generator.extend(key, &ids);
+            Some(place) => self.waiting[place].ids = self.episodes[key].ids().into(),
+            None => self.generator.extend(key, &ids),
         }
         Ok(())
     }
@@ -365,11 +366,15 @@ impl<'a> TurnLoop<'a> {
     fn finish(&mut self, key: usize, reason: FinishReason) {
         self.episodes[key].finish(reason);
         self.tenancies[key] = None;
-        let waiting = self.waiting.len();
-        self.waiting.retain(|row| row.key != key);
-        if self.waiting.len() == waiting {
-            self.generator.release(key);
+        match self.place_in_waiting(key) {
+            Some(place) => drop(self.waiting.remove(place)),
+            None => self.generator.release(key),
         }
+    }
+
+    /// Where an open episode waits for being admitted anew.
+    fn place_in_waiting(&self, key: usize) -> Option<usize> {
+        self.waiting.binary_search_by_key(&key, |row| row.key).ok()
     }
 }
 
