@@ -158,6 +158,12 @@ profile recipe *arguments:
 bench-search:
     cargo run {{release}} --example search_growth
 
+# Python tool calls a second for each interpreter, and how late innocent calls come back beside hostile ones
+[group('benchmarks')]
+bench-python calls="200":
+    cargo build {{release}} && cargo build {{release}} --example python_speed
+    target/release/examples/python_speed target/release/paretopo {{calls}}
+
 # Requests a second of a running search server: connections, seconds, queries in a request (0: a connection for each)
 [group('benchmarks')]
 bench-serve address connections="16" seconds="5" queries="1":

@@ -12,6 +12,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+#[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../../tests/scripted.rs"]
 mod scripted;
 #[path = "../../tests/scripted_generator.rs"]
