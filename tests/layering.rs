@@ -323,6 +323,66 @@ fn no_file_is_a_drawer_for_everything() {
     }
 }
 
+/// Functions above 60 lines, and why each is not cut: a table or a `match` whose arms are read one by
+/// one, or steps whose order is the point.
+const LONG_FUNCTIONS: [(&str, &str); 15] = [
+    ("crates/cli/src/commands/benchmarks.rs", "evaluate"),
+    ("crates/cli/src/commands/benchmarks.rs", "found"),
+    ("crates/cli/src/commands/mod.rs", "run"),
+    ("crates/grading/src/compare.rs", "same"),
+    ("crates/grading/src/complex.rs", "function"),
+    ("crates/grading/src/lib.rs", "equal_values_in_other_clothes"),
+    ("crates/grading/src/parser/words.rs", "words_behind"),
+    ("crates/grading/src/real_sets.rs", "describe"),
+    ("crates/grading/src/spelling/characters.rs", "character"),
+    ("crates/grading/src/tokens/mod.rs", "text"),
+    ("crates/grading/src/tokens/numbers.rs", "number"),
+    ("crates/hub/src/download.rs", "read"),
+    ("crates/report/src/figures.rs", "draw_front"),
+    ("crates/tools/src/python/sandbox/mod.rs", "become_interpreter"),
+    ("models/src/unsupported.rs", "refuse_unsupported"),
+];
+
+/// A function that does not fit on a page does more than one thing, but for those above.
+#[test]
+fn functions_fit_on_a_page() {
+    let mut seen = 0;
+    for root in ["crates", "models/src"] {
+        for path in sources(&checkout(root)) {
+            let place = path.strip_prefix(checkout("")).unwrap().to_str().unwrap().to_owned();
+            if !place.contains("src/") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let lines: Vec<&str> = text.lines().collect();
+            for (start, line) in lines.iter().enumerate() {
+                let Some((before, rest)) = line.split_once("fn ") else { continue };
+                let words = ["pub", "const", "unsafe", "async", "(crate)", "(super)"];
+                let indent = before.len() - before.trim_start().len();
+                let is_item = before
+                    .split_whitespace()
+                    .all(|word| words.iter().any(|known| word.starts_with(known)));
+                if !is_item {
+                    continue;
+                }
+                let closing = format!("{}}}", " ".repeat(indent));
+                let ends_early = |line: &&str| line.ends_with(';') || line.ends_with("{}");
+                let body = lines[start..].iter().position(|line| line.ends_with('{'));
+                let Some(body) = body else { continue };
+                if lines[start..start + body].iter().any(|line| ends_early(&line)) {
+                    continue;
+                }
+                let length = lines[start..].iter().position(|line| *line == closing).unwrap_or(0);
+                let name = rest.split(['(', '<']).next().unwrap();
+                let is_known = LONG_FUNCTIONS.contains(&(place.as_str(), name));
+                assert!(length < 60 || is_known, "`{name}` in `{place}` has {} lines", length + 1);
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 2000, "only {seen} functions were found");
+}
+
 fn sources(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap().flatten() {

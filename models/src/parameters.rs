@@ -154,89 +154,6 @@ pub(crate) fn fill_parameters<B: Backend, M: Module<B>>(
     folder: &std::path::Path,
     name: impl Fn(&str) -> Option<String>,
 ) -> Result<M, CheckpointError> {
-    struct Fill<'a, F> {
-        path: Path,
-        weights: &'a mut WeightFiles,
-        precision: FloatDType,
-        folder: &'a std::path::Path,
-        name: F,
-        missing: Vec<String>,
-        problems: Vec<String>,
-        not_finite: Option<CheckpointError>,
-    }
-    impl<B: Backend, F: Fn(&str) -> Option<String>> ModuleMapper<B> for Fill<'_, F> {
-        fn enter_module(&mut self, name: &str, container: &str) {
-            self.path.enter(name, container);
-        }
-
-        fn exit_module(&mut self, _: &str, container: &str) {
-            self.path.exit(container);
-        }
-
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-            let key = self.path.key();
-            let Some(name) = (self.name)(&key) else { return param };
-            let shape = param.lazy_shape().dims::<D>();
-            let mut expected = shape.to_vec();
-            let transposed = is_transposed(&key, D);
-            if transposed {
-                expected.reverse();
-            }
-            let tensor = match self.weights.take(&name) {
-                Some(Ok(tensor)) if tensor.shape == expected => {
-                    if let Some(value) = first_bad_parameter(&tensor.values) {
-                        let found = NotFinite { tensor: name, value };
-                        let path = self.folder.to_owned();
-                        self.not_finite.get_or_insert(CheckpointError::NotFinite { path, found });
-                        return param;
-                    }
-                    tensor
-                }
-                Some(Ok(tensor)) => {
-                    self.problems.push(format!(
-                        "`{name}` has the shape {:?}, but the configuration asks for {expected:?}",
-                        tensor.shape
-                    ));
-                    return param;
-                }
-                Some(Err(error @ CheckpointError::NotFinite { .. })) => {
-                    self.not_finite.get_or_insert(error);
-                    return param;
-                }
-                Some(Err(error)) => {
-                    self.problems.push(error.to_string());
-                    return param;
-                }
-                None => {
-                    self.missing.push(name);
-                    return param;
-                }
-            };
-            let precision = if D > 1 { self.precision } else { FloatDType::F32 };
-            let overflows = |value: &&f32| !f16::from_f32(**value).is_finite();
-            if precision == FloatDType::F16
-                && let Some(value) = tensor.values.iter().find(overflows)
-            {
-                self.problems.push(format!(
-                    "`{name}` holds {value}, which f16 cannot hold\nhint: `precision=bf16` or `f32`"
-                ));
-                return param;
-            }
-            let values = if transposed {
-                transpose(&tensor.values, expected[0], expected[1])
-            } else {
-                tensor.values
-            };
-            param.map(|old| {
-                let new = crate::from_host(values, shape, &old.device());
-                if precision == FloatDType::F32 {
-                    new.require_grad()
-                } else {
-                    new.cast(precision).require_grad()
-                }
-            })
-        }
-    }
     let (missing, problems, not_finite) = (Vec::new(), Vec::new(), None);
     let path = Path::default();
     let mut fill = Fill { path, weights, precision, folder, name, missing, problems, not_finite };
@@ -261,6 +178,89 @@ pub(crate) fn fill_parameters<B: Backend, M: Module<B>>(
     };
     problems.truncate(SHOWN);
     Err(invalid(folder, problems.join("; ") + &more))
+}
+
+/// Tensors on their way into a model, and what is wrong with them.
+struct Fill<'a, F> {
+    path: Path,
+    weights: &'a mut WeightFiles,
+    precision: FloatDType,
+    folder: &'a std::path::Path,
+    name: F,
+    missing: Vec<String>,
+    problems: Vec<String>,
+    not_finite: Option<CheckpointError>,
+}
+
+impl<F> Fill<'_, F> {
+    /// The tensor of that name if it is what the model needs; else what is wrong is written down.
+    fn take(&mut self, name: String, expected: &[usize]) -> Option<NamedTensor> {
+        match self.weights.take(&name) {
+            Some(Ok(tensor)) if tensor.shape == expected => {
+                let Some(value) = first_bad_parameter(&tensor.values) else {
+                    return Some(tensor);
+                };
+                let found = NotFinite { tensor: name, value };
+                let path = self.folder.to_owned();
+                self.not_finite.get_or_insert(CheckpointError::NotFinite { path, found });
+            }
+            Some(Ok(tensor)) => self.problems.push(format!(
+                "`{name}` has the shape {:?}, but the configuration asks for {expected:?}",
+                tensor.shape
+            )),
+            Some(Err(error @ CheckpointError::NotFinite { .. })) => {
+                self.not_finite.get_or_insert(error);
+            }
+            Some(Err(error)) => self.problems.push(error.to_string()),
+            None => self.missing.push(name),
+        }
+        None
+    }
+}
+
+impl<B: Backend, F: Fn(&str) -> Option<String>> ModuleMapper<B> for Fill<'_, F> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let key = self.path.key();
+        let Some(name) = (self.name)(&key) else { return param };
+        let shape = param.lazy_shape().dims::<D>();
+        let mut expected = shape.to_vec();
+        let transposed = is_transposed(&key, D);
+        if transposed {
+            expected.reverse();
+        }
+        let Some(tensor) = self.take(name.clone(), &expected) else { return param };
+        let precision = if D > 1 { self.precision } else { FloatDType::F32 };
+        let overflows = |value: &&f32| !f16::from_f32(**value).is_finite();
+        if precision == FloatDType::F16
+            && let Some(value) = tensor.values.iter().find(overflows)
+        {
+            self.problems.push(format!(
+                "`{name}` holds {value}, which f16 cannot hold\nhint: `precision=bf16` or `f32`"
+            ));
+            return param;
+        }
+        let values = if transposed {
+            transpose(&tensor.values, expected[0], expected[1])
+        } else {
+            tensor.values
+        };
+        param.map(|old| {
+            let new = crate::from_host(values, shape, &old.device());
+            if precision == FloatDType::F32 {
+                new.require_grad()
+            } else {
+                new.cast(precision).require_grad()
+            }
+        })
+    }
 }
 
 /// How many problems, and how many tensors of one problem, are named.

@@ -85,8 +85,7 @@ pub fn sample(
         logprob: logits[index] - normaliser,
         sampling_logprob,
     };
-    let (temperature, top_p) = (config.temperature.single(), config.top_p.single());
-    let min_p = config.min_p.single();
+    let temperature = config.temperature.single();
     let penalty = config.repetition_penalty.single();
     let scores = if penalty == 1.0 {
         Cow::Borrowed(logits)
@@ -101,7 +100,7 @@ pub fn sample(
         return Some(drawn(best, 0.0));
     }
     let tempered = |index: usize| scores[index] / temperature;
-    if config.top_k == 0 && top_p >= 1.0 && min_p == 0.0 {
+    if config.top_k == 0 && config.top_p.single() >= 1.0 && config.min_p.single() == 0.0 {
         let total = if temperature == 1.0 && penalty == 1.0 {
             normaliser
         } else {
@@ -110,6 +109,21 @@ pub fn sample(
         let index = draw(0..scores.len(), |index| (tempered(index) - total).exp(), points.draw());
         return Some(drawn(index, tempered(index) - total));
     }
+    let mut candidates = candidates_of(&scores, config);
+    // in the order of ids, so that the draw does not depend on how candidates were found
+    candidates.sort_unstable();
+    let total = log_sum_exp(candidates.iter().map(|index| tempered(*index)));
+    let index =
+        draw(candidates.iter().copied(), |index| (tempered(index) - total).exp(), points.draw());
+    Some(drawn(index, tempered(index) - total))
+}
+
+/// The ids that top-k, top-p and min-p leave, each of what the one before it has left.
+fn candidates_of(scores: &[f32], config: &SamplingConfig) -> Vec<usize> {
+    let temperature = config.temperature.single();
+    let top_p = config.top_p.single();
+    let min_p = config.min_p.single();
+    let tempered = |index: usize| scores[index] / temperature;
     let mut candidates: Vec<usize> = (0..scores.len()).collect();
     let descending = |a: &usize, b: &usize| falling(scores[*a], scores[*b]).then(a.cmp(b));
     if config.top_k > 0 && config.top_k < candidates.len() {
@@ -124,12 +138,7 @@ pub fn sample(
         let highest = candidates.iter().map(|index| tempered(*index)).fold(f32::MIN, f32::max);
         candidates.retain(|index| tempered(*index) - highest >= min_p.ln());
     }
-    // in the order of ids, so that the draw does not depend on how candidates were found
-    candidates.sort_unstable();
-    let total = log_sum_exp(candidates.iter().map(|index| tempered(*index)));
-    let index =
-        draw(candidates.iter().copied(), |index| (tempered(index) - total).exp(), points.draw());
-    Some(drawn(index, tempered(index) - total))
+    candidates
 }
 
 /// The higher of two finite numbers first; zeros of both signs are equal.
