@@ -369,7 +369,7 @@ fn functions_fit_on_a_page() {
                 let ends_early = |line: &&str| line.ends_with(';') || line.ends_with("{}");
                 let body = lines[start..].iter().position(|line| line.ends_with('{'));
                 let Some(body) = body else { continue };
-                if lines[start..start + body].iter().any(|line| ends_early(&line)) {
+                if lines[start..start + body].iter().any(ends_early) {
                     continue;
                 }
                 let length = lines[start..].iter().position(|line| *line == closing).unwrap_or(0);
