@@ -36,7 +36,8 @@ pub trait LayerState<B: Backend>: Clone + Debug + Send {
     fn bytes(&self) -> usize;
 }
 
-/// The rows of a tensor in the given order, for [`LayerState::select`].
+/// The rows of a tensor in the given order, for [`LayerState::select`]; the same tensor if these are
+/// all as they are.
 ///
 /// # Shapes
 /// - `tensor`: `[rows, ..]`; output: `[rows.len(), ..]`
@@ -44,6 +45,9 @@ pub fn select_rows<B: Backend, const D: usize>(
     tensor: Tensor<B, D>,
     rows: &[usize],
 ) -> Tensor<B, D> {
+    if rows.iter().copied().eq(0..tensor.dims()[0]) {
+        return tensor;
+    }
     let indices: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
     let indices = TensorData::new(indices, [rows.len()]);
     let indices = Tensor::<B, 1, Int>::from_data(indices, &tensor.device());

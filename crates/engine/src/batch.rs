@@ -5,9 +5,9 @@
 //! new rows share is read once. Long insertions (tool output) are read in one block instead of
 //! token by token.
 
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
-use paretopo_models::{CausalLm, DecodingState, ForwardInput};
+use paretopo_models::{CausalLm, DecodingState, ForwardInput, select_rows};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -21,8 +21,8 @@ type Beginning<B, S> = (Vec<u32>, DecodingState<B, S>);
 
 /// The engine. Rows are known by the key that they were admitted with.
 pub struct Engine<'a, B: Backend, M: CausalLm<B>> {
-    model: &'a M,
-    device: B::Device,
+    pub(crate) model: &'a M,
+    pub(crate) device: B::Device,
     state: DecodingState<B, M::State>,
     keys: Vec<usize>,
     /// What all prompts begin with, and its state of one row.
@@ -114,13 +114,7 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
         self.keys.extend(new.iter().map(|(key, _)| *key));
         self.prefill_seconds += started.elapsed().as_secs_f64();
         let logits = if logits.len() == 1 { logits.remove(0) } else { Tensor::cat(logits, 0) };
-        if rows.iter().copied().eq(0..distinct.len()) {
-            return logits;
-        }
-        let rows: Vec<i32> = rows.into_iter().map(|row| row as i32).collect();
-        let count = rows.len();
-        let rows = Tensor::from_data(TensorData::new(rows, [count]), &self.device);
-        logits.select(0, rows)
+        select_rows(logits, &rows)
     }
 
     /// Feeds each row at most one token. Returns the logits behind it, meaningless for rows that

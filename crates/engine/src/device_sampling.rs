@@ -68,7 +68,8 @@ pub fn draw_on_device<B: Backend>(
     let logits = logits.mask_fill(sound.bool_not(), NEVER);
     let highest = logits.clone().max_dim(1);
     let spread = highest.clone() - logits.clone().min_dim(1);
-    let logprobs = logits.clone() - log_sum_exp(logits.clone(), highest);
+    let normaliser = sums((logits.clone() - highest.clone()).exp()).log() + highest;
+    let logprobs = logits.clone() - normaliser;
 
     let (ids, sampling_logprobs) = draw(logits.clone(), settings);
     let drawn = logprobs.clone().gather(1, ids.clone());
@@ -136,16 +137,10 @@ fn draw<B: Backend>(
     );
     let highest = scores.clone().max_dim(1);
     let weights = (scores.clone() - highest.clone()).exp();
-    let wanted = points * sums(weights.clone());
-    let ids = position(weights, wanted);
-    let total = log_sum_exp(scores.clone(), highest);
-    let logprobs = scores.gather(1, ids.clone()) - total;
+    let total = sums(weights.clone());
+    let ids = position(weights, points * total.clone());
+    let logprobs = scores.gather(1, ids.clone()) - (total.log() + highest);
     (ids, logprobs)
-}
-
-/// `log(sum(exp(x)))` of each row, given its highest value, `[rows, 1]`.
-fn log_sum_exp<B: Backend>(x: Tensor<B, 2>, highest: Tensor<B, 2>) -> Tensor<B, 2> {
-    sums((x - highest.clone()).exp()).log() + highest
 }
 
 fn softmax<B: Backend>(scores: Tensor<B, 2>) -> Tensor<B, 2> {
@@ -211,8 +206,7 @@ fn position<B: Backend>(values: Tensor<B, 2>, wanted: Tensor<B, 2>) -> Tensor<B,
     let [_, count, _] = blocks.dims();
     let block_sums: Tensor<B, 2> = blocks.clone().sum_dim(2).squeeze_dim(2);
     let block = first_beyond(block_sums.clone(), wanted.clone());
-    let places = Tensor::<B, 1, Int>::arange(0..count as i64, &block.device()).reshape([1, count]);
-    let before = places.lower(block.clone().expand([rows, count]));
+    let before = places(&block_sums).lower(block.clone().expand([rows, count]));
     let passed = (block_sums * before.float()).sum_dim(1);
     let index = block.clone().reshape([rows, 1, 1]).expand([rows, 1, BLOCK]);
     let inside: Tensor<B, 2> = blocks.gather(1, index).squeeze_dim(1);
@@ -224,10 +218,8 @@ fn position<B: Backend>(values: Tensor<B, 2>, wanted: Tensor<B, 2>) -> Tensor<B,
 fn first_beyond<B: Backend>(values: Tensor<B, 2>, wanted: Tensor<B, 2>) -> Tensor<B, 2, Int> {
     let [_, columns] = values.dims();
     let is_candidate = values.clone().greater_elem(0.0);
-    let is_beyond = values.cumsum(1).greater(wanted).bool_and(is_candidate.clone());
-    let places = Tensor::<B, 1, Int>::arange(0..columns as i64, &is_beyond.device())
-        .reshape([1, columns])
-        .expand(is_beyond.dims());
+    let is_beyond = values.clone().cumsum(1).greater(wanted).bool_and(is_candidate.clone());
+    let places = places(&values);
     let first = places.clone().mask_fill(is_beyond.bool_not(), columns as i64).min_dim(1);
     let last = places.mask_fill(is_candidate.bool_not(), 0).max_dim(1);
     let none = first.clone().equal_elem(columns as i64);
@@ -273,11 +265,15 @@ fn is_empty<B: Backend>(members: &Tensor<B, 2, Bool>) -> Tensor<B, 2> {
 
 /// Which places come up to `last`, it included.
 fn up_to<B: Backend>(last: Tensor<B, 2, Int>, like: &Tensor<B, 2>) -> Tensor<B, 2, Bool> {
+    places(like).lower_equal(last.expand(like.dims()))
+}
+
+/// Each column's number in each row, of the shape of `like`.
+fn places<B: Backend>(like: &Tensor<B, 2>) -> Tensor<B, 2, Int> {
     let [rows, columns] = like.dims();
-    let places = Tensor::<B, 1, Int>::arange(0..columns as i64, &like.device())
+    Tensor::<B, 1, Int>::arange(0..columns as i64, &like.device())
         .reshape([1, columns])
-        .expand([rows, columns]);
-    places.lower_equal(last.expand([rows, columns]))
+        .expand([rows, columns])
 }
 
 /// The logits with those of each row's earlier ids made smaller, each once: positive ones are divided

@@ -10,16 +10,16 @@
 //! others, and is read again from its ids. What it draws does not change but for rounding.
 
 use crate::batch::Engine;
-use crate::device_sampling::{DeviceDraw, draw_on_device};
+use crate::device_sampling::{DeviceDraw, DrawnRow, draw_on_device};
 use crate::read_back::read_back;
 use crate::rows::{HeldRow, HeldRows};
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor, TensorData};
 use paretopo_generation::{
     Drawn, Event, GenerationError, GenerationSettings, GenerationStatistics, Generator, Generators,
     Row, RowKey, entropy, likeliest, sample,
 };
-use paretopo_models::{CausalLm, first_overflow};
+use paretopo_models::{CausalLm, first_overflow, select_rows};
 use paretopo_trajectory::TokenId;
 use std::time::Instant;
 
@@ -67,15 +67,13 @@ pub struct LocalGenerators<'a, B: Backend, M> {
     pub state_size: StateSize,
 }
 
-impl<B: Backend, M: CausalLm<B> + Sync> Generators for LocalGenerators<'_, B, M> {
+impl<B: Backend, M: CausalLm<B>> Generators for LocalGenerators<'_, B, M> {
     fn open(
         &self,
         settings: &GenerationSettings,
     ) -> Result<Box<dyn Generator + '_>, GenerationError> {
         Ok(Box::new(LocalGenerator {
             engine: Engine::new(self.model, self.device),
-            model: self.model,
-            device: self.device.clone(),
             place: self.place,
             state_size: self.state_size,
             settings: settings.clone(),
@@ -90,8 +88,6 @@ impl<B: Backend, M: CausalLm<B> + Sync> Generators for LocalGenerators<'_, B, M>
 /// A model in this process that draws tokens for the rows of one batch.
 pub struct LocalGenerator<'a, B: Backend, M: CausalLm<B>> {
     engine: Engine<'a, B, M>,
-    model: &'a M,
-    device: B::Device,
     place: SamplingPlace,
     state_size: StateSize,
     settings: GenerationSettings,
@@ -111,13 +107,17 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
 
     /// Gives up the places of rows that are over, when they are many or others want them.
     fn forget_released(&mut self, waiting: usize) {
-        let rows = &mut self.rows;
         let places = self.engine.keys();
-        let over = places.iter().filter(|key| rows[*key].released).count();
+        let over = places.iter().filter(|key| self.rows[*key].released).count();
         if over * 4 >= places.len() || (waiting > 0 && over * 8 >= self.settings.batch_size) {
-            self.engine.retire(|key| rows[&key].released);
-            rows.retain(|_, row| !row.released);
+            self.retire_released();
         }
+    }
+
+    fn retire_released(&mut self) {
+        let rows = &mut self.rows;
+        self.engine.retire(|key| rows[&key].released);
+        rows.retain(|_, row| !row.released);
     }
 
     /// Whether one more row of `tokens` has room beside `rows` others.
@@ -163,13 +163,7 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
             row.read = row.ids.len();
             row.placed = true;
         }
-        self.note_memory();
         self.read = Some((keys, logits));
-    }
-
-    fn note_memory(&mut self) {
-        let held = self.state_size.of(self.engine.keys().len(), self.engine.columns());
-        self.statistics.most_memory = self.statistics.most_memory.max(held);
     }
 
     /// Makes room for `columns` more by taking the places of the youngest rows.
@@ -183,9 +177,7 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
             }
             // a row that is over costs nobody anything
             if self.engine.keys().iter().any(|key| self.rows[key].released) {
-                let rows = &mut self.rows;
-                self.engine.retire(|key| rows[&key].released);
-                rows.retain(|_, row| !row.released);
+                self.retire_released();
                 continue;
             }
             if places == 1 {
@@ -207,11 +199,9 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
     /// `[rows, vocab_size]`; `None` if nothing was to be read.
     fn advance(&mut self) -> Result<Option<Read<B>>, GenerationError> {
         let is_long = |row: &HeldRow| !row.released && row.unread().len() > BLOCK_FROM;
-        let longest = |generator: &Self| {
-            let lengths = generator.engine.keys().iter().map(|key| &generator.rows[key]);
-            lengths.filter(|row| is_long(row)).map(|row| row.unread().len()).max()
-        };
-        self.evict_for(longest(self).unwrap_or(1))?;
+        let placed = self.engine.keys().iter().map(|key| &self.rows[key]);
+        let longest = placed.filter(|row| is_long(row)).map(|row| row.unread().len()).max();
+        self.evict_for(longest.unwrap_or(1))?;
         let long: Vec<RowKey> =
             self.engine.keys().iter().copied().filter(|key| is_long(&self.rows[key])).collect();
         if !long.is_empty() {
@@ -234,15 +224,13 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
             return Ok(None);
         }
         let logits = self.engine.step(&tokens);
-        let mut fed = Vec::with_capacity(keys.len());
-        for (place, (key, token)) in keys.into_iter().zip(tokens).enumerate() {
-            if token.is_some() {
-                self.row(key).read += 1;
-                fed.push((place, key));
-            }
+        let fed: Vec<usize> = (0..keys.len()).filter(|place| tokens[*place].is_some()).collect();
+        let logits = select_rows(logits, &fed);
+        let keys: Vec<RowKey> = fed.into_iter().map(|place| keys[place]).collect();
+        for key in &keys {
+            self.row(*key).read += 1;
         }
-        let logits = select_rows(logits, fed.iter().map(|(place, _)| *place).collect());
-        Ok(Some((fed.into_iter().map(|(_, key)| key).collect(), logits)))
+        Ok(Some((keys, logits)))
     }
 
     /// Draws a token for each row that has read all it holds and may draw.
@@ -261,57 +249,50 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let logits = select_rows(logits, places);
+        let logits = select_rows(logits, &places);
         let found = match self.place {
-            SamplingPlace::Host => self.draw_here(&keys, logits)?,
-            SamplingPlace::Device => self.draw_there(&keys, logits)?,
+            SamplingPlace::Host => self.draw_here(&keys, logits),
+            SamplingPlace::Device => self.draw_there(&keys, logits),
         };
         let mut events = Vec::with_capacity(found.len());
-        for drawn in found {
-            let is_end = self.settings.end_ids.contains(&drawn.id);
-            let row = self.row(drawn.row);
-            row.ids.push(drawn.id);
-            row.drawn += 1;
-            row.draws = !is_end && row.drawn < row.budget;
-            events.push(Event::Drawn(drawn));
+        for (key, drawn) in keys.into_iter().zip(found) {
+            let sampled = self.require_sound(key, drawn.sampled, drawn.are_equal)?;
+            let is_end = self.settings.end_ids.contains(&sampled.id);
+            let row = self.row(key);
+            row.ids.push(sampled.id);
+            row.left = row.left.saturating_sub(1);
+            row.draws = !is_end && row.left > 0;
+            events.push(Event::Drawn(Drawn {
+                row: key,
+                id: sampled.id,
+                logprob: sampled.logprob,
+                sampling_logprob: sampled.sampling_logprob,
+                entropy: drawn.entropy,
+                alternatives: drawn.alternatives,
+            }));
         }
         self.statistics.sampling_seconds += started.elapsed().as_secs_f64();
         Ok(events)
     }
 
-    fn draw_here(
-        &mut self,
-        keys: &[RowKey],
-        logits: Tensor<B, 2>,
-    ) -> Result<Vec<Drawn>, GenerationError> {
+    fn draw_here(&mut self, keys: &[RowKey], logits: Tensor<B, 2>) -> Vec<DrawnRow> {
         let vocab_size = logits.dims()[1];
         let values = read_back(logits, &mut self.statistics.bytes_to_host);
-        let sampling = self.settings.sampling;
-        let recorded = self.settings.recorded;
-        let mut found = Vec::with_capacity(keys.len());
-        for (key, logits) in keys.iter().zip(values.chunks(vocab_size)) {
+        let GenerationSettings { sampling, recorded, .. } = self.settings;
+        let draw = |(key, logits): (&RowKey, &[f32])| {
             let row = self.row(*key);
-            let drawn = sample(logits, row.ids.iter().copied(), &sampling, &mut row.points);
-            // where activations are too large, norms make zeros of them, and all logits are equal
-            let are_equal = logits.iter().all(|logit| *logit == logits[0]);
-            let drawn = self.require_sound(*key, drawn, are_equal)?;
-            found.push(Drawn {
-                row: *key,
-                id: drawn.id,
-                logprob: drawn.logprob,
-                sampling_logprob: drawn.sampling_logprob,
+            DrawnRow {
+                sampled: sample(logits, row.ids.iter().copied(), &sampling, &mut row.points),
+                // where activations are too large, norms make zeros of them, and all logits are equal
+                are_equal: logits.iter().all(|logit| *logit == logits[0]),
                 entropy: recorded.entropy.then(|| entropy(logits)),
                 alternatives: likeliest(logits, recorded.alternatives),
-            });
-        }
-        Ok(found)
+            }
+        };
+        keys.iter().zip(values.chunks(vocab_size)).map(draw).collect()
     }
 
-    fn draw_there(
-        &mut self,
-        keys: &[RowKey],
-        logits: Tensor<B, 2>,
-    ) -> Result<Vec<Drawn>, GenerationError> {
+    fn draw_there(&mut self, keys: &[RowKey], logits: Tensor<B, 2>) -> Vec<DrawnRow> {
         let greedy = self.settings.sampling.temperature.get() == 0.0;
         let points: Vec<f32> = keys
             .iter()
@@ -325,21 +306,7 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
             earlier: &earlier,
             points: &points,
         };
-        let bytes = &mut self.statistics.bytes_to_host;
-        let drawn = draw_on_device(logits, &settings, bytes);
-        let mut found = Vec::with_capacity(keys.len());
-        for (key, row) in keys.iter().zip(drawn) {
-            let sampled = self.require_sound(*key, row.sampled, row.are_equal)?;
-            found.push(Drawn {
-                row: *key,
-                id: sampled.id,
-                logprob: sampled.logprob,
-                sampling_logprob: sampled.sampling_logprob,
-                entropy: row.entropy,
-                alternatives: row.alternatives,
-            });
-        }
-        Ok(found)
+        draw_on_device(logits, &settings, &mut self.statistics.bytes_to_host)
     }
 
     /// # Errors
@@ -352,7 +319,7 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
     ) -> Result<T, GenerationError> {
         let ids = &self.rows[&key].ids;
         let place = (drawn.is_none() || are_equal)
-            .then(|| first_overflow(self.model, ids, &self.device))
+            .then(|| first_overflow(self.engine.model, ids, &self.engine.device))
             .flatten();
         let what = if drawn.is_none() { "not finite" } else { "all equal by overflow" };
         match drawn {
@@ -360,17 +327,6 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
             _ => Err(GenerationError::NotFinite { row: key, what, tokens: ids.len(), place }),
         }
     }
-}
-
-/// The given rows; the same tensor if that is all of them.
-fn select_rows<B: Backend>(tensor: Tensor<B, 2>, rows: Vec<usize>) -> Tensor<B, 2> {
-    if rows.iter().copied().eq(0..tensor.dims()[0]) {
-        return tensor;
-    }
-    let count = rows.len();
-    let rows: Vec<i32> = rows.into_iter().map(|row| row as i32).collect();
-    let rows = Tensor::<B, 1, Int>::from_data(TensorData::new(rows, [count]), &tensor.device());
-    tensor.select(0, rows)
 }
 
 impl<B: Backend, M: CausalLm<B>> Generator for LocalGenerator<'_, B, M> {
@@ -408,7 +364,8 @@ impl<B: Backend, M: CausalLm<B>> Generator for LocalGenerator<'_, B, M> {
             Some(read) => Some(read),
             None => self.advance()?,
         };
-        self.note_memory();
+        let held = self.state_size.of(self.engine.keys().len(), self.engine.columns());
+        self.statistics.most_memory = self.statistics.most_memory.max(held);
         match read {
             Some((keys, logits)) => self.draw(keys, logits),
             None => Ok(Vec::new()),
@@ -424,7 +381,7 @@ impl<B: Backend, M: CausalLm<B>> Generator for LocalGenerator<'_, B, M> {
     fn extend(&mut self, row: RowKey, ids: &[TokenId]) {
         let row = self.row(row);
         row.ids.extend_from_slice(ids);
-        row.draws = row.drawn < row.budget;
+        row.draws = row.left > 0;
     }
 
     fn release(&mut self, row: RowKey) {

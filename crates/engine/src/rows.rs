@@ -12,8 +12,8 @@ pub(crate) struct HeldRow {
     /// So many of them the model has read.
     pub(crate) read: usize,
     pub(crate) points: Points,
-    pub(crate) drawn: usize,
-    pub(crate) budget: usize,
+    /// So many tokens may be drawn yet.
+    pub(crate) left: usize,
     /// Whether a token is drawn as soon as all ids are read.
     pub(crate) draws: bool,
     /// Whether it is over, and only its place in the batch is left.
@@ -30,8 +30,7 @@ impl HeldRow {
             ids: row.ids.to_vec(),
             read: row.ids.len(),
             points: Points::new(row.seed, row.drawn),
-            drawn: 0,
-            budget: row.budget,
+            left: row.budget,
             draws: true,
             released: false,
             placed: true,

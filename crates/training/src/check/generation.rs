@@ -27,7 +27,7 @@ pub(crate) struct Found {
 }
 
 /// Draws with every setting of the sampling, in both places.
-pub(crate) fn compare<B: Backend, M: CausalLm<B> + Sync>(
+pub(crate) fn compare<B: Backend, M: CausalLm<B>>(
     model: &M,
     ids: &[u32],
     device: &B::Device,
@@ -65,7 +65,7 @@ pub(crate) fn compare<B: Backend, M: CausalLm<B> + Sync>(
 }
 
 /// All tokens, row by row, and the bytes that came to the host.
-fn draw<B: Backend, M: CausalLm<B> + Sync>(
+fn draw<B: Backend, M: CausalLm<B>>(
     model: &M,
     ids: &[u32],
     device: &B::Device,

@@ -190,7 +190,7 @@ fn check_training<F: ModelFamily, B: AutodiffBackend>(
     case.put("losses of 20 steps", difference(&losses, &training.losses), F32_TRAINED)
 }
 
-fn check_generation<B: Backend, M: CausalLm<B> + Sync>(
+fn check_generation<B: Backend, M: CausalLm<B>>(
     case: &mut Case<'_>,
     plain: &M,
     device: &B::Device,

@@ -13,7 +13,7 @@ use paretopo_models::{CausalLm, Placement, to_host};
 use paretopo_settings::Positive;
 
 /// Log-probabilities of the sampled tokens of each sequence under a model without gradients.
-pub(super) fn logprobs_of<B: Backend, M: CausalLm<B> + Sync>(
+pub(super) fn logprobs_of<B: Backend, M: CausalLm<B>>(
     model: &M,
     sequences: &[TrainingSequence],
     config: &RunConfig,
