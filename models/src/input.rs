@@ -55,9 +55,19 @@ impl<B: Backend> ForwardInput<B> {
             });
             crate::from_host(mask.collect(), [1, 1, time, time], device)
         });
-        let tokens = TensorData::new(tokens, [rows.len(), time]);
+        Self::new(tokens, [rows.len(), time], positions, real, mask, device)
+    }
+
+    fn new(
+        tokens: Vec<i32>,
+        shape: [usize; 2],
+        positions: Vec<u32>,
+        real: Vec<bool>,
+        mask: Option<Tensor<B, 4>>,
+        device: &B::Device,
+    ) -> Self {
         Self {
-            tokens: Tensor::from_data(tokens, device),
+            tokens: Tensor::from_data(TensorData::new(tokens, shape), device),
             positions,
             real,
             mask,
@@ -103,15 +113,7 @@ impl<B: Backend> ForwardInput<B> {
         }
         let mask = anything_blocked
             .then(|| crate::from_host(mask, [rows.len(), 1, time, past + time], device));
-        let tokens = TensorData::new(tokens, [rows.len(), time]);
-        Self {
-            tokens: Tensor::from_data(tokens, device),
-            positions,
-            real,
-            mask,
-            precision: None,
-            dropout: None,
-        }
+        Self::new(tokens, [rows.len(), time], positions, real, mask, device)
     }
 }
 

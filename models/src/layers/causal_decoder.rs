@@ -196,13 +196,12 @@ impl DecoderConfig {
             return Err(format!("`hidden_act` must be `silu`, not `{}`", self.hidden_act));
         }
         let heads = self.num_attention_heads;
-        let kv_heads = self.num_key_value_heads.unwrap_or(heads);
+        let (kv_heads, head_dim) = self.heads();
         if kv_heads == 0 || heads == 0 || !heads.is_multiple_of(kv_heads) {
             return Err(format!(
                 "`num_attention_heads` ({heads}) must be a multiple of `num_key_value_heads` ({kv_heads})"
             ));
         }
-        let head_dim = self.head_dim.unwrap_or(self.hidden_size / heads);
         if head_dim == 0 || !head_dim.is_multiple_of(2) {
             return Err(format!(
                 "`head_dim` (`hidden_size` / `num_attention_heads` when absent) must be an even number above 0, not {head_dim}"
