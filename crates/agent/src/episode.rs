@@ -1,12 +1,14 @@
 //! An episode while it is played: what the policy has read and written, and what it waits for.
 
 use crate::rollout::RolloutRequest;
+use crate::tool_desk::Tenancy;
 use paretopo_chat::TurnText;
 use paretopo_generation::Drawn;
 use paretopo_trajectory::{
     Alternative, Author, CallRecord, FinishReason, Segment, Span, TokenId, ToolCall, ToolOutcome,
     Trajectory,
 };
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What an episode does.
@@ -37,6 +39,8 @@ pub(crate) struct Episode<'a> {
     /// Ids in all segments.
     pub(crate) length: usize,
     pub(crate) started: Instant,
+    /// What tools keep for it, until it ends.
+    pub(crate) tenancy: Option<Arc<Tenancy>>,
     segments: Vec<Segment>,
     /// What the policy wrote, without what tools returned.
     model_text: String,
@@ -45,7 +49,11 @@ pub(crate) struct Episode<'a> {
 }
 
 impl<'a> Episode<'a> {
-    pub(crate) fn open(request: &'a RolloutRequest<'a>, prompt: &[TokenId]) -> Self {
+    pub(crate) fn open(
+        request: &'a RolloutRequest<'a>,
+        prompt: &[TokenId],
+        tenancy: Arc<Tenancy>,
+    ) -> Self {
         Self {
             request,
             state: State::Generating,
@@ -54,6 +62,7 @@ impl<'a> Episode<'a> {
             sampled: 0,
             length: prompt.len(),
             started: Instant::now(),
+            tenancy: Some(tenancy),
             segments: vec![Segment::given(Author::Prompt, prompt.to_vec()).at(Span::default())],
             model_text: String::new(),
             response: String::new(),
@@ -77,6 +86,7 @@ impl<'a> Episode<'a> {
             self.turn = TurnText::default();
             self.seconds = self.started.elapsed().as_secs_f32();
             self.state = State::Finished(reason);
+            self.tenancy = None;
         }
     }
 

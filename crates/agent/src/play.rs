@@ -9,7 +9,7 @@
 use crate::episode::{Episode, State};
 use crate::rollout::{RolloutContext, RolloutError, RolloutRequest, RolloutStatistics};
 use crate::rollout_config::{RolloutConfig, ToolSchedule};
-use crate::tool_desk::{Submitted, Tenancy, ToolDesk, refused};
+use crate::tool_desk::{Submitted, ToolDesk, refused};
 use paretopo_chat::{ChatError, Parsed};
 use paretopo_generation::{
     Drawn, Event, GenerationError, GenerationSettings, GenerationStatistics, Generator, Row,
@@ -32,6 +32,7 @@ const STALL: Duration = Duration::from_millis(5);
 pub(crate) struct TurnLoop<'a> {
     context: &'a RolloutContext<'a>,
     config: &'a RolloutConfig,
+    requests: &'a [RolloutRequest<'a>],
     settings: GenerationSettings,
     generator: Box<dyn Generator + 'a>,
     desk: ToolDesk<'a>,
@@ -40,8 +41,6 @@ pub(crate) struct TurnLoop<'a> {
     /// Those to be admitted, in the order of their keys.
     waiting: VecDeque<Row>,
     episodes: Vec<Episode<'a>>,
-    /// What tools keep for each episode, until it ends.
-    tenancies: Vec<Option<Arc<Tenancy>>>,
     /// Rounds so far.
     round: u64,
     /// Generators that were lost since the last token.
@@ -68,7 +67,7 @@ pub(crate) fn play<'a>(
         if context.cancelled.load(Ordering::Relaxed) {
             return Err(RolloutError::Cancelled);
         }
-        turns.go_on(requests)?;
+        turns.go_on()?;
         for (key, episode) in turns.episodes.iter_mut().enumerate() {
             if episode.is_finished() && !std::mem::replace(&mut reported[key], true) {
                 statistics.sampled_tokens += episode.sampled as u64;
@@ -90,7 +89,7 @@ impl<'a> TurnLoop<'a> {
         context: &'a RolloutContext<'a>,
         config: &'a RolloutConfig,
         prompts: &HashMap<String, Arc<[TokenId]>>,
-        requests: &[RolloutRequest<'_>],
+        requests: &'a [RolloutRequest<'a>],
     ) -> Result<Self, RolloutError> {
         let settings = GenerationSettings {
             sampling: config.sampling,
@@ -111,6 +110,7 @@ impl<'a> TurnLoop<'a> {
         Ok(Self {
             context,
             config,
+            requests,
             settings,
             generator,
             desk: ToolDesk::new(
@@ -121,7 +121,6 @@ impl<'a> TurnLoop<'a> {
             waiting: rows.iter().cloned().collect(),
             rows,
             episodes: Vec::with_capacity(requests.len()),
-            tenancies: Vec::with_capacity(requests.len()),
             round: 0,
             lost: 0,
             sampling_seconds: 0.0,
@@ -131,13 +130,11 @@ impl<'a> TurnLoop<'a> {
     }
 
     /// One round: admit, deliver what tools returned, step, take what was drawn, look at deadlines.
-    fn go_on(&mut self, requests: &'a [RolloutRequest<'a>]) -> Result<(), RolloutError> {
-        match self.generate(requests) {
+    fn go_on(&mut self) -> Result<(), RolloutError> {
+        match self.generate() {
             Ok(()) => {}
-            Err(Failure::Generation(GenerationError::Lost(reason))) => {
-                self.restart(reason, requests)?
-            }
-            Err(Failure::Generation(error)) => return Err(in_words(error, requests)),
+            Err(Failure::Generation(GenerationError::Lost(reason))) => self.restart(reason)?,
+            Err(Failure::Generation(error)) => return Err(in_words(error, self.requests)),
             Err(Failure::Rollout(error)) => return Err(error),
         }
         for key in 0..self.episodes.len() {
@@ -150,8 +147,8 @@ impl<'a> TurnLoop<'a> {
         Ok(())
     }
 
-    fn generate(&mut self, requests: &'a [RolloutRequest<'a>]) -> Result<(), Failure> {
-        self.admit(requests)?;
+    fn generate(&mut self) -> Result<(), Failure> {
+        self.admit()?;
         self.round += 1;
         self.deliver_outcomes()?;
         let events = self.generator.step()?;
@@ -171,7 +168,6 @@ impl<'a> TurnLoop<'a> {
                 Event::Drawn(drawn) => self.take(&drawn)?,
                 Event::Failed { row, reason } => {
                     self.episodes[row].finish(FinishReason::Failed(reason));
-                    self.tenancies[row] = None;
                 }
             }
         }
@@ -180,15 +176,15 @@ impl<'a> TurnLoop<'a> {
     }
 
     /// Lets the generator take rows, and opens an episode for each that has none yet.
-    fn admit(&mut self, requests: &'a [RolloutRequest<'a>]) -> Result<(), Failure> {
+    fn admit(&mut self) -> Result<(), Failure> {
         let taken = self.generator.admit(self.waiting.make_contiguous())?;
         for row in self.waiting.drain(..taken) {
             // after a restart it has one, which may wait for a tool
             match self.episodes.get(row.key) {
                 None => {
-                    let request = &requests[row.key];
-                    self.episodes.push(Episode::open(request, &row.ids));
-                    self.tenancies.push(Some(self.desk.begin(&request.id)));
+                    let request = &self.requests[row.key];
+                    let tenancy = self.desk.begin(&request.id);
+                    self.episodes.push(Episode::open(request, &row.ids, tenancy));
                 }
                 Some(episode) if !matches!(episode.state, State::Generating) => {
                     self.generator.pause(row.key, row.ids.len());
@@ -203,11 +199,7 @@ impl<'a> TurnLoop<'a> {
     ///
     /// # Errors
     /// When that has been done too often, or none can be had.
-    fn restart(
-        &mut self,
-        reason: String,
-        requests: &[RolloutRequest<'_>],
-    ) -> Result<(), RolloutError> {
+    fn restart(&mut self, reason: String) -> Result<(), RolloutError> {
         self.lost += 1;
         if self.lost > RESTARTS {
             return Err(RolloutError::Lost { times: self.lost, reason });
@@ -215,8 +207,8 @@ impl<'a> TurnLoop<'a> {
         self.earlier.add(&self.generator.statistics());
         self.generator = match self.context.generators.open(&self.settings) {
             Ok(generator) => generator,
-            Err(GenerationError::Lost(reason)) => return self.restart(reason, requests),
-            Err(error) => return Err(in_words(error, requests)),
+            Err(GenerationError::Lost(reason)) => return self.restart(reason),
+            Err(error) => return Err(in_words(error, self.requests)),
         };
         self.waiting.clear();
         for (key, row) in self.rows.iter().enumerate() {
@@ -277,7 +269,7 @@ impl<'a> TurnLoop<'a> {
             Parsed::Call(call) => call,
         };
         self.generator.pause(key, episode.length);
-        let tenancy = self.tenancies[key].as_ref().expect("an episode has it until it ends");
+        let tenancy = episode.tenancy.as_ref().expect("an episode has it until it ends");
         match self.desk.submit(&call, tenancy) {
             Err(outcome) => {
                 let asked = (Some(call), episode.now());
@@ -365,7 +357,6 @@ impl<'a> TurnLoop<'a> {
 
     fn finish(&mut self, key: usize, reason: FinishReason) {
         self.episodes[key].finish(reason);
-        self.tenancies[key] = None;
         match self.place_in_waiting(key) {
             Some(place) => drop(self.waiting.remove(place)),
             None => self.generator.release(key),
