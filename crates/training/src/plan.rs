@@ -264,7 +264,7 @@ mod tests {
         .unwrap()
     }
 
-    fn plan(changes: &[&str]) -> MemoryPlan {
+    fn plan_of(model: &impl ModelConfig, changes: &[&str]) -> MemoryPlan {
         let settings = [
             "rollout.max_sampled_tokens=10",
             "rollout.max_calls=2",
@@ -276,7 +276,11 @@ mod tests {
         ];
         let settings: Vec<String> =
             settings.iter().chain(changes).map(ToString::to_string).collect();
-        MemoryPlan::new(&RunConfig::parse("", "test", &settings).unwrap(), &model(), 5, 1)
+        MemoryPlan::new(&RunConfig::parse("", "test", &settings).unwrap(), model, 5, 1)
+    }
+
+    fn plan(changes: &[&str]) -> MemoryPlan {
+        plan_of(&model(), changes)
     }
 
     #[test]
@@ -437,22 +441,8 @@ mod tests {
 
     #[test]
     fn a_model_of_another_kind_states_its_own_numbers() {
-        let settings = [
-            "precision=bf16",
-            "rollout.max_sampled_tokens=10",
-            "rollout.max_calls=2",
-            "rollout.max_output_tokens=5",
-            "rollout.batch_size=3",
-            "train.prompts_per_step=2",
-            "train.rollouts_per_prompt=4",
-            "train.micro_batch_tokens=50",
-        ]
-        .map(str::to_owned);
         let of = |more: &[&str]| {
-            let more = more.iter().map(ToString::to_string);
-            let settings: Vec<String> = settings.iter().cloned().chain(more).collect();
-            let plan =
-                MemoryPlan::new(&RunConfig::parse("", "test", &settings).unwrap(), &Mixture, 5, 1);
+            let plan = plan_of(&Mixture, &[&["precision=bf16"], more].concat());
             move |phase: usize, part: &str| {
                 let parts = &plan.phases[phase].1;
                 let (_, size) = parts.iter().find(|(name, _)| *name == part).unwrap();

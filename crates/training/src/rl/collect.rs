@@ -9,6 +9,7 @@ use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics, rollout}
 use paretopo_algorithms::{Advantages, Group, Progress, advantages};
 use paretopo_environments::{bad_reward, score_group};
 use paretopo_trajectory::{Split, Task, Trajectory, TrajectoryId};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// The rollouts of a step, group by group.
@@ -26,6 +27,16 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// Writes out the episodes of a step, as `failed-step-000012.jsonl` for the prefix `failed-`.
+    pub(super) fn save(
+        &self,
+        folder: &RunFolder,
+        prefix: &str,
+        step: u64,
+    ) -> Result<PathBuf, TrainingError> {
+        folder.save_trajectories(&format!("{prefix}step-{step:06}"), self.groups.iter().flatten())
+    }
+
     /// How it came that all episodes failed, groups of `size` that were left out included.
     pub(super) fn failures(&self, size: usize) -> Option<EpisodeFailures> {
         if self.groups.is_empty() && self.skipped_groups > 0 {
@@ -64,7 +75,7 @@ pub(super) struct Collecting<'a> {
 impl Collecting<'_> {
     /// Plays, scores and weighs the groups of a step.
     pub(super) fn collect(
-        &mut self,
+        &self,
         state: &mut TrainingState,
         observer: &mut dyn Observer,
     ) -> Result<Batch, TrainingError> {

@@ -155,7 +155,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         let saved =
             train.save_trajectories_every > 0 && step.is_multiple_of(train.save_trajectories_every);
         if saved {
-            self.save_trajectories("", &batch)?;
+            batch.save(&self.folder, "", step)?;
         }
         metrics::of_batch(
             &batch,
@@ -194,7 +194,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
             self.surroundings.cancelled,
             &self.workers,
         );
-        let mut collecting = Collecting { config, context: &context, folder: &self.folder };
+        let collecting = Collecting { config, context: &context, folder: &self.folder };
         let every = config.train.validate_every;
         if every > 0 && self.state.step.is_multiple_of(every) {
             let point = collecting.validate(&mut self.state, metrics, observer)?;
@@ -255,9 +255,9 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
     ) -> Result<TrainingError, TrainingError> {
         // groups that were left out have been written out already
         let episodes = Some(batch).filter(|batch| !batch.groups.is_empty());
-        let episodes =
-            episodes.map(|batch| self.save_trajectories("failed-", batch)).transpose()?;
         let step = self.state.step;
+        let episodes =
+            episodes.map(|batch| batch.save(&self.folder, "failed-", step)).transpose()?;
         let what = match count {
             1 => format!("step {step}"),
             _ => format!("step {step}, the last of {count} failed steps in a row"),
@@ -287,11 +287,11 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
                 Ok((Self { policy, optimizer, ..self }, sums))
             }
             Err(BadUpdate::Policy(reason)) => {
-                save_trajectories(&self.folder, "failed-", step, batch)?;
+                batch.save(&self.folder, "failed-", step)?;
                 Err(TrainingError::Policy { step: Some(step), reason })
             }
             Err(BadUpdate::Batch(reason)) => {
-                let batch = save_trajectories(&self.folder, "failed-", step, batch)?;
+                let batch = batch.save(&self.folder, "failed-", step)?;
                 Err(TrainingError::Numbers { step, reason, batch })
             }
         }
@@ -304,7 +304,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         observer: &mut dyn Observer,
     ) -> Result<(), TrainingError> {
         if !sums.skipped.is_empty() {
-            self.save_trajectories("skipped-", batch)?;
+            batch.save(&self.folder, "skipped-", self.state.step)?;
         }
         for reason in &sums.skipped {
             observer.note(&format!("step {}: left out an update: {reason}", self.state.step));
@@ -335,22 +335,4 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
             .write(self.policy, self.state.updates, observer)
             .map_err(|error| error.at_step(self.state.step))
     }
-
-    fn save_trajectories(
-        &self,
-        what: &str,
-        batch: &Batch,
-    ) -> Result<std::path::PathBuf, TrainingError> {
-        save_trajectories(&self.folder, what, self.state.step, batch)
-    }
-}
-
-/// Writes out a step's episodes, as `failed-step-000012.jsonl` for the prefix `failed-`.
-fn save_trajectories(
-    folder: &RunFolder,
-    prefix: &str,
-    step: u64,
-    batch: &Batch,
-) -> Result<std::path::PathBuf, TrainingError> {
-    folder.save_trajectories(&format!("{prefix}step-{step:06}"), batch.groups.iter().flatten())
 }

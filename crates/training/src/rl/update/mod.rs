@@ -215,17 +215,17 @@ fn members(
     let weights = token_weights(settings.aggregation, &masks);
     let mut found = (Vec::new(), Vec::new());
     for (place, weights) in chosen.iter().zip(weights) {
-        let mut sequence = sequences[*place].clone();
+        let sequence = &sequences[*place];
         if sequence.advantage == 0.0 && !settings.pulls_everywhere() {
             continue;
         }
         let sampled = weights.iter().zip(&sequence.mask).filter(|(_, sampled)| **sampled);
-        sequence.weights = sampled
+        let weights = sampled
             .zip(&corrections[*place])
             .map(|((weight, _), correction)| weight * correction)
             .collect();
         found.0.push(*place);
-        found.1.push(sequence);
+        found.1.push(TrainingSequence { weights, ..sequence.clone() });
     }
     found
 }
