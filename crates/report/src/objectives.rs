@@ -41,37 +41,35 @@ pub struct Indicators {
 /// objective, none.
 pub fn summarise_objectives(runs: &[RunResult], baselines: &[String]) -> Vec<ObjectiveSummary> {
     let volume = |run: &RunResult| volume_of(run.point.values());
-    let shared = shared_names(runs);
-    let comparison = shared.as_ref().map(|_| Comparison::new(runs, baselines, &volume));
-    let points_of = |method: &str| -> Vec<&[f64]> {
-        let own = runs.iter().filter(|run| run.method == method);
-        own.map(|run| run.point.values()).collect()
-    };
-    let all: Vec<&[f64]> = runs.iter().map(|run| run.point.values()).collect();
-    let indicators = |method: &str, comparison: &Comparison<'_>| {
-        let points = points_of(method);
+    let shared = shared_names(runs).map(|_| {
+        let all: Vec<&[f64]> = runs.iter().map(|run| run.point.values()).collect();
+        (Comparison::new(runs, baselines, &volume), pareto_front(&all))
+    });
+    let indicators = |method: &str, own: &[&RunResult]| {
+        let (comparison, front) = shared.as_ref()?;
+        let points: Vec<&[f64]> = own.iter().map(|run| run.point.values()).collect();
         let volumes: Vec<f64> = points.iter().map(|point| volume_of(point)).collect();
-        Indicators {
+        Some(Indicators {
             hypervolume: mean(&volumes),
             hypervolume_interval: bootstrap_interval(&volumes),
-            igd_plus: igd_plus(&points, &pareto_front(&all)),
+            igd_plus: igd_plus(&points, front),
             p_value: comparison.p_value(method),
-        }
+        })
     };
     let summary = |method: &str| {
         let own: Vec<&RunResult> = runs.iter().filter(|run| run.method == method).collect();
         let first = own.first().filter(|run| !run.point.is_empty())?;
         let values = |name: &String| own.iter().filter_map(|run| run.point.get(name)).collect();
         let columns: Vec<Vec<f64>> = first.point.names().iter().map(values).collect();
-        let of_each = |number: &dyn Fn(&Vec<f64>) -> f64| {
-            ObjectiveValues::new(first.point.names(), columns.iter().map(number).collect())
-        };
+        let intervals: Vec<[f64; 2]> =
+            columns.iter().map(|values| bootstrap_interval(values)).collect();
+        let named = |values: Vec<f64>| ObjectiveValues::new(first.point.names(), values);
         Some(ObjectiveSummary {
             method: method.to_owned(),
-            point: of_each(&|values| mean(values)),
-            low: of_each(&|values| bootstrap_interval(values)[0]),
-            high: of_each(&|values| bootstrap_interval(values)[1]),
-            indicators: comparison.as_ref().map(|comparison| indicators(method, comparison)),
+            point: named(columns.iter().map(|values| mean(values)).collect()),
+            low: named(intervals.iter().map(|[low, _]| *low).collect()),
+            high: named(intervals.iter().map(|[_, high]| *high).collect()),
+            indicators: indicators(method, &own),
         })
     };
     methods_of(runs).into_iter().filter_map(summary).collect()
