@@ -1,7 +1,6 @@
 //! `p*`: how sure the head must be before an estimator prefers an answer in the head to a tool call
 //! that is sure to be right.
 
-use crate::pareto::Archive;
 use crate::{
     EstimatorConfig, EstimatorState, Group, Progress, advantages, estimators::EstimatorError,
 };
@@ -12,8 +11,9 @@ use crate::{
 /// A group of `size` rollouts on a prompt with `N_optimal = 0`: half of them answer in the head and
 /// are right with probability `p`, the others make one call and are right. With `k` of `h` right in
 /// the head, which has probability `C(h, k) p^k (1 - p)^(h - k)`, the reward vectors are (1, 1) and
-/// (0, 1) in the head and (1, exp(-alpha)) with a call. The archive holds (1, 1); ParetoPO is in
-/// the stage in which its configuration ends.
+/// (0, 1) in the head and (1, exp(-alpha)) with a call. Many steps came before, in which all that
+/// can be had was had: the archive of ParetoPO holds (1, 1), and it is in the stage in which its
+/// configuration ends.
 ///
 /// # Errors
 /// When the estimator does not fit two objectives.
@@ -23,18 +23,25 @@ pub fn call_threshold(
     alpha: f64,
 ) -> Result<f64, EstimatorError> {
     let heads = (size / 2).max(1);
+    let progress = Progress { step: 999, total_steps: 1000, seed: 0 };
+    let mut settled = EstimatorState::default();
+    for step in 0..999 {
+        let all_is_had = Group {
+            rewards: vec![vec![1.0, 1.0]; size.max(2)],
+            calls: Some(vec![0.0; size.max(2)]),
+            ..Group::default()
+        };
+        advantages(config, &mut settled, &[all_is_had], Progress { step, ..progress })?;
+    }
     // for each k the mean advantage in the head less that with a call
     let mut gaps = Vec::with_capacity(heads + 1);
     for right in 0..=heads {
         let mut rewards: Vec<Vec<f64>> =
             (0..heads).map(|index| vec![f64::from(u8::from(index < right)), 1.0]).collect();
         rewards.resize(2 * heads, vec![1.0, (-alpha).exp()]);
-        let calls = [vec![0; heads], vec![1; heads]].concat();
+        let calls = [vec![0.0; heads], vec![1.0; heads]].concat();
         let group = Group { prompt: String::new(), rewards, calls: Some(calls) };
-        let mut archive = Archive::default();
-        archive.insert(&[1.0, 1.0]);
-        let mut state = EstimatorState { archive, ..EstimatorState::default() };
-        let progress = Progress { step: 999, total_steps: 1000, seed: 0 };
+        let mut state = settled.clone();
         let values = advantages(config, &mut state, &[group], progress)?.values.remove(0);
         let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
         gaps.push(mean(&values[..heads]) - mean(&values[heads..]));

@@ -10,5 +10,8 @@ pub mod estimators;
 pub mod losses;
 
 pub use call_threshold::call_threshold;
-pub use estimators::{Advantages, EstimatorConfig, EstimatorState, Group, Progress, advantages};
+pub use estimators::{
+    Advantages, AnyEstimator, Estimator, EstimatorConfig, EstimatorError, EstimatorState, Estimators,
+    Group, Progress, advantages, estimator, observe_validation, register_estimator,
+};
 pub use paretopo_pareto as pareto;

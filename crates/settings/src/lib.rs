@@ -9,14 +9,16 @@
 //! checks.
 
 mod lists;
+mod pieces;
 mod range;
 mod read;
 mod real;
 mod whole;
 
 pub use lists::{Frequencies, TaskWeights, Weights};
+pub use pieces::{Chosen, Piece, Registry, Settings};
 pub use range::{OutOfRange, Range};
-pub use read::{Refused, read_table, read_toml};
+pub use read::{Moved, Refused, read_moved_toml, read_table, read_toml};
 pub use real::{
     ClipHigh, ClipLow, Coefficient, DecayRate, Dropout, Epsilon, Finite, LearningRate, LogRatio,
     NonNegative, Pause, Positive, RepetitionPenalty, Seconds, Share, Temperature, TokenCount, TopP,

@@ -3,8 +3,8 @@
 //! serde's errors do not: inside an enum that is told apart by a `type` field they have neither key
 //! nor place. So the key is looked for once something is wrong. A reader stops at the first value
 //! it refuses, and it meets values in their order. When a value is replaced by a text that no
-//! setting takes, the error is about that text exactly if the value stands before the refused one
-//! or is the refused one itself; the last such value is the refused one.
+//! setting takes, the error is about that text exactly if the value is met before the refused one or
+//! is the refused one itself; of all such values the one that is met last is the refused one.
 
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -13,6 +13,8 @@ use toml::de::{DeTable, DeValue};
 
 /// A text that is no number, no switch and no variant.
 const MARKER: &str = "(what no setting takes)";
+/// Another one.
+const OTHER_MARKER: &str = "(nor does any take this)";
 
 /// Why a configuration is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,21 +42,81 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+/// A setting that stands elsewhere than it once did: both places as in messages,
+/// `tools[0].interpreter`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Where it stands in the text.
+    pub was: String,
+    /// Where it is read.
+    pub is: String,
+}
+
 /// Reads a configuration from TOML text.
 ///
 /// # Errors
 /// Names key, value and range, line and column of what is refused.
 pub fn read_toml<T: DeserializeOwned>(text: &str) -> Result<T, Refused> {
-    let error = match toml::from_str::<T>(text) {
+    read_moved_toml(text, |_| Vec::new())
+}
+
+/// The same of a text in which settings may stand where an earlier version had them: `migrate` puts
+/// them where they belong, and says what it moved.
+///
+/// # Errors
+/// Names key, value and range, line and column of what is refused.
+pub fn read_moved_toml<T: DeserializeOwned>(
+    text: &str,
+    migrate: impl FnOnce(&mut toml::Table) -> Vec<Moved>,
+) -> Result<T, Refused> {
+    let unreadable = |error: toml::de::Error| Refused {
+        key: None,
+        reason: error.to_string().trim_end().into(),
+        place: None,
+    };
+    let mut table: toml::Table = toml::from_str(text).map_err(unreadable)?;
+    let moved = migrate(&mut table);
+    let error = match table.clone().try_into::<T>() {
         Ok(settings) => return Ok(settings),
         Err(error) => error,
     };
-    let plain = || Refused { key: None, reason: error.to_string().trim_end().into(), place: None };
-    let Ok(table) = toml::from_str::<toml::Table>(text) else { return Err(plain()) };
-    let Some((path, reason)) = refused_value::<T>(table) else { return Err(plain()) };
-    let span = DeTable::parse(text).ok().and_then(|table| span_of(table.get_ref(), &path));
-    let Some(span) = span else { return Err(plain()) };
-    Err(Refused { key: Some(joined(&path)), reason, place: Some(place(text, span)) })
+    let plain = || match moved.is_empty() {
+        // which has a place
+        true => toml::from_str::<T>(text).err().map_or_else(|| unreadable(error.clone()), unreadable),
+        false => unreadable(error.clone()),
+    };
+    let fault = Fault::of::<T>(&table);
+    let parsed = DeTable::parse(text);
+    let (Some(fault), Ok(parsed)) = (fault, parsed) else { return Err(plain()) };
+    let path = written_at(fault.path, &moved);
+    let Some(span) = span_of(parsed.get_ref(), &path, fault.is_key) else { return Err(plain()) };
+    let key = (!fault.is_said).then(|| joined(&path));
+    Err(Refused { key, reason: fault.reason, place: Some(place(text, span)) })
+}
+
+/// Where in the text the value stands that is read at `path`.
+fn written_at(path: Vec<Step>, moved: &[Moved]) -> Vec<Step> {
+    let of_prefix = |moved: &Moved| {
+        let rest = path.strip_prefix(&split(&moved.is)[..])?;
+        Some([&split(&moved.was)[..], rest].concat())
+    };
+    // the longest prefix is the setting itself, and not the section that it is in
+    let longest = moved.iter().max_by_key(|moved| {
+        if of_prefix(moved).is_some() { moved.is.len() + 1 } else { 0 }
+    });
+    longest.and_then(of_prefix).unwrap_or(path)
+}
+
+/// The steps of a path as it is written in messages.
+fn split(path: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for part in path.split('.') {
+        let mut pieces = part.split('[');
+        steps.extend(pieces.next().map(|key| Step::Key(key.to_owned())));
+        let index = |piece: &str| piece.trim_end_matches(']').parse().ok().map(Step::Index);
+        steps.extend(pieces.filter_map(index));
+    }
+    steps
 }
 
 /// Reads a configuration from a table.
@@ -66,9 +128,11 @@ pub fn read_table<T: DeserializeOwned>(table: toml::Table) -> Result<T, Refused>
         Ok(settings) => return Ok(settings),
         Err(error) => error,
     };
-    Err(match refused_value::<T>(table) {
-        Some((path, reason)) => Refused { key: Some(joined(&path)), reason, place: None },
-        None => Refused { key: None, reason: error.message().to_owned(), place: None },
+    Err(match Fault::of::<T>(&table) {
+        Some(Fault { path, reason, is_said: false, .. }) => {
+            Refused { key: Some(joined(&path)), reason, place: None }
+        }
+        _ => Refused { key: None, reason: error.message().to_owned(), place: None },
     })
 }
 
@@ -91,32 +155,89 @@ fn joined(path: &[Step]) -> String {
     text
 }
 
-/// Where the refused value of a table is, and why it is refused; `None` when no value is.
-fn refused_value<T: DeserializeOwned>(table: toml::Table) -> Option<(Vec<Step>, String)> {
-    let said = |table: &toml::Table| {
-        table.clone().try_into::<T>().err().map(|error| error.message().to_owned())
-    };
-    let reason = said(&table)?;
-    if reason == "missing field `type`" {
-        return without_type(&table.into(), &mut Vec::new(), &said);
+/// What is wrong with a table, and where.
+struct Fault {
+    path: Vec<Step>,
+    reason: String,
+    /// Whether the key is wrong and not its value.
+    is_key: bool,
+    /// Whether the reason names the key already.
+    is_said: bool,
+}
+
+impl Fault {
+    /// `None` where nothing is wrong, or the place cannot be found.
+    fn of<T: DeserializeOwned>(table: &toml::Table) -> Option<Self> {
+        let said = |table: &toml::Table| {
+            table.clone().try_into::<T>().err().map(|error| error.message().to_owned())
+        };
+        let reason = said(table)?;
+        let table = Value::Table(table.clone());
+        if reason == "missing field `type`" {
+            let (path, reason) = without_type(&table, &mut Vec::new(), &said)?;
+            return Some(Self { path, reason, is_key: false, is_said: false });
+        }
+        if let Some(name) = quoted_behind(&reason, "unknown field ") {
+            let differs = |table: &mut Value, path: &[Step]| {
+                let section = value_at_mut(table, path)?.as_table_mut()?;
+                section.remove(name)?;
+                Some(())
+            };
+            let mut path = section_where(&table, &mut Vec::new(), &reason, &said, &differs)?;
+            path.push(Step::Key(name.to_owned()));
+            return Some(Self { path, reason, is_key: true, is_said: true });
+        }
+        if let Some(name) = quoted_behind(&reason, "missing field ") {
+            let differs = |table: &mut Value, path: &[Step]| {
+                let section = value_at_mut(table, path)?.as_table_mut()?;
+                section.insert(name.to_owned(), MARKER.into()).is_none().then_some(())
+            };
+            let path = section_where(&table, &mut Vec::new(), &reason, &said, &differs)?;
+            return Some(Self { path, reason, is_key: false, is_said: true });
+        }
+        if reason.starts_with("duplicate field") {
+            return None;
+        }
+        let mut path = Vec::new();
+        while let Some(step) = last_met(&table, &path, &reason, &said) {
+            path.push(step);
+        }
+        if path.is_empty() {
+            return None;
+        }
+        let reason = named(&table, &path, &said).unwrap_or(reason);
+        Some(Self { path, reason, is_key: false, is_said: false })
     }
-    // these name the key themselves
-    if ["unknown field", "missing field", "duplicate field"]
-        .iter()
-        .any(|start| reason.starts_with(start))
+}
+
+/// The name behind the start of a message.
+fn quoted_behind<'a>(reason: &'a str, start: &str) -> Option<&'a str> {
+    reason.strip_prefix(start)?.strip_prefix('`')?.split('`').next()
+}
+
+/// The section at `path` or below in which a change makes the reader say something else.
+fn section_where(
+    table: &Value,
+    path: &mut Vec<Step>,
+    reason: &str,
+    said: &impl Fn(&toml::Table) -> Option<String>,
+    change: &impl Fn(&mut Value, &[Step]) -> Option<()>,
+) -> Option<Vec<Step>> {
+    let mut changed = table.clone();
+    if change(&mut changed, path).is_some()
+        && said(changed.as_table()?).is_none_or(|other| other != reason)
     {
-        return None;
+        return Some(path.clone());
     }
-    let table = Value::Table(table);
-    let mut path = Vec::new();
-    while let Some(step) = last_met(&table, &path, &reason, &said) {
+    for step in steps(value_at(table, path)?) {
         path.push(step);
+        let found = section_where(table, path, reason, said, change);
+        if found.is_some() {
+            return found;
+        }
+        path.pop();
     }
-    if path.is_empty() {
-        return None;
-    }
-    let reason = named(&table, &path, &said).unwrap_or(reason);
-    Some((path, reason))
+    None
 }
 
 /// The first table at `path` or below that needs a `type` and has none.
@@ -189,13 +310,26 @@ fn last_met(
     reason: &str,
     said: &impl Fn(&toml::Table) -> Option<String>,
 ) -> Option<Step> {
-    let mut last = None;
-    for step in steps(value_at(table, path)?) {
+    let with = |marked: &[(&Step, &str)]| {
         let mut changed = table.clone();
-        let place = value_at_mut(&mut changed, path).and_then(|value| child_mut(value, &step))?;
-        *place = MARKER.into();
-        match said(changed.as_table()?) {
-            Some(other) if other.contains(MARKER) => last = Some(step),
+        for (step, marker) in marked {
+            let section = value_at_mut(&mut changed, path)?;
+            *child_mut(section, step)? = (*marker).into();
+        }
+        said(changed.as_table()?)
+    };
+    let mut last: Option<Step> = None;
+    for step in steps(value_at(table, path)?) {
+        match with(&[(&step, MARKER)]) {
+            Some(other) if other.contains(MARKER) => {
+                let is_later = last.as_ref().is_none_or(|last| {
+                    let both = with(&[(last, MARKER), (&step, OTHER_MARKER)]);
+                    both.is_some_and(|met| met.contains(MARKER))
+                });
+                if is_later {
+                    last = Some(step);
+                }
+            }
             // behind the refused value, or a setting that takes any text
             Some(other) if other == reason => {}
             // a setting that takes any text, but not what stood there
@@ -239,19 +373,20 @@ fn value_at<'a>(value: &'a Value, path: &[Step]) -> Option<&'a Value> {
     })
 }
 
-/// The bytes of the value at a path.
-fn span_of(table: &DeTable<'_>, path: &[Step]) -> Option<std::ops::Range<usize>> {
-    let (first, rest) = path.split_first()?;
-    let Step::Key(key) = first else { return None };
-    let mut value = table.get(key.as_str())?;
+/// The bytes of the value at a path, or of its key.
+fn span_of(table: &DeTable<'_>, path: &[Step], is_key: bool) -> Option<std::ops::Range<usize>> {
+    let (Step::Key(first), rest) = path.split_first()? else { return None };
+    let (mut key, mut value) = table.get_key_value(first.as_str())?;
     for step in rest {
-        value = match (step, value.get_ref()) {
-            (Step::Key(key), DeValue::Table(table)) => table.get(key.as_str())?,
-            (Step::Index(index), DeValue::Array(values)) => values.get(*index)?,
+        match (step, value.get_ref()) {
+            (Step::Key(name), DeValue::Table(table)) => {
+                (key, value) = table.get_key_value(name.as_str())?;
+            }
+            (Step::Index(index), DeValue::Array(values)) => value = values.get(*index)?,
             _ => return None,
-        };
+        }
     }
-    Some(value.span())
+    Some(if is_key { key.span() } else { value.span() })
 }
 
 /// Line and column, and the line with its fault underlined, as the `toml` crate shows them.

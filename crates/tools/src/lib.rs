@@ -8,11 +8,16 @@
 //! No async runtime: calls are few, short and bounded, and a fixed set of threads is easier to
 //! reason about.
 
+mod listed;
 mod output;
 mod pool;
 mod python;
 mod search;
 
+pub use listed::{
+    ListedTool, LoadObserver, Resources, StartedProgram, ToolConfig, ToolEntry, ToolSettings,
+    ToolSurroundings, Tools, register_tool, start_tools,
+};
 pub use output::truncate_middle;
 pub use pool::{Completed, ToolPool};
 #[cfg(target_os = "linux")]
@@ -21,7 +26,7 @@ pub use python::{
     PythonConfig, PythonInterpreter, PythonLimits, PythonTool, SandboxFusionConfig,
     evaluate_python, python_sandbox, python_worker,
 };
-pub use search::SearchTool;
+pub use search::{PassageSource, SearchConfig, SearchTool};
 
 use paretopo_trajectory::{ToolCall, ToolOutcome, ToolSpec, TrajectoryId};
 use std::time::{Duration, Instant};

@@ -1,10 +1,78 @@
 //! The search tool: a query in, numbered passages out, as Search-R1 (arXiv 2503.09516) shows them.
 
-use crate::{CallContext, Tool};
-use paretopo_retrieval::{RetrieveError, Retriever};
+use crate::{CallContext, Tool, ToolSettings, ToolSurroundings};
+use paretopo_retrieval::{PassageIndex, RemoteConfig, RemoteRetriever, RetrieveError, Retriever};
+use paretopo_settings::{whole, within};
 use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// Where the passages are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum PassageSource {
+    /// Those that come with the environment's tasks: the pages of a generated world, the contexts in
+    /// a file of questions.
+    Environment {},
+    /// A corpus file of `{"id", "title", "text"}` lines, plain or compressed; indexed once.
+    Corpus {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A server of the Search-R1 protocol.
+    Remote(RemoteConfig),
+}
+
+/// Searches passages, by BM25 or on a server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SearchConfig {
+    /// Where the passages are.
+    pub passages: PassageSource,
+    /// Passages that a search shows.
+    #[serde(deserialize_with = "within::<1, 1000, _, _>")]
+    #[schemars(schema_with = "whole::<1, 1000>")]
+    pub topk: usize,
+}
+
+impl Default for SearchConfig {
+    fn default() -> Self {
+        Self { passages: PassageSource::Environment {}, topk: 2 }
+    }
+}
+
+impl ToolSettings for SearchConfig {
+    fn start(&self, surroundings: &mut ToolSurroundings<'_>) -> Result<Arc<dyn Tool>, String> {
+        let retriever: Arc<dyn Retriever> = match &self.passages {
+            PassageSource::Environment {} if surroundings.passages.is_empty() => {
+                return Err("`passages` are the environment's, but it has none\nhint: give \
+                            `passages` a `corpus` or a `remote`"
+                    .into());
+            }
+            PassageSource::Environment {} => {
+                let index = PassageIndex::in_memory(surroundings.passages);
+                Arc::new(index.map_err(|error| error.to_string())?)
+            }
+            PassageSource::Corpus { path } => {
+                let observer = &mut *surroundings.observer;
+                let mut report = |done, total| observer.progress("index", done, total);
+                let cache = &surroundings.resources.cache;
+                let index = PassageIndex::open_or_build(path, cache, &mut report)
+                    .map_err(|error| error.to_string())?;
+                // what cannot be read now fails in each search
+                if let Ok(Some(note)) = index.note_of_ids(path) {
+                    surroundings.observer.note(&note);
+                }
+                Arc::new(index)
+            }
+            PassageSource::Remote(remote) => Arc::new(RemoteRetriever::new(remote)),
+        };
+        Ok(Arc::new(SearchTool::new(retriever, self.topk)))
+    }
+}
 
 /// Searches passages.
 pub struct SearchTool {

@@ -1,15 +1,15 @@
 //! A heuristic: GRPO on `r_task - price * N_call`. What one would try first, and a baseline for
 //! everything better.
 
-use super::{Advantages, EstimatorError, Group, grpo};
+use super::{Advantages, Estimator, EstimatorError, Group, Progress, grpo};
 use paretopo_settings::NonNegative;
 use serde::{Deserialize, Serialize};
 
-/// Settings of the call penalty.
+/// GRPO on accuracy minus a price per call (a heuristic).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CallPenaltyConfig {
-    /// Reward lost per call.
+    /// Reward lost per call; with tools of different price, per unit of price.
     pub price: NonNegative,
     /// Whether to divide by the group's standard deviation.
     pub std_normalization: bool,
@@ -21,7 +21,20 @@ impl Default for CallPenaltyConfig {
     }
 }
 
-pub(super) fn advantages(
+impl Estimator for CallPenaltyConfig {
+    type State = ();
+
+    fn advantages(
+        &self,
+        _: &mut (),
+        groups: &[Group],
+        _: Progress,
+    ) -> Result<Advantages, EstimatorError> {
+        advantages(self, groups)
+    }
+}
+
+fn advantages(
     config: &CallPenaltyConfig,
     groups: &[Group],
 ) -> Result<Advantages, EstimatorError> {
@@ -33,7 +46,7 @@ pub(super) fn advantages(
                 .rewards
                 .iter()
                 .zip(calls)
-                .map(|(reward, calls)| reward[0] - config.price.get() * *calls as f64)
+                .map(|(reward, calls)| reward[0] - config.price.get() * *calls)
                 .collect(),
         );
     }

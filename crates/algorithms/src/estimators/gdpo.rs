@@ -4,11 +4,11 @@
 use super::mo_grpo::weighted_standardised;
 use super::reinforce_plus_plus::split_like;
 use super::statistics::standardised;
-use super::{Advantages, Group};
+use super::{Advantages, Estimator, EstimatorError, Group, Progress};
 use paretopo_settings::Weights;
 use serde::{Deserialize, Serialize};
 
-/// Settings of GDPO.
+/// Group-wise decoupled normalisation (GDPO, arXiv 2601.05242).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GdpoConfig {
@@ -22,7 +22,24 @@ impl Default for GdpoConfig {
     }
 }
 
-pub(super) fn advantages(config: &GdpoConfig, groups: &[Group]) -> Advantages {
+impl Estimator for GdpoConfig {
+    type State = ();
+
+    fn advantages(
+        &self,
+        _: &mut (),
+        groups: &[Group],
+        _: Progress,
+    ) -> Result<Advantages, EstimatorError> {
+        Ok(advantages(self, groups))
+    }
+
+    fn weight_count(&self) -> Option<usize> {
+        Some(self.weights.len())
+    }
+}
+
+fn advantages(config: &GdpoConfig, groups: &[Group]) -> Advantages {
     let weights = config.weights.get();
     let flat: Vec<f64> =
         groups.iter().flat_map(|group| weighted_standardised(group, &weights)).collect();

@@ -2,15 +2,28 @@
 //! standardised inside its group, so that none dominates by its scale.
 
 use super::statistics::standardised;
-use super::{Advantages, Group};
+use super::{Advantages, Estimator, EstimatorError, Group, Progress};
 use serde::{Deserialize, Serialize};
 
-/// MO-GRPO has no settings.
+/// Sum of separately standardised objectives (MO-GRPO, arXiv 2509.22047).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MoGrpoConfig {}
 
-pub(super) fn advantages(_: &MoGrpoConfig, groups: &[Group]) -> Advantages {
+impl Estimator for MoGrpoConfig {
+    type State = ();
+
+    fn advantages(
+        &self,
+        _: &mut (),
+        groups: &[Group],
+        _: Progress,
+    ) -> Result<Advantages, EstimatorError> {
+        Ok(advantages(self, groups))
+    }
+}
+
+fn advantages(_: &MoGrpoConfig, groups: &[Group]) -> Advantages {
     Advantages {
         values: groups.iter().map(|group| weighted_standardised(group, &[])).collect(),
         ..Advantages::default()

@@ -1,8 +1,9 @@
 //! Advantage estimators: from the reward vectors of a step to one number per trajectory.
 //!
-//! Each estimator is a file of plain f64 code with its formula; [`EstimatorConfig`] picks one. What
-//! an estimator remembers between steps lies in [`EstimatorState`], which is part of the
-//! checkpoint.
+//! Each estimator is a file of plain f64 code with its formula: a struct of settings that implements
+//! [`Estimator`]. [`EstimatorConfig`] is one of those that are registered, chosen by `type`. What an
+//! estimator remembers between steps is its own type; [`EstimatorState`] holds it as plain data,
+//! which is part of the checkpoint.
 
 pub mod call_penalty;
 mod chebyshev;
@@ -14,14 +15,20 @@ pub mod otc;
 pub mod paretopo;
 pub mod reinforce_plus_plus;
 mod rloo;
+mod shipped;
+mod state;
 mod statistics;
 
 pub use paretopo::ParetoPoConfig;
+pub use shipped::{Chebyshev, DrGrpo, Grpo, Rloo, Scalarized, TaskConfig, WeightedConfig};
+pub use state::EstimatorState;
 
-use crate::pareto::{Archive, Point};
-use paretopo_settings::{TaskWeights, Weights};
-use serde::{Deserialize, Serialize};
+use crate::pareto::Point;
+use paretopo_settings::{Chosen, Registry, Settings};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The rollouts of one prompt.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,8 +37,8 @@ pub struct Group {
     pub prompt: String,
     /// One reward vector per rollout, each value in [0, 1]; the first objective is task success.
     pub rewards: Vec<Point>,
-    /// Tool calls per rollout; `None` when unknown.
-    pub calls: Option<Vec<usize>>,
+    /// Tool calls per rollout, each weighed by its tool's price; `None` when unknown.
+    pub calls: Option<Vec<f64>>,
 }
 
 /// How far the run is.
@@ -56,152 +63,203 @@ pub struct Advantages {
     pub notes: BTreeMap<&'static str, String>,
 }
 
-/// What estimators remember between steps.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EstimatorState {
-    /// The archive `B`.
-    pub archive: Archive,
-    /// An archive per prompt, where `archive_scope = "per_prompt"`.
-    pub prompt_archives: BTreeMap<String, Archive>,
-    /// The running average of dHV.
-    pub average_gain: f64,
-    /// The archive's hypervolume at the last step that moved it.
-    pub plateau_level: f64,
-    /// Steps since then.
-    pub plateau_steps: u64,
-    /// Whether ParetoPO has gone over to stage 2.
-    pub switched: bool,
-    /// dHV of the policy's latest validation point, for `hv_weighting`.
-    pub validation_gain: f64,
-}
+/// An advantage estimator: a struct of settings, which says how rewards become advantages.
+///
+/// ```
+/// use paretopo_algorithms::estimators::{Advantages, Estimator, EstimatorError, Group, Progress};
+///
+/// /// `A_i = r_i - r_best` of the first objective.
+/// struct BestOfGroup;
+///
+/// impl Estimator for BestOfGroup {
+///     type State = ();
+///
+///     fn advantages(
+///         &self,
+///         _: &mut (),
+///         groups: &[Group],
+///         _: Progress,
+///     ) -> Result<Advantages, EstimatorError> {
+///         let of_group = |group: &Group| {
+///             let best = group.rewards.iter().map(|reward| reward[0]).fold(f64::MIN, f64::max);
+///             group.rewards.iter().map(|reward| reward[0] - best).collect()
+///         };
+///         Ok(Advantages { values: groups.iter().map(of_group).collect(), ..Default::default() })
+///     }
+/// }
+///
+/// let group = Group { rewards: vec![vec![1.0], vec![0.25]], ..Group::default() };
+/// let progress = Progress { step: 0, total_steps: 1, seed: 0 };
+/// let advantages = BestOfGroup.advantages(&mut (), &[group], progress)?;
+/// assert_eq!(advantages.values, [[0.0, -0.75]]);
+/// # Ok::<(), EstimatorError>(())
+/// ```
+pub trait Estimator: Send + Sync + 'static {
+    /// What it remembers between steps, `()` for nothing. It is saved with each checkpoint.
+    type State: Default + Serialize + DeserializeOwned;
 
-impl EstimatorState {
-    /// Tells the estimator the policy's own point on the validation tasks (used by `hv_weighting`).
-    pub fn observe_validation(&mut self, point: &[f64], config: &EstimatorConfig) {
-        if let EstimatorConfig::HvWeighting(_) = config {
-            self.validation_gain = self.archive.gain(point, &vec![0.0; point.len()]);
-            self.archive.insert(point);
-        }
-    }
-}
+    /// One value for each rollout of each group, in their order. All rewards are finite, and all
+    /// vectors equally long.
+    ///
+    /// # Errors
+    /// Says why these groups have no advantages.
+    fn advantages(
+        &self,
+        state: &mut Self::State,
+        groups: &[Group],
+        progress: Progress,
+    ) -> Result<Advantages, EstimatorError>;
 
-/// A scalar reward made of weights, and whether to divide by the group's deviation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WeightedConfig {
-    /// One weight per objective.
-    pub weights: Weights,
-    /// Whether to divide by the group's standard deviation.
-    pub std_normalization: bool,
-}
-
-impl Default for WeightedConfig {
-    fn default() -> Self {
-        Self { weights: Weights::literal([0.6, 0.4]), std_normalization: true }
-    }
-}
-
-/// Weights over the objectives; empty means the first objective alone.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TaskConfig {
-    /// One weight per objective; empty for accuracy alone.
-    pub weights: TaskWeights,
-}
-
-/// Which estimator, with its settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum EstimatorConfig {
-    /// Pareto ranking policy optimization (arXiv 2606.16111).
-    #[serde(rename = "paretopo")]
-    ParetoPo(ParetoPoConfig),
-    /// GRPO on accuracy alone (ToRL, Search-R1).
-    Grpo(TaskConfig),
-    /// GRPO without the division by the deviation (Dr. GRPO, arXiv 2503.20783).
-    DrGrpo(TaskConfig),
-    /// Leave-one-out baseline (RLOO, arXiv 2402.14740).
-    Rloo(TaskConfig),
-    /// Standardised over the whole batch (REINFORCE++, arXiv 2501.03262).
-    ReinforcePlusPlus(reinforce_plus_plus::ReinforceConfig),
-    /// GRPO on a fixed weighting (static scalarization).
-    Scalarized(WeightedConfig),
-    /// GRPO on the weighted Chebyshev distance from (1, ..., 1).
-    Chebyshev(WeightedConfig),
-    /// OTC-GRPO (arXiv 2504.14870).
-    Otc(otc::OtcConfig),
-    /// GRPO on accuracy minus a price per call (a heuristic).
-    CallPenalty(call_penalty::CallPenaltyConfig),
-    /// Sum of separately standardised objectives (MO-GRPO, arXiv 2509.22047).
-    MoGrpo(mo_grpo::MoGrpoConfig),
-    /// Group-wise decoupled normalisation (GDPO, arXiv 2601.05242).
-    Gdpo(gdpo::GdpoConfig),
-    /// Scalarization weighted by the validation point's hypervolume gain (arXiv 2509.11452).
-    HvWeighting(hv_weighting::HvWeightingConfig),
-}
-
-impl EstimatorConfig {
-    /// The values of `type`.
-    pub const TYPES: [&str; 12] = [
-        "paretopo",
-        "grpo",
-        "dr_grpo",
-        "rloo",
-        "reinforce_plus_plus",
-        "scalarized",
-        "chebyshev",
-        "otc",
-        "call_penalty",
-        "mo_grpo",
-        "gdpo",
-        "hv_weighting",
-    ];
+    /// Hears the policy's own point on the validation tasks, a value per objective.
+    fn observe_validation(&self, _state: &mut Self::State, _point: &[f64]) {}
 
     /// For how many objectives it has weights; `None` where it has none, or needs none.
     fn weight_count(&self) -> Option<usize> {
-        match self {
-            Self::ParetoPo(config) => Some(config.weights.len()),
-            Self::Grpo(config) | Self::DrGrpo(config) | Self::Rloo(config) => {
-                Some(config.weights.len()).filter(|count| *count > 0)
-            }
-            Self::ReinforcePlusPlus(config) => {
-                Some(config.weights.len()).filter(|count| *count > 0)
-            }
-            Self::Scalarized(config) | Self::Chebyshev(config) => Some(config.weights.len()),
-            Self::HvWeighting(config) => Some(config.weights.len()),
-            Self::Gdpo(config) => Some(config.weights.len()),
-            Self::Otc(_) | Self::CallPenalty(_) | Self::MoGrpo(_) => None,
-        }
+        None
     }
 
     /// Whether its lists have a value for each of so many objectives.
     ///
     /// # Errors
     /// Names the list that does not.
-    pub fn fits(&self, objectives: usize) -> Result<(), String> {
-        let reference = match self {
-            Self::ParetoPo(config) if !config.reference.is_empty() => Some(config.reference.len()),
-            _ => None,
-        };
-        for (name, count) in [("weights", self.weight_count()), ("reference", reference)] {
-            if let Some(count) = count.filter(|count| *count != objectives) {
-                return Err(format!(
-                    "`estimator.{name}`: {count} values for {objectives} objectives\nhint: give \
-                     one for each of `environment.objectives`"
-                ));
-            }
-        }
-        Ok(())
+    fn fits(&self, objectives: usize) -> Result<(), String> {
+        fits("weights", self.weight_count(), objectives)
     }
 
     /// Settings that are legal but do not do what one may expect.
-    pub fn warnings(&self) -> Vec<String> {
-        match self {
-            Self::ParetoPo(config) => config.warnings(),
-            _ => Vec::new(),
-        }
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
     }
+
+    /// Whether it can have come to this state by the steps that are done, with so many objectives.
+    ///
+    /// # Errors
+    /// Names what is impossible, `` `archive` holds .. ``.
+    fn check_state(
+        &self,
+        _state: &Self::State,
+        _progress: Progress,
+        _objectives: usize,
+    ) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Whether a list of an estimator has a value for each of so many objectives, or is not given.
+///
+/// # Errors
+/// Names the list.
+pub fn fits(list: &str, count: Option<usize>, objectives: usize) -> Result<(), String> {
+    match count {
+        Some(count) if count != objectives => Err(format!(
+            "`estimator.{list}`: {count} values for {objectives} objectives\nhint: give one for \
+             each of `objectives`"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// An [`Estimator`] whose state is plain data: what all estimators become.
+pub trait AnyEstimator: Send + Sync + 'static {
+    /// [`Estimator::advantages`].
+    ///
+    /// # Errors
+    /// When the state is not this estimator's, or it fails.
+    fn estimate(
+        &self,
+        state: &mut EstimatorState,
+        groups: &[Group],
+        progress: Progress,
+    ) -> Result<Advantages, EstimatorError>;
+
+    /// [`Estimator::observe_validation`].
+    ///
+    /// # Errors
+    /// When the state is not this estimator's.
+    fn observe(&self, state: &mut EstimatorState, point: &[f64]) -> Result<(), EstimatorError>;
+
+    /// [`Estimator::weight_count`].
+    fn weight_count(&self) -> Option<usize>;
+
+    /// [`Estimator::fits`].
+    ///
+    /// # Errors
+    /// Names the list that does not fit.
+    fn fits(&self, objectives: usize) -> Result<(), String>;
+
+    /// [`Estimator::warnings`].
+    fn warnings(&self) -> Vec<String>;
+
+    /// [`Estimator::check_state`].
+    ///
+    /// # Errors
+    /// When the state is not this estimator's, or impossible.
+    fn check_state(
+        &self,
+        state: &EstimatorState,
+        progress: Progress,
+        objectives: usize,
+    ) -> Result<(), String>;
+}
+
+impl<E: Estimator> AnyEstimator for E {
+    fn estimate(
+        &self,
+        state: &mut EstimatorState,
+        groups: &[Group],
+        progress: Progress,
+    ) -> Result<Advantages, EstimatorError> {
+        state.with(|own| self.advantages(own, groups, progress))?
+    }
+
+    fn observe(&self, state: &mut EstimatorState, point: &[f64]) -> Result<(), EstimatorError> {
+        state.with(|own| self.observe_validation(own, point))
+    }
+
+    fn weight_count(&self) -> Option<usize> {
+        Estimator::weight_count(self)
+    }
+
+    fn fits(&self, objectives: usize) -> Result<(), String> {
+        Estimator::fits(self, objectives)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        Estimator::warnings(self)
+    }
+
+    fn check_state(
+        &self,
+        state: &EstimatorState,
+        progress: Progress,
+        objectives: usize,
+    ) -> Result<(), String> {
+        let own = state.read().map_err(|error| error.to_string())?;
+        Estimator::check_state(self, &own, progress, objectives)
+    }
+}
+
+/// An estimator with its settings, as a configuration chooses it.
+pub type EstimatorConfig = Chosen<dyn AnyEstimator>;
+
+/// The estimators that a program knows.
+pub type Estimators = Registry<dyn AnyEstimator>;
+
+/// Adds an estimator to those that a program knows.
+///
+/// # Panics
+/// When the name is taken.
+pub fn register_estimator<E: Estimator + Settings>(estimators: &mut Estimators, name: &str) {
+    estimators.register::<E>(name, |estimator| Arc::new(estimator));
+}
+
+/// An estimator as a configuration would choose it, by the name under which it is registered.
+///
+/// # Panics
+/// When TOML cannot express its settings.
+pub fn estimator<E: Estimator + Settings>(name: &str, settings: E) -> EstimatorConfig {
+    Chosen::new(name, settings, |estimator| Arc::new(estimator))
+        .unwrap_or_else(|reason| panic!("the settings of `{name}`: {reason}"))
 }
 
 /// Why a step's rewards cannot be turned into advantages.
@@ -241,6 +299,27 @@ pub enum EstimatorError {
         /// The length asked for.
         expected: usize,
     },
+    /// What it is to remember is not what it writes down.
+    #[error("the state of the estimator `{estimator}` cannot be read: {reason}")]
+    State {
+        /// Its `type`.
+        estimator: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An estimator's own reason.
+    #[error("{0}")]
+    Other(String),
+    /// As many values as rollouts are needed.
+    #[error("`{estimator}` gave {found} advantages for the {expected} rollouts of a prompt")]
+    Count {
+        /// Its `type`.
+        estimator: String,
+        /// Advantages.
+        found: usize,
+        /// Rollouts.
+        expected: usize,
+    },
     /// The estimator needs the number of calls.
     #[error("`{0}` needs the number of tool calls of each rollout (`calls`)")]
     NoCalls(&'static str),
@@ -257,39 +336,10 @@ pub fn advantages(
     groups: &[Group],
     progress: Progress,
 ) -> Result<Advantages, EstimatorError> {
-    check(config, groups)?;
-    let mut advantages = match config {
-        EstimatorConfig::ParetoPo(config) => paretopo::advantages(config, state, groups, progress),
-        EstimatorConfig::Grpo(config) => grpo::advantages(&config.weights.get(), true, groups),
-        EstimatorConfig::DrGrpo(config) => grpo::advantages(&config.weights.get(), false, groups),
-        EstimatorConfig::Rloo(config) => rloo::advantages(&config.weights.get(), groups),
-        EstimatorConfig::ReinforcePlusPlus(config) => {
-            reinforce_plus_plus::advantages(config, groups)
-        }
-        EstimatorConfig::Scalarized(config) => {
-            grpo::advantages(&config.weights.get(), config.std_normalization, groups)
-        }
-        EstimatorConfig::Chebyshev(config) => chebyshev::advantages(config, groups),
-        EstimatorConfig::Otc(config) => otc::advantages(config, groups)?,
-        EstimatorConfig::CallPenalty(config) => call_penalty::advantages(config, groups)?,
-        EstimatorConfig::MoGrpo(config) => mo_grpo::advantages(config, groups),
-        EstimatorConfig::Gdpo(config) => gdpo::advantages(config, groups),
-        EstimatorConfig::HvWeighting(config) => hv_weighting::advantages(config, state, groups),
-    };
-    for (group, values) in groups.iter().zip(&advantages.values) {
-        if let Some(advantage) = values.iter().copied().find(|value| !value.is_finite()) {
-            let largest = group
-                .rewards
-                .iter()
-                .flatten()
-                .fold(0.0f64, |largest, value| largest.max(value.abs()));
-            return Err(EstimatorError::Overflow {
-                prompt: group.prompt.clone(),
-                advantage,
-                largest,
-            });
-        }
-    }
+    check_rewards(config, groups)?;
+    state.require_of(config.name())?;
+    let mut advantages = config.estimate(state, groups, progress)?;
+    check_advantages(config, groups, &advantages.values)?;
     let silent = advantages
         .values
         .iter()
@@ -301,7 +351,46 @@ pub fn advantages(
     Ok(advantages)
 }
 
-fn check(config: &EstimatorConfig, groups: &[Group]) -> Result<(), EstimatorError> {
+/// Tells the estimator the policy's own point on the validation tasks.
+///
+/// # Errors
+/// When the state is not this estimator's.
+pub fn observe_validation(
+    config: &EstimatorConfig,
+    state: &mut EstimatorState,
+    point: &[f64],
+) -> Result<(), EstimatorError> {
+    state.require_of(config.name())?;
+    config.observe(state, point)
+}
+
+/// Whether there is a finite advantage for each rollout.
+fn check_advantages(
+    config: &EstimatorConfig,
+    groups: &[Group],
+    values: &[Vec<f64>],
+) -> Result<(), EstimatorError> {
+    let none = Vec::new();
+    for (index, group) in groups.iter().enumerate() {
+        let values = values.get(index).unwrap_or(&none);
+        if values.len() != group.rewards.len() {
+            let (found, expected) = (values.len(), group.rewards.len());
+            return Err(EstimatorError::Count { estimator: config.name().into(), found, expected });
+        }
+        if let Some(advantage) = values.iter().copied().find(|value| !value.is_finite()) {
+            let all = group.rewards.iter().flatten();
+            let largest = all.fold(0.0f64, |largest, value| largest.max(value.abs()));
+            return Err(EstimatorError::Overflow {
+                prompt: group.prompt.clone(),
+                advantage,
+                largest,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_rewards(config: &EstimatorConfig, groups: &[Group]) -> Result<(), EstimatorError> {
     let first = groups.iter().find_map(|group| group.rewards.first()).map(Vec::len);
     let expected = config.weight_count().or(first).unwrap_or(0);
     for group in groups {
@@ -344,25 +433,11 @@ mod tests {
         };
         let progress = Progress { step: 0, total_steps: 1, seed: 0 };
         advantages(
-            &EstimatorConfig::Rloo(Default::default()),
+            &estimator("rloo", Rloo::default()),
             &mut EstimatorState::default(),
             &[group],
             progress,
         )
-    }
-
-    /// As runs wrote it whose archives were f32.
-    #[test]
-    fn the_state_of_earlier_runs_is_read() {
-        let text = r#"{"archive":{"points":[[1.0,0.60653067],[0.3,1.0]]},"prompt_archives":{"p":{"points":[[0.1,0.2]]}},
-            "average_gain":0.025,"plateau_level":0.0,"plateau_steps":0,"switched":false,"validation_gain":0.0}"#;
-        let state: EstimatorState = serde_json::from_str(text).expect("a state");
-        assert_eq!(state.archive.points(), [[1.0, 0.606_530_67], [0.3, 1.0]]);
-        // exp(-0.5) = 0.6065306597 is the number that was rounded up to 0.60653067: it adds nothing
-        assert_eq!(state.archive.gain(&[1.0, (-0.5f64).exp()], &[0.0, 0.0]), 0.0);
-        // what is written now reads back as it was
-        let text = serde_json::to_string(&state).expect("plain data");
-        assert_eq!(serde_json::from_str::<EstimatorState>(&text).expect("a state"), state);
     }
 
     #[test]

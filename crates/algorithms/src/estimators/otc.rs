@@ -4,12 +4,12 @@
 //! `r_tool = 1` if m = n = 0; `cos(m pi / (2m + c))` if n = 0; `sin(f pi / (2n))` with
 //! `f = 2nm / (m + n)` otherwise.
 
-use super::{Advantages, EstimatorError, Group, grpo};
+use super::{Advantages, Estimator, EstimatorError, Group, Progress, grpo};
 use paretopo_settings::Positive;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
-/// Settings of OTC.
+/// OTC-GRPO (arXiv 2504.14870).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OtcConfig {
@@ -28,7 +28,20 @@ impl Default for OtcConfig {
     }
 }
 
-pub(super) fn advantages(
+impl Estimator for OtcConfig {
+    type State = ();
+
+    fn advantages(
+        &self,
+        _: &mut (),
+        groups: &[Group],
+        _: Progress,
+    ) -> Result<Advantages, EstimatorError> {
+        advantages(self, groups)
+    }
+}
+
+fn advantages(
     config: &OtcConfig,
     groups: &[Group],
 ) -> Result<Advantages, EstimatorError> {
@@ -36,13 +49,13 @@ pub(super) fn advantages(
     for group in groups {
         let calls = group.calls.as_ref().ok_or(EstimatorError::NoCalls("otc"))?;
         let correct = group.rewards.iter().zip(calls).filter(|(reward, _)| reward[0] > 0.5);
-        let fewest = correct.map(|(_, calls)| *calls).min();
-        let reward = |(reward, calls): (&Vec<f64>, &usize)| {
+        let fewest = correct.map(|(_, calls)| *calls).reduce(f64::min);
+        let reward = |(reward, calls): (&Vec<f64>, &f64)| {
             // without a correct rollout every r_task is 0 and r_tool does not matter
             config.scale.get()
                 * reward[0]
                 * fewest.map_or(0.0, |fewest| {
-                    tool_reward(*calls as f64, fewest as f64, config.smoothing.get())
+                    tool_reward(*calls, fewest, config.smoothing.get())
                 })
         };
         scalars.push(group.rewards.iter().zip(calls).map(reward).collect());
@@ -84,7 +97,7 @@ mod tests {
     fn wrong_rollouts_get_nothing_and_calls_are_needed() {
         let group = Group {
             rewards: vec![vec![1.0, 1.0], vec![0.0, 1.0]],
-            calls: Some(vec![1, 0]),
+            calls: Some(vec![1.0, 0.0]),
             ..Group::default()
         };
         let config = OtcConfig { std_normalization: false, ..OtcConfig::default() };

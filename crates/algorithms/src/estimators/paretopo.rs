@@ -5,10 +5,12 @@
 mod stage1;
 mod stage2;
 
-use super::{Advantages, EstimatorState, Group, Progress, weighted};
-use crate::pareto::{non_dominated_ranks, underflows};
+use super::statistics::{check_archive, check_volume};
+use super::{Advantages, Estimator, EstimatorError, Group, Progress, fits, weighted};
+use crate::pareto::{Archive, non_dominated_ranks, underflows};
 use paretopo_settings::{DecayRate, Finite, NonNegative, Share, Weights, within};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// When stage 2 begins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,7 +74,7 @@ pub enum Centering {
     MeanStd,
 }
 
-/// Settings of ParetoPO.
+/// Pareto ranking policy optimization (arXiv 2606.16111).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ParetoPoConfig {
@@ -118,20 +120,105 @@ impl Default for ParetoPoConfig {
     }
 }
 
+/// What ParetoPO remembers between steps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParetoPoState {
+    /// The archive `B`.
+    pub archive: Archive,
+    /// An archive per prompt, where `archive_scope = "per_prompt"`.
+    pub prompt_archives: BTreeMap<String, Archive>,
+    /// The running average of dHV.
+    pub average_gain: f64,
+    /// The archive's hypervolume at the last step that moved it.
+    pub plateau_level: f64,
+    /// Steps since then.
+    pub plateau_steps: u64,
+    /// Whether stage 2 has begun.
+    pub switched: bool,
+}
+
+impl Estimator for ParetoPoConfig {
+    type State = ParetoPoState;
+
+    fn advantages(
+        &self,
+        state: &mut ParetoPoState,
+        groups: &[Group],
+        progress: Progress,
+    ) -> Result<Advantages, EstimatorError> {
+        Ok(advantages(self, state, groups, progress))
+    }
+
+    fn weight_count(&self) -> Option<usize> {
+        Some(self.weights.len())
+    }
+
+    fn fits(&self, objectives: usize) -> Result<(), String> {
+        fits("weights", Some(self.weights.len()), objectives)?;
+        let reference = Some(self.reference.len()).filter(|count| *count > 0);
+        fits("reference", reference, objectives)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        warnings(self)
+    }
+
+    fn check_state(
+        &self,
+        state: &ParetoPoState,
+        progress: Progress,
+        objectives: usize,
+    ) -> Result<(), String> {
+        check_archive("archive", &state.archive, objectives)?;
+        for (prompt, archive) in &state.prompt_archives {
+            check_archive(&format!("prompt_archives.{prompt}"), archive, objectives)?;
+        }
+        check_volume("average_gain", state.average_gain)?;
+        check_volume("plateau_level", state.plateau_level)?;
+        if state.plateau_steps > progress.step {
+            return Err(format!(
+                "`plateau_steps` is {}, but may be at most {} (its steps)",
+                state.plateau_steps, progress.step
+            ));
+        }
+        // it is decided before each step, of which the last was the one before
+        let StageSwitch::Fraction { .. } = self.switch else { return Ok(()) };
+        let latest = Progress { step: progress.step.saturating_sub(1), ..progress };
+        let should = progress.step > 0 && should_switch(&self.switch, state, latest);
+        if state.switched != should {
+            return Err(format!(
+                "`switched` is {}, but after {} of {} steps it is {should} (`estimator.switch`)",
+                state.switched, progress.step, progress.total_steps
+            ));
+        }
+        Ok(())
+    }
+}
+
 impl ParetoPoConfig {
-    pub(super) fn warnings(&self) -> Vec<String> {
+    fn reference(&self, objectives: usize) -> Vec<f64> {
+        if self.reference.is_empty() {
+            return vec![0.0; objectives];
+        }
+        self.reference.iter().map(|coordinate| coordinate.get()).collect()
+    }
+}
+
+/// Settings that are legal but do not do what one may expect.
+fn warnings(config: &ParetoPoConfig) -> Vec<String> {
         let mut warnings = Vec::new();
-        if self.smoothing == Smoothing::PerStep && self.std_normalization {
+        if config.smoothing == Smoothing::PerStep && config.std_normalization {
             warnings
                 .push("`smoothing = \"per_step\"` with `std_normalization` makes stage 1 equal to `scalarized`: the factor cancels".into());
         }
-        if self.beta.get() < 0.5 {
+        if config.beta.get() < 0.5 {
             warnings
-                .push(format!("`beta = {}` lets a wrong answer without a call rank with a right answer that called too often", self.beta));
+                .push(format!("`beta = {}` lets a wrong answer without a call rank with a right answer that called too often", config.beta));
         }
         // the largest value that a reward may have
         if let Some((index, coordinate)) =
-            self.reference.iter().enumerate().find(|(_, coordinate)| coordinate.get() >= 1.0)
+            config.reference.iter().enumerate().find(|(_, coordinate)| coordinate.get() >= 1.0)
         {
             warnings.push(format!(
                 "`reference` is {coordinate} in objective {}, but no reward is above 1: no reward \
@@ -142,17 +229,9 @@ impl ParetoPoConfig {
         warnings
     }
 
-    fn reference(&self, objectives: usize) -> Vec<f64> {
-        if self.reference.is_empty() {
-            return vec![0.0; objectives];
-        }
-        self.reference.iter().map(|coordinate| coordinate.get()).collect()
-    }
-}
-
-pub(super) fn advantages(
+fn advantages(
     config: &ParetoPoConfig,
-    state: &mut EstimatorState,
+    state: &mut ParetoPoState,
     groups: &[Group],
     progress: Progress,
 ) -> Advantages {
@@ -191,7 +270,7 @@ pub(super) fn advantages(
 }
 
 /// In which objective nothing has ever exceeded a reference that is not the origin's.
-fn unreached(reference: &[f64], state: &EstimatorState, groups: &[Group]) -> Option<String> {
+fn unreached(reference: &[f64], state: &ParetoPoState, groups: &[Group]) -> Option<String> {
     let rewards = groups.iter().flat_map(|group| &group.rewards).chain(state.archive.points());
     let largest = |k: usize| rewards.clone().map(|reward| reward[k]).reduce(f64::max);
     (0..reference.len()).filter(|k| reference[*k] > 0.0).find_map(|k| {
@@ -206,7 +285,7 @@ fn unreached(reference: &[f64], state: &EstimatorState, groups: &[Group]) -> Opt
     })
 }
 
-fn should_switch(switch: &StageSwitch, state: &EstimatorState, progress: Progress) -> bool {
+fn should_switch(switch: &StageSwitch, state: &ParetoPoState, progress: Progress) -> bool {
     match *switch {
         StageSwitch::Fraction { at } => {
             progress.step as f64 >= at.get() * progress.total_steps as f64
@@ -215,7 +294,7 @@ fn should_switch(switch: &StageSwitch, state: &EstimatorState, progress: Progres
     }
 }
 
-fn track_plateau(switch: &StageSwitch, state: &mut EstimatorState, level: f64) {
+fn track_plateau(switch: &StageSwitch, state: &mut ParetoPoState, level: f64) {
     let StageSwitch::Plateau { epsilon, .. } = switch else { return };
     if (level - state.plateau_level).abs() > epsilon.get() {
         state.plateau_level = level;
@@ -272,10 +351,10 @@ mod tests {
     #[test]
     fn the_stages_switch_by_fraction_or_plateau_and_never_back() {
         let groups = [Group { rewards: vec![vec![1.0, 1.0], vec![0.0, 0.5]], ..Group::default() }];
-        let stage = |config: &EstimatorConfig, state: &mut EstimatorState, step| {
+        let stage = |config: &EstimatorConfig, state: &mut ParetoPoState, step| {
             advantages(config, state, &groups, progress(step)).unwrap().diagnostics["stage"]
         };
-        let mut state = EstimatorState::default();
+        let mut state = ParetoPoState::default();
         let fraction = EstimatorConfig::ParetoPo(ParetoPoConfig::default());
         assert_eq!(
             [0, 4, 5, 9].map(|step| stage(&fraction, &mut state, step)),
@@ -287,7 +366,7 @@ mod tests {
             switch: StageSwitch::Plateau { epsilon: NonNegative::literal(1e-3), patience: 2 },
             ..ParetoPoConfig::default()
         });
-        let mut state = EstimatorState::default();
+        let mut state = ParetoPoState::default();
         assert_eq!(
             [0, 1, 2, 3, 4].map(|step| stage(&plateau, &mut state, step)),
             [1.0, 1.0, 1.0, 2.0, 2.0]
@@ -303,7 +382,7 @@ mod tests {
         let warned = |reference: &[f64]| with(reference).warnings();
         assert!(warned(&[]).is_empty() && warned(&[0.9, 0.99]).is_empty());
         assert!(warned(&[0.0, 1.0])[0].starts_with("`reference` is 1 in objective 2"));
-        let mut state = EstimatorState::default();
+        let mut state = ParetoPoState::default();
         let mut notes = |config: ParetoPoConfig, rewards: [[f64; 2]; 2], step| {
             let rewards = rewards.map(|reward| reward.to_vec()).to_vec();
             let groups = [Group { rewards, ..Group::default() }];
@@ -329,7 +408,7 @@ mod tests {
         let config = EstimatorConfig::ParetoPo(ParetoPoConfig::default());
         let notes = |reward: f64| {
             let groups = [Group { rewards: vec![vec![reward; 2]; 2], ..Group::default() }];
-            advantages(&config, &mut EstimatorState::default(), &groups, progress(0)).unwrap().notes
+            advantages(&config, &mut ParetoPoState::default(), &groups, progress(0)).unwrap().notes
         };
         assert!(notes(1e-160)["underflow"].contains("[1e-160, 1e-160]"));
         assert!(notes(1e-150).is_empty() && notes(0.0).is_empty());
@@ -340,7 +419,7 @@ mod tests {
         let config = EstimatorConfig::ParetoPo(ParetoPoConfig::default());
         let run = |rewards| {
             let group = Group { prompt: "p".into(), rewards, calls: None };
-            advantages(&config, &mut EstimatorState::default(), &[group], progress(0))
+            advantages(&config, &mut ParetoPoState::default(), &[group], progress(0))
                 .unwrap_err()
                 .to_string()
         };

@@ -3,11 +3,11 @@
 //! prompt).
 
 use super::statistics::{mean, standardised};
-use super::{Advantages, Group, weighted};
+use super::{Advantages, Estimator, EstimatorError, Group, Progress, weighted};
 use paretopo_settings::TaskWeights;
 use serde::{Deserialize, Serialize};
 
-/// Settings of REINFORCE++.
+/// Standardised over the whole batch (REINFORCE++, arXiv 2501.03262).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReinforceConfig {
@@ -23,7 +23,24 @@ impl Default for ReinforceConfig {
     }
 }
 
-pub(super) fn advantages(config: &ReinforceConfig, groups: &[Group]) -> Advantages {
+impl Estimator for ReinforceConfig {
+    type State = ();
+
+    fn advantages(
+        &self,
+        _: &mut (),
+        groups: &[Group],
+        _: Progress,
+    ) -> Result<Advantages, EstimatorError> {
+        Ok(advantages(self, groups))
+    }
+
+    fn weight_count(&self) -> Option<usize> {
+        Some(self.weights.len()).filter(|count| *count > 0)
+    }
+}
+
+fn advantages(config: &ReinforceConfig, groups: &[Group]) -> Advantages {
     let weights = config.weights.get();
     let mut all = Vec::new();
     for group in groups {

@@ -1,4 +1,7 @@
-//! Mean and deviation, with the conventions of TRL.
+//! Mean and deviation, with the conventions of TRL; and what a state that was read may hold.
+
+use crate::pareto::Archive;
+use paretopo_settings::Finite;
 
 /// Added to a deviation before dividing by it, as TRL does.
 pub(super) const STD_EPSILON: f64 = 1e-4;
@@ -29,6 +32,27 @@ pub(super) fn standardised(values: &[f64], divide: bool) -> Vec<f64> {
     let (mean, scale) =
         (mean(values), if divide { standard_deviation(values) + STD_EPSILON } else { 1.0 });
     values.iter().map(|value| (value - mean) / scale).collect()
+}
+
+/// Whether an archive that was read can be one of so many objectives.
+pub(super) fn check_archive(key: &str, archive: &Archive, objectives: usize) -> Result<(), String> {
+    for point in archive.points() {
+        if point.len() != objectives {
+            return Err(format!("`{key}` holds {point:?}, but there are {objectives} objectives"));
+        }
+        if point.iter().any(|value| !Finite::RANGE.contains(*value)) {
+            return Err(format!("`{key}` holds {point:?}, but a reward is {}", Finite::RANGE));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a number that was read can be a volume.
+pub(super) fn check_volume(key: &str, value: f64) -> Result<(), String> {
+    if value.is_finite() && value >= 0.0 {
+        return Ok(());
+    }
+    Err(format!("`{key}` is {value:?}, but a volume is never below 0"))
 }
 
 #[cfg(test)]

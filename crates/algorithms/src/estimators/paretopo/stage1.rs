@@ -4,12 +4,12 @@
 //! `r_pareto_i = 0.5 + 1.5 tanh(dHV_bar_i)`, `r_i = r_pareto_i * (w . r_i)`, then GRPO.
 
 use super::{ArchiveContent, ArchiveScope, ParetoPoConfig, Smoothing, scalar_rewards};
-use crate::estimators::{Advantages, EstimatorState, Group, grpo};
+use crate::estimators::{Advantages, Group, grpo};
 use crate::pareto::{Archive, Point};
 
 pub(super) fn advantages(
     config: &ParetoPoConfig,
-    state: &mut EstimatorState,
+    state: &mut ParetoPoState,
     groups: &[Group],
     reference: &[f64],
 ) -> Advantages {
@@ -65,7 +65,7 @@ pub(super) fn advantages(
 /// Merges the step's points into the archive(s), in either stage.
 pub(super) fn merge_into_archive(
     config: &ParetoPoConfig,
-    state: &mut EstimatorState,
+    state: &mut ParetoPoState,
     groups: &[Group],
 ) {
     match config.archive_content {
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_trajectory_that_adds_hypervolume_is_worth_more() {
-        let mut state = EstimatorState::default();
+        let mut state = ParetoPoState::default();
         let result = advantages(&config(), &mut state, &groups(), &[0.0, 0.0]);
         // dHV = (0.5, 0); smoothed 0.1 * dHV = (0.05, 0); factors 0.5 + 1.5 tanh(0.05) = 0.574938
         // and 0.5 r_w = (0.6 + 0.2, 0.4) = (0.8, 0.4); r = (0.459950, 0.2), mean 0.329975,
@@ -155,7 +155,7 @@ mod tests {
             ..ParetoPoConfig::default()
         };
         let staged =
-            advantages(&literal, &mut EstimatorState::default(), &groups(), &[0.0, 0.0]).values;
+            advantages(&literal, &mut ParetoPoState::default(), &groups(), &[0.0, 0.0]).values;
         let scalarized = grpo::advantages(&literal.weights.get(), true, &groups()).values;
         // equal but for the epsilon beside the deviation
         assert!(staged[0].iter().zip(&scalarized[0]).all(|(a, b)| (a - b).abs() < 1e-3));
@@ -168,7 +168,7 @@ mod tests {
             Group { prompt: "q".into(), rewards: vec![vec![0.2, 0.2]], calls: None },
         ];
         let per_prompt = ParetoPoConfig { archive_scope: ArchiveScope::PerPrompt, ..config() };
-        let mut state = EstimatorState::default();
+        let mut state = ParetoPoState::default();
         merge_into_archive(&per_prompt, &mut state, &two);
         // (0.2, 0.2) is dominated globally but stands in its own prompt's archive
         assert_eq!(
@@ -176,7 +176,7 @@ mod tests {
             (2, 1)
         );
         let means = ParetoPoConfig { archive_content: ArchiveContent::BatchMean, ..config() };
-        let mut state = EstimatorState::default();
+        let mut state = ParetoPoState::default();
         merge_into_archive(&means, &mut state, &groups());
         // mean of (1, 0.5) and (0, 1)
         assert_eq!(state.archive.points(), [vec![0.5, 0.75]]);

@@ -1,0 +1,419 @@
+//! Pieces that a configuration chooses by `type`: an estimator, an objective, a tool, an
+//! environment; ours, and those that a program of its own has registered.
+//!
+//! A piece is a struct of settings that implements the trait of its kind. A [`Registry`] knows the
+//! pieces of a kind by name, and [`Chosen`] is one of them with its settings. serde has no way to
+//! hand a registry to what it reads, so [`Registry::while_reading`] makes it known to the thread for
+//! as long as something is read; where none is, those that we ship are known.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::fmt::{self, Debug};
+use std::ops::Deref;
+use std::sync::Arc;
+use toml::{Table, Value};
+
+/// What the settings of a piece are: plain data that can be read, written and described.
+pub trait Settings:
+    Serialize + DeserializeOwned + JsonSchema + Clone + Debug + Send + Sync + 'static
+{
+}
+
+impl<T> Settings for T where
+    T: Serialize + DeserializeOwned + JsonSchema + Clone + Debug + Send + Sync + 'static
+{
+}
+
+/// A kind of piece; implemented by the trait object that all pieces of the kind become.
+pub trait Piece: Send + Sync + 'static {
+    /// What one is called in messages: `estimator`.
+    const KIND: &'static str;
+
+    /// Those that we ship.
+    fn shipped() -> Arc<Registry<Self>>;
+}
+
+/// The settings of a piece, its name among them, and the piece.
+type Read<P> = dyn Fn(Table) -> Result<Chosen<P>, String> + Send + Sync;
+
+struct Entry<P: ?Sized> {
+    name: String,
+    read: Arc<Read<P>>,
+    schema: fn(&mut SchemaGenerator) -> Schema,
+}
+
+impl<P: ?Sized> Clone for Entry<P> {
+    fn clone(&self) -> Self {
+        Self { name: self.name.clone(), read: self.read.clone(), schema: self.schema }
+    }
+}
+
+/// The pieces of a kind, by name, in the order in which they were registered.
+pub struct Registry<P: ?Sized> {
+    entries: Vec<Entry<P>>,
+}
+
+impl<P: ?Sized> Default for Registry<P> {
+    fn default() -> Self {
+        Self { entries: Vec::new() }
+    }
+}
+
+impl<P: ?Sized> Clone for Registry<P> {
+    fn clone(&self) -> Self {
+        Self { entries: self.entries.clone() }
+    }
+}
+
+impl<P: ?Sized> Debug for Registry<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.entries.iter().map(|entry| &entry.name)).finish()
+    }
+}
+
+impl<P: Piece + ?Sized> Registry<P> {
+    /// Adds a piece: `type = "name"` then stands for settings of the type `T`. `erase` turns them
+    /// into what all pieces of the kind are, `|piece| Arc::new(piece)`.
+    ///
+    /// # Panics
+    /// When the name is taken, or is not made of small letters, digits, `_` and `-`.
+    pub fn register<T: Settings>(&mut self, name: &str, erase: fn(T) -> Arc<P>) {
+        let kind = P::KIND;
+        let is_plain =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+        assert!(
+            !name.is_empty() && name.chars().all(is_plain),
+            "`{name}` cannot be the name of an {kind}: use small letters, digits, `_` and `-`"
+        );
+        assert!(self.entry(name).is_none(), "there is an {kind} `{name}` already");
+        let own_name: Arc<str> = name.into();
+        let read = move |table: Table| {
+            let settings: T = table.try_into().map_err(|error| error.message().to_owned())?;
+            Chosen::new(&own_name, settings, erase)
+        };
+        self.entries.push(Entry {
+            name: name.to_owned(),
+            read: Arc::new(read),
+            schema: |generator| generator.subschema_for::<T>(),
+        });
+    }
+
+    /// The names, in the order of registration.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.name.as_str())
+    }
+
+    /// The names in words: `` `math`, `qa` ``.
+    pub fn listed(&self) -> String {
+        self.names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The piece of that name with these settings; those that are not given have their defaults.
+    ///
+    /// # Errors
+    /// When there is no such piece, or a setting is refused.
+    pub fn choose(&self, name: &str, settings: Table) -> Result<Chosen<P>, String> {
+        let entry = self.entry(name).ok_or_else(|| {
+            let known = self.listed();
+            let one_of = if self.entries.len() > 1 { "one of " } else { "" };
+            // serde's own words, of which `read_toml` makes better ones
+            format!("unknown variant `{name}`, expected {one_of}{known}")
+        })?;
+        (entry.read)(settings)
+    }
+
+    /// Does something that reads settings; `type` then stands for the pieces of this registry.
+    pub fn while_reading<R>(self: &Arc<Self>, work: impl FnOnce() -> R) -> R {
+        IN_USE.with_borrow_mut(|in_use| in_use.push((TypeId::of::<Self>(), self.clone())));
+        let _end = EndOfReading;
+        work()
+    }
+
+    /// The registry by which this thread reads.
+    fn in_use() -> Arc<Self> {
+        let found = IN_USE.with_borrow(|in_use| {
+            let own = in_use.iter().rev().find(|(id, _)| *id == TypeId::of::<Self>());
+            own.map(|(_, registry)| registry.clone())
+        });
+        let found = found.and_then(|registry| registry.downcast::<Self>().ok());
+        found.unwrap_or_else(P::shipped)
+    }
+
+    /// What a configuration may say of a piece of this kind: a `type`, and the settings that belong
+    /// to it. `common` are settings that each has besides.
+    pub fn schema(&self, generator: &mut SchemaGenerator, common: &[(&str, Schema)]) -> Schema {
+        let variants: Vec<serde_json::Value> = self
+            .entries
+            .iter()
+            .map(|entry| {
+                let schema = (entry.schema)(generator);
+                let mut schema = resolved(generator, schema);
+                let properties = schema.entry("properties").or_insert_with(|| serde_json::json!({}));
+                if let Some(properties) = properties.as_object_mut() {
+                    for (name, schema) in common {
+                        properties.insert((*name).to_owned(), schema.clone().into());
+                    }
+                    properties
+                        .insert("type".into(), serde_json::json!({ "const": entry.name.clone() }));
+                }
+                let required = schema.entry("required").or_insert_with(|| serde_json::json!([]));
+                if let Some(required) = required.as_array_mut() {
+                    required.push("type".into());
+                }
+                schema.insert("type".into(), "object".into());
+                schema.into()
+            })
+            .collect();
+        let mut schema = serde_json::Map::new();
+        schema.insert("oneOf".into(), variants.into());
+        schema.into()
+    }
+
+    fn entry(&self, name: &str) -> Option<&Entry<P>> {
+        self.entries.iter().find(|entry| entry.name == name)
+    }
+}
+
+/// A schema that is a reference, as what it refers to.
+fn resolved(generator: &SchemaGenerator, schema: Schema) -> serde_json::Map<String, serde_json::Value> {
+    let name = schema
+        .as_object()
+        .and_then(|object| object.get("$ref"))
+        .and_then(serde_json::Value::as_str)
+        .and_then(|reference| reference.rsplit('/').next());
+    let found = name.and_then(|name| generator.definitions().get(name)).cloned();
+    match found.unwrap_or_else(|| schema.to_value()) {
+        serde_json::Value::Object(object) => object,
+        _ => serde_json::Map::new(),
+    }
+}
+
+thread_local! {
+    /// The registries by which something is being read, the latest last.
+    static IN_USE: RefCell<Vec<(TypeId, Arc<dyn Any + Send + Sync>)>> =
+        const { RefCell::new(Vec::new()) };
+}
+
+/// Takes the latest registry away again, also where reading panics.
+struct EndOfReading;
+
+impl Drop for EndOfReading {
+    fn drop(&mut self) {
+        IN_USE.with_borrow_mut(Vec::pop);
+    }
+}
+
+/// A piece with its settings, as a configuration has chosen it. It is written as it was read: a table
+/// with a `type`.
+pub struct Chosen<P: ?Sized> {
+    name: Arc<str>,
+    settings: Table,
+    piece: Arc<P>,
+}
+
+impl<P: ?Sized> Chosen<P> {
+    /// A piece that a program builds, by the name under which it is registered.
+    ///
+    /// # Errors
+    /// When TOML cannot express the settings, as a whole number beyond 2^63.
+    pub fn new<T: Settings>(
+        name: &str,
+        settings: T,
+        erase: fn(T) -> Arc<P>,
+    ) -> Result<Self, String> {
+        let table = Table::try_from(&settings).map_err(|error| error.to_string())?;
+        Ok(Self { name: name.into(), settings: table, piece: erase(settings) })
+    }
+
+    /// Its `type`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All its settings, without the `type`.
+    pub fn settings(&self) -> &Table {
+        &self.settings
+    }
+
+    /// The settings as the type that they are of; `None` for a piece of another name.
+    pub fn settings_of<T: Settings>(&self, name: &str) -> Option<T> {
+        (*self.name == *name).then(|| self.settings.clone().try_into().ok()).flatten()
+    }
+}
+
+impl<P: ?Sized> Deref for Chosen<P> {
+    type Target = P;
+
+    fn deref(&self) -> &P {
+        &self.piece
+    }
+}
+
+impl<P: ?Sized> Clone for Chosen<P> {
+    fn clone(&self) -> Self {
+        let Self { name, settings, piece } = self;
+        Self { name: name.clone(), settings: settings.clone(), piece: piece.clone() }
+    }
+}
+
+impl<P: ?Sized> Debug for Chosen<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.name, self.settings)
+    }
+}
+
+impl<P: ?Sized> PartialEq for Chosen<P> {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.settings == other.settings
+    }
+}
+
+impl<P: ?Sized> Serialize for Chosen<P> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let name = [("type", Value::String(self.name.to_string()))];
+        let settings = self.settings.iter().map(|(key, value)| (key.as_str(), value.clone()));
+        serializer.collect_map(name.into_iter().chain(settings))
+    }
+}
+
+impl<'de, P: Piece + ?Sized> Deserialize<'de> for Chosen<P> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut settings = Table::deserialize(deserializer)?;
+        let name = match settings.remove("type") {
+            None => return Err(D::Error::missing_field("type")),
+            Some(Value::String(name)) => name,
+            Some(other) => other.to_string(),
+        };
+        Registry::<P>::in_use().choose(&name, settings).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Share, read_toml};
+
+    trait Shape: Send + Sync {
+        fn area(&self) -> f64;
+    }
+
+    impl Piece for dyn Shape {
+        const KIND: &'static str = "shape";
+
+        fn shipped() -> Arc<Registry<Self>> {
+            let mut shapes = Registry::<dyn Shape>::default();
+            shapes.register("square", |shape: Square| Arc::new(shape));
+            Arc::new(shapes)
+        }
+    }
+
+    /// A square.
+    #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Square {
+        /// Of each side.
+        length: Share,
+    }
+
+    impl Shape for Square {
+        fn area(&self) -> f64 {
+            self.length.get() * self.length.get()
+        }
+    }
+
+    #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields, default)]
+    struct Circle {
+        radius: Share,
+        filled: bool,
+    }
+
+    impl Default for Circle {
+        fn default() -> Self {
+            Self { radius: Share::literal(0.5), filled: false }
+        }
+    }
+
+    impl Shape for Circle {
+        fn area(&self) -> f64 {
+            3.0 * self.radius.get() * self.radius.get()
+        }
+    }
+
+    fn with_circle() -> Arc<Registry<dyn Shape>> {
+        let mut shapes = (*<dyn Shape>::shipped()).clone();
+        shapes.register("circle", |shape: Circle| Arc::new(shape));
+        Arc::new(shapes)
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Drawing {
+        shape: Chosen<dyn Shape>,
+        #[serde(default)]
+        more: Vec<Chosen<dyn Shape>>,
+    }
+
+    #[test]
+    fn a_piece_is_chosen_by_its_type_and_written_with_its_defaults() {
+        let drawing: Drawing =
+            with_circle().while_reading(|| read_toml("[shape]\ntype = \"circle\"")).unwrap();
+        assert_eq!(drawing.shape.area(), 0.75);
+        let text = toml::to_string(&drawing.shape).unwrap();
+        assert_eq!(text, "type = \"circle\"\nradius = 0.5\nfilled = false\n");
+        let again: Chosen<dyn Shape> = with_circle().while_reading(|| toml::from_str(&text)).unwrap();
+        assert_eq!(again, drawing.shape);
+        assert!(again.settings_of::<Circle>("circle").is_some());
+        assert!(again.settings_of::<Circle>("square").is_none());
+    }
+
+    #[test]
+    fn what_is_not_registered_is_named_with_what_is() {
+        let read = |text: &str| read_toml::<Drawing>(text).unwrap_err().to_string();
+        let circle = "more = []\n[shape]\ntype = \"circle\"\n";
+        let error = read(circle);
+        assert!(error.contains("line 3") && error.contains("`circle` is none of `square`"), "{error}");
+        // and not any more once the other registry is not in use
+        assert!(with_circle().while_reading(|| read_toml::<Drawing>(circle)).is_ok());
+        assert_eq!(read(circle), error);
+    }
+
+    #[test]
+    fn settings_of_pieces_are_refused_with_key_and_place() {
+        let read = |text: &str| {
+            with_circle().while_reading(|| read_toml::<Drawing>(text)).unwrap_err().to_string()
+        };
+        let range = read("[shape]\nfilled = true\nradius = 7\ntype = \"circle\"");
+        assert!(range.contains("line 3, column 10"), "{range}");
+        assert!(range.ends_with("`shape.radius`: `7` is not a number from 0 to 1"), "{range}");
+        let unknown = read("[shape]\ntype = \"circle\"\nradius = 0.5\nfiled = true");
+        assert!(unknown.contains("line 4, column 1"), "{unknown}");
+        assert!(unknown.contains("unknown field `filed`, expected `radius` or `filled`"), "{unknown}");
+        let list = read("shape = { type = \"circle\" }\n[[more]]\ntype = \"square\"");
+        assert!(list.contains("line 2") && list.contains("missing field `length`"), "{list}");
+    }
+
+    #[test]
+    fn the_schema_lists_all_pieces_with_their_settings() {
+        let mut generator = SchemaGenerator::default();
+        let schema = with_circle().schema(&mut generator, &[]).to_value();
+        let types: Vec<&str> = schema["oneOf"].as_array().unwrap().iter().map(|variant| {
+            variant["properties"]["type"]["const"].as_str().unwrap()
+        }).collect();
+        assert_eq!(types, ["square", "circle"]);
+        let square = &schema["oneOf"][0];
+        assert_eq!(square["required"], serde_json::json!(["length", "type"]));
+        assert_eq!(square["additionalProperties"], false);
+        assert_eq!(square["description"], "A square.");
+    }
+
+    #[test]
+    #[should_panic(expected = "there is an shape `square` already")]
+    fn a_name_is_registered_once() {
+        let mut shapes = (*<dyn Shape>::shipped()).clone();
+        shapes.register("square", |shape: Circle| Arc::new(shape));
+    }
+}

@@ -1,0 +1,294 @@
+//! Tools as a configuration lists them: each with its settings, its price and its limit of calls.
+
+use crate::{PythonConfig, SearchConfig, Tool};
+use paretopo_retrieval::Passage;
+use paretopo_settings::{Chosen, NonNegative, Piece, Registry, Settings, whole, within};
+use schemars::JsonSchema;
+use schemars::{Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+
+/// What environments and tools use of the machine they run on.
+#[derive(Clone, Debug, Default)]
+pub struct Resources {
+    /// The command that starts a worker of the Python tool.
+    pub python_worker: Vec<PathBuf>,
+    /// A folder for what is made once and used again, such as search indices.
+    pub cache: PathBuf,
+}
+
+/// Hears what building an environment or a tool does.
+pub trait LoadObserver {
+    /// How far something is.
+    fn progress(&mut self, what: &str, done: u64, total: u64);
+
+    /// Something that a person should know.
+    fn note(&mut self, message: &str);
+}
+
+/// Nobody listens.
+impl LoadObserver for () {
+    fn progress(&mut self, _: &str, _: u64, _: u64) {}
+
+    fn note(&mut self, _: &str) {}
+}
+
+/// What a tool is given when it starts.
+pub struct ToolSurroundings<'a> {
+    /// What it may use of the machine.
+    pub resources: &'a Resources,
+    /// The passages that come with the environment's tasks; a tool that needs them takes them.
+    pub passages: &'a [Passage],
+    /// Hears what takes time.
+    pub observer: &'a mut dyn LoadObserver,
+}
+
+/// A program that a tool starts, for people who want to know before they start a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartedProgram {
+    /// Its file; `None` for this very program.
+    pub path: Option<PathBuf>,
+    /// What it does, in words.
+    pub does: String,
+}
+
+/// Settings from which a tool starts: what `[[tools]]` with its `type` holds.
+///
+/// ```
+/// use paretopo_tools::{CallContext, Tool, ToolSettings, ToolSurroundings};
+/// use paretopo_trajectory::{CallStatus, ToolCall, ToolOutcome, ToolSpec};
+/// use std::sync::Arc;
+///
+/// /// Says what it is told.
+/// #[derive(Clone)]
+/// struct Echo;
+///
+/// impl Tool for Echo {
+///     fn spec(&self) -> ToolSpec {
+///         let parameters = serde_json::json!({
+///             "type": "object",
+///             "properties": { "text": { "type": "string" } },
+///             "required": ["text"],
+///         });
+///         ToolSpec { name: "echo".into(), description: "Says it again.".into(), parameters }
+///     }
+///
+///     fn call(&self, call: &ToolCall, _: &CallContext) -> ToolOutcome {
+///         ToolOutcome::new(CallStatus::Ok, call.arguments["text"].to_string(), 0.0)
+///     }
+/// }
+///
+/// impl ToolSettings for Echo {
+///     fn start(&self, _: &mut ToolSurroundings<'_>) -> Result<Arc<dyn Tool>, String> {
+///         Ok(Arc::new(self.clone()))
+///     }
+/// }
+/// ```
+pub trait ToolSettings: Send + Sync + 'static {
+    /// Starts the tool.
+    ///
+    /// # Errors
+    /// Says which setting makes no sense, or what is missing on this machine.
+    fn start(&self, surroundings: &mut ToolSurroundings<'_>) -> Result<Arc<dyn Tool>, String>;
+
+    /// Checks the settings that depend on each other.
+    ///
+    /// # Errors
+    /// Names them.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// The programs that the tool starts. Finding out starts none.
+    fn programs(&self) -> Vec<StartedProgram> {
+        Vec::new()
+    }
+}
+
+/// A tool with its settings, as a configuration chooses it.
+pub type ToolConfig = Chosen<dyn ToolSettings>;
+
+/// The tools that a program knows.
+pub type Tools = Registry<dyn ToolSettings>;
+
+/// Adds a tool to those that a program knows.
+///
+/// # Panics
+/// When the name is taken.
+pub fn register_tool<T: ToolSettings + Settings>(tools: &mut Tools, name: &str) {
+    tools.register::<T>(name, |tool| Arc::new(tool));
+}
+
+impl Piece for dyn ToolSettings {
+    const KIND: &'static str = "tool";
+
+    fn shipped() -> Arc<Registry<Self>> {
+        static SHIPPED: LazyLock<Arc<Tools>> = LazyLock::new(|| {
+            let mut all = Tools::default();
+            register_tool::<PythonConfig>(&mut all, "python");
+            register_tool::<SearchConfig>(&mut all, "search");
+            Arc::new(all)
+        });
+        SHIPPED.clone()
+    }
+}
+
+/// The most calls of a tool that a configuration may allow an episode, and the usual limit: none
+/// but that of `rollout.max_calls`.
+const MOST_CALLS: usize = 1000;
+
+/// A tool as a configuration lists it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolEntry {
+    /// Which, with its settings.
+    #[serde(flatten)]
+    pub tool: ToolConfig,
+    /// What calls name it by; its own name where none is given. For two tools of one `type`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What a call counts for in `r_tool` and in estimators that look at calls.
+    #[serde(default = "one")]
+    pub price: NonNegative,
+    /// Calls of it that an episode may make.
+    #[serde(default = "most_calls", deserialize_with = "within::<1, 1000, _, _>")]
+    pub max_calls: usize,
+}
+
+fn one() -> NonNegative {
+    const { NonNegative::literal(1.0) }
+}
+
+fn most_calls() -> usize {
+    MOST_CALLS
+}
+
+impl ToolEntry {
+    /// A tool at the price of 1, with no limit of its own.
+    ///
+    /// # Panics
+    /// When TOML cannot express its settings.
+    pub fn new<T: ToolSettings + Settings>(name: &str, settings: T) -> Self {
+        let tool = Chosen::new(name, settings, |tool| Arc::new(tool) as Arc<dyn ToolSettings>)
+            .unwrap_or_else(|reason| panic!("the settings of `{name}`: {reason}"));
+        Self { tool, name: None, price: one(), max_calls: MOST_CALLS }
+    }
+
+    /// The schemas of what every tool has besides its own settings.
+    pub fn common_schemas(generator: &mut SchemaGenerator) -> [(&'static str, Schema); 3] {
+        /// Only for its schema.
+        #[derive(JsonSchema)]
+        #[expect(dead_code, reason = "only its schema is used")]
+        struct Common {
+            /// What calls name it by; its own name where none is given. For two tools of one
+            /// `type`.
+            name: String,
+            /// What a call counts for in `r_tool` and in estimators that look at calls.
+            #[schemars(default = "one")]
+            price: NonNegative,
+            /// Calls of it that an episode may make.
+            #[schemars(schema_with = "whole::<1, 1000>", default = "most_calls")]
+            max_calls: usize,
+        }
+        let schema = Common::json_schema(generator);
+        let of = |name: &str| {
+            let property = schema.get("properties").and_then(|all| all.get(name)).cloned();
+            property.and_then(|property| property.try_into().ok()).unwrap_or_default()
+        };
+        [("name", of("name")), ("price", of("price")), ("max_calls", of("max_calls"))]
+    }
+
+    /// Starts the tool.
+    ///
+    /// # Errors
+    /// Says which tool, and what it lacks.
+    pub fn start(&self, surroundings: &mut ToolSurroundings<'_>) -> Result<ListedTool, String> {
+        let type_name = self.tool.name();
+        let tool = self
+            .tool
+            .start(surroundings)
+            .map_err(|reason| format!("`tools.{type_name}`: {reason}"))?;
+        let name = self.name.clone().unwrap_or_else(|| tool.spec().name);
+        Ok(ListedTool { name, price: self.price.get(), max_calls: self.max_calls, tool })
+    }
+}
+
+/// A tool that has started.
+#[derive(Clone)]
+pub struct ListedTool {
+    /// What calls name it by.
+    pub name: String,
+    /// What a call counts for.
+    pub price: f64,
+    /// Calls of it that an episode may make.
+    pub max_calls: usize,
+    /// The tool.
+    pub tool: Arc<dyn Tool>,
+}
+
+impl ListedTool {
+    /// A tool at the price of 1, without a limit of its own.
+    pub fn plain(tool: Arc<dyn Tool>) -> Self {
+        Self { name: tool.spec().name, price: 1.0, max_calls: MOST_CALLS, tool }
+    }
+
+    /// What the tool offers, under the name that calls use.
+    pub fn spec(&self) -> paretopo_trajectory::ToolSpec {
+        paretopo_trajectory::ToolSpec { name: self.name.clone(), ..self.tool.spec() }
+    }
+}
+
+/// Starts tools in their order.
+///
+/// # Errors
+/// When one cannot start, or two have the same name.
+pub fn start_tools(
+    entries: &[ToolEntry],
+    surroundings: &mut ToolSurroundings<'_>,
+) -> Result<Vec<ListedTool>, String> {
+    let mut tools: Vec<ListedTool> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let tool = entry.start(surroundings)?;
+        if tools.iter().any(|other| other.name == tool.name) {
+            return Err(format!(
+                "`tools`: two are called `{}`\nhint: give one of them another `name`",
+                tool.name
+            ));
+        }
+        tools.push(tool);
+    }
+    Ok(tools)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_has_settings_of_its_own_and_of_the_list() {
+        let text = "type = \"python\"\nprice = 2.5\nmax_calls = 3\nsession = true\n";
+        let entry: ToolEntry = toml::from_str(text).unwrap();
+        assert_eq!((entry.price.get(), entry.max_calls, entry.tool.name()), (2.5, 3, "python"));
+        let python: PythonConfig = entry.tool.settings_of("python").unwrap();
+        assert!(python.session);
+        let again: ToolEntry = toml::from_str(&toml::to_string(&entry).unwrap()).unwrap();
+        assert_eq!(again, entry);
+        let unknown = toml::from_str::<ToolEntry>("type = \"python\"\nprise = 1").unwrap_err();
+        assert!(unknown.message().contains("unknown field `prise`"), "{unknown}");
+    }
+
+    #[test]
+    fn two_tools_of_one_name_are_refused() {
+        let resources = Resources { python_worker: vec!["true".into()], ..Resources::default() };
+        let mut surroundings =
+            ToolSurroundings { resources: &resources, passages: &[], observer: &mut () };
+        let python = ToolEntry::new("python", PythonConfig::default());
+        let both = [python.clone(), python.clone()];
+        let error = start_tools(&both, &mut surroundings).err().unwrap();
+        assert!(error.starts_with("`tools`: two are called `python`\nhint:"), "{error}");
+        let renamed = ToolEntry { name: Some("other".into()), ..python.clone() };
+        let tools = start_tools(&[python, renamed], &mut surroundings).unwrap();
+        let names: Vec<String> = tools.iter().map(|tool| tool.spec().name).collect();
+        assert_eq!(names, ["python", "other"]);
+    }
+}
