@@ -3,10 +3,11 @@
 
 use super::{Advantages, EstimatorError, Group, grpo};
 use paretopo_settings::NonNegative;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the call penalty.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CallPenaltyConfig {
     /// Reward lost per call.

@@ -6,10 +6,11 @@
 
 use super::{Advantages, EstimatorState, Group, grpo, weighted};
 use paretopo_settings::Weights;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Settings of hypervolume-guided weighting.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HvWeightingConfig {
     /// One weight per objective.

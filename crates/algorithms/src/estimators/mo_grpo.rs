@@ -3,10 +3,11 @@
 
 use super::statistics::standardised;
 use super::{Advantages, Group};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// MO-GRPO has no settings.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MoGrpoConfig {}
 

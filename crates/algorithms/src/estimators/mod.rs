@@ -20,6 +20,7 @@ pub use paretopo::ParetoPoConfig;
 
 use crate::pareto::{Archive, Point};
 use paretopo_settings::{TaskWeights, Weights};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -87,7 +88,7 @@ impl EstimatorState {
 }
 
 /// A scalar reward made of weights, and whether to divide by the group's deviation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WeightedConfig {
     /// One weight per objective.
@@ -103,7 +104,7 @@ impl Default for WeightedConfig {
 }
 
 /// Weights over the objectives; empty means the first objective alone.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TaskConfig {
     /// One weight per objective; empty for accuracy alone.
@@ -111,7 +112,7 @@ pub struct TaskConfig {
 }
 
 /// Which estimator, with its settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum EstimatorConfig {
     /// Pareto ranking policy optimization (arXiv 2606.16111).

@@ -5,10 +5,11 @@
 use super::statistics::{mean, standardised};
 use super::{Advantages, Group, weighted};
 use paretopo_settings::TaskWeights;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Settings of REINFORCE++.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReinforceConfig {
     /// One weight per objective; empty for accuracy alone.
