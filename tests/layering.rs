@@ -224,6 +224,40 @@ fn every_number_of_a_configuration_has_a_range() {
     assert!(numbers > 30, "only {numbers} whole numbers found");
 }
 
+/// What an editor is told of a whole number is what the program takes.
+#[test]
+fn schemas_have_the_ranges_that_are_checked() {
+    let mut ranges = 0;
+    for path in ["crates", "models/src"].iter().flat_map(|root| sources(&checkout(root))) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        // the list of an experiment's runs is no part of a configuration
+        if path.ends_with("commands/experiment.rs") {
+            continue;
+        }
+        // what stands in front of a field since the last one is about it
+        for field in text.split(",\n") {
+            let code = field.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let code = code.collect::<String>();
+            let bounds = |function: &str| {
+                let (_, behind) = code.split_once(&format!("\"{function}::<"))?;
+                let (bounds, _) = behind.split_once('>')?;
+                Some(bounds.split(", ").take(2).collect::<Vec<_>>().join(", "))
+            };
+            for (checked, told) in [("within", "whole"), ("all_within", "all_whole")] {
+                assert_eq!(
+                    bounds(checked),
+                    bounds(told),
+                    "in `{}`: give `{checked}` and `{told}` the same bounds in\n{field}",
+                    path.display()
+                );
+                ranges += usize::from(bounds(checked).is_some());
+            }
+        }
+    }
+    assert!(ranges > 50, "only {ranges} ranges found");
+}
+
 #[test]
 fn only_backend_crates_name_a_backend() {
     let backends = ["burn-flex", "burn-ndarray", "burn-wgpu", "burn-cuda"];

@@ -14,9 +14,10 @@ use crate::{CausalLm, WeightFiles, write_tensors};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Tensor};
-use paretopo_settings::{Dropout, Positive, within};
+use paretopo_settings::{Dropout, Positive, whole, within};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -24,11 +25,12 @@ const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 
 /// What an adapter is like.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdapterConfig {
     /// Width of the two matrices between input and output.
     #[serde(deserialize_with = "within::<1, 65_536, _, _>")]
+    #[schemars(schema_with = "whole::<1, 65_536>")]
     pub rank: usize,
     /// The adapter's output is multiplied by `alpha / rank`.
     pub alpha: Positive,

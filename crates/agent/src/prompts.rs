@@ -5,6 +5,7 @@ use paretopo_chat::{ChatError, ToolSyntax};
 use paretopo_environments::Environment;
 use paretopo_trajectory::{Task, TokenId};
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Tasks that one thread opens.
@@ -12,7 +13,7 @@ const FEW: usize = 32;
 
 /// What a task does whose prompt leaves no room to answer: it has as many tokens as the model's
 /// context or more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LongPrompts {
     /// It stops the run, before it has begun.

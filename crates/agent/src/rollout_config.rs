@@ -3,12 +3,13 @@
 use crate::LongPrompts;
 use paretopo_chat::ToolSyntax;
 use paretopo_generation::{Recorded, SamplingConfig};
-use paretopo_settings::{Seconds, within};
+use paretopo_settings::{Seconds, whole, within};
 use paretopo_trajectory::TokenId;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// When a tool's outcome reaches its episode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ToolSchedule {
     /// A fixed number of decoding steps after the call, waiting for it if need be. What is batched
@@ -16,6 +17,7 @@ pub enum ToolSchedule {
     FixedLag {
         /// Decoding steps, from 1 to 1000.
         #[serde(deserialize_with = "within::<1, 1000, _, _>")]
+        #[schemars(schema_with = "whole::<1, 1000>")]
         steps: u64,
     },
     /// As soon as it is there. For slow tools; runs are then not bit-exact.
@@ -23,7 +25,7 @@ pub enum ToolSchedule {
 }
 
 /// What tool output loses that is longer than its budget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputTruncation {
     /// Its end.
@@ -52,7 +54,7 @@ impl OutputTruncation {
 }
 
 /// Budgets and limits of a rollout.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RolloutConfig {
     /// How tokens are drawn.
@@ -61,12 +63,15 @@ pub struct RolloutConfig {
     pub syntax: ToolSyntax,
     /// Calls an episode may make; afterwards it finishes without tools.
     #[serde(deserialize_with = "within::<0, 1000, _, _>")]
+    #[schemars(schema_with = "whole::<0, 1000>")]
     pub max_calls: usize,
     /// Tokens an episode may sample.
     #[serde(deserialize_with = "within::<1, 10_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<1, 10_000_000>")]
     pub max_sampled_tokens: usize,
     /// Tokens of tool output an episode may read after each call.
     #[serde(deserialize_with = "within::<0, 10_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<0, 10_000_000>")]
     pub max_output_tokens: usize,
     /// What longer output loses.
     pub output_truncation: OutputTruncation,
@@ -78,9 +83,11 @@ pub struct RolloutConfig {
     pub episode_seconds: Seconds,
     /// Episodes that are played at the same time, over all workers.
     #[serde(deserialize_with = "within::<1, 100_000, _, _>")]
+    #[schemars(schema_with = "whole::<1, 100_000>")]
     pub batch_size: usize,
     /// Threads that run tool calls, over all workers.
     #[serde(deserialize_with = "within::<1, 1024, _, _>")]
+    #[schemars(schema_with = "whole::<1, 1024>")]
     pub tool_threads: usize,
     /// When a tool's outcome reaches its episode.
     pub tool_schedule: ToolSchedule,
@@ -90,6 +97,7 @@ pub struct RolloutConfig {
     /// Mebibytes that may be held of what layers remember of the episodes that are played at the same
     /// time, over all workers; 0 for as much as they need. Episodes wait for room.
     #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<0, 1_000_000_000>")]
     pub cache_mib: u64,
 }
 

@@ -5,10 +5,11 @@
 //! text into a [`ToolCall`] and back.
 
 use paretopo_trajectory::ToolCall;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A tool-call syntax.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ToolSyntax {
     /// ```` ```python ```` ... ```` ``` ````, answered by ```` ```output ```` ... ```` ``` ````.

@@ -30,6 +30,7 @@ pub use qa::{QaConfig, QaEnvironment};
 
 use paretopo_tools::Tool;
 use paretopo_trajectory::{Message, ObjectiveValues, Split, Task, Trajectory};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,7 +73,7 @@ pub trait Environment: Send + Sync {
 }
 
 /// Which environment, with its settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum EnvironmentConfig {
     /// Math problems with a Python tool.

@@ -3,6 +3,7 @@
 use crate::{DataError, Environment, RunMemory};
 use paretopo_settings::{NonNegative, Positive};
 use paretopo_trajectory::{CallStatus, Task, Trajectory};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One coordinate of the reward vector.
@@ -21,7 +22,7 @@ pub trait Objective: Send + Sync {
 }
 
 /// What `r_tool` is before a task's first success, when there is no `N_optimal`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BeforeFirstSuccess {
     /// 0 for the whole group: no signal.
@@ -32,7 +33,7 @@ pub enum BeforeFirstSuccess {
 }
 
 /// Which objective, with its settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ObjectiveConfig {
     /// `r_task`: what the environment gives for the answer; 1 for a right one, else 0, unless it is

@@ -1,10 +1,11 @@
 //! How an episode opens.
 
 use paretopo_trajectory::{Message, Role};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The messages in front of the policy's first turn.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Opening {
     /// The question alone; for policies that were trained on this environment, or whose chat
@@ -24,7 +25,7 @@ pub enum Opening {
 }
 
 /// A worked example in the opening.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Example {
     /// The question.

@@ -6,8 +6,9 @@
 //! tool's output), behind which it draws again; [`Generator::release`] ends it.
 
 use crate::SamplingConfig;
-use paretopo_settings::within;
+use paretopo_settings::{whole, within};
 use paretopo_trajectory::TokenId;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -15,13 +16,14 @@ use std::sync::Arc;
 pub type RowKey = usize;
 
 /// What is recorded of each drawn token besides its two log-probabilities.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Recorded {
     /// The entropy of the untempered distribution, in nats.
     pub entropy: bool,
     /// So many of the likeliest tokens with their untempered log-probabilities.
     #[serde(deserialize_with = "within::<0, 20, _, _>")]
+    #[schemars(schema_with = "whole::<0, 20>")]
     pub alternatives: usize,
 }
 

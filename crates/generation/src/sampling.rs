@@ -1,20 +1,22 @@
 //! Drawing a token from logits, with the log-probabilities that training needs.
 
 use crate::Points;
-use paretopo_settings::{RepetitionPenalty, Share, Temperature, TopP, within};
+use paretopo_settings::{RepetitionPenalty, Share, Temperature, TopP, whole, within};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// How tokens are drawn: the penalty, then the temperature, then each of the others on what the one
 /// before it has left, in transformers' order.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SamplingConfig {
     /// Logits are divided by it; 0 is greedy.
     pub temperature: Temperature,
     /// Only the k likeliest tokens; 0 for all.
     #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<0, 1_000_000_000>")]
     pub top_k: usize,
     /// Only the likeliest tokens whose probabilities add up to at least this; 1 for all.
     pub top_p: TopP,

@@ -1,17 +1,19 @@
 //! A circuit breaker (Nygard, "Release It!", 2007): a server that has failed again and again is
 //! left alone for a while, so that a run goes on with errors instead of waiting out every deadline.
 
-use paretopo_settings::{Pause, within};
+use paretopo_settings::{Pause, whole, within};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// When a server is left alone, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BreakerConfig {
     /// Failures in a row; 0 for never.
     #[serde(deserialize_with = "within::<0, 1_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<0, 1_000_000>")]
     pub failures: u32,
     /// Seconds; then one request goes through and decides.
     pub seconds: Pause,

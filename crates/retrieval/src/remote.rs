@@ -6,14 +6,15 @@
 
 use crate::protocol::{Found, RetrieveRequest, RetrieveResponse};
 use crate::{Breaker, BreakerConfig, Hit, RetrieveError, Retriever};
-use paretopo_settings::{Pause, Seconds, within};
+use paretopo_settings::{Pause, Seconds, whole, within};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How a retrieval server is asked.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RemoteConfig {
     /// The address of `POST /retrieve`, e.g. `http://127.0.0.1:8000/retrieve`.
@@ -23,15 +24,18 @@ pub struct RemoteConfig {
     pub request_seconds: Seconds,
     /// Further attempts after the first.
     #[serde(default = "defaults::retries", deserialize_with = "within::<0, 1000, _, _>")]
+    #[schemars(schema_with = "whole::<0, 1000>")]
     pub retries: u32,
     /// Seconds before the second attempt; doubles with each.
     #[serde(default = "defaults::backoff_seconds")]
     pub backoff_seconds: Pause,
     /// Requests in flight.
     #[serde(default = "defaults::concurrency", deserialize_with = "within::<1, 1024, _, _>")]
+    #[schemars(schema_with = "whole::<1, 1024>")]
     pub concurrency: usize,
     /// Queries in one request.
     #[serde(default = "defaults::batch_size", deserialize_with = "within::<1, 4096, _, _>")]
+    #[schemars(schema_with = "whole::<1, 4096>")]
     pub batch_size: usize,
     /// Seconds that a query waits for company.
     #[serde(default = "defaults::batch_wait_seconds")]

@@ -4,9 +4,9 @@
 //! bad value: it is checked once, where it is read, and never again. Real numbers have a type for
 //! each meaning ([`LearningRate`], [`Seconds`], ...). Whole numbers stay what they are in Rust, and
 //! say their range beside the field: `#[serde(deserialize_with = "within::<1, 1000, _, _>")]`, see
-//! [`within`]. [`read_toml`] and [`read_table`] read a configuration and name the key of a value
-//! that is refused. Left out: settings that depend on each other, which whoever holds them all
-//! checks.
+//! [`within`], and once more for the JSON Schema, see [`whole`]. [`read_toml`] and [`read_table`]
+//! read a configuration and name the key of a value that is refused. Left out: settings that depend
+//! on each other, which whoever holds them all checks.
 
 mod lists;
 mod pieces;
@@ -24,4 +24,4 @@ pub use real::{
     NonNegative, Pause, Positive, RepetitionPenalty, Seconds, Share, Temperature, TokenCount, TopP,
     WeightDecay,
 };
-pub use whole::{LARGEST_SEED, all_within, within};
+pub use whole::{LARGEST_SEED, all_whole, all_within, whole, within};

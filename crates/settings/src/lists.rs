@@ -1,21 +1,28 @@
 //! Lists of numbers that weigh things against each other.
 
 use crate::{NonNegative, OutOfRange};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One weight for each objective: none negative, and not all 0.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Vec<NonNegative>", into = "Vec<NonNegative>")]
+#[schemars(extend("minItems" = 1, "contains" = { "exclusiveMinimum": 0 }))]
 pub struct Weights(Vec<NonNegative>);
 
 /// The same, or an empty list: the first objective alone.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Vec<NonNegative>", into = "Vec<NonNegative>")]
+#[schemars(extend("anyOf" = [
+    { "maxItems": 0 },
+    { "contains": { "exclusiveMinimum": 0 } },
+]))]
 pub struct TaskWeights(Vec<NonNegative>);
 
 /// Relative frequencies of `N` things: none negative, and not all 0.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Vec<NonNegative>", into = "Vec<NonNegative>")]
+#[schemars(extend("minItems" = N, "maxItems" = N, "contains" = { "exclusiveMinimum": 0 }))]
 pub struct Frequencies<const N: usize>([NonNegative; N]);
 
 fn outside(values: &[NonNegative], range: String) -> OutOfRange {
@@ -137,6 +144,21 @@ impl<const N: usize> From<Frequencies<N>> for Vec<NonNegative> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn schemas_ask_for_something_that_weighs() {
+        let weights = schemars::schema_for!(Weights).to_value();
+        assert_eq!(weights["type"], "array");
+        assert_eq!(weights["items"], json!({ "$ref": "#/$defs/NonNegative" }));
+        assert_eq!(weights["minItems"], 1);
+        assert_eq!(weights["contains"], json!({ "exclusiveMinimum": 0 }));
+        let task = schemars::schema_for!(TaskWeights).to_value();
+        let heavy = json!({ "contains": { "exclusiveMinimum": 0 } });
+        assert_eq!(task["anyOf"], json!([{ "maxItems": 0 }, heavy]));
+        let two = schemars::schema_for!(Frequencies<2>).to_value();
+        assert_eq!((&two["minItems"], &two["maxItems"]), (&json!(2), &json!(2)));
+    }
 
     #[test]
     fn lists_that_weigh_nothing_are_refused() {

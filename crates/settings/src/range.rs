@@ -1,5 +1,7 @@
 //! The range of a real number, in words and as a check.
 
+use schemars::{Schema, json_schema};
+use serde_json::Value;
 use std::fmt;
 
 /// Which numbers a setting may be: from `low` to `high`, without a bound that is open, and besides
@@ -41,6 +43,19 @@ impl Range {
         (above && below) || (self.zero && value == 0.0)
     }
 
+    /// Puts the range into the JSON Schema of a number.
+    pub(crate) fn put_into(self, schema: &mut Schema) {
+        let low = if self.low_open { "exclusiveMinimum" } else { "minimum" };
+        let high = if self.high_open { "exclusiveMaximum" } else { "maximum" };
+        let mut range = json_schema!({ low: written(self.low), high: written(self.high) });
+        if self.zero {
+            range = json_schema!({ "anyOf": [{ "const": 0 }, range] });
+        }
+        // of the type's representation, which is nobody's business
+        schema.remove("format");
+        schema.ensure_object().append(range.ensure_object());
+    }
+
     /// The number itself, if it is in the range.
     pub(crate) fn check(self, value: f64) -> Result<f64, OutOfRange> {
         if self.contains(value) {
@@ -67,6 +82,11 @@ impl fmt::Display for Range {
 /// `1000000` and not `1000000.0`, `1e-12` and not `0.000000000001`.
 fn shown(bound: f64) -> String {
     if bound.fract() == 0.0 { bound.to_string() } else { format!("{bound:?}") }
+}
+
+/// As [`shown`], in a JSON document.
+fn written(bound: f64) -> Value {
+    if bound.fract() == 0.0 { (bound as i64).into() } else { bound.into() }
 }
 
 /// A value that a setting cannot have.

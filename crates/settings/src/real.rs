@@ -4,6 +4,7 @@
 //! arithmetic (a temperature of 1e-40) or asks for the impossible (a million years).
 
 use crate::{OutOfRange, Range};
+use schemars::{JsonSchema, Schema};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -14,7 +15,8 @@ use std::time::Duration;
 macro_rules! real {
     ($(#[$doc:meta])* $name:ident, $range:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+        #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, JsonSchema)]
+        #[schemars(transform = Self::put_range_into)]
         pub struct $name(f64);
 
         impl $name {
@@ -39,6 +41,10 @@ macro_rules! real {
             /// The number, for arithmetic in f32.
             pub const fn single(self) -> f32 {
                 self.0 as f32
+            }
+
+            fn put_range_into(schema: &mut Schema) {
+                Self::RANGE.put_into(schema);
             }
         }
 
@@ -221,6 +227,8 @@ fn duration(seconds: f64) -> Duration {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use schemars::schema_for;
+    use serde_json::json;
 
     #[test]
     fn numbers_are_read_from_files_and_arguments_and_written_as_they_were() {
@@ -248,6 +256,35 @@ mod tests {
         assert!(Epsilon::try_from(1e-8).is_ok() && Epsilon::try_from(f64::MIN_POSITIVE).is_err());
         assert!(Seconds::try_from(0.0).is_err() && Pause::try_from(0.0).is_ok());
         assert_eq!(Seconds::literal(1.5).duration(), Duration::from_millis(1500));
+    }
+
+    #[test]
+    fn schemas_have_the_bounds_and_what_the_type_means() {
+        fn schema<T: JsonSchema>() -> serde_json::Value {
+            let mut schema = schema_for!(T);
+            schema.remove("$schema");
+            schema.to_value()
+        }
+        let closed = json!({
+            "title": "Share", "description": "A share.", "type": "number",
+            "minimum": 0, "maximum": 1,
+        });
+        assert_eq!(schema::<Share>(), closed);
+        let high_open = json!({
+            "title": "DecayRate", "description": "Share of the past in a running average.",
+            "type": "number", "minimum": 0, "exclusiveMaximum": 1,
+        });
+        assert_eq!(schema::<DecayRate>(), high_open);
+        let low_open = json!({
+            "title": "TopP", "type": "number", "exclusiveMinimum": 0, "maximum": 1,
+            "description": "The probability that the likeliest tokens must have together.",
+        });
+        assert_eq!(schema::<TopP>(), low_open);
+        let or_zero = json!({
+            "title": "LearningRate", "description": "A step of AdamW; at 0 nothing is learnt.",
+            "type": "number", "anyOf": [{ "const": 0 }, { "minimum": 1e-12, "maximum": 1 }],
+        });
+        assert_eq!(schema::<LearningRate>(), or_zero);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Whole numbers within bounds, which a field states beside its type.
 
 use crate::OutOfRange;
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
@@ -28,6 +29,17 @@ pub fn all_within<'de, const LOW: u64, const HIGH: u64, T: TryFrom<u64>, D: Dese
 ) -> Result<Vec<T>, D::Error> {
     let numbers = Vec::<Whole<LOW, HIGH>>::deserialize(deserializer)?;
     numbers.into_iter().map(Whole::narrow).collect()
+}
+
+/// The JSON Schema of a number that [`within`] reads, with the same bounds:
+/// `#[schemars(schema_with = "whole::<1, 1000>")]`.
+pub fn whole<const LOW: u64, const HIGH: u64>(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "minimum": LOW, "maximum": HIGH })
+}
+
+/// The JSON Schema of a list that [`all_within`] reads, see [`whole`].
+pub fn all_whole<const LOW: u64, const HIGH: u64>(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": whole::<LOW, HIGH>(generator) })
 }
 
 /// A whole number from `LOW` to `HIGH`.
@@ -78,14 +90,19 @@ impl<const LOW: u64, const HIGH: u64> Visitor<'_> for Within<LOW, HIGH> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use schemars::{JsonSchema, schema_for};
+    use serde_json::json;
 
-    #[derive(Deserialize)]
+    #[derive(Deserialize, JsonSchema)]
     struct Settings {
         #[serde(deserialize_with = "within::<1, 300, _, _>")]
+        #[schemars(schema_with = "whole::<1, 300>")]
         count: usize,
         #[serde(default, deserialize_with = "within::<0, 300, _, _>")]
+        #[schemars(schema_with = "whole::<0, 300>")]
         byte: u8,
         #[serde(default, deserialize_with = "all_within::<0, 9, _, _>")]
+        #[schemars(schema_with = "all_whole::<0, 9>")]
         digits: Vec<u64>,
     }
 
@@ -102,5 +119,18 @@ mod tests {
         // in the range, but not in the type
         assert!(error("count = 1\nbyte = 299").contains("`299`"));
         assert!(error("count = 1\ndigits = [3, 10]").contains("`10`"));
+    }
+
+    #[test]
+    fn the_schema_has_the_fields_range() {
+        let schema = schema_for!(Settings).to_value();
+        let digit = json!({ "type": "integer", "minimum": 0, "maximum": 9 });
+        let expected = json!({
+            "count": { "type": "integer", "minimum": 1, "maximum": 300 },
+            "byte": { "type": "integer", "minimum": 0, "maximum": 300, "default": 0 },
+            "digits": { "type": "array", "items": digit, "default": [] },
+        });
+        assert_eq!(schema["properties"], expected);
+        assert_eq!(schema["required"], json!(["count"]));
     }
 }

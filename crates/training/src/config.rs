@@ -8,12 +8,13 @@ use paretopo_algorithms::EstimatorConfig;
 use paretopo_algorithms::estimators::ParetoPoConfig;
 use paretopo_environments::EnvironmentConfig;
 use paretopo_models::AdapterConfig;
-use paretopo_settings::{LARGEST_SEED, read_table, read_toml, within};
+use paretopo_settings::{LARGEST_SEED, read_table, read_toml, whole, within};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Where the policy comes from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PolicySource {
     /// A small policy inside the binary: `tiny-math` (made by `just warm-start-math`) or `tiny-qa`
@@ -77,7 +78,7 @@ impl PolicySource {
 
 /// The number type in which a model computes. Weights that are trained, their moments and all
 /// losses stay in f32.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// 32 bits.
@@ -110,11 +111,12 @@ impl From<Precision> for FloatDType {
 const LARGEST_BATCH: usize = 1_000_000;
 
 /// Everything about a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunConfig {
     /// Seed of everything random but the generated problems.
     #[serde(deserialize_with = "within::<0, LARGEST_SEED, _, _>")]
+    #[schemars(schema_with = "whole::<0, LARGEST_SEED>")]
     pub seed: u64,
     /// Where the policy comes from.
     pub policy: PolicySource,
@@ -126,6 +128,7 @@ pub struct RunConfig {
     /// gradients. Runs on flex are bit-exact for an equal number; two runs on ndarray differ by
     /// rounding in any case.
     #[serde(deserialize_with = "within::<0, 256, _, _>")]
+    #[schemars(schema_with = "whole::<0, 256>")]
     pub workers: usize,
     /// Train a low-rank adapter and nothing else.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,6 @@
 //! Tasks and the messages that open an episode.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Who speaks in a chat message.
@@ -26,7 +27,7 @@ pub struct Message {
 }
 
 /// Which part of an environment's tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
     /// Trained on.

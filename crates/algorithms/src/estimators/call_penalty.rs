@@ -3,10 +3,11 @@
 
 use super::{Advantages, Estimator, EstimatorError, Group, Progress, grpo};
 use paretopo_settings::NonNegative;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// GRPO on accuracy minus a price per call (a heuristic).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CallPenaltyConfig {
     /// Reward lost per call; with tools of different price, per unit of price.

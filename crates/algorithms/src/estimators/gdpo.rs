@@ -6,10 +6,11 @@ use super::reinforce_plus_plus::split_like;
 use super::statistics::standardised;
 use super::{Advantages, Estimator, EstimatorError, Group, Progress};
 use paretopo_settings::Weights;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Group-wise decoupled normalisation (GDPO, arXiv 2601.05242).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GdpoConfig {
     /// One weight per objective.

@@ -8,10 +8,11 @@ use super::{Advantages, Estimator, EstimatorError, Group, Progress, grpo, weight
 use super::statistics::{check_archive, check_volume};
 use crate::pareto::Archive;
 use paretopo_settings::Weights;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Scalarization weighted by the validation point's hypervolume gain (arXiv 2509.11452).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HvWeightingConfig {
     /// One weight per objective.

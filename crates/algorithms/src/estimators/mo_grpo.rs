@@ -3,10 +3,11 @@
 
 use super::statistics::standardised;
 use super::{Advantages, Estimator, EstimatorError, Group, Progress};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Sum of separately standardised objectives (MO-GRPO, arXiv 2509.22047).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MoGrpoConfig {}
 

@@ -6,11 +6,12 @@
 
 use super::{Advantages, Estimator, EstimatorError, Group, Progress, grpo};
 use paretopo_settings::Positive;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
 /// OTC-GRPO (arXiv 2504.14870).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OtcConfig {
     /// The factor `a`.

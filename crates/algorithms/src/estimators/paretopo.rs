@@ -8,12 +8,13 @@ mod stage2;
 use super::statistics::{check_archive, check_volume};
 use super::{Advantages, Estimator, EstimatorError, Group, Progress, fits, weighted};
 use crate::pareto::{Archive, non_dominated_ranks, underflows};
-use paretopo_settings::{DecayRate, Finite, NonNegative, Share, Weights, within};
+use paretopo_settings::{DecayRate, Finite, NonNegative, Share, Weights, whole, within};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// When stage 2 begins.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum StageSwitch {
     /// After this share of the run's steps: 0 is stage 2 from the start, 1 is stage 1 throughout.
@@ -27,12 +28,13 @@ pub enum StageSwitch {
         epsilon: NonNegative,
         /// Steps without progress.
         #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
+        #[schemars(schema_with = "whole::<1, 1_000_000_000>")]
         patience: u64,
     },
 }
 
 /// What dHV is averaged over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Smoothing {
     /// Each trajectory mixes its own dHV with the running average of past steps.
@@ -42,7 +44,7 @@ pub enum Smoothing {
 }
 
 /// Which archive dHV is measured against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ArchiveScope {
     /// One for the run.
@@ -52,7 +54,7 @@ pub enum ArchiveScope {
 }
 
 /// What enters the archive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ArchiveContent {
     /// The reward vectors of trajectories. Reaches (1, 1) with the first success, and dHV is 0 from
@@ -63,7 +65,7 @@ pub enum ArchiveContent {
 }
 
 /// What is subtracted from stage 2's advantages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Centering {
     /// Nothing (the literal formula): every advantage is positive.
@@ -75,7 +77,7 @@ pub enum Centering {
 }
 
 /// Pareto ranking policy optimization (arXiv 2606.16111).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ParetoPoConfig {
     /// Preference weights `w`, one per objective.

@@ -5,10 +5,11 @@
 use super::statistics::{mean, standardised};
 use super::{Advantages, Estimator, EstimatorError, Group, Progress, weighted};
 use paretopo_settings::TaskWeights;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Standardised over the whole batch (REINFORCE++, arXiv 2501.03262).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReinforceConfig {
     /// One weight per objective; empty for accuracy alone.

@@ -4,10 +4,11 @@
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use paretopo_settings::NonNegative;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// With `d = log pi - log pi_ref`:
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KlEstimator {
     /// `d`: unbiased, may be negative.
@@ -20,7 +21,7 @@ pub enum KlEstimator {
 }
 
 /// The KL penalty in the loss.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KlConfig {
     /// Its factor; at 0 no reference model is held.

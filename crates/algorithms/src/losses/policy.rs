@@ -10,10 +10,11 @@
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use paretopo_settings::{ClipHigh, ClipLow};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What one ratio is taken over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RatioLevel {
     /// Each token has its own.
@@ -24,7 +25,7 @@ pub enum RatioLevel {
 }
 
 /// The surrogate objective.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Surrogate {
     /// PPO's clipped minimum.
@@ -35,7 +36,7 @@ pub enum Surrogate {
 }
 
 /// Settings of the policy loss.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicyLossConfig {
     /// Ratios below `1 - clip_low` are clipped.

@@ -3,11 +3,12 @@
 //! size add up to exactly the same loss.
 
 use paretopo_settings::TokenCount;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How token losses become one number. With `n` sequences, sequence `i` having `m_i` sampled
 /// tokens:
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Aggregation {
     /// `1 / sum_i m_i`: every token counts the same (DAPO).

@@ -1,12 +1,13 @@
 //! Which fields of a row hold what.
 
 use paretopo_grading::extract_answer;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The columns of a file, where they have other names than the usual ones. A name may lead into an
 /// object: `answer.value`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Columns {
     /// Identifies a row; `id` or `_id` when absent, else file and line.
@@ -27,7 +28,7 @@ pub struct Columns {
 }
 
 /// What an answer's column holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerForm {
     /// The answer, or a list of accepted ones.

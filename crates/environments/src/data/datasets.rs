@@ -20,7 +20,8 @@
 
 use super::{AnswerForm, Columns};
 use crate::DataError;
-use paretopo_settings::within;
+use paretopo_settings::{whole, within};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which environment plays a data set.
@@ -97,7 +98,7 @@ pub const KNOWN_DATASETS: [KnownDataset; 13] = [
 ];
 
 /// A data set on the hub.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetSource {
     /// One that is known (`gsm8k`), or a repository (`owner/name`).
@@ -108,6 +109,7 @@ pub struct DatasetSource {
     /// Validation tasks, taken from the end of those for training (of those for testing, where
     /// there are none for training).
     #[serde(default, deserialize_with = "within::<0, 1_000_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<0, 1_000_000_000>")]
     pub validation: usize,
     /// Files for training, with `*` for any characters; those of a known data set when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -18,8 +18,9 @@ use crate::LoadObserver;
 use ids::UniqueIds;
 use paretopo_hub::{Kind, Repository};
 use paretopo_retrieval::Passage;
-use paretopo_settings::within;
+use paretopo_settings::{whole, within};
 use paretopo_trajectory::Task;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -37,7 +38,7 @@ pub struct Question {
 }
 
 /// What a row that is not a task does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BadRows {
     /// It stops the run, before it has begun.
@@ -48,16 +49,18 @@ pub enum BadRows {
 }
 
 /// A file of tasks, split by position: first test, then validation, the rest is for training.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
     /// JSON (one list), JSON lines or parquet.
     pub path: PathBuf,
     /// Tasks for testing.
     #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<0, 1_000_000_000>")]
     pub test: usize,
     /// Tasks for validation.
     #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<0, 1_000_000_000>")]
     pub validation: usize,
     /// Where the columns have unusual names.
     #[serde(default)]

@@ -11,10 +11,11 @@ use paretopo_settings::NonNegative;
 use paretopo_trajectory::{Split, ToolCall};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Relative frequency of each way to solve a problem.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StrategyMixture {
     /// Arithmetic as a bare expression, answered without a call: practice for the head in a form

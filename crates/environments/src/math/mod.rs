@@ -15,34 +15,39 @@ use crate::{
     DataError, Demonstration, Environment, LoadObserver, Objective, ObjectiveConfig, Opening,
 };
 use paretopo_grading::{answers_equal, extract_answer};
-use paretopo_settings::{Frequencies, LARGEST_SEED, NonNegative, within};
+use paretopo_settings::{Frequencies, LARGEST_SEED, NonNegative, whole, within};
 use paretopo_tools::{PythonConfig, PythonTool, Tool};
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
 use problems::{LEVELS, question_split};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Where the problems come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ProblemSource {
     /// Generated; see [`generate_problem`] for the levels.
     Generated {
         /// Seed of the problems (not of the training).
         #[serde(deserialize_with = "within::<0, LARGEST_SEED, _, _>")]
+        #[schemars(schema_with = "whole::<0, LARGEST_SEED>")]
         seed: u64,
         /// Training problems.
         #[serde(deserialize_with = "within::<0, 1_000_000, _, _>")]
+        #[schemars(schema_with = "whole::<0, 1_000_000>")]
         train: usize,
         /// Validation problems.
         #[serde(deserialize_with = "within::<0, 1_000_000, _, _>")]
+        #[schemars(schema_with = "whole::<0, 1_000_000>")]
         validation: usize,
         /// Test problems.
         #[serde(deserialize_with = "within::<0, 1_000_000, _, _>")]
+        #[schemars(schema_with = "whole::<0, 1_000_000>")]
         test: usize,
         /// Relative frequency of each level, 0 to 5.
         level_weights: Frequencies<LEVELS>,
@@ -55,7 +60,7 @@ pub enum ProblemSource {
 }
 
 /// Settings of the math environment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MathConfig {
     /// Where the problems come from.

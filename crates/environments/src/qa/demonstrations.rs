@@ -15,6 +15,7 @@ use paretopo_tools::{CallContext, SearchTool, Tool};
 use paretopo_trajectory::{ToolCall, TrajectoryId};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 const PER_WORLD: u64 = 256;
 
 /// Relative frequency of each way to answer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SearchMixture {
     /// Fewer searches than hops, often none; then the answer if the passages happen to hold it,

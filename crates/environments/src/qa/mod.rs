@@ -20,12 +20,13 @@ use crate::{
 };
 use demonstrations::Practice;
 use paretopo_retrieval::{Passage, PassageIndex, RemoteConfig, RemoteRetriever, Retriever};
-use paretopo_settings::{LARGEST_SEED, NonNegative, within};
+use paretopo_settings::{LARGEST_SEED, NonNegative, whole, within};
 use paretopo_tools::{SearchTool, Tool};
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -33,31 +34,38 @@ use std::sync::{Arc, Mutex, PoisonError};
 use world::{World, WorldQuestion};
 
 /// Where the questions come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum QuestionSource {
     /// A generated world of fictional people, works and places.
     World {
         /// Seed of the world (not of the training).
         #[serde(deserialize_with = "within::<0, LARGEST_SEED, _, _>")]
+        #[schemars(schema_with = "whole::<0, LARGEST_SEED>")]
         seed: u64,
         /// People in it.
         #[serde(deserialize_with = "within::<2, 320, _, _>")]
+        #[schemars(schema_with = "whole::<2, 320>")]
         people: usize,
         /// Works in it.
         #[serde(deserialize_with = "within::<1, 320, _, _>")]
+        #[schemars(schema_with = "whole::<1, 320>")]
         works: usize,
         /// Places in it.
         #[serde(deserialize_with = "within::<1, 80, _, _>")]
+        #[schemars(schema_with = "whole::<1, 80>")]
         places: usize,
         /// Training questions.
         #[serde(deserialize_with = "within::<0, 1_000_000, _, _>")]
+        #[schemars(schema_with = "whole::<0, 1_000_000>")]
         train: usize,
         /// Validation questions.
         #[serde(deserialize_with = "within::<0, 1_000_000, _, _>")]
+        #[schemars(schema_with = "whole::<0, 1_000_000>")]
         validation: usize,
         /// Test questions.
         #[serde(deserialize_with = "within::<0, 1_000_000, _, _>")]
+        #[schemars(schema_with = "whole::<0, 1_000_000>")]
         test: usize,
     },
     /// A file of questions; see [`read_questions`] for the forms.
@@ -67,7 +75,7 @@ pub enum QuestionSource {
 }
 
 /// Where the passages are.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PassageSource {
     /// The pages of the generated world.
@@ -84,7 +92,7 @@ pub enum PassageSource {
 }
 
 /// What `r_task` is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerReward {
     /// 1 for an exact match, else 0.
@@ -94,7 +102,7 @@ pub enum AnswerReward {
 }
 
 /// Settings of the question environment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct QaConfig {
     /// Where the questions come from.
@@ -103,6 +111,7 @@ pub struct QaConfig {
     pub passages: PassageSource,
     /// Passages that a search shows.
     #[serde(deserialize_with = "within::<1, 1000, _, _>")]
+    #[schemars(schema_with = "whole::<1, 1000>")]
     pub topk: usize,
     /// How the episode opens.
     pub opening: Opening,

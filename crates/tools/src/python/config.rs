@@ -3,26 +3,31 @@
 #[cfg(target_os = "linux")]
 use super::CpythonConfig;
 use super::SandboxFusionConfig;
-use paretopo_settings::{Seconds, within};
+use paretopo_settings::{Seconds, whole, within};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What one program may use.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PythonLimits {
     /// Execution time in seconds.
     pub seconds: Seconds,
     /// Memory in bytes beyond what an idle worker needs.
     #[serde(deserialize_with = "within::<1_048_576, 1_099_511_627_776, _, _>")]
+    #[schemars(schema_with = "whole::<1_048_576, 1_099_511_627_776>")]
     pub memory: usize,
     /// Depth of function calls.
     #[serde(deserialize_with = "within::<1, 100_000, _, _>")]
+    #[schemars(schema_with = "whole::<1, 100_000>")]
     pub recursion: usize,
     /// Bytes that a program may print before it is stopped.
     #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<1, 1_000_000_000>")]
     pub printed: usize,
     /// Bytes that a program may have in files; for `cpython`, the others have none.
     #[serde(deserialize_with = "within::<65_536, 1_099_511_627_776, _, _>")]
+    #[schemars(schema_with = "whole::<65_536, 1_099_511_627_776>")]
     pub files: usize,
 }
 
@@ -39,7 +44,7 @@ impl Default for PythonLimits {
 }
 
 /// Who runs programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PythonInterpreter {
     /// An interpreter in Rust, sandboxed by what it lacks.
@@ -51,7 +56,7 @@ pub enum PythonInterpreter {
 }
 
 /// The Python tool's settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PythonConfig {
     /// Who runs programs.
@@ -70,11 +75,13 @@ pub struct PythonConfig {
     /// Sessions that may live at a time; one has up to `limits.memory` and `limits.files`. A call
     /// that would begin one more waits, at most until its deadline.
     #[serde(deserialize_with = "within::<1, 1_000, _, _>")]
+    #[schemars(schema_with = "whole::<1, 1_000>")]
     pub most_sessions: usize,
     /// Limits for each program.
     pub limits: PythonLimits,
     /// Longest text that the model reads, in characters; longer output loses its middle.
     #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<0, 1_000_000_000>")]
     pub output_characters: usize,
 }
 

@@ -5,6 +5,7 @@ use super::programs::{self, Afterwards, Broken};
 use super::sandbox::LauncherSettings;
 use super::{GRACE, PythonLimits, Ran, Unavailable, crashed};
 use paretopo_containment::{Conversation, Farewell, Worker, WorkerFailure};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ const LONGEST_ANSWER: usize = 1 << 16;
 const MOST_CLEANING: usize = 8;
 
 /// What happens on a machine whose kernel lacks a layer of the sandbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MissingLayers {
     /// Programs are not run.
@@ -30,7 +31,7 @@ pub enum MissingLayers {
 }
 
 /// How programs are kept from the host and from each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Walls {
     /// In namespaces where the machine grants them, otherwise behind Landlock.
@@ -42,7 +43,7 @@ pub enum Walls {
 }
 
 /// How the system's Python runs programs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CpythonConfig {
     /// The interpreter, by name or path.

@@ -3,19 +3,21 @@
 
 use super::{Ran, Unavailable};
 use paretopo_retrieval::{Breaker, BreakerConfig, http_agent};
-use paretopo_settings::{Seconds, within};
+use paretopo_settings::{Seconds, whole, within};
 use paretopo_trajectory::CallStatus;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
 /// How the server is asked.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SandboxFusionConfig {
     /// The server's address, e.g. `http://127.0.0.1:8080`.
     pub url: String,
     /// Further attempts after the first, while the call's deadline allows.
     #[serde(default = "retries", deserialize_with = "within::<0, 1000, _, _>")]
+    #[schemars(schema_with = "whole::<0, 1000>")]
     pub retries: u32,
     /// When the server is left alone for a while.
     #[serde(default)]

@@ -1,21 +1,24 @@
 //! Settings of an evaluation.
 
 use paretopo_generation::SamplingConfig;
-use paretopo_settings::within;
+use paretopo_settings::{whole, within};
 use paretopo_trajectory::Split;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the evaluation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvaluationConfig {
     /// Which tasks.
     pub split: Split,
     /// At most so many of them; 0 for all.
     #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<0, 1_000_000_000>")]
     pub tasks: usize,
     /// Episodes a task.
     #[serde(deserialize_with = "within::<1, 4096, _, _>")]
+    #[schemars(schema_with = "whole::<1, 4096>")]
     pub samples: usize,
     /// How tokens are drawn.
     pub sampling: SamplingConfig,

@@ -18,14 +18,15 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::Workers;
 use paretopo_models::{CausalLm, ModelFamily, is_frozen};
-use paretopo_settings::within;
+use paretopo_settings::{whole, within};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a forward and backward pass holds in memory: less memory for more work, and the same
 /// gradients up to rounding.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MemoryConfig {
     /// Hold the activations of one layer at a time and compute those of the others again (gradient
@@ -33,6 +34,7 @@ pub struct MemoryConfig {
     pub gradient_checkpointing: bool,
     /// Trained tokens whose logits are held at a time; 0 for all of a micro-batch.
     #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<0, 1_000_000_000>")]
     pub logits_chunk: usize,
 }
 

@@ -1,12 +1,13 @@
 //! Settings of the optimiser.
 
 use paretopo_settings::{
-    DecayRate, Epsilon, LearningRate, NonNegative, Share, WeightDecay, within,
+    DecayRate, Epsilon, LearningRate, NonNegative, Share, WeightDecay, whole, within,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// AdamW with warm-up, a schedule and clipping by the global norm.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimizerConfig {
     /// Learning rate after the warm-up.
@@ -23,6 +24,7 @@ pub struct OptimizerConfig {
     pub clip_grad_norm: NonNegative,
     /// Updates over which the learning rate rises linearly.
     #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<0, 1_000_000_000>")]
     pub warmup_updates: u64,
     /// What follows.
     pub schedule: LearningRateSchedule,
@@ -44,7 +46,7 @@ impl Default for OptimizerConfig {
 }
 
 /// The learning rate after the warm-up, as a share of the highest.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum LearningRateSchedule {
     /// Stays.

@@ -2,11 +2,12 @@
 
 use crate::{MemoryConfig, OptimizerConfig};
 use paretopo_algorithms::losses::{Aggregation, KlConfig, PolicyLossConfig};
-use paretopo_settings::{Coefficient, LogRatio, Positive, within};
+use paretopo_settings::{Coefficient, LogRatio, Positive, whole, within};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which log-probabilities the importance ratio is taken against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OldLogprobs {
     /// Those recorded while sampling; saves a forward pass.
@@ -17,7 +18,7 @@ pub enum OldLogprobs {
 }
 
 /// What happens when numbers are no good: a reward, a loss, a gradient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BadNumbers {
     /// The run stops; the batch is written out.
@@ -28,27 +29,33 @@ pub enum BadNumbers {
 }
 
 /// Settings of the reinforcement learning recipe.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
     /// Optimisation steps; each plays new rollouts.
     #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<1, 1_000_000_000>")]
     pub steps: u64,
     /// Prompts a step.
     #[serde(deserialize_with = "within::<1, 1_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<1, 1_000_000>")]
     pub prompts_per_step: usize,
     /// Rollouts a prompt: the group.
     #[serde(deserialize_with = "within::<2, 100_000, _, _>")]
+    #[schemars(schema_with = "whole::<2, 100_000>")]
     pub rollouts_per_prompt: usize,
     /// Passes over a step's trajectories.
     #[serde(deserialize_with = "within::<1, 1000, _, _>")]
+    #[schemars(schema_with = "whole::<1, 1000>")]
     pub epochs: usize,
     /// Optimiser updates a pass.
     #[serde(deserialize_with = "within::<1, 100_000, _, _>")]
+    #[schemars(schema_with = "whole::<1, 100_000>")]
     pub minibatches: usize,
     /// Tokens, padding included, that are held in one forward and backward pass; on a CPU small
     /// ones stay in the cache and are twice as fast.
     #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<1, 1_000_000_000>")]
     pub micro_batch_tokens: usize,
     /// What is held in memory at a time.
     pub memory: MemoryConfig,
@@ -71,6 +78,7 @@ pub struct TrainConfig {
     /// Groups without signal are replaced by new ones in up to this many further rounds (dynamic
     /// sampling).
     #[serde(deserialize_with = "within::<0, 1000, _, _>")]
+    #[schemars(schema_with = "whole::<0, 1000>")]
     pub refill_rounds: usize,
     /// Whether trajectories that ran out of tokens carry no loss.
     pub mask_overlong: bool,
@@ -83,17 +91,21 @@ pub struct TrainConfig {
     /// down, late or at its limit. No checkpoint is written after such a step, so that the run
     /// resumes from before the first of them.
     #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<1, 1_000_000_000>")]
     pub stop_after_failed_steps: u64,
     /// Steps between checkpoints.
     #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<1, 1_000_000_000>")]
     pub checkpoint_every: u64,
     /// Which checkpoints are kept.
     pub keep: KeepConfig,
     /// Steps between validations; 0 for none.
     #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<0, 1_000_000_000>")]
     pub validate_every: u64,
     /// Steps between the trajectories that are written out; 0 for none.
     #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<0, 1_000_000_000>")]
     pub save_trajectories_every: u64,
 }
 
@@ -135,11 +147,12 @@ impl TrainConfig {
 }
 
 /// Which checkpoints are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeepConfig {
     /// The latest so many.
     #[serde(deserialize_with = "within::<1, 1_000_000, _, _>")]
+    #[schemars(schema_with = "whole::<1, 1_000_000>")]
     pub latest: usize,
     /// Besides, in the folder `best`, what is trained as it was at the validation whose mean
     /// rewards multiply to the most (the hypervolume of their point).
