@@ -114,7 +114,7 @@ impl<'a> TurnLoop<'a> {
             settings,
             generator,
             desk: ToolDesk::new(
-                context.environment.tools(),
+                &context.environment.tools,
                 config.tool_threads,
                 config.call_seconds,
             ),
@@ -270,7 +270,7 @@ impl<'a> TurnLoop<'a> {
         };
         self.generator.pause(key, episode.length);
         let tenancy = episode.tenancy.as_ref().expect("an episode has it until it ends");
-        match self.desk.submit(&call, tenancy) {
+        match self.desk.submit(&call, tenancy, &episode.calls) {
             Err(outcome) => {
                 let asked = (Some(call), episode.now());
                 self.append(asked, outcome, key)

@@ -1,7 +1,7 @@
 //! The text side of a checkpoint: tokenizer, chat template, and the tokens that end a turn.
 
 use paretopo_chat::{ChatError, ChatTemplate, TemplateContext, Tokenizer};
-use paretopo_environments::Environment;
+use paretopo_environments::ToolEnvironment;
 use paretopo_generation::{SamplingConfig, sampling_of};
 use paretopo_trajectory::{Task, TokenId};
 use std::io::ErrorKind;
@@ -92,7 +92,7 @@ impl PolicyText {
     /// When the template or the tokenizer fails, or the template renders nothing to read.
     pub fn opening(
         &self,
-        environment: &dyn Environment,
+        environment: &ToolEnvironment,
         task: &Task,
         describe_tools: bool,
     ) -> Result<Vec<TokenId>, ChatError> {
@@ -112,7 +112,7 @@ impl PolicyText {
     /// When it is not, there is nothing to read in it, or the template fails.
     pub fn require_question(
         &self,
-        environment: &dyn Environment,
+        environment: &ToolEnvironment,
         task: &Task,
         describe_tools: bool,
     ) -> Result<(), ChatError> {
@@ -137,13 +137,13 @@ impl PolicyText {
     /// The text of an opening.
     fn render(
         &self,
-        environment: &dyn Environment,
+        environment: &ToolEnvironment,
         task: &Task,
         describe_tools: bool,
     ) -> Result<String, ChatError> {
         let messages = environment.opening(task);
         let tools: Vec<_> =
-            environment.tools().iter().filter(|_| describe_tools).map(|tool| tool.spec()).collect();
+            environment.tools.iter().filter(|_| describe_tools).map(|tool| tool.spec()).collect();
         self.template.render(TemplateContext {
             messages: &messages,
             tools: &tools,

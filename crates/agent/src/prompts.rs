@@ -2,7 +2,7 @@
 
 use crate::{PolicyText, RolloutConfig};
 use paretopo_chat::{ChatError, ToolSyntax};
-use paretopo_environments::Environment;
+use paretopo_environments::ToolEnvironment;
 use paretopo_trajectory::{Task, TokenId};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -30,7 +30,7 @@ pub enum LongPrompts {
 /// is named.
 pub fn open_tasks(
     text: &PolicyText,
-    environment: &dyn Environment,
+    environment: &ToolEnvironment,
     config: &RolloutConfig,
     tasks: &[&Task],
 ) -> Result<Vec<Vec<TokenId>>, ChatError> {
@@ -51,7 +51,7 @@ pub fn open_tasks(
 /// When it is not, or the template fails.
 pub fn require_question(
     text: &PolicyText,
-    environment: &dyn Environment,
+    environment: &ToolEnvironment,
     config: &RolloutConfig,
     tasks: &[Task],
 ) -> Result<(), ChatError> {

@@ -3,7 +3,7 @@
 use crate::play::play;
 use crate::{PolicyText, RolloutConfig, Workers, leaves_room, open_tasks};
 use paretopo_chat::ChatError;
-use paretopo_environments::Environment;
+use paretopo_environments::ToolEnvironment;
 use paretopo_generation::{GenerationError, GenerationStatistics, Generators};
 use paretopo_trajectory::{Task, TokenId, Trajectory, TrajectoryId};
 use std::collections::{HashMap, HashSet};
@@ -34,7 +34,7 @@ pub struct RolloutContext<'a> {
     /// The policy's text side.
     pub text: &'a PolicyText,
     /// Tasks, tools, answers.
-    pub environment: &'a dyn Environment,
+    pub environment: &'a ToolEnvironment,
     /// Optimiser steps behind the weights.
     pub weight_version: u64,
     /// Set from outside to give up.

@@ -1,8 +1,10 @@
 //! The calls under way: who may call what, what has arrived, and until when it is waited for.
 
 use paretopo_settings::Seconds;
-use paretopo_tools::{CallContext, Tool, ToolPool};
-use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec, TrajectoryId};
+use paretopo_tools::{CallContext, ListedTool, Tool, ToolPool};
+use paretopo_trajectory::{
+    CallRecord, CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec, TrajectoryId,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,11 +21,12 @@ pub(crate) struct Tenancy {
 }
 
 impl Tenancy {
-    fn begin(tools: &[Arc<dyn Tool>], trajectory: &TrajectoryId) -> Arc<Self> {
-        for tool in tools {
+    fn begin(tools: &[ListedTool], trajectory: &TrajectoryId) -> Arc<Self> {
+        let tools: Vec<Arc<dyn Tool>> = tools.iter().map(|listed| listed.tool.clone()).collect();
+        for tool in &tools {
             tool.begin(trajectory);
         }
-        Arc::new(Self { tools: tools.to_vec(), trajectory: trajectory.clone() })
+        Arc::new(Self { tools, trajectory: trajectory.clone() })
     }
 }
 
@@ -60,8 +63,8 @@ pub(crate) struct Submitted {
 
 /// The calls of one worker's episodes.
 pub(crate) struct ToolDesk<'a> {
-    tools: &'a [Arc<dyn Tool>],
-    by_name: HashMap<String, Arc<dyn Tool>>,
+    tools: &'a [ListedTool],
+    by_name: HashMap<&'a str, &'a ListedTool>,
     pool: ToolPool,
     arrived: HashMap<u64, ToolOutcome>,
     call_seconds: Seconds,
@@ -70,10 +73,10 @@ pub(crate) struct ToolDesk<'a> {
 
 impl<'a> ToolDesk<'a> {
     /// A desk with so many threads, for calls of at most so many seconds.
-    pub(crate) fn new(tools: &'a [Arc<dyn Tool>], threads: usize, call_seconds: Seconds) -> Self {
+    pub(crate) fn new(tools: &'a [ListedTool], threads: usize, call_seconds: Seconds) -> Self {
         Self {
             tools,
-            by_name: tools.iter().map(|tool| (tool.spec().name, tool.clone())).collect(),
+            by_name: tools.iter().map(|tool| (tool.name.as_str(), tool)).collect(),
             pool: ToolPool::new(threads),
             arrived: HashMap::new(),
             call_seconds,
@@ -90,18 +93,28 @@ impl<'a> ToolDesk<'a> {
         Tenancy::begin(self.tools, trajectory)
     }
 
-    /// Hands a call to its tool.
+    /// Hands a call to its tool; `earlier` are the calls that its episode has made before.
     ///
     /// # Errors
-    /// When there is no tool of that name: the outcome that says so.
+    /// When there is no tool of that name, or the episode has called it as often as it may: the
+    /// outcome that says so.
     pub(crate) fn submit(
         &mut self,
         call: &ToolCall,
         tenancy: &Arc<Tenancy>,
+        earlier: &[CallRecord],
     ) -> Result<Submitted, ToolOutcome> {
-        let Some(tool) = self.by_name.get(&call.name) else {
+        let Some(listed) = self.by_name.get(call.name.as_str()) else {
             return Err(refused(format!("ToolError: there is no tool `{}`", call.name)));
         };
+        let is_same = |record: &&CallRecord| {
+            record.call.as_ref().is_some_and(|earlier| earlier.name == call.name)
+        };
+        if earlier.iter().filter(is_same).count() >= listed.max_calls {
+            let (name, most) = (&call.name, listed.max_calls);
+            return Err(refused(format!("ToolError: `{name}` may be called {most} times")));
+        }
+        let tool = &listed.tool;
         let deadline = Instant::now() + self.call_seconds.duration();
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -191,11 +204,11 @@ mod tests {
     #[test]
     fn a_trajectory_ends_once_and_after_its_last_call() {
         let diary = Arc::new(Diary::default());
-        let tools: [Arc<dyn Tool>; 1] = [diary.clone()];
+        let tools = [ListedTool::plain(diary.clone())];
         let mut desk = ToolDesk::new(&tools, 1, Seconds::literal(5.0));
         let (first, second) = (TrajectoryId::new("t", 0, 0), TrajectoryId::new("t", 1, 0));
         let (one, other) = (desk.begin(&first), desk.begin(&second));
-        let submitted = desk.submit(&call("diary", 300), &one).unwrap_or_else(|_| panic!());
+        let submitted = desk.submit(&call("diary", 300), &one, &[]).unwrap_or_else(|_| panic!());
         // the episode is cut off while its call runs; the other one has made none
         drop(one);
         drop(other);
@@ -214,10 +227,10 @@ mod tests {
     #[test]
     fn a_call_of_an_unknown_tool_reaches_none_and_a_late_one_is_given_up() {
         let diary = Arc::new(Diary::default());
-        let tools: [Arc<dyn Tool>; 1] = [diary.clone()];
+        let tools = [ListedTool::plain(diary.clone())];
         let mut desk = ToolDesk::new(&tools, 1, Seconds::literal(0.5));
         let tenancy = desk.begin(&TrajectoryId::new("t", 0, 0));
-        let refused = desk.submit(&call("dairy", 0), &tenancy).err().unwrap();
+        let refused = desk.submit(&call("dairy", 0), &tenancy, &[]).err().unwrap();
         assert_eq!(refused.text, "ToolError: there is no tool `dairy`");
         assert_eq!(refused.fault, Some(Fault::Call));
         let now = Instant::now();
@@ -225,5 +238,24 @@ mod tests {
         let late = desk.outcome(7, now).unwrap();
         assert_eq!((late.status, late.fault), (CallStatus::Timeout, Some(Fault::Tool)));
         assert_eq!(late.text, "TimeoutError: the tool did not answer within 0.5 s");
+    }
+
+    #[test]
+    fn a_tool_is_called_as_often_as_it_may_be() {
+        let diary = ListedTool::plain(Arc::new(Diary::default()));
+        let other = ListedTool { name: "other".into(), ..diary.clone() };
+        let tools = [ListedTool { max_calls: 2, ..diary }, other];
+        let mut desk = ToolDesk::new(&tools, 1, Seconds::literal(5.0));
+        let tenancy = desk.begin(&TrajectoryId::new("t", 0, 0));
+        let record = |name: &str| {
+            CallRecord::new(Some(call(name, 0)), ToolOutcome::new(CallStatus::Ok, "", 0.0))
+        };
+        let mut earlier = vec![record("other"), record("diary"), record("other")];
+        assert!(desk.submit(&call("diary", 0), &tenancy, &earlier).is_ok());
+        earlier.push(record("diary"));
+        let refused = desk.submit(&call("diary", 0), &tenancy, &earlier).err().unwrap();
+        assert_eq!(refused.text, "ToolError: `diary` may be called 2 times");
+        assert_eq!((refused.status, refused.fault), (CallStatus::Error, Some(Fault::Call)));
+        assert!(desk.submit(&call("other", 0), &tenancy, &earlier).is_ok());
     }
 }

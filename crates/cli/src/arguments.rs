@@ -1,8 +1,9 @@
 //! The command line.
 
 use clap::builder::RangedU64ValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use paretopo_settings::{NonNegative, Seconds};
+use paretopo_training::Pieces;
 use std::path::PathBuf;
 
 /// Trains tool-calling language agents under several objectives (ParetoPO and its baselines).
@@ -23,6 +24,31 @@ pub(crate) struct Arguments {
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// The command line of a program that knows these pieces.
+    pub(crate) fn command_line(pieces: &Pieces) -> clap::Command {
+        let known = format!(
+            "What `type` can be:\n  environment  {}\n  tools        {}\n  objectives   {}\n  \
+             estimator    {}",
+            pieces.environments.listed(),
+            pieces.tools.listed(),
+            pieces.objectives.listed(),
+            pieces.estimators.listed(),
+        );
+        let name = crate::program::own_name();
+        let mut command = Self::command().name(name.clone()).bin_name(name);
+        for recipe in ["train", "sft", "evaluate", "plan", "compare", "new"] {
+            command = command.mut_subcommand(recipe, |recipe| recipe.after_help(known.clone()));
+        }
+        let estimators = pieces.estimators.listed();
+        command.mut_subcommand("advantages", |command| {
+            command.mut_arg("estimator", |argument| {
+                argument.help(format!("The estimator, as `type` in a configuration: {estimators}"))
+            })
+        })
+    }
 }
 
 /// A configuration file and changes to it.

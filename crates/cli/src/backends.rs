@@ -1,21 +1,18 @@
 //! The compiled-in backends, best first, and the choice among them.
 
 use crate::problem::Problem;
-use paretopo_models::AutoFamily;
+use paretopo_models::ModelFamily;
 use paretopo_training::EntryPoints;
-
-/// The models that this binary knows.
-pub(crate) type Family = AutoFamily;
 
 /// Declares the backends that some build may have, best first, by the names of their features.
 macro_rules! backends {
-    ($($feature:tt $entry_points:path;)+) => {
+    ($($feature:tt $($entry_points:ident)::+;)+) => {
         /// Every name that `--backend` may take in some build.
         const KNOWN: &[&str] = &[$($feature),+];
 
-        /// All backends that cargo features compiled in.
+        /// All backends that cargo features compiled in, for a family of models.
         #[expect(clippy::vec_init_then_push, reason = "each entry depends on a feature")]
-        pub(crate) fn compiled_in() -> Vec<EntryPoints> {
+        pub(crate) fn compiled_in<F: ModelFamily>() -> Vec<EntryPoints> {
             #[allow(
                 unused_mut,
                 clippy::allow_attributes,
@@ -24,7 +21,7 @@ macro_rules! backends {
             let mut found = Vec::new();
             $(
                 #[cfg(feature = $feature)]
-                found.push($entry_points());
+                found.push($($entry_points)::+::<F>());
             )+
             found
         }
@@ -32,15 +29,17 @@ macro_rules! backends {
 }
 
 backends! {
-    "cuda" paretopo_backend_cuda::entry_points::<Family>;
-    "flex" paretopo_backend_flex::entry_points::<Family>;
-    "ndarray" paretopo_backend_ndarray::entry_points::<Family>;
-    "wgpu" paretopo_backend_wgpu::entry_points::<Family>;
+    "cuda" paretopo_backend_cuda::entry_points;
+    "flex" paretopo_backend_flex::entry_points;
+    "ndarray" paretopo_backend_ndarray::entry_points;
+    "wgpu" paretopo_backend_wgpu::entry_points;
 }
 
 /// The backend and the index of its device; without a wish the first that works.
-pub(crate) fn choose(wish: Option<&str>) -> Result<(EntryPoints, usize), Problem> {
-    let compiled = compiled_in();
+pub(crate) fn choose(
+    compiled: &[EntryPoints],
+    wish: Option<&str>,
+) -> Result<(EntryPoints, usize), Problem> {
     let names = || {
         compiled.iter().map(|backend| format!("`{}`", backend.name)).collect::<Vec<_>>().join(", ")
     };

@@ -3,8 +3,6 @@
 
 use crate::output::outln;
 use crate::problem::Problem;
-use paretopo_environments::EnvironmentConfig;
-use paretopo_tools::PythonInterpreter;
 use paretopo_training::RunConfig;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,21 +15,12 @@ fn listed<'a>(configs: impl IntoIterator<Item = &'a RunConfig>) -> Result<Vec<St
     let mut programs = BTreeSet::new();
     for config in configs {
         programs.insert(format!("{} (this program): renders chat templates", itself.display()));
-        let python = match &config.environment {
-            EnvironmentConfig::Math(math) => Some(&math.python).filter(|_| math.tool_enabled),
-            EnvironmentConfig::Qa(_) => None,
-        };
-        let Some(python) = python else { continue };
-        let does = match python.interpreter {
-            PythonInterpreter::Monty => Some("interprets the policy's programs"),
-            PythonInterpreter::Cpython => Some("puts up the walls around the policy's programs"),
-            PythonInterpreter::SandboxFusion => None,
-        };
-        if let Some(does) = does {
-            programs.insert(format!("{} (this program): {does}", itself.display()));
-        }
-        for path in python.programs() {
-            programs.insert(format!("{}: runs the policy's programs, sandboxed", shown(&path)));
+        for program in config.tools().iter().flat_map(|entry| entry.tool.programs()) {
+            let does = program.does;
+            programs.insert(match program.path {
+                None => format!("{} (this program): {does}", itself.display()),
+                Some(path) => format!("{}: {does}", shown(&path)),
+            });
         }
     }
     Ok(programs.into_iter().collect())

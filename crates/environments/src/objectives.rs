@@ -1,24 +1,132 @@
 //! Objectives: pure functions of a task, a trajectory and the run's memory, with values in [0, 1].
 
 use crate::{DataError, Environment, RunMemory};
-use paretopo_settings::{NonNegative, Positive};
+use paretopo_settings::{Chosen, NonNegative, Piece, Positive, Registry, Settings};
 use paretopo_trajectory::{CallStatus, Task, Trajectory};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::{Arc, LazyLock};
 
-/// One coordinate of the reward vector.
-pub trait Objective: Send + Sync {
-    /// The name in metrics and tables.
-    fn name(&self) -> &'static str;
+/// What an objective looks at.
+pub struct Scoring<'a> {
+    /// The environment that was played.
+    pub environment: &'a dyn Environment,
+    /// The task.
+    pub task: &'a Task,
+    /// What was played; whether it is right stands in its `success`.
+    pub trajectory: &'a Trajectory,
+    /// What its calls cost: the sum of their tools' prices, their number where all have the price 1.
+    pub cost: f64,
+    /// What the run remembers about tasks.
+    pub memory: &'a RunMemory,
+}
 
+/// One coordinate of the reward vector: a struct of settings that implements this.
+///
+/// ```
+/// use paretopo_environments::{Objective, Scoring};
+///
+/// /// 1 for an answer of one word.
+/// struct Brevity;
+///
+/// impl Objective for Brevity {
+///     fn score(&self, scoring: &Scoring<'_>) -> Option<f64> {
+///         let answer = scoring.trajectory.answer.as_deref()?;
+///         Some(if answer.split_whitespace().count() == 1 { 1.0 } else { 0.0 })
+///     }
+/// }
+/// ```
+pub trait Objective: Send + Sync + 'static {
     /// The value in [0, 1], higher is better; `None` where the objective does not apply.
-    fn score(
-        &self,
-        environment: &dyn Environment,
-        task: &Task,
-        trajectory: &Trajectory,
-        memory: &RunMemory,
-    ) -> Option<f64>;
+    fn score(&self, scoring: &Scoring<'_>) -> Option<f64>;
+
+    /// The name in metrics and tables, where it is not the `type` under which it is registered.
+    fn name(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// An objective with its settings, as a configuration chooses it.
+pub type ObjectiveConfig = Chosen<dyn Objective>;
+
+/// The objectives that a program knows.
+pub type Objectives = Registry<dyn Objective>;
+
+/// Adds an objective to those that a program knows.
+///
+/// # Panics
+/// When the name is taken.
+pub fn register_objective<O: Objective + Settings>(objectives: &mut Objectives, name: &str) {
+    objectives.register::<O>(name, |objective| Arc::new(objective));
+}
+
+/// An objective as a configuration would choose it, by the name under which it is registered.
+///
+/// # Panics
+/// When TOML cannot express its settings.
+pub fn objective<O: Objective + Settings>(name: &str, settings: O) -> ObjectiveConfig {
+    let erase: fn(O) -> Arc<dyn Objective> = |objective| Arc::new(objective);
+    Chosen::new(name, settings, erase)
+        .unwrap_or_else(|reason| panic!("the settings of `{name}`: {reason}"))
+}
+
+impl Piece for dyn Objective {
+    const KIND: &'static str = "objective";
+
+    fn shipped() -> Arc<Registry<Self>> {
+        static SHIPPED: LazyLock<Arc<Objectives>> = LazyLock::new(|| {
+            let mut all = Objectives::default();
+            register_objective::<TaskSuccess>(&mut all, TASK);
+            register_objective::<ToolEfficiency>(&mut all, "tool_efficiency");
+            register_objective::<ResponseLength>(&mut all, "response_length");
+            register_objective::<Format>(&mut all, "format");
+            Arc::new(all)
+        });
+        SHIPPED.clone()
+    }
+}
+
+/// The `type` of task success.
+const TASK: &str = "task";
+
+/// The reward vector where a configuration lists none: task success, and ParetoPO's `r_tool`.
+pub fn usual_objectives() -> Vec<ObjectiveConfig> {
+    let efficiency = ToolEfficiency {
+        alpha: const { NonNegative::literal(0.5) },
+        before_first_success: BeforeFirstSuccess::Neutral,
+    };
+    vec![objective(TASK, TaskSuccess {}), objective("tool_efficiency", efficiency)]
+}
+
+/// An objective with the name that metrics, `best`, evaluations and tables call it.
+#[derive(Clone)]
+pub struct NamedObjective {
+    /// The name.
+    pub name: String,
+    /// The objective.
+    pub objective: Arc<dyn Objective>,
+}
+
+/// Names a reward vector. One that has the name of an objective before it gets its place behind it:
+/// `r_length`, `r_length_3`.
+///
+/// # Errors
+/// When its first objective is not task success.
+pub fn named_objectives(configs: &[ObjectiveConfig]) -> Result<Vec<NamedObjective>, DataError> {
+    if configs.first().map(ObjectiveConfig::name) != Some(TASK) {
+        return Err(DataError::Setting(
+            "the first of `objectives` must be `{ type = \"task\" }`".into(),
+        ));
+    }
+    let mut named: Vec<NamedObjective> = Vec::new();
+    for (place, config) in configs.iter().enumerate() {
+        // the objective's own name; the other `name` is its `type`
+        let own = Objective::name(&**config).unwrap_or(config.name());
+        let is_taken = named.iter().any(|other| other.name == own);
+        let name = if is_taken { format!("{own}_{}", place + 1) } else { own.to_owned() };
+        named.push(NamedObjective { name, objective: config.piece() });
+    }
+    Ok(named)
 }
 
 /// What `r_tool` is before a task's first success, when there is no `N_optimal`.
@@ -32,159 +140,92 @@ pub enum BeforeFirstSuccess {
     FewestCalls,
 }
 
-/// Which objective, with its settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum ObjectiveConfig {
-    /// `r_task`: what the environment gives for the answer; 1 for a right one, else 0, unless it is
-    /// configured otherwise.
-    Task {},
-    /// `r_tool = exp(-alpha * |N_call - N_optimal|)` (ParetoPO).
-    ToolEfficiency {
-        /// How fast a call too many (or too few) costs; per call.
-        alpha: NonNegative,
-        /// Before the task's first success.
-        #[serde(default)]
-        before_first_success: BeforeFirstSuccess,
-    },
-    /// `r_length = exp(-sampled tokens / scale)`.
-    ResponseLength {
-        /// Tokens at which the value has fallen to 1/e.
-        scale: Positive,
-    },
-    /// `r_format`: 1 when there is an answer and no call failed, else 0.
-    Format {},
-}
-
-impl ObjectiveConfig {
-    /// Checks a reward vector.
-    ///
-    /// # Errors
-    /// When its first objective is not task success.
-    pub(crate) fn check_all(configs: &[Self]) -> Result<(), DataError> {
-        if configs.first() != Some(&Self::Task {}) {
-            return Err(DataError::Setting(
-                "the first of `environment.objectives` must be `{ type = \"task\" }`".into(),
-            ));
-        }
-        Ok(())
-    }
-
-    /// Builds a reward vector.
-    ///
-    /// # Errors
-    /// When its first objective is not task success.
-    pub(crate) fn build_all(configs: &[Self]) -> Result<Vec<Box<dyn Objective>>, DataError> {
-        Self::check_all(configs)?;
-        Ok(configs.iter().map(Self::build).collect())
-    }
-
-    /// Builds the objective.
-    pub fn build(&self) -> Box<dyn Objective> {
-        match *self {
-            Self::Task {} => Box::new(TaskSuccess),
-            Self::ToolEfficiency { alpha, before_first_success } => {
-                Box::new(ToolEfficiency { alpha: alpha.get(), before_first_success })
-            }
-            Self::ResponseLength { scale } => Box::new(ResponseLength { scale: scale.get() }),
-            Self::Format {} => Box::new(Format),
-        }
-    }
-}
-
-struct TaskSuccess;
+/// `r_task`: what the environment gives for the answer; 1 for a right one, else 0, unless it is
+/// configured otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskSuccess {}
 
 impl Objective for TaskSuccess {
-    fn name(&self) -> &'static str {
-        "r_task"
+    fn score(&self, scoring: &Scoring<'_>) -> Option<f64> {
+        Some(scoring.environment.task_reward(scoring.task, scoring.trajectory))
     }
 
-    fn score(
-        &self,
-        environment: &dyn Environment,
-        task: &Task,
-        trajectory: &Trajectory,
-        _: &RunMemory,
-    ) -> Option<f64> {
-        Some(environment.task_reward(task, trajectory))
+    fn name(&self) -> Option<&'static str> {
+        Some("r_task")
     }
 }
 
-struct ToolEfficiency {
-    alpha: f64,
-    before_first_success: BeforeFirstSuccess,
+/// `r_tool = exp(-alpha * |N_call - N_optimal|)` (ParetoPO), where a call counts as much as its
+/// tool's price.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToolEfficiency {
+    /// How fast a call too many (or too few) costs; per call.
+    pub alpha: NonNegative,
+    /// Before the task's first success.
+    #[serde(default)]
+    pub before_first_success: BeforeFirstSuccess,
 }
 
 impl Objective for ToolEfficiency {
-    fn name(&self) -> &'static str {
-        "r_tool"
-    }
-
-    fn score(
-        &self,
-        _: &dyn Environment,
-        task: &Task,
-        trajectory: &Trajectory,
-        memory: &RunMemory,
-    ) -> Option<f64> {
-        let optimal = match (memory.fewest_calls(&task.id), self.before_first_success) {
-            (Some(fewest), _) => fewest,
-            (None, BeforeFirstSuccess::FewestCalls) => 0,
+    fn score(&self, scoring: &Scoring<'_>) -> Option<f64> {
+        let optimal = match (scoring.memory.lowest_cost(&scoring.task.id), self.before_first_success)
+        {
+            (Some(lowest), _) => lowest,
+            (None, BeforeFirstSuccess::FewestCalls) => 0.0,
             (None, BeforeFirstSuccess::Neutral) => return Some(0.0),
         };
-        Some((-self.alpha * trajectory.call_count().abs_diff(optimal) as f64).exp())
+        Some((-self.alpha.get() * (scoring.cost - optimal).abs()).exp())
+    }
+
+    fn name(&self) -> Option<&'static str> {
+        Some("r_tool")
     }
 }
 
-struct ResponseLength {
-    scale: f64,
+/// `r_length = exp(-sampled tokens / scale)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResponseLength {
+    /// Tokens at which the value has fallen to 1/e.
+    pub scale: Positive,
 }
 
 impl Objective for ResponseLength {
-    fn name(&self) -> &'static str {
-        "r_length"
+    fn score(&self, scoring: &Scoring<'_>) -> Option<f64> {
+        Some((-(scoring.trajectory.sampled_tokens() as f64) / self.scale.get()).exp())
     }
 
-    fn score(
-        &self,
-        _: &dyn Environment,
-        _: &Task,
-        trajectory: &Trajectory,
-        _: &RunMemory,
-    ) -> Option<f64> {
-        Some((-(trajectory.sampled_tokens() as f64) / self.scale).exp())
+    fn name(&self) -> Option<&'static str> {
+        Some("r_length")
     }
 }
 
-struct Format;
+/// `r_format`: 1 when there is an answer and no call failed, else 0.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Format {}
 
 impl Objective for Format {
-    fn name(&self) -> &'static str {
-        "r_format"
-    }
-
-    fn score(
-        &self,
-        _: &dyn Environment,
-        _: &Task,
-        trajectory: &Trajectory,
-        _: &RunMemory,
-    ) -> Option<f64> {
+    fn score(&self, scoring: &Scoring<'_>) -> Option<f64> {
+        let trajectory = scoring.trajectory;
         let clean = trajectory.answer.is_some()
             && trajectory.calls.iter().all(|call| call.outcome.status == CallStatus::Ok);
         Some(f64::from(u8::from(clean)))
+    }
+
+    fn name(&self) -> Option<&'static str> {
+        Some("r_format")
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{
-        EnvironmentConfig, MathConfig, ObjectiveConfig, Resources, RunMemory, score_group,
-    };
-    use paretopo_settings::{NonNegative, Positive};
-    use paretopo_trajectory::{
-        CallRecord, CallStatus, Split, ToolOutcome, Trajectory, TrajectoryId,
-    };
+    use super::*;
+    use crate::{MathConfig, Resources, ToolEnvironment, environment, score_group};
+    use paretopo_tools::{PythonConfig, ToolEntry};
+    use paretopo_trajectory::{CallRecord, Split, ToolCall, ToolOutcome, TrajectoryId};
 
     fn trajectory(answer: &str, calls: usize) -> Trajectory {
         let outcome = ToolOutcome::new(CallStatus::Ok, "", 0.0);
@@ -195,13 +236,18 @@ mod tests {
         }
     }
 
+    fn built(objectives: &[ObjectiveConfig], tools: &[ToolEntry]) -> ToolEnvironment {
+        let math = environment("math", MathConfig::default());
+        let resources = Resources { python_worker: vec!["true".into()], ..Resources::default() };
+        ToolEnvironment::build(&math, tools, objectives, &resources, &mut ()).unwrap()
+    }
+
     fn rewards(
-        config: MathConfig,
+        objectives: &[ObjectiveConfig],
         outcomes: &[(bool, usize)],
         memory: &mut RunMemory,
     ) -> Vec<Vec<f64>> {
-        let environment =
-            EnvironmentConfig::Math(config).build(&Resources::default(), &mut ()).unwrap();
+        let environment = built(objectives, &[]);
         let task = environment.tasks(Split::Train)[0].clone();
         let mut group: Vec<_> = outcomes
             .iter()
@@ -209,7 +255,7 @@ mod tests {
                 trajectory(if *right { &task.answers[0] } else { "no number" }, *calls)
             })
             .collect();
-        score_group(environment.as_ref(), &task, &mut group, memory);
+        score_group(&environment, &task, &mut group, memory);
         let successes = group.iter().map(|trajectory| trajectory.success);
         assert!(successes.eq(outcomes.iter().map(|(right, _)| Some(*right))));
         group.into_iter().map(|trajectory| trajectory.objectives.values().to_vec()).collect()
@@ -222,7 +268,7 @@ mod tests {
         //   right, 1 call:  exp(-0.5 * 0) = 1        right, 3 calls: exp(-0.5 * 2) = 0.367879
         //   wrong, 0 calls: exp(-0.5 * 1) = 0.606531 (too few calls are inefficient, too)
         let scored =
-            rewards(MathConfig::default(), &[(true, 1), (true, 3), (false, 0)], &mut memory);
+            rewards(&usual_objectives(), &[(true, 1), (true, 3), (false, 0)], &mut memory);
         let expected = [[1.0, 1.0], [1.0, 0.367_879_44], [0.0, 0.606_530_66]];
         for (got, want) in scored.iter().zip(expected) {
             assert!(
@@ -231,33 +277,67 @@ mod tests {
             );
         }
         // a later group that succeeds without a call lowers it to 0: exp(-0.5 * 1)
-        let scored = rewards(MathConfig::default(), &[(true, 0), (true, 1)], &mut memory);
+        let scored = rewards(&usual_objectives(), &[(true, 0), (true, 1)], &mut memory);
         assert_eq!((scored[0][1], scored[1][1]), (1.0, (-0.5f64).exp()));
     }
 
     #[test]
     fn before_the_first_success_there_is_no_signal_unless_asked_for() {
         let scored =
-            rewards(MathConfig::default(), &[(false, 0), (false, 2)], &mut RunMemory::default());
+            rewards(&usual_objectives(), &[(false, 0), (false, 2)], &mut RunMemory::default());
         assert_eq!(scored, [[0.0, 0.0], [0.0, 0.0]]);
-        let mut config = MathConfig::default();
-        config.objectives[1] = ObjectiveConfig::ToolEfficiency {
+        let efficiency = ToolEfficiency {
             alpha: NonNegative::literal(0.5),
-            before_first_success: super::BeforeFirstSuccess::FewestCalls,
+            before_first_success: BeforeFirstSuccess::FewestCalls,
         };
+        let mut objectives = usual_objectives();
+        objectives[1] = objective("tool_efficiency", efficiency);
         // N_optimal = 0: exp(0) = 1 and exp(-0.5 * 2) = 0.367879
-        let scored = rewards(config, &[(false, 0), (false, 2)], &mut RunMemory::default());
+        let scored = rewards(&objectives, &[(false, 0), (false, 2)], &mut RunMemory::default());
         assert!((scored[0][1] - 1.0).abs() < 1e-6 && (scored[1][1] - 0.367_879_44).abs() < 1e-6);
     }
 
     #[test]
     fn objectives_that_share_a_name_are_told_apart_by_their_place() {
-        let length = |scale| ObjectiveConfig::ResponseLength { scale: Positive::literal(scale) };
-        let mut config = MathConfig::default();
-        config.objectives.extend([length(10.0), length(20.0), length(30.0)]);
-        let environment =
-            EnvironmentConfig::Math(config).build(&Resources::default(), &mut ()).unwrap();
-        let names = crate::objective_names(environment.as_ref());
+        let length = |scale| {
+            objective("response_length", ResponseLength { scale: Positive::literal(scale) })
+        };
+        let mut objectives = usual_objectives();
+        objectives.extend([length(10.0), length(20.0), length(30.0)]);
+        let names = built(&objectives, &[]).objective_names();
         assert_eq!(names[..], ["r_task", "r_tool", "r_length", "r_length_4", "r_length_5"]);
+    }
+
+    #[test]
+    fn a_call_counts_as_much_as_its_tools_price() {
+        let python = ToolEntry::new("python", PythonConfig::default());
+        let python = ToolEntry { price: NonNegative::literal(2.5), ..python };
+        let environment = built(&usual_objectives(), &[python]);
+        let call = |name: &str| {
+            let call = ToolCall { name: name.into(), arguments: serde_json::json!({}) };
+            CallRecord::new(Some(call), ToolOutcome::new(CallStatus::Ok, "", 0.0))
+        };
+        let task = environment.tasks(Split::Train)[0].clone();
+        let played = |calls: Vec<CallRecord>| Trajectory {
+            calls,
+            ..trajectory(&task.answers[0], 0)
+        };
+        // 2.5, and 2.5 + 1 since `pythn` is no tool
+        let mut group =
+            [played(vec![call("python")]), played(vec![call("python"), call("pythn")])];
+        let mut memory = RunMemory::default();
+        score_group(&environment, &task, &mut group, &mut memory);
+        assert_eq!(memory.lowest_cost(&task.id), Some(2.5));
+        // exp(-0.5 * 0) and exp(-0.5 * 1)
+        let scored = group.map(|trajectory| trajectory.objectives.values()[1]);
+        assert_eq!(scored, [1.0, (-0.5f64).exp()]);
+        assert_eq!((environment.highest_cost(4), environment.has_one_price()), (10.0, false));
+    }
+
+    #[test]
+    fn the_first_objective_is_task_success() {
+        let error = named_objectives(&usual_objectives()[1..]).err().unwrap().to_string();
+        assert_eq!(error, "the first of `objectives` must be `{ type = \"task\" }`");
+        assert!(named_objectives(&[]).is_err());
     }
 }

@@ -132,8 +132,9 @@ impl<P: Piece + ?Sized> Registry<P> {
         work()
     }
 
-    /// The registry by which this thread reads.
-    fn in_use() -> Arc<Self> {
+    /// The registry by which this thread reads: the latest of [`Self::while_reading`], or what we
+    /// ship.
+    pub fn in_use() -> Arc<Self> {
         let found = IN_USE.with_borrow(|in_use| {
             let own = in_use.iter().rev().find(|(id, _)| *id == TypeId::of::<Self>());
             own.map(|(_, registry)| registry.clone())
@@ -231,6 +232,11 @@ impl<P: ?Sized> Chosen<P> {
     /// Its `type`.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The piece itself.
+    pub fn piece(&self) -> Arc<P> {
+        self.piece.clone()
     }
 
     /// All its settings, without the `type`.
@@ -354,6 +360,7 @@ mod tests {
     struct Drawing {
         shape: Chosen<dyn Shape>,
         #[serde(default)]
+        #[expect(dead_code, reason = "only read")]
         more: Vec<Chosen<dyn Shape>>,
     }
 

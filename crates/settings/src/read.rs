@@ -183,7 +183,8 @@ impl Fault {
                 section.remove(name)?;
                 Some(())
             };
-            let mut path = section_where(&table, &mut Vec::new(), &reason, &said, &differs)?;
+            let helps = |other: Option<&str>| other != Some(&reason);
+            let mut path = section_where(&table, &mut Vec::new(), &said, &differs, &helps)?;
             path.push(Step::Key(name.to_owned()));
             return Some(Self { path, reason, is_key: true, is_said: true });
         }
@@ -192,7 +193,11 @@ impl Fault {
                 let section = value_at_mut(table, path)?.as_table_mut()?;
                 section.insert(name.to_owned(), MARKER.into()).is_none().then_some(())
             };
-            let path = section_where(&table, &mut Vec::new(), &reason, &said, &differs)?;
+            // where it is not missing it is a key too many
+            let helps = |other: Option<&str>| {
+                other.is_none_or(|other| other != reason && !other.starts_with("unknown field"))
+            };
+            let path = section_where(&table, &mut Vec::new(), &said, &differs, &helps)?;
             return Some(Self { path, reason, is_key: false, is_said: true });
         }
         if reason.starts_with("duplicate field") {
@@ -215,23 +220,21 @@ fn quoted_behind<'a>(reason: &'a str, start: &str) -> Option<&'a str> {
     reason.strip_prefix(start)?.strip_prefix('`')?.split('`').next()
 }
 
-/// The section at `path` or below in which a change makes the reader say something else.
+/// The section at `path` or below in which a change makes the reader say something that `helps`.
 fn section_where(
     table: &Value,
     path: &mut Vec<Step>,
-    reason: &str,
     said: &impl Fn(&toml::Table) -> Option<String>,
     change: &impl Fn(&mut Value, &[Step]) -> Option<()>,
+    helps: &impl Fn(Option<&str>) -> bool,
 ) -> Option<Vec<Step>> {
     let mut changed = table.clone();
-    if change(&mut changed, path).is_some()
-        && said(changed.as_table()?).is_none_or(|other| other != reason)
-    {
+    if change(&mut changed, path).is_some() && helps(said(changed.as_table()?).as_deref()) {
         return Some(path.clone());
     }
     for step in steps(value_at(table, path)?) {
         path.push(step);
-        let found = section_where(table, path, reason, said, change);
+        let found = section_where(table, path, said, change, helps);
         if found.is_some() {
             return found;
         }

@@ -136,7 +136,7 @@ fn evaluate_policy<C: BackendChoice, F: ModelFamily>(
     let place = place::<C>(index)?.inner();
     let device = &place.device;
     let environment = surroundings.environment(config, observer)?;
-    require_tasks(environment.as_ref(), config.evaluation.split)?;
+    require_tasks(&environment, config.evaluation.split)?;
     let policy = Policy::<F, Inner<C>>::load(config, &surroundings.policy_folder, &place)?.merged();
     let reader = policy.reader(surroundings.cancelled);
     let splits = played_splits(config, false);
@@ -145,6 +145,6 @@ fn evaluate_policy<C: BackendChoice, F: ModelFamily>(
     let workers = surroundings.workers(config, &model)?;
     let generators = policy.generators(&model, device, config.precision, surroundings);
     let context =
-        policy.context(&generators, environment.as_ref(), 0, surroundings.cancelled, &workers);
+        policy.context(&generators, &environment, 0, surroundings.cancelled, &workers);
     crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, finished, observer)
 }

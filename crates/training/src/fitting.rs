@@ -5,12 +5,10 @@ use crate::{Observer, RunConfig, Surroundings, TrainingError};
 use paretopo_agent::{
     LongPrompts, PolicyText, RolloutConfig, leaves_room, open_tasks, require_question,
 };
-use paretopo_environments::{Demonstration, Environment, Objective};
+use paretopo_environments::{Demonstration, Environment, ToolEnvironment};
 use paretopo_models::{ModelConfig, ModelFamily, read_config};
-use paretopo_tools::Tool;
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Prompts that are opened between two looks at whether the run is to stop.
@@ -40,14 +38,6 @@ impl Environment for Fitting {
 
     fn opening(&self, task: &Task) -> Vec<Message> {
         self.inner.opening(task)
-    }
-
-    fn tools(&self) -> &[Arc<dyn Tool>] {
-        self.inner.tools()
-    }
-
-    fn objectives(&self) -> &[Box<dyn Objective>] {
-        self.inner.objectives()
     }
 
     fn extract_answer(&self, response: &str) -> Option<String> {
@@ -103,15 +93,15 @@ pub(crate) fn played_splits(config: &RunConfig, trains: bool) -> Vec<(Split, usi
 pub(crate) fn fitting(
     reader: &Reader<'_>,
     rollout: &RolloutConfig,
-    environment: Box<dyn Environment>,
+    environment: ToolEnvironment,
     splits: &[(Split, usize)],
     observer: &mut dyn Observer,
-) -> Result<Box<dyn Environment>, TrainingError> {
+) -> Result<ToolEnvironment, TrainingError> {
     let mut remaining = HashMap::new();
     let mut problems = Vec::new();
     for (split, wanted) in widest(splits) {
-        let measured = measure(reader, rollout, environment.as_ref(), (split, wanted), observer)?;
-        require_question(reader.text, environment.as_ref(), rollout, environment.tasks(split))?;
+        let measured = measure(reader, rollout, &environment, (split, wanted), observer)?;
+        require_question(reader.text, &environment, rollout, environment.tasks(split))?;
         if measured.long.is_empty() {
             continue;
         }
@@ -140,7 +130,8 @@ pub(crate) fn fitting(
     if remaining.is_empty() {
         return Ok(environment);
     }
-    Ok(Box::new(Fitting { inner: environment, remaining }))
+    let inner = environment.environment;
+    Ok(ToolEnvironment { environment: Box::new(Fitting { inner, remaining }), ..environment })
 }
 
 /// Each split once, with the larger number of tasks.
@@ -160,7 +151,7 @@ fn widest(splits: &[(Split, usize)]) -> Vec<(Split, usize)> {
 fn measure(
     reader: &Reader<'_>,
     rollout: &RolloutConfig,
-    environment: &dyn Environment,
+    environment: &ToolEnvironment,
     (split, wanted): (Split, usize),
     observer: &mut dyn Observer,
 ) -> Result<Measured, TrainingError> {
@@ -227,7 +218,7 @@ pub fn check_prompts<F: ModelFamily>(
 ) -> Result<(), TrainingError> {
     let mut observer = ProgressAlone(observer);
     let environment = surroundings.environment(config, &mut observer)?;
-    crate::evaluation::require_tasks(environment.as_ref(), config.evaluation.split)?;
+    crate::evaluation::require_tasks(&environment, config.evaluation.split)?;
     let text = PolicyText::from_folder(&surroundings.policy_folder)?;
     crate::evaluation::sampling_of(&config.evaluation, &text)?;
     let context = read_config::<F>(&surroundings.policy_folder)?.context();

@@ -27,7 +27,7 @@ mod solve;
 mod stage;
 
 pub use check::Check;
-pub use config::{ConfigError, PolicySource, Precision, RunConfig};
+pub use config::{ConfigError, Pieces, PolicySource, Precision, RunConfig};
 pub use entry::{BackendChoice, EntryPoints, Recipe};
 pub use error::TrainingError;
 pub use evaluation::{EvaluationConfig, FinishedEpisodes, evaluate, summarise};
@@ -50,7 +50,7 @@ use burn::module::Module;
 use burn::tensor::backend::Backend;
 use paretopo_agent::Workers;
 use paretopo_engine::SamplingPlace;
-use paretopo_environments::{DataError, Environment, LoadObserver, Resources};
+use paretopo_environments::{DataError, LoadObserver, Resources, ToolEnvironment};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -119,8 +119,14 @@ impl Surroundings<'_> {
         &self,
         config: &RunConfig,
         observer: &mut dyn Observer,
-    ) -> Result<Box<dyn Environment>, DataError> {
+    ) -> Result<ToolEnvironment, DataError> {
         Stage::Environment.begin();
-        config.environment.build(&self.resources, &mut Loading(observer))
+        ToolEnvironment::build(
+            &config.environment,
+            &config.tools(),
+            &config.objectives,
+            &self.resources,
+            &mut Loading(observer),
+        )
     }
 }

@@ -8,7 +8,7 @@ use burn::tensor::{DType, FloatDType};
 use paretopo_agent::{PolicyText, RolloutContext, Workers};
 use paretopo_durable::write;
 use paretopo_engine::{LocalGenerators, StateSize};
-use paretopo_environments::Environment;
+use paretopo_environments::ToolEnvironment;
 use paretopo_generation::Generators;
 use paretopo_models::{
     AdapterConfig, CausalLm, CheckpointError, ModelConfig, ModelFamily, Placement, attach_adapter,
@@ -148,7 +148,7 @@ impl<F: ModelFamily, B: Backend> Policy<F, B> {
     pub fn context<'a>(
         &'a self,
         generators: &'a dyn Generators,
-        environment: &'a dyn Environment,
+        environment: &'a ToolEnvironment,
         weight_version: u64,
         cancelled: &'a AtomicBool,
         workers: &'a Workers,

@@ -3,6 +3,7 @@
 use crate::{EpisodeFailures, Policy, RunConfig, Surroundings, TrainingError};
 use burn::tensor::backend::Backend;
 use paretopo_agent::{RolloutRequest, Workers, require_question, rollout};
+use paretopo_environments::ToolEnvironment;
 use paretopo_models::{ModelFamily, Placement, in_precision};
 use paretopo_trajectory::{Task, Trajectory, TrajectoryId};
 
@@ -17,7 +18,13 @@ pub(crate) fn solve<F: ModelFamily, B: Backend>(
     surroundings: &Surroundings<'_>,
 ) -> Result<Trajectory, TrainingError> {
     let device = &place.device;
-    let environment = config.environment.build(&surroundings.resources, &mut ())?;
+    let environment = ToolEnvironment::build(
+        &config.environment,
+        &config.tools(),
+        &config.objectives,
+        &surroundings.resources,
+        &mut (),
+    )?;
     let policy = Policy::<F, B>::load(config, &surroundings.policy_folder, place)?.merged();
     let model = in_precision(policy.model.clone(), config.precision.into());
     let workers = Workers::default();
@@ -29,9 +36,9 @@ pub(crate) fn solve<F: ModelFamily, B: Backend>(
     };
     let generators = policy.generators(&model, device, config.precision, surroundings);
     let context =
-        policy.context(&generators, environment.as_ref(), 0, surroundings.cancelled, &workers);
+        policy.context(&generators, &environment, 0, surroundings.cancelled, &workers);
     let rollouts = &config.rollout;
-    require_question(&policy.text, environment.as_ref(), rollouts, std::slice::from_ref(&task))?;
+    require_question(&policy.text, &environment, rollouts, std::slice::from_ref(&task))?;
     let request = RolloutRequest {
         id: TrajectoryId::new("solve", 0, 0),
         task: &task,

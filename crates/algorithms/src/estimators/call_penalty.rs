@@ -62,7 +62,7 @@ mod tests {
     fn each_call_has_its_price() {
         let group = Group {
             rewards: vec![vec![1.0], vec![1.0]],
-            calls: Some(vec![0, 2]),
+            calls: Some(vec![0.0, 2.0]),
             ..Group::default()
         };
         // r = (1, 0.8), mean 0.9

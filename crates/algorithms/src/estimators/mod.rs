@@ -258,7 +258,8 @@ pub fn register_estimator<E: Estimator + Settings>(estimators: &mut Estimators, 
 /// # Panics
 /// When TOML cannot express its settings.
 pub fn estimator<E: Estimator + Settings>(name: &str, settings: E) -> EstimatorConfig {
-    Chosen::new(name, settings, |estimator| Arc::new(estimator))
+    let erase: fn(E) -> Arc<dyn AnyEstimator> = |estimator| Arc::new(estimator);
+    Chosen::new(name, settings, erase)
         .unwrap_or_else(|reason| panic!("the settings of `{name}`: {reason}"))
 }
 

@@ -344,7 +344,7 @@ fn scalar_rewards(config: &ParetoPoConfig, group: &Group) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EstimatorConfig, advantages};
+    use crate::{EstimatorConfig, EstimatorState, advantages, estimator};
 
     fn progress(step: u64) -> Progress {
         Progress { step, total_steps: 10, seed: 0 }
@@ -353,22 +353,22 @@ mod tests {
     #[test]
     fn the_stages_switch_by_fraction_or_plateau_and_never_back() {
         let groups = [Group { rewards: vec![vec![1.0, 1.0], vec![0.0, 0.5]], ..Group::default() }];
-        let stage = |config: &EstimatorConfig, state: &mut ParetoPoState, step| {
+        let stage = |config: &EstimatorConfig, state: &mut EstimatorState, step| {
             advantages(config, state, &groups, progress(step)).unwrap().diagnostics["stage"]
         };
-        let mut state = ParetoPoState::default();
-        let fraction = EstimatorConfig::ParetoPo(ParetoPoConfig::default());
+        let mut state = EstimatorState::default();
+        let fraction = estimator("paretopo", ParetoPoConfig::default());
         assert_eq!(
             [0, 4, 5, 9].map(|step| stage(&fraction, &mut state, step)),
             [1.0, 1.0, 2.0, 2.0]
         );
         // the archive holds (1, 1) after step 0; steps 1 and 2 bring nothing, so step 3 is in stage
         // 2
-        let plateau = EstimatorConfig::ParetoPo(ParetoPoConfig {
+        let plateau = estimator("paretopo", ParetoPoConfig {
             switch: StageSwitch::Plateau { epsilon: NonNegative::literal(1e-3), patience: 2 },
             ..ParetoPoConfig::default()
         });
-        let mut state = ParetoPoState::default();
+        let mut state = EstimatorState::default();
         assert_eq!(
             [0, 1, 2, 3, 4].map(|step| stage(&plateau, &mut state, step)),
             [1.0, 1.0, 1.0, 2.0, 2.0]
@@ -381,14 +381,14 @@ mod tests {
             reference: reference.iter().map(|value| Finite::literal(*value)).collect(),
             ..ParetoPoConfig::default()
         };
-        let warned = |reference: &[f64]| with(reference).warnings();
+        let warned = |reference: &[f64]| Estimator::warnings(&with(reference));
         assert!(warned(&[]).is_empty() && warned(&[0.9, 0.99]).is_empty());
         assert!(warned(&[0.0, 1.0])[0].starts_with("`reference` is 1 in objective 2"));
-        let mut state = ParetoPoState::default();
+        let mut state = EstimatorState::default();
         let mut notes = |config: ParetoPoConfig, rewards: [[f64; 2]; 2], step| {
             let rewards = rewards.map(|reward| reward.to_vec()).to_vec();
             let groups = [Group { rewards, ..Group::default() }];
-            advantages(&EstimatorConfig::ParetoPo(config), &mut state, &groups, progress(step))
+            advantages(&estimator("paretopo", config), &mut state, &groups, progress(step))
                 .unwrap()
                 .notes
         };
@@ -407,10 +407,10 @@ mod tests {
 
     #[test]
     fn a_hypervolume_that_no_float_holds_is_told() {
-        let config = EstimatorConfig::ParetoPo(ParetoPoConfig::default());
+        let config = estimator("paretopo", ParetoPoConfig::default());
         let notes = |reward: f64| {
             let groups = [Group { rewards: vec![vec![reward; 2]; 2], ..Group::default() }];
-            advantages(&config, &mut ParetoPoState::default(), &groups, progress(0)).unwrap().notes
+            advantages(&config, &mut EstimatorState::default(), &groups, progress(0)).unwrap().notes
         };
         assert!(notes(1e-160)["underflow"].contains("[1e-160, 1e-160]"));
         assert!(notes(1e-150).is_empty() && notes(0.0).is_empty());
@@ -418,10 +418,10 @@ mod tests {
 
     #[test]
     fn bad_rewards_are_errors() {
-        let config = EstimatorConfig::ParetoPo(ParetoPoConfig::default());
+        let config = estimator("paretopo", ParetoPoConfig::default());
         let run = |rewards| {
             let group = Group { prompt: "p".into(), rewards, calls: None };
-            advantages(&config, &mut ParetoPoState::default(), &[group], progress(0))
+            advantages(&config, &mut EstimatorState::default(), &[group], progress(0))
                 .unwrap_err()
                 .to_string()
         };

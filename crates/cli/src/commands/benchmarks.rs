@@ -3,19 +3,19 @@
 
 use super::recipes::{Opened, open, show};
 use crate::arguments::ConfigArguments;
-use crate::backends;
+use crate::commands::Options;
 use crate::output;
 use crate::problem::Problem;
+use paretopo_environments::with_dataset;
 use paretopo_records::{
     EVALUATION, Evaluation, read_evaluation, write_evaluation, write_trajectories,
 };
 use paretopo_training::{
-    FinishedEpisodes, Observer, PolicySource, RunConfig, check_prompts, write_atomically,
+    FinishedEpisodes, Observer, PolicySource, RunConfig, write_atomically,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::time::UNIX_EPOCH;
 
 const OTHER_FOLDER: &str = "hint: choose another folder with `--out`, or delete this one";
@@ -53,9 +53,7 @@ pub(crate) fn evaluate(
     arguments: &ConfigArguments,
     benchmarks: &[String],
     out: Option<&Path>,
-    wish: Option<&str>,
-    quiet: bool,
-    cancelled: &'static AtomicBool,
+    options: &Options<'_>,
 ) -> Result<(), Problem> {
     for (index, benchmark) in benchmarks.iter().enumerate() {
         // both would be played into one folder, and count twice in the mean
@@ -64,13 +62,13 @@ pub(crate) fn evaluate(
         }
     }
     let Some(Opened { config, backend, index, mut progress, surroundings }) =
-        open(arguments, out, wish, quiet, cancelled)?
+        open(arguments, out, options)?
     else {
         return Ok(());
     };
     let mut configs = Vec::new();
     for benchmark in benchmarks {
-        let environment = config.environment.with_dataset(benchmark).map_err(Problem::mistake)?;
+        let environment = with_dataset(&config.environment, benchmark).map_err(Problem::mistake)?;
         configs.push((benchmark.as_str(), RunConfig { environment, ..config.clone() }));
     }
     let several = !configs.is_empty();
@@ -82,7 +80,7 @@ pub(crate) fn evaluate(
         let is_done =
             |benchmark: &str| out.is_some_and(|out| out.join(benchmark).join(EVALUATION).exists());
         for (benchmark, config) in configs.iter().filter(|(benchmark, _)| !is_done(benchmark)) {
-            check_prompts::<backends::Family>(config, &surroundings, &mut progress).map_err(
+            (options.models.check_prompts)(config, &surroundings, &mut progress).map_err(
                 |error| {
                     let problem = Problem::from(error);
                     Problem { message: format!("{benchmark}: {}", problem.message), ..problem }

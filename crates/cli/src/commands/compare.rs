@@ -50,7 +50,7 @@ pub(super) fn compare(
     jobs: Option<usize>,
     options: &Options<'_>,
 ) -> Result<(), Problem> {
-    let Options { backend, quiet, cancelled } = *options;
+    let Options { backend, quiet, cancelled, .. } = *options;
     let unwritable = |error: std::io::Error| {
         Problem::mistake(format!("cannot create `{}`: {error}", out.display()))
     };

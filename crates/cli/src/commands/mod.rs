@@ -14,10 +14,13 @@ mod tools;
 pub(crate) use recipes::USUAL_PROMPT;
 
 use crate::arguments::{Arguments, Command};
+use crate::backends;
+use crate::models::Models;
 use crate::output;
 use crate::problem::Problem;
-use clap::CommandFactory;
+use crate::program::own_name;
 use paretopo_environments::Resources;
+use paretopo_training::{EntryPoints, Pieces};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -25,48 +28,52 @@ use std::sync::atomic::AtomicBool;
 #[derive(Clone, Copy)]
 pub(crate) struct Options<'a> {
     /// The backend that is wished for.
-    backend: Option<&'a str>,
+    pub(crate) backend: Option<&'a str>,
     /// Whether nothing but results is said.
-    quiet: bool,
+    pub(crate) quiet: bool,
     /// Set from outside to give up.
-    cancelled: &'static AtomicBool,
+    pub(crate) cancelled: &'static AtomicBool,
+    /// What models there are, and where they can compute.
+    pub(crate) models: &'a Models,
+}
+
+impl Options<'_> {
+    /// The backend that is wished for, or the first that works, and the index of its device.
+    fn choose_backend(&self) -> Result<(EntryPoints, usize), Problem> {
+        backends::choose(&self.models.backends, self.backend)
+    }
 }
 
 /// Runs what was asked for.
-pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Result<(), Problem> {
-    let Arguments { backend, quiet, end_with, command } = arguments;
-    if let Some(parent) = end_with {
-        paretopo_containment::end_with_parent(parent);
-    }
+pub(crate) fn run(command: Command, options: &Options<'_>) -> Result<(), Problem> {
     paretopo_chat::isolate_templates(vec![this_program()?, "template-worker".into()]);
-    let backend = backend.as_deref();
-    let options = Options { backend, quiet, cancelled };
+    let Options { quiet, cancelled, .. } = *options;
     match command {
         Command::Train { config, run } => {
-            recipes::run(|backend| backend.train, true, &config, &run, &options)
+            recipes::run(|backend| backend.train, true, &config, &run, options)
         }
         Command::Sft { config, run } => {
-            recipes::run(|backend| backend.sft, false, &config, &run, &options)
+            recipes::run(|backend| backend.sft, false, &config, &run, options)
         }
         Command::Evaluate { config, benchmarks, out } => {
-            benchmarks::evaluate(&config, &benchmarks, out.as_deref(), backend, quiet, cancelled)
+            benchmarks::evaluate(&config, &benchmarks, out.as_deref(), options)
         }
-        Command::Plan { config, prompt_tokens } => recipes::plan(&config, prompt_tokens),
+        Command::Plan { config, prompt_tokens } => recipes::plan(&config, prompt_tokens, options),
         Command::Solve { question, config } => {
-            recipes::solve(&question, &config, backend, quiet, cancelled)
+            recipes::solve(&question, &config, options)
         }
         Command::Compare { experiment, out, set, dry_run: true, .. } => {
             compare::dry_run(experiment.as_deref(), &out, &set)
         }
         Command::Compare { experiment, out, set, jobs, .. } => {
-            compare::compare(experiment.as_deref(), &out, &set, jobs, &options)
+            compare::compare(experiment.as_deref(), &out, &set, jobs, options)
         }
         Command::New { what, target } => new::new(what, &target),
         Command::Phases { run } => phases(&run),
-        Command::Devices => tools::devices(),
+        Command::Devices => tools::devices(options),
         Command::Doctor => doctor::doctor(),
-        Command::Check { fixtures, out } => tools::check(&fixtures, out.as_deref(), &options),
-        Command::Score { model, file } => tools::score(&model, &file, backend),
+        Command::Check { fixtures, out } => tools::check(&fixtures, out.as_deref(), options),
+        Command::Score { model, file } => tools::score(&model, &file, options),
         Command::Search { corpus, query: Some(query), topk, .. } => {
             search::query(&corpus, &query, topk, quiet)
         }
@@ -94,7 +101,8 @@ pub(crate) fn run(arguments: Arguments, cancelled: &'static AtomicBool) -> Resul
         Command::Completions { shell } => {
             // into memory first: the generator panics where it cannot write
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "paretopo", &mut script);
+            let mut command = Arguments::command_line(&Pieces::in_use());
+            clap_complete::generate(shell, &mut command, own_name(), &mut script);
             output::result(format_args!("{}", String::from_utf8_lossy(&script)));
             Ok(())
         }

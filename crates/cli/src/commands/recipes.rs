@@ -2,18 +2,16 @@
 
 use super::resources;
 use crate::arguments::ConfigArguments;
-use crate::backends;
 use crate::commands::Options;
 use crate::output::{self, outln};
 use crate::policies;
 use crate::problem::Problem;
 use crate::programs;
 use crate::progress::Progress;
-use paretopo_models::read_config;
 use paretopo_records::{Evaluation, read_evaluation};
 use paretopo_settings::Temperature;
 use paretopo_training::{
-    EntryPoints, EpisodeFailures, MemoryPlan, Observer, Recipe, RunConfig, Surroundings,
+    EntryPoints, EpisodeFailures, Observer, Recipe, RunConfig, Surroundings,
 };
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -73,16 +71,14 @@ pub(super) struct Opened {
 pub(super) fn open(
     arguments: &ConfigArguments,
     folder: Option<&Path>,
-    wish: Option<&str>,
-    quiet: bool,
-    cancelled: &'static AtomicBool,
+    options: &Options<'_>,
 ) -> Result<Option<Opened>, Problem> {
     let Some(config) = resolve(arguments)? else { return Ok(None) };
-    let (backend, index) = backends::choose(wish)?;
+    let (backend, index) = options.choose_backend()?;
     let name = format!("{}:{index}", backend.name);
-    let mut progress = Progress::new(quiet);
+    let mut progress = Progress::new(options.quiet);
     announce(&mut progress, &config, &name, folder);
-    let surroundings = surroundings(&config, &backend, &name, cancelled, &mut progress)?;
+    let surroundings = surroundings(&config, &backend, &name, options.cancelled, &mut progress)?;
     Ok(Some(Opened { config, backend, index, progress, surroundings }))
 }
 
@@ -106,16 +102,14 @@ pub(crate) fn run(
     run: &Path,
     options: &Options<'_>,
 ) -> Result<(), Problem> {
-    let Options { backend: wish, quiet, cancelled } = *options;
     let Some(Opened { config, backend, index, mut progress, surroundings }) =
-        open(arguments, Some(run), wish, quiet, cancelled)?
+        open(arguments, Some(run), options)?
     else {
         return Ok(());
     };
     if plans {
-        let model = read_config::<backends::Family>(&surroundings.policy_folder)
-            .map_err(Problem::mistake)?;
-        let plan = MemoryPlan::new(&config, &model, USUAL_PROMPT, surroundings.threads);
+        let folder = &surroundings.policy_folder;
+        let plan = (options.models.plan)(&config, folder, USUAL_PROMPT, surroundings.threads)?;
         progress.note(&format!(
             "planned peak memory {:.2} GiB; `paretopo plan` has its parts",
             plan.peak()
@@ -132,11 +126,14 @@ pub(crate) fn run(
 const CARDS: [f64; 6] = [8.0, 16.0, 24.0, 40.0, 48.0, 80.0];
 
 /// Prints what memory a training run needs.
-pub(crate) fn plan(arguments: &ConfigArguments, prompt_tokens: usize) -> Result<(), Problem> {
+pub(crate) fn plan(
+    arguments: &ConfigArguments,
+    prompt_tokens: usize,
+    options: &Options<'_>,
+) -> Result<(), Problem> {
     let Some(config) = resolve(arguments)? else { return Ok(()) };
     let folder = policies::config_folder(&config.policy, &mut Progress::new(true))?;
-    let model = read_config::<backends::Family>(&folder).map_err(Problem::mistake)?;
-    let plan = MemoryPlan::new(&config, &model, prompt_tokens, 1);
+    let plan = (options.models.plan)(&config, &folder, prompt_tokens, 1)?;
     let precision = format!("{:?}", config.precision).to_lowercase();
     outln!(
         "{} parameters, {} of them trained, episodes of at most {} tokens, {precision}; GiB:\n",
@@ -164,17 +161,16 @@ pub(crate) fn plan(arguments: &ConfigArguments, prompt_tokens: usize) -> Result<
 pub(crate) fn solve(
     question: &str,
     arguments: &ConfigArguments,
-    wish: Option<&str>,
-    quiet: bool,
-    cancelled: &'static AtomicBool,
+    options: &Options<'_>,
 ) -> Result<(), Problem> {
+    let Options { quiet, cancelled, .. } = *options;
     if question.trim().is_empty() {
         return Err(Problem::mistake("the question is empty"));
     }
     let Some(mut config) = resolve(arguments)? else { return Ok(()) };
     // a single answer is best when nothing is left to chance
     config.rollout.sampling.temperature = const { Temperature::literal(0.0) };
-    let (backend, index) = backends::choose(wish)?;
+    let (backend, index) = options.choose_backend()?;
     let surroundings =
         surroundings(&config, &backend, backend.name, cancelled, &mut Progress::new(quiet))?;
     let trajectory = (backend.solve)(index, &config, question, &surroundings)?;

@@ -3,11 +3,10 @@
 use super::lines::{self, Line};
 use super::{Options, python_worker};
 use crate::arguments::{GradeKind, Interpreter};
-use crate::backends;
 use crate::output::{errln, outln};
 use crate::problem::Problem;
 use paretopo_algorithms::pareto::{hypervolume, non_dominated_ranks, underflows};
-use paretopo_algorithms::{EstimatorConfig, EstimatorState, Group, Progress};
+use paretopo_algorithms::{EstimatorConfig, EstimatorState, Estimators, Group, Progress};
 use paretopo_environments::qa;
 use paretopo_grading::answers_equal;
 use paretopo_settings::{NonNegative, Seconds, read_table};
@@ -22,8 +21,8 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-pub(super) fn devices() -> Result<(), Problem> {
-    for backend in backends::compiled_in() {
+pub(super) fn devices(options: &Options<'_>) -> Result<(), Problem> {
+    for backend in &options.models.backends {
         match (backend.probe)(0) {
             Ok(device) => outln!("{:8} {device}", backend.name),
             Err(reason) => outln!(
@@ -36,9 +35,9 @@ pub(super) fn devices() -> Result<(), Problem> {
     Ok(())
 }
 
-pub(super) fn score(model: &Path, file: &Path, wish: Option<&str>) -> Result<(), Problem> {
+pub(super) fn score(model: &Path, file: &Path, options: &Options<'_>) -> Result<(), Problem> {
     let requests: Vec<ScoreRequest> = lines::read(file)?;
-    let (backend, index) = backends::choose(wish)?;
+    let (backend, index) = options.choose_backend()?;
     lines::print((backend.score)(index, model, &requests)?)
 }
 
@@ -128,8 +127,10 @@ pub(super) fn advantages(
     }
     let rows = lines::objects(file)?;
     let rewards = vectors(&rows, "rewards")?;
-    let calls: Vec<Option<usize>> =
-        rows.iter().map(|row| row.count("calls")).collect::<Result<_, _>>()?;
+    let calls: Vec<Option<f64>> = rows
+        .iter()
+        .map(|row| Ok(row.count("calls")?.map(|count| count as f64)))
+        .collect::<Result<_, Problem>>()?;
     // groups in the order of their first line; a group's lines need not be adjacent
     let mut names: Vec<String> = Vec::new();
     let mut members: Vec<Vec<usize>> = Vec::new();
@@ -188,11 +189,10 @@ pub(super) fn call_threshold(
 
 /// The estimator of that name with its defaults, changed by `key=value`.
 fn estimator_config(name: &str, set: &[String]) -> Result<EstimatorConfig, Problem> {
-    if !EstimatorConfig::TYPES.contains(&name) {
-        let known = EstimatorConfig::TYPES.join("`, `");
-        return Err(Problem::mistake(format!(
-            "there is no estimator `{name}` (there are `{known}`)"
-        )));
+    let estimators = Estimators::in_use();
+    if !estimators.names().any(|known| known == name) {
+        let known = estimators.listed();
+        return Err(Problem::mistake(format!("there is no estimator `{name}` (there are {known})")));
     }
     let mut text = format!("type = \"{name}\"\n");
     for assignment in set {
@@ -246,7 +246,7 @@ pub(super) fn check(
     out: Option<&Path>,
     options: &Options<'_>,
 ) -> Result<(), Problem> {
-    let (backend, index) = backends::choose(options.backend)?;
+    let (backend, index) = options.choose_backend()?;
     let started = Instant::now();
     outln!("backend {}:{index}\n", backend.name);
     outln!("| case | comparison | difference | allowed | |\n|---|---|---|---|---|");

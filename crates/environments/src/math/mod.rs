@@ -12,11 +12,12 @@ pub use vocabulary::tokenizer_json;
 
 use crate::data::{DatasetSource, FileSource, Splits};
 use crate::{
-    DataError, Demonstration, Environment, LoadObserver, Objective, ObjectiveConfig, Opening,
+    DataError, DatasetKind, Demonstration, Environment, EnvironmentSettings, LoadObserver, Opening,
+    Resources,
 };
 use paretopo_grading::{answers_equal, extract_answer};
-use paretopo_settings::{Frequencies, LARGEST_SEED, NonNegative, whole, within};
-use paretopo_tools::{PythonConfig, PythonTool, Tool};
+use paretopo_settings::{Frequencies, LARGEST_SEED, whole, within};
+use paretopo_tools::{PythonConfig, ToolEntry};
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
 use problems::{LEVELS, question_split};
 use rand::SeedableRng;
@@ -24,8 +25,6 @@ use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Where the problems come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -59,7 +58,7 @@ pub enum ProblemSource {
     Dataset(DatasetSource),
 }
 
-/// Settings of the math environment.
+/// Math problems, answered in the head or with a Python tool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MathConfig {
@@ -67,12 +66,6 @@ pub struct MathConfig {
     pub problems: ProblemSource,
     /// How the episode opens.
     pub opening: Opening,
-    /// The Python tool; without `tool_enabled` answers come from the head only.
-    pub python: PythonConfig,
-    /// Whether the tool may be called.
-    pub tool_enabled: bool,
-    /// The reward vector; the first must be `task`.
-    pub objectives: Vec<ObjectiveConfig>,
     /// How demonstrations for the warm start are mixed.
     pub demonstrations: StrategyMixture,
 }
@@ -88,17 +81,30 @@ impl Default for MathConfig {
                 level_weights: Frequencies::literal([0.1, 0.2, 0.25, 0.15, 0.1, 0.2]),
             },
             opening: Opening::Question {},
-            python: PythonConfig::default(),
-            tool_enabled: true,
-            objectives: vec![
-                ObjectiveConfig::Task {},
-                ObjectiveConfig::ToolEfficiency {
-                    alpha: const { NonNegative::literal(0.5) },
-                    before_first_success: crate::BeforeFirstSuccess::Neutral,
-                },
-            ],
             demonstrations: StrategyMixture::default(),
         }
+    }
+}
+
+impl EnvironmentSettings for MathConfig {
+    fn build(
+        &self,
+        _: &Resources,
+        observer: &mut dyn LoadObserver,
+    ) -> Result<Box<dyn Environment>, DataError> {
+        Ok(Box::new(MathEnvironment::new(self, observer)?))
+    }
+
+    fn check(&self) -> Result<(), DataError> {
+        self.demonstrations.check()
+    }
+
+    fn usual_tools(&self) -> Vec<ToolEntry> {
+        vec![ToolEntry::new("python", PythonConfig::default())]
+    }
+
+    fn dataset(&self) -> Option<(&'static str, DatasetKind)> {
+        Some(("problems", DatasetKind::Math))
     }
 }
 
@@ -106,8 +112,6 @@ impl Default for MathConfig {
 pub struct MathEnvironment {
     config: MathConfig,
     tasks: Splits,
-    tools: Vec<Arc<dyn Tool>>,
-    objectives: Vec<Box<dyn Objective>>,
 }
 
 impl MathEnvironment {
@@ -117,7 +121,6 @@ impl MathEnvironment {
     /// When the file cannot be read or holds too few problems, or a setting makes no sense.
     pub fn new(
         config: &MathConfig,
-        python_worker: Vec<PathBuf>,
         observer: &mut dyn LoadObserver,
     ) -> Result<Self, DataError> {
         let tasks = match &config.problems {
@@ -135,16 +138,7 @@ impl MathEnvironment {
             ProblemSource::File(file) => file.load(rows::to_problem, observer)?.0,
             ProblemSource::Dataset(dataset) => dataset.load(rows::to_problem, observer)?.0,
         };
-        let tools: Vec<Arc<dyn Tool>> = if config.tool_enabled {
-            vec![Arc::new(
-                PythonTool::new(config.python.clone(), python_worker)
-                    .map_err(DataError::Setting)?,
-            )]
-        } else {
-            Vec::new()
-        };
-        let objectives = ObjectiveConfig::build_all(&config.objectives)?;
-        Ok(Self { config: config.clone(), tasks, tools, objectives })
+        Ok(Self { config: config.clone(), tasks })
     }
 }
 
@@ -199,14 +193,6 @@ impl Environment for MathEnvironment {
         self.config.opening.messages(&task.question)
     }
 
-    fn tools(&self) -> &[Arc<dyn Tool>] {
-        &self.tools
-    }
-
-    fn objectives(&self) -> &[Box<dyn Objective>] {
-        &self.objectives
-    }
-
     fn extract_answer(&self, response: &str) -> Option<String> {
         extract_answer(response)
     }
@@ -239,8 +225,8 @@ mod tests {
 
     #[test]
     fn splits_share_no_question_and_are_reproducible() {
-        let environment = MathEnvironment::new(&MathConfig::default(), vec![], &mut ()).unwrap();
-        let again = MathEnvironment::new(&MathConfig::default(), vec![], &mut ()).unwrap();
+        let environment = MathEnvironment::new(&MathConfig::default(), &mut ()).unwrap();
+        let again = MathEnvironment::new(&MathConfig::default(), &mut ()).unwrap();
         let mut questions = HashSet::new();
         for split in [Split::Train, Split::Validation, Split::Test] {
             assert_eq!(environment.tasks(split), again.tasks(split));
@@ -268,7 +254,7 @@ mod tests {
     #[test]
     fn impossible_settings_are_errors() {
         let error = |problems| {
-            MathEnvironment::new(&MathConfig { problems, ..MathConfig::default() }, vec![], &mut ())
+            MathEnvironment::new(&MathConfig { problems, ..MathConfig::default() }, &mut ())
                 .err()
                 .expect("an error")
                 .to_string()

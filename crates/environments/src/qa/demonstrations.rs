@@ -10,7 +10,7 @@
 use super::world::{World, WorldQuestion};
 use crate::{DataError, Demonstration, DemonstrationTurn};
 use paretopo_retrieval::PassageIndex;
-use paretopo_settings::NonNegative;
+use paretopo_settings::{NonNegative, whole, within};
 use paretopo_tools::{CallContext, SearchTool, Tool};
 use paretopo_trajectory::{ToolCall, TrajectoryId};
 use rand::{Rng, SeedableRng};
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 /// Demonstrations in one practice world.
 const PER_WORLD: u64 = 256;
 
-/// Relative frequency of each way to answer.
+/// Relative frequency of each way to answer, and how searches are shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SearchMixture {
@@ -34,6 +34,10 @@ pub struct SearchMixture {
     pub enough: NonNegative,
     /// Further searches: the same again, or for the answer.
     pub redundant: NonNegative,
+    /// Passages that a search shows; as the search tool's `topk`, for which the policy is warmed up.
+    #[serde(deserialize_with = "within::<1, 1000, _, _>")]
+    #[schemars(schema_with = "whole::<1, 1000>")]
+    pub topk: usize,
 }
 
 impl SearchMixture {
@@ -56,6 +60,7 @@ impl Default for SearchMixture {
             early: const { NonNegative::literal(0.35) },
             enough: const { NonNegative::literal(0.30) },
             redundant: const { NonNegative::literal(0.35) },
+            topk: 2,
         }
     }
 }
@@ -111,7 +116,7 @@ pub(super) fn demonstrate(
     rng.set_stream(index);
     let question = &practice.questions[rng.random_range(0..practice.questions.len())];
     let hops = question.task.supporting.len();
-    let SearchMixture { early, enough, redundant } = mixture;
+    let SearchMixture { early, enough, redundant, .. } = mixture;
     let [early, enough, redundant] = [early, enough, redundant].map(|f| f.get());
     let strategy = rng.random_range(0.0..early + enough + redundant);
     let mut queries = question.task.supporting.clone();

@@ -15,13 +15,13 @@ pub use vocabulary::tokenizer_json;
 
 use crate::data::{DatasetSource, FileSource, Splits};
 use crate::{
-    BeforeFirstSuccess, DataError, Demonstration, Environment, LoadObserver, Objective,
-    ObjectiveConfig, Opening, Resources,
+    DataError, DatasetKind, Demonstration, Environment, EnvironmentSettings, LoadObserver, Opening,
+    Resources,
 };
 use demonstrations::Practice;
-use paretopo_retrieval::{Passage, PassageIndex, RemoteConfig, RemoteRetriever, Retriever};
-use paretopo_settings::{LARGEST_SEED, NonNegative, whole, within};
-use paretopo_tools::{SearchTool, Tool};
+use paretopo_retrieval::Passage;
+use paretopo_settings::{LARGEST_SEED, whole, within};
+use paretopo_tools::{SearchConfig, ToolEntry};
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -29,8 +29,7 @@ use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use world::{World, WorldQuestion};
 
 /// Where the questions come from.
@@ -74,23 +73,6 @@ pub enum QuestionSource {
     Dataset(DatasetSource),
 }
 
-/// Where the passages are.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum PassageSource {
-    /// The pages of the generated world.
-    World {},
-    /// The contexts that come with the questions of a file.
-    Contexts {},
-    /// A corpus file of `{"id", "title", "text"}` lines, plain or compressed; indexed once.
-    Corpus {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A server of the Search-R1 protocol.
-    Remote(RemoteConfig),
-}
-
 /// What `r_task` is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -101,26 +83,16 @@ pub enum AnswerReward {
     F1,
 }
 
-/// Settings of the question environment.
+/// Questions whose answers stand in passages, with a search tool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct QaConfig {
     /// Where the questions come from.
     pub questions: QuestionSource,
-    /// Where the passages are.
-    pub passages: PassageSource,
-    /// Passages that a search shows.
-    #[serde(deserialize_with = "within::<1, 1000, _, _>")]
-    #[schemars(schema_with = "whole::<1, 1000>")]
-    pub topk: usize,
     /// How the episode opens.
     pub opening: Opening,
-    /// Whether the tool may be called.
-    pub tool_enabled: bool,
     /// What the answer is worth.
     pub reward: AnswerReward,
-    /// The reward vector; the first must be `task`.
-    pub objectives: Vec<ObjectiveConfig>,
     /// How demonstrations for the warm start are mixed.
     pub demonstrations: SearchMixture,
 }
@@ -137,20 +109,32 @@ impl Default for QaConfig {
                 validation: 200,
                 test: 500,
             },
-            passages: PassageSource::World {},
-            topk: 2,
             opening: Opening::Question {},
-            tool_enabled: true,
             reward: AnswerReward::ExactMatch,
-            objectives: vec![
-                ObjectiveConfig::Task {},
-                ObjectiveConfig::ToolEfficiency {
-                    alpha: const { NonNegative::literal(0.5) },
-                    before_first_success: BeforeFirstSuccess::Neutral,
-                },
-            ],
             demonstrations: SearchMixture::default(),
         }
+    }
+}
+
+impl EnvironmentSettings for QaConfig {
+    fn build(
+        &self,
+        _: &Resources,
+        observer: &mut dyn LoadObserver,
+    ) -> Result<Box<dyn Environment>, DataError> {
+        Ok(Box::new(QaEnvironment::new(self, observer)?))
+    }
+
+    fn check(&self) -> Result<(), DataError> {
+        self.demonstrations.check()
+    }
+
+    fn usual_tools(&self) -> Vec<ToolEntry> {
+        vec![ToolEntry::new("search", SearchConfig::default())]
+    }
+
+    fn dataset(&self) -> Option<(&'static str, DatasetKind)> {
+        Some(("questions", DatasetKind::Qa))
     }
 }
 
@@ -160,26 +144,22 @@ pub struct QaEnvironment {
     tasks: Splits,
     /// The world in which the latest demonstration was played.
     practice: Mutex<Option<Practice>>,
-    tools: Vec<Arc<dyn Tool>>,
-    objectives: Vec<Box<dyn Objective>>,
+    /// Those that came with the questions, until they are taken.
+    passages: Vec<Passage>,
 }
 
 /// Tasks by split, the world if it was generated, and the passages that came with the questions.
 type Loaded = (Splits, Option<World>, Vec<Passage>);
 
 impl QaEnvironment {
-    /// Generates or reads the questions, and opens the index or reaches out for the server.
+    /// Generates or reads the questions.
     ///
     /// # Errors
     /// When a file cannot be read or holds too little, or a setting makes no sense.
     pub fn new(
         config: &QaConfig,
-        resources: &Resources,
         observer: &mut dyn LoadObserver,
     ) -> Result<Self, DataError> {
-        if config.topk == 0 {
-            return Err(DataError::Setting("`environment.topk` must be at least 1".into()));
-        }
         let (tasks, world, contexts) = match &config.questions {
             QuestionSource::World { seed, people, works, places, train, validation, test } => {
                 generate(*seed, [*people, *works, *places], [*train, *validation, *test])?
@@ -191,39 +171,8 @@ impl QaEnvironment {
                 without_world(dataset.load(questions::to_question, observer)?)
             }
         };
-        let retriever: Arc<dyn Retriever> = match &config.passages {
-            PassageSource::World {} => {
-                let Some(world) = &world else {
-                    return Err(DataError::Setting(
-                        "`environment.passages` is the world's, but the questions are from a file\nhint: give `passages` a `corpus`, `contexts` or `remote`".into(),
-                    ));
-                };
-                Arc::new(PassageIndex::in_memory(&world.passages())?)
-            }
-            PassageSource::Contexts {} if contexts.is_empty() => {
-                return Err(DataError::Setting(
-                    "`environment.passages` is `contexts`, but the questions come without".into(),
-                ));
-            }
-            PassageSource::Contexts {} => Arc::new(PassageIndex::in_memory(&contexts)?),
-            PassageSource::Corpus { path } => {
-                let mut report = |done, total| observer.progress("index", done, total);
-                let index = PassageIndex::open_or_build(path, &resources.cache, &mut report)?;
-                // what cannot be read now fails in each search
-                if let Ok(Some(note)) = index.note_of_ids(path) {
-                    observer.note(&note);
-                }
-                Arc::new(index)
-            }
-            PassageSource::Remote(remote) => Arc::new(RemoteRetriever::new(remote)),
-        };
-        let tools: Vec<Arc<dyn Tool>> = if config.tool_enabled {
-            vec![Arc::new(SearchTool::new(retriever, config.topk))]
-        } else {
-            Vec::new()
-        };
-        let objectives = ObjectiveConfig::build_all(&config.objectives)?;
-        Ok(Self { config: config.clone(), tasks, practice: Mutex::new(None), tools, objectives })
+        let passages = world.map_or(contexts, |world| world.passages());
+        Ok(Self { config: config.clone(), tasks, practice: Mutex::new(None), passages })
     }
 }
 
@@ -275,12 +224,8 @@ impl Environment for QaEnvironment {
         self.config.opening.messages(&task.question)
     }
 
-    fn tools(&self) -> &[Arc<dyn Tool>] {
-        &self.tools
-    }
-
-    fn objectives(&self) -> &[Box<dyn Objective>] {
-        &self.objectives
+    fn take_passages(&mut self) -> Vec<Passage> {
+        std::mem::take(&mut self.passages)
     }
 
     fn extract_answer(&self, response: &str) -> Option<String> {
@@ -330,7 +275,7 @@ impl Environment for QaEnvironment {
         if !practice.as_ref().is_some_and(|practice| practice.is_for(index)) {
             // the real world, of the same sizes, was made, so this one can be made too
             *practice =
-                Practice::for_demonstration(index, seed, [people, works, places], self.config.topk)
+                Practice::for_demonstration(index, seed, [people, works, places], self.config.demonstrations.topk)
                     .ok()?;
         }
         Some(demonstrations::demonstrate(

@@ -1,16 +1,33 @@
 //! Which programs of the system the Python tool starts, found without starting any.
 
-use super::{PythonConfig, PythonInterpreter};
+use super::{PythonConfig, PythonInterpreter, PythonTool};
+use crate::{StartedProgram, Tool, ToolSettings, ToolSurroundings};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-impl PythonConfig {
-    /// The programs that a tool of this configuration starts besides this one: as their paths, where
-    /// they are found now, else as they are named.
-    pub fn programs(&self) -> Vec<PathBuf> {
+impl ToolSettings for PythonConfig {
+    fn start(&self, surroundings: &mut ToolSurroundings<'_>) -> Result<Arc<dyn Tool>, String> {
+        let worker = surroundings.resources.python_worker.clone();
+        Ok(Arc::new(PythonTool::new(self.clone(), worker)?))
+    }
+
+    fn check(&self) -> Result<(), String> {
+        Self::check(self)
+    }
+
+    fn programs(&self) -> Vec<StartedProgram> {
+        let itself = |does: &str| StartedProgram { path: None, does: does.into() };
         match self.interpreter {
-            PythonInterpreter::Monty | PythonInterpreter::SandboxFusion => Vec::new(),
+            PythonInterpreter::SandboxFusion => Vec::new(),
+            PythonInterpreter::Monty => vec![itself("interprets the policy's programs")],
             #[cfg(target_os = "linux")]
-            PythonInterpreter::Cpython => vec![found(&self.cpython.interpreter)],
+            PythonInterpreter::Cpython => vec![
+                itself("puts up the walls around the policy's programs"),
+                StartedProgram {
+                    path: Some(found(&self.cpython.interpreter)),
+                    does: "runs the policy's programs, sandboxed".into(),
+                },
+            ],
             #[cfg(not(target_os = "linux"))]
             PythonInterpreter::Cpython => Vec::new(),
         }
@@ -44,7 +61,8 @@ mod tests {
 
     fn programs(interpreter: PythonInterpreter, program: &str) -> Vec<PathBuf> {
         let cpython = CpythonConfig { interpreter: program.into(), ..CpythonConfig::default() };
-        PythonConfig { interpreter, cpython, ..PythonConfig::default() }.programs()
+        let config = PythonConfig { interpreter, cpython, ..PythonConfig::default() };
+        config.programs().into_iter().filter_map(|program| program.path).collect()
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::{
 };
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_durable::put_folder;
-use paretopo_environments::Environment;
+use paretopo_environments::ToolEnvironment;
 use paretopo_models::{ModelFamily, in_precision};
 use paretopo_records::write_evaluation;
 
@@ -14,7 +14,7 @@ use paretopo_records::write_evaluation;
 pub(crate) struct Conclusion<'a, B: AutodiffBackend> {
     pub(crate) config: &'a RunConfig,
     pub(crate) folder: &'a RunFolder,
-    pub(crate) environment: &'a dyn Environment,
+    pub(crate) environment: &'a ToolEnvironment,
     pub(crate) device: &'a B::Device,
     pub(crate) surroundings: &'a Surroundings<'a>,
 }

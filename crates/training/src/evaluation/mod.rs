@@ -14,7 +14,7 @@ use crate::{ConfigError, EpisodeFailures, Observer, Stage, TrainingError};
 use paretopo_agent::{
     PolicyText, RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, rollout,
 };
-use paretopo_environments::{DataError, Environment, RunMemory, score_group};
+use paretopo_environments::{DataError, ToolEnvironment, RunMemory, score_group};
 use paretopo_generation::SamplingConfig;
 use paretopo_records::Evaluation;
 use paretopo_trajectory::{Split, Task, Trajectory, TrajectoryId};
@@ -183,7 +183,7 @@ pub(crate) fn sampling_of(
 /// # Errors
 /// When a split that is needed is empty.
 pub(crate) fn require_tasks(
-    environment: &dyn Environment,
+    environment: &ToolEnvironment,
     split: Split,
 ) -> Result<(), TrainingError> {
     if environment.tasks(split).is_empty() {

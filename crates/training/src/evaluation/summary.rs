@@ -2,7 +2,7 @@
 
 use paretopo_agent::RolloutStatistics;
 use paretopo_algorithms::pareto::hypervolume;
-use paretopo_environments::Environment;
+use paretopo_environments::ToolEnvironment;
 use paretopo_records::{EpisodeSummary, Evaluation, LevelSummary};
 use paretopo_trajectory::{ObjectiveValues, Task, Trajectory};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ const HALF_WIDTH: f64 = 1.96;
 
 /// Counts scored trajectories, `samples` per task in the order of `tasks`.
 pub fn summarise(
-    environment: &dyn Environment,
+    environment: &ToolEnvironment,
     tasks: &[Task],
     trajectories: &[Trajectory],
     samples: usize,
@@ -103,9 +103,10 @@ fn by_level<'a>(
     levels.into_iter().map(|(level, episodes)| (level, summary(episodes))).collect()
 }
 
-/// The means of an environment's own metrics, each over the episodes to which it applies.
+/// The means of an environment's own metrics, each over the episodes to which it applies; and what
+/// calls cost, where their number does not say it.
 pub(crate) fn environment_metrics<'a>(
-    environment: &dyn Environment,
+    environment: &ToolEnvironment,
     groups: impl Iterator<Item = (&'a Task, &'a [Trajectory])>,
 ) -> BTreeMap<String, f64> {
     let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
@@ -116,6 +117,11 @@ pub(crate) fn environment_metrics<'a>(
             let (sum, count) = sums.entry(name).or_default();
             *sum += value;
             *count += 1.0;
+        }
+        if !environment.has_one_price() {
+            let (sum, count) = sums.entry("cost").or_default();
+            *sum += group.iter().map(|trajectory| environment.cost(trajectory)).sum::<f64>();
+            *count += group.len() as f64;
         }
     }
     sums.into_iter().map(|(name, (sum, count))| (name.to_owned(), sum / count)).collect()

@@ -169,7 +169,7 @@ impl Collecting<'_> {
         let group = |(task, group): (&Task, &Vec<Trajectory>)| Group {
             prompt: task.id.clone(),
             rewards: group.iter().map(|one| one.objectives.values().to_vec()).collect(),
-            calls: Some(group.iter().map(Trajectory::call_count).collect()),
+            calls: Some(group.iter().map(|one| self.context.environment.cost(one)).collect()),
         };
         let rewards: Vec<Group> = batch.tasks.iter().zip(&batch.groups).map(group).collect();
         let estimating = Instant::now();

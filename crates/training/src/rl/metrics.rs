@@ -6,14 +6,14 @@ use crate::evaluation::phases;
 use crate::evaluation::summary::environment_metrics;
 use crate::run::run_folder::{peak_memory_mib, resident_memory_mib};
 use crate::{Metrics, TrainingState};
-use paretopo_environments::{Environment, objective_names};
+use paretopo_environments::ToolEnvironment;
 use paretopo_records::EpisodeSummary;
 use paretopo_trajectory::Trajectory;
 
 /// What was played, what it was worth, and what it took.
 pub(super) fn of_batch(
     batch: &Batch,
-    environment: &dyn Environment,
+    environment: &ToolEnvironment,
     state: &TrainingState,
     workers: usize,
     metrics: &mut Metrics,
@@ -45,8 +45,8 @@ pub(super) fn of_batch(
 }
 
 /// Mean and deviation of each objective.
-fn of_rewards(batch: &Batch, environment: &dyn Environment, put: &mut dyn FnMut(&str, f64)) {
-    for (k, name) in objective_names(environment).iter().enumerate() {
+fn of_rewards(batch: &Batch, environment: &ToolEnvironment, put: &mut dyn FnMut(&str, f64)) {
+    for (k, name) in environment.objective_names().iter().enumerate() {
         let rollouts = batch.groups.iter().flatten();
         let values: Vec<f64> = rollouts.map(|one| one.objectives.values()[k]).collect();
         let [mean, deviation] = mean_and_deviation(&values);
@@ -72,13 +72,13 @@ fn of_episodes(batch: &Batch, put: &mut dyn FnMut(&str, f64)) {
     put("entropy_estimate", -sum / summary.sampled_tokens.max(1) as f64);
 }
 
-/// What is remembered of the step's tasks: the fewest calls that were enough.
+/// What is remembered of the step's tasks: the fewest calls that were enough, or what they cost.
 fn of_memory(batch: &Batch, state: &TrainingState, put: &mut dyn FnMut(&str, f64)) {
-    let fewest = |task: &paretopo_trajectory::Task| state.memory.fewest_calls(&task.id);
-    let optimal: Vec<usize> = batch.tasks.iter().filter_map(fewest).collect();
+    let lowest = |task: &paretopo_trajectory::Task| state.memory.lowest_cost(&task.id);
+    let optimal: Vec<f64> = batch.tasks.iter().filter_map(lowest).collect();
     let count = optimal.len().max(1) as f64;
-    let without_calls = optimal.iter().filter(|calls| **calls == 0).count();
-    put("n_optimal/mean", optimal.iter().sum::<usize>() as f64 / count);
+    let without_calls = optimal.iter().filter(|cost| **cost == 0.0).count();
+    put("n_optimal/mean", optimal.iter().sum::<f64>() / count);
     put("n_optimal/zero_share", without_calls as f64 / count);
 }
 

@@ -24,7 +24,7 @@ use crate::{
 use burn::tensor::backend::AutodiffBackend;
 use collect::{Batch, Collecting};
 use paretopo_agent::Workers;
-use paretopo_environments::Environment;
+use paretopo_environments::ToolEnvironment;
 use paretopo_models::{ModelFamily, Placement, in_precision, without_adapter};
 use paretopo_trajectory::Split;
 use std::collections::BTreeSet;
@@ -56,7 +56,7 @@ pub fn train<F: ModelFamily, B: AutodiffBackend>(
 /// As [`train`].
 pub fn train_in<F: ModelFamily, B: AutodiffBackend>(
     config: &RunConfig,
-    environment: Box<dyn Environment>,
+    environment: ToolEnvironment,
     folder: RunFolder,
     place: &Placement<B>,
     surroundings: &Surroundings<'_>,
@@ -79,7 +79,7 @@ struct Training<'a, F: ModelFamily, B: AutodiffBackend> {
     surroundings: &'a Surroundings<'a>,
     place: &'a Placement<B>,
     folder: RunFolder,
-    environment: Box<dyn Environment>,
+    environment: ToolEnvironment,
     policy: Policy<F, B>,
     /// What the KL penalty is taken against: of a policy with an adapter, the policy without it.
     reference: Option<F::Model<B::InnerBackend>>,
@@ -96,7 +96,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
     /// Everything that can be wrong is better known now than after hours of training.
     fn prepare(
         config: &'a RunConfig,
-        environment: Box<dyn Environment>,
+        environment: ToolEnvironment,
         mut folder: RunFolder,
         place: &'a Placement<B>,
         surroundings: &'a Surroundings<'a>,
@@ -107,7 +107,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         }
         let validation = (config.train.validate_every > 0).then_some(Split::Validation);
         for split in [Split::Train, config.evaluation.split].into_iter().chain(validation) {
-            require_tasks(environment.as_ref(), split)?;
+            require_tasks(&environment, split)?;
         }
         let mut policy = Policy::<F, B>::load(config, &surroundings.policy_folder, place)?;
         sampling_of(&config.evaluation, &policy.text)?;
@@ -125,7 +125,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         let restored =
             checkpoint::restore(&run, &mut policy, &mut optimizer, &place.device, &mut note)?;
         let state = restored.unwrap_or_default();
-        state.require_of_training(&run, config, environment.objectives().len())?;
+        state.require_of_training(&run, config, &environment)?;
         if state.step > 0 {
             note(&format!("resuming after step {}", state.step));
         }
@@ -159,7 +159,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         }
         metrics::of_batch(
             &batch,
-            self.environment.as_ref(),
+            &self.environment,
             &self.state,
             self.workers.count(),
             &mut metrics,
@@ -189,7 +189,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
             self.policy.generators(&model, &self.place.device, config.precision, self.surroundings);
         let context = self.policy.context(
             &generators,
-            self.environment.as_ref(),
+            &self.environment,
             self.state.updates,
             self.surroundings.cancelled,
             &self.workers,
@@ -327,7 +327,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         let conclusion = Conclusion {
             config: self.config,
             folder: &self.folder,
-            environment: self.environment.as_ref(),
+            environment: &self.environment,
             device: &self.place.device,
             surroundings: self.surroundings,
         };

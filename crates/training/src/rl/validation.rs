@@ -10,6 +10,7 @@ use crate::{
 };
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_algorithms::pareto::underflows;
+use paretopo_algorithms::observe_validation;
 use paretopo_environments::bad_reward;
 use paretopo_models::ModelFamily;
 use paretopo_trajectory::{ObjectiveValues, Split};
@@ -48,7 +49,8 @@ impl Collecting<'_> {
         let mut groups = tasks.iter().zip(trajectories.chunks(1));
         match groups.find_map(|(task, group)| bad_reward(task, group)) {
             None => {
-                state.estimator.observe_validation(validation.point.values(), &config.estimator)
+                let point = validation.point.values();
+                observe_validation(&config.estimator, &mut state.estimator, point)?;
             }
             Some(reason) => {
                 self.leave_out(state.step, "validation", reason, &trajectories, observer)?

@@ -150,7 +150,8 @@ fn found(path: &Path, config: &RunConfig, recipe: &str) -> Result<Found, Trainin
     RunConfig::parse(&old, "", &[]).map_err(|error| {
         let error = error.to_string();
         let reason = error.trim_start_matches("``: ");
-        invalid(&config_path, format!("is not the configuration of a run: {reason}"))
+        let hint = "hint: if another program wrote it, with pieces of its own, go on with that one";
+        invalid(&config_path, format!("is not the configuration of a run: {reason}\n{hint}"))
     })?;
     let metadata = read_metadata(path);
     if !matches!(&metadata, Ok(Some(metadata)) if metadata.recipe == recipe) && !has_steps {

@@ -4,16 +4,15 @@
 //! to say.
 
 use crate::{RunConfig, TrainingError, TrainingState};
-use paretopo_algorithms::EstimatorConfig;
-use paretopo_algorithms::estimators::{EstimatorState, paretopo::StageSwitch};
-use paretopo_settings::Finite;
+use paretopo_algorithms::Progress;
+use paretopo_environments::ToolEnvironment;
 use std::path::{Path, PathBuf};
 
 const HINT: &str = "hint: this checkpoint was not written by this run; remove its folder to go on \
                     from the one before, or start again with another `--run`";
 
 impl TrainingState {
-    /// Whether a training run with that many objectives can have come to this state.
+    /// Whether a training run in that environment can have come to this state.
     ///
     /// # Errors
     /// Names the file, the key, its value, and what it may be.
@@ -21,13 +20,15 @@ impl TrainingState {
         &self,
         run: &Path,
         config: &RunConfig,
-        objectives: usize,
+        environment: &ToolEnvironment,
     ) -> Result<(), TrainingError> {
         let train = &config.train;
         let drawn = self.step.saturating_mul(train.prompts_per_step as u64);
         let most_drawn = drawn.saturating_mul(1 + train.refill_rounds as u64);
         let per_step = (train.epochs * train.minibatches) as u64;
-        let fewest_calls = self.memory.iter().find(|(_, calls)| *calls > config.rollout.max_calls);
+        let highest = environment.highest_cost(config.rollout.max_calls);
+        let impossible =
+            self.memory.iter().find(|(_, cost)| !(0.0..=highest).contains(cost));
         let problem = at_most("step", self.step, train.steps, "`train.steps`")
             .or_else(|| {
                 let most = self.step.saturating_mul(per_step);
@@ -43,9 +44,11 @@ impl TrainingState {
                 })
             })
             .or_else(|| {
-                let (task, calls) = fewest_calls?;
-                let key = format!("memory.fewest_calls.{task}");
-                at_most(&key, calls as u64, config.rollout.max_calls as u64, "`rollout.max_calls`")
+                let (task, cost) = impossible?;
+                Some(format!(
+                    "`memory.fewest_calls.{task}` is {cost}, but may be from 0 to {highest} \
+                     (`rollout.max_calls` times the highest price)"
+                ))
             })
             .or_else(|| {
                 let best = self.best_validation.filter(|_| train.validate_every == 0)?;
@@ -54,7 +57,16 @@ impl TrainingState {
                      (`train.validate_every` is 0)"
                 ))
             })
-            .or_else(|| of_estimator(&self.estimator, self.step, config, objectives));
+            .or_else(|| {
+                let progress = Progress { step: self.step, total_steps: train.steps, seed: 0 };
+                let objectives = environment.objectives.len();
+                let checked = config.estimator.check_state(&self.estimator, progress, objectives);
+                // `archive` of the estimator is `estimator.archive` of the file
+                checked.err().map(|reason| match reason.strip_prefix('`') {
+                    Some(rest) => format!("`estimator.{rest}"),
+                    None => reason,
+                })
+            });
         self.refuse(run, problem)
     }
 
@@ -110,70 +122,10 @@ fn at_most(key: &str, value: u64, most: u64, whose: &str) -> Option<String> {
     (value > most).then(|| format!("`{key}` is {value}, but may be at most {most} ({whose})"))
 }
 
-/// What is impossible in the estimator's state.
-fn of_estimator(
-    state: &EstimatorState,
-    step: u64,
-    config: &RunConfig,
-    objectives: usize,
-) -> Option<String> {
-    let archives = std::iter::once(("estimator.archive".to_owned(), &state.archive)).chain(
-        state
-            .prompt_archives
-            .iter()
-            .map(|(prompt, archive)| (format!("estimator.prompt_archives.{prompt}"), archive)),
-    );
-    for (key, archive) in archives {
-        for point in archive.points() {
-            if point.len() != objectives {
-                return Some(format!(
-                    "`{key}` holds {point:?}, but there are {objectives} objectives"
-                ));
-            }
-            if point.iter().any(|value| !Finite::RANGE.contains(*value)) {
-                return Some(format!("`{key}` holds {point:?}, but a reward is {}", Finite::RANGE));
-            }
-        }
-    }
-    let volumes = [
-        ("average_gain", state.average_gain),
-        ("plateau_level", state.plateau_level),
-        ("validation_gain", state.validation_gain),
-    ];
-    if let Some((name, value)) =
-        volumes.into_iter().find(|(_, value)| !value.is_finite() || *value < 0.0)
-    {
-        return Some(format!("`estimator.{name}` is {value:?}, but a volume is never below 0"));
-    }
-    at_most("estimator.plateau_steps", state.plateau_steps, step, "its steps").or_else(|| {
-        let should = switched(&config.estimator, step, config.train.steps)?;
-        (state.switched != should).then(|| {
-            format!(
-                "`estimator.switched` is {}, but after {step} of {} steps it is {should} \
-                 (`estimator.switch`)",
-                state.switched, config.train.steps
-            )
-        })
-    })
-}
-
-/// Whether stage 2 has begun after so many steps, where that follows from the configuration.
-fn switched(estimator: &EstimatorConfig, step: u64, steps: u64) -> Option<bool> {
-    match estimator {
-        EstimatorConfig::ParetoPo(config) => match config.switch {
-            // it is decided before each step, of which the last was the one before
-            StageSwitch::Fraction { at } => {
-                Some(step > 0 && (step - 1) as f64 >= at.get() * steps as f64)
-            }
-            StageSwitch::Plateau { .. } => None,
-        },
-        _ => Some(false),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use paretopo_environments::Resources;
 
     fn config() -> RunConfig {
         let mut config = RunConfig::default();
@@ -203,7 +155,16 @@ mod tests {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, state.to_string()).unwrap();
         let state: TrainingState = serde_json::from_value(state.clone()).unwrap();
-        let error = state.require_of_training(run.path(), config, 2).err()?.to_string();
+        let resources = Resources { python_worker: vec!["true".into()], ..Resources::default() };
+        let environment = ToolEnvironment::build(
+            &config.environment,
+            &config.tools(),
+            &config.objectives,
+            &resources,
+            &mut (),
+        )
+        .unwrap();
+        let error = state.require_of_training(run.path(), config, &environment).err()?.to_string();
         Some(error.replace(&run.path().display().to_string(), "RUN"))
     }
 
@@ -217,7 +178,7 @@ mod tests {
             (
                 "/memory/fewest_calls/train-1",
                 5.into(),
-                ["`memory.fewest_calls.train-1` is 5", "at most 4 (`rollout.max_calls`)"],
+                ["`memory.fewest_calls.train-1` is 5", "from 0 to 4 (`rollout.max_calls` times"],
             ),
             (
                 "/estimator/archive/points/0",

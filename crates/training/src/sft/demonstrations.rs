@@ -5,7 +5,7 @@ use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::{LongPrompts, PolicyText};
 use paretopo_algorithms::losses::{Aggregation, token_weights};
 use paretopo_chat::{ChatError, ToolSyntax};
-use paretopo_environments::{Demonstration, DemonstrationTurn, Environment};
+use paretopo_environments::{Demonstration, DemonstrationTurn, ToolEnvironment};
 use paretopo_models::{ModelConfig, ModelFamily};
 use paretopo_trajectory::Task;
 use std::path::Path;
@@ -20,7 +20,7 @@ pub(super) fn sequence_of<F: ModelFamily, B: AutodiffBackend>(
     config: &RunConfig,
     run: &Path,
     policy: &Policy<F, B>,
-    environment: &dyn Environment,
+    environment: &ToolEnvironment,
     index: u64,
 ) -> Result<TrainingSequence, TrainingError> {
     let demonstration = environment
@@ -42,7 +42,7 @@ pub(super) fn measure<F: ModelFamily, B: AutodiffBackend>(
     config: &RunConfig,
     run: &Path,
     policy: &Policy<F, B>,
-    environment: &dyn Environment,
+    environment: &ToolEnvironment,
     observer: &mut dyn Observer,
 ) -> Result<Vec<TrainingSequence>, TrainingError> {
     let context = policy.config.context();
@@ -83,7 +83,7 @@ fn to_sequence(
     id: String,
     demonstration: &Demonstration,
     text: &PolicyText,
-    environment: &dyn Environment,
+    environment: &ToolEnvironment,
     syntax: &ToolSyntax,
 ) -> Result<TrainingSequence, ChatError> {
     let task = Task { id, question: demonstration.question.clone(), ..Task::default() };

@@ -20,7 +20,7 @@ use crate::{
 use burn::tensor::backend::AutodiffBackend;
 use demonstrations::{measure, sequence_of, weigh};
 use paretopo_agent::Workers;
-use paretopo_environments::Environment;
+use paretopo_environments::ToolEnvironment;
 use paretopo_models::{ModelConfig, ModelFamily, Placement, to_host};
 use std::convert::Infallible;
 use std::path::Path;
@@ -49,7 +49,7 @@ pub fn sft<F: ModelFamily, B: AutodiffBackend>(
     let conclusion = Conclusion {
         config,
         folder: &start.folder,
-        environment: start.environment.as_ref(),
+        environment: &start.environment,
         device: &place.device,
         surroundings,
     };
@@ -64,7 +64,7 @@ struct WarmStart<'a, F: ModelFamily, B: AutodiffBackend> {
     run: &'a Path,
     place: &'a Placement<B>,
     folder: RunFolder,
-    environment: Box<dyn Environment>,
+    environment: ToolEnvironment,
     policy: Policy<F, B>,
     /// Demonstrations that take the place of those that are too long.
     fitting: Vec<TrainingSequence>,
@@ -94,14 +94,14 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> WarmStart<'a, F, B> {
             observer.note(&note);
         }
         let environment = surroundings.environment(config, observer)?;
-        require_tasks(environment.as_ref(), config.evaluation.split)?;
+        require_tasks(&environment, config.evaluation.split)?;
         let mut policy = Policy::<F, B>::load(config, &surroundings.policy_folder, place)?;
         // better now than after hours of training
         sampling_of(&config.evaluation, &policy.text)?;
         let reader = policy.reader(surroundings.cancelled);
         let splits = played_splits(config, false);
         let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
-        let fitting = measure(config, run, &policy, environment.as_ref(), observer)?;
+        let fitting = measure(config, run, &policy, &environment, observer)?;
         let workers = surroundings.workers(config, &policy.model)?;
         let mut optimizer = AdamW::new(config.sft.optimizer, config.sft.steps);
         let mut note = |message: &str| observer.note(message);
@@ -174,7 +174,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> WarmStart<'a, F, B> {
         let mut sequences = Vec::with_capacity(size);
         let mut long = 0;
         for index in first..first + size as u64 {
-            let environment = self.environment.as_ref();
+            let environment = &self.environment;
             let sequence = sequence_of(self.config, self.run, &self.policy, environment, index)?;
             if sequence.ids.len() <= self.policy.config.context() {
                 sequences.push(sequence);

@@ -4,6 +4,7 @@
 //! `r_pareto_i = 0.5 + 1.5 tanh(dHV_bar_i)`, `r_i = r_pareto_i * (w . r_i)`, then GRPO.
 
 use super::{ArchiveContent, ArchiveScope, ParetoPoConfig, Smoothing, scalar_rewards};
+use super::ParetoPoState;
 use crate::estimators::{Advantages, Group, grpo};
 use crate::pareto::{Archive, Point};
 

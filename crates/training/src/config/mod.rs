@@ -1,14 +1,23 @@
 //! The configuration of a run: one TOML file, defaults that are the vetted setting, overrides as
 //! `key.path=value`.
 
+mod migration;
+mod pieces;
+
+pub use pieces::Pieces;
+
 use crate::{EvaluationConfig, OldLogprobs, SftConfig, TrainConfig};
 use burn::tensor::FloatDType;
 use paretopo_agent::RolloutConfig;
-use paretopo_algorithms::EstimatorConfig;
 use paretopo_algorithms::estimators::ParetoPoConfig;
-use paretopo_environments::EnvironmentConfig;
+use paretopo_algorithms::{EstimatorConfig, estimator};
+use paretopo_environments::{
+    DataError, EnvironmentConfig, MathConfig, ObjectiveConfig, environment, named_objectives,
+    usual_objectives,
+};
 use paretopo_models::AdapterConfig;
-use paretopo_settings::{LARGEST_SEED, read_table, read_toml, whole, within};
+use paretopo_settings::{LARGEST_SEED, read_moved_toml, read_table, whole, within};
+use paretopo_tools::ToolEntry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -133,11 +142,21 @@ pub struct RunConfig {
     /// Train a low-rank adapter and nothing else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lora: Option<AdapterConfig>,
-    /// Tasks, tools and objectives.
+    /// Where the tasks come from.
+    #[schemars(schema_with = "pieces::environment_schema")]
     pub environment: EnvironmentConfig,
+    /// What the agent may call; the environment's usual tools where there is no list. Always a list
+    /// in a configuration that was parsed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "pieces::tools_schema")]
+    pub tools: Option<Vec<ToolEntry>>,
+    /// The reward vector; the first must be `task`.
+    #[schemars(schema_with = "pieces::objectives_schema")]
+    pub objectives: Vec<ObjectiveConfig>,
     /// Budgets and limits of rollouts.
     pub rollout: RolloutConfig,
     /// How rewards become advantages.
+    #[schemars(schema_with = "pieces::estimator_schema")]
     pub estimator: EstimatorConfig,
     /// The reinforcement learning recipe.
     pub train: TrainConfig,
@@ -155,9 +174,11 @@ impl Default for RunConfig {
             precision: Precision::F32,
             workers: 0,
             lora: None,
-            environment: EnvironmentConfig::default(),
+            environment: environment("math", MathConfig::default()),
+            tools: None,
+            objectives: usual_objectives(),
             rollout: RolloutConfig::default(),
-            estimator: EstimatorConfig::ParetoPo(ParetoPoConfig::default()),
+            estimator: estimator("paretopo", ParetoPoConfig::default()),
             train: TrainConfig::default(),
             sft: SftConfig::default(),
             evaluation: EvaluationConfig::default(),
@@ -199,21 +220,28 @@ pub enum ConfigError {
 }
 
 impl RunConfig {
-    /// Parses TOML text and applies overrides (`train.steps=200`); `name` is used in messages.
+    /// Parses TOML text and applies overrides (`train.steps=200`, `tools.python.price=2`); `name` is
+    /// used in messages. A `type` stands for the pieces that [`Pieces::while_reading`] makes known,
+    /// or that we ship.
     ///
     /// # Errors
     /// Names line and column of an unknown key or a wrong value, or the override that does not fit.
     pub fn parse(text: &str, name: &str, overrides: &[String]) -> Result<Self, ConfigError> {
         // first alone, so that messages point into the file
-        let mut config: Self = read_toml(text).map_err(|refused| ConfigError::Parse {
-            path: name.into(),
-            message: refused.to_string(),
+        let mut config: Self = read_moved_toml(text, migration::migrate).map_err(|refused| {
+            ConfigError::Parse { path: name.into(), message: refused.to_string() }
         })?;
         for assignment in overrides {
             config = config.with_override(assignment)?;
         }
+        config.tools = Some(config.tools());
         config.validate()?;
         Ok(config)
+    }
+
+    /// What the agent may call: what is listed, or else what is usual in the environment.
+    pub fn tools(&self) -> Vec<ToolEntry> {
+        self.tools.clone().unwrap_or_else(|| self.environment.usual_tools())
     }
 
     fn with_override(&self, assignment: &str) -> Result<Self, ConfigError> {
@@ -221,21 +249,28 @@ impl RunConfig {
             |reason: String| ConfigError::Override { assignment: assignment.into(), reason };
         let (path, value) =
             assignment.split_once('=').ok_or_else(|| wrong("expected `key.path=value`".into()))?;
-        let value = parse_value(value.trim());
-        let mut table = toml::Table::try_from(self).map_err(|error| wrong(error.to_string()))?;
-        let mut keys: Vec<&str> = path.trim().split('.').collect();
-        let last = keys.pop().unwrap_or_default();
-        let mut place = &mut table;
-        for key in keys {
-            place = place
-                .get_mut(key)
-                .and_then(toml::Value::as_table_mut)
-                .ok_or_else(|| wrong(format!("there is no section `{key}`")))?;
+        let (path, value) = migration::of_override(path.trim(), parse_value(value.trim()));
+        let mut full = self.clone();
+        if path.starts_with("tools.") {
+            full.tools = Some(self.tools());
         }
-        place.insert(last.to_owned(), value);
+        let table = toml::Table::try_from(&full).map_err(|error| wrong(error.to_string()))?;
+        let mut root = toml::Value::Table(table);
+        let mut keys: Vec<&str> = path.split('.').collect();
+        let last = keys.pop().unwrap_or_default();
+        let mut place = &mut root;
+        for key in keys {
+            let found = section(place, key);
+            place = found.ok_or_else(|| wrong(format!("there is no section `{key}`")))?;
+        }
+        match place {
+            toml::Value::Table(table) => table.insert(last.to_owned(), value),
+            _ => return Err(wrong(format!("`{last}` is no setting there"))),
+        };
+        let toml::Value::Table(table) = root else { unreachable!("it was made of a table") };
         read_table(table).map_err(|refused| match &refused.key {
             // which is what was just named
-            Some(key) if key == path.trim() => wrong(refused.reason),
+            Some(key) if *key == path => wrong(refused.reason),
             _ => wrong(refused.to_string()),
         })
     }
@@ -270,8 +305,15 @@ impl RunConfig {
         if let Some(lora) = &self.lora {
             lora.check().map_err(|reason| ConfigError::Setting(format!("`lora`: {reason}")))?;
         }
-        self.environment.validate().map_err(|error| ConfigError::Setting(error.to_string()))?;
-        self.estimator.fits(self.environment.objectives().len()).map_err(ConfigError::Setting)
+        let said = |error: DataError| ConfigError::Setting(error.to_string());
+        self.environment.check().map_err(said)?;
+        for entry in self.tools() {
+            let name = entry.tool.name();
+            let of_tool = |reason| ConfigError::Setting(format!("`tools.{name}`: {reason}"));
+            entry.tool.check().map_err(of_tool)?;
+        }
+        named_objectives(&self.objectives).map_err(said)?;
+        self.estimator.fits(self.objectives.len()).map_err(ConfigError::Setting)
     }
 
     /// The whole configuration as TOML.
@@ -307,6 +349,21 @@ impl RunConfig {
     }
 }
 
+/// The section of a table; of a list of pieces the one of that number, name or `type`.
+fn section<'a>(place: &'a mut toml::Value, key: &str) -> Option<&'a mut toml::Value> {
+    let toml::Value::Array(pieces) = place else {
+        return place.get_mut(key).filter(|section| section.is_table() || section.is_array());
+    };
+    if let Ok(index) = key.parse::<usize>() {
+        return pieces.get_mut(index);
+    }
+    let is_called = |piece: &&mut toml::Value| {
+        let says = |what: &str| piece.get(what).and_then(toml::Value::as_str) == Some(key);
+        says("name") || says("type")
+    };
+    pieces.iter_mut().find(is_called)
+}
+
 /// TOML syntax where it is some, else a string: `0.5`, `true`, `[1, 2]`, `{ type = "grpo" }`,
 /// `runs/x`.
 fn parse_value(text: &str) -> toml::Value {
@@ -324,7 +381,8 @@ mod tests {
     #[test]
     fn defaults_round_trip_and_overrides_apply() {
         let config = RunConfig::parse("", "x.toml", &[]).unwrap();
-        assert_eq!(config, RunConfig::default());
+        let usual = RunConfig::default();
+        assert_eq!(config, RunConfig { tools: Some(usual.tools()), ..usual });
         assert_eq!(RunConfig::parse(&config.to_toml().unwrap(), "x.toml", &[]).unwrap(), config);
         let overrides = [
             "train.steps=7".to_owned(),
@@ -333,13 +391,13 @@ mod tests {
         ];
         let changed = RunConfig::parse("seed = 3", "x.toml", &overrides).unwrap();
         assert_eq!((changed.seed, changed.train.steps), (3, 7));
-        assert!(matches!(changed.estimator, EstimatorConfig::Grpo(_)));
+        assert_eq!(changed.estimator.name(), "grpo");
         assert_eq!(changed.policy, PolicySource::Folder { path: "x".into(), adapter: None });
     }
 
     #[test]
     fn what_an_earlier_version_wrote_is_the_same_configuration() {
-        let config = RunConfig::default();
+        let config = RunConfig::parse("", "", &[]).unwrap();
         let text = config.to_toml().unwrap();
         let without = |key: &str| -> String {
             text.lines()

@@ -1,0 +1,22 @@
+//! What pieces of your own are written with: `use paretopo::prelude::*;`.
+//!
+//! A crate needs `serde` (with `derive`) and `schemars` among its dependencies, whose derives name
+//! their crates.
+
+pub use crate::Program;
+pub use paretopo_algorithms::estimators::{
+    Advantages, Estimator, EstimatorError, Group, Progress,
+};
+pub use paretopo_environments::{
+    DataError, Demonstration, DemonstrationTurn, Environment, EnvironmentSettings, LoadObserver,
+    Objective, Resources, RunMemory, Scoring,
+};
+pub use paretopo_models::{AutoFamily, CausalLm, ModelConfig, ModelFamily};
+pub use paretopo_tools::{CallContext, Tool, ToolEntry, ToolSettings, ToolSurroundings};
+pub use paretopo_trajectory::{
+    CallRecord, CallStatus, Fault, Message, Role, Split, Task, ToolCall, ToolOutcome, ToolSpec,
+    Trajectory, TrajectoryId,
+};
+pub use schemars::JsonSchema;
+pub use serde::{Deserialize, Serialize};
+pub use std::sync::Arc;

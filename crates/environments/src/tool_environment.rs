@@ -1,0 +1,125 @@
+//! An environment with the tools that may be called in it and the objectives by which its episodes
+//! are judged: what a run plays.
+
+use crate::{
+    DataError, Environment, EnvironmentConfig, NamedObjective, ObjectiveConfig, RunMemory, Scoring,
+    named_objectives,
+};
+use paretopo_tools::{ListedTool, LoadObserver, Resources, ToolEntry, ToolSurroundings, start_tools};
+use paretopo_trajectory::{ObjectiveValues, Task, Trajectory};
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// What a call counts for that names no tool.
+const USUAL_PRICE: f64 = 1.0;
+
+/// An environment, its tools and its objectives. What the environment alone says is asked of it
+/// directly: `tool_environment.tasks(..)`.
+pub struct ToolEnvironment {
+    /// Tasks and answers.
+    pub environment: Box<dyn Environment>,
+    /// What the agent may call.
+    pub tools: Vec<ListedTool>,
+    /// What episodes are judged by, in the order of the reward vector; the first is task success.
+    pub objectives: Vec<NamedObjective>,
+}
+
+impl Deref for ToolEnvironment {
+    type Target = dyn Environment;
+
+    fn deref(&self) -> &Self::Target {
+        self.environment.as_ref()
+    }
+}
+
+impl ToolEnvironment {
+    /// Makes the environment, and starts the tools.
+    ///
+    /// # Errors
+    /// When data cannot be read, a tool cannot start, or a setting makes no sense.
+    pub fn build(
+        environment: &EnvironmentConfig,
+        tools: &[ToolEntry],
+        objectives: &[ObjectiveConfig],
+        resources: &Resources,
+        observer: &mut dyn LoadObserver,
+    ) -> Result<Self, DataError> {
+        environment.check()?;
+        let objectives = named_objectives(objectives)?;
+        let mut environment = environment.build(resources, observer)?;
+        let passages = environment.take_passages();
+        let mut surroundings = ToolSurroundings { resources, passages: &passages, observer };
+        let tools = start_tools(tools, &mut surroundings).map_err(DataError::Setting)?;
+        Ok(Self { environment, tools, objectives })
+    }
+
+    /// The objectives' names, in the order of the reward vector.
+    pub fn objective_names(&self) -> Arc<[String]> {
+        self.objectives.iter().map(|objective| objective.name.clone()).collect()
+    }
+
+    /// What a trajectory's calls count for: the sum of their tools' prices. A call that names no tool
+    /// counts 1.
+    pub fn cost(&self, trajectory: &Trajectory) -> f64 {
+        let price = |name: &str| self.tools.iter().find(|tool| tool.name == name);
+        let of_call = trajectory.calls.iter().map(|record| {
+            let tool = record.call.as_ref().and_then(|call| price(&call.name));
+            tool.map_or(USUAL_PRICE, |tool| tool.price)
+        });
+        of_call.sum()
+    }
+
+    /// Whether all calls count the same, so that their number says what they cost.
+    pub fn has_one_price(&self) -> bool {
+        self.tools.iter().all(|tool| tool.price == USUAL_PRICE)
+    }
+
+    /// The most that an episode of so many calls can cost.
+    pub fn highest_cost(&self, calls: usize) -> f64 {
+        calls as f64 * self.tools.iter().map(|tool| tool.price).fold(USUAL_PRICE, f64::max)
+    }
+}
+
+/// Scores the rollouts of one task: first success, then the memory (`N_optimal`), then every
+/// objective.
+///
+/// The memory moves *before* the group is scored, so a group's own first success already counts
+/// (method, "Setting"). An objective that does not apply scores 0.
+pub fn score_group(
+    environment: &ToolEnvironment,
+    task: &Task,
+    group: &mut [Trajectory],
+    memory: &mut RunMemory,
+) {
+    for trajectory in group.iter_mut() {
+        let is_right = environment.succeeded(task, trajectory);
+        trajectory.success = Some(is_right);
+        if is_right {
+            memory.record_success(&task.id, environment.cost(trajectory));
+        }
+    }
+    let names = environment.objective_names();
+    for trajectory in group.iter_mut() {
+        let cost = environment.cost(trajectory);
+        let scoring =
+            Scoring { environment: &**environment, task, trajectory, cost, memory };
+        let rewards = environment
+            .objectives
+            .iter()
+            .map(|named| named.objective.score(&scoring).unwrap_or(0.0));
+        let rewards = rewards.collect();
+        trajectory.objectives = ObjectiveValues::new(&names, rewards);
+    }
+}
+
+/// The first reward of a scored group that is not finite, in words: objective, value, rollout and
+/// task.
+pub fn bad_reward(task: &Task, group: &[Trajectory]) -> Option<String> {
+    group.iter().find_map(|trajectory| {
+        let (name, value) = trajectory.objectives.iter().find(|(_, value)| !value.is_finite())?;
+        Some(format!(
+            "`{name}` gave {value} for rollout {} of task `{}`",
+            trajectory.sample, task.id
+        ))
+    })
+}
