@@ -3,7 +3,6 @@
 
 use crate::checkout;
 use paretopo_agent::PolicyText;
-use paretopo_environments::{Environment, EnvironmentConfig, Resources};
 use paretopo_trajectory::Split;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -126,15 +125,10 @@ fn a_template_that_leaves_the_question_out_is_an_error_that_names_it() {
 
 /// Tokens of the prompts of the shipped problems.
 fn lengths(split: Split) -> Vec<usize> {
-    let environment: Box<dyn Environment> = EnvironmentConfig::default()
-        .build(
-            &Resources { python_worker: crate::python_worker(), ..Resources::default() },
-            &mut (),
-        )
-        .unwrap();
+    let environment = crate::agent::math();
     let text = PolicyText::from_folder(&checkout("models/tiny-math")).unwrap();
     let tasks = environment.tasks(split).iter();
-    tasks.map(|task| text.opening(environment.as_ref(), task, false).unwrap().len()).collect()
+    tasks.map(|task| text.opening(&environment, task, false).unwrap().len()).collect()
 }
 
 #[test]

@@ -1,13 +1,9 @@
 //! A run that is killed again and again ends with the same weights as one that is not.
 
 use crate::{Tracked, checkout, python_worker, with_kernels};
-use paretopo_environments::{
-    Demonstration, Environment, Objective, ObjectiveConfig, Resources, RunMemory,
-};
+use paretopo_environments::{NamedObjective, Objective, Resources, Scoring};
 use paretopo_models::AutoFamily;
-use paretopo_tools::Tool;
 use paretopo_training::{Metrics, Observer, RunConfig, RunFolder, Surroundings, train_in};
-use paretopo_trajectory::{Message, Split, Task, Trajectory};
 use rand::{Rng, SeedableRng};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -216,50 +212,10 @@ fn threads_do_not_change_a_run() {
 struct Ratio;
 
 impl Objective for Ratio {
-    fn name(&self) -> &'static str {
-        "r_ratio"
-    }
-
-    fn score(
-        &self,
-        _: &dyn Environment,
-        _: &Task,
-        trajectory: &Trajectory,
-        _: &RunMemory,
-    ) -> Option<f64> {
-        let calls = trajectory.call_count() as f64;
+    fn score(&self, scoring: &Scoring<'_>) -> Option<f64> {
+        let calls = scoring.trajectory.call_count() as f64;
         // no number where there is no call
         Some(calls * calls.recip())
-    }
-}
-
-/// The math environment with that objective.
-struct WithRatio {
-    math: Box<dyn Environment>,
-    objectives: Vec<Box<dyn Objective>>,
-}
-
-impl Environment for WithRatio {
-    fn tasks(&self, split: Split) -> &[Task] {
-        self.math.tasks(split)
-    }
-    fn opening(&self, task: &Task) -> Vec<Message> {
-        self.math.opening(task)
-    }
-    fn tools(&self) -> &[Arc<dyn Tool>] {
-        self.math.tools()
-    }
-    fn objectives(&self) -> &[Box<dyn Objective>] {
-        &self.objectives
-    }
-    fn extract_answer(&self, response: &str) -> Option<String> {
-        self.math.extract_answer(response)
-    }
-    fn succeeded(&self, task: &Task, trajectory: &Trajectory) -> bool {
-        self.math.succeeded(task, trajectory)
-    }
-    fn demonstration(&self, index: u64) -> Option<Demonstration> {
-        self.math.demonstration(index)
     }
 }
 
@@ -284,9 +240,9 @@ fn a_reward_that_is_no_number_stops_a_run_or_its_group_is_left_out_and_counted()
             .collect();
         let config = RunConfig::parse("", "test", &settings).unwrap();
         let resources = Resources { python_worker: python_worker(), cache: std::env::temp_dir() };
-        let math = config.environment.build(&resources, &mut ()).unwrap();
-        let objectives: Vec<Box<dyn Objective>> =
-            vec![ObjectiveConfig::Task {}.build(), Box::new(Ratio)];
+        let mut environment = config.build_environment(&resources, &mut ()).unwrap();
+        environment.objectives[1] =
+            NamedObjective { name: "r_ratio".into(), objective: Arc::new(Ratio) };
         let surroundings = Surroundings {
             resources,
             cancelled: &crate::scripted::NEVER,
@@ -298,10 +254,10 @@ fn a_reward_that_is_no_number_stops_a_run_or_its_group_is_left_out_and_counted()
         };
         let opened =
             RunFolder::open(&folder.path().join(name), &config, "train", &surroundings).unwrap();
-        let (environment, place) = (WithRatio { math, objectives }, with_kernels());
+        let place = with_kernels();
         train_in::<AutoFamily, Tracked>(
             &config,
-            Box::new(environment),
+            environment,
             opened,
             &place,
             &surroundings,

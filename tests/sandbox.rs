@@ -2,7 +2,7 @@
 //! a `python3` the half that needs it says so and does nothing.
 
 use crate::checkout;
-use paretopo_environments::{EnvironmentConfig, MathConfig, Resources};
+use paretopo_environments::{Environment, MathConfig, MathEnvironment};
 use paretopo_settings::Seconds;
 use paretopo_tools::{CpythonConfig, PythonConfig, PythonInterpreter, PythonLimits, PythonTool};
 use paretopo_trajectory::{CallStatus, ToolOutcome};
@@ -336,9 +336,7 @@ fn harmless() -> Vec<String> {
         }
     }
     // what the agent's demonstrations write
-    let environment =
-        EnvironmentConfig::Math(MathConfig { tool_enabled: false, ..MathConfig::default() });
-    let environment = environment.build(&Resources::default(), &mut ()).unwrap();
+    let environment = MathEnvironment::new(&MathConfig::default(), &mut ()).unwrap();
     for seed in 0..400 {
         for turn in environment.demonstration(seed).unwrap().turns {
             if let paretopo_environments::DemonstrationTurn::Call(call) = turn {

@@ -6,18 +6,18 @@ use paretopo_agent::{
     PolicyText, RolloutConfig, RolloutContext, RolloutError, RolloutRequest, Workers, rollout,
 };
 use paretopo_engine::{LocalGenerators, SamplingPlace, StateSize};
-use paretopo_environments::{Demonstration, Environment, Objective};
+use paretopo_environments::{Environment, ToolEnvironment};
 use paretopo_generation::Generators;
 use paretopo_grading::{answers_equal, extract_answer};
 use paretopo_models::{
     AutoConfig, AutoFamily, AutoModel, CausalLm, ModelFamily, NamedTensor, Placement, SavedTensor,
     load_folder, named_parameters, write_tensors,
 };
-use paretopo_tools::{CallContext, Tool};
+use paretopo_tools::{CallContext, ListedTool, Tool};
 use paretopo_trajectory::{
-    Author, CallStatus, Message, Role, Split, Task, ToolCall, ToolOutcome, ToolSpec, Trajectory,
-    TrajectoryId,
+    Author, CallStatus, Split, Task, ToolCall, ToolOutcome, ToolSpec, Trajectory, TrajectoryId,
 };
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -25,40 +25,45 @@ use std::time::Duration;
 /// For rollouts that are not cancelled.
 pub(crate) static NEVER: AtomicBool = AtomicBool::new(false);
 
+/// Tasks without more.
+struct Tasks(Vec<Task>);
+
 /// An environment whose one tool answers everything with the same text.
 pub(crate) struct Scripted {
     pub(crate) task: Vec<Task>,
-    tools: Vec<Arc<dyn Tool>>,
+    environment: ToolEnvironment,
+}
+
+impl Deref for Scripted {
+    type Target = ToolEnvironment;
+
+    fn deref(&self) -> &ToolEnvironment {
+        &self.environment
+    }
 }
 
 impl Scripted {
     /// The tool answers with `text` after a delay.
     pub(crate) fn new(task: Vec<Task>, text: &str, delay: Duration) -> Self {
-        Self { task, tools: vec![Arc::new(Reply { text: text.into(), delay })] }
+        let tool = ListedTool::plain(Arc::new(Reply { text: text.into(), delay }));
+        let environment = ToolEnvironment {
+            environment: Box::new(Tasks(task.clone())),
+            tools: vec![tool],
+            objectives: Vec::new(),
+        };
+        Self { task, environment }
     }
 }
 
-impl Environment for Scripted {
+impl Environment for Tasks {
     fn tasks(&self, _: Split) -> &[Task] {
-        &self.task
-    }
-    fn opening(&self, task: &Task) -> Vec<Message> {
-        vec![Message { role: Role::User, content: task.question.clone() }]
-    }
-    fn tools(&self) -> &[Arc<dyn Tool>] {
-        &self.tools
-    }
-    fn objectives(&self) -> &[Box<dyn Objective>] {
-        &[]
+        &self.0
     }
     fn extract_answer(&self, response: &str) -> Option<String> {
         extract_answer(response)
     }
     fn succeeded(&self, task: &Task, trajectory: &Trajectory) -> bool {
         trajectory.answer.as_ref().is_some_and(|answer| answers_equal(&task.answers[0], answer))
-    }
-    fn demonstration(&self, _: u64) -> Option<Demonstration> {
-        None
     }
 }
 
@@ -131,7 +136,7 @@ pub(crate) fn markov<B: Backend>(
 pub(crate) fn play_on(
     text: &PolicyText,
     generators: &dyn Generators,
-    environment: &dyn Environment,
+    environment: &ToolEnvironment,
     requests: &[RolloutRequest<'_>],
     config: &RolloutConfig,
 ) -> Result<Vec<Trajectory>, RolloutError> {

@@ -2,7 +2,7 @@
 //! our client.
 
 use crate::{checkout, shared};
-use paretopo_environments::{EnvironmentConfig, Resources};
+use paretopo_environments::Resources;
 use paretopo_retrieval::{RemoteConfig, RemoteRetriever, RetrieveError, Retriever};
 use paretopo_training::RunConfig;
 use paretopo_trajectory::Split;
@@ -354,9 +354,8 @@ fn a_remote_environment_plays_with_a_server() {
         "test",
         &[],
     );
-    let EnvironmentConfig::Qa(qa) = config.unwrap().environment else { panic!("a qa environment") };
-    let environment = EnvironmentConfig::Qa(qa).build(&Resources::default(), &mut ()).unwrap();
-    assert_eq!(environment.tools().len(), 1);
+    let environment = config.unwrap().build_environment(&Resources::default(), &mut ()).unwrap();
+    assert_eq!(environment.tools.len(), 1);
     assert!(!environment.tasks(Split::Train).is_empty());
 }
 

@@ -5,8 +5,9 @@ use crate::agent::policy_text;
 use crate::scripted::{check_authorship, play_on};
 use crate::scripted_generator::{Manners, ScriptedGenerators};
 use paretopo_agent::{PolicyText, RolloutConfig, RolloutRequest};
-use paretopo_environments::{EnvironmentConfig, MathConfig, Resources};
-use paretopo_tools::{PythonConfig, PythonInterpreter};
+use paretopo_environments::Resources;
+use paretopo_tools::{PythonConfig, PythonInterpreter, ToolEntry};
+use paretopo_training::RunConfig;
 use paretopo_trajectory::{Split, TokenId, TrajectoryId};
 
 /// Logits of a policy that writes one text after the other, each behind the output of a call.
@@ -52,14 +53,14 @@ fn a_session_keeps_its_variables_over_the_calls_of_one_episode() {
     for interpreter in interpreters {
         for session in [true, false] {
             let python = PythonConfig { interpreter, session, ..PythonConfig::default() };
-            let environment = EnvironmentConfig::Math(MathConfig { python, ..Default::default() })
-                .build(
-                    &Resources { python_worker: crate::python_worker(), ..Resources::default() },
-                    &mut (),
-                )
+            let tools = Some(vec![ToolEntry::new("python", python)]);
+            let resources =
+                Resources { python_worker: crate::python_worker(), ..Resources::default() };
+            let environment = RunConfig { tools, ..RunConfig::default() }
+                .build_environment(&resources, &mut ())
                 .unwrap();
             let task = &environment.tasks(Split::Test)[0];
-            let prompt = text.opening(environment.as_ref(), task, false).unwrap();
+            let prompt = text.opening(&environment, task, false).unwrap();
             let generators =
                 ScriptedGenerators::new(in_turn(&text, &prompt, &turns), Manners::default());
             let request = |sample| RolloutRequest {
@@ -70,8 +71,7 @@ fn a_session_keeps_its_variables_over_the_calls_of_one_episode() {
             };
             let requests = [request(0), request(1)];
             let config = RolloutConfig::default();
-            let played =
-                play_on(&text, &generators, environment.as_ref(), &requests, &config).unwrap();
+            let played = play_on(&text, &generators, &environment, &requests, &config).unwrap();
             for own in &played {
                 check_authorship(&text, own, &config);
                 let outputs: Vec<&str> =

@@ -4,8 +4,8 @@
 use crate::{Tracked, checkout, python_worker};
 use burn::tensor::Tensor;
 use paretopo_algorithms::losses::{policy_loss, token_weights};
-use paretopo_algorithms::{EstimatorConfig, EstimatorState, Group, Progress, advantages};
-use paretopo_environments::{EnvironmentConfig, Resources, RunMemory};
+use paretopo_algorithms::{EstimatorState, Estimators, Group, Progress, advantages};
+use paretopo_environments::{MathConfig, QaConfig, Resources, RunMemory};
 use paretopo_generation::{Points, sample};
 use paretopo_models::{AutoFamily, read_config};
 use paretopo_tools::CallContext;
@@ -29,9 +29,10 @@ fn configurations() -> Vec<(String, Vec<&'static str>)> {
          switch = { type = 'plateau', epsilon = 0.001, patience = 3 }\n\
          [environment]\ntype = 'math'\n\
          problems = { type = 'file', path = 'x.jsonl', test = 1, validation = 1 }\n\
-         objectives = [{ type = 'task' }, { type = 'response_length', scale = 32.0 }, \
-         { type = 'format' }]\n\
-         [environment.python]\ninterpreter = 'sandbox_fusion'\n\
+         [[objectives]]\ntype = 'task'\n[[objectives]]\ntype = 'response_length'\nscale = 32.0\n\
+         [[objectives]]\ntype = 'format'\n\
+         [[tools]]\ntype = 'python'\ninterpreter = 'sandbox_fusion'\nname = 'run'\n\
+         price = 0.5\nmax_calls = 3\n\
          sandbox_fusion = { url = 'http://127.0.0.1:9', retries = 1 }\n\
          [rollout]\ntool_schedule = { type = 'as_ready' }";
     let questions = "[environment]\ntype = 'qa'\n\
@@ -39,7 +40,7 @@ fn configurations() -> Vec<(String, Vec<&'static str>)> {
          validation = 1, test = 1 }";
     let remote = "[environment]\ntype = 'qa'\n\
          questions = { type = 'dataset', name = 'hotpotqa' }\n\
-         passages = { type = 'remote', url = 'http://127.0.0.1:9/retrieve' }";
+         [[tools]]\ntype = 'search'\npassages = { type = 'remote', url = 'http://127.0.0.1:9/retrieve' }";
     let mut configurations = vec![
         (small.to_owned(), vec![""]),
         (
@@ -51,17 +52,17 @@ fn configurations() -> Vec<(String, Vec<&'static str>)> {
                 "train.optimizer.schedule",
                 "estimator",
                 "environment.problems",
-                "environment.objectives",
-                "environment.python.sandbox_fusion",
+                "objectives",
+                "tools",
                 "rollout.tool_schedule",
             ],
         ),
         (questions.to_owned(), vec!["environment"]),
-        (remote.to_owned(), vec!["environment.questions", "environment.passages"]),
+        (remote.to_owned(), vec!["environment.questions", "tools"]),
     ];
-    let estimators = EstimatorConfig::TYPES.iter();
-    let alone = |name| (format!("[estimator]\ntype = '{name}'"), vec!["estimator"]);
-    configurations.extend(estimators.map(alone));
+    let estimators = Estimators::in_use();
+    let alone = |name: &str| (format!("[estimator]\ntype = '{name}'"), vec!["estimator"]);
+    configurations.extend(estimators.names().map(alone));
     configurations
 }
 
@@ -203,7 +204,7 @@ fn build(config: &RunConfig, key: &str) {
     let section = key.split(['.', '[']).next().unwrap();
     match section {
         "estimator" => estimate(config),
-        "environment" => play(config, key),
+        "environment" | "tools" | "objectives" => play(config, key),
         "rollout" | "evaluation" => {
             draw(config);
             plan(config);
@@ -223,7 +224,7 @@ fn plan(config: &RunConfig) {
 }
 
 fn estimate(config: &RunConfig) {
-    let objectives = config.environment.objectives().len();
+    let objectives = config.objectives.len();
     let reward = |first: f64, others: f64| {
         let mut reward = vec![others; objectives];
         reward[0] = first;
@@ -231,7 +232,7 @@ fn estimate(config: &RunConfig) {
     };
     let group = |rewards: Vec<Vec<f64>>| Group {
         prompt: format!("{rewards:?}"),
-        calls: Some((0..rewards.len()).collect()),
+        calls: Some((0..rewards.len()).map(|count| count as f64).collect()),
         rewards,
     };
     let groups = [
@@ -284,28 +285,27 @@ fn optimise(config: &RunConfig) {
 
 /// Builds the environment, unless it needs a file or a network, and plays a call and a group.
 fn play(config: &RunConfig, key: &str) {
-    let offline = match &config.environment {
-        EnvironmentConfig::Math(math) => {
-            matches!(math.problems, paretopo_environments::math::ProblemSource::Generated { .. })
-        }
-        EnvironmentConfig::Qa(qa) => {
-            matches!(qa.questions, paretopo_environments::qa::QuestionSource::World { .. })
-        }
-    };
+    let math = config.environment.settings_of::<MathConfig>("math");
+    let qa = config.environment.settings_of::<QaConfig>("qa");
+    let offline = math.is_some_and(|math| {
+        matches!(math.problems, paretopo_environments::math::ProblemSource::Generated { .. })
+    }) || qa.is_some_and(|qa| {
+        matches!(qa.questions, paretopo_environments::qa::QuestionSource::World { .. })
+    });
     if !offline || key.contains("opening") || key.contains("cpython") {
         return;
     }
     let resources = Resources { python_worker: python_worker(), cache: std::env::temp_dir() };
     // what cannot be built says so
-    let Ok(environment) = config.environment.build(&resources, &mut ()) else { return };
+    let Ok(environment) = config.build_environment(&resources, &mut ()) else { return };
     let demonstration = environment.demonstration(3);
     assert!(demonstration.is_some_and(|demonstration| !demonstration.turns.is_empty()));
-    if key.contains("python") {
+    if key.contains("tools") {
         let arguments = serde_json::json!({ "code": "print(1 + 1)" });
         let call = ToolCall { name: "python".into(), arguments };
         let deadline = Instant::now() + Duration::from_secs(2);
-        for tool in environment.tools() {
-            let outcome = tool.call(
+        for listed in environment.tools.iter().filter(|listed| listed.name == "python") {
+            let outcome = listed.tool.call(
                 &call,
                 &CallContext { trajectory: TrajectoryId::new("test", 0, 0), deadline },
             );
@@ -319,7 +319,7 @@ fn play(config: &RunConfig, key: &str) {
         };
         let mut group = [trajectory];
         paretopo_environments::score_group(
-            environment.as_ref(),
+            &environment,
             task,
             &mut group,
             &mut RunMemory::default(),

@@ -11,7 +11,7 @@ fuzz_target!(init: paretopo_containment::silence_contained_panics(), |bytes: &[u
     let path = folder.path().join("data");
     std::fs::write(&path, bytes).expect("written");
     let config = serde_json::json!({
-        "type": "math", "tool_enabled": false, "problems": { "type": "file", "path": path, "test": 1, "validation": 0 }
+        "type": "math", "problems": { "type": "file", "path": path, "test": 1, "validation": 0 }
     });
     let config: EnvironmentConfig = serde_json::from_value(config).expect("a configuration");
     let _ = config.build(&Resources::default(), &mut ());

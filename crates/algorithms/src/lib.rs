@@ -11,7 +11,7 @@ pub mod losses;
 
 pub use call_threshold::call_threshold;
 pub use estimators::{
-    Advantages, AnyEstimator, Estimator, EstimatorConfig, EstimatorError, EstimatorState, Estimators,
-    Group, Progress, advantages, estimator, observe_validation, register_estimator,
+    Advantages, AnyEstimator, Estimator, EstimatorConfig, EstimatorError, EstimatorState,
+    Estimators, Group, Progress, advantages, estimator, observe_validation, register_estimator,
 };
 pub use paretopo_pareto as pareto;

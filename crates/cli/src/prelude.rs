@@ -4,9 +4,7 @@
 //! their crates.
 
 pub use crate::Program;
-pub use paretopo_algorithms::estimators::{
-    Advantages, Estimator, EstimatorError, Group, Progress,
-};
+pub use paretopo_algorithms::estimators::{Advantages, Estimator, EstimatorError, Group, Progress};
 pub use paretopo_environments::{
     DataError, Demonstration, DemonstrationTurn, Environment, EnvironmentSettings, LoadObserver,
     Objective, Resources, RunMemory, Scoring,

@@ -117,7 +117,8 @@ mod tests {
             ("", None),
         ] {
             let expected = answer.map(|answer| answer.trim_start_matches(": ").to_owned());
-            let found = final_answer(response).map(|found| found.trim_start_matches(": ").to_owned());
+            let found =
+                final_answer(response).map(|found| found.trim_start_matches(": ").to_owned());
             assert_eq!(found, expected, "{response}");
         }
     }

@@ -170,12 +170,12 @@ pub struct ToolEfficiency {
 
 impl Objective for ToolEfficiency {
     fn score(&self, scoring: &Scoring<'_>) -> Option<f64> {
-        let optimal = match (scoring.memory.lowest_cost(&scoring.task.id), self.before_first_success)
-        {
-            (Some(lowest), _) => lowest,
-            (None, BeforeFirstSuccess::FewestCalls) => 0.0,
-            (None, BeforeFirstSuccess::Neutral) => return Some(0.0),
-        };
+        let optimal =
+            match (scoring.memory.lowest_cost(&scoring.task.id), self.before_first_success) {
+                (Some(lowest), _) => lowest,
+                (None, BeforeFirstSuccess::FewestCalls) => 0.0,
+                (None, BeforeFirstSuccess::Neutral) => return Some(0.0),
+            };
         Some((-self.alpha.get() * (scoring.cost - optimal).abs()).exp())
     }
 
@@ -267,8 +267,7 @@ mod tests {
         // the group's own fewest calls in a success are 1, so with alpha 0.5:
         //   right, 1 call:  exp(-0.5 * 0) = 1        right, 3 calls: exp(-0.5 * 2) = 0.367879
         //   wrong, 0 calls: exp(-0.5 * 1) = 0.606531 (too few calls are inefficient, too)
-        let scored =
-            rewards(&usual_objectives(), &[(true, 1), (true, 3), (false, 0)], &mut memory);
+        let scored = rewards(&usual_objectives(), &[(true, 1), (true, 3), (false, 0)], &mut memory);
         let expected = [[1.0, 1.0], [1.0, 0.367_879_44], [0.0, 0.606_530_66]];
         for (got, want) in scored.iter().zip(expected) {
             assert!(
@@ -318,13 +317,10 @@ mod tests {
             CallRecord::new(Some(call), ToolOutcome::new(CallStatus::Ok, "", 0.0))
         };
         let task = environment.tasks(Split::Train)[0].clone();
-        let played = |calls: Vec<CallRecord>| Trajectory {
-            calls,
-            ..trajectory(&task.answers[0], 0)
-        };
+        let played =
+            |calls: Vec<CallRecord>| Trajectory { calls, ..trajectory(&task.answers[0], 0) };
         // 2.5, and 2.5 + 1 since `pythn` is no tool
-        let mut group =
-            [played(vec![call("python")]), played(vec![call("python"), call("pythn")])];
+        let mut group = [played(vec![call("python")]), played(vec![call("python"), call("pythn")])];
         let mut memory = RunMemory::default();
         score_group(&environment, &task, &mut group, &mut memory);
         assert_eq!(memory.lowest_cost(&task.id), Some(2.5));

@@ -5,7 +5,9 @@ use crate::{
     DataError, Environment, EnvironmentConfig, NamedObjective, ObjectiveConfig, RunMemory, Scoring,
     named_objectives,
 };
-use paretopo_tools::{ListedTool, LoadObserver, Resources, ToolEntry, ToolSurroundings, start_tools};
+use paretopo_tools::{
+    ListedTool, LoadObserver, Resources, ToolEntry, ToolSurroundings, start_tools,
+};
 use paretopo_trajectory::{ObjectiveValues, Task, Trajectory};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -101,8 +103,7 @@ pub fn score_group(
     let names = environment.objective_names();
     for trajectory in group.iter_mut() {
         let cost = environment.cost(trajectory);
-        let scoring =
-            Scoring { environment: &**environment, task, trajectory, cost, memory };
+        let scoring = Scoring { environment: &**environment, task, trajectory, cost, memory };
         let rewards = environment
             .objectives
             .iter()

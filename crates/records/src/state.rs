@@ -1,23 +1,7 @@
 //! The part of a checkpoint's `state.json` that is shown: the archive of the estimator.
 
-use serde::Deserialize;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
-
-/// What is read of the file; it holds more.
-#[derive(Deserialize)]
-struct StoredState {
-    estimator: StoredEstimator,
-}
-
-#[derive(Deserialize)]
-struct StoredEstimator {
-    archive: StoredArchive,
-}
-
-#[derive(Deserialize)]
-struct StoredArchive {
-    points: Vec<Vec<f64>>,
-}
 
 /// The archive in a run's latest checkpoint, a value per objective and point; `None` where there is
 /// no checkpoint that can be read, or its estimator keeps none.
@@ -29,6 +13,10 @@ pub fn latest_archive(run: &Path) -> Option<Vec<Vec<f64>>> {
     let listed = std::fs::read_dir(run.join("checkpoints")).ok()?.flatten();
     let latest = listed.map(|entry| entry.path()).filter(is_checkpoint).max()?;
     let text = paretopo_reading::read_text(&latest.join("state.json")).ok()?;
-    let state: StoredState = serde_json::from_str(&text).ok()?;
-    Some(state.estimator.archive.points).filter(|points| !points.is_empty())
+    let state: Value = serde_json::from_str(&text).ok()?;
+    // an estimator's state lies beside its `type`; earlier versions had one for all
+    let archive = ["/estimator/state/archive/points", "/estimator/archive/points"];
+    let points = archive.iter().find_map(|place| state.pointer(place))?;
+    let points: Vec<Vec<f64>> = serde_json::from_value(points.clone()).ok()?;
+    Some(points).filter(|points| !points.is_empty())
 }

@@ -82,7 +82,9 @@ pub fn read_moved_toml<T: DeserializeOwned>(
     };
     let plain = || match moved.is_empty() {
         // which has a place
-        true => toml::from_str::<T>(text).err().map_or_else(|| unreadable(error.clone()), unreadable),
+        true => {
+            toml::from_str::<T>(text).err().map_or_else(|| unreadable(error.clone()), unreadable)
+        }
         false => unreadable(error.clone()),
     };
     let fault = Fault::of::<T>(&table);
@@ -101,9 +103,9 @@ fn written_at(path: Vec<Step>, moved: &[Moved]) -> Vec<Step> {
         Some([&split(&moved.was)[..], rest].concat())
     };
     // the longest prefix is the setting itself, and not the section that it is in
-    let longest = moved.iter().max_by_key(|moved| {
-        if of_prefix(moved).is_some() { moved.is.len() + 1 } else { 0 }
-    });
+    let longest = moved
+        .iter()
+        .max_by_key(|moved| if of_prefix(moved).is_some() { moved.is.len() + 1 } else { 0 });
     longest.and_then(of_prefix).unwrap_or(path)
 }
 

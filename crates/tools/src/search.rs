@@ -218,4 +218,23 @@ mod tests {
             assert_eq!(outcome.fault, Some(Fault::Call));
         }
     }
+
+    #[test]
+    fn passages_that_are_not_there_are_named() {
+        let resources = crate::Resources::default();
+        let mut start = |config: &SearchConfig| {
+            let mut surroundings =
+                ToolSurroundings { resources: &resources, passages: &[], observer: &mut () };
+            config.start(&mut surroundings).err().expect("an error")
+        };
+        let reason = start(&SearchConfig::default());
+        assert!(
+            reason.starts_with("`passages` are the environment's, but it has none"),
+            "{reason}"
+        );
+        assert!(reason.contains("\nhint: "), "{reason}");
+        let passages = PassageSource::Corpus { path: "/nonexistent".into() };
+        let reason = start(&SearchConfig { passages, ..SearchConfig::default() });
+        assert!(reason.contains("cannot access"), "{reason}");
+    }
 }

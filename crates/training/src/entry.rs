@@ -144,7 +144,6 @@ fn evaluate_policy<C: BackendChoice, F: ModelFamily>(
     let model = in_precision(policy.model.clone(), config.precision.into());
     let workers = surroundings.workers(config, &model)?;
     let generators = policy.generators(&model, device, config.precision, surroundings);
-    let context =
-        policy.context(&generators, &environment, 0, surroundings.cancelled, &workers);
+    let context = policy.context(&generators, &environment, 0, surroundings.cancelled, &workers);
     crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, finished, observer)
 }

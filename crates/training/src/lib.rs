@@ -121,12 +121,6 @@ impl Surroundings<'_> {
         observer: &mut dyn Observer,
     ) -> Result<ToolEnvironment, DataError> {
         Stage::Environment.begin();
-        ToolEnvironment::build(
-            &config.environment,
-            &config.tools(),
-            &config.objectives,
-            &self.resources,
-            &mut Loading(observer),
-        )
+        config.build_environment(&self.resources, &mut Loading(observer))
     }
 }

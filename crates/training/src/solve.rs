@@ -3,7 +3,6 @@
 use crate::{EpisodeFailures, Policy, RunConfig, Surroundings, TrainingError};
 use burn::tensor::backend::Backend;
 use paretopo_agent::{RolloutRequest, Workers, require_question, rollout};
-use paretopo_environments::ToolEnvironment;
 use paretopo_models::{ModelFamily, Placement, in_precision};
 use paretopo_trajectory::{Task, Trajectory, TrajectoryId};
 
@@ -18,13 +17,7 @@ pub(crate) fn solve<F: ModelFamily, B: Backend>(
     surroundings: &Surroundings<'_>,
 ) -> Result<Trajectory, TrainingError> {
     let device = &place.device;
-    let environment = ToolEnvironment::build(
-        &config.environment,
-        &config.tools(),
-        &config.objectives,
-        &surroundings.resources,
-        &mut (),
-    )?;
+    let environment = config.build_environment(&surroundings.resources, &mut ())?;
     let policy = Policy::<F, B>::load(config, &surroundings.policy_folder, place)?.merged();
     let model = in_precision(policy.model.clone(), config.precision.into());
     let workers = Workers::default();
@@ -35,8 +28,7 @@ pub(crate) fn solve<F: ModelFamily, B: Backend>(
         ..Task::default()
     };
     let generators = policy.generators(&model, device, config.precision, surroundings);
-    let context =
-        policy.context(&generators, &environment, 0, surroundings.cancelled, &workers);
+    let context = policy.context(&generators, &environment, 0, surroundings.cancelled, &workers);
     let rollouts = &config.rollout;
     require_question(&policy.text, &environment, rollouts, std::slice::from_ref(&task))?;
     let request = RolloutRequest {

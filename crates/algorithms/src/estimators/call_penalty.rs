@@ -35,10 +35,7 @@ impl Estimator for CallPenaltyConfig {
     }
 }
 
-fn advantages(
-    config: &CallPenaltyConfig,
-    groups: &[Group],
-) -> Result<Advantages, EstimatorError> {
+fn advantages(config: &CallPenaltyConfig, groups: &[Group]) -> Result<Advantages, EstimatorError> {
     let mut scalars = Vec::with_capacity(groups.len());
     for group in groups {
         let calls = group.calls.as_ref().ok_or(EstimatorError::NoCalls("call_penalty"))?;

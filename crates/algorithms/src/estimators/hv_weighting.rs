@@ -4,8 +4,8 @@
 //! the step's size and nothing inside a group; the group's deviation is not divided by, or the
 //! factor would cancel.
 
-use super::{Advantages, Estimator, EstimatorError, Group, Progress, grpo, weighted};
 use super::statistics::{check_archive, check_volume};
+use super::{Advantages, Estimator, EstimatorError, Group, Progress, grpo, weighted};
 use crate::pareto::Archive;
 use paretopo_settings::Weights;
 use schemars::JsonSchema;
@@ -67,11 +67,7 @@ impl Estimator for HvWeightingConfig {
     }
 }
 
-fn advantages(
-    config: &HvWeightingConfig,
-    state: &ValidationState,
-    groups: &[Group],
-) -> Advantages {
+fn advantages(config: &HvWeightingConfig, state: &ValidationState, groups: &[Group]) -> Advantages {
     let factor = 0.5 + 1.5 * state.validation_gain.tanh();
     let weights = config.weights.get();
     let scalars = groups.iter().map(|group| {

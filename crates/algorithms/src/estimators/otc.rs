@@ -42,10 +42,7 @@ impl Estimator for OtcConfig {
     }
 }
 
-fn advantages(
-    config: &OtcConfig,
-    groups: &[Group],
-) -> Result<Advantages, EstimatorError> {
+fn advantages(config: &OtcConfig, groups: &[Group]) -> Result<Advantages, EstimatorError> {
     let mut scalars = Vec::with_capacity(groups.len());
     for group in groups {
         let calls = group.calls.as_ref().ok_or(EstimatorError::NoCalls("otc"))?;
@@ -55,9 +52,7 @@ fn advantages(
             // without a correct rollout every r_task is 0 and r_tool does not matter
             config.scale.get()
                 * reward[0]
-                * fewest.map_or(0.0, |fewest| {
-                    tool_reward(*calls, fewest, config.smoothing.get())
-                })
+                * fewest.map_or(0.0, |fewest| tool_reward(*calls, fewest, config.smoothing.get()))
         };
         scalars.push(group.rewards.iter().zip(calls).map(reward).collect());
     }

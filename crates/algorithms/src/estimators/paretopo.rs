@@ -209,27 +209,27 @@ impl ParetoPoConfig {
 
 /// Settings that are legal but do not do what one may expect.
 fn warnings(config: &ParetoPoConfig) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if config.smoothing == Smoothing::PerStep && config.std_normalization {
-            warnings
-                .push("`smoothing = \"per_step\"` with `std_normalization` makes stage 1 equal to `scalarized`: the factor cancels".into());
-        }
-        if config.beta.get() < 0.5 {
-            warnings
-                .push(format!("`beta = {}` lets a wrong answer without a call rank with a right answer that called too often", config.beta));
-        }
-        // the largest value that a reward may have
-        if let Some((index, coordinate)) =
-            config.reference.iter().enumerate().find(|(_, coordinate)| coordinate.get() >= 1.0)
-        {
-            warnings.push(format!(
-                "`reference` is {coordinate} in objective {}, but no reward is above 1: no reward \
-                 has hypervolume, and stage 1 treats all alike",
-                index + 1
-            ));
-        }
+    let mut warnings = Vec::new();
+    if config.smoothing == Smoothing::PerStep && config.std_normalization {
         warnings
+                .push("`smoothing = \"per_step\"` with `std_normalization` makes stage 1 equal to `scalarized`: the factor cancels".into());
     }
+    if config.beta.get() < 0.5 {
+        warnings
+                .push(format!("`beta = {}` lets a wrong answer without a call rank with a right answer that called too often", config.beta));
+    }
+    // the largest value that a reward may have
+    if let Some((index, coordinate)) =
+        config.reference.iter().enumerate().find(|(_, coordinate)| coordinate.get() >= 1.0)
+    {
+        warnings.push(format!(
+            "`reference` is {coordinate} in objective {}, but no reward is above 1: no reward \
+                 has hypervolume, and stage 1 treats all alike",
+            index + 1
+        ));
+    }
+    warnings
+}
 
 fn advantages(
     config: &ParetoPoConfig,
@@ -364,10 +364,13 @@ mod tests {
         );
         // the archive holds (1, 1) after step 0; steps 1 and 2 bring nothing, so step 3 is in stage
         // 2
-        let plateau = estimator("paretopo", ParetoPoConfig {
-            switch: StageSwitch::Plateau { epsilon: NonNegative::literal(1e-3), patience: 2 },
-            ..ParetoPoConfig::default()
-        });
+        let plateau = estimator(
+            "paretopo",
+            ParetoPoConfig {
+                switch: StageSwitch::Plateau { epsilon: NonNegative::literal(1e-3), patience: 2 },
+                ..ParetoPoConfig::default()
+            },
+        );
         let mut state = EstimatorState::default();
         assert_eq!(
             [0, 1, 2, 3, 4].map(|step| stage(&plateau, &mut state, step)),

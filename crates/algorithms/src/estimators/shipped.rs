@@ -2,8 +2,8 @@
 
 use super::{
     Advantages, AnyEstimator, Estimator, EstimatorError, Estimators, Group, Progress, call_penalty,
-    chebyshev, gdpo, grpo, hv_weighting, mo_grpo, otc, paretopo, reinforce_plus_plus, rloo,
-    register_estimator,
+    chebyshev, gdpo, grpo, hv_weighting, mo_grpo, otc, paretopo, register_estimator,
+    reinforce_plus_plus, rloo,
 };
 use paretopo_settings::{Piece, Registry, TaskWeights, Weights};
 use schemars::JsonSchema;

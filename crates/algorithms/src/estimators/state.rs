@@ -24,7 +24,8 @@ struct Stored {
 
 impl Serialize for EstimatorState {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Stored { estimator: self.estimator.clone(), state: self.state.clone() }.serialize(serializer)
+        Stored { estimator: self.estimator.clone(), state: self.state.clone() }
+            .serialize(serializer)
     }
 }
 
@@ -163,7 +164,10 @@ mod tests {
         // to the bit
         assert_eq!(again.read::<ParetoPoState>().unwrap().average_gain, 0.1 + 0.2);
         let other = again.require_of("mine").unwrap_err().to_string();
-        assert!(other.contains("`mine`") && other.contains("by the estimator `paretopo`"), "{other}");
+        assert!(
+            other.contains("`mine`") && other.contains("by the estimator `paretopo`"),
+            "{other}"
+        );
     }
 
     #[test]
@@ -171,6 +175,9 @@ mod tests {
         let state = r#"{"type":"paretopo","state":{"average_gain":"high"}}"#;
         let state: EstimatorState = serde_json::from_str(state).unwrap();
         let error = state.read::<ParetoPoState>().unwrap_err().to_string();
-        assert!(error.starts_with("the state of the estimator `paretopo` cannot be read"), "{error}");
+        assert!(
+            error.starts_with("the state of the estimator `paretopo` cannot be read"),
+            "{error}"
+        );
     }
 }

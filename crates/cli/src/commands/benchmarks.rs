@@ -10,9 +10,7 @@ use paretopo_environments::with_dataset;
 use paretopo_records::{
     EVALUATION, Evaluation, read_evaluation, write_evaluation, write_trajectories,
 };
-use paretopo_training::{
-    FinishedEpisodes, Observer, PolicySource, RunConfig, write_atomically,
-};
+use paretopo_training::{FinishedEpisodes, Observer, PolicySource, RunConfig, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::path::Path;

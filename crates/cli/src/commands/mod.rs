@@ -59,9 +59,7 @@ pub(crate) fn run(command: Command, options: &Options<'_>) -> Result<(), Problem
             benchmarks::evaluate(&config, &benchmarks, out.as_deref(), options)
         }
         Command::Plan { config, prompt_tokens } => recipes::plan(&config, prompt_tokens, options),
-        Command::Solve { question, config } => {
-            recipes::solve(&question, &config, options)
-        }
+        Command::Solve { question, config } => recipes::solve(&question, &config, options),
         Command::Compare { experiment, out, set, dry_run: true, .. } => {
             compare::dry_run(experiment.as_deref(), &out, &set)
         }

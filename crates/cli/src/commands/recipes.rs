@@ -10,9 +10,7 @@ use crate::programs;
 use crate::progress::Progress;
 use paretopo_records::{Evaluation, read_evaluation};
 use paretopo_settings::Temperature;
-use paretopo_training::{
-    EntryPoints, EpisodeFailures, Observer, Recipe, RunConfig, Surroundings,
-};
+use paretopo_training::{EntryPoints, EpisodeFailures, Observer, Recipe, RunConfig, Surroundings};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 

@@ -192,7 +192,9 @@ fn estimator_config(name: &str, set: &[String]) -> Result<EstimatorConfig, Probl
     let estimators = Estimators::in_use();
     if !estimators.names().any(|known| known == name) {
         let known = estimators.listed();
-        return Err(Problem::mistake(format!("there is no estimator `{name}` (there are {known})")));
+        return Err(Problem::mistake(format!(
+            "there is no estimator `{name}` (there are {known})"
+        )));
     }
     let mut text = format!("type = \"{name}\"\n");
     for assignment in set {

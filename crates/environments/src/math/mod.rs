@@ -119,10 +119,7 @@ impl MathEnvironment {
     ///
     /// # Errors
     /// When the file cannot be read or holds too few problems, or a setting makes no sense.
-    pub fn new(
-        config: &MathConfig,
-        observer: &mut dyn LoadObserver,
-    ) -> Result<Self, DataError> {
+    pub fn new(config: &MathConfig, observer: &mut dyn LoadObserver) -> Result<Self, DataError> {
         let tasks = match &config.problems {
             ProblemSource::Generated { seed, train, validation, test, level_weights } => {
                 let level_weights = level_weights.get();

@@ -160,6 +160,7 @@ mod tests {
             early: NonNegative::literal(1.0),
             enough: NonNegative::literal(0.0),
             redundant: NonNegative::literal(0.0),
+            topk: 2,
         };
         let (mut held, mut guessed) = (0, 0);
         for index in 0..PER_WORLD {

@@ -156,10 +156,7 @@ impl QaEnvironment {
     ///
     /// # Errors
     /// When a file cannot be read or holds too little, or a setting makes no sense.
-    pub fn new(
-        config: &QaConfig,
-        observer: &mut dyn LoadObserver,
-    ) -> Result<Self, DataError> {
+    pub fn new(config: &QaConfig, observer: &mut dyn LoadObserver) -> Result<Self, DataError> {
         let (tasks, world, contexts) = match &config.questions {
             QuestionSource::World { seed, people, works, places, train, validation, test } => {
                 generate(*seed, [*people, *works, *places], [*train, *validation, *test])?
@@ -274,9 +271,13 @@ impl Environment for QaEnvironment {
         let mut practice = self.practice.lock().unwrap_or_else(PoisonError::into_inner);
         if !practice.as_ref().is_some_and(|practice| practice.is_for(index)) {
             // the real world, of the same sizes, was made, so this one can be made too
-            *practice =
-                Practice::for_demonstration(index, seed, [people, works, places], self.config.demonstrations.topk)
-                    .ok()?;
+            *practice = Practice::for_demonstration(
+                index,
+                seed,
+                [people, works, places],
+                self.config.demonstrations.topk,
+            )
+            .ok()?;
         }
         Some(demonstrations::demonstrate(
             practice.as_ref()?,
@@ -311,7 +312,7 @@ mod tests {
     use paretopo_trajectory::{CallRecord, CallStatus, ToolCall, ToolOutcome, TrajectoryId};
 
     fn environment() -> QaEnvironment {
-        QaEnvironment::new(&QaConfig::default(), &Resources::default(), &mut ()).unwrap()
+        QaEnvironment::new(&QaConfig::default(), &mut ()).unwrap()
     }
 
     #[test]
@@ -408,25 +409,15 @@ mod tests {
     #[test]
     fn impossible_settings_are_errors() {
         let error = |config: QaConfig| {
-            QaEnvironment::new(&config, &Resources::default(), &mut ())
-                .err()
-                .expect("an error")
-                .to_string()
+            QaEnvironment::new(&config, &mut ()).err().expect("an error").to_string()
         };
         let file: QuestionSource = serde_json::from_str(
             r#"{"type":"file","path":"/nonexistent","test":1,"validation":0}"#,
         )
         .unwrap();
         assert!(error(QaConfig { questions: file, ..QaConfig::default() }).contains("cannot read"));
-        assert!(error(QaConfig { topk: 0, ..QaConfig::default() }).contains("topk"));
-        assert!(
-            error(QaConfig { passages: PassageSource::Contexts {}, ..QaConfig::default() })
-                .contains("contexts")
-        );
-        let corpus = PassageSource::Corpus { path: "/nonexistent".into() };
-        assert!(
-            error(QaConfig { passages: corpus, ..QaConfig::default() }).contains("cannot access")
-        );
+        let too_few = "{\"type\":\"file\",\"path\":\"/nonexistent\",\"test\":-1,\"validation\":0}";
+        assert!(serde_json::from_str::<QuestionSource>(too_few).is_err());
         let questions = QuestionSource::World {
             seed: 1,
             people: 9,

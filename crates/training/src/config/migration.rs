@@ -56,6 +56,22 @@ pub(super) fn migrate(config: &mut Table) -> Vec<Moved> {
     moved
 }
 
+/// The same where an override has replaced the whole environment: what it says of tools and objectives
+/// replaces what was said of them, too.
+pub(super) fn migrate_replaced(config: &mut Table) {
+    let Some(environment) = environment_of(config) else { return };
+    let says = |keys: &[&str]| keys.iter().any(|key| environment.contains_key(*key));
+    let (objectives, tools) =
+        (says(&["objectives"]), says(&["python", "passages", "topk", "tool_enabled"]));
+    if objectives {
+        config.remove("objectives");
+    }
+    if tools {
+        config.remove("tools");
+    }
+    migrate(config);
+}
+
 /// Whether what is to be moved is what it once was.
 fn has_tables(environment: &Table) -> bool {
     ["python", "passages", "demonstrations"]
@@ -108,5 +124,83 @@ pub(super) fn of_override(path: &str, value: Value) -> (String, Value) {
             ("tools".into(), Value::Array(Vec::new()))
         }
         _ => (path.to_owned(), value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::RunConfig;
+    use paretopo_tools::{PassageSource, PythonConfig, SearchConfig};
+
+    fn parse(text: &str, overrides: &[&str]) -> Result<RunConfig, String> {
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        RunConfig::parse(text, "x.toml", &overrides).map_err(|error| error.to_string())
+    }
+
+    fn python(config: &RunConfig) -> PythonConfig {
+        config.tools()[0].tool.settings_of("python").unwrap()
+    }
+
+    fn search(config: &RunConfig) -> SearchConfig {
+        config.tools()[0].tool.settings_of("search").unwrap()
+    }
+
+    #[test]
+    fn tools_and_objectives_of_an_environment_are_read_as_before() {
+        let old = "[environment]\ntype = \"math\"\nobjectives = [{ type = \"task\" }, \
+                   { type = \"response_length\", scale = 50 }]\n[environment.python]\nsession = true\n";
+        let new = "[environment]\ntype = \"math\"\n[[tools]]\ntype = \"python\"\nsession = true\n\
+                   [[objectives]]\ntype = \"task\"\n[[objectives]]\ntype = \"response_length\"\nscale = 50\n";
+        assert_eq!(parse(old, &[]), parse(new, &[]));
+        assert!(python(&parse(old, &[]).unwrap()).session);
+        let without = parse("[environment]\ntype = \"math\"\ntool_enabled = false", &[]).unwrap();
+        assert!(without.tools().is_empty());
+        let old = "[environment]\ntype = \"qa\"\ntopk = 5\npassages = { type = \"contexts\" }\n";
+        let config = parse(old, &[]).unwrap();
+        assert_eq!(
+            search(&config),
+            SearchConfig { passages: PassageSource::Environment {}, topk: 5 }
+        );
+        let environment = config.environment.settings();
+        assert_eq!(environment["demonstrations"]["topk"].as_integer(), Some(5));
+        let corpus =
+            "[environment]\ntype = \"qa\"\n[environment.passages]\ntype = \"corpus\"\npath = \"c\"";
+        let passages = PassageSource::Corpus { path: "c".into() };
+        assert_eq!(search(&parse(corpus, &[]).unwrap()).passages, passages);
+    }
+
+    #[test]
+    fn overrides_reach_them_where_they_were_and_where_they_are() {
+        for assignment in
+            ["environment.python.session=true", "tools.python.session=true", "tools.0.session=true"]
+        {
+            assert!(python(&parse("", &[assignment]).unwrap()).session, "{assignment}");
+        }
+        assert!(parse("", &["environment.tool_enabled=false"]).unwrap().tools().is_empty());
+        let qa = "environment={ type = \"qa\" }";
+        // the usual tools are those of the new environment
+        assert_eq!(search(&parse("", &[qa]).unwrap()), SearchConfig::default());
+        assert_eq!(search(&parse("", &[qa, "environment.topk=3"]).unwrap()).topk, 3);
+        let whole = "environment={ type = \"math\", tool_enabled = false, objectives = [{ type = \"task\" }] }";
+        let config = parse("", &[whole, "estimator={ type = \"grpo\" }"]);
+        // two weights, one objective, until the estimator has none
+        assert!(parse("", &[whole]).unwrap_err().contains("1 objectives"), "{config:?}");
+        let config = config.unwrap();
+        assert_eq!((config.tools().len(), config.objectives.len()), (0, 1));
+        let limited = parse("", &["tools.python.max_calls=2", "tools.python.price=3"]).unwrap();
+        assert_eq!((limited.tools()[0].max_calls, limited.tools()[0].price.get()), (2, 3.0));
+    }
+
+    #[test]
+    fn what_is_wrong_in_them_is_named_where_it_stands() {
+        let old = "[environment]\ntype = \"math\"\n[environment.python.limits]\nseconds = -1\n";
+        let error = parse(old, &[]).unwrap_err();
+        assert!(error.contains("line 4, column 11"), "{error}");
+        assert!(error.contains("`environment.python.limits.seconds`: `-1` is not"), "{error}");
+        let unknown = "[environment]\ntype = \"qa\"\ntopk = 2\ntopkk = 3\n";
+        let error = parse(unknown, &[]).unwrap_err();
+        assert!(error.contains("line 4, column 1") && error.contains("`topkk`"), "{error}");
+        let both = "[environment]\ntype = \"math\"\npython = {}\n[[tools]]\ntype = \"python\"\n";
+        assert!(parse(both, &[]).unwrap_err().contains("unknown field `python`"));
     }
 }

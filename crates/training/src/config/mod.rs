@@ -12,8 +12,8 @@ use paretopo_agent::RolloutConfig;
 use paretopo_algorithms::estimators::ParetoPoConfig;
 use paretopo_algorithms::{EstimatorConfig, estimator};
 use paretopo_environments::{
-    DataError, EnvironmentConfig, MathConfig, ObjectiveConfig, environment, named_objectives,
-    usual_objectives,
+    DataError, EnvironmentConfig, LoadObserver, MathConfig, ObjectiveConfig, Resources,
+    ToolEnvironment, environment, named_objectives, usual_objectives,
 };
 use paretopo_models::AdapterConfig;
 use paretopo_settings::{LARGEST_SEED, read_moved_toml, read_table, whole, within};
@@ -244,6 +244,19 @@ impl RunConfig {
         self.tools.clone().unwrap_or_else(|| self.environment.usual_tools())
     }
 
+    /// Makes the environment and starts the tools; the observer hears what takes time.
+    ///
+    /// # Errors
+    /// When data cannot be read, a tool cannot start, or a setting makes no sense.
+    pub fn build_environment(
+        &self,
+        resources: &Resources,
+        observer: &mut dyn LoadObserver,
+    ) -> Result<ToolEnvironment, DataError> {
+        let (tools, objectives) = (self.tools(), &self.objectives);
+        ToolEnvironment::build(&self.environment, &tools, objectives, resources, observer)
+    }
+
     fn with_override(&self, assignment: &str) -> Result<Self, ConfigError> {
         let wrong =
             |reason: String| ConfigError::Override { assignment: assignment.into(), reason };
@@ -267,7 +280,10 @@ impl RunConfig {
             toml::Value::Table(table) => table.insert(last.to_owned(), value),
             _ => return Err(wrong(format!("`{last}` is no setting there"))),
         };
-        let toml::Value::Table(table) = root else { unreachable!("it was made of a table") };
+        let toml::Value::Table(mut table) = root else { unreachable!("it was made of a table") };
+        if path == "environment" {
+            migration::migrate_replaced(&mut table);
+        }
         read_table(table).map_err(|refused| match &refused.key {
             // which is what was just named
             Some(key) if *key == path => wrong(refused.reason),

@@ -14,7 +14,7 @@ use crate::{ConfigError, EpisodeFailures, Observer, Stage, TrainingError};
 use paretopo_agent::{
     PolicyText, RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, rollout,
 };
-use paretopo_environments::{DataError, ToolEnvironment, RunMemory, score_group};
+use paretopo_environments::{DataError, RunMemory, ToolEnvironment, score_group};
 use paretopo_generation::SamplingConfig;
 use paretopo_records::Evaluation;
 use paretopo_trajectory::{Split, Task, Trajectory, TrajectoryId};

@@ -9,8 +9,8 @@ use crate::{
     TrainingState,
 };
 use burn::tensor::backend::AutodiffBackend;
-use paretopo_algorithms::pareto::underflows;
 use paretopo_algorithms::observe_validation;
+use paretopo_algorithms::pareto::underflows;
 use paretopo_environments::bad_reward;
 use paretopo_models::ModelFamily;
 use paretopo_trajectory::{ObjectiveValues, Split};

@@ -302,6 +302,7 @@ mod tests {
     use burn::module::{Module, ModuleMapper, Param};
     use burn::tensor::Tensor;
     use burn::tensor::backend::Backend;
+    use paretopo_algorithms::{Group, Progress, advantages};
     use paretopo_models::{AutoFamily, AutoModel, NamedTensor, Placement, SavedTensor};
 
     type B = Autodiff<burn_flex::Flex>;
@@ -376,9 +377,12 @@ mod tests {
     #[test]
     fn the_archive_of_a_state_is_found_by_who_reads_runs() {
         let run = tempfile::tempdir().unwrap();
+        let config = RunConfig::default();
         let mut state = TrainingState::default();
-        for (step, point) in [(2, [0.25, 0.5, 0.75]), (10, [0.5, 0.25, 0.75])] {
-            state.estimator.archive.insert(&point);
+        for (step, point) in [(2, [0.25, 0.5]), (10, [0.5, 0.25])] {
+            let group = Group { rewards: vec![point.to_vec(); 2], ..Group::default() };
+            let progress = Progress { step, total_steps: 20, seed: 0 };
+            advantages(&config.estimator, &mut state.estimator, &[group], progress).unwrap();
             let folder = place_of(run.path(), step);
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join(STATE), serde_json::to_vec(&state).unwrap()).unwrap();
@@ -386,8 +390,15 @@ mod tests {
         // of the latest, and not of what is being written
         fs::create_dir_all(run.path().join("checkpoints/unfinished-step-000011")).unwrap();
         let found = paretopo_records::latest_archive(run.path());
-        assert_eq!(found.as_deref(), Some(state.estimator.archive.points()));
-        assert_eq!(state.estimator.archive.points().len(), 2);
+        assert_eq!(found, Some(vec![vec![0.25, 0.5], vec![0.5, 0.25]]));
+        // an earlier version had it there
+        let latest = place_of(run.path(), 10).join(STATE);
+        fs::write(&latest, r#"{"estimator":{"archive":{"points":[[1.0,0.5]]}}}"#).unwrap();
+        let found = paretopo_records::latest_archive(run.path());
+        assert_eq!(found, Some(vec![vec![1.0, 0.5]]));
+        // an estimator that keeps none
+        fs::write(&latest, r#"{"estimator":{"type":"grpo","state":null}}"#).unwrap();
+        assert_eq!(paretopo_records::latest_archive(run.path()), None);
     }
 
     #[test]

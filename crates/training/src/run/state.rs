@@ -27,8 +27,7 @@ impl TrainingState {
         let most_drawn = drawn.saturating_mul(1 + train.refill_rounds as u64);
         let per_step = (train.epochs * train.minibatches) as u64;
         let highest = environment.highest_cost(config.rollout.max_calls);
-        let impossible =
-            self.memory.iter().find(|(_, cost)| !(0.0..=highest).contains(cost));
+        let impossible = self.memory.iter().find(|(_, cost)| !(0.0..=highest).contains(cost));
         let problem = at_most("step", self.step, train.steps, "`train.steps`")
             .or_else(|| {
                 let most = self.step.saturating_mul(per_step);
@@ -156,14 +155,7 @@ mod tests {
         std::fs::write(&file, state.to_string()).unwrap();
         let state: TrainingState = serde_json::from_value(state.clone()).unwrap();
         let resources = Resources { python_worker: vec!["true".into()], ..Resources::default() };
-        let environment = ToolEnvironment::build(
-            &config.environment,
-            &config.tools(),
-            &config.objectives,
-            &resources,
-            &mut (),
-        )
-        .unwrap();
+        let environment = config.build_environment(&resources, &mut ()).unwrap();
         let error = state.require_of_training(run.path(), config, &environment).err()?.to_string();
         Some(error.replace(&run.path().display().to_string(), "RUN"))
     }

@@ -3,8 +3,8 @@
 //! `dHV_i = HV(B + {r_i}) - HV(B)`, `dHV_bar_i = gamma * average + (1 - gamma) * dHV_i`,
 //! `r_pareto_i = 0.5 + 1.5 tanh(dHV_bar_i)`, `r_i = r_pareto_i * (w . r_i)`, then GRPO.
 
-use super::{ArchiveContent, ArchiveScope, ParetoPoConfig, Smoothing, scalar_rewards};
 use super::ParetoPoState;
+use super::{ArchiveContent, ArchiveScope, ParetoPoConfig, Smoothing, scalar_rewards};
 use crate::estimators::{Advantages, Group, grpo};
 use crate::pareto::{Archive, Point};
 
