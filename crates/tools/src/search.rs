@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn passages_that_are_not_there_are_named() {
         let resources = crate::Resources::default();
-        let mut start = |config: &SearchConfig| {
+        let start = |config: &SearchConfig| {
             let mut surroundings =
                 ToolSurroundings { resources: &resources, passages: &[], observer: &mut () };
             config.start(&mut surroundings).err().expect("an error")
