@@ -139,7 +139,7 @@ fn runs_and_checkpoints_are_written_in_one_place() {
     for folder in ["crates/training/src", "crates/records/src", "models/src"] {
         let paths = sources(&checkout(folder)).into_iter();
         for path in paths.filter(|path| !path.to_string_lossy().contains("/faults/")) {
-            let text = std::fs::read_to_string(&path).unwrap();
+            let text = code_of(&path);
             let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
             for line in text.lines().filter(|line| !line.contains("paretopo_durable")) {
                 // `File` is that of `paretopo_durable` where it is imported from there
@@ -282,7 +282,7 @@ fn only_the_binary_names_our_family_of_models() {
         if path.components().any(|part| part.as_os_str() == "faults") {
             continue;
         }
-        let text = std::fs::read_to_string(&path).unwrap();
+        let text = code_of(&path);
         let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
         let named = ours.iter().find(|name| text.contains(**name));
         assert_eq!(named, None, "`{}` is for one family of models alone", path.display());
@@ -310,7 +310,7 @@ fn only_the_command_line_prints_and_by_its_own_writer() {
     roots.push(checkout("models/src"));
     let mut looked_at = 0;
     for path in roots.iter().filter(|root| root.is_dir()).flat_map(|root| sources(root)) {
-        let text = std::fs::read_to_string(&path).unwrap();
+        let text = code_of(&path);
         let place = path.strip_prefix(checkout("")).unwrap().to_str().unwrap().to_owned();
         for name in ["print", "println", "eprint", "eprintln", "dbg"] {
             let is_used = |line: &str| {
@@ -415,6 +415,14 @@ fn functions_fit_on_a_page() {
         }
     }
     assert!(seen > 2000, "only {seen} functions were found");
+}
+
+/// A file without its comments: an example in documentation may print, write files and choose a
+/// model, as its reader does.
+fn code_of(path: &std::path::Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap();
+    let is_code = |line: &&str| !line.trim_start().starts_with("//");
+    text.split_inclusive('\n').filter(is_code).collect()
 }
 
 fn sources(folder: &std::path::Path) -> Vec<std::path::PathBuf> {

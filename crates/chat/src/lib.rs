@@ -1,6 +1,21 @@
 //! Text <-> tokens: the tokenizer, the chat template, the syntaxes of tool calls, and when a turn
 //! stops.
 //!
+//! ````
+//! use paretopo_chat::{Parsed, ToolSyntax};
+//!
+//! let syntax = ToolSyntax::FencedPython {};
+//! let turn = "Let me compute.\n```python\nprint(6 * 7)\n``` and so on";
+//! // the turn is cut behind its first complete call
+//! let cut = syntax.completed_call(turn).expect("a call is complete");
+//! assert_eq!(cut, "Let me compute.\n```python\nprint(6 * 7)\n```");
+//!
+//! let Parsed::Call(call) = syntax.parse(cut) else { panic!("it is a call") };
+//! assert_eq!(call.name, "python");
+//! assert_eq!(call.arguments["code"], "print(6 * 7)");
+//! assert_eq!(syntax.parse("The answer is 42."), Parsed::None);
+//! ````
+//!
 //! Text becomes ids in exactly two situations, both before the policy reads them: the opening of an
 //! episode and the text that a tool returned. What the policy samples is only ever decoded, to look
 //! for stop strings, calls and answers.
@@ -19,6 +34,10 @@ pub use tokenizer::Tokenizer;
 pub use turn_text::TurnText;
 
 use std::path::PathBuf;
+
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct Readme;
 
 /// What can go wrong with a checkpoint's text files.
 #[derive(Debug, thiserror::Error)]

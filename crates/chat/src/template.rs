@@ -116,6 +116,24 @@ impl ChatTemplate {
 
     /// Renders the conversation.
     ///
+    /// ```
+    /// use paretopo_chat::{ChatTemplate, TemplateContext};
+    /// use paretopo_trajectory::{Message, Role};
+    ///
+    /// fn main() -> Result<(), paretopo_chat::ChatError> {
+    ///     let template = "{{ bos_token }}{% for message in messages %}\
+    ///         <{{ message.role }}>{{ message.content }}{% endfor %}\
+    ///         {% if add_generation_prompt %}<assistant>{% endif %}";
+    ///     let config = serde_json::json!({ "bos_token": "<s>" });
+    ///     let template = ChatTemplate::new(template, &config)?;
+    ///     let messages = [Message { role: Role::User, content: "6 * 7?".into() }];
+    ///     let context =
+    ///         TemplateContext { messages: &messages, tools: &[], add_generation_prompt: true };
+    ///     assert_eq!(template.render(context)?, "<s><user>6 * 7?<assistant>");
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// When the template raises an exception, uses something that Jinja here does not know, or
     /// renders more than 16 MiB; in a worker also when it takes too much time or memory.

@@ -6,6 +6,25 @@ use paretopo_trajectory::TokenId;
 use std::path::Path;
 
 /// Encodes and decodes. Cheap to share by reference; all methods take `&self`.
+///
+/// ```
+/// use paretopo_chat::Tokenizer;
+///
+/// fn main() -> Result<(), paretopo_chat::ChatError> {
+///     let json = r#"{"version": "1.0", "truncation": null, "padding": null,
+///         "added_tokens": [{"id": 3, "content": "<end>", "single_word": false, "lstrip": false,
+///             "rstrip": false, "normalized": false, "special": true}],
+///         "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null,
+///         "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}}"#;
+///     let tokenizer = Tokenizer::from_bytes(json.as_bytes())?;
+///     // a rendered template may hold the marker of an end
+///     assert_eq!(tokenizer.encode("aab<end>")?, [0, 2, 3]);
+///     // in the output of a tool it is a text like any other, of which this one knows no letter
+///     assert_eq!(tokenizer.encode_plain("aab<end>")?, [0, 2]);
+///     assert_eq!(tokenizer.decode(&[2, 3])?, "ab <end>");
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     with_markers: tokenizers::Tokenizer,

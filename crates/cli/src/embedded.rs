@@ -12,14 +12,14 @@ macro_rules! policy {
         policy!($folder: "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
     };
     ($folder:literal: $($name:literal),*) => {
-        ($folder, &[$(($name, include_bytes!(concat!("../../../models/", $folder, "/", $name)) as &[u8])),*])
+        ($folder, &[$(($name, include_bytes!(concat!("../embedded/", $folder, "/", $name)) as &[u8])),*])
     };
 }
 
 const POLICIES: [(&str, &[File]); 2] = [policy!("tiny-math"), policy!("tiny-qa")];
 
 macro_rules! experiment_files {
-    ($($name:literal),*) => { [$(($name, include_str!(concat!("../../../experiments/math/", $name, ".toml")))),*] };
+    ($($name:literal),*) => { [$(($name, include_str!(concat!("../embedded/experiment/", $name, ".toml")))),*] };
 }
 
 /// The quick experiment and the configurations that it names.

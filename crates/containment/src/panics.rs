@@ -11,6 +11,15 @@ thread_local! {
 /// Runs a library's work on input that is not ours. Nothing that `work` was changing is used after
 /// a panic.
 ///
+/// ```
+/// use paretopo_containment::contained;
+///
+/// let divisor = 0;
+/// assert_eq!(contained(|| 4), Ok(4));
+/// let panic = contained(|| assert!(divisor != 0, "divided by {divisor}"));
+/// assert_eq!(panic, Err("divided by 0".to_owned()));
+/// ```
+///
 /// # Errors
 /// The message of a panic.
 pub fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {

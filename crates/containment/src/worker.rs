@@ -203,6 +203,13 @@ fn parent() -> std::mem::ManuallyDrop<File> {
 /// A worker's main loop: a request and its answer, in JSON, until the socket is closed. If the
 /// parent ends first, so does this process, whatever it is doing.
 ///
+/// ```no_run
+/// // the `main` of a worker that squares numbers
+/// fn main() -> std::io::Result<()> {
+///     paretopo_containment::serve(|number: u64| number * number)
+/// }
+/// ```
+///
 /// # Errors
 /// When the socket breaks, or a request is not an `R`; the worker should then end.
 pub fn serve<R: DeserializeOwned, A: Serialize>(

@@ -131,6 +131,23 @@ fn remove_pieces(path: &Path) -> std::result::Result<(), Failure> {
 /// synchronised, and renamed; the one before it is removed when the new one is there. A kill or a
 /// power cut leaves the old or the new one, if need be after [`recover`].
 ///
+/// ```
+/// use paretopo_durable::{Failure, put_folder, read, write};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let folder = tempfile::tempdir()?;
+///     let best = folder.path().join("best");
+///     for step in ["1", "2"] {
+///         put_folder(&best, |unfinished| -> Result<(), Failure> {
+///             write(&unfinished.join("config.json"), b"{}")?;
+///             write(&unfinished.join("step"), step.as_bytes())
+///         })?;
+///     }
+///     assert_eq!(read(&best.join("step"))?, Some(b"2".to_vec()));
+///     Ok(())
+/// }
+/// ```
+///
 /// # Errors
 /// When something cannot be written, synchronised or renamed, and those of `fill`; the old folder
 /// is then still there, if need be after [`recover`].

@@ -49,6 +49,26 @@ thread_local! {
 }
 
 /// Does `work` with a watcher on all that this thread changes on the disk by this crate.
+///
+/// ```
+/// use paretopo_durable::{Answer, Operation, read, watched, write_atomically};
+/// use std::io::{Error, ErrorKind};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let folder = tempfile::tempdir()?;
+///     let path = folder.path().join("state.json");
+///     write_atomically(&path, b"old")?;
+///     // a disk that is full
+///     let full = |operation: &Operation<'_>| match operation {
+///         Operation::Write(..) => Answer::Fail(Error::from(ErrorKind::StorageFull)),
+///         _ => Answer::Do,
+///     };
+///     let failed = watched(Box::new(full), || write_atomically(&path, b"new"));
+///     assert_eq!(failed.expect_err("it is full").source.kind(), ErrorKind::StorageFull);
+///     assert_eq!(read(&path)?, Some(b"old".to_vec()));
+///     Ok(())
+/// }
+/// ```
 pub fn watched<T>(watcher: Watcher, work: impl FnOnce() -> T) -> T {
     /// Ends the watch, also when the work panics.
     struct Unwatch;

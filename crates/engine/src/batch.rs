@@ -20,6 +20,31 @@ const SHARED_FROM: usize = 32;
 type Beginning<B, S> = (Vec<u32>, DecodingState<B, S>);
 
 /// The engine. Rows are known by the key that they were admitted with.
+///
+/// ```
+/// use burn_flex::Flex;
+/// use paretopo_engine::Engine;
+/// use paretopo_models::{AutoFamily, ModelFamily, Placement, initialize};
+///
+/// fn main() -> Result<(), String> {
+///     let config = AutoFamily::parse(serde_json::json!({
+///         "model_type": "qwen3", "vocab_size": 16, "hidden_size": 8, "intermediate_size": 16,
+///         "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 64,
+///         "rms_norm_eps": 1e-6, "hidden_act": "silu",
+///     }))?;
+///     let place = Placement::<Flex>::plain(Default::default());
+///     let model = initialize::<Flex, _>(AutoFamily::init(&config, &place)?, 0.3, 1);
+///
+///     // two rows, of which one reads its last token in a step while the other stands still
+///     let mut engine = Engine::<Flex, _>::new(&model, &place.device);
+///     engine.admit(&[(0, &[1, 2]), (1, &[5])]);
+///     let stepped = engine.step(&[Some(3), None]).slice([0..1, 0..16]);
+///     let whole = Engine::<Flex, _>::new(&model, &place.device).admit(&[(0, &[1, 2, 3])]);
+///     let difference: f32 = (stepped - whole).abs().max().into_scalar();
+///     assert!(difference < 1e-5, "{difference}");
+///     Ok(())
+/// }
+/// ```
 pub struct Engine<'a, B: Backend, M: CausalLm<B>> {
     pub(crate) model: &'a M,
     pub(crate) device: B::Device,

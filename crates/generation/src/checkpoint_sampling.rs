@@ -58,6 +58,18 @@ const LISTS: [&str; 14] = [
 
 /// The sampling that the file describes.
 ///
+/// ```
+/// use paretopo_generation::{SamplingConfig, sampling_of};
+/// use paretopo_settings::TopP;
+///
+/// let config = serde_json::json!({ "do_sample": true, "top_p": 0.9 });
+/// let expected = SamplingConfig { top_p: TopP::literal(0.9), ..SamplingConfig::default() };
+/// assert_eq!(sampling_of(&config), Ok(expected));
+/// // what would be drawn otherwise than it says is refused
+/// let beams = sampling_of(&serde_json::json!({ "num_beams": 4 }));
+/// assert!(beams.is_err_and(|error| error.contains("`num_beams`")));
+/// ```
+///
 /// # Errors
 /// Names the setting that holds what it cannot, or that is not supported.
 pub fn sampling_of(config: &Value) -> Result<SamplingConfig, String> {

@@ -5,6 +5,14 @@ use rand_chacha::ChaCha8Rng;
 
 /// Points in [0, 1), one for each drawn token. The `n`-th point follows from the seed alone, so that a
 /// row which goes on elsewhere draws what it would have drawn here.
+///
+/// ```
+/// use paretopo_generation::Points;
+///
+/// let mut points = Points::new(7, 0);
+/// let (_first, second) = (points.draw(), points.draw());
+/// assert_eq!(Points::new(7, 1).draw(), second);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Points(ChaCha8Rng);
 

@@ -182,6 +182,15 @@ fn keep_nucleus(
 /// The `count` likeliest tokens with their log-probabilities, the likeliest first, of equals the one
 /// with the lower id.
 ///
+/// ```
+/// use paretopo_generation::likeliest;
+///
+/// let [(first, logprob), (second, _)] = likeliest(&[0.0, 2.0, 1.0], 2)[..] else { panic!() };
+/// assert_eq!((first, second), (1, 2));
+/// // ln(e^2 / (e^0 + e^2 + e^1)) = ln(7.3891 / 11.1073)
+/// assert!((logprob + 0.4076).abs() < 1e-4);
+/// ```
+///
 /// # Shapes
 /// - `logits`: `vocab_size` values
 pub fn likeliest(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
@@ -200,6 +209,13 @@ pub fn likeliest(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
 
 /// The entropy of the distribution in nats: with `p = softmax(logits)`,
 /// `-sum(p ln p) = ln(sum(exp(logits))) - sum(p logits)`.
+///
+/// ```
+/// use paretopo_generation::entropy;
+///
+/// // of four equally likely tokens ln 4
+/// assert!((entropy(&[3.0; 4]) - 4f32.ln()).abs() < 1e-6);
+/// ```
 ///
 /// # Shapes
 /// - `logits`: `vocab_size` values

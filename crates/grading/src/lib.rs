@@ -1,6 +1,21 @@
 //! Finding the final answer in a response, and deciding whether it means the same as the gold
 //! answer.
 //!
+//! ```
+//! use paretopo_grading::{answers_equal, extract_answer};
+//!
+//! let response = r"Half of it is left, so the answer is \boxed{\frac{1}{2}}.";
+//! let answer = extract_answer(response);
+//! assert_eq!(answer.as_deref(), Some(r"\frac{1}{2}"));
+//! assert_eq!(extract_answer("I do not know."), None);
+//!
+//! assert!(answers_equal("0.5", r"\frac{1}{2}"));
+//! assert!(answers_equal("0.5", response), "a whole response will do");
+//! assert!(answers_equal("x^2 + 2x + 1", "(x + 1)^2"));
+//! assert!(answers_equal(r"\{1, 2, 3\}", r"\{3, 2, 1\}"));
+//! assert!(!answers_equal("(1, 2)", "(2, 1)"), "the order of a pair counts");
+//! ```
+//!
 //! An answer is read as LaTeX or plain text: `spelling` gives each thing one spelling, `tokens`
 //! and `parser` make a tree of it (`tree`), `normal` its normal form. Scalars are compared
 //! exactly where that is possible (`exact`, in terms of `fraction`), then as functions in a prime
@@ -36,6 +51,10 @@ pub use units::units_table;
 
 use choices::Verdict;
 
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct Readme;
+
 /// Answers longer than this, in bytes, are compared as they stand.
 const LONGEST_ANSWER: usize = 1500;
 
@@ -44,6 +63,17 @@ const LONGEST_ANSWER: usize = 1500;
 ///
 /// What is taken as equal, and what is not, stands in the tables above. The work is bounded: an
 /// answer of more than 1,500 bytes is compared as it stands.
+///
+/// ```
+/// use paretopo_grading::answers_equal;
+///
+/// assert!(answers_equal(r"\sqrt{8}", r"2\sqrt{2}"));
+/// assert!(answers_equal(r"0 \le x < 1", "[0, 1)"));
+/// assert!(answers_equal(r"50\%", "0.5"));
+/// // a decimal of four digits or more may be a rounded one
+/// assert!(answers_equal(r"\frac{1}{6}", "0.1667"));
+/// assert!(!answers_equal(r"\frac{1}{6}", "0.167"));
+/// ```
 pub fn answers_equal(gold: &str, prediction: &str) -> bool {
     let (gold, prediction) = (extract::answer_text(gold), extract::answer_text(prediction));
     match choices::by_choice(&gold, &prediction) {

@@ -1,5 +1,31 @@
 //! Models and data sets by name, from the Hugging Face hub or a server that speaks its protocol
-//! (`HF_ENDPOINT`).
+//! (`HF_ENDPOINT`), in the cache that Python's `huggingface_hub` uses.
+//!
+//! ```
+//! use paretopo_hub::{Hub, Kind, Patience};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // what Python's `huggingface_hub` leaves in its cache
+//!     let cache = tempfile::tempdir()?;
+//!     let commit = "0123456789abcdef0123456789abcdef01234567";
+//!     let folder = cache.path().join("models--owner--name");
+//!     let snapshot = folder.join("snapshots").join(commit);
+//!     std::fs::create_dir_all(&snapshot)?;
+//!     std::fs::create_dir_all(folder.join("refs"))?;
+//!     std::fs::write(folder.join("refs/main"), commit)?;
+//!     std::fs::write(snapshot.join("config.json"), "{}")?;
+//!
+//!     let cached = cache.path().to_owned();
+//!     let hub = Hub::new("https://huggingface.co", cached, None, Patience::default())?;
+//!     let repository = hub.repository(Kind::Model, "owner/name", "main")?;
+//!     // it is there already, so nothing is asked of the network
+//!     let file = repository.file("config.json", &mut |_file, _done, _in_all| {})?;
+//!     assert_eq!(file, snapshot.join("config.json"));
+//!     // names that are none are refused before anything is asked or written
+//!     assert!(hub.repository(Kind::Model, "../name", "main").is_err());
+//!     Ok(())
+//! }
+//! ```
 //!
 //! Files land in the cache that Python's `huggingface_hub` uses (`HF_HOME`), so what is there
 //! already is not fetched again. An interrupted download goes on where it stopped. What arrives is
@@ -30,6 +56,10 @@ use std::path::{Path, PathBuf};
 use ureq::http::StatusCode;
 use url::Url;
 use web::{Failure, Follow};
+
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct Readme;
 
 /// Bytes of a listing that are read, and files that it may name.
 const LISTING_BYTES: u64 = 64 << 20;
@@ -150,6 +180,20 @@ impl Repository {
 
     /// The folder of a checkpoint: its configuration, tokenizer and weights (one file, or shards),
     /// fetched where they are not there yet.
+    ///
+    /// ```no_run
+    /// use paretopo_hub::{HubError, Kind, Repository};
+    ///
+    /// fn main() -> Result<(), HubError> {
+    ///     let name = "HuggingFaceTB/SmolLM2-135M-Instruct";
+    ///     let repository = Repository::open(Kind::Model, name, "main")?;
+    ///     let folder = repository.checkpoint(&mut |file, done, in_all| {
+    ///         eprintln!("{file}: {done} of {in_all} bytes");
+    ///     })?;
+    ///     println!("{}", folder.display());
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     /// When a file is missing or cannot be fetched, or the branch moves while they are fetched.

@@ -31,6 +31,13 @@ const REVISION_BYTES: usize = 200;
 const FILE_BYTES: usize = 1024;
 const PART_BYTES: usize = 255;
 
+/// ```
+/// use paretopo_hub::check_repository;
+///
+/// assert_eq!(check_repository("openai/gsm8k"), Ok(()));
+/// assert!(check_repository("a/../b").is_err());
+/// ```
+///
 /// # Errors
 /// When `name` is not `owner/name` or `name` by the hub's rules.
 pub fn check_repository(name: &str) -> Result<(), NameError> {

@@ -5,6 +5,19 @@ use super::{Point, hypervolume, hypervolume_gain};
 use serde::{Deserialize, Serialize};
 
 /// Mutually non-dominated points; part of a run's checkpoint.
+///
+/// ```
+/// use paretopo_pareto::Archive;
+///
+/// let mut archive = Archive::default();
+/// assert!(archive.insert(&[0.5, 0.5]) && archive.insert(&[0.2, 0.9]));
+/// assert!(!archive.insert(&[0.1, 0.9]), "it is dominated");
+/// // 0.5 * 0.5 + 0.2 * (0.9 - 0.5)
+/// assert!((archive.hypervolume(&[0.0, 0.0]) - 0.33).abs() < 1e-12);
+/// // a point that dominates all leaves nothing else
+/// assert!(archive.insert(&[1.0, 1.0]));
+/// assert_eq!(archive.points(), [[1.0, 1.0]]);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Archive {

@@ -2,6 +2,13 @@
 
 /// `a` dominates `b`: `a_k >= b_k` for every objective `k` and `a_k > b_k` for one of them.
 ///
+/// ```
+/// use paretopo_pareto::dominates;
+///
+/// assert!(dominates(&[1.0, 0.5], &[1.0, 0.4]));
+/// assert!(!dominates(&[1.0, 0.3], &[0.0, 0.4]), "each is better in one");
+/// ```
+///
 /// # Shapes
 /// - `a`, `b`: one finite value per objective, equally many
 pub fn dominates(a: &[f64], b: &[f64]) -> bool {

@@ -1,16 +1,50 @@
 //! Text files as people and programs write them: UTF-8, with or without the byte-order mark that
 //! some editors and spreadsheets put in front of it.
 //!
+//! ```
+//! use paretopo_reading::{lines, to_text};
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let text = to_text(b"\xef\xbb\xbfname = 1\n\n\xef\xbb\xbfsteps = 2\n".to_vec())?;
+//!     // the second file that was joined to the first brought a mark of its own
+//!     assert_eq!(lines(&text).collect::<Vec<_>>(), [(1, "name = 1"), (3, "steps = 2")]);
+//!
+//!     let error = to_text(b"\xff\xfea\0".to_vec()).expect_err("it is in UTF-16");
+//!     assert!(error.to_string().starts_with("the text is in UTF-16, not in UTF-8"));
+//!     Ok(())
+//! }
+//! ```
+//!
 //! Everything that a user may have written is read through here: configurations, rows, corpora,
 //! templates, the JSON of a checkpoint. Other encodings are refused in words; nothing is guessed.
 
 use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
 
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct Readme;
+
 /// UTF-8's byte-order mark.
 pub const MARK: &str = "\u{feff}";
 
 /// A file's text, without its mark.
+///
+/// ```
+/// use paretopo_reading::read_text;
+///
+/// fn main() -> std::io::Result<()> {
+///     let folder = tempfile::tempdir()?;
+///     let path = folder.path().join("run.toml");
+///     std::fs::write(&path, b"\xef\xbb\xbfsteps = 3\n")?;
+///     assert_eq!(read_text(&path)?, "steps = 3\n");
+///     // in Latin-1
+///     std::fs::write(&path, b"steps = 3\n# gr\xf6\xdfer\n")?;
+///     let error = read_text(&path).expect_err("it is not UTF-8");
+///     assert_eq!(error.to_string(), "line 2 is not UTF-8 (byte 14)");
+///     Ok(())
+/// }
+/// ```
 ///
 /// # Errors
 /// When the file cannot be read or is not UTF-8; the error says what it is instead.

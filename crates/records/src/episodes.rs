@@ -4,6 +4,18 @@
 use paretopo_trajectory::{CallStatus, FinishReason, Trajectory};
 
 /// Counts over scored episodes. Shares of nothing are 0.
+///
+/// ```
+/// use paretopo_records::EpisodeSummary;
+/// use paretopo_trajectory::{Trajectory, TrajectoryId};
+///
+/// let episode = |sample, success| Trajectory {
+///     success: Some(success),
+///     ..Trajectory::empty(TrajectoryId::new("evaluate", 0, sample), "sum-12", sample)
+/// };
+/// let summary = EpisodeSummary::of(&[episode(0, true), episode(1, false)]);
+/// assert_eq!((summary.episodes, summary.right, summary.em()), (2, 1, 0.5));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EpisodeSummary {
     /// Episodes.

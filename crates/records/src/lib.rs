@@ -1,9 +1,32 @@
 //! What a run leaves in its folder: trajectory files, evaluations, metrics, the state beside its
-//! checkpoints. Written by `training`, read by `report`, by the command line, and by whatever shows
-//! a run later; so each of these files has one reader, here.
+//! checkpoints; one reader of each.
 //!
-//! Files may be damaged, cut off by a kill, or of an older version: what can be read is read, and
-//! the rest is named with its file and line. Nothing here knows burn or how a run is made.
+//! ```
+//! use paretopo_records::{Evaluation, read_evaluation, write_evaluation};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let folder = tempfile::tempdir()?;
+//!     let evaluation = Evaluation {
+//!         episodes: 4,
+//!         tasks: 2,
+//!         em: 0.75,
+//!         calls: 1.5,
+//!         point: [("r_task", 0.75), ("r_tool", 0.5)].into_iter().collect(),
+//!         ..Evaluation::default()
+//!     };
+//!     write_evaluation(folder.path(), &evaluation)?;
+//!
+//!     let read = read_evaluation(folder.path())?;
+//!     assert_eq!(read, evaluation);
+//!     assert_eq!(read.point.get("r_tool"), Some(0.5));
+//!     Ok(())
+//! }
+//! ```
+//!
+//! These files are written by `training`, and read by `report`, by the command line, and by
+//! whatever shows a run later. They may be damaged, cut off by a kill, or of an older version: what
+//! can be read is read, and the rest is named with its file and line. Nothing here knows burn or
+//! how a run is made.
 
 mod episodes;
 mod evaluation;
@@ -21,6 +44,10 @@ pub use state::latest_archive;
 pub use trajectories::{Trajectories, TrajectoryFile, write_trajectories};
 
 use std::path::{Path, PathBuf};
+
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct Readme;
 
 /// A file of a run that cannot be read, or does not hold what it should.
 #[derive(Debug, thiserror::Error)]

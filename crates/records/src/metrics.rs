@@ -28,6 +28,20 @@ fn opened(path: &Path) -> Result<Option<File>, RecordError> {
 
 /// The steps of a run, in the file's order; none without the file.
 ///
+/// ```
+/// use paretopo_records::{METRICS, last_metrics, read_metrics};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let run = tempfile::tempdir()?;
+///     let lines = "{\"step\":0,\"loss\":0.5}\n{\"step\":1,\"loss\":null}\n";
+///     std::fs::write(run.path().join(METRICS), lines)?;
+///     let steps = read_metrics(run.path())?;
+///     assert_eq!((steps.len(), steps[0]["loss"], steps[1].get("loss")), (2, 0.5, None));
+///     assert_eq!(last_metrics(run.path())?.map(|last| last["step"]), Some(1.0));
+///     Ok(())
+/// }
+/// ```
+///
 /// # Errors
 /// When the file cannot be read; names a line that is malformed.
 pub fn read_metrics(folder: &Path) -> Result<Vec<Step>, RecordError> {

@@ -13,6 +13,32 @@ use std::sync::OnceLock;
 const PART: usize = 1 << 20;
 
 /// A file of trajectories, of any format that there was.
+///
+/// ```
+/// use paretopo_records::{TrajectoryFile, write_trajectories};
+/// use paretopo_trajectory::{Trajectory, TrajectoryId};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let folder = tempfile::tempdir()?;
+///     let path = folder.path().join("trajectories.jsonl");
+///     let episode =
+///         |n| Trajectory::empty(TrajectoryId::new("train", 0, n), &format!("task-{n}"), n);
+///     write_trajectories(&path, &[episode(0), episode(1)])?;
+///     let file = TrajectoryFile::open(&path)?;
+///     assert_eq!(file.count()?, 2);
+///     let second = file.get(1)?.expect("there are two");
+///     assert_eq!(second.task_id, "task-1");
+///
+///     // what a kill leaves of the last line is an error with its place, and no more
+///     let mut bytes = std::fs::read(&path)?;
+///     bytes.truncate(bytes.len() - 10);
+///     std::fs::write(&path, bytes)?;
+///     let read: Vec<_> = TrajectoryFile::open(&path)?.iter()?.collect();
+///     assert_eq!(read[0].as_ref().map(|first| first.sample).ok(), Some(0));
+///     assert!(read[1].as_ref().is_err_and(|error| error.torn && error.line == 2));
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct TrajectoryFile {
     path: PathBuf,

@@ -1,5 +1,32 @@
-//! Run folders -> a table, figures and a picture for the terminal. Reads files only; knows neither
-//! burn nor how runs are made.
+//! Run folders -> a table, figures and a picture for the terminal.
+//!
+//! ```
+//! use paretopo_records::{Evaluation, write_evaluation};
+//! use paretopo_report::{read_run, summarise_methods, summary_table};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // what two runs have left in their folders
+//!     let folder = tempfile::tempdir()?;
+//!     let mut runs = Vec::new();
+//!     for (seed, em) in [(1, 0.5), (2, 0.75)] {
+//!         let run = folder.path().join(seed.to_string());
+//!         std::fs::create_dir(&run)?;
+//!         let evaluation =
+//!             Evaluation { em, calls: 1.0, accuracy_efficiency: [em, 0.5], ..Default::default() };
+//!         write_evaluation(&run, &evaluation)?;
+//!         runs.push(read_run(&run, "grpo", seed)?);
+//!     }
+//!
+//!     let summaries = summarise_methods(&runs, &[]);
+//!     assert_eq!((summaries[0].runs, summaries[0].em), (2, 0.625));
+//!     // the volumes of (0.5, 0.5) and (0.75, 0.5) are 0.25 and 0.375
+//!     assert_eq!(summaries[0].hypervolume, 0.3125);
+//!     assert!(summary_table(&summaries).contains("0.625 [0.500, 0.750]"));
+//!     Ok(())
+//! }
+//! ```
+//!
+//! It reads files only, and knows neither burn nor how runs are made.
 
 mod figures;
 mod objective_figures;
@@ -23,3 +50,7 @@ pub use statistics::{
 };
 pub use table::{MethodSummary, environment_table, levels_table, summarise_methods, summary_table};
 pub use terminal::{front_picture, objectives_picture};
+
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct Readme;

@@ -27,6 +27,13 @@ pub fn bootstrap_interval(values: &[f64]) -> [f64; 2] {
 /// The two-sided p-value of a paired sign-flip permutation test of `mean(a - b) = 0`, exact over
 /// all `2^n` flips (`n <= 16` pairs; of more, the first 16 are used). With n pairs the smallest
 /// possible value is `2 / 2^n`.
+///
+/// ```
+/// use paretopo_report::paired_permutation_test;
+///
+/// // differences 1, 1, 1: of 8 patterns of signs two reach a sum of 3 or -3
+/// assert_eq!(paired_permutation_test(&[1.0, 2.0, 3.0], &[0.0, 1.0, 2.0]), 0.25);
+/// ```
 pub fn paired_permutation_test(a: &[f64], b: &[f64]) -> f64 {
     let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).take(16).collect();
     let observed = differences.iter().sum::<f64>().abs();
@@ -54,6 +61,15 @@ pub fn pareto_front<P: AsRef<[f64]> + Clone>(points: &[P]) -> Vec<P> {
 
 /// IGD+ (Ishibuchi et al., 2015): the mean over the front of the distance that the nearest of
 /// `points` falls short of it, `min_p sqrt(sum_k max(t_k - p_k, 0)^2)`. 0 is best.
+///
+/// ```
+/// use paretopo_report::{igd_plus, pareto_front};
+///
+/// let front = pareto_front(&[[1.0, 0.0], [0.0, 1.0], [0.0, 0.5]]);
+/// assert_eq!(front, [[1.0, 0.0], [0.0, 1.0]]);
+/// // (0.7, 0.6) falls short of (1, 0) by 0.3 and of (0, 1) by 0.4
+/// assert!((igd_plus(&[[0.7, 0.6]], &front) - 0.35).abs() < 1e-12);
+/// ```
 ///
 /// # Shapes
 /// - each point, of `points` and `front`: one value per objective

@@ -58,6 +58,23 @@ impl Read for Counted {
 }
 
 /// Reads a corpus passage by passage.
+///
+/// ```
+/// use paretopo_retrieval::CorpusReader;
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let folder = tempfile::tempdir()?;
+///     let path = folder.path().join("corpus.jsonl");
+///     // both forms of a line
+///     let own = r#"{"id": "1", "title": "Neptune", "text": "A planet."}"#;
+///     let search_r1 = r#"{"id": 2, "contents": "\"Mercury\"\nA planet, too."}"#;
+///     std::fs::write(&path, format!("{own}\n{search_r1}\n"))?;
+///     let passages = CorpusReader::open(&path)?.collect::<Result<Vec<_>, _>>()?;
+///     assert_eq!(passages[0].title, "Neptune");
+///     assert_eq!((passages[1].id.as_str(), passages[1].title.as_str()), ("2", "Mercury"));
+///     Ok(())
+/// }
+/// ```
 pub struct CorpusReader {
     path: PathBuf,
     lines: Box<dyn BufRead>,

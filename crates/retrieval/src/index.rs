@@ -137,6 +137,26 @@ impl PassageIndex {
     /// The index of a corpus file, built in `cache` if it is not there yet. `progress` hears of
     /// bytes read and the file's size.
     ///
+    /// ```
+    /// use paretopo_retrieval::PassageIndex;
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let folder = tempfile::tempdir()?;
+    ///     let corpus = folder.path().join("corpus.jsonl");
+    ///     std::fs::write(&corpus, r#"{"id": "1", "title": "Neptune", "text": "A planet."}"#)?;
+    ///     let cache = folder.path().join("cache");
+    ///     let mut heard = 0;
+    ///     for _ in 0..2 {
+    ///         let mut progress = |_read, _size| heard += 1;
+    ///         let index = PassageIndex::open_or_build(&corpus, &cache, &mut progress)?;
+    ///         assert_eq!(index.len(), 1);
+    ///     }
+    ///     // the line and the end of the file, once: the second time the index was there
+    ///     assert_eq!(heard, 2);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// When the corpus cannot be read, a line of it is wrong, or the cache cannot be written.
     pub fn open_or_build(

@@ -1,6 +1,30 @@
 //! Passages to search in: corpus files, the BM25 index over them, and both ends of the protocol by
 //! which retrievers are reached.
 //!
+//! ```
+//! use paretopo_retrieval::{Passage, PassageIndex, Retriever};
+//! use std::time::{Duration, Instant};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let passage = |id: &str, title: &str, text: &str| Passage {
+//!         id: id.into(),
+//!         title: title.into(),
+//!         text: text.into(),
+//!     };
+//!     let index = PassageIndex::in_memory(&[
+//!         passage("1", "Mercury", "The planet closest to the sun."),
+//!         passage("2", "Neptune", "The planet farthest from the sun."),
+//!         passage("3", "Freddie Mercury", "The singer of a band."),
+//!     ])?;
+//!
+//!     let deadline = Instant::now() + Duration::from_secs(10);
+//!     let hits = index.retrieve("Which planet is farthest?", 2, deadline)?;
+//!     assert_eq!(hits[0].passage.title, "Neptune");
+//!     assert!(hits[0].score > hits[1].score);
+//!     Ok(())
+//! }
+//! ```
+//!
 //! A [`Retriever`] finds the passages for a query, by a deadline. Two exist: [`PassageIndex`],
 //! which is embedded, and [`RemoteRetriever`], which asks a server; [`server`] is such a server
 //! over an index. Nothing here knows agents or tools.
@@ -23,6 +47,10 @@ pub use protocol::{RetrieveRequest, RetrieveResponse};
 pub use remote::{RemoteConfig, RemoteRetriever, http_agent};
 
 use std::time::Instant;
+
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct Readme;
 
 /// A passage that was found, with its score; higher is better.
 #[derive(Clone, Debug, PartialEq)]

@@ -85,6 +85,31 @@ struct Job {
 }
 
 /// A client of the retrieval protocol.
+///
+/// ```
+/// use paretopo_retrieval::server::{Limits, serve};
+/// use paretopo_retrieval::{Passage, PassageIndex, RemoteConfig, RemoteRetriever, Retriever};
+/// use std::sync::mpsc::channel;
+/// use std::time::{Duration, Instant};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let passage = |title: &str| Passage { title: title.into(), ..Passage::default() };
+///     let index = PassageIndex::in_memory(&[passage("Mercury"), passage("Neptune")])?;
+///     let (ready, address) = channel();
+///     std::thread::spawn(move || {
+///         let told = move |address| ready.send(address).expect("somebody waits for it");
+///         serve(index, "127.0.0.1:0", 3, Limits::default(), told, std::future::pending())
+///     });
+///
+///     let url = format!("http://{}/retrieve", address.recv()?);
+///     let config: RemoteConfig = serde_json::from_value(serde_json::json!({ "url": url }))?;
+///     let retriever = RemoteRetriever::new(&config);
+///     let deadline = Instant::now() + Duration::from_secs(10);
+///     let hits = retriever.retrieve("neptune", 1, deadline)?;
+///     assert_eq!(hits[0].passage.title, "Neptune");
+///     Ok(())
+/// }
+/// ```
 pub struct RemoteRetriever {
     jobs: Sender<Job>,
 }

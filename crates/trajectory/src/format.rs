@@ -94,6 +94,23 @@ impl Trajectory {
 
     /// Reads a line, with or without its line break.
     ///
+    /// ```
+    /// use paretopo_trajectory::{FormatError, Trajectory};
+    ///
+    /// fn main() -> Result<(), FormatError> {
+    ///     let line = r#"{"version":"1.0","id":"train-0-0","task_id":"sum-12","sample":0,
+    ///         "success":true,"objectives":{"r_task":1.0},"segments":[],"calls":[],
+    ///         "finish":{"reason":"stop"},"response":"12","answer":"12","seconds":0.5}"#;
+    ///     let episode = Trajectory::from_line(line.as_bytes())?;
+    ///     assert_eq!(episode.success, Some(true));
+    ///     assert_eq!(episode.objectives.get("r_task"), Some(1.0));
+    ///
+    ///     let mistaken = line.replace("seconds", "minutes");
+    ///     assert!(Trajectory::from_line(mistaken.as_bytes()).is_err());
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// When it is none, or of a version that cannot be understood.
     pub fn from_line(line: &[u8]) -> Result<Self, FormatError> {

@@ -10,6 +10,14 @@ use std::sync::Arc;
 /// One value per objective, each with its name. In a file it is an object, whose order counts.
 ///
 /// Names are shared, so that the trajectories of a run do not hold them once each.
+///
+/// ```
+/// use paretopo_trajectory::ObjectiveValues;
+///
+/// let values: ObjectiveValues = [("r_task", 1.0), ("r_tool", 0.25)].into_iter().collect();
+/// assert_eq!(values.get("r_tool"), Some(0.25));
+/// assert_eq!(values.values(), [1.0, 0.25]);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ObjectiveValues {
     names: Arc<[String]>,

@@ -8,7 +8,7 @@ use paretopo_training::RunConfig;
 use std::path::Path;
 
 /// The architecture that a new one starts from.
-const LLAMA: &str = include_str!("../../../../models/src/llama.rs");
+const LLAMA: &str = include_str!("../../embedded/llama.rs");
 
 pub(super) fn new(what: NewThing, target: &str) -> Result<(), Problem> {
     match what {

@@ -25,6 +25,15 @@ use memchr::memmem;
 const THOUGHT: &str = "</think>";
 
 /// The final answer in a response, as it was written; `None` if none is stated.
+///
+/// ```
+/// use paretopo_grading::extract_answer;
+///
+/// assert_eq!(extract_answer(r"\boxed{1}, no: \boxed{2}").as_deref(), Some("2"));
+/// assert_eq!(extract_answer("so\n#### 72\n").as_deref(), Some("72"));
+/// assert_eq!(extract_answer("<answer> Rome </answer>").as_deref(), Some("Rome"));
+/// assert_eq!(extract_answer("print(72)"), None);
+/// ```
 pub fn extract_answer(response: &str) -> Option<String> {
     let seen = Seen::of(response);
     let text = programs::without_programs(response, seen);
