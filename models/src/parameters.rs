@@ -1,8 +1,8 @@
 //! Parameters by checkpoint key: listing, filling, random initialisation.
 //!
-//! A module's field path *is* its key in a Hugging Face checkpoint. Linear weights are stored
-//! `[d_input, d_output]` here and `[d_output, d_input]` there, so they are transposed on the way in
-//! and out.
+//! A module's field path *is* its key in a Hugging Face checkpoint. Weights of linear maps are
+//! stored `[d_input, d_output]` here and `[d_output, d_input]` there, so they are transposed on the
+//! way in and out. All else lies there as it does here.
 
 use crate::checkpoint::{CheckpointError, invalid};
 use crate::{
@@ -17,14 +17,18 @@ use rand::distr::Distribution;
 use rand_chacha::ChaCha8Rng;
 
 /// The path of the parameter that is being visited; the variants of an enum of models
-/// are no part of it.
+/// are no part of it. Beside each field stands whether it is one of a linear map.
 #[derive(Default)]
-pub(crate) struct Path(Vec<String>);
+pub(crate) struct Path(Vec<(String, bool)>);
+
+/// The modules that hold the weights of linear maps, as burn calls them: ours, its adapter, and
+/// burn's own.
+const LINEAR_MAPS: [&str; 3] = ["Struct:Projection", "Struct:LowRank", "Struct:Linear"];
 
 impl Path {
     pub(crate) fn enter(&mut self, name: &str, container: &str) {
         if !container.starts_with("Enum:") {
-            self.0.push(name.to_owned());
+            self.0.push((name.to_owned(), LINEAR_MAPS.contains(&container)));
         }
     }
 
@@ -35,13 +39,15 @@ impl Path {
     }
 
     pub(crate) fn key(&self) -> String {
-        self.0.join(".")
+        let names: Vec<&str> = self.0.iter().map(|(name, _)| name.as_str()).collect();
+        names.join(".")
     }
-}
 
-/// Whether a parameter is the weight of a linear map, which the checkpoint holds transposed.
-fn is_transposed(key: &str, rank: usize) -> bool {
-    rank == 2 && !key.contains("embed_tokens")
+    /// Whether a parameter of that rank is the weight of a linear map, which the checkpoint holds
+    /// transposed.
+    fn is_transposed(&self, rank: usize) -> bool {
+        rank == 2 && self.0.last().is_some_and(|(_, of_linear_map)| *of_linear_map)
+    }
 }
 
 fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
@@ -75,7 +81,7 @@ pub(crate) fn saved_parameters<B: Backend, M: Module<B>>(
             let Some(name) = (self.name)(&key) else { return };
             let tensor = param.val();
             let mut shape = tensor.dims().to_vec();
-            let transposed = is_transposed(&key, D);
+            let transposed = self.path.is_transposed(D);
             let (rows, columns) = (shape[0], shape[D - 1]);
             if transposed {
                 shape.reverse();
@@ -232,7 +238,7 @@ impl<B: Backend, F: Fn(&str) -> Option<String>> ModuleMapper<B> for Fill<'_, F> 
         let Some(name) = (self.name)(&key) else { return param };
         let shape = param.lazy_shape().dims::<D>();
         let mut expected = shape.to_vec();
-        let transposed = is_transposed(&key, D);
+        let transposed = self.path.is_transposed(D);
         if transposed {
             expected.reverse();
         }
