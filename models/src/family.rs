@@ -122,9 +122,9 @@ pub(crate) fn check_model_type(value: &serde_json::Value, known: &[&str]) -> Res
     match value.get("model_type").and_then(|name| name.as_str()) {
         _ if known.is_empty() => Ok(()),
         None => Err(format!("`model_type` is missing (supported: `{supported}`)")),
-        Some(name) if !known.contains(&name) => Err(format!(
-            "the `model_type` `{name}` is not supported (supported: `{supported}`)"
-        )),
+        Some(name) if !known.contains(&name) => {
+            Err(format!("the `model_type` `{name}` is not supported (supported: `{supported}`)"))
+        }
         Some(_) => Ok(()),
     }
 }

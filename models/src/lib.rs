@@ -4,7 +4,8 @@
 //! names of `config.json`, and the model with the field names of the checkpoint's keys. What the
 //! three share lies in [`layers`]. [`AutoFamily`] picks one by `model_type`; adding an architecture
 //! is a file, a line in `auto.rs`, and a parity fixture. A crate of your own can bring a
-//! [`ModelFamily`] with models of its own: everything else is generic over it.
+//! [`ModelFamily`] with models of its own: everything else is generic over it. [`OneOf`] joins it
+//! with the shipped ones; `examples/architecture` is such a crate.
 //!
 //! ```
 //! use burn_flex::Flex;
@@ -49,6 +50,7 @@ mod fused;
 mod input;
 pub mod layers;
 pub mod llama;
+mod one_of;
 mod parameters;
 mod peft_config;
 pub mod qwen2;
@@ -71,6 +73,7 @@ pub use finite::{
 pub use footprint::{Footprint, LayerFootprint, LinearMap};
 pub use fused::{AdamWState, AdamWStep, FusedOps, Kernels, adamw};
 pub use input::ForwardInput;
+pub use one_of::{Either, OneOf, OneOfConfig};
 pub use parameters::{
     in_precision, initialize, is_frozen, named_parameters, parameter_count, parameter_keys,
 };

@@ -330,3 +330,48 @@ fn standard_normal(rng: &mut ChaCha8Rng) -> f32 {
     let (u, v): (f32, f32) = (uniform.sample(rng), uniform.sample(rng));
     (-2.0 * u.ln()).sqrt() * (2.0 * std::f32::consts::PI * v).cos()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::Projection;
+    use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
+
+    type B = burn_flex::Flex;
+
+    #[derive(Module, Debug)]
+    struct Parts<B: Backend> {
+        wte: Embedding<B>,
+        proj: Projection<B>,
+        embed_tokens: Linear<B>,
+        table: Param<Tensor<B, 2>>,
+    }
+
+    #[test]
+    fn linear_maps_are_transposed_whatever_their_names() {
+        let device = Default::default();
+        let values = |shape: [usize; 2]| {
+            let values = (0..shape[0] * shape[1]).map(|value| value as f32).collect();
+            Param::from_tensor(crate::from_host::<B, 2>(values, shape, &device))
+        };
+        let mut parts = Parts {
+            wte: EmbeddingConfig::new(2, 3).init(&device),
+            proj: Projection::new(2, 3, false, &device),
+            embed_tokens: LinearConfig::new(2, 3).with_bias(false).init(&device),
+            table: values([2, 3]),
+        };
+        parts.wte.weight = values([2, 3]);
+        parts.proj.weight = values([2, 3]);
+        parts.embed_tokens.weight = values([2, 3]);
+        let named = named_parameters(&parts);
+        let held = |name: &str| {
+            let tensor = named.iter().find(|tensor| tensor.name == name).unwrap();
+            (tensor.shape.as_slice(), tensor.values.as_slice())
+        };
+        // rows (0, 1, 2) and (3, 4, 5); transposed (0, 3), (1, 4) and (2, 5)
+        let plain = (&[2, 3][..], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0][..]);
+        let transposed = (&[3, 2][..], &[0.0, 3.0, 1.0, 4.0, 2.0, 5.0][..]);
+        assert_eq!((held("wte.weight"), held("table")), (plain, plain));
+        assert_eq!((held("proj.weight"), held("embed_tokens.weight")), (transposed, transposed));
+    }
+}

@@ -120,8 +120,10 @@ impl<B: Backend, S: LayerState<B>> DecodingState<B, S> {
         &mut self.layers[index]
     }
 
-    fn map(self, change: impl Fn(S) -> S) -> Self {
-        Self { layers: self.layers.into_iter().map(change).collect(), ..self }
+    /// With another state for each layer.
+    pub(crate) fn map<T: LayerState<B>>(self, change: impl Fn(S) -> T) -> DecodingState<B, T> {
+        let layers = self.layers.into_iter().map(change).collect();
+        DecodingState { layers, real: self.real, backend: PhantomData }
     }
 
     /// The given rows, in the given order; a row may be named several times (a shared prompt).

@@ -19,7 +19,7 @@ COMMON = dict(vocab_size=40, hidden_size=16, intermediate_size=28, num_hidden_la
 # embedding as output and the other GELU
 STRETCHED = dict(rope_type="linear", factor=2.0, rope_theta=10000.0, partial_rotary_factor=0.25)
 CASES = {
-    "parallel": GPTNeoXConfig(**COMMON, rotary_pct=0.5, rotary_emb_base=500),
+    "parallel": GPTNeoXConfig(**COMMON, rotary_pct=0.5, rotary_emb_base=500.0),
     "sequential": GPTNeoXConfig(**COMMON, use_parallel_residual=False, attention_bias=False, tie_word_embeddings=True,
                                 hidden_act="gelu_fast", rope_parameters=STRETCHED),
 }

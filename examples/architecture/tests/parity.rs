@@ -7,8 +7,9 @@ use burn::tensor::backend::Backend;
 use paretopo_engine::Engine;
 use paretopo_example_architecture::{Neox, NeoxFamily};
 use paretopo_models::{
-    AdapterConfig, CausalLm, DecodingState, ForwardInput, ModelConfig, ModelFamily, Placement,
-    attach_adapter, load_folder, load_tensors, named_parameters, save_folder, to_host,
+    AdapterConfig, AutoFamily, CausalLm, DecodingState, ForwardInput, ModelConfig, ModelFamily,
+    OneOf, Placement, attach_adapter, load_folder, load_tensors, named_parameters, save_folder,
+    to_host,
 };
 use paretopo_training::{GradientSum, MicroBatch, TrainingSequence, response_logprobs};
 use std::path::{Path, PathBuf};
@@ -245,6 +246,39 @@ fn adapters_are_attached_to_every_linear_map() {
         assert_eq!(shape("lora.a"), [2, map.d_input], "{}", map.key);
         assert_eq!(shape("lora.b"), [map.d_output, 2], "{}", map.key);
     }
+}
+
+/// A program may have this family and the shipped ones.
+#[test]
+fn one_program_loads_both_kinds_of_checkpoints() {
+    type Both = OneOf<NeoxFamily, AutoFamily>;
+    let llama = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models/llama");
+    for (folder, class) in [(folder("parallel"), "GPTNeoXForCausalLM"), (llama, "LlamaForCausalLM")]
+    {
+        let (config, model) = load_folder::<Both, Plain>(&folder, &plain()).unwrap();
+        assert_eq!(config.class_name(), class);
+        let value = json(&folder.join("expected.json"));
+        let ids: Vec<u32> = serde_json::from_value(value["ids"].clone()).unwrap();
+        let want: Vec<Vec<f32>> = serde_json::from_value(value["logits"].clone()).unwrap();
+        // the first half at once, then a token at a time
+        let mut state = model.empty_state(1);
+        let mut read = 0;
+        for end in ids.len() / 2..=ids.len() {
+            let input = ForwardInput::cached(&[&ids[read..end]], &mut state, &Default::default());
+            let last = model.hidden(&input, Some(&mut state)).narrow(1, end - read - 1, 1);
+            let got = to_host(model.unembed(last));
+            assert_close(&got, &want[end - 1], 1e-4, &format!("{class} behind {end} ids"));
+            read = end;
+        }
+        // what it saves is what it loaded
+        let copy = tempfile::tempdir().unwrap();
+        save_folder(copy.path(), &config, &model).unwrap();
+        let tensors = |folder: &Path| load_tensors(&folder.join("model.safetensors")).unwrap();
+        assert_eq!(tensors(copy.path()), tensors(&folder));
+        assert_eq!(load_folder::<Both, Plain>(copy.path(), &plain()).unwrap().0, config);
+    }
+    let error = Both::parse(serde_json::json!({"model_type": "gemma"})).unwrap_err();
+    assert!(error.contains("`gpt_neox`, `llama`, `qwen2`, `qwen3`"), "{error}");
 }
 
 #[test]
