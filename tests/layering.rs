@@ -227,8 +227,17 @@ fn every_number_of_a_configuration_has_a_range() {
 #[test]
 fn only_backend_crates_name_a_backend() {
     let backends = ["burn-flex", "burn-ndarray", "burn-wgpu", "burn-cuda"];
-    let generic =
-        ["algorithms", "agent", "engine", "generation", "records", "training", "cli", "../models"];
+    let generic = [
+        "algorithms",
+        "agent",
+        "engine",
+        "generation",
+        "records",
+        "training",
+        "cli",
+        "../models",
+        "../examples/architecture",
+    ];
     for member in generic {
         check_absent(&format!("crates/{member}"), &backends);
     }
