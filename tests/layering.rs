@@ -261,8 +261,17 @@ fn schemas_have_the_ranges_that_are_checked() {
 #[test]
 fn only_backend_crates_name_a_backend() {
     let backends = ["burn-flex", "burn-ndarray", "burn-wgpu", "burn-cuda"];
-    let generic =
-        ["algorithms", "agent", "engine", "generation", "records", "training", "cli", "../models"];
+    let generic = [
+        "algorithms",
+        "agent",
+        "engine",
+        "generation",
+        "records",
+        "training",
+        "cli",
+        "../models",
+        "../examples/architecture",
+    ];
     for member in generic {
         check_absent(&format!("crates/{member}"), &backends);
     }
@@ -291,8 +300,9 @@ fn only_the_binary_names_our_family_of_models() {
     assert!(looked_at > 100, "only {looked_at} files found");
     // inside `models` one file picks the architecture
     for path in sources(&checkout("models/src")) {
-        let own =
-            ["auto.rs", "lib.rs", "family.rs"].map(|name| path.ends_with(name)).contains(&true);
+        let own = ["auto.rs", "lib.rs", "family.rs", "one_of.rs"]
+            .map(|name| path.ends_with(name))
+            .contains(&true);
         let text = std::fs::read_to_string(&path).unwrap();
         let named = ours.iter().find(|name| text.contains(**name));
         assert!(own || named.is_none(), "`{}` names {named:?}", path.display());

@@ -5,7 +5,6 @@
 use crate::family::{ModelConfig, ModelFamily, Placement};
 use crate::layers::{Architecture, AttentionState, CausalDecoder, DecoderConfig, HeadLayout};
 use crate::layers::{Differences, Projection};
-use crate::unsupported::refuse_unsupported;
 use crate::{CausalLm, DecodingState, Footprint, ForwardInput, Kernels, LinearMap};
 use burn::module::{AutodiffModule, Module};
 use burn::tensor::Tensor;
@@ -113,21 +112,8 @@ impl ModelFamily for AutoFamily {
     type Config = AutoConfig;
     type Model<B: Backend> = AutoModel<B>;
 
-    fn parse(value: serde_json::Value) -> Result<AutoConfig, String> {
-        let supported = AutoConfig::MODEL_TYPES.join("`, `");
-        match value.get("model_type").and_then(|name| name.as_str()) {
-            None => Err(format!("`model_type` is missing (supported: `{supported}`)")),
-            Some(name) if !AutoConfig::MODEL_TYPES.contains(&name) => Err(format!(
-                "the `model_type` `{name}` is not supported (supported: `{supported}`)"
-            )),
-            Some(_) => {
-                value.as_object().map_or(Ok(()), refuse_unsupported)?;
-                let config: AutoConfig =
-                    serde_json::from_value(value).map_err(|error| error.to_string())?;
-                config.check()?;
-                Ok(config)
-            }
-        }
+    fn model_types() -> Vec<&'static str> {
+        AutoConfig::MODEL_TYPES.to_vec()
     }
 
     fn init<B: Backend>(config: &AutoConfig, place: &Placement<B>) -> Result<AutoModel<B>, String> {

@@ -4,7 +4,37 @@
 //! names of `config.json`, and the model with the field names of the checkpoint's keys. What the
 //! three share lies in [`layers`]. [`AutoFamily`] picks one by `model_type`; adding an architecture
 //! is a file, a line in `auto.rs`, and a parity fixture. A crate of your own can bring a
-//! [`ModelFamily`] with models of its own: everything else is generic over it.
+//! [`ModelFamily`] with models of its own: everything else is generic over it. [`OneOf`] joins it
+//! with the shipped ones; `examples/architecture` is such a crate.
+//!
+//! ```
+//! use burn_flex::Flex;
+//! use paretopo_models::{AutoFamily, CausalLm, ForwardInput, ModelFamily, Placement, initialize};
+//!
+//! // a `config.json`; `load_folder::<AutoFamily, Flex>` reads one and the weights beside it
+//! let config = AutoFamily::parse(serde_json::json!({
+//!     "model_type": "qwen3", "vocab_size": 50, "hidden_size": 16, "intermediate_size": 24,
+//!     "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
+//!     "max_position_embeddings": 64
+//! }))?;
+//! let place = Placement::<Flex>::plain(Default::default());
+//! let model = initialize(AutoFamily::init(&config, &place)?, 0.02, 7);
+//!
+//! // two sequences; the shorter is padded behind
+//! let input = ForwardInput::right_padded(&[&[7, 8, 9], &[5]], &place.device);
+//! let hidden = model.hidden(&input, None);
+//! assert_eq!(hidden.dims(), [2, 3, 16]);
+//! assert_eq!(model.unembed(hidden).dims(), [2, 3, 50]);
+//!
+//! // a token more for each, behind what a state remembers
+//! let mut state = model.empty_state(2);
+//! for rows in [[&[7, 8, 9][..], &[5]], [&[4], &[6]]] {
+//!     let input = ForwardInput::cached(&rows, &mut state, &place.device);
+//!     model.hidden(&input, Some(&mut state));
+//! }
+//! assert_eq!((state.length(0), state.length(1)), (4, 2));
+//! # Ok::<(), String>(())
+//! ```
 //!
 //! Nothing here knows reinforcement learning. A model maps tokens to hidden states and hidden
 //! states to logits; the two steps are apart so that log-probabilities can be computed for some
@@ -20,6 +50,7 @@ mod fused;
 mod input;
 pub mod layers;
 pub mod llama;
+mod one_of;
 mod parameters;
 mod peft_config;
 pub mod qwen2;
@@ -42,6 +73,7 @@ pub use finite::{
 pub use footprint::{Footprint, LayerFootprint, LinearMap};
 pub use fused::{AdamWState, AdamWStep, FusedOps, Kernels, adamw};
 pub use input::ForwardInput;
+pub use one_of::{Either, OneOf, OneOfConfig};
 pub use parameters::{
     in_precision, initialize, is_frozen, named_parameters, parameter_count, parameter_keys,
 };
@@ -56,25 +88,34 @@ use layers::Projection;
 /// A decoder-only language model, in stages, so that training can hold the activations of one layer
 /// at a time.
 ///
+/// - The path of a field is the parameter's key in a checkpoint; see [`layers`].
+/// - Hidden states have the precision that the input asks for; norms and softmax are computed in
+///   f32, logits are f32. [`layers::embed`] and [`layers::unembed`] see to the ends.
+/// - Every [`Projection`] is given `input.dropout`, which its adapter needs in training.
+/// - Nothing is drawn and nothing is kept between calls but the state: the same input has the same
+///   output, since a stage may be computed a second time for its gradient.
+///
 /// # Shapes
 /// - `input.tokens`: `[batch, time]`; `tokens = batch * time`, row by row
 pub trait CausalLm<B: Backend>: Module<B> + Sync + 'static {
     /// What a layer remembers while decoding.
     type State: LayerState<B>;
 
-    /// What all layers of a forward pass share.
+    /// What all layers of a forward pass share, such as [`layers::HeadLayout`].
     type Layout: Clone;
 
-    /// The kernels that the model was given.
+    /// The kernels of the [`Placement`] that the model was made in. Training takes those of the loss
+    /// from here; layers that have none of theirs compute their formulas.
     fn kernels(&self) -> &Kernels;
 
-    /// What is remembered of `rows` sequences of which nothing has been read.
+    /// What is remembered of `rows` sequences of which nothing has been read: a state for each
+    /// layer.
     fn empty_state(&self, rows: usize) -> DecodingState<B, Self::State>;
 
-    /// What all layers of a forward pass share.
+    /// What all layers of a forward pass share; made once for each.
     fn layout(&self, input: &ForwardInput<B>) -> Self::Layout;
 
-    /// The embedded tokens, `[tokens, hidden_size]`.
+    /// The embedded tokens, `[tokens, hidden_size]`, in the precision of the input.
     fn embed(&self, input: &ForwardInput<B>) -> Tensor<B, 2>;
 
     /// Number of layers.
@@ -82,6 +123,9 @@ pub trait CausalLm<B: Backend>: Module<B> + Sync + 'static {
 
     /// One layer with its residuals, `[tokens, hidden_size]` in and out. `state` is what it
     /// remembers of the tokens before these, and is to remember; without one a sequence begins.
+    ///
+    /// A layer that remembers columns adds one for each of `time`, padding included; what may be
+    /// looked at is in `input.mask`. Another leaves its state as it is where `input.real` is false.
     fn layer(
         &self,
         index: usize,
@@ -94,7 +138,8 @@ pub trait CausalLm<B: Backend>: Module<B> + Sync + 'static {
     fn final_norm(&self, x: Tensor<B, 2>) -> Tensor<B, 2>;
 
     /// The linear maps of all layers, to which adapters may be attached, with their keys
-    /// (`model.layers.0.self_attn.q_proj`).
+    /// (`model.layers.0.self_attn.q_proj`): the paths of these fields, layer by layer, as
+    /// [`ModelConfig::linear_maps`] lists them.
     fn projections_mut(&mut self) -> Vec<(String, &mut Projection<B>)>;
 
     /// The last layer's normalised hidden states, `[batch, time, hidden_size]`.
@@ -118,7 +163,7 @@ pub trait CausalLm<B: Backend>: Module<B> + Sync + 'static {
     ///
     /// # Shapes
     /// - `hidden`: `[.., .., hidden_size]`
-    /// - output: `[.., .., vocab_size]`
+    /// - output: `[.., .., vocab_size]`, in f32
     fn unembed(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3>;
 }
 

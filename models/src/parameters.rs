@@ -1,8 +1,8 @@
 //! Parameters by checkpoint key: listing, filling, random initialisation.
 //!
-//! A module's field path *is* its key in a Hugging Face checkpoint. Linear weights are stored
-//! `[d_input, d_output]` here and `[d_output, d_input]` there, so they are transposed on the way in
-//! and out.
+//! A module's field path *is* its key in a Hugging Face checkpoint. Weights of linear maps are
+//! stored `[d_input, d_output]` here and `[d_output, d_input]` there, so they are transposed on the
+//! way in and out. All else lies there as it does here.
 
 use crate::checkpoint::{CheckpointError, invalid};
 use crate::{
@@ -17,14 +17,18 @@ use rand::distr::Distribution;
 use rand_chacha::ChaCha8Rng;
 
 /// The path of the parameter that is being visited; the variants of an enum of models
-/// are no part of it.
+/// are no part of it. Beside each field stands whether it is one of a linear map.
 #[derive(Default)]
-pub(crate) struct Path(Vec<String>);
+pub(crate) struct Path(Vec<(String, bool)>);
+
+/// The modules that hold the weights of linear maps, as burn calls them: ours, its adapter, and
+/// burn's own.
+const LINEAR_MAPS: [&str; 3] = ["Struct:Projection", "Struct:LowRank", "Struct:Linear"];
 
 impl Path {
     pub(crate) fn enter(&mut self, name: &str, container: &str) {
         if !container.starts_with("Enum:") {
-            self.0.push(name.to_owned());
+            self.0.push((name.to_owned(), LINEAR_MAPS.contains(&container)));
         }
     }
 
@@ -35,13 +39,15 @@ impl Path {
     }
 
     pub(crate) fn key(&self) -> String {
-        self.0.join(".")
+        let names: Vec<&str> = self.0.iter().map(|(name, _)| name.as_str()).collect();
+        names.join(".")
     }
-}
 
-/// Whether a parameter is the weight of a linear map, which the checkpoint holds transposed.
-fn is_transposed(key: &str, rank: usize) -> bool {
-    rank == 2 && !key.contains("embed_tokens")
+    /// Whether a parameter of that rank is the weight of a linear map, which the checkpoint holds
+    /// transposed.
+    fn is_transposed(&self, rank: usize) -> bool {
+        rank == 2 && self.0.last().is_some_and(|(_, of_linear_map)| *of_linear_map)
+    }
 }
 
 fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
@@ -75,7 +81,7 @@ pub(crate) fn saved_parameters<B: Backend, M: Module<B>>(
             let Some(name) = (self.name)(&key) else { return };
             let tensor = param.val();
             let mut shape = tensor.dims().to_vec();
-            let transposed = is_transposed(&key, D);
+            let transposed = self.path.is_transposed(D);
             let (rows, columns) = (shape[0], shape[D - 1]);
             if transposed {
                 shape.reverse();
@@ -232,7 +238,7 @@ impl<B: Backend, F: Fn(&str) -> Option<String>> ModuleMapper<B> for Fill<'_, F> 
         let Some(name) = (self.name)(&key) else { return param };
         let shape = param.lazy_shape().dims::<D>();
         let mut expected = shape.to_vec();
-        let transposed = is_transposed(&key, D);
+        let transposed = self.path.is_transposed(D);
         if transposed {
             expected.reverse();
         }
@@ -323,4 +329,49 @@ fn standard_normal(rng: &mut ChaCha8Rng) -> f32 {
     let uniform = rand::distr::Open01;
     let (u, v): (f32, f32) = (uniform.sample(rng), uniform.sample(rng));
     (-2.0 * u.ln()).sqrt() * (2.0 * std::f32::consts::PI * v).cos()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::Projection;
+    use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
+
+    type B = burn_flex::Flex;
+
+    #[derive(Module, Debug)]
+    struct Parts<B: Backend> {
+        wte: Embedding<B>,
+        proj: Projection<B>,
+        embed_tokens: Linear<B>,
+        table: Param<Tensor<B, 2>>,
+    }
+
+    #[test]
+    fn linear_maps_are_transposed_whatever_their_names() {
+        let device = Default::default();
+        let values = |shape: [usize; 2]| {
+            let values = (0..shape[0] * shape[1]).map(|value| value as f32).collect();
+            Param::from_tensor(crate::from_host::<B, 2>(values, shape, &device))
+        };
+        let mut parts = Parts {
+            wte: EmbeddingConfig::new(2, 3).init(&device),
+            proj: Projection::new(2, 3, false, &device),
+            embed_tokens: LinearConfig::new(2, 3).with_bias(false).init(&device),
+            table: values([2, 3]),
+        };
+        parts.wte.weight = values([2, 3]);
+        parts.proj.weight = values([2, 3]);
+        parts.embed_tokens.weight = values([2, 3]);
+        let named = named_parameters(&parts);
+        let held = |name: &str| {
+            let tensor = named.iter().find(|tensor| tensor.name == name).unwrap();
+            (tensor.shape.as_slice(), tensor.values.as_slice())
+        };
+        // rows (0, 1, 2) and (3, 4, 5); transposed (0, 3), (1, 4) and (2, 5)
+        let plain = (&[2, 3][..], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0][..]);
+        let transposed = (&[3, 2][..], &[0.0, 3.0, 1.0, 4.0, 2.0, 5.0][..]);
+        assert_eq!((held("wte.weight"), held("table")), (plain, plain));
+        assert_eq!((held("proj.weight"), held("embed_tokens.weight")), (transposed, transposed));
+    }
 }

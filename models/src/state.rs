@@ -14,11 +14,18 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 
 /// What one layer remembers of the rows of a batch.
+///
+/// [`crate::layers::AttentionState`] is that of attention; an enum of states serves a model whose
+/// layers differ. A column is a place in time that all rows share. A layer that remembers something
+/// for each column implements all methods; one whose state is of one size, whatever was read, needs
+/// `select`, `merge` and `bytes`.
 pub trait LayerState<B: Backend>: Clone + Debug + Send {
     /// The given rows, in the given order; a row may be named several times.
     fn select(self, rows: &[usize]) -> Self;
 
-    /// The rows of `below` under these; both have the same columns.
+    /// The rows of `below` under these; both have the same columns. One of both may have been made
+    /// by [`crate::CausalLm::empty_state`], and then has read nothing, however many columns it is
+    /// said to have.
     fn merge(self, below: Self) -> Self;
 
     /// So many columns that nobody looks at in front of all others. What is remembered without
@@ -113,8 +120,10 @@ impl<B: Backend, S: LayerState<B>> DecodingState<B, S> {
         &mut self.layers[index]
     }
 
-    fn map(self, change: impl Fn(S) -> S) -> Self {
-        Self { layers: self.layers.into_iter().map(change).collect(), ..self }
+    /// With another state for each layer.
+    pub(crate) fn map<T: LayerState<B>>(self, change: impl Fn(S) -> T) -> DecodingState<B, T> {
+        let layers = self.layers.into_iter().map(change).collect();
+        DecodingState { layers, real: self.real, backend: PhantomData }
     }
 
     /// The given rows, in the given order; a row may be named several times (a shared prompt).

@@ -23,10 +23,7 @@ pub struct Attention<B: Backend> {
     pub q_norm: Option<RmsNorm<B>>,
     /// Over `head_dim`, if the architecture has it.
     pub k_norm: Option<RmsNorm<B>>,
-    kv_heads: usize,
     head_dim: usize,
-    #[module(skip)]
-    kernels: Kernels,
 }
 
 impl<B: Backend> Attention<B> {
@@ -52,13 +49,11 @@ impl<B: Backend> Attention<B> {
             o_proj: Projection::new(queries, hidden, shape.differences.output_bias, device),
             q_norm: norm(),
             k_norm: norm(),
-            kv_heads: shape.kv_heads,
             head_dim: shape.head_dim,
-            kernels: shape.kernels.clone(),
         }
     }
 
-    /// `softmax(q k^T / sqrt(head_dim) + mask) v`.
+    /// The projections of `x`, [`HeadLayout::attend`], and the output projection.
     ///
     /// # Shapes
     /// - `x`, output: `[tokens, hidden_size]`
@@ -70,19 +65,48 @@ impl<B: Backend> Attention<B> {
     ) -> Tensor<B, 2> {
         let queries = self.normalise(&self.q_norm, self.q_proj.forward(x.clone(), layout.dropout));
         let keys = self.normalise(&self.k_norm, self.k_proj.forward(x.clone(), layout.dropout));
-        let values =
-            layout.split_keys(self.v_proj.forward(x, layout.dropout), self.kv_heads, self.head_dim);
+        let values = self.v_proj.forward(x, layout.dropout);
+        self.o_proj.forward(layout.attend(queries, keys, values, state), layout.dropout)
+    }
+
+    fn normalise(&self, norm: &Option<RmsNorm<B>>, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let Some(norm) = norm else { return x };
+        let [tokens, width] = x.dims();
+        norm.forward(x.reshape([tokens * width / self.head_dim, self.head_dim]))
+            .reshape([tokens, width])
+    }
+}
+
+impl<B: Backend> HeadLayout<B> {
+    /// Attention of all heads, whatever the projections around it:
+    /// `softmax(q k^T / sqrt(head_dim) + mask) v`, with `q` and `k` turned by their positions.
+    /// `state` are the keys and values of the tokens before these, to which these are added.
+    ///
+    /// Heads lie side by side, and `heads / kv_heads` neighbours share a key-value head.
+    ///
+    /// # Shapes
+    /// - `queries`, output: `[tokens, heads * head_dim]`
+    /// - `keys`, `values`: `[tokens, kv_heads * head_dim]`
+    pub fn attend(
+        &self,
+        queries: Tensor<B, 2>,
+        keys: Tensor<B, 2>,
+        values: Tensor<B, 2>,
+        state: Option<&mut AttentionState<B>>,
+    ) -> Tensor<B, 2> {
+        let head_dim = queries.dims()[1] / self.heads;
+        let values = self.split_keys(values, self.kv_heads, head_dim);
         // scaling the queries costs less than scaling the scores
-        let queries = layout.query_rotation.apply(queries) * (self.head_dim as f64).powf(-0.5);
-        let queries = layout.split_queries(queries, self.kv_heads, self.head_dim);
-        let keys = layout.split_keys(layout.key_rotation.apply(keys), self.kv_heads, self.head_dim);
+        let queries = self.query_rotation.apply(queries) * (head_dim as f64).powf(-0.5);
+        let queries = self.split_queries(queries, self.kv_heads, head_dim);
+        let keys = self.split_keys(self.key_rotation.apply(keys), self.kv_heads, head_dim);
         let parts = match state {
             Some(state) => state.append(keys, values),
             None => vec![(keys.swap_dims(2, 3), values)],
         };
         let scores = parts.iter().map(|(keys, _)| queries.clone().matmul(keys.clone()));
         let scores = in_f32(side_by_side(scores.collect()));
-        let weights = masked_softmax(scores, layout.mask.as_ref(), &self.kernels);
+        let weights = masked_softmax(scores, self.mask.as_ref(), &self.kernels);
         let mut from = 0;
         let attended = parts.into_iter().map(|(_, values)| {
             let columns = values.dims()[2];
@@ -96,14 +120,7 @@ impl<B: Backend> Attention<B> {
         });
         let attended =
             attended.reduce(|sum, part| sum + part).expect("a state holds the newest columns");
-        self.o_proj.forward(layout.join(attended), layout.dropout)
-    }
-
-    fn normalise(&self, norm: &Option<RmsNorm<B>>, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let Some(norm) = norm else { return x };
-        let [tokens, width] = x.dims();
-        norm.forward(x.reshape([tokens * width / self.head_dim, self.head_dim]))
-            .reshape([tokens, width])
+        self.join(attended)
     }
 }
 

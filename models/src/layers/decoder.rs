@@ -2,7 +2,7 @@
 
 use super::{
     Attention, AttentionState, Differences, FeedForward, HeadLayout, Projection, RmsNorm,
-    RotaryEmbedding,
+    RotaryEmbedding, embed,
 };
 use crate::{ForwardInput, Kernels};
 use burn::module::{Module, Param};
@@ -112,13 +112,7 @@ impl<B: Backend> Decoder<B> {
 
     /// See [`crate::CausalLm::embed`].
     pub fn embed(&self, input: &ForwardInput<B>) -> Tensor<B, 2> {
-        let [batch, time] = input.tokens.dims();
-        let x =
-            self.embed_tokens.weight.val().select(0, input.tokens.clone().reshape([batch * time]));
-        match input.precision {
-            Some(precision) if x.dtype() != precision.into() => x.cast(precision),
-            _ => x,
-        }
+        embed(&self.embed_tokens, input)
     }
 
     /// See [`crate::CausalLm::projections_mut`].

@@ -14,6 +14,9 @@ use burn::tensor::{Int, Tensor, TensorData};
 pub struct HeadLayout<B: Backend> {
     batch: usize,
     time: usize,
+    pub(super) heads: usize,
+    pub(super) kv_heads: usize,
+    pub(super) kernels: Kernels,
     /// Rotation of the query heads.
     pub query_rotation: Rotation<B>,
     /// Rotation of the key heads.
@@ -56,6 +59,9 @@ impl<B: Backend> HeadLayout<B> {
         Self {
             batch,
             time,
+            heads,
+            kv_heads,
+            kernels: kernels.clone(),
             query_rotation,
             key_rotation,
             mask,

@@ -1,5 +1,17 @@
-//! What Llama, Qwen2 and Qwen3 share: RMSNorm, half-split rotary embedding, grouped-query
-//! attention, SwiGLU, the decoder stack.
+//! What Llama, Qwen2 and Qwen3 share, and parts for architectures of your own.
+//!
+//! | part | computes |
+//! |---|---|
+//! | [`embed`], [`unembed`] | tokens to vectors in the asked precision; vectors to logits in f32 |
+//! | [`RmsNorm`], [`LayerNorm`] | normalisation, in f32 |
+//! | [`Projection`] | a linear map that may get an adapter |
+//! | [`RotaryEmbedding`] | positions, by turning all features of a head or the first few |
+//! | [`HeadLayout::attend`] | attention over queries, keys and values, with or without a state |
+//! | [`AttentionState`] | what a layer of attention remembers |
+//! | [`Attention`], [`FeedForward`], [`DecoderLayer`], [`Decoder`] | the blocks of Llama and Qwen |
+//!
+//! A weight lies in its checkpoint under the path of its field. A matrix inside a [`Projection`], or
+//! burn's `Linear`, lies there transposed, as in PyTorch's `Linear`; every other tensor as it is.
 
 mod attention;
 mod attention_state;
@@ -7,6 +19,7 @@ mod causal_decoder;
 mod decoder;
 mod feed_forward;
 mod head_layout;
+mod layer_norm;
 mod norm;
 mod projection;
 mod rotary;
@@ -17,10 +30,12 @@ pub use causal_decoder::{Architecture, CausalDecoder, DecoderConfig, Differences
 pub use decoder::{Decoder, DecoderLayer, DecoderShape};
 pub use feed_forward::FeedForward;
 pub use head_layout::HeadLayout;
+pub use layer_norm::LayerNorm;
 pub use norm::RmsNorm;
 pub use projection::{LowRank, Projection};
 pub use rotary::{RopeParameters, RotaryEmbedding, Rotation};
 
+use crate::ForwardInput;
 use burn::nn::Embedding;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, Tensor};
@@ -41,6 +56,19 @@ pub(crate) fn matching<B: Backend, const D: usize, const E: usize>(
 /// activations are.
 pub(crate) fn in_f32<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, D> {
     if tensor.dtype() == DType::F32 { tensor } else { tensor.cast(FloatDType::F32) }
+}
+
+/// The embedded tokens, in the precision that the input asks for.
+///
+/// # Shapes
+/// - output: `[tokens, hidden_size]`
+pub fn embed<B: Backend>(embedding: &Embedding<B>, input: &ForwardInput<B>) -> Tensor<B, 2> {
+    let [batch, time] = input.tokens.dims();
+    let x = embedding.weight.val().select(0, input.tokens.clone().reshape([batch * time]));
+    match input.precision {
+        Some(precision) if x.dtype() != precision.into() => x.cast(precision),
+        _ => x,
+    }
 }
 
 /// Logits from hidden states by `lm_head`, or by the embedding, `hidden E^T`, where there is none.

@@ -1,6 +1,7 @@
 //! Rotary position embedding in the half-split layout of Hugging Face checkpoints (feature `i` is
-//! paired with `i + d/2`), with the `default`, `linear` and `llama3` scalings. Left out: `yarn`,
-//! `dynamic`, `longrope`, `proportional` and partial rotation, which are refused.
+//! paired with `i + d/2`), over all features of a head or the first few, with the `default`,
+//! `linear` and `llama3` scalings. Left out: `yarn`, `dynamic`, `longrope` and `proportional`,
+//! which are refused.
 
 use super::{in_f32, matching};
 use crate::Kernels;
@@ -34,7 +35,8 @@ pub struct RopeParameters {
     /// `llama3`: the context that the model was first trained with, in tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original_max_position_embeddings: Option<f64>,
-    /// Share of the features that rotate; only 1 is supported.
+    /// Share of the features that rotate. Only 1 is supported here; an architecture that computes
+    /// another reads it, takes it out, and calls [`RotaryEmbedding::partial`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial_rotary_factor: Option<f64>,
     /// All else that stands there; refused unless it is null.
@@ -170,6 +172,7 @@ impl RopeParameters {
 #[derive(Clone, Debug, PartialEq)]
 pub struct RotaryEmbedding {
     frequencies: Vec<f64>,
+    head_dim: usize,
 }
 
 impl RotaryEmbedding {
@@ -178,9 +181,29 @@ impl RotaryEmbedding {
     /// # Errors
     /// Names what is not supported, missing, out of range or without meaning for the rope type.
     pub fn new(head_dim: usize, theta: f64, parameters: &RopeParameters) -> Result<Self, String> {
+        Self::partial(head_dim, head_dim, theta, parameters)
+    }
+
+    /// The first `rotary_dim` features of a head turn, feature `i` with `i + rotary_dim / 2`; the
+    /// others stay as they are (GPT-NeoX). `frequency_i = theta^(-2 i / rotary_dim)`,
+    /// `i < rotary_dim / 2`, then scaled.
+    ///
+    /// # Errors
+    /// When `rotary_dim` is odd, 0 or above `head_dim`, and as [`Self::new`].
+    pub fn partial(
+        rotary_dim: usize,
+        head_dim: usize,
+        theta: f64,
+        parameters: &RopeParameters,
+    ) -> Result<Self, String> {
         within("rope_theta", theta, THETAS)?;
-        let mut frequencies: Vec<f64> = (0..head_dim / 2)
-            .map(|pair| theta.powf(-2.0 * pair as f64 / head_dim as f64))
+        if rotary_dim == 0 || rotary_dim > head_dim || !rotary_dim.is_multiple_of(2) {
+            return Err(format!(
+                "{rotary_dim} features of a head of {head_dim} rotate; it must be an even number from 2 to {head_dim}"
+            ));
+        }
+        let mut frequencies: Vec<f64> = (0..rotary_dim / 2)
+            .map(|pair| theta.powf(-2.0 * pair as f64 / rotary_dim as f64))
             .collect();
         match parameters.scaling()? {
             Scaling::Default => {}
@@ -196,7 +219,7 @@ impl RotaryEmbedding {
                 }
             }
         }
-        Ok(Self { frequencies })
+        Ok(Self { frequencies, head_dim })
     }
 
     /// Sines and cosines for the given positions, shared by all layers of a forward pass; one
@@ -211,32 +234,37 @@ impl RotaryEmbedding {
         kernels: &Kernels,
         device: &B::Device,
     ) -> [Rotation<B>; N] {
-        let pairs = self.frequencies.len();
+        let (pairs, head_dim) = (self.frequencies.len(), self.head_dim);
         // in f32 like transformers, whose angle is the f32 product of position and frequency
         let angles = |position: u32| {
             self.frequencies
                 .iter()
                 .map(move |frequency| (position as f32 * *frequency as f32).sin_cos())
         };
+        // both halves have the same angles; what does not turn has the angle 0
+        let rest = std::iter::repeat_n((0.0, 1.0), head_dim - 2 * pairs);
+        let head = |position| angles(position).chain(angles(position)).chain(rest.clone());
         let mut table: BTreeMap<u32, Vec<(f32, f32)>> = BTreeMap::new();
         for position in positions {
-            table.entry(*position).or_insert_with(|| angles(*position).collect());
+            table.entry(*position).or_insert_with(|| head(*position).collect());
         }
         let rows: Vec<&Vec<(f32, f32)>> =
             positions.iter().map(|position| &table[position]).collect();
         let spread = |heads: usize, pick: fn(&(f32, f32)) -> f32| {
             let values: Vec<f32> = rows
                 .iter()
-                .flat_map(|row| (0..2 * heads).flat_map(move |_| row.iter().map(pick)))
+                .flat_map(|row| (0..heads).flat_map(move |_| row.iter().map(pick)))
                 .collect();
-            crate::from_host(values, [positions.len(), heads * 2 * pairs], device)
+            crate::from_host(values, [positions.len(), heads * head_dim], device)
         };
-        let mut swap = vec![0.0; 4 * pairs * pairs];
+        let mut swap = vec![0.0; head_dim * head_dim];
         for pair in 0..pairs {
-            swap[(pair + pairs) * 2 * pairs + pair] = -1.0;
-            swap[pair * 2 * pairs + pair + pairs] = 1.0;
+            swap[(pair + pairs) * head_dim + pair] = -1.0;
+            swap[pair * head_dim + pair + pairs] = 1.0;
         }
-        let swap = crate::from_host(swap, [2 * pairs, 2 * pairs], device);
+        let swap = crate::from_host(swap, [head_dim, head_dim], device);
+        // a kernel takes the halves of a whole head for pairs
+        let kernels = if 2 * pairs == head_dim { kernels.clone() } else { Kernels::none() };
         heads.map(|heads| Rotation {
             cos: spread(heads, |(_, cos)| *cos),
             sin: spread(heads, |(sin, _)| *sin),
@@ -253,7 +281,7 @@ pub struct Rotation<B: Backend> {
     cos: Tensor<B, 2>,
     /// `[tokens, heads * head_dim]`
     sin: Tensor<B, 2>,
-    /// Maps `(a, b)` to `(-b, a)`, `[head_dim, head_dim]`. A small product keeps the data
+    /// Maps `(a, b, rest)` to `(-b, a, 0)`, `[head_dim, head_dim]`. A small product keeps the data
     /// contiguous, where slicing the halves apart would send everything after it down slow strided
     /// paths.
     swap: Tensor<B, 2>,
@@ -261,7 +289,7 @@ pub struct Rotation<B: Backend> {
 }
 
 impl<B: Backend> Rotation<B> {
-    /// `x cos + (-b, a) sin` with `x = (a, b)` the halves of each head.
+    /// `x cos + (-b, a) sin` with `(a, b)` the halves of what turns of each head.
     ///
     /// # Shapes
     /// - `x`, output: `[tokens, heads * head_dim]`
@@ -299,6 +327,26 @@ mod tests {
         let y = crate::to_host(rotation.apply(x));
         let expected = [-0.416_146_84, -0.198_669_33, 0.909_297_4, 0.980_066_6, 0.0, 0.0, 0.0, 0.0];
         assert!(y.iter().zip(expected).all(|(got, want)| (got - want).abs() < 1e-6), "{y:?}");
+    }
+
+    #[test]
+    fn what_does_not_turn_stays() {
+        type B = burn_flex::Flex;
+        let device = Default::default();
+        let none = RopeParameters::default();
+        let rope = RotaryEmbedding::partial(2, 4, 100.0, &none).unwrap();
+        // one pair, (x0, x1), of frequency 1; at position 2 (1, 0) becomes (cos 2, sin 2), and
+        // (0, 1) becomes (-sin 2, cos 2); the other features stay
+        let x = [[1.0, 0.0, 5.0, -6.0, 0.0, 1.0, 7.0, 8.0]];
+        let [rotation] = rope.rotations::<B, 1>(&[2], [2], &Kernels::none(), &device);
+        let y = crate::to_host(rotation.apply(Tensor::<B, 2>::from_data(x, &device)));
+        let (sin, cos) = (0.909_297_4, -0.416_146_84);
+        let expected = [cos, sin, 5.0, -6.0, -sin, cos, 7.0, 8.0];
+        assert!(y.iter().zip(expected).all(|(got, want)| (got - want).abs() < 1e-6), "{y:?}");
+        for rotary_dim in [0, 3, 6] {
+            let error = RotaryEmbedding::partial(rotary_dim, 4, 100.0, &none).unwrap_err();
+            assert!(error.contains("even number from 2 to 4"), "{rotary_dim}: {error}");
+        }
     }
 
     #[test]
