@@ -19,7 +19,9 @@ use crate::{
     ObjectiveConfig, Opening, Resources,
 };
 use demonstrations::Practice;
-use paretopo_retrieval::{Passage, PassageIndex, RemoteConfig, RemoteRetriever, Retriever};
+use paretopo_retrieval::{
+    Passage, PassageIndex, RemoteConfig, RemoteRetriever, Retriever, check_reachable,
+};
 use paretopo_settings::{LARGEST_SEED, NonNegative, within};
 use paretopo_tools::{SearchTool, Tool};
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
@@ -206,7 +208,10 @@ impl QaEnvironment {
                 }
                 Arc::new(index)
             }
-            PassageSource::Remote(remote) => Arc::new(RemoteRetriever::new(remote)),
+            PassageSource::Remote(remote) => {
+                check_reachable(&remote.url)?;
+                Arc::new(RemoteRetriever::new(remote))
+            }
         };
         let tools: Vec<Arc<dyn Tool>> = if config.tool_enabled {
             vec![Arc::new(SearchTool::new(retriever, config.topk))]
