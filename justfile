@@ -2,8 +2,11 @@
 
 # Cargo features to compile in, e.g. `just backend=ndarray exp-math`
 backend := "flex"
-release := "--release --locked --no-default-features --features " + backend
+lean := "--release --locked --no-default-features --features " + backend
+# with search, parquet files and https, which take a third of the build and math needs none of
+release := lean + ",full"
 paretopo := "cargo run " + release + " -- --backend " + backend
+paretopo-lean := "cargo run " + lean + " -- --backend " + backend
 
 # List the recipes
 default:
@@ -17,41 +20,41 @@ exp-math choice=backend:
     @just backend={{trim_start_match(choice, "backend=")}} quick math
 
 [private]
-quick experiment:
-    {{paretopo}} compare experiments/{{experiment}}/quick.toml --out runs/exp-{{experiment}}-{{backend}}
+quick experiment features="":
+    cargo run {{lean}}{{features}} -- --backend {{backend}} compare experiments/{{experiment}}/quick.toml --out runs/exp-{{experiment}}-{{backend}}
 
 # The same with all methods and ten seeds
 [group('experiments')]
 exp-math-full:
-    {{paretopo}} compare experiments/math/full.toml --out runs/exp-math-full-{{backend}}
+    {{paretopo-lean}} compare experiments/math/full.toml --out runs/exp-math-full-{{backend}}
 
 # Make the shipped policy anew: tokenizer, then supervised training on demonstrations (about half an hour on one core)
 [group('experiments')]
 warm-start-math:
     rm -f models/tiny-math/tokenizer.json
-    {{paretopo}} new tokenizer models/tiny-math
-    RAYON_NUM_THREADS=1 {{paretopo}} sft experiments/math/warm_start.toml --run runs/warm-start-math
+    {{paretopo-lean}} new tokenizer models/tiny-math
+    RAYON_NUM_THREADS=1 {{paretopo-lean}} sft experiments/math/warm_start.toml --run runs/warm-start-math
     cp runs/warm-start-math/policy/model.safetensors models/tiny-math/
 
 # ParetoPO's open choices, one at a time, three seeds
 [group('experiments')]
 exp-math-choices:
-    {{paretopo}} compare experiments/math/choices.toml --out runs/exp-math-choices-{{backend}}
+    {{paretopo-lean}} compare experiments/math/choices.toml --out runs/exp-math-choices-{{backend}}
 
 # Three methods with twice the steps, three seeds
 [group('experiments')]
 exp-math-longer:
-    {{paretopo}} compare experiments/math/longer.toml --out runs/exp-math-longer-{{backend}}
+    {{paretopo-lean}} compare experiments/math/longer.toml --out runs/exp-math-longer-{{backend}}
 
 # The learning rate of every math method, with equal effort, on validation problems
 [group('experiments')]
 tune-math:
-    {{paretopo}} compare experiments/math/tuning.toml --out runs/tune-math-{{backend}}
+    {{paretopo-lean}} compare experiments/math/tuning.toml --out runs/tune-math-{{backend}}
 
 # Multi-hop questions with a search tool: ParetoPO, GRPO, OTC and scalarized with three seeds (under 20 minutes on two cores)
 [group('experiments')]
 exp-qa choice=backend:
-    @just backend={{trim_start_match(choice, "backend=")}} quick qa
+    @just backend={{trim_start_match(choice, "backend=")}} quick qa ,full
 
 # The same with all methods and five seeds
 [group('experiments')]
@@ -93,11 +96,12 @@ gsm8k model data:
 [group('development')]
 test:
     cargo test --release --locked --workspace --exclude paretopo-backend-wgpu --exclude paretopo-backend-cuda --exclude paretopo-backend-ndarray
+    cargo test --release --locked --no-default-features -p paretopo-environments -p paretopo-hub -p paretopo-retrieval --lib left_out
 
 # Hold a backend against PyTorch's numbers for tiny models of every architecture
 [group('development')]
 check:
-    XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}" {{paretopo}} check
+    XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}" {{paretopo-lean}} check
 
 # Formatting, lints on every backend, documentation; warnings are errors
 [group('development')]

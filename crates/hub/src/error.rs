@@ -74,6 +74,19 @@ pub enum HubError {
         /// What happened.
         reason: String,
     },
+    /// The hub is asked by `https`, which this build cannot.
+    #[error(
+        "`{file}` of `{repository}` is at `{endpoint}`, and `https` is not compiled into this \
+         binary\nhint: build it with `cargo build --release --features https`"
+    )]
+    LeftOut {
+        /// The hub.
+        endpoint: String,
+        /// The repository.
+        repository: String,
+        /// The file; `*` for any.
+        file: String,
+    },
     /// The hub says what no hub says; nothing of it is believed.
     #[error(
         "`{endpoint}` does not speak the hub's protocol about `{file}` of `{repository}`: \

@@ -35,6 +35,8 @@
 //!
 //! A server is not believed: whatever it says, nothing is written outside of the cache, no more
 //! than it announced, and within bounded time ([`Patience`]).
+//!
+//! Without the feature `https` (which is in the default) hubs are asked by `http` alone.
 
 mod cache;
 mod checksum;
@@ -278,6 +280,11 @@ impl Repository {
         match failure {
             Failure::Transport(reason) => self.unreachable(file, reason),
             Failure::Redirection(reason) => self.nonsense(file, reason),
+            Failure::LeftOut => HubError::LeftOut {
+                endpoint: self.hub.endpoint.clone(),
+                repository: self.named.clone(),
+                file: file.to_owned(),
+            },
         }
     }
 

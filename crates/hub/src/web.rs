@@ -72,6 +72,8 @@ pub(crate) enum Failure {
     Transport(String),
     /// The server sends somewhere where nobody should go.
     Redirection(String),
+    /// It is asked by `https`, which this build cannot.
+    LeftOut,
 }
 
 impl Web {
@@ -143,6 +145,9 @@ impl Web {
         range: Option<&str>,
         limit: Option<Duration>,
     ) -> Result<Answer, Failure> {
+        if url.scheme() == "https" && !cfg!(feature = "https") {
+            return Err(Failure::LeftOut);
+        }
         let mut request = self
             .agent
             .get(url.as_str())
@@ -256,6 +261,14 @@ mod tests {
         ] {
             assert!(!same_server(&url(other), &hub), "{other}");
         }
+    }
+
+    #[test]
+    #[cfg(not(feature = "https"))]
+    fn https_that_is_left_out_is_refused_before_anything_is_asked() {
+        let web = Web::new(url("https://127.0.0.1:9"), None, &Patience::default());
+        let asked = web.get(url("https://127.0.0.1:9/a"), None, Follow::Hub, None);
+        assert!(matches!(asked.err(), Some(Failure::LeftOut)));
     }
 
     #[test]

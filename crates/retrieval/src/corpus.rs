@@ -3,23 +3,13 @@
 //! bytes. Text is UTF-8, with a byte-order mark or without; so are joined files.
 
 use crate::RetrievalError;
-use serde::{Deserialize, Serialize};
+use crate::passage::{Passage, split_contents};
+use serde::Deserialize;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// A passage.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Passage {
-    /// Unique in its corpus.
-    pub id: String,
-    /// Its title; several passages may share one.
-    pub title: String,
-    /// Its text.
-    pub text: String,
-}
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -34,13 +24,6 @@ struct Row {
     title: Option<String>,
     text: Option<String>,
     contents: Option<String>,
-}
-
-/// Title and text from Search-R1's `contents`: the first line is the title, in quotation marks.
-pub(crate) fn split_contents(contents: &str) -> (String, String) {
-    let (title, text) = contents.split_once('\n').unwrap_or(("", contents));
-    let quoted = title.strip_prefix('"').and_then(|title| title.strip_suffix('"'));
-    (quoted.unwrap_or(title).to_owned(), text.to_owned())
 }
 
 /// Counts what is read through it, so that progress is known for compressed files too.

@@ -37,6 +37,18 @@ pub enum RetrievalError {
         /// What is wrong.
         reason: String,
     },
+    /// This build has no index.
+    #[error(
+        "the search index is not compiled into this binary\nhint: build it with `cargo build \
+         --release --features search`"
+    )]
+    LeftOut,
+    /// A server is to be asked by `https`, which this build cannot.
+    #[error(
+        "`{0}`: `https` is not compiled into this binary\nhint: build it with `cargo build \
+         --release --features https`"
+    )]
+    Unencrypted(String),
     /// The system lets the server open next to nothing.
     #[error(
         "this process may open {limit} files and has {open} open, which leaves too few for \

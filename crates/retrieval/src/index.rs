@@ -6,7 +6,8 @@
 //! that order, so the same query finds the same passages on every machine.
 
 use crate::analyzer::{characters, folded, has_runs, lone_characters, words};
-use crate::corpus::{CorpusReader, Passage};
+use crate::corpus::CorpusReader;
+use crate::passage::Passage;
 use crate::{Hit, RetrievalError, RetrieveError, Retriever};
 use std::path::{Path, PathBuf};
 use std::time::Instant;

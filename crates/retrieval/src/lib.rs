@@ -26,25 +26,39 @@
 //! ```
 //!
 //! A [`Retriever`] finds the passages for a query, by a deadline. Two exist: [`PassageIndex`],
-//! which is embedded, and [`RemoteRetriever`], which asks a server; [`server`] is such a server
-//! over an index. Nothing here knows agents or tools.
+//! which is embedded, and [`RemoteRetriever`], which asks a server; `server` is such a server over
+//! an index. Nothing here knows agents or tools.
+//!
+//! Features, all of them in the default: `index` (without it a [`PassageIndex`] is refused),
+//! `server`, and `https` (without it servers are asked by `http` alone).
 
+#[cfg(feature = "index")]
 mod analyzer;
 mod breaker;
+#[cfg(feature = "index")]
 mod corpus;
 mod error;
+#[cfg(feature = "index")]
 mod index;
+#[cfg(not(feature = "index"))]
+#[path = "index_left_out.rs"]
+mod index;
+mod passage;
 mod protocol;
 mod remote;
+#[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "index")]
 mod words_of_text;
 
 pub use breaker::{Breaker, BreakerConfig, BreakerOpen};
-pub use corpus::{CorpusReader, Passage};
+#[cfg(feature = "index")]
+pub use corpus::CorpusReader;
 pub use error::{RetrievalError, RetrieveError};
 pub use index::PassageIndex;
+pub use passage::Passage;
 pub use protocol::{RetrieveRequest, RetrieveResponse};
-pub use remote::{RemoteConfig, RemoteRetriever, http_agent};
+pub use remote::{RemoteConfig, RemoteRetriever, check_reachable, http_agent};
 
 use std::time::Instant;
 

@@ -8,7 +8,7 @@
 //! `null`, 1 or 0, too. Its servers of web searches
 //! leave the scores out, and so may others.
 
-use crate::corpus::split_contents;
+use crate::passage::split_contents;
 use crate::{Hit, Passage};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};

@@ -5,7 +5,7 @@
 //! and tries again after a pause when the server is busy or away.
 
 use crate::protocol::{Found, RetrieveRequest, RetrieveResponse};
-use crate::{Breaker, BreakerConfig, Hit, RetrieveError, Retriever};
+use crate::{Breaker, BreakerConfig, Hit, RetrievalError, RetrieveError, Retriever};
 use paretopo_settings::{Pause, Seconds, whole, within};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,18 @@ mod defaults {
 /// says and nowhere else.
 pub fn http_agent() -> ureq::Agent {
     ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into()
+}
+
+/// Whether this build can ask the server at `url`.
+///
+/// # Errors
+/// When it is asked by `https`, and that is left out.
+pub fn check_reachable(url: &str) -> Result<(), RetrievalError> {
+    let encrypted = url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
+    if encrypted && !cfg!(feature = "https") {
+        return Err(RetrievalError::Unencrypted(url.to_owned()));
+    }
+    Ok(())
 }
 
 /// Bytes of an answer that are read; more is nonsense.
@@ -262,4 +274,25 @@ fn ask(
         .into_iter()
         .map(|list| list.into_iter().map(Found::into_hit).collect::<Option<Vec<Hit>>>());
     lists.collect::<Option<_>>().ok_or_else(|| failure("a passage without text".into(), false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(not(feature = "https"))]
+    fn https_that_is_left_out_is_refused_with_a_hint() {
+        assert!(check_reachable("http://127.0.0.1:8000/retrieve").is_ok());
+        for url in ["https://host/retrieve", "HTTPS://host"] {
+            let error = check_reachable(url).unwrap_err().to_string();
+            assert!(error.contains("--features https"), "{error}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "https")]
+    fn https_is_asked() {
+        assert!(check_reachable("https://host/retrieve").is_ok());
+    }
 }

@@ -1,7 +1,9 @@
 //! The search tool: a query in, numbered passages out, as Search-R1 (arXiv 2503.09516) shows them.
 
 use crate::{CallContext, Tool, ToolSettings, ToolSurroundings};
-use paretopo_retrieval::{PassageIndex, RemoteConfig, RemoteRetriever, RetrieveError, Retriever};
+use paretopo_retrieval::{
+    PassageIndex, RemoteConfig, RemoteRetriever, RetrieveError, Retriever, check_reachable,
+};
 use paretopo_settings::{whole, within};
 use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec};
 use schemars::JsonSchema;
@@ -68,7 +70,10 @@ impl ToolSettings for SearchConfig {
                 }
                 Arc::new(index)
             }
-            PassageSource::Remote(remote) => Arc::new(RemoteRetriever::new(remote)),
+            PassageSource::Remote(remote) => {
+                check_reachable(&remote.url).map_err(|error| error.to_string())?;
+                Arc::new(RemoteRetriever::new(remote))
+            }
         };
         Ok(Arc::new(SearchTool::new(retriever, self.topk)))
     }

@@ -5,12 +5,12 @@ use crate::output::outln;
 use crate::problem::Problem;
 use crate::progress::Progress;
 use paretopo_environments::qa::read_questions;
-use paretopo_retrieval::{PassageIndex, RetrievalError, server};
+use paretopo_retrieval::{PassageIndex, RetrievalError};
 use paretopo_training::Observer;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 fn open(corpus: &Path, quiet: bool) -> Result<PassageIndex, Problem> {
     let mut progress = Progress::new(quiet);
@@ -94,6 +94,21 @@ pub(super) fn recall(
     Ok(())
 }
 
+#[cfg(not(feature = "search-server"))]
+pub(super) fn serve(
+    _corpus: &Path,
+    _address: &str,
+    _topk: usize,
+    _quiet: bool,
+    _cancelled: &'static AtomicBool,
+) -> Result<(), Problem> {
+    Err(Problem::mistake(
+        "the search server is not compiled into this binary\nhint: build it with `cargo build \
+         --release --features search-server`",
+    ))
+}
+
+#[cfg(feature = "search-server")]
 pub(super) fn serve(
     corpus: &Path,
     address: &str,
@@ -101,12 +116,14 @@ pub(super) fn serve(
     quiet: bool,
     cancelled: &'static AtomicBool,
 ) -> Result<(), Problem> {
+    use paretopo_retrieval::server;
+
     let index = open(corpus, quiet)?;
     let passages = index.len();
     let ready = |address| outln!("serving {passages} passages at http://{address}/retrieve");
     let stop = async {
-        while !cancelled.load(Ordering::Relaxed) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        while !cancelled.load(std::sync::atomic::Ordering::Relaxed) {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     };
     server::serve(index, address, topk, server::Limits::default(), ready, stop)

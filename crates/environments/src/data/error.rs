@@ -24,6 +24,15 @@ pub enum DataError {
         /// What is wrong.
         reason: String,
     },
+    /// A parquet file, which this build cannot read.
+    #[error(
+        "`{path}` is a parquet file, and their reader is not compiled into this binary\n\
+         hint: build it with `cargo build --release --features parquet`, or give JSON lines"
+    )]
+    LeftOut {
+        /// The file.
+        path: PathBuf,
+    },
     /// A data set by name.
     #[error(transparent)]
     Hub(#[from] paretopo_hub::HubError),

@@ -4,6 +4,8 @@ mod columns;
 mod datasets;
 mod error;
 mod ids;
+#[cfg(feature = "parquet")]
+mod parquet_rows;
 mod rows;
 mod splits;
 

@@ -140,7 +140,10 @@ impl PythonTool {
             PythonInterpreter::Monty => Engine::Monty(Monty::new(worker_command, &config.limits)),
             PythonInterpreter::SandboxFusion => {
                 let missing = "`python.interpreter = \"sandbox_fusion\"` needs `python.sandbox_fusion = { url = .. }`";
-                Engine::Server(SandboxFusion::new(config.sandbox_fusion.as_ref().ok_or(missing)?))
+                let server = config.sandbox_fusion.as_ref().ok_or(missing)?;
+                paretopo_retrieval::check_reachable(&server.url)
+                    .map_err(|error| error.to_string())?;
+                Engine::Server(SandboxFusion::new(server))
             }
             #[cfg(target_os = "linux")]
             PythonInterpreter::Cpython => {
