@@ -3,7 +3,7 @@
 # Cargo features to compile in, e.g. `just backend=ndarray exp-math`
 backend := "flex"
 lean := "--release --locked --no-default-features --features " + backend
-# with search, parquet files and https, which take a third of the build and math needs none of
+# with search, parquet files and https, which math needs none of: 94 more packages to build
 release := lean + ",full"
 paretopo := "cargo run " + release + " -- --backend " + backend
 paretopo-lean := "cargo run " + lean + " -- --backend " + backend
@@ -96,7 +96,6 @@ gsm8k model data:
 [group('development')]
 test:
     cargo test --release --locked --workspace --exclude paretopo-backend-wgpu --exclude paretopo-backend-cuda --exclude paretopo-backend-ndarray
-    cargo test --release --locked --no-default-features -p paretopo-environments -p paretopo-hub -p paretopo-retrieval --lib left_out
 
 # Hold a backend against PyTorch's numbers for tiny models of every architecture
 [group('development')]
