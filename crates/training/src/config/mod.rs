@@ -234,9 +234,13 @@ impl RunConfig {
         for assignment in overrides {
             config = config.with_override(assignment)?;
         }
-        config.tools = Some(config.tools());
         config.validate()?;
-        Ok(config)
+        Ok(config.with_all_settings())
+    }
+
+    /// The same, with the tools that are usual where none are listed.
+    fn with_all_settings(&self) -> Self {
+        Self { tools: Some(self.tools()), ..self.clone() }
     }
 
     /// What the agent may call: what is listed, or else what is usual in the environment.
@@ -338,13 +342,13 @@ impl RunConfig {
     /// Never for a configuration that was parsed; TOML cannot express all values a program could
     /// build.
     pub fn to_toml(&self) -> Result<String, ConfigError> {
-        toml::to_string_pretty(self).map_err(|error| ConfigError::Setting(error.to_string()))
+        toml::to_string_pretty(&self.with_all_settings()).map_err(|error| ConfigError::Setting(error.to_string()))
     }
 
     /// Whether `text`, as an earlier version may have written it, is this configuration: settings
     /// that it does not know have their defaults.
     pub fn is_written_as(&self, text: &str) -> bool {
-        Self::parse(text, "", &[]).is_ok_and(|written| written == *self)
+        Self::parse(text, "", &[]).is_ok_and(|written| written == self.with_all_settings())
     }
 
     /// The first line of `text` that differs from how this configuration is written; `None` if it is
@@ -397,8 +401,7 @@ mod tests {
     #[test]
     fn defaults_round_trip_and_overrides_apply() {
         let config = RunConfig::parse("", "x.toml", &[]).unwrap();
-        let usual = RunConfig::default();
-        assert_eq!(config, RunConfig { tools: Some(usual.tools()), ..usual });
+        assert_eq!(config, RunConfig::default().with_all_settings());
         assert_eq!(RunConfig::parse(&config.to_toml().unwrap(), "x.toml", &[]).unwrap(), config);
         let overrides = [
             "train.steps=7".to_owned(),
@@ -492,7 +495,7 @@ mod tests {
         assert!(error(&[weights]).unwrap().contains("1 values for 2 objectives"));
         for (settings, named) in [
             (vec!["environment.objectives=[]"], "`environment.objectives`"),
-            (vec!["environment.objectives=[{ type = \"format\" }]"], "`environment.objectives`"),
+            (vec!["environment.objectives=[{ type = \"format\" }]"], "the first of `objectives`"),
             (vec!["train.minibatches=97"], "`train.minibatches` is 97, but a step has 96"),
             (
                 vec!["train.prompts_per_step=1000000", "train.rollouts_per_prompt=100000"],
