@@ -44,6 +44,7 @@ mod settings;
 mod streams;
 mod support;
 mod text_files;
+mod tutorial;
 #[cfg(unix)]
 mod unattended;
 #[cfg(target_os = "linux")]

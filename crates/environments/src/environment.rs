@@ -75,12 +75,15 @@ pub trait Environment: Send + Sync {
     }
 }
 
-/// The answer in a response: what stands in the last `<answer>` tags, or behind the last `answer:` or
-/// `answer is`, up to the end of its line and without a full stop; `None` without either, or where
-/// nothing stands there.
+/// The answer in a response: what stands in the last `<answer>` tags, in the last `\boxed{}`, or behind
+/// the last `answer:` or `answer is`, up to the end of its line and without a full stop; `None` without
+/// any, or where nothing stands there.
 pub fn final_answer(response: &str) -> Option<String> {
     if let Some(tagged) = crate::qa::extract_tagged(response) {
         return Some(tagged);
+    }
+    if response.contains("\\boxed{") {
+        return paretopo_grading::extract_answer(response);
     }
     let lower = response.to_ascii_lowercase();
     let ends = ["answer:", "answer is"].iter().filter_map(|mark| {
@@ -109,6 +112,7 @@ mod tests {
     fn an_answer_stands_in_tags_or_behind_its_name() {
         for (response, answer) in [
             ("<answer> Paris </answer>", Some("Paris")),
+            ("answer: 3, or \\boxed{1}? No, \\boxed{\\frac{1}{2}}", Some("\\frac{1}{2}")),
             ("answer: 3\nanswer: 4", Some("4")),
             ("So the Answer is Paris.\nGood bye.", Some("Paris")),
             ("The answer is: no", Some(": no")),

@@ -8,6 +8,52 @@ use std::sync::{Arc, LazyLock};
 use toml::{Table, Value};
 
 /// Settings from which an environment is made: what `[environment]` with its `type` holds.
+///
+/// ```
+/// use paretopo_environments::{
+///     DataError, Environment, EnvironmentSettings, LoadObserver, Resources,
+/// };
+/// use paretopo_trajectory::{Split, Task};
+///
+/// /// So many sums; every fifth is for validation, and every fifth for the test.
+/// struct Sums {
+///     count: u32,
+/// }
+///
+/// impl EnvironmentSettings for Sums {
+///     fn build(
+///         &self,
+///         _: &Resources,
+///         _: &mut dyn LoadObserver,
+///     ) -> Result<Box<dyn Environment>, DataError> {
+///         let mut tasks = [Vec::new(), Vec::new(), Vec::new()];
+///         for a in 0..self.count {
+///             let split = match a % 5 {
+///                 0 => Split::Validation,
+///                 1 => Split::Test,
+///                 _ => Split::Train,
+///             };
+///             let (question, answers) = (format!("{a}+1?"), vec![(a + 1).to_string()]);
+///             let task = Task { id: a.to_string(), question, answers, ..Task::default() };
+///             tasks[split as usize].push(task);
+///         }
+///         Ok(Box::new(Played(tasks)))
+///     }
+/// }
+///
+/// /// The tasks of each split.
+/// struct Played([Vec<Task>; 3]);
+///
+/// impl Environment for Played {
+///     fn tasks(&self, split: Split) -> &[Task] {
+///         &self.0[split as usize]
+///     }
+/// }
+///
+/// let sums = Sums { count: 10 }.build(&Resources::default(), &mut ())?;
+/// assert_eq!(sums.tasks(Split::Train).len(), 6);
+/// # Ok::<(), DataError>(())
+/// ```
 pub trait EnvironmentSettings: Send + Sync + 'static {
     /// Makes the environment; the observer hears what takes time.
     ///

@@ -319,6 +319,7 @@ mod tests {
         let task = environment.tasks(Split::Train)[0].clone();
         let played =
             |calls: Vec<CallRecord>| Trajectory { calls, ..trajectory(&task.answers[0], 0) };
+        assert_eq!(environment.cost(&played(Vec::new())).to_bits(), 0.0f64.to_bits());
         // 2.5, and 2.5 + 1 since `pythn` is no tool
         let mut group = [played(vec![call("python")]), played(vec![call("python"), call("pythn")])];
         let mut memory = RunMemory::default();

@@ -68,7 +68,8 @@ impl ToolEnvironment {
             let tool = record.call.as_ref().and_then(|call| price(&call.name));
             tool.map_or(USUAL_PRICE, |tool| tool.price)
         });
-        of_call.sum()
+        // not `sum`, which is -0.0 where there is none
+        of_call.fold(0.0, |cost, price| cost + price)
     }
 
     /// Whether all calls count the same, so that their number says what they cost.
