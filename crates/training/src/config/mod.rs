@@ -1,8 +1,14 @@
 //! The configuration of a run: one TOML file, defaults that are the vetted setting, overrides as
 //! `key.path=value`.
 
+mod described;
+mod documents;
 mod migration;
 mod pieces;
+mod reference;
+mod schema;
+mod values;
+mod written;
 
 pub use pieces::Pieces;
 
