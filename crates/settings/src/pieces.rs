@@ -152,7 +152,8 @@ impl<P: Piece + ?Sized> Registry<P> {
             .map(|entry| {
                 let schema = (entry.schema)(generator);
                 let mut schema = resolved(generator, schema);
-                let properties = schema.entry("properties").or_insert_with(|| serde_json::json!({}));
+                let properties =
+                    schema.entry("properties").or_insert_with(|| serde_json::json!({}));
                 if let Some(properties) = properties.as_object_mut() {
                     for (name, schema) in common {
                         properties.insert((*name).to_owned(), schema.clone().into());
@@ -180,7 +181,10 @@ impl<P: Piece + ?Sized> Registry<P> {
 
 /// A schema that is a reference, as what it refers to; a struct around another has a description of
 /// its own besides.
-fn resolved(generator: &SchemaGenerator, schema: Schema) -> serde_json::Map<String, serde_json::Value> {
+fn resolved(
+    generator: &SchemaGenerator,
+    schema: Schema,
+) -> serde_json::Map<String, serde_json::Value> {
     let serde_json::Value::Object(mut object) = schema.to_value() else {
         return serde_json::Map::new();
     };
@@ -374,7 +378,8 @@ mod tests {
         assert_eq!(drawing.shape.area(), 0.75);
         let text = toml::to_string(&drawing.shape).unwrap();
         assert_eq!(text, "type = \"circle\"\nradius = 0.5\nfilled = false\n");
-        let again: Chosen<dyn Shape> = with_circle().while_reading(|| toml::from_str(&text)).unwrap();
+        let again: Chosen<dyn Shape> =
+            with_circle().while_reading(|| toml::from_str(&text)).unwrap();
         assert_eq!(again, drawing.shape);
         assert!(again.settings_of::<Circle>("circle").is_some());
         assert!(again.settings_of::<Circle>("square").is_none());
@@ -385,7 +390,10 @@ mod tests {
         let read = |text: &str| read_toml::<Drawing>(text).unwrap_err().to_string();
         let circle = "more = []\n[shape]\ntype = \"circle\"\n";
         let error = read(circle);
-        assert!(error.contains("line 3") && error.contains("`circle` is none of `square`"), "{error}");
+        assert!(
+            error.contains("line 3") && error.contains("`circle` is none of `square`"),
+            "{error}"
+        );
         // and not any more once the other registry is not in use
         assert!(with_circle().while_reading(|| read_toml::<Drawing>(circle)).is_ok());
         assert_eq!(read(circle), error);
@@ -401,7 +409,10 @@ mod tests {
         assert!(range.ends_with("`shape.radius`: `7` is not a number from 0 to 1"), "{range}");
         let unknown = read("[shape]\ntype = \"circle\"\nradius = 0.5\nfiled = true");
         assert!(unknown.contains("line 4, column 1"), "{unknown}");
-        assert!(unknown.contains("unknown field `filed`, expected `radius` or `filled`"), "{unknown}");
+        assert!(
+            unknown.contains("unknown field `filed`, expected `radius` or `filled`"),
+            "{unknown}"
+        );
         let list = read("shape = { type = \"circle\" }\n[[more]]\ntype = \"square\"");
         assert!(list.contains("line 2") && list.contains("missing field `length`"), "{list}");
     }
@@ -410,9 +421,12 @@ mod tests {
     fn the_schema_lists_all_pieces_with_their_settings() {
         let mut generator = SchemaGenerator::default();
         let schema = with_circle().schema(&mut generator, &[]).to_value();
-        let types: Vec<&str> = schema["oneOf"].as_array().unwrap().iter().map(|variant| {
-            variant["properties"]["type"]["const"].as_str().unwrap()
-        }).collect();
+        let types: Vec<&str> = schema["oneOf"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|variant| variant["properties"]["type"]["const"].as_str().unwrap())
+            .collect();
         assert_eq!(types, ["square", "circle"]);
         let square = &schema["oneOf"][0];
         assert_eq!(square["required"], serde_json::json!(["length", "type"]));

@@ -1,7 +1,6 @@
 //! What is written about configurations for people and their editors, all of it from the types and
 //! the pieces in use: a JSON Schema, a file to start from, a reference.
 
-use super::described::Described;
 use super::{ConfigError, RunConfig, reference, schema, written};
 use serde_json::Value;
 use toml::Table;
@@ -49,6 +48,7 @@ impl RunConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::described::{Described, Shape};
     use crate::config::schema::references;
     use paretopo_algorithms::estimators::{
         Advantages, Estimator, EstimatorError, Estimators, Group, Progress,
@@ -195,7 +195,6 @@ level = 0.5
 
     /// Each key of a schema that a configuration's tables can have, as `path.key`.
     fn reachable(described: Described<'_>, schema: &Value, value: &toml::Value) -> Vec<String> {
-        use super::super::described::Shape;
         let table = match (described.shape(schema), value) {
             (Shape::List(items), toml::Value::Array(values)) => {
                 return values

@@ -24,6 +24,14 @@ struct Page<'a> {
     known: Vec<(*const Value, String)>,
 }
 
+/// A section that is still to be written.
+struct Section<'a> {
+    schema: &'a Value,
+    /// What the key that led to it is for.
+    of_key: &'a str,
+    place: Place<'a>,
+}
+
 /// Where a table stands in a configuration, and on the page.
 struct Place<'a> {
     /// The keys that lead to it: `train.optimizer`.
@@ -60,23 +68,23 @@ impl<'a> Place<'a> {
 impl<'a> Page<'a> {
     /// The keys, and then the sections of those that are tables.
     fn table(&mut self, table: &'a Value, place: &Place<'a>) {
-        for (section, own_place) in self.keys(table, place) {
-            self.section(section, &own_place);
-        }
+        let sections = self.keys(table, place);
+        sections.into_iter().for_each(|section| self.section(section));
     }
 
     /// The keys. What of them has a section that is not written yet is returned.
-    fn keys(&mut self, table: &'a Value, place: &Place<'a>) -> Vec<(&'a Value, Place<'a>)> {
+    fn keys(&mut self, table: &'a Value, place: &Place<'a>) -> Vec<Section<'a>> {
         let mut sections = Vec::new();
         self.text.push_str("\n| key | what | values | default |\n|---|---|---|---|\n");
         for key in &self.described.keys(table) {
             let values = match self.section_of(key.schema) {
                 None => self.values(key),
-                Some(section) => {
-                    let own_place = place.below(key.name);
-                    let (anchor, is_new) = self.anchor(section, &own_place);
+                Some(schema) => {
+                    let place = place.below(key.name);
+                    let (anchor, is_new) = self.anchor(schema, &place);
                     if is_new {
-                        sections.push((section, own_place));
+                        let of_key = self.described.description(key.schema);
+                        sections.push(Section { schema, of_key, place });
                     }
                     format!("[{}](#{anchor})", self.described.values(key.schema))
                 }
@@ -108,12 +116,16 @@ impl<'a> Page<'a> {
         (anchor, true)
     }
 
-    fn section(&mut self, section: &'a Value, place: &Place<'a>) {
+    fn section(&mut self, section: Section<'a>) {
+        let Section { schema, of_key, place } = section;
         self.heading(place.level, &place.title());
-        self.paragraph(self.described.description(section));
-        match self.described.shape(section) {
-            Shape::Table(table) => self.table(table, place),
-            Shape::Kinds(kinds) => self.kinds(&kinds, place),
+        self.paragraph(match self.described.description(schema) {
+            "" => of_key,
+            own => own,
+        });
+        match self.described.shape(schema) {
+            Shape::Table(table) => self.table(table, &place),
+            Shape::Kinds(kinds) => self.kinds(&kinds, &place),
             Shape::List(_) | Shape::Choice(_) | Shape::Plain => {}
         }
     }
@@ -137,9 +149,7 @@ impl<'a> Page<'a> {
                 sections.extend(self.keys(kind.schema, &own_place));
             }
         }
-        for (section, own_place) in sections {
-            self.section(section, &own_place);
-        }
+        sections.into_iter().for_each(|section| self.section(section));
     }
 
     fn heading(&mut self, level: usize, title: &str) {
