@@ -41,6 +41,7 @@ struct Entry<'a, 'v> {
 impl<'a> Writer<'a> {
     /// The keys of a table: first those that are no tables, as TOML wants it.
     fn table(&mut self, path: &[&str], schema: &'a Schema, values: &Table) {
+        let is_listed = std::mem::take(&mut self.is_listed);
         let kinds = match self.described.shape(schema) {
             Shape::Kinds(kinds) => kinds,
             _ => Vec::new(),
@@ -50,16 +51,17 @@ impl<'a> Writer<'a> {
         let own = kind.map_or(self.described.resolved(schema), |kind| kind.schema);
         let keys = self.described.keys(own);
         if let Some(chosen) = values.get("type").filter(|_| kind.is_some()) {
-            if !self.is_listed {
+            if !is_listed {
                 self.choices(&kinds);
             }
-            self.is_listed = false;
             self.lines.push(format!("type = {chosen}"));
         }
-        let is_described = |name: &str| keys.iter().any(|key| key.name == name);
+        let is_written = |name: &str| {
+            (kind.is_some() && name == "type") || keys.iter().any(|key| key.name == name)
+        };
         let others = values
             .iter()
-            .filter(|(name, _)| !is_described(name) && !(kind.is_some() && *name == "type"))
+            .filter(|(name, _)| !is_written(name))
             .map(|(name, value)| Entry { name, schema: None, value: Some(value) });
         let described = keys.iter().map(|key| {
             let Key { name, schema, .. } = *key;
