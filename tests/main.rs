@@ -31,6 +31,7 @@ mod parity_shared;
 #[cfg(target_os = "linux")]
 mod programs;
 mod python_tool;
+mod reference;
 mod refusals;
 mod resuming;
 #[cfg(target_os = "linux")]

@@ -325,8 +325,12 @@ pub(crate) enum GradeKind {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum NewThing {
-    /// The default configuration, to a file
+    /// The default configuration, to a file: every key, with what it is for and can be
     Config,
+    /// The JSON Schema of configurations, by which editors complete and check them, to a file
+    Schema,
+    /// The reference of all keys, as Markdown, to a file
+    Reference,
     /// The tokenizer of the math environment, to a folder
     Tokenizer,
     /// The tokenizer of the question environment's world, to a folder

@@ -179,21 +179,24 @@ impl<P: Piece + ?Sized> Registry<P> {
     }
 }
 
-/// A schema that is a reference, as what it refers to.
+/// A schema that is a reference, as what it refers to; a struct around another has a description of
+/// its own besides.
 fn resolved(
     generator: &SchemaGenerator,
     schema: Schema,
 ) -> serde_json::Map<String, serde_json::Value> {
-    let name = schema
-        .as_object()
-        .and_then(|object| object.get("$ref"))
-        .and_then(serde_json::Value::as_str)
-        .and_then(|reference| reference.rsplit('/').next());
-    let found = name.and_then(|name| generator.definitions().get(name)).cloned();
-    match found.unwrap_or_else(|| schema.to_value()) {
-        serde_json::Value::Object(object) => object,
-        _ => serde_json::Map::new(),
+    let serde_json::Value::Object(mut object) = schema.to_value() else {
+        return serde_json::Map::new();
+    };
+    while let Some(reference) = object.remove("$ref") {
+        let name = reference.as_str().and_then(|reference| reference.rsplit('/').next());
+        let found = name.and_then(|name| generator.definitions().get(name)).cloned();
+        let Some(serde_json::Value::Object(target)) = found else { break };
+        for (key, value) in target {
+            object.entry(key).or_insert(value);
+        }
     }
+    object
 }
 
 thread_local! {
@@ -429,6 +432,29 @@ mod tests {
         assert_eq!(square["required"], serde_json::json!(["length", "type"]));
         assert_eq!(square["additionalProperties"], false);
         assert_eq!(square["description"], "A square.");
+    }
+
+    /// A tile, a square by another name.
+    #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+    struct Tile(Square);
+
+    impl Shape for Tile {
+        fn area(&self) -> f64 {
+            self.0.area()
+        }
+    }
+
+    #[test]
+    fn a_struct_around_settings_has_their_schema() {
+        let mut shapes = Registry::<dyn Shape>::default();
+        shapes.register("tile", |shape: Tile| Arc::new(shape));
+        let schema = shapes.schema(&mut SchemaGenerator::default(), &[]).to_value();
+        let tile = &schema["oneOf"][0];
+        assert_eq!(tile["description"], "A tile, a square by another name.");
+        assert_eq!(tile["properties"]["type"]["const"], "tile");
+        assert_eq!(tile["properties"]["length"]["description"], "Of each side.");
+        assert_eq!(tile["additionalProperties"], false);
+        assert!(tile.get("$ref").is_none(), "{tile}");
     }
 
     #[test]

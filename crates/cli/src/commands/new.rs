@@ -3,6 +3,7 @@
 use crate::arguments::NewThing;
 use crate::output::outln;
 use crate::problem::Problem;
+use crate::program::own_name;
 use paretopo_environments::{math, qa};
 use paretopo_training::RunConfig;
 use std::path::Path;
@@ -12,14 +13,28 @@ const LLAMA: &str = include_str!("../../embedded/llama.rs");
 
 pub(super) fn new(what: NewThing, target: &str) -> Result<(), Problem> {
     match what {
-        NewThing::Config => write(
-            Path::new(target),
-            &format!("# paretopo train {target}\n{}", RunConfig::default().to_toml()?),
-        ),
+        NewThing::Config => write(Path::new(target), &config(target)?),
+        NewThing::Schema => {
+            let schema = serde_json::to_string_pretty(&RunConfig::schema());
+            write(Path::new(target), &(schema.map_err(Problem::failure)? + "\n"))
+        }
+        NewThing::Reference => write(Path::new(target), &RunConfig::reference()),
         NewThing::Tokenizer => tokenizer(target, &math::tokenizer_json()),
         NewThing::QaTokenizer => tokenizer(target, &qa::tokenizer_json()),
         NewThing::Architecture => architecture(target),
     }
+}
+
+/// The defaults, behind the command that trains with them.
+fn config(target: &str) -> Result<String, Problem> {
+    let program = own_name();
+    let text = RunConfig::parse("", "", &[])?.to_commented_toml()?;
+    Ok(format!(
+        "# {program} train {target}\n\
+         # Every key, with its default. An editor that knows taplo (Even Better TOML) completes and\n\
+         # checks this file after `{program} new schema paretopo.schema.json`, if it begins with\n\
+         # `#:schema ./paretopo.schema.json`.\n\n{text}"
+    ))
 }
 
 fn tokenizer(folder: &str, json: &serde_json::Value) -> Result<(), Problem> {

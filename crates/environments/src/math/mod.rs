@@ -30,7 +30,8 @@ use std::collections::HashSet;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ProblemSource {
-    /// Generated; see [`generate_problem`] for the levels.
+    /// Generated problems in six levels, as bare arithmetic or as one-sentence stories; see
+    /// [`generate_problem`].
     Generated {
         /// Seed of the problems (not of the training).
         #[serde(deserialize_with = "within::<0, LARGEST_SEED, _, _>")]

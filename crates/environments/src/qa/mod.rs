@@ -67,7 +67,8 @@ pub enum QuestionSource {
         #[schemars(schema_with = "whole::<0, 1_000_000>")]
         test: usize,
     },
-    /// A file of questions; see [`read_questions`] for the forms.
+    /// A file of questions, in our form or in that of HotpotQA, 2WikiMultihopQA, MuSiQue, NQ or
+    /// Search-R1; see [`read_questions`].
     File(FileSource),
     /// A data set by name, such as `hotpotqa`.
     Dataset(DatasetSource),

@@ -55,7 +55,7 @@ pub enum PythonInterpreter {
     SandboxFusion,
 }
 
-/// The Python tool's settings.
+/// Runs Python programs, kept from the host and from each other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PythonConfig {

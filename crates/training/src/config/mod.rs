@@ -1,8 +1,14 @@
 //! The configuration of a run: one TOML file, defaults that are the vetted setting, overrides as
 //! `key.path=value`.
 
+mod described;
+mod documents;
 mod migration;
 mod pieces;
+mod reference;
+mod schema;
+mod values;
+mod written;
 
 pub use pieces::Pieces;
 
@@ -29,7 +35,7 @@ pub enum PolicySource {
     /// A small policy inside the binary: `tiny-math` (made by `just warm-start-math`) or `tiny-qa`
     /// (`just warm-start-qa`).
     Embedded {
-        /// Which.
+        /// Which of them.
         #[serde(default = "tiny_math")]
         name: String,
     },
@@ -145,8 +151,8 @@ pub struct RunConfig {
     /// Where the tasks come from.
     #[schemars(schema_with = "pieces::environment_schema")]
     pub environment: EnvironmentConfig,
-    /// What the agent may call; the environment's usual tools where there is no list. Always a list
-    /// in a configuration that was parsed.
+    /// What the agent may call; the environment's usual tools where there is no list.
+    // always a list in a configuration that was parsed
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "pieces::tools_schema")]
     pub tools: Option<Vec<ToolEntry>>,
