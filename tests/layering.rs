@@ -166,8 +166,15 @@ fn trajectories_are_read_in_one_place() {
 }
 
 /// What is read from files that the program itself wrote, or from a protocol.
-const NO_SETTINGS: [&str; 5] =
-    ["EstimatorState", "Archive", "TrainingState", "RunMemory", "RetrieveRequest"];
+const NO_SETTINGS: [&str; 7] = [
+    "ParetoPoState",
+    "ValidationState",
+    "Stored",
+    "Archive",
+    "TrainingState",
+    "RunMemory",
+    "RetrieveRequest",
+];
 
 /// A configuration is what refuses keys that it does not know.
 #[test]

@@ -55,21 +55,24 @@ fn every_block_of_code_stands_in_an_example() {
     assert!(compared >= 10, "only {compared} blocks found");
 }
 
-/// An architecture needs more: a configuration, layers, and what they remember.
+/// An architecture needs more: each of its files, the configuration and the model, may have 249.
 #[test]
 fn examples_are_short_and_have_a_page() {
     let mut count = 0;
     for entry in std::fs::read_dir(checkout("examples")).unwrap().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let sources = files_below(&entry.path().join("src"), &[".rs"]);
-        let lines: usize = sources.iter().map(|path| read(path).lines().count()).sum();
-        let most = if name == "architecture" { 249 } else { 99 };
+        let lengths = sources.iter().map(|path| read(path).lines().count());
+        let (lines, most) = match name.as_str() {
+            "architecture" => (lengths.max().unwrap_or_default(), 249),
+            _ => (lengths.sum(), 99),
+        };
         assert!(lines <= most, "`examples/{name}`: {lines} lines, but {most} are allowed");
         let page = checkout("docs/tutorial").join(format!("{name}.md"));
         assert!(page.exists(), "`{}` is missing", page.display());
         count += 1;
     }
-    assert!(count >= 4, "only {count} examples found");
+    assert!(count >= 5, "only {count} examples found");
 }
 
 #[test]

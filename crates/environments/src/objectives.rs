@@ -309,8 +309,8 @@ mod tests {
 
     #[test]
     fn a_call_counts_as_much_as_its_tools_price() {
-        let python = ToolEntry::new("python", PythonConfig::default());
-        let python = ToolEntry { price: NonNegative::literal(2.5), ..python };
+        let mut python = ToolEntry::new("python", PythonConfig::default());
+        python.terms.price = NonNegative::literal(2.5);
         let environment = built(&usual_objectives(), &[python]);
         let call = |name: &str| {
             let call = ToolCall { name: name.into(), arguments: serde_json::json!({}) };

@@ -145,7 +145,7 @@ impl<P: Piece + ?Sized> Registry<P> {
 
     /// What a configuration may say of a piece of this kind: a `type`, and the settings that belong
     /// to it. `common` are settings that each has besides.
-    pub fn schema(&self, generator: &mut SchemaGenerator, common: &[(&str, Schema)]) -> Schema {
+    pub fn schema(&self, generator: &mut SchemaGenerator, common: &[(String, Schema)]) -> Schema {
         let variants: Vec<serde_json::Value> = self
             .entries
             .iter()
@@ -156,7 +156,7 @@ impl<P: Piece + ?Sized> Registry<P> {
                     schema.entry("properties").or_insert_with(|| serde_json::json!({}));
                 if let Some(properties) = properties.as_object_mut() {
                     for (name, schema) in common {
-                        properties.insert((*name).to_owned(), schema.clone().into());
+                        properties.insert(name.clone(), schema.clone().into());
                     }
                     properties
                         .insert("type".into(), serde_json::json!({ "const": entry.name.clone() }));

@@ -16,7 +16,7 @@ mod search;
 
 pub use listed::{
     ListedTool, LoadObserver, Resources, StartedProgram, ToolConfig, ToolEntry, ToolSettings,
-    ToolSurroundings, Tools, register_tool, start_tools,
+    ToolSurroundings, ToolTerms, Tools, register_tool, start_tools,
 };
 pub use output::truncate_middle;
 pub use pool::{Completed, ToolPool};

@@ -5,7 +5,7 @@ use paretopo_retrieval::Passage;
 use paretopo_settings::{Chosen, NonNegative, Piece, Registry, Settings, whole, within};
 use schemars::JsonSchema;
 use schemars::{Schema, SchemaGenerator};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
@@ -138,29 +138,52 @@ impl Piece for dyn ToolSettings {
 /// but that of `rollout.max_calls`.
 const MOST_CALLS: usize = 1000;
 
-/// A tool as a configuration lists it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ToolEntry {
-    /// Which, with its settings.
-    #[serde(flatten)]
-    pub tool: ToolConfig,
+/// What every tool of a list has besides its own settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ToolTerms {
     /// What calls name it by; its own name where none is given. For two tools of one `type`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What a call counts for in `r_tool` and in estimators that look at calls.
-    #[serde(default = "one")]
     pub price: NonNegative,
     /// Calls of it that an episode may make.
-    #[serde(default = "most_calls", deserialize_with = "within::<1, 1000, _, _>")]
+    #[serde(deserialize_with = "within::<1, 1000, _, _>")]
+    #[schemars(schema_with = "whole::<1, 1000>")]
     pub max_calls: usize,
 }
 
-fn one() -> NonNegative {
-    const { NonNegative::literal(1.0) }
+impl Default for ToolTerms {
+    fn default() -> Self {
+        let price = const { NonNegative::literal(1.0) };
+        Self { name: None, price, max_calls: MOST_CALLS }
+    }
 }
 
-fn most_calls() -> usize {
-    MOST_CALLS
+/// A tool as a configuration lists it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct ToolEntry {
+    // before the tool, which takes every key that is left
+    /// Its price, and how often it may be called.
+    #[serde(flatten)]
+    pub terms: ToolTerms,
+    /// Which, with its settings.
+    #[serde(flatten)]
+    pub tool: ToolConfig,
+}
+
+impl Serialize for ToolEntry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        /// For a reader, which it is comes first.
+        #[derive(Serialize)]
+        struct InOrder<'a> {
+            #[serde(flatten)]
+            tool: &'a ToolConfig,
+            #[serde(flatten)]
+            terms: &'a ToolTerms,
+        }
+        InOrder { tool: &self.tool, terms: &self.terms }.serialize(serializer)
+    }
 }
 
 impl ToolEntry {
@@ -171,31 +194,17 @@ impl ToolEntry {
     pub fn new<T: ToolSettings + Settings>(name: &str, settings: T) -> Self {
         let tool = Chosen::new(name, settings, |tool| Arc::new(tool) as Arc<dyn ToolSettings>)
             .unwrap_or_else(|reason| panic!("the settings of `{name}`: {reason}"));
-        Self { tool, name: None, price: one(), max_calls: MOST_CALLS }
+        Self { tool, terms: ToolTerms::default() }
     }
 
     /// The schemas of what every tool has besides its own settings.
-    pub fn common_schemas(generator: &mut SchemaGenerator) -> [(&'static str, Schema); 3] {
-        /// Only for its schema.
-        #[derive(JsonSchema)]
-        #[expect(dead_code, reason = "only its schema is used")]
-        struct Common {
-            /// What calls name it by; its own name where none is given. For two tools of one
-            /// `type`.
-            name: String,
-            /// What a call counts for in `r_tool` and in estimators that look at calls.
-            #[schemars(default = "one")]
-            price: NonNegative,
-            /// Calls of it that an episode may make.
-            #[schemars(schema_with = "whole::<1, 1000>", default = "most_calls")]
-            max_calls: usize,
-        }
-        let schema = Common::json_schema(generator);
-        let of = |name: &str| {
-            let property = schema.get("properties").and_then(|all| all.get(name)).cloned();
-            property.and_then(|property| property.try_into().ok()).unwrap_or_default()
+    pub fn common_schemas(generator: &mut SchemaGenerator) -> Vec<(String, Schema)> {
+        let schema = ToolTerms::json_schema(generator);
+        let properties = schema.get("properties").and_then(|all| all.as_object()).cloned();
+        let as_schema = |(name, property): (String, serde_json::Value)| {
+            Some((name, Schema::try_from(property).ok()?))
         };
-        [("name", of("name")), ("price", of("price")), ("max_calls", of("max_calls"))]
+        properties.into_iter().flatten().filter_map(as_schema).collect()
     }
 
     /// Starts the tool.
@@ -208,8 +217,9 @@ impl ToolEntry {
             .tool
             .start(surroundings)
             .map_err(|reason| format!("`tools.{type_name}`: {reason}"))?;
-        let name = self.name.clone().unwrap_or_else(|| tool.spec().name);
-        Ok(ListedTool { name, price: self.price.get(), max_calls: self.max_calls, tool })
+        let ToolTerms { name, price, max_calls } = &self.terms;
+        let name = name.clone().unwrap_or_else(|| tool.spec().name);
+        Ok(ListedTool { name, price: price.get(), max_calls: *max_calls, tool })
     }
 }
 
@@ -268,7 +278,10 @@ mod tests {
     fn a_tool_has_settings_of_its_own_and_of_the_list() {
         let text = "type = \"python\"\nprice = 2.5\nmax_calls = 3\nsession = true\n";
         let entry: ToolEntry = toml::from_str(text).unwrap();
-        assert_eq!((entry.price.get(), entry.max_calls, entry.tool.name()), (2.5, 3, "python"));
+        assert_eq!(
+            (entry.terms.price.get(), entry.terms.max_calls, entry.tool.name()),
+            (2.5, 3, "python")
+        );
         let python: PythonConfig = entry.tool.settings_of("python").unwrap();
         assert!(python.session);
         let again: ToolEntry = toml::from_str(&toml::to_string(&entry).unwrap()).unwrap();
@@ -286,7 +299,8 @@ mod tests {
         let both = [python.clone(), python.clone()];
         let error = start_tools(&both, &mut surroundings).err().unwrap();
         assert!(error.starts_with("`tools`: two are called `python`\nhint:"), "{error}");
-        let renamed = ToolEntry { name: Some("other".into()), ..python.clone() };
+        let mut renamed = python.clone();
+        renamed.terms.name = Some("other".into());
         let tools = start_tools(&[python, renamed], &mut surroundings).unwrap();
         let names: Vec<String> = tools.iter().map(|tool| tool.spec().name).collect();
         assert_eq!(names, ["python", "other"]);

@@ -188,7 +188,8 @@ mod tests {
         let config = config.unwrap();
         assert_eq!((config.tools().len(), config.objectives.len()), (0, 1));
         let limited = parse("", &["tools.python.max_calls=2", "tools.python.price=3"]).unwrap();
-        assert_eq!((limited.tools()[0].max_calls, limited.tools()[0].price.get()), (2, 3.0));
+        let terms = &limited.tools()[0].terms;
+        assert_eq!((terms.max_calls, terms.price.get()), (2, 3.0));
     }
 
     #[test]

@@ -348,7 +348,8 @@ impl RunConfig {
     /// Never for a configuration that was parsed; TOML cannot express all values a program could
     /// build.
     pub fn to_toml(&self) -> Result<String, ConfigError> {
-        toml::to_string_pretty(&self.with_all_settings()).map_err(|error| ConfigError::Setting(error.to_string()))
+        toml::to_string_pretty(&self.with_all_settings())
+            .map_err(|error| ConfigError::Setting(error.to_string()))
     }
 
     /// Whether `text`, as an earlier version may have written it, is this configuration: settings
