@@ -118,8 +118,8 @@ fn a_whole_checkpoint_whose_state_contradicts_its_run_is_not_resumed() {
         ("/step", json!(99), "`step` is 99"),
         ("/updates", json!(1000), "`updates` is 1000, but may be at most 2"),
         ("/prompts_drawn", json!(5), "`prompts_drawn` is 5"),
-        ("/estimator/average_gain", json!(-1.0), "`estimator.average_gain` is -1.0"),
-        ("/estimator/switched", json!(false), "`estimator.switched` is false"),
+        ("/estimator/state/average_gain", json!(-1.0), "`estimator.average_gain` is -1.0"),
+        ("/estimator/state/switched", json!(false), "`estimator.switched` is false"),
     ] {
         std::fs::write(checkpoint.join("state.json"), &sound).unwrap();
         change_state(&checkpoint, pointer, value);
@@ -187,7 +187,7 @@ fn a_server_keeps_no_session() {
     for arguments in [&["-q", "train", "--run", "run"][..], &["train", "--dry-run"]] {
         let text = said(&paretopo(folder.path(), arguments, &[python]), 2);
         assert!(
-            text.contains("`python.session = true`: a `sandbox_fusion` server keeps"),
+            text.contains("`tools[0].session` is true, but a `sandbox_fusion` server keeps"),
             "{text}"
         );
         assert!(text.contains("hint: "), "{text}");

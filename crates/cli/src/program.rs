@@ -169,7 +169,10 @@ fn attempt(arguments: Arguments, models: &Models) -> Result<(), Problem> {
     let work = std::panic::AssertUnwindSafe(|| commands::run(command, &options));
     std::panic::catch_unwind(work).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map_or("", String::as_str);
-        if !text.starts_with("failed to spawn thread") {
+        // the standard library's words, and those of the thread pool
+        let is_of_threads = text.starts_with("failed to spawn thread")
+            || text.starts_with("The global thread pool has not been initialized");
+        if !is_of_threads {
             std::panic::resume_unwind(panic);
         }
         let lower = paretopo_training::Stage::now().lower();

@@ -108,8 +108,8 @@ impl PythonConfig {
     pub fn check(&self) -> Result<(), String> {
         if self.session && self.interpreter == PythonInterpreter::SandboxFusion {
             return Err(
-                "`python.session = true`: a `sandbox_fusion` server keeps nothing from call \
-                        to call\nhint: `python.interpreter = \"monty\"` or `\"cpython\"` does"
+                "`session` is true, but a `sandbox_fusion` server keeps nothing from call to call\n\
+                 hint: `interpreter = \"monty\"` or `\"cpython\"` does"
                     .into(),
             );
         }
@@ -131,10 +131,7 @@ mod tests {
         let server = PythonConfig { interpreter, ..PythonConfig::default() };
         assert_eq!(server.check(), Ok(()));
         let reason = PythonConfig { session: true, ..server }.check().unwrap_err();
-        assert!(
-            reason.starts_with("`python.session = true`: a `sandbox_fusion` server"),
-            "{reason}"
-        );
+        assert!(reason.starts_with("`session` is true, but a `sandbox_fusion` server"), "{reason}");
         assert!(reason.contains("hint:"), "{reason}");
     }
 }

@@ -287,9 +287,13 @@ impl RunConfig {
             place = found.ok_or_else(|| wrong(format!("there is no section `{key}`")))?;
         }
         match place {
-            toml::Value::Table(table) => table.insert(last.to_owned(), value),
-            _ => return Err(wrong(format!("`{last}` is no setting there"))),
-        };
+            toml::Value::Table(table) => _ = table.insert(last.to_owned(), value),
+            pieces => {
+                let piece = section(pieces, last)
+                    .ok_or_else(|| wrong(format!("there is no section `{last}`")))?;
+                replace_piece(piece, value);
+            }
+        }
         let toml::Value::Table(mut table) = root else { unreachable!("it was made of a table") };
         if path == "environment" {
             migration::migrate_replaced(&mut table);
@@ -333,9 +337,12 @@ impl RunConfig {
         }
         let said = |error: DataError| ConfigError::Setting(error.to_string());
         self.environment.check().map_err(said)?;
-        for entry in self.tools() {
-            let name = entry.tool.name();
-            let of_tool = |reason| ConfigError::Setting(format!("`tools.{name}`: {reason}"));
+        for (index, entry) in self.tools().iter().enumerate() {
+            // `session` of the tool is `tools[0].session` of the configuration
+            let of_tool = |reason: String| match reason.strip_prefix('`') {
+                Some(rest) => ConfigError::Setting(format!("`tools[{index}].{rest}")),
+                None => ConfigError::Setting(format!("`tools[{index}]`: {reason}")),
+            };
             entry.tool.check().map_err(of_tool)?;
         }
         named_objectives(&self.objectives).map_err(said)?;
@@ -389,6 +396,14 @@ fn section<'a>(place: &'a mut toml::Value, key: &str) -> Option<&'a mut toml::Va
         says("name") || says("type")
     };
     pieces.iter_mut().find(is_called)
+}
+
+/// Puts other settings in a piece's place, which is of the same `type` unless they say otherwise.
+fn replace_piece(piece: &mut toml::Value, mut settings: toml::Value) {
+    if let (Some(kind), Some(table)) = (piece.get("type"), settings.as_table_mut()) {
+        table.entry("type").or_insert(kind.clone());
+    }
+    *piece = settings;
 }
 
 /// TOML syntax where it is some, else a string: `0.5`, `true`, `[1, 2]`, `{ type = "grpo" }`,
@@ -501,7 +516,7 @@ mod tests {
         let weights = "estimator={ type = \"grpo\", weights = [1.0] }";
         assert!(error(&[weights]).unwrap().contains("1 values for 2 objectives"));
         for (settings, named) in [
-            (vec!["environment.objectives=[]"], "`environment.objectives`"),
+            (vec!["environment.objectives=[]"], "the first of `objectives`"),
             (vec!["environment.objectives=[{ type = \"format\" }]"], "the first of `objectives`"),
             (vec!["train.minibatches=97"], "`train.minibatches` is 97, but a step has 96"),
             (
