@@ -78,7 +78,7 @@ warm-start-qa:
 [group('experiments')]
 hotpotqa model questions corpus:
     {{paretopo}} search {{corpus}} --questions {{questions}} --topk 10
-    {{paretopo}} evaluate experiments/hotpotqa/smollm2.toml --model {{model}} --set 'environment.questions.path={{questions}}' --set 'environment.passages.path={{corpus}}' --out runs/hotpotqa
+    {{paretopo}} evaluate experiments/hotpotqa/smollm2.toml --model {{model}} --set 'environment.questions.path={{questions}}' --set 'tools.search.passages.path={{corpus}}' --out runs/hotpotqa
 
 # Train an adapter on SmolLM2-135M-Instruct by ParetoPO on GSM8K, about an hour on one core; the same 200 problems before and after
 [group('experiments')]
@@ -97,10 +97,43 @@ gsm8k model data:
 test:
     cargo test --release --locked --workspace --exclude paretopo-backend-wgpu --exclude paretopo-backend-cuda --exclude paretopo-backend-ndarray
 
+# That a build without search, parquet files and https refuses what needs them, by name
+[group('development')]
+test-lean:
+    cargo test --release --locked --no-default-features -p paretopo-environments -p paretopo-hub -p paretopo-retrieval --lib left_out
+
 # Hold a backend against PyTorch's numbers for tiny models of every architecture
 [group('development')]
 check:
     XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}" {{paretopo-lean}} check
+
+# The same for one architecture, where a backend compiles its kernels slowly
+[group('development')]
+check-one architecture="qwen3":
+    rm -rf target/one-architecture && mkdir -p target/one-architecture && ln -s "$PWD/tests/fixtures/models/{{architecture}}" target/one-architecture/
+    XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}" {{paretopo-lean}} check target/one-architecture
+
+# Make docs/configuration.md anew from the types; the tests hold it against them
+[group('development')]
+reference:
+    rm -f docs/configuration.md
+    {{paretopo}} new reference docs/configuration.md
+
+# Pack every crate and try to publish all of them in the order of their dependencies; nothing is uploaded (needs crates.io's index and a clean tree, or `--allow-dirty`). Pass "" to also compile each from its package
+[group('development')]
+publish-check *arguments="--no-verify":
+    cargo publish --workspace --dry-run --locked {{arguments}}
+
+# What breaks users of the crates since a commit, e.g. `just semver HEAD~20 -p paretopo-pareto`
+[group('development')]
+semver baseline *arguments="--workspace":
+    test -x target/tools/bin/cargo-semver-checks || cargo install --quiet --locked cargo-semver-checks@0.51.0 --root target/tools
+    target/tools/bin/cargo-semver-checks semver-checks --baseline-rev {{baseline}} {{arguments}}
+
+# One program of your own: `just example estimator train examples/estimator/config.toml`
+[group('development')]
+example name *arguments:
+    cargo run --release --locked -p paretopo-example-{{name}} --bin paretopo-example-{{name}} -- {{arguments}}
 
 # Formatting, lints on every backend, documentation; warnings are errors
 [group('development')]

@@ -106,7 +106,7 @@ pub enum TrainingError {
     },
     /// An objective gave something that is not a finite number.
     #[error(
-        "step {step}: {reason}; its trajectories are in `{batch}`\nhint: mend the objective (`environment.objectives`), or leave such groups out with `train.bad_numbers = \"skip\"`"
+        "step {step}: {reason}; its trajectories are in `{batch}`\nhint: mend the objective (`objectives`), or leave such groups out with `train.bad_numbers = \"skip\"`"
     )]
     Reward {
         /// The step.

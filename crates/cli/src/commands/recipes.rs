@@ -6,6 +6,7 @@ use crate::commands::Options;
 use crate::output::{self, outln};
 use crate::policies;
 use crate::problem::Problem;
+use crate::program::own_name;
 use crate::programs;
 use crate::progress::Progress;
 use paretopo_records::{Evaluation, read_evaluation};
@@ -109,8 +110,9 @@ pub(crate) fn run(
         let folder = &surroundings.policy_folder;
         let plan = (options.models.plan)(&config, folder, USUAL_PROMPT, surroundings.threads)?;
         progress.note(&format!(
-            "planned peak memory {:.2} GiB; `paretopo plan` has its parts",
-            plan.peak()
+            "planned peak memory {:.2} GiB; `{} plan` has its parts",
+            plan.peak(),
+            own_name()
         ));
     }
     progress.log_into(run);
