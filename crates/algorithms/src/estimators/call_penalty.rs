@@ -1,7 +1,7 @@
 //! A heuristic: GRPO on `r_task - price * N_call`. What one would try first, and a baseline for
 //! everything better.
 
-use super::{Advantages, Estimator, EstimatorError, Group, Progress, grpo};
+use super::{Advantages, EstimatorError, Group, grpo, stateless};
 use paretopo_settings::NonNegative;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,18 +22,7 @@ impl Default for CallPenaltyConfig {
     }
 }
 
-impl Estimator for CallPenaltyConfig {
-    type State = ();
-
-    fn advantages(
-        &self,
-        _: &mut (),
-        groups: &[Group],
-        _: Progress,
-    ) -> Result<Advantages, EstimatorError> {
-        advantages(self, groups)
-    }
-}
+stateless!(CallPenaltyConfig, |_| None, advantages);
 
 fn advantages(config: &CallPenaltyConfig, groups: &[Group]) -> Result<Advantages, EstimatorError> {
     let mut scalars = Vec::with_capacity(groups.len());

@@ -4,7 +4,7 @@
 use super::mo_grpo::weighted_standardised;
 use super::reinforce_plus_plus::split_like;
 use super::statistics::standardised;
-use super::{Advantages, Estimator, EstimatorError, Group, Progress};
+use super::{Advantages, Group, stateless};
 use paretopo_settings::Weights;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,22 +23,7 @@ impl Default for GdpoConfig {
     }
 }
 
-impl Estimator for GdpoConfig {
-    type State = ();
-
-    fn advantages(
-        &self,
-        _: &mut (),
-        groups: &[Group],
-        _: Progress,
-    ) -> Result<Advantages, EstimatorError> {
-        Ok(advantages(self, groups))
-    }
-
-    fn weight_count(&self) -> Option<usize> {
-        Some(self.weights.len())
-    }
-}
+stateless!(GdpoConfig, |own| Some(own.weights.len()), |own, groups| Ok(advantages(own, groups)));
 
 fn advantages(config: &GdpoConfig, groups: &[Group]) -> Advantages {
     let weights = config.weights.get();

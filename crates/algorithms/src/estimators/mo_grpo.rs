@@ -2,7 +2,7 @@
 //! standardised inside its group, so that none dominates by its scale.
 
 use super::statistics::standardised;
-use super::{Advantages, Estimator, EstimatorError, Group, Progress};
+use super::{Advantages, Group, stateless};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,18 +11,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct MoGrpoConfig {}
 
-impl Estimator for MoGrpoConfig {
-    type State = ();
-
-    fn advantages(
-        &self,
-        _: &mut (),
-        groups: &[Group],
-        _: Progress,
-    ) -> Result<Advantages, EstimatorError> {
-        Ok(advantages(self, groups))
-    }
-}
+stateless!(MoGrpoConfig, |_| None, |own, groups| Ok(advantages(own, groups)));
 
 fn advantages(_: &MoGrpoConfig, groups: &[Group]) -> Advantages {
     Advantages {

@@ -17,6 +17,7 @@ pub mod reinforce_plus_plus;
 mod rloo;
 mod shipped;
 mod state;
+mod stateless;
 mod statistics;
 
 pub use paretopo::ParetoPoConfig;
@@ -27,6 +28,7 @@ use crate::pareto::Point;
 use paretopo_settings::{Chosen, Registry, Settings};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use stateless::stateless;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@
 //! `r_tool = 1` if m = n = 0; `cos(m pi / (2m + c))` if n = 0; `sin(f pi / (2n))` with
 //! `f = 2nm / (m + n)` otherwise.
 
-use super::{Advantages, Estimator, EstimatorError, Group, Progress, grpo};
+use super::{Advantages, EstimatorError, Group, grpo, stateless};
 use paretopo_settings::Positive;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,18 +29,7 @@ impl Default for OtcConfig {
     }
 }
 
-impl Estimator for OtcConfig {
-    type State = ();
-
-    fn advantages(
-        &self,
-        _: &mut (),
-        groups: &[Group],
-        _: Progress,
-    ) -> Result<Advantages, EstimatorError> {
-        advantages(self, groups)
-    }
-}
+stateless!(OtcConfig, |_| None, advantages);
 
 fn advantages(config: &OtcConfig, groups: &[Group]) -> Result<Advantages, EstimatorError> {
     let mut scalars = Vec::with_capacity(groups.len());

@@ -2,8 +2,9 @@
 //! `group_baseline` each group's mean is subtracted first (its variant for several rollouts a
 //! prompt).
 
+use super::shipped::if_any;
 use super::statistics::{mean, standardised};
-use super::{Advantages, Estimator, EstimatorError, Group, Progress, weighted};
+use super::{Advantages, Group, stateless, weighted};
 use paretopo_settings::TaskWeights;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,22 +25,9 @@ impl Default for ReinforceConfig {
     }
 }
 
-impl Estimator for ReinforceConfig {
-    type State = ();
-
-    fn advantages(
-        &self,
-        _: &mut (),
-        groups: &[Group],
-        _: Progress,
-    ) -> Result<Advantages, EstimatorError> {
-        Ok(advantages(self, groups))
-    }
-
-    fn weight_count(&self) -> Option<usize> {
-        Some(self.weights.len()).filter(|count| *count > 0)
-    }
-}
+stateless!(ReinforceConfig, |own| if_any(own.weights.len()), |own, groups| Ok(advantages(
+    own, groups
+)));
 
 fn advantages(config: &ReinforceConfig, groups: &[Group]) -> Advantages {
     let weights = config.weights.get();

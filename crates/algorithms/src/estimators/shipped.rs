@@ -1,9 +1,8 @@
 //! The estimators that we ship, by name, and those of them that are one line each.
 
 use super::{
-    Advantages, AnyEstimator, Estimator, EstimatorError, Estimators, Group, Progress, call_penalty,
-    chebyshev, gdpo, grpo, hv_weighting, mo_grpo, otc, paretopo, register_estimator,
-    reinforce_plus_plus, rloo,
+    AnyEstimator, Estimators, call_penalty, chebyshev, gdpo, grpo, hv_weighting, mo_grpo, otc,
+    paretopo, register_estimator, reinforce_plus_plus, rloo, stateless,
 };
 use paretopo_settings::{Piece, Registry, TaskWeights, Weights};
 use schemars::JsonSchema;
@@ -61,66 +60,47 @@ pub struct TaskConfig {
     pub weights: TaskWeights,
 }
 
-/// Declares an estimator without state: its settings, their weights, and what it computes.
-macro_rules! stateless {
-    ($(#[$doc:meta])* $name:ident($settings:ident), $count:expr, $advantages:expr) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-        pub struct $name(pub $settings);
-
-        impl Estimator for $name {
-            type State = ();
-
-            fn advantages(
-                &self,
-                _: &mut (),
-                groups: &[Group],
-                _: Progress,
-            ) -> Result<Advantages, EstimatorError> {
-                let compute: fn(&$settings, &[Group]) -> Advantages = $advantages;
-                Ok(compute(&self.0, groups))
-            }
-
-            fn weight_count(&self) -> Option<usize> {
-                let count: fn(usize) -> Option<usize> = $count;
-                count(self.0.weights.len())
-            }
-        }
-    };
-}
-
 /// No weights are those of the first objective alone.
-fn if_any(count: usize) -> Option<usize> {
+pub(super) fn if_any(count: usize) -> Option<usize> {
     Some(count).filter(|count| *count > 0)
 }
 
-stateless!(
-    /// GRPO on accuracy alone (ToRL, Search-R1).
-    Grpo(TaskConfig),
-    if_any,
-    |config, groups| grpo::advantages(&config.weights.get(), true, groups)
-);
-stateless!(
-    /// GRPO without the division by the deviation (Dr. GRPO, arXiv 2503.20783).
-    DrGrpo(TaskConfig),
-    if_any,
-    |config, groups| grpo::advantages(&config.weights.get(), false, groups)
-);
-stateless!(
-    /// Leave-one-out baseline (RLOO, arXiv 2402.14740).
-    Rloo(TaskConfig),
-    if_any,
-    |config, groups| rloo::advantages(&config.weights.get(), groups)
-);
-stateless!(
-    /// GRPO on a fixed weighting (static scalarization).
-    Scalarized(WeightedConfig),
-    Some,
-    |config, groups| grpo::advantages(&config.weights.get(), config.std_normalization, groups)
-);
-stateless!(
-    /// GRPO on the weighted Chebyshev distance from (1, ..., 1).
-    Chebyshev(WeightedConfig),
-    Some,
-    chebyshev::advantages
-);
+/// GRPO on accuracy alone (ToRL, Search-R1).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Grpo(pub TaskConfig);
+
+stateless!(Grpo, |own| if_any(own.0.weights.len()), |own, groups| {
+    Ok(grpo::advantages(&own.0.weights.get(), true, groups))
+});
+
+/// GRPO without the division by the deviation (Dr. GRPO, arXiv 2503.20783).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DrGrpo(pub TaskConfig);
+
+stateless!(DrGrpo, |own| if_any(own.0.weights.len()), |own, groups| {
+    Ok(grpo::advantages(&own.0.weights.get(), false, groups))
+});
+
+/// Leave-one-out baseline (RLOO, arXiv 2402.14740).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Rloo(pub TaskConfig);
+
+stateless!(Rloo, |own| if_any(own.0.weights.len()), |own, groups| {
+    Ok(rloo::advantages(&own.0.weights.get(), groups))
+});
+
+/// GRPO on a fixed weighting (static scalarization).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Scalarized(pub WeightedConfig);
+
+stateless!(Scalarized, |own| Some(own.0.weights.len()), |own, groups| {
+    Ok(grpo::advantages(&own.0.weights.get(), own.0.std_normalization, groups))
+});
+
+/// GRPO on the weighted Chebyshev distance from (1, ..., 1).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Chebyshev(pub WeightedConfig);
+
+stateless!(Chebyshev, |own| Some(own.0.weights.len()), |own, groups| {
+    Ok(chebyshev::advantages(&own.0, groups))
+});
