@@ -15,7 +15,7 @@ use std::fmt::Debug;
 /// It is read by serde and written again by [`crate::save_folder`], which adds `architectures` and
 /// `torch_dtype`. So it has a field for every setting that changes the numbers, named as in the
 /// file; `model_type`, by which others find the architecture; and `eos_token_id`, which ends a turn.
-/// Settings that it has no field for are dropped.
+/// Settings that it has no field for are dropped, so it must not deny unknown fields.
 ///
 /// Each setting that changes the numbers is computed or refused by its name: those that it knows by
 /// [`Self::check`], many others by [`ModelFamily::parse`].

@@ -6,6 +6,7 @@ use paretopo_trajectory::{
     CallRecord, CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec, TrajectoryId,
 };
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,10 @@ impl Tenancy {
 impl Drop for Tenancy {
     fn drop(&mut self) {
         for tool in &self.tools {
-            tool.end(&self.trajectory);
+            // a panic while something is dropped would end the process; of the trajectory nothing is
+            // left to be spoilt, and the panic has been told where it arose
+            let ended = AssertUnwindSafe(|| tool.end(&self.trajectory));
+            let _ = std::panic::catch_unwind(ended);
         }
     }
 }

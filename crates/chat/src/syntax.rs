@@ -36,6 +36,15 @@ const PYTHON_OPEN: &str = "```python\n";
 const FENCE_CLOSE: &str = "\n```";
 
 impl ToolSyntax {
+    /// The name of the tool that is called, where the syntax can call but one.
+    pub fn only_tool(&self) -> Option<&'static str> {
+        match self {
+            Self::FencedPython {} => Some("python"),
+            Self::SearchTags {} => Some("search"),
+            Self::Hermes {} => None,
+        }
+    }
+
     /// The string that ends a call; generation pauses there.
     pub fn stop_string(&self) -> &'static str {
         match self {

@@ -72,7 +72,9 @@ impl Program {
     /// Adds an environment.
     ///
     /// # Panics
-    /// When there is an environment of that name.
+    /// When the name is taken or no plain word (small letters, digits, `_`, `-`), or a setting is
+    /// called `type`.
+    #[track_caller]
     pub fn environment<E: EnvironmentSettings + Settings>(mut self, name: &str) -> Self {
         register_environment::<E>(Arc::make_mut(&mut self.pieces.environments), name);
         self
@@ -81,7 +83,9 @@ impl Program {
     /// Adds a tool.
     ///
     /// # Panics
-    /// When there is a tool of that name.
+    /// When the name is taken or no plain word (small letters, digits, `_`, `-`), or a setting is
+    /// called `type`.
+    #[track_caller]
     pub fn tool<T: ToolSettings + Settings>(mut self, name: &str) -> Self {
         register_tool::<T>(Arc::make_mut(&mut self.pieces.tools), name);
         self
@@ -90,7 +94,9 @@ impl Program {
     /// Adds an objective.
     ///
     /// # Panics
-    /// When there is an objective of that name.
+    /// When the name is taken or no plain word (small letters, digits, `_`, `-`), or a setting is
+    /// called `type`.
+    #[track_caller]
     pub fn objective<O: Objective + Settings>(mut self, name: &str) -> Self {
         register_objective::<O>(Arc::make_mut(&mut self.pieces.objectives), name);
         self
@@ -99,7 +105,9 @@ impl Program {
     /// Adds an advantage estimator.
     ///
     /// # Panics
-    /// When there is an estimator of that name.
+    /// When the name is taken or no plain word (small letters, digits, `_`, `-`), or a setting is
+    /// called `type`.
+    #[track_caller]
     pub fn estimator<E: Estimator + Settings>(mut self, name: &str) -> Self {
         register_estimator::<E>(Arc::make_mut(&mut self.pieces.estimators), name);
         self

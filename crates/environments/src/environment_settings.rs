@@ -93,7 +93,8 @@ pub type Environments = Registry<dyn EnvironmentSettings>;
 /// Adds an environment to those that a program knows.
 ///
 /// # Panics
-/// When the name is taken.
+/// When the name is taken or no plain word, or a setting is called `type`.
+#[track_caller]
 pub fn register_environment<E: EnvironmentSettings + Settings>(
     environments: &mut Environments,
     name: &str,

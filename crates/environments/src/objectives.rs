@@ -37,10 +37,12 @@ pub struct Scoring<'a> {
 /// }
 /// ```
 pub trait Objective: Send + Sync + 'static {
-    /// The value in [0, 1], higher is better; `None` where the objective does not apply.
+    /// The value in [0, 1], higher is better; `None` where the objective does not apply, which counts
+    /// as 0.
     fn score(&self, scoring: &Scoring<'_>) -> Option<f64>;
 
-    /// The name in metrics and tables, where it is not the `type` under which it is registered.
+    /// The name in metrics and tables, where it is not the `type` under which it is registered. Of
+    /// objectives of one name the later ones get their place behind it: `r_length_3`.
     fn name(&self) -> Option<&'static str> {
         None
     }
@@ -55,7 +57,8 @@ pub type Objectives = Registry<dyn Objective>;
 /// Adds an objective to those that a program knows.
 ///
 /// # Panics
-/// When the name is taken.
+/// When the name is taken or no plain word, or a setting is called `type`.
+#[track_caller]
 pub fn register_objective<O: Objective + Settings>(objectives: &mut Objectives, name: &str) {
     objectives.register::<O>(name, |objective| Arc::new(objective));
 }

@@ -8,7 +8,8 @@ use crate::{
 use paretopo_tools::{
     ListedTool, LoadObserver, Resources, ToolEntry, ToolSurroundings, start_tools,
 };
-use paretopo_trajectory::{ObjectiveValues, Task, Trajectory};
+use paretopo_trajectory::{ObjectiveValues, Split, Task, Trajectory};
+use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -49,6 +50,7 @@ impl ToolEnvironment {
         environment.check()?;
         let objectives = named_objectives(objectives)?;
         let mut environment = environment.build(resources, observer)?;
+        require_unique_ids(environment.as_ref())?;
         let passages = environment.take_passages();
         let mut surroundings = ToolSurroundings { resources, passages: &passages, observer };
         let tools = start_tools(tools, &mut surroundings).map_err(DataError::Setting)?;
@@ -80,6 +82,22 @@ impl ToolEnvironment {
     /// The most that an episode of so many calls can cost.
     pub fn highest_cost(&self, calls: usize) -> f64 {
         calls as f64 * self.tools.iter().map(|tool| tool.price).fold(USUAL_PRICE, f64::max)
+    }
+}
+
+/// # Errors
+/// When two tasks, of whichever splits, have the same id: what a run remembers of one would be taken
+/// for the other's.
+fn require_unique_ids(environment: &dyn Environment) -> Result<(), DataError> {
+    let splits = [Split::Train, Split::Validation, Split::Test];
+    let mut seen = HashSet::new();
+    let tasks = splits.iter().flat_map(|split| environment.tasks(*split));
+    match tasks.map(|task| &task.id).find(|id| !seen.insert(*id)) {
+        Some(id) => Err(DataError::Setting(format!(
+            "two tasks of the environment have the id `{id}`\nhint: give each task of all splits an \
+             id of its own"
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -124,4 +142,29 @@ pub fn bad_reward(task: &Task, group: &[Trajectory]) -> Option<String> {
             trajectory.sample, task.id
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Twice(Vec<Task>);
+
+    impl Environment for Twice {
+        fn tasks(&self, _: Split) -> &[Task] {
+            &self.0
+        }
+    }
+
+    #[test]
+    fn tasks_of_all_splits_have_ids_of_their_own() {
+        assert!(require_unique_ids(&Twice(Vec::new())).is_ok());
+        // the same task in all three
+        let task = Task { id: "one".into(), ..Task::default() };
+        let error = require_unique_ids(&Twice(vec![task])).unwrap_err().to_string();
+        assert!(
+            error.starts_with("two tasks of the environment have the id `one`\nhint: "),
+            "{error}"
+        );
+    }
 }

@@ -7,6 +7,7 @@
 //! as long as something is read; where none is, those that we ship are known.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::value::UnitDeserializer;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::any::{Any, TypeId};
@@ -31,6 +32,9 @@ impl<T> Settings for T where
 pub trait Piece: Send + Sync + 'static {
     /// What one is called in messages: `estimator`.
     const KIND: &'static str;
+
+    /// Keys that stand beside a piece's own settings, so that none of them may be called so.
+    const RESERVED: &'static [&'static str] = &["type"];
 
     /// Those that we ship.
     fn shipped() -> Arc<Registry<Self>>;
@@ -79,19 +83,27 @@ impl<P: Piece + ?Sized> Registry<P> {
     /// into what all pieces of the kind are, `|piece| Arc::new(piece)`.
     ///
     /// # Panics
-    /// When the name is taken, or is not made of small letters, digits, `_` and `-`.
+    /// When the name is taken, or is not made of small letters, digits, `_` and `-`; when a setting
+    /// has the name of a key that all pieces of the kind have, such as `type`.
+    #[track_caller]
     pub fn register<T: Settings>(&mut self, name: &str, erase: fn(T) -> Arc<P>) {
         let kind = P::KIND;
         let is_plain =
             |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
         assert!(
             !name.is_empty() && name.chars().all(is_plain),
-            "`{name}` cannot be the name of an {kind}: use small letters, digits, `_` and `-`"
+            "`{name}` cannot be the name of a piece ({kind}): use small letters, digits, `_` and `-`"
         );
-        assert!(self.entry(name).is_none(), "there is an {kind} `{name}` already");
+        assert!(self.entry(name).is_none(), "there is a piece `{name}` ({kind}) already");
+        let taken = P::RESERVED.iter().find(|key| properties_of::<T>().contains_key(**key));
+        assert!(
+            taken.is_none(),
+            "a setting of `{name}` ({kind}) is called `{}`, which means something else there",
+            taken.copied().unwrap_or_default()
+        );
         let own_name: Arc<str> = name.into();
         let read = move |table: Table| {
-            let settings: T = table.try_into().map_err(|error| error.message().to_owned())?;
+            let settings: T = read_settings(table)?;
             Chosen::new(&own_name, settings, erase)
         };
         self.entries.push(Entry {
@@ -165,7 +177,9 @@ impl<P: Piece + ?Sized> Registry<P> {
                 if let Some(required) = required.as_array_mut() {
                     required.push("type".into());
                 }
-                schema.insert("type".into(), "object".into());
+                if schema.insert("type".into(), "object".into()) == Some("null".into()) {
+                    schema.insert("additionalProperties".into(), false.into());
+                }
                 schema.into()
             })
             .collect();
@@ -176,6 +190,27 @@ impl<P: Piece + ?Sized> Registry<P> {
 
     fn entry(&self, name: &str) -> Option<&Entry<P>> {
         self.entries.iter().find(|entry| entry.name == name)
+    }
+}
+
+/// Settings from their table; `struct Name;`, without fields and braces, from an empty one.
+fn read_settings<T: Settings>(table: Table) -> Result<T, String> {
+    let is_empty = table.is_empty();
+    table.try_into().or_else(|error: toml::de::Error| {
+        let nothing = UnitDeserializer::<toml::de::Error>::new();
+        let unit = T::deserialize(nothing).ok().filter(|_| is_empty);
+        unit.ok_or_else(|| error.message().to_owned())
+    })
+}
+
+/// The settings of a piece, by the names that they have in a file.
+fn properties_of<T: Settings>() -> serde_json::Map<String, serde_json::Value> {
+    let mut generator = SchemaGenerator::default();
+    let schema = generator.subschema_for::<T>();
+    let mut schema = resolved(&generator, schema);
+    match schema.remove("properties") {
+        Some(serde_json::Value::Object(properties)) => properties,
+        _ => serde_json::Map::new(),
     }
 }
 
@@ -232,7 +267,11 @@ impl<P: ?Sized> Chosen<P> {
         settings: T,
         erase: fn(T) -> Arc<P>,
     ) -> Result<Self, String> {
-        let table = Table::try_from(&settings).map_err(|error| error.to_string())?;
+        // a struct without fields and braces is written as nothing
+        let table = match serde_json::to_value(&settings) {
+            Ok(serde_json::Value::Null) => Table::new(),
+            _ => Table::try_from(&settings).map_err(|error| error.to_string())?,
+        };
         Ok(Self { name: name.into(), settings: table, piece: erase(settings) })
     }
 
@@ -457,8 +496,47 @@ mod tests {
         assert!(tile.get("$ref").is_none(), "{tile}");
     }
 
+    /// A point has no settings, and is written without braces.
+    #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+    struct Point;
+
+    impl Shape for Point {
+        fn area(&self) -> f64 {
+            0.0
+        }
+    }
+
     #[test]
-    #[should_panic(expected = "there is an shape `square` already")]
+    fn a_piece_may_have_no_settings() {
+        let mut shapes = (*<dyn Shape>::shipped()).clone();
+        shapes.register("point", |shape: Point| Arc::new(shape));
+        let schema = shapes.schema(&mut SchemaGenerator::default(), &[]).to_value();
+        assert_eq!(schema["oneOf"][1]["additionalProperties"], false);
+        let read =
+            |text: &str| Arc::new(shapes.clone()).while_reading(|| read_toml::<Drawing>(text));
+        let drawing = read("shape = { type = 'point' }").unwrap();
+        assert_eq!(toml::to_string(&drawing.shape).unwrap(), "type = \"point\"\n");
+        let error = read("shape = { type = 'point', size = 1 }").unwrap_err().to_string();
+        assert!(error.contains("line 1") && error.contains("Point"), "{error}");
+    }
+
+    #[test]
+    #[should_panic(expected = "a setting of `odd` (shape) is called `type`")]
+    fn a_setting_is_not_called_like_what_all_pieces_have() {
+        #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+        struct Odd {
+            r#type: String,
+        }
+        impl Shape for Odd {
+            fn area(&self) -> f64 {
+                self.r#type.len() as f64
+            }
+        }
+        Registry::<dyn Shape>::default().register("odd", |shape: Odd| Arc::new(shape));
+    }
+
+    #[test]
+    #[should_panic(expected = "there is a piece `square` (shape) already")]
     fn a_name_is_registered_once() {
         let mut shapes = (*<dyn Shape>::shipped()).clone();
         shapes.register("square", |shape: Circle| Arc::new(shape));

@@ -115,13 +115,16 @@ pub type Tools = Registry<dyn ToolSettings>;
 /// Adds a tool to those that a program knows.
 ///
 /// # Panics
-/// When the name is taken.
+/// When the name is taken or no plain word, or a setting is called `type`, `name`, `price` or
+/// `max_calls`.
+#[track_caller]
 pub fn register_tool<T: ToolSettings + Settings>(tools: &mut Tools, name: &str) {
     tools.register::<T>(name, |tool| Arc::new(tool));
 }
 
 impl Piece for dyn ToolSettings {
     const KIND: &'static str = "tool";
+    const RESERVED: &'static [&'static str] = &["type", "name", "price", "max_calls"];
 
     fn shipped() -> Arc<Registry<Self>> {
         static SHIPPED: LazyLock<Arc<Tools>> = LazyLock::new(|| {

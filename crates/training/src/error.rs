@@ -70,7 +70,7 @@ pub enum TrainingError {
     },
     /// Training went numerically wrong.
     #[error(
-        "step {step}: {reason}; the batch is in `{batch}`\nhint: lower `optimizer.learning_rate`, or resume from the last checkpoint"
+        "step {step}: {reason}; the batch is in `{batch}`\nhint: lower `train.optimizer.learning_rate`, or resume from the last checkpoint"
     )]
     Numbers {
         /// The step.
@@ -82,7 +82,7 @@ pub enum TrainingError {
     },
     /// The policy itself is broken: what it holds or computes is not finite.
     #[error(
-        "{}{reason}\nhint: nothing was overwritten; go on from a sound checkpoint, with a lower `optimizer.learning_rate` if training broke it, or in another `precision`",
+        "{}{reason}\nhint: nothing was overwritten; go on from a sound checkpoint, with a lower `train.optimizer.learning_rate` if training broke it, or in another `precision`",
         at(.step)
     )]
     Policy {

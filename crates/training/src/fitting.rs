@@ -97,6 +97,9 @@ pub(crate) fn fitting(
     splits: &[(Split, usize)],
     observer: &mut dyn Observer,
 ) -> Result<ToolEnvironment, TrainingError> {
+    if let Some(note) = uncalled(rollout, &environment) {
+        observer.note(&note);
+    }
     let mut remaining = HashMap::new();
     let mut problems = Vec::new();
     for (split, wanted) in widest(splits) {
@@ -132,6 +135,21 @@ pub(crate) fn fitting(
     }
     let inner = environment.environment;
     Ok(ToolEnvironment { environment: Box::new(Fitting { inner, remaining }), ..environment })
+}
+
+/// That the syntax of calls names a tool that is not there, if so.
+fn uncalled(rollout: &RolloutConfig, environment: &ToolEnvironment) -> Option<String> {
+    let called = rollout.syntax.only_tool()?;
+    let names: Vec<String> =
+        environment.tools.iter().map(|tool| format!("`{}`", tool.name)).collect();
+    let is_there = environment.tools.iter().any(|tool| tool.name == called);
+    (!is_there && !names.is_empty()).then(|| {
+        format!(
+            "warning: `rollout.syntax` writes calls of a tool `{called}`, but there is {}\nhint: \
+             give a tool of the list `name = \"{called}\"`, or take another syntax",
+            names.join(", ")
+        )
+    })
 }
 
 /// Each split once, with the larger number of tasks.

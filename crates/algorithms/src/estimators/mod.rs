@@ -97,7 +97,9 @@ pub struct Advantages {
 /// # Ok::<(), EstimatorError>(())
 /// ```
 pub trait Estimator: Send + Sync + 'static {
-    /// What it remembers between steps, `()` for nothing. It is saved with each checkpoint.
+    /// What it remembers between steps, `()` for nothing. It is JSON in each checkpoint, and passes
+    /// through JSON at each step: numbers are finite (a NaN in an `Option` would become `None`), keys
+    /// are texts.
     type State: Default + Serialize + DeserializeOwned;
 
     /// One value for each rollout of each group, in their order. All rewards are finite, and all
@@ -250,7 +252,8 @@ pub type Estimators = Registry<dyn AnyEstimator>;
 /// Adds an estimator to those that a program knows.
 ///
 /// # Panics
-/// When the name is taken.
+/// When the name is taken or no plain word, or a setting is called `type`.
+#[track_caller]
 pub fn register_estimator<E: Estimator + Settings>(estimators: &mut Estimators, name: &str) {
     estimators.register::<E>(name, |estimator| Arc::new(estimator));
 }
@@ -303,12 +306,22 @@ pub enum EstimatorError {
         expected: usize,
     },
     /// What it is to remember is not what it writes down.
-    #[error("the state of the estimator `{estimator}` cannot be read: {reason}")]
+    #[error("the state of the estimator `{estimator}`: {reason}")]
     State {
         /// Its `type`.
         estimator: String,
         /// What is wrong.
         reason: String,
+    },
+    /// A list of advantages for each group is needed.
+    #[error("`{estimator}` gave advantages for {found} prompts, but there are {expected}")]
+    Groups {
+        /// Its `type`.
+        estimator: String,
+        /// Lists.
+        found: usize,
+        /// Groups.
+        expected: usize,
     },
     /// An estimator's own reason.
     #[error("{0}")]
@@ -373,9 +386,11 @@ fn check_advantages(
     groups: &[Group],
     values: &[Vec<f64>],
 ) -> Result<(), EstimatorError> {
-    let none = Vec::new();
-    for (index, group) in groups.iter().enumerate() {
-        let values = values.get(index).unwrap_or(&none);
+    if values.len() != groups.len() {
+        let (found, expected) = (values.len(), groups.len());
+        return Err(EstimatorError::Groups { estimator: config.name().into(), found, expected });
+    }
+    for (group, values) in groups.iter().zip(values) {
         if values.len() != group.rewards.len() {
             let (found, expected) = (values.len(), group.rewards.len());
             return Err(EstimatorError::Count { estimator: config.name().into(), found, expected });

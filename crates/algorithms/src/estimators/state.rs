@@ -74,7 +74,7 @@ impl EstimatorState {
     pub fn read<S: Default + Serialize + DeserializeOwned>(&self) -> Result<S, EstimatorError> {
         let failed = |error: serde_json::Error| EstimatorError::State {
             estimator: self.estimator.clone().unwrap_or_default(),
-            reason: error.to_string(),
+            reason: format!("it cannot be read: {error}"),
         };
         let Value::Object(stored) = &self.state else {
             return match &self.state {
@@ -106,10 +106,25 @@ impl EstimatorState {
     ) -> Result<R, EstimatorError> {
         let mut state = self.read()?;
         let result = work(&mut state);
-        self.state = serde_json::to_value(&state).map_err(|error| EstimatorError::State {
+        let unwritable = |reason: String| EstimatorError::State {
             estimator: self.estimator.clone().unwrap_or_default(),
-            reason: error.to_string(),
-        })?;
+            reason,
+        };
+        let json = |state: &S| {
+            serde_json::to_value(state)
+                .map_err(|error| unwritable(format!("it cannot be written as JSON: {error}")))
+        };
+        let written = json(&state)?;
+        // better now than when a run is to go on from it
+        let is_read_back = serde_json::from_value(written.clone())
+            .is_ok_and(|again: S| json(&again).is_ok_and(|again| again == written));
+        if !is_read_back {
+            return Err(unwritable(
+                "as JSON it is not read back as it was\nhint: JSON has no NaN and no infinity"
+                    .into(),
+            ));
+        }
+        self.state = written;
         Ok(result)
     }
 }
@@ -175,9 +190,18 @@ mod tests {
         let state = r#"{"type":"paretopo","state":{"average_gain":"high"}}"#;
         let state: EstimatorState = serde_json::from_str(state).unwrap();
         let error = state.read::<ParetoPoState>().unwrap_err().to_string();
-        assert!(
-            error.starts_with("the state of the estimator `paretopo` cannot be read"),
-            "{error}"
-        );
+        assert!(error.starts_with("the state of the estimator `paretopo`: "), "{error}");
+    }
+
+    #[test]
+    fn a_state_that_would_not_be_read_back_is_refused_when_it_arises() {
+        let mut state = EstimatorState::default();
+        state.require_of("paretopo").unwrap();
+        state.with(|own: &mut ParetoPoState| own.average_gain = 0.25).unwrap();
+        let before = state.clone();
+        let error = state.with(|own: &mut ParetoPoState| own.average_gain = f64::NAN).unwrap_err();
+        assert!(error.to_string().contains("`paretopo`"), "{error}");
+        assert!(error.to_string().contains("hint: JSON has no NaN"), "{error}");
+        assert_eq!(state, before);
     }
 }

@@ -104,16 +104,22 @@ fn by_level<'a>(
 }
 
 /// The means of an environment's own metrics, each over the episodes to which it applies; and what
-/// calls cost, where their number does not say it.
+/// calls cost, where their number does not say it. Values that are not finite are left out, and their
+/// number is told: `NAME_not_finite`.
 pub(crate) fn environment_metrics<'a>(
     environment: &ToolEnvironment,
     groups: impl Iterator<Item = (&'a Task, &'a [Trajectory])>,
 ) -> BTreeMap<String, f64> {
     let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+    let mut left_out: BTreeMap<&str, f64> = BTreeMap::new();
     for (task, group) in groups {
         for (name, value) in
             group.iter().flat_map(|trajectory| environment.metrics(task, trajectory))
         {
+            if !value.is_finite() {
+                *left_out.entry(name).or_default() += 1.0;
+                continue;
+            }
             let (sum, count) = sums.entry(name).or_default();
             *sum += value;
             *count += 1.0;
@@ -124,7 +130,9 @@ pub(crate) fn environment_metrics<'a>(
             *count += group.len() as f64;
         }
     }
-    sums.into_iter().map(|(name, (sum, count))| (name.to_owned(), sum / count)).collect()
+    let means = sums.into_iter().map(|(name, (sum, count))| (name.to_owned(), sum / count));
+    let left_out = left_out.into_iter().map(|(name, count)| (format!("{name}_not_finite"), count));
+    means.chain(left_out).collect()
 }
 
 /// 0 for no value.

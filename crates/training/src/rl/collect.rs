@@ -6,7 +6,7 @@ use crate::rl::BadNumbers;
 use crate::seeds::{Purpose, derive_seed};
 use crate::{EpisodeFailures, Observer, RunConfig, RunFolder, Stage, TrainingError, TrainingState};
 use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics, rollout};
-use paretopo_algorithms::{Advantages, Group, Progress, advantages};
+use paretopo_algorithms::{Advantages, EstimatorError, Group, Progress, advantages};
 use paretopo_environments::{bad_reward, score_group};
 use paretopo_trajectory::{Split, Task, Trajectory, TrajectoryId};
 use std::path::PathBuf;
@@ -180,6 +180,14 @@ impl Collecting<'_> {
         };
         batch.advantages =
             advantages(&self.config.estimator, &mut state.estimator, &rewards, progress)?;
+        // what no run could go on from is no step
+        let done = Progress { step: state.step + 1, ..progress };
+        let objectives = self.context.environment.objectives.len();
+        let checked = self.config.estimator.check_state(&state.estimator, done, objectives);
+        checked.map_err(|reason| EstimatorError::State {
+            estimator: self.config.estimator.name().into(),
+            reason,
+        })?;
         batch.grading_seconds += estimating.elapsed().as_secs_f64();
         Ok(())
     }
