@@ -195,11 +195,14 @@ impl<P: Piece + ?Sized> Registry<P> {
 
 /// Settings from their table; `struct Name;`, without fields and braces, from an empty one.
 fn read_settings<T: Settings>(table: Table) -> Result<T, String> {
-    let is_empty = table.is_empty();
+    let first_key = table.keys().next().cloned();
     table.try_into().or_else(|error: toml::de::Error| {
         let nothing = UnitDeserializer::<toml::de::Error>::new();
-        let unit = T::deserialize(nothing).ok().filter(|_| is_empty);
-        unit.ok_or_else(|| error.message().to_owned())
+        match (T::deserialize(nothing), first_key) {
+            (Ok(unit), None) => Ok(unit),
+            (Ok(_), Some(key)) => Err(format!("unknown field `{key}`, there are no settings")),
+            (Err(_), _) => Err(error.message().to_owned()),
+        }
     })
 }
 
@@ -517,7 +520,8 @@ mod tests {
         let drawing = read("shape = { type = 'point' }").unwrap();
         assert_eq!(toml::to_string(&drawing.shape).unwrap(), "type = \"point\"\n");
         let error = read("shape = { type = 'point', size = 1 }").unwrap_err().to_string();
-        assert!(error.contains("line 1") && error.contains("Point"), "{error}");
+        assert!(error.contains("line 1, column 27"), "{error}");
+        assert!(error.ends_with("unknown field `size`, there are no settings"), "{error}");
     }
 
     #[test]
