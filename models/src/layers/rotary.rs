@@ -242,11 +242,15 @@ impl RotaryEmbedding {
                 .map(move |frequency| (position as f32 * *frequency as f32).sin_cos())
         };
         // both halves have the same angles; what does not turn has the angle 0
-        let rest = std::iter::repeat_n((0.0, 1.0), head_dim - 2 * pairs);
-        let head = |position| angles(position).chain(angles(position)).chain(rest.clone());
+        let head = |position| {
+            let mut head: Vec<(f32, f32)> = angles(position).collect();
+            head.extend_from_within(..);
+            head.resize(head_dim, (0.0, 1.0));
+            head
+        };
         let mut table: BTreeMap<u32, Vec<(f32, f32)>> = BTreeMap::new();
         for position in positions {
-            table.entry(*position).or_insert_with(|| head(*position).collect());
+            table.entry(*position).or_insert_with(|| head(*position));
         }
         let rows: Vec<&Vec<(f32, f32)>> =
             positions.iter().map(|position| &table[position]).collect();
