@@ -110,9 +110,7 @@ pub fn environment<E: EnvironmentSettings + Settings>(
     name: &str,
     settings: E,
 ) -> EnvironmentConfig {
-    let erase: fn(E) -> Arc<dyn EnvironmentSettings> = |settings| Arc::new(settings);
-    Chosen::new(name, settings, erase)
-        .unwrap_or_else(|reason| panic!("the settings of `{name}`: {reason}"))
+    Chosen::literal(name, settings, |settings| Arc::new(settings) as Arc<dyn EnvironmentSettings>)
 }
 
 impl Piece for dyn EnvironmentSettings {

@@ -68,9 +68,7 @@ pub fn register_objective<O: Objective + Settings>(objectives: &mut Objectives, 
 /// # Panics
 /// When TOML cannot express its settings.
 pub fn objective<O: Objective + Settings>(name: &str, settings: O) -> ObjectiveConfig {
-    let erase: fn(O) -> Arc<dyn Objective> = |objective| Arc::new(objective);
-    Chosen::new(name, settings, erase)
-        .unwrap_or_else(|reason| panic!("the settings of `{name}`: {reason}"))
+    Chosen::literal(name, settings, |objective| Arc::new(objective) as Arc<dyn Objective>)
 }
 
 impl Piece for dyn Objective {

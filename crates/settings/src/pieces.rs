@@ -278,6 +278,15 @@ impl<P: ?Sized> Chosen<P> {
         Ok(Self { name: name.into(), settings: table, piece: erase(settings) })
     }
 
+    /// The same of settings that stand in the program itself.
+    ///
+    /// # Panics
+    /// When TOML cannot express the settings.
+    pub fn literal<T: Settings>(name: &str, settings: T, erase: fn(T) -> Arc<P>) -> Self {
+        Self::new(name, settings, erase)
+            .unwrap_or_else(|reason| panic!("the settings of `{name}`: {reason}"))
+    }
+
     /// Its `type`.
     pub fn name(&self) -> &str {
         &self.name

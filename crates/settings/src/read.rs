@@ -175,31 +175,34 @@ impl Fault {
         };
         let reason = said(table)?;
         let table = Value::Table(table.clone());
-        if reason == "missing field `type`" {
-            let (path, reason) = without_type(&table, &mut Vec::new(), &said)?;
-            return Some(Self { path, reason, is_key: false, is_said: false });
-        }
         if let Some(name) = quoted_behind(&reason, "unknown field ") {
-            let differs = |table: &mut Value, path: &[Step]| {
+            let without = |table: &mut Value, path: &[Step]| {
                 let section = value_at_mut(table, path)?.as_table_mut()?;
                 section.remove(name)?;
                 Some(())
             };
-            let helps = |other: Option<&str>| other != Some(&reason);
-            let mut path = section_where(&table, &mut Vec::new(), &said, &differs, &helps)?;
+            let helps = |other: Option<&str>| (other != Some(&reason)).then_some(());
+            let (mut path, ()) = section_where(&table, &mut Vec::new(), &said, &without, &helps)?;
             path.push(Step::Key(name.to_owned()));
             return Some(Self { path, reason, is_key: true, is_said: true });
         }
         if let Some(name) = quoted_behind(&reason, "missing field ") {
-            let differs = |table: &mut Value, path: &[Step]| {
+            let with = |table: &mut Value, path: &[Step]| {
                 let section = value_at_mut(table, path)?.as_table_mut()?;
                 section.insert(name.to_owned(), MARKER.into()).is_none().then_some(())
             };
+            if name == "type" {
+                let names = |other: Option<&str>| other.and_then(names_in);
+                let (path, names) = section_where(&table, &mut Vec::new(), &said, &with, &names)?;
+                let reason = format!("has no `type`, which is one of {names}");
+                return Some(Self { path, reason, is_key: false, is_said: false });
+            }
             // where it is not missing it is a key too many
             let helps = |other: Option<&str>| {
-                other.is_none_or(|other| other != reason && !other.starts_with("unknown field"))
+                let is_other = |other: &str| other != reason && !other.starts_with("unknown field");
+                other.is_none_or(is_other).then_some(())
             };
-            let path = section_where(&table, &mut Vec::new(), &said, &differs, &helps)?;
+            let (path, ()) = section_where(&table, &mut Vec::new(), &said, &with, &helps)?;
             return Some(Self { path, reason, is_key: false, is_said: true });
         }
         if reason.starts_with("duplicate field") {
@@ -222,49 +225,26 @@ fn quoted_behind<'a>(reason: &'a str, start: &str) -> Option<&'a str> {
     reason.strip_prefix(start)?.strip_prefix('`')?.split('`').next()
 }
 
-/// The section at `path` or below in which a change makes the reader say something that `helps`.
-fn section_where(
+/// The section at `path` or below in which a change makes the reader say something of which `found`
+/// makes more, and what it makes.
+fn section_where<R>(
     table: &Value,
     path: &mut Vec<Step>,
     said: &impl Fn(&toml::Table) -> Option<String>,
     change: &impl Fn(&mut Value, &[Step]) -> Option<()>,
-    helps: &impl Fn(Option<&str>) -> bool,
-) -> Option<Vec<Step>> {
+    found: &impl Fn(Option<&str>) -> Option<R>,
+) -> Option<(Vec<Step>, R)> {
     let mut changed = table.clone();
-    if change(&mut changed, path).is_some() && helps(said(changed.as_table()?).as_deref()) {
-        return Some(path.clone());
+    if change(&mut changed, path).is_some()
+        && let Some(found) = found(said(changed.as_table()?).as_deref())
+    {
+        return Some((path.clone(), found));
     }
     for step in steps(value_at(table, path)?) {
         path.push(step);
-        let found = section_where(table, path, said, change, helps);
-        if found.is_some() {
-            return found;
-        }
-        path.pop();
-    }
-    None
-}
-
-/// The first table at `path` or below that needs a `type` and has none.
-fn without_type(
-    table: &Value,
-    path: &mut Vec<Step>,
-    said: &impl Fn(&toml::Table) -> Option<String>,
-) -> Option<(Vec<Step>, String)> {
-    let value = value_at(table, path)?;
-    if value.is_table() && value.get("type").is_none() {
-        let mut changed = table.clone();
-        let place = value_at_mut(&mut changed, path)?.as_table_mut()?;
-        place.insert("type".into(), MARKER.into());
-        let reason = said(changed.as_table()?)?;
-        if let Some(names) = names_in(&reason) {
-            return Some((path.clone(), format!("has no `type`, which is one of {names}")));
-        }
-    }
-    for step in steps(value) {
-        path.push(step);
-        if let Some(found) = without_type(table, path, said) {
-            return Some(found);
+        let below = section_where(table, path, said, change, found);
+        if below.is_some() {
+            return below;
         }
         path.pop();
     }

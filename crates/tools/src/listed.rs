@@ -195,8 +195,7 @@ impl ToolEntry {
     /// # Panics
     /// When TOML cannot express its settings.
     pub fn new<T: ToolSettings + Settings>(name: &str, settings: T) -> Self {
-        let tool = Chosen::new(name, settings, |tool| Arc::new(tool) as Arc<dyn ToolSettings>)
-            .unwrap_or_else(|reason| panic!("the settings of `{name}`: {reason}"));
+        let tool = Chosen::literal(name, settings, |tool| Arc::new(tool) as Arc<dyn ToolSettings>);
         Self { tool, terms: ToolTerms::default() }
     }
 

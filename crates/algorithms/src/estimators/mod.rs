@@ -263,9 +263,7 @@ pub fn register_estimator<E: Estimator + Settings>(estimators: &mut Estimators, 
 /// # Panics
 /// When TOML cannot express its settings.
 pub fn estimator<E: Estimator + Settings>(name: &str, settings: E) -> EstimatorConfig {
-    let erase: fn(E) -> Arc<dyn AnyEstimator> = |estimator| Arc::new(estimator);
-    Chosen::new(name, settings, erase)
-        .unwrap_or_else(|reason| panic!("the settings of `{name}`: {reason}"))
+    Chosen::literal(name, settings, |estimator| Arc::new(estimator) as Arc<dyn AnyEstimator>)
 }
 
 /// Why a step's rewards cannot be turned into advantages.

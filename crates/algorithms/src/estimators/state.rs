@@ -43,12 +43,6 @@ impl<'de> Deserialize<'de> for EstimatorState {
 }
 
 impl EstimatorState {
-    /// The `type` of the estimator that it is of; `None` before the first step, and where an earlier
-    /// version has written it.
-    pub fn estimator(&self) -> Option<&str> {
-        self.estimator.as_deref()
-    }
-
     /// Makes sure that it is the state of an estimator of that `type`.
     ///
     /// # Errors
@@ -76,24 +70,19 @@ impl EstimatorState {
             estimator: self.estimator.clone().unwrap_or_default(),
             reason: format!("it cannot be read: {error}"),
         };
-        let Value::Object(stored) = &self.state else {
-            return match &self.state {
-                Value::Null => Ok(S::default()),
-                state => serde_json::from_value(state.clone()).map_err(failed),
-            };
-        };
-        let default = serde_json::to_value(S::default()).map_err(failed)?;
-        match (default, is_of_all(stored)) {
-            // of the object that all shared an estimator takes what is its own
-            (Value::Object(own), true) => {
+        let state = match &self.state {
+            Value::Null => return Ok(S::default()),
+            Value::Object(stored) if is_of_all(stored) => {
+                // of the object that all shared an estimator takes what is its own
+                let Value::Object(own) = serde_json::to_value(S::default()).map_err(failed)? else {
+                    return Ok(S::default());
+                };
                 let kept = stored.iter().filter(|(key, _)| own.contains_key(*key));
-                let kept: Map<_, _> =
-                    kept.map(|(key, value)| (key.clone(), value.clone())).collect();
-                serde_json::from_value(kept.into()).map_err(failed)
+                Value::Object(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
             }
-            (_, true) => Ok(S::default()),
-            (_, false) => serde_json::from_value(self.state.clone()).map_err(failed),
-        }
+            state => state.clone(),
+        };
+        serde_json::from_value(state).map_err(failed)
     }
 
     /// Does something with it as an estimator has it.

@@ -100,26 +100,10 @@ impl Default for PythonConfig {
     }
 }
 
-impl PythonConfig {
-    /// Checks the settings that depend on each other.
-    ///
-    /// # Errors
-    /// Names them.
-    pub fn check(&self) -> Result<(), String> {
-        if self.session && self.interpreter == PythonInterpreter::SandboxFusion {
-            return Err(
-                "`session` is true, but a `sandbox_fusion` server keeps nothing from call to call\n\
-                 hint: `interpreter = \"monty\"` or `\"cpython\"` does"
-                    .into(),
-            );
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ToolSettings;
 
     #[test]
     fn a_server_keeps_no_session() {

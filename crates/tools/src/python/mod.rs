@@ -33,7 +33,7 @@ pub use cpython::{CpythonConfig, MissingLayers, Walls};
 pub use monty::{evaluate_python, python_worker};
 pub use sandbox_fusion::SandboxFusionConfig;
 
-use crate::{CallContext, Tool, truncate_middle};
+use crate::{CallContext, Tool, ToolSettings, truncate_middle};
 use monty::Monty;
 use paretopo_containment::WorkerFailure;
 use paretopo_settings::Seconds;

@@ -1,4 +1,5 @@
-//! Which programs of the system the Python tool starts, found without starting any.
+//! The Python tool as one of a list: its settings checked, how it starts, and which programs of the
+//! system it starts, found without starting any.
 
 use super::{PythonConfig, PythonInterpreter, PythonTool};
 use crate::{StartedProgram, Tool, ToolSettings, ToolSurroundings};
@@ -12,7 +13,14 @@ impl ToolSettings for PythonConfig {
     }
 
     fn check(&self) -> Result<(), String> {
-        Self::check(self)
+        if self.session && self.interpreter == PythonInterpreter::SandboxFusion {
+            return Err(
+                "`session` is true, but a `sandbox_fusion` server keeps nothing from call to call\n\
+                 hint: `interpreter = \"monty\"` or `\"cpython\"` does"
+                    .into(),
+            );
+        }
+        Ok(())
     }
 
     fn programs(&self) -> Vec<StartedProgram> {
