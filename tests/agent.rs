@@ -289,6 +289,21 @@ fn output_is_cut_to_its_token_budget_and_read_in_a_block() {
 }
 
 #[test]
+fn output_without_end_is_neither_tokenised_nor_kept_whole() {
+    let environment = Scripted::new(problems(), &"1 ".repeat(1_500_000), Duration::ZERO);
+    let config = RolloutConfig { max_calls: 1, max_output_tokens: 40, ..RolloutConfig::default() };
+    let trajectories = play(&environment, &environment.task, &config);
+    let mut calls = trajectories.iter().flat_map(|trajectory| &trajectory.calls).peekable();
+    assert!(calls.peek().is_some());
+    for call in calls {
+        // 64 characters a token: 1280 in front, 1280 behind
+        let text = &call.outcome.text;
+        assert!(call.outcome.truncated && text.contains("...(2997440 characters omitted)..."));
+        assert_eq!(text.len(), 2560 + "...(2997440 characters omitted)...".len());
+    }
+}
+
+#[test]
 fn a_cancelled_rollout_ends() {
     let environment = math();
     let (place, text) = (with_kernels(), policy_text());

@@ -267,14 +267,19 @@ fn a_reward_that_is_no_number_stops_a_run_or_its_group_is_left_out_and_counted()
     };
     let message = run("stop", &["train.validate_every=0"]).unwrap_err();
     assert!(
-        message.contains("step 0: `r_ratio` gave NaN for rollout ")
+        message.contains("step 0: `r_ratio` gave NaN, which is not in [0, 1], for rollout ")
             && message.contains("bad-reward-step-000000-group-0.jsonl"),
         "{message}"
     );
     assert!(folder.path().join("stop/trajectories/bad-reward-step-000000-group-0.jsonl").exists());
     let message = run("validated", &[]).unwrap_err();
     assert!(message.contains("bad-reward-step-000000-validation.jsonl"), "{message}");
-    run("skip", &["train.bad_numbers=skip"]).unwrap();
+    // what is learnt can be chosen, what is measured cannot
+    let message = run("skip", &["train.bad_numbers=skip"]).unwrap_err();
+    let start = "the evaluation of the trained policy: `r_ratio` gave NaN, which is not in [0, 1]";
+    assert!(message.starts_with(start) && message.contains("evaluation.jsonl"), "{message}");
+    assert!(folder.path().join("skip/policy/model.safetensors").exists());
+    assert!(!folder.path().join("skip/evaluation.json").exists());
     let counts: Vec<f64> = metrics(&folder.path().join("skip"))
         .iter()
         .map(|step| step["skipped_groups"].as_f64().unwrap())
@@ -284,7 +289,7 @@ fn a_reward_that_is_no_number_stops_a_run_or_its_group_is_left_out_and_counted()
     // without a tool there is no call, and every group is left out
     let all = ["train.bad_numbers=skip", "environment.tool_enabled=false", "train.steps=5"];
     let message = run("all", &[&all[..], &["train.validate_every=0"]].concat()).unwrap_err();
-    for part in ["step 2, the last of 3", "a reward of its group is not finite"] {
+    for part in ["step 2, the last of 3", "a reward of its group is not in [0, 1]"] {
         assert!(message.contains(part), "`{part}` is not in: {message}");
     }
 }

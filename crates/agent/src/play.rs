@@ -14,6 +14,7 @@ use paretopo_chat::{ChatError, Parsed};
 use paretopo_generation::{
     Drawn, Event, GenerationError, GenerationSettings, GenerationStatistics, Generator, Row,
 };
+use paretopo_tools::truncate_middle;
 use paretopo_trajectory::{Author, FinishReason, TokenId, ToolCall, ToolOutcome, Trajectory};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -25,6 +26,8 @@ type Asked = (Option<ToolCall>, f32);
 
 /// How often in a row a generator is opened anew before a token comes.
 const RESTARTS: usize = 3;
+/// What is kept of a tool's output before it is tokenised; few tokens are longer.
+const CHARACTERS_PER_TOKEN: usize = 64;
 /// How long nothing but tools is waited for at a time.
 const STALL: Duration = Duration::from_millis(5);
 
@@ -327,6 +330,12 @@ impl<'a> TurnLoop<'a> {
         let config = self.config;
         let tokenizer = &self.context.text.tokenizer;
         let (before, after) = config.syntax.output_markers();
+        let most = CHARACTERS_PER_TOKEN * config.max_output_tokens.max(1);
+        if outcome.text.len() > most {
+            let (text, is_cut) = truncate_middle(&outcome.text, most);
+            outcome.truncated |= is_cut;
+            outcome.text = text;
+        }
         let mut output = tokenizer.encode_plain(&outcome.text)?;
         if output.len() > config.max_output_tokens {
             let ellipsis = tokenizer.encode_plain("...")?;

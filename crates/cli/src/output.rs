@@ -120,6 +120,18 @@ pub(crate) fn open_log(folder: &Path) {
     }
 }
 
+/// Lets the log know of panics, too, with their place; standard error hears of them as before.
+pub(crate) fn log_panics() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        hook(panic);
+        // not where the panic arose while something was written
+        if let Ok(mut streams) = STREAMS.try_lock() {
+            streams.append(Some(Stream::Error), &format!("{panic}\n"));
+        }
+    }));
+}
+
 /// The end of the program.
 ///
 /// # Errors

@@ -48,6 +48,7 @@ impl From<TrainingError> for Problem {
             | TrainingError::Policy { .. }
             | TrainingError::EpisodesFailed { .. }
             | TrainingError::Reward { .. }
+            | TrainingError::EvaluatedReward { .. }
             | TrainingError::Rollout(_)
             | TrainingError::Estimator(_) => Self::failure(error),
             _ => Self::mistake(error),

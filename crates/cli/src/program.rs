@@ -154,6 +154,7 @@ fn execute(arguments: Arguments, models: &Models) -> ExitCode {
     }
     allocator::tell_failures();
     keep_freed_memory();
+    output::log_panics();
     paretopo_containment::silence_contained_panics();
     signals::watch(&CANCELLED);
     match attempt(arguments, models).and_then(|()| output::finish()) {

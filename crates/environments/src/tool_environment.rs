@@ -51,6 +51,7 @@ impl ToolEnvironment {
         let objectives = named_objectives(objectives)?;
         let mut environment = environment.build(resources, observer)?;
         require_unique_ids(environment.as_ref())?;
+        note_shared_questions(environment.as_ref(), observer);
         let passages = environment.take_passages();
         let mut surroundings = ToolSurroundings { resources, passages: &passages, observer };
         let tools = start_tools(tools, &mut surroundings).map_err(DataError::Setting)?;
@@ -101,6 +102,24 @@ fn require_unique_ids(environment: &dyn Environment) -> Result<(), DataError> {
     }
 }
 
+/// Says which held-out tasks are also learnt from, word for word: what they measure is memory.
+fn note_shared_questions(environment: &dyn Environment, observer: &mut dyn LoadObserver) {
+    let train = environment.tasks(Split::Train);
+    let learnt: HashSet<&str> = train.iter().map(|task| task.question.as_str()).collect();
+    for (split, name) in [(Split::Validation, "validation"), (Split::Test, "test")] {
+        let tasks = environment.tasks(split);
+        let mut shared = tasks.iter().filter(|task| learnt.contains(task.question.as_str()));
+        if let Some(first) = shared.next() {
+            observer.note(&format!(
+                "warning: {} of {} {name} tasks ask what a training task asks, `{}` first",
+                1 + shared.count(),
+                tasks.len(),
+                first.id
+            ));
+        }
+    }
+}
+
 /// Scores the rollouts of one task: first success, then the memory (`N_optimal`), then every
 /// objective.
 ///
@@ -132,13 +151,17 @@ pub fn score_group(
     }
 }
 
-/// The first reward of a scored group that is not finite, in words: objective, value, rollout and
-/// task.
+/// How far rounding may take a reward out of [0, 1].
+const ROUNDING: f64 = 1e-6;
+
+/// The first reward of a scored group that is not in [0, 1], in words: objective, value, rollout and
+/// task. Hypervolumes are measured from 0, and the ideal is 1.
 pub fn bad_reward(task: &Task, group: &[Trajectory]) -> Option<String> {
     group.iter().find_map(|trajectory| {
-        let (name, value) = trajectory.objectives.iter().find(|(_, value)| !value.is_finite())?;
+        let is_sound = |value: f64| (-ROUNDING..=1.0 + ROUNDING).contains(&value);
+        let (name, value) = trajectory.objectives.iter().find(|(_, value)| !is_sound(*value))?;
         Some(format!(
-            "`{name}` gave {value} for rollout {} of task `{}`",
+            "`{name}` gave {value}, which is not in [0, 1], for rollout {} of task `{}`",
             trajectory.sample, task.id
         ))
     })
@@ -153,6 +176,62 @@ mod tests {
     impl Environment for Twice {
         fn tasks(&self, _: Split) -> &[Task] {
             &self.0
+        }
+    }
+
+    struct Notes(Vec<String>);
+
+    impl LoadObserver for Notes {
+        fn progress(&mut self, _: &str, _: u64, _: u64) {}
+
+        fn note(&mut self, message: &str) {
+            self.0.push(message.to_owned());
+        }
+    }
+
+    #[test]
+    fn held_out_tasks_that_are_learnt_from_are_told() {
+        struct ThirdShared;
+        impl Environment for ThirdShared {
+            fn tasks(&self, split: Split) -> &[Task] {
+                static TASKS: std::sync::LazyLock<Vec<Task>> = std::sync::LazyLock::new(|| {
+                    let task = |(id, question): (&str, &str)| Task {
+                        id: id.into(),
+                        question: question.into(),
+                        ..Task::default()
+                    };
+                    [("a", "1+1"), ("b", "2+2"), ("c", "1+1"), ("d", "3+3")].map(task).into()
+                });
+                match split {
+                    Split::Train => &TASKS[..2],
+                    Split::Validation => &TASKS[3..],
+                    Split::Test => &TASKS[2..],
+                }
+            }
+        }
+        let mut notes = Notes(Vec::new());
+        note_shared_questions(&ThirdShared, &mut notes);
+        let expected =
+            "warning: 1 of 2 test tasks ask what a training task asks, `c` first".to_owned();
+        assert_eq!(notes.0, [expected]);
+    }
+
+    #[test]
+    fn rewards_are_in_the_unit_interval() {
+        let task = Task { id: "one".into(), ..Task::default() };
+        let names: Arc<[String]> = ["r_task".to_owned(), "r_own".to_owned()].into();
+        let group = |value: f64| {
+            let id = paretopo_trajectory::TrajectoryId::new("t", 0, 0);
+            let objectives = ObjectiveValues::new(&names, vec![1.0, value]);
+            [Trajectory { objectives, ..Trajectory::empty(id, "", 0) }]
+        };
+        for sound in [0.0, 0.3, 1.0, 1.0 + 1e-9] {
+            assert_eq!(bad_reward(&task, &group(sound)), None);
+        }
+        for bad in [-0.5, 1.5, f64::NAN, f64::INFINITY] {
+            let reason =
+                format!("`r_own` gave {bad}, which is not in [0, 1], for rollout 0 of task `one`");
+            assert_eq!(bad_reward(&task, &group(bad)), Some(reason));
         }
     }
 

@@ -103,7 +103,7 @@ impl<P: Piece + ?Sized> Registry<P> {
         );
         let own_name: Arc<str> = name.into();
         let read = move |table: Table| {
-            let settings: T = read_settings(table)?;
+            let settings: T = read_settings(table).map_err(with_common_keys::<P>)?;
             Chosen::new(&own_name, settings, erase)
         };
         self.entries.push(Entry {
@@ -191,6 +191,16 @@ impl<P: Piece + ?Sized> Registry<P> {
     fn entry(&self, name: &str) -> Option<&Entry<P>> {
         self.entries.iter().find(|entry| entry.name == name)
     }
+}
+
+/// What refuses an unknown key lists those, too, that all pieces of the kind have.
+fn with_common_keys<P: Piece + ?Sized>(reason: String) -> String {
+    let common = P::RESERVED.iter().filter(|key| **key != "type").map(|key| format!("`{key}`"));
+    let common: Vec<String> = common.collect();
+    if common.is_empty() || !reason.starts_with("unknown field") {
+        return reason;
+    }
+    format!("{reason}; besides, each {} has {}", P::KIND, common.join(", "))
 }
 
 /// Settings from their table; `struct Name;`, without fields and braces, from an empty one.

@@ -214,11 +214,12 @@ impl ToolEntry {
     /// # Errors
     /// Says which tool, and what it lacks.
     pub fn start(&self, surroundings: &mut ToolSurroundings<'_>) -> Result<ListedTool, String> {
-        let type_name = self.tool.name();
+        // what `--set` calls it, too
+        let called = self.terms.name.as_deref().unwrap_or(self.tool.name());
         let tool = self
             .tool
             .start(surroundings)
-            .map_err(|reason| format!("`tools.{type_name}`: {reason}"))?;
+            .map_err(|reason| format!("`tools.{called}`: {reason}"))?;
         let ToolTerms { name, price, max_calls } = &self.terms;
         let name = name.clone().unwrap_or_else(|| tool.spec().name);
         Ok(ListedTool { name, price: price.get(), max_calls: *max_calls, tool })
@@ -289,7 +290,10 @@ mod tests {
         let again: ToolEntry = toml::from_str(&toml::to_string(&entry).unwrap()).unwrap();
         assert_eq!(again, entry);
         let unknown = toml::from_str::<ToolEntry>("type = \"python\"\nprise = 1").unwrap_err();
-        assert!(unknown.message().contains("unknown field `prise`"), "{unknown}");
+        let message = unknown.message();
+        let common = "; besides, each tool has `name`, `price`, `max_calls`";
+        assert!(message.starts_with("unknown field `prise`, expected"), "{message}");
+        assert!(message.ends_with(common), "{message}");
     }
 
     #[test]

@@ -104,7 +104,17 @@ pub enum TrainingError {
         /// The episodes, written out.
         episodes: Option<PathBuf>,
     },
-    /// An objective gave something that is not a finite number.
+    /// An objective gave something that is not in [0, 1] in an evaluation.
+    #[error("{what}: {reason}{}\nhint: mend the objective (`objectives`)", kept(.episodes))]
+    EvaluatedReward {
+        /// The evaluation.
+        what: String,
+        /// Which objective, and for what.
+        reason: String,
+        /// The episodes, written out.
+        episodes: Option<PathBuf>,
+    },
+    /// An objective gave something that is not in [0, 1].
     #[error(
         "step {step}: {reason}; its trajectories are in `{batch}`\nhint: mend the objective (`objectives`), or leave such groups out with `train.bad_numbers = \"skip\"`"
     )]

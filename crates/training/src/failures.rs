@@ -13,7 +13,7 @@
 //! **All** episodes have failed when each of them has. Episodes that reached no tool say nothing of
 //! tools; so all have failed, too, when every episode that reached a tool has failed by its calls,
 //! and either these are most of the episodes or a tool was itself to blame. In training they have
-//! failed as well when every group was left out for a reward that is not finite.
+//! failed as well when every group was left out for a reward that is not in [0, 1].
 
 use paretopo_trajectory::{CallStatus, Fault, FinishReason, ToolOutcome, Trajectory};
 use std::collections::BTreeMap;

@@ -272,7 +272,8 @@ impl RunConfig {
             |reason: String| ConfigError::Override { assignment: assignment.into(), reason };
         let (path, value) =
             assignment.split_once('=').ok_or_else(|| wrong("expected `key.path=value`".into()))?;
-        let (path, value) = migration::of_override(path.trim(), parse_value(value.trim()));
+        let value = parse_value(value.trim()).map_err(wrong)?;
+        let (path, value) = migration::of_override(path.trim(), value);
         let mut full = self.clone();
         if path.starts_with("tools.") {
             full.tools = Some(self.tools());
@@ -408,12 +409,17 @@ fn replace_piece(piece: &mut toml::Value, mut settings: toml::Value) {
 
 /// TOML syntax where it is some, else a string: `0.5`, `true`, `[1, 2]`, `{ type = "grpo" }`,
 /// `runs/x`.
-fn parse_value(text: &str) -> toml::Value {
-    let parsed: Result<toml::Table, _> = toml::from_str(&format!("value = {text}"));
-    parsed
-        .ok()
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| toml::Value::String(text.to_owned()))
+///
+/// # Errors
+/// When it begins like a table, a list or a quoted string and is none.
+fn parse_value(text: &str) -> Result<toml::Value, String> {
+    let parsed: Result<toml::Table, toml::de::Error> = toml::from_str(&format!("value = {text}"));
+    let is_string = !text.starts_with(['{', '[', '"', '\'']);
+    match parsed {
+        Ok(mut table) if table.len() == 1 => Ok(table.remove("value").unwrap_or(text.into())),
+        Err(error) if !is_string => Err(format!("`{text}` is no TOML: {}", error.message())),
+        _ => Ok(text.into()),
+    }
 }
 
 #[cfg(test)]
@@ -485,6 +491,10 @@ mod tests {
         assert!(alone.contains("`1` is not a whole number from 2 to"), "{alone}");
         let set = error("", &["train.optimizer.beta2=1"]);
         assert_eq!(set, "`--set train.optimizer.beta2=1`: `1` is not a number from 0 and below 1");
+        // what is meant for TOML is not taken for a text
+        let torn = error("", &["estimator={ type = \"grpo\""]);
+        assert!(torn.contains("`{ type = \"grpo\"` is no TOML: "), "{torn}");
+        assert!(error("", &["objectives=[1"]).contains("`[1` is no TOML: "));
         // told apart by `type`, of which serde's own errors know neither key nor place
         let inside = error("", &["environment.problems.level_weights=[0, 0, 0, 0, 0, 0]"]);
         assert!(inside.contains("is not a list of 6 frequencies"), "{inside}");

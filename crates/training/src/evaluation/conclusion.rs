@@ -1,6 +1,6 @@
 //! The end of a training recipe: the policy is written and evaluated.
 
-use crate::evaluation::Playing;
+use crate::evaluation::{Playing, bad_reward_in};
 use crate::{
     EpisodeFailures, Observer, Policy, RunConfig, RunFolder, Stage, Surroundings, TrainingError,
 };
@@ -24,8 +24,8 @@ impl<B: AutodiffBackend> Conclusion<'_, B> {
     /// evaluation to `run/evaluation.json`.
     ///
     /// # Errors
-    /// When the policy is not finite, before it is written; when all episodes failed, after they were
-    /// written; when something cannot be written.
+    /// When the policy is not finite, before it is written; when all episodes failed or an objective is
+    /// wrong, after they were written; when something cannot be written.
     pub(crate) fn write<F: ModelFamily>(
         &self,
         policy: Policy<F, B>,
@@ -57,6 +57,10 @@ impl<B: AutodiffBackend> Conclusion<'_, B> {
         if let Some(failures) = EpisodeFailures::of(&trajectories) {
             let what = "the evaluation of the trained policy".into();
             return Err(TrainingError::EpisodesFailed { what, failures, episodes: Some(episodes) });
+        }
+        if let Some(reason) = bad_reward_in(environment, &config.evaluation, &trajectories) {
+            let what = "the evaluation of the trained policy".into();
+            return Err(TrainingError::EvaluatedReward { what, reason, episodes: Some(episodes) });
         }
         Ok(write_evaluation(folder.path(), &evaluation)?)
     }

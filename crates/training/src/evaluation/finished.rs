@@ -50,6 +50,11 @@ impl FinishedEpisodes {
         Ok(Self { path: path.into(), file: File::append(path)?, earlier, notes })
     }
 
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What was mended when the file was opened, the first time that it is asked for.
     pub(crate) fn take_notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notes)

@@ -14,7 +14,7 @@ use crate::{ConfigError, EpisodeFailures, Observer, Stage, TrainingError};
 use paretopo_agent::{
     PolicyText, RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, rollout,
 };
-use paretopo_environments::{DataError, RunMemory, ToolEnvironment, score_group};
+use paretopo_environments::{DataError, RunMemory, ToolEnvironment, bad_reward, score_group};
 use paretopo_generation::SamplingConfig;
 use paretopo_records::Evaluation;
 use paretopo_trajectory::{Split, Task, Trajectory, TrajectoryId};
@@ -36,6 +36,16 @@ pub fn evaluate(
 ) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
     let playing = Playing { context, rollout: rollout_config, config, seed, name: "evaluate" };
     let found = playing.play_and_summarise(finished.as_mut(), observer)?;
+    let reason = bad_reward_in(context.environment, config, &found.1);
+    if let Some(reason) = reason {
+        // a mended objective judges the same episodes
+        let episodes = finished.map(|finished| finished.path().to_owned());
+        return Err(TrainingError::EvaluatedReward {
+            what: "the evaluation".into(),
+            reason,
+            episodes,
+        });
+    }
     let Some(failures) = EpisodeFailures::of(&found.1) else { return Ok(found) };
     let what = match &finished {
         Some(_) => "the evaluation",
@@ -43,6 +53,20 @@ pub fn evaluate(
     };
     let episodes = finished.map(FinishedEpisodes::put_aside).transpose()?;
     Err(TrainingError::EpisodesFailed { what: what.into(), failures, episodes })
+}
+
+/// The first reward of an evaluation's episodes that is not in [0, 1], in words.
+pub(crate) fn bad_reward_in(
+    environment: &ToolEnvironment,
+    config: &EvaluationConfig,
+    trajectories: &[Trajectory],
+) -> Option<String> {
+    let groups = trajectories.chunks(config.samples);
+    environment
+        .tasks(config.split)
+        .iter()
+        .zip(groups)
+        .find_map(|(task, group)| bad_reward(task, group))
 }
 
 /// An evaluation to be played.

@@ -22,7 +22,7 @@ pub(super) struct Batch {
     /// Scoring and estimating advantages.
     pub(super) grading_seconds: f64,
     pub(super) refills: usize,
-    /// Groups with a reward that is not finite, of which nothing is learnt.
+    /// Groups with a reward that is not in [0, 1], of which nothing is learnt.
     pub(super) skipped_groups: usize,
 }
 
@@ -42,7 +42,7 @@ impl Batch {
         if self.groups.is_empty() && self.skipped_groups > 0 {
             let episodes = self.skipped_groups * size;
             let reason =
-                "a reward of its group is not finite, so that nothing is learnt of it".into();
+                "a reward of its group is not in [0, 1], so that nothing is learnt of it".into();
             return Some(EpisodeFailures { episodes, failed: episodes, reason, share: 1.0 });
         }
         EpisodeFailures::of(self.groups.iter().flatten())
@@ -192,7 +192,7 @@ impl Collecting<'_> {
         Ok(())
     }
 
-    /// Writes out trajectories with a reward that is not finite, and says so.
+    /// Writes out trajectories with a reward that is not in [0, 1], and says so.
     ///
     /// # Errors
     /// Unless such are to be left out.

@@ -84,11 +84,12 @@ pub struct TrainConfig {
     pub mask_overlong: bool,
     /// A log ratio beyond this counts as a bad number.
     pub largest_log_ratio: LogRatio,
-    /// What a reward, loss or gradient that is not finite does, or a log ratio that is too large.
+    /// What a reward outside of [0, 1] does, a loss or gradient that is not finite, or a log ratio
+    /// that is too large. An evaluation with such a reward is an error.
     pub bad_numbers: BadNumbers,
     /// After so many steps in a row of which all episodes failed the run stops; at least 1. An
     /// episode failed when its deadline passed, or when no tool call succeeded since a tool was
-    /// down, late or at its limit. No checkpoint is written after such a step, so that the run
+    /// down, late or at its limit; the metric `failed` counts the former alone. No checkpoint is written after such a step, so that the run
     /// resumes from before the first of them.
     #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
     #[schemars(schema_with = "whole::<1, 1_000_000_000>")]

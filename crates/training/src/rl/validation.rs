@@ -1,8 +1,8 @@
 //! The policy on validation tasks while it is trained, and the best of it so far.
 
 use super::collect::Collecting;
-use crate::evaluation::Playing;
 use crate::evaluation::summary::validated_volume;
+use crate::evaluation::{Playing, bad_reward_in};
 use crate::run::checkpoint;
 use crate::{
     EpisodeFailures, EvaluationConfig, Metrics, Observer, Policy, RunFolder, TrainingError,
@@ -11,13 +11,12 @@ use crate::{
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_algorithms::observe_validation;
 use paretopo_algorithms::pareto::underflows;
-use paretopo_environments::bad_reward;
 use paretopo_models::ModelFamily;
 use paretopo_trajectory::{ObjectiveValues, Split};
 
 impl Collecting<'_> {
     /// Evaluates on validation tasks; returns the mean of each objective, `None` if all episodes
-    /// failed.
+    /// failed, or an objective gave what is to be left out.
     pub(super) fn validate(
         &self,
         state: &mut TrainingState,
@@ -45,17 +44,12 @@ impl Collecting<'_> {
             ));
             return Ok(None);
         }
-        let tasks = self.context.environment.tasks(Split::Validation);
-        let mut groups = tasks.iter().zip(trajectories.chunks(1));
-        match groups.find_map(|(task, group)| bad_reward(task, group)) {
-            None => {
-                let point = validation.point.values();
-                observe_validation(&config.estimator, &mut state.estimator, point)?;
-            }
-            Some(reason) => {
-                self.leave_out(state.step, "validation", reason, &trajectories, observer)?
-            }
+        if let Some(reason) = bad_reward_in(self.context.environment, &settings, &trajectories) {
+            self.leave_out(state.step, "validation", reason, &trajectories, observer)?;
+            return Ok(None);
         }
+        let point = validation.point.values();
+        observe_validation(&config.estimator, &mut state.estimator, point)?;
         metrics.insert("validation/em".into(), validation.em);
         metrics.insert("validation/calls".into(), validation.calls);
         for (name, mean) in validation.point.iter() {
