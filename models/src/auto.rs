@@ -5,7 +5,7 @@
 use crate::family::{ModelConfig, ModelFamily, Placement};
 use crate::layers::{Architecture, AttentionState, CausalDecoder, DecoderConfig, HeadLayout};
 use crate::layers::{Differences, Projection};
-use crate::{CausalLm, DecodingState, Footprint, ForwardInput, Kernels, LinearMap};
+use crate::{CausalLm, DecodingState, Footprint, ForwardInput, Kernels, LinearMap, PackedWeights};
 use burn::module::{AutodiffModule, Module};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -165,6 +165,14 @@ impl<B: Backend> CausalLm<B> for AutoModel<B> {
 
     fn projections_mut(&mut self) -> Vec<(String, &mut Projection<B>)> {
         self.decoder_mut().projections_mut()
+    }
+
+    fn pack(&mut self, weights: PackedWeights) {
+        self.decoder_mut().pack(weights);
+    }
+
+    fn packed_bytes(&mut self) -> usize {
+        self.decoder_mut().packed_bytes()
     }
 
     fn unembed(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {

@@ -7,6 +7,7 @@
 //! when it is made ([`Kernels`]) and its layers hold them, so that two models in one process need
 //! not compute alike.
 
+use crate::{PackedMatrix, PackedWeights};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Int, Tensor};
 use std::any::{Any, TypeId, type_name};
@@ -53,6 +54,16 @@ pub trait FusedOps<B: Backend>: Send + Sync {
     /// # Shapes
     /// - `logits`: `[rows, vocab_size]`; `targets`, output: `[rows]`
     fn target_logprobs(&self, logits: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> Tensor<B, 1>;
+
+    /// A matrix, `[d_input, d_output]`, for many products with few rows; `None` where the backend
+    /// has none that are faster than usual ones, or keeps a graph.
+    fn pack(
+        &self,
+        _matrix: Tensor<B, 2>,
+        _weights: PackedWeights,
+    ) -> Option<Arc<dyn PackedMatrix<B>>> {
+        None
+    }
 
     /// [`adamw`], outside of any graph.
     fn adamw(

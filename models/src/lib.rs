@@ -51,6 +51,7 @@ mod input;
 pub mod layers;
 pub mod llama;
 mod one_of;
+mod packed;
 mod parameters;
 mod peft_config;
 pub mod qwen2;
@@ -74,6 +75,7 @@ pub use footprint::{Footprint, LayerFootprint, LinearMap};
 pub use fused::{AdamWState, AdamWStep, FusedOps, Kernels, adamw};
 pub use input::ForwardInput;
 pub use one_of::{Either, OneOf, OneOfConfig};
+pub use packed::{Packed, PackedMatrix, PackedWeights};
 pub use parameters::{
     in_precision, initialize, is_frozen, named_parameters, parameter_count, parameter_keys,
 };
@@ -141,6 +143,21 @@ pub trait CausalLm<B: Backend>: Module<B> + Sync + 'static {
     /// (`model.layers.0.self_attn.q_proj`): the paths of these fields, layer by layer, as
     /// [`ModelConfig::linear_maps`] lists them.
     fn projections_mut(&mut self) -> Vec<(String, &mut Projection<B>)>;
+
+    /// Makes the model ready for generating: keeps matrices a second time as the backend's products of
+    /// few rows read them, if it has such ([`crate::Packed`]). A model with matrices outside of its
+    /// projections packs those, too. Whatever changes the model undoes it.
+    fn pack(&mut self, weights: PackedWeights) {
+        let kernels = self.kernels().clone();
+        for (_, projection) in self.projections_mut() {
+            projection.pack(weights, &kernels);
+        }
+    }
+
+    /// Bytes of what [`Self::pack`] holds.
+    fn packed_bytes(&mut self) -> usize {
+        self.projections_mut().iter().map(|(_, projection)| projection.packed_bytes()).sum()
+    }
 
     /// The last layer's normalised hidden states, `[batch, time, hidden_size]`.
     fn hidden(

@@ -3,7 +3,9 @@
 
 use crate::family::{ModelConfig, ModelFamily, Placement, check_model_type};
 use crate::layers::Projection;
-use crate::{CausalLm, DecodingState, Footprint, ForwardInput, Kernels, LayerState, LinearMap};
+use crate::{
+    CausalLm, DecodingState, Footprint, ForwardInput, Kernels, LayerState, LinearMap, PackedWeights,
+};
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -287,6 +289,14 @@ impl<B: Backend, First: CausalLm<B>, Second: CausalLm<B>> CausalLm<B> for Either
 
     fn projections_mut(&mut self) -> Vec<(String, &mut Projection<B>)> {
         of_either!(self, model => model.projections_mut())
+    }
+
+    fn pack(&mut self, weights: PackedWeights) {
+        of_either!(self, model => model.pack(weights))
+    }
+
+    fn packed_bytes(&mut self) -> usize {
+        of_either!(self, model => model.packed_bytes())
     }
 
     fn unembed(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {

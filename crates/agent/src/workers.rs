@@ -11,6 +11,8 @@ use std::sync::{Mutex, PoisonError, mpsc};
 /// Above so many parameters operations are large enough to be split, and activations and a gradient
 /// for each worker would cost too much memory.
 const LARGE_MODEL: u64 = 500_000_000;
+/// Bytes of weights that stay in a processor's caches from one step of decoding to the next.
+const CACHED: u64 = 48 << 20;
 /// More workers than that wait for memory.
 const MOST: usize = 8;
 
@@ -40,12 +42,29 @@ impl Workers {
         if count <= 1 {
             return Ok(Self::default());
         }
+        Self::pools(count, threads)
+    }
+
+    fn pools(count: usize, threads: usize) -> Result<Self, String> {
         let pool = |_| ThreadPoolBuilder::new().num_threads((threads / count).max(1)).build();
         let pools = (0..count)
             .map(pool)
             .collect::<Result<_, _>>()
             .map_err(|error| format!("no thread for a worker: {error}"))?;
         Ok(Self { pools })
+    }
+
+    /// Those for rollouts with packed weights of so many bytes. Where they stay in the caches, each
+    /// worker decodes a part of the batch. Where every step reads them from memory anew, all threads
+    /// share one batch and each product, and read them once between them.
+    ///
+    /// # Errors
+    /// When the system gives no more threads.
+    pub fn of_rollouts(wanted: usize, threads: usize, packed: u64) -> Result<Self, String> {
+        match wanted {
+            0 if packed > CACHED => Self::pools(1, threads),
+            wanted => Self::new(Self::suitable(wanted, threads, 0), threads),
+        }
     }
 
     /// How many parts are done at the same time; at least 1.
@@ -66,7 +85,8 @@ impl Workers {
         work: impl Fn(&mut S, J, &mut dyn FnMut(E)) + Sync,
         heard: &mut dyn FnMut(E),
     ) {
-        if self.pools.is_empty() || states.len() <= 1 {
+        let shares_threads = self.pools.len() > 1;
+        if self.pools.is_empty() || (shares_threads && states.len() <= 1) {
             let mut state = states.into_iter().next();
             if let Some(state) = &mut state {
                 jobs.into_iter().for_each(|job| work(state, job, heard));

@@ -18,8 +18,8 @@ use paretopo_agent::Workers;
 use paretopo_engine::{LocalGenerators, SamplingPlace, StateSize};
 use paretopo_generation::{GenerationSettings, Generators, Recorded, Row, SamplingConfig};
 use paretopo_models::{
-    AutoConfig, AutoFamily, AutoModel, ModelConfig, ModelFamily, Placement, initialize,
-    load_folder, read_config,
+    AutoConfig, AutoFamily, AutoModel, CausalLm, ModelConfig, ModelFamily, PackedWeights,
+    Placement, initialize, load_folder, read_config,
 };
 use paretopo_training::{
     AdamW, GradientSum, MemoryConfig, MicroBatch, OptimizerConfig, TrainingSequence,
@@ -72,14 +72,25 @@ fn peak_mebibytes() -> f64 {
 
 /// Seconds of reading the prompts and of all sampled tokens, for `batch` rows.
 fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) -> (f64, f64) {
-    let (config, model) = load::<Flex>(folder);
+    let (config, mut model) = load::<Flex>(folder);
+    match std::env::var("PACKED").as_deref() {
+        Ok("none") => {}
+        Ok("bf16") => model.pack(PackedWeights::Bf16),
+        _ => model.pack(PackedWeights::F32),
+    }
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut prompts: Vec<Vec<u32>> =
         (0..batch).map(|_| random_ids(&mut rng, &config, prompt)).collect();
     if shared {
         prompts = vec![prompts[0].clone(); batch];
     }
-    let workers = workers(&model);
+    let threads = rayon::current_num_threads();
+    let wanted = std::env::var("WORKERS").map_or(0, |wanted| wanted.parse().unwrap());
+    let packed = model.packed_bytes() as u64;
+    let workers = match packed {
+        0 => workers(&model),
+        _ => Workers::of_rollouts(wanted, threads, packed).unwrap(),
+    };
     let part = batch.div_ceil(workers.count());
     let (mut prefill, mut seconds) = (0.0f64, 0.0f64);
     for round in 0..2 {

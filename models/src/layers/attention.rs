@@ -63,9 +63,10 @@ impl<B: Backend> Attention<B> {
         layout: &HeadLayout<B>,
         state: Option<&mut AttentionState<B>>,
     ) -> Tensor<B, 2> {
-        let queries = self.normalise(&self.q_norm, self.q_proj.forward(x.clone(), layout.dropout));
-        let keys = self.normalise(&self.k_norm, self.k_proj.forward(x.clone(), layout.dropout));
-        let values = self.v_proj.forward(x, layout.dropout);
+        let maps = [&self.q_proj, &self.k_proj, &self.v_proj];
+        let [queries, keys, values] = Projection::forward_all(maps, x, layout.dropout);
+        let queries = self.normalise(&self.q_norm, queries);
+        let keys = self.normalise(&self.k_norm, keys);
         self.o_proj.forward(layout.attend(queries, keys, values, state), layout.dropout)
     }
 

@@ -6,11 +6,12 @@ use super::{
     unembed,
 };
 use crate::{
-    CausalLm, DecodingState, Footprint, ForwardInput, Kernels, LayerFootprint, LinearMap, Placement,
+    CausalLm, DecodingState, Footprint, ForwardInput, Kernels, LayerFootprint, LinearMap, Packed,
+    PackedWeights, Placement,
 };
 use burn::module::Module;
-use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// The shared fields of `config.json` that change the computation, named as there. Fields that do
@@ -113,6 +114,7 @@ impl DecoderConfig {
         Ok(CausalDecoder {
             model: Decoder::new(&shape, &place.device),
             lm_head: (!self.tie_word_embeddings).then(head),
+            packed_head: Packed::default(),
         })
     }
 
@@ -289,6 +291,8 @@ pub struct CausalDecoder<B: Backend> {
     pub model: Decoder<B>,
     /// The output matrix; `None` when it is the embedding.
     pub lm_head: Option<Projection<B>>,
+    /// The embedding as an output matrix, where it is one.
+    packed_head: Packed<B>,
 }
 
 impl<B: Backend> CausalLm<B> for CausalDecoder<B> {
@@ -333,7 +337,34 @@ impl<B: Backend> CausalLm<B> for CausalDecoder<B> {
         self.model.projections_mut()
     }
 
+    fn pack(&mut self, weights: PackedWeights) {
+        let kernels = self.kernels().clone();
+        for (_, projection) in self.projections_mut() {
+            projection.pack(weights, &kernels);
+        }
+        match &mut self.lm_head {
+            Some(lm_head) => lm_head.pack(weights, &kernels),
+            None => {
+                let embedding = self.model.embed_tokens.weight.val();
+                self.packed_head.pack(embedding.transpose(), weights, &kernels);
+            }
+        }
+    }
+
+    fn packed_bytes(&mut self) -> usize {
+        let head = self.lm_head.as_ref().map_or(self.packed_head.bytes(), Projection::packed_bytes);
+        let maps = self.projections_mut();
+        head + maps.iter().map(|(_, projection)| projection.packed_bytes()).sum::<usize>()
+    }
+
     fn unembed(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
+        if let Some(packed) = self.packed_head.get().filter(|_| hidden.dtype() == DType::F32) {
+            let [batch, time, hidden_size] = hidden.dims();
+            let rows = hidden.reshape([batch * time, hidden_size]);
+            let logits = packed.products(rows, &[]).remove(0);
+            let [_, vocab_size] = logits.dims();
+            return logits.reshape([batch, time, vocab_size]);
+        }
         unembed(self.lm_head.as_ref(), &self.model.embed_tokens, hidden)
     }
 }

@@ -40,8 +40,7 @@ impl<B: Backend> FeedForward<B> {
     /// # Shapes
     /// - `x`, output: `[tokens, hidden_size]`
     pub fn forward(&self, x: Tensor<B, 2>, dropout: Option<u64>) -> Tensor<B, 2> {
-        let (gate, up) =
-            (self.gate_proj.forward(x.clone(), dropout), self.up_proj.forward(x, dropout));
+        let [gate, up] = Projection::forward_all([&self.gate_proj, &self.up_proj], x, dropout);
         let inner = match self.kernels.suiting(&gate) {
             Some(fused) => fused.gated_silu(gate, up),
             None => silu(gate) * up,

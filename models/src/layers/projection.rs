@@ -1,9 +1,10 @@
 //! A linear map, with room for a low-rank adapter (LoRA; Hu et al., 2021, arXiv 2106.09685).
 
 use super::matching;
+use crate::{Kernels, Packed, PackedWeights};
 use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -16,6 +17,7 @@ pub struct Projection<B: Backend> {
     pub bias: Option<Param<Tensor<B, 1>>>,
     /// The adapter, if one is attached.
     pub lora: Option<LowRank<B>>,
+    packed: Packed<B>,
 }
 
 /// An adapter's two matrices.
@@ -40,7 +42,18 @@ impl<B: Backend> Projection<B> {
             weight: Param::from_tensor(Tensor::zeros([d_input, d_output], device)),
             bias: bias.then(|| Param::from_tensor(Tensor::zeros([d_output], device))),
             lora: None,
+            packed: Packed::default(),
         }
+    }
+
+    /// See [`crate::CausalLm::pack`].
+    pub fn pack(&mut self, weights: PackedWeights, kernels: &Kernels) {
+        self.packed.pack(self.weight.val(), weights, kernels);
+    }
+
+    /// Bytes of what [`Self::pack`] holds.
+    pub fn packed_bytes(&self) -> usize {
+        self.packed.bytes()
     }
 
     /// Tokens of all sequences are rows of one product: a batched one would repeat the weights and,
@@ -50,14 +63,36 @@ impl<B: Backend> Projection<B> {
     /// - `x`: `[tokens, d_input]`
     /// - output: `[tokens, d_output]`
     pub fn forward(&self, x: Tensor<B, 2>, dropout: Option<u64>) -> Tensor<B, 2> {
-        let mut y = x.clone().matmul(matching(self.weight.val(), &x));
-        if let Some(bias) = &self.bias {
-            y = y + matching(bias.val(), &x).unsqueeze();
+        let [y] = Self::forward_all([self], x, dropout);
+        y
+    }
+
+    /// [`Self::forward`] of several maps that read the same `x`; packed ones in one go.
+    pub fn forward_all<const N: usize>(
+        maps: [&Self; N],
+        x: Tensor<B, 2>,
+        dropout: Option<u64>,
+    ) -> [Tensor<B, 2>; N] {
+        let packed = maps.map(|map| map.packed.get().filter(|_| x.dtype() == DType::F32));
+        let packed: Option<Vec<_>> = packed.into_iter().collect();
+        let mut products = match packed.as_deref() {
+            Some([first, others @ ..]) => first.products(x.clone(), others),
+            _ => maps
+                .iter()
+                .map(|map| x.clone().matmul(matching(map.weight.val(), &x)))
+                .collect::<Vec<_>>(),
         }
-        match &self.lora {
-            Some(lora) => y + lora.forward(x, dropout),
-            None => y,
-        }
+        .into_iter();
+        maps.map(|map| {
+            let mut y = products.next().expect("a product for each map");
+            if let Some(bias) = &map.bias {
+                y = y + matching(bias.val(), &x).unsqueeze();
+            }
+            match &map.lora {
+                Some(lora) => y + lora.forward(x.clone(), dropout),
+                None => y,
+            }
+        })
     }
 }
 

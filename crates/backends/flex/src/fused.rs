@@ -1,6 +1,7 @@
 //! The kernels as burn operations, without and with autodiff.
 
 use crate::kernels::{self, vectorised};
+use crate::packed;
 use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
@@ -8,8 +9,9 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, OpsPrep};
 use burn::tensor::{Int, Shape, Tensor, TensorData, TensorMetadata, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
-use paretopo_models::{AdamWState, AdamWStep, FusedOps};
+use paretopo_models::{AdamWState, AdamWStep, FusedOps, PackedMatrix, PackedWeights};
 use rayon::prelude::*;
+use std::sync::Arc;
 
 type Tracked = Autodiff<Flex>;
 
@@ -143,6 +145,14 @@ impl FusedOps<Flex> for FlexKernels {
         targets: Tensor<Flex, 1, Int>,
     ) -> Tensor<Flex, 1> {
         wrap(target_logprobs(plain(logits), targets.into_data()).0)
+    }
+
+    fn pack(
+        &self,
+        matrix: Tensor<Flex, 2>,
+        weights: PackedWeights,
+    ) -> Option<Arc<dyn PackedMatrix<Flex>>> {
+        Some(packed::pack(matrix, weights))
     }
 
     fn adamw(

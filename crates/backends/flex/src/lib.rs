@@ -3,6 +3,7 @@
 
 mod fused;
 mod kernels;
+mod packed;
 
 use burn::backend::Autodiff;
 use burn_flex::{Flex, FlexDevice};

@@ -1,0 +1,249 @@
+//! Products of few rows with packed matrices: `y = x W` as decoding has it.
+//!
+//! A matrix lies in panels of neighbouring columns ([`tile`]), so that a product reads each weight
+//! once, in the order in which it lies, and arranges nothing. Threads divide the panels: all work on
+//! one product, and together read the matrix once. Weights are f32 or bf16; `x`, sums and `y` are
+//! f32. The widest instructions of the processor are chosen when a matrix is packed ([`Path`]).
+//!
+//! burn's own product (the `gemm` crate) packs the matrix anew in every call, which for few rows is
+//! most of its work.
+
+mod lanes;
+mod tile;
+
+use burn::tensor::{Shape, Tensor, TensorData, TensorMetadata, TensorPrimitive};
+use burn_flex::{Flex, FlexTensor};
+use half::bf16;
+#[cfg(target_arch = "x86_64")]
+use lanes::{Avx2, Avx512};
+use lanes::{Portable, Weight};
+use paretopo_models::{PackedMatrix, PackedWeights};
+use rayon::prelude::*;
+use std::any::Any;
+use std::ops::Range;
+use std::sync::Arc;
+use tile::{Output, Product};
+
+/// Multiplications below which threads cost more than they save.
+const WORTH_A_THREAD: usize = 1 << 17;
+
+/// The instructions that a packed matrix is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Path {
+    /// 16 numbers in 32 registers.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// 8 numbers in 16 registers.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// Whatever the compiler makes of it.
+    Portable,
+}
+
+impl Path {
+    /// All that this processor has, the fastest first.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut found = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                found.insert(0, Self::Avx2);
+            }
+            if is_x86_feature_detected!("avx512f") {
+                found.insert(0, Self::Avx512);
+            }
+        }
+        found
+    }
+
+    /// Columns of a panel.
+    fn width(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => 48,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => 16,
+            Self::Portable => 16,
+        }
+    }
+
+    /// Computes the columns of some panels.
+    ///
+    /// # Safety
+    /// See [`tile::run`]; the processor has the instructions.
+    unsafe fn run<W: Weight>(self, product: &Product<'_, W>, panels: Range<usize>) {
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f")]
+        unsafe fn avx512<W: Weight>(product: &Product<'_, W>, panels: Range<usize>) {
+            // SAFETY: as the caller promises
+            unsafe { tile::run::<Avx512, W, 3, 8>(product, panels) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn avx2<W: Weight>(product: &Product<'_, W>, panels: Range<usize>) {
+            // SAFETY: as the caller promises
+            unsafe { tile::run::<Avx2, W, 2, 6>(product, panels) }
+        }
+        // SAFETY: as the caller promises
+        unsafe {
+            match self {
+                #[cfg(target_arch = "x86_64")]
+                Self::Avx512 => avx512(product, panels),
+                #[cfg(target_arch = "x86_64")]
+                Self::Avx2 => avx2(product, panels),
+                Self::Portable => tile::run::<Portable, W, 2, 4>(product, panels),
+            }
+        }
+    }
+}
+
+/// Weights in panels.
+enum Panels {
+    Single(Vec<f32>),
+    Half(Vec<bf16>),
+}
+
+/// A packed matrix.
+pub(crate) struct Matrix {
+    path: Path,
+    depth: usize,
+    columns: usize,
+    panels: Panels,
+}
+
+impl Matrix {
+    /// Packs `matrix`, `[depth, columns]`, for the given instructions, which the processor must have.
+    pub(crate) fn new(matrix: &FlexTensor, weights: PackedWeights, path: Path) -> Self {
+        let shape = matrix.shape();
+        let (depth, columns) = (shape[0], shape[1]);
+        let panels = match weights {
+            PackedWeights::F32 => Panels::Single(panels_of(matrix, path.width())),
+            PackedWeights::Bf16 => Panels::Half(panels_of(matrix, path.width())),
+        };
+        Self { path, depth, columns, panels }
+    }
+
+    fn panel_count(&self) -> usize {
+        self.columns.div_ceil(self.path.width())
+    }
+
+    /// Computes some panels of `x W`.
+    ///
+    /// # Safety
+    /// `y` has room for `[rows, columns]`, and nobody else writes to these panels' columns.
+    unsafe fn run(&self, x: &[f32], y: Output, panels: Range<usize>) {
+        let (depth, columns) = (self.depth, self.columns);
+        // SAFETY: the path was chosen among those that the processor has; panels were made for it
+        unsafe {
+            match &self.panels {
+                Panels::Single(weights) => {
+                    self.path.run(&Product { x, depth, weights, columns, y }, panels)
+                }
+                Panels::Half(weights) => {
+                    self.path.run(&Product { x, depth, weights, columns, y }, panels)
+                }
+            }
+        }
+    }
+}
+
+/// Panels of `width` columns, each `[depth, width]`, the last filled up with zeros.
+fn panels_of<W: Weight>(matrix: &FlexTensor, width: usize) -> Vec<W> {
+    let shape = matrix.shape();
+    let (depth, columns) = (shape[0], shape[1]);
+    let layout = matrix.layout();
+    let start = layout.start_offset();
+    let [row, column] = [0, 1].map(|dimension| layout.strides()[dimension]);
+    let values: &[f32] = matrix.storage();
+    let at = |i: usize, j: usize| {
+        let place = start as isize + i as isize * row + j as isize * column;
+        W::of(values[place as usize])
+    };
+    let mut panels = vec![W::ZERO; columns.div_ceil(width) * width * depth];
+    panels.par_chunks_exact_mut((width * depth).max(1)).enumerate().for_each(|(panel, weights)| {
+        let first = panel * width;
+        let count = width.min(columns - first);
+        if column == 1 {
+            for (i, weights) in weights.chunks_exact_mut(width).enumerate() {
+                for (j, weight) in weights[..count].iter_mut().enumerate() {
+                    *weight = at(i, first + j);
+                }
+            }
+        } else {
+            // a transposed matrix is read along its own rows
+            for j in 0..count {
+                for i in 0..depth {
+                    weights[i * width + j] = at(i, first + j);
+                }
+            }
+        }
+    });
+    panels
+}
+
+/// `x W` for several matrices of as many rows as `x` has columns.
+fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
+    let depth = matrices[0].depth;
+    assert!(matrices.iter().all(|matrix| matrix.depth == depth), "one `x` for all matrices");
+    let rows = x.len() / depth.max(1);
+    let mut outputs: Vec<Vec<f32>> =
+        matrices.iter().map(|matrix| vec![0.0; rows * matrix.columns]).collect();
+    let places: Vec<Output> = outputs.iter_mut().map(|y| Output(y.as_mut_ptr())).collect();
+    let columns: usize = matrices.iter().map(|matrix| matrix.columns).sum();
+    let worth = (rows * depth * columns / WORTH_A_THREAD).max(1);
+    let threads = rayon::current_num_threads().min(worth);
+    let part = |thread: usize| {
+        for (matrix, y) in matrices.iter().zip(&places) {
+            let panels = matrix.panel_count();
+            let own = panels * thread / threads..panels * (thread + 1) / threads;
+            // SAFETY: outputs have room for all rows and columns; each thread has its own panels
+            unsafe { matrix.run(x, *y, own) }
+        }
+    };
+    match threads {
+        1 => part(0),
+        _ => (0..threads).into_par_iter().with_max_len(1).for_each(part),
+    }
+    outputs
+}
+
+impl PackedMatrix<Flex> for Matrix {
+    fn products(
+        &self,
+        x: Tensor<Flex, 2>,
+        others: &[&dyn PackedMatrix<Flex>],
+    ) -> Vec<Tensor<Flex, 2>> {
+        let mut matrices = vec![self];
+        for other in others {
+            matrices.push(other.as_any().downcast_ref().expect("packed by this backend"));
+        }
+        let x = x.into_primitive().tensor().to_contiguous();
+        let rows = x.shape()[0];
+        let outputs = products(x.storage(), &matrices).into_iter().zip(&matrices);
+        let wrapped = outputs.map(|(values, matrix)| {
+            let data = TensorData::new(values, Shape::new([rows, matrix.columns]));
+            Tensor::from_primitive(TensorPrimitive::Float(FlexTensor::from_data(data)))
+        });
+        wrapped.collect()
+    }
+
+    fn bytes(&self) -> usize {
+        match &self.panels {
+            Panels::Single(weights) => 4 * weights.len(),
+            Panels::Half(weights) => 2 * weights.len(),
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// A matrix, packed for the widest instructions that this processor has.
+pub(crate) fn pack(matrix: Tensor<Flex, 2>, weights: PackedWeights) -> Arc<dyn PackedMatrix<Flex>> {
+    let path = Path::all()[0];
+    Arc::new(Matrix::new(&matrix.into_primitive().tensor(), weights, path))
+}
+
+#[cfg(test)]
+mod tests;
