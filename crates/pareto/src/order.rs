@@ -13,29 +13,26 @@ pub(super) fn descending_key(value: f64) -> u64 {
     if is_negative { bits } else { !bits & (u64::MAX >> 1) }
 }
 
-/// The values' indices, from the largest value to the smallest; `compare` orders two indices of
-/// equal values.
+/// The indices below `count`, from the largest value to the smallest; `compare` orders two indices
+/// of equal values.
 pub(super) fn descending(
-    values: impl ExactSizeIterator<Item = f64>,
+    count: usize,
+    value: impl Fn(usize) -> f64,
     compare: impl Fn(usize, usize) -> Ordering,
 ) -> Vec<usize> {
     // an index takes the place of a key's last bits, and what is the same before them is compared
     // again
-    let index_bits = (values.len().next_power_of_two() - 1) as u64;
+    let index_bits = (count.next_power_of_two() - 1) as u64;
     let index = |entry: u64| (entry & index_bits) as usize;
-    let mut keys = Vec::with_capacity(values.len());
-    let mut entries = Vec::with_capacity(values.len());
-    for (index, value) in values.enumerate() {
-        let key = descending_key(value);
-        keys.push(key);
-        entries.push(key & !index_bits | index as u64);
-    }
+    let key = |index: usize| descending_key(value(index));
+    let mut entries: Vec<u64> =
+        (0..count).map(|index| key(index) & !index_bits | index as u64).collect();
     entries.sort_unstable();
     for close in entries.chunk_by_mut(|a, b| a & !index_bits == b & !index_bits) {
         if close.len() > 1 {
             close.sort_unstable_by(|a, b| {
                 let (a, b) = (index(*a), index(*b));
-                keys[a].cmp(&keys[b]).then_with(|| compare(a, b))
+                key(a).cmp(&key(b)).then_with(|| compare(a, b))
             });
         }
     }
@@ -60,7 +57,7 @@ mod tests {
     fn equal_values_are_compared_by_more() {
         let values = [0.5, 1.0, -0.0, 1.0, 0.0];
         let order = |compare: fn(&usize, &usize) -> Ordering| {
-            descending(values.into_iter(), |a, b| compare(&a, &b))
+            descending(values.len(), |index| values[index], |a, b| compare(&a, &b))
         };
         assert_eq!(order(usize::cmp), [1, 3, 0, 2, 4]);
         assert_eq!(order(|a, b| b.cmp(a)), [3, 1, 0, 4, 2]);
@@ -69,8 +66,8 @@ mod tests {
     #[test]
     fn values_that_differ_in_the_last_bits_are_told_apart() {
         // 1 + i * 2^-52, the nearest floats there are, in a shuffled order: 5 * i modulo 8
-        let values = (0..8).map(|place| 1.0 + f64::from(5 * place % 8) * f64::EPSILON);
+        let value = |place: usize| 1.0 + (5 * place % 8) as f64 * f64::EPSILON;
         // 5 * i modulo 8 = 7, 6, 5, .. for i = 3, 6, 1, 4, 7, 2, 5, 0
-        assert_eq!(descending(values, |a, b| a.cmp(&b)), [3, 6, 1, 4, 7, 2, 5, 0]);
+        assert_eq!(descending(8, value, |a, b| a.cmp(&b)), [3, 6, 1, 4, 7, 2, 5, 0]);
     }
 }

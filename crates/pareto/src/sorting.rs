@@ -5,12 +5,17 @@
 //! if a front has a point that dominates it, every better front has one, too. So one walk in this
 //! order finds each point's front among those of the points before it, by halving (Zhang et al.,
 //! 2015, efficient non-dominated sort, ENS-BS). Up to three objectives, all that a front needs to
-//! keep is sorted. For more, the points that dominate one are bits of a set.
+//! keep is sorted. For more, the points that dominate one are bits of a set. Where points are few,
+//! they are compared in pairs.
 
 mod dominators;
 
 use super::order::{descending, descending_key};
 use super::staircase::Staircase;
+
+/// Up to so many points of three and more objectives are compared in pairs, which is faster than to
+/// keep what many points need.
+const FEW: usize = 16;
 
 /// The rank of each point: 1 for points that nothing dominates, 2 for those that only rank-1 points
 /// dominate, and so on. Equal points share a rank. Ranks have no gaps.
@@ -30,6 +35,7 @@ pub fn non_dominated_ranks<P: AsRef<[f64]>>(points: &[P]) -> Vec<usize> {
         0 => vec![1; points.len()],
         1 => ranks_in_order(points, last_of_fronts(|_| 0.0)),
         2 => ranks_in_order(points, last_of_fronts(|point| point[1])),
+        _ if points.len() <= FEW => ranks_in_order(points, pairs()),
         3 => ranks_in_order(points, staircases()),
         _ => dominators::ranks(points, &lexicographic(points)),
     }
@@ -37,7 +43,8 @@ pub fn non_dominated_ranks<P: AsRef<[f64]>>(points: &[P]) -> Vec<usize> {
 
 /// Where the points are, from the lexicographically largest to the smallest.
 fn lexicographic<P: AsRef<[f64]>>(points: &[P]) -> Vec<usize> {
-    descending(points.iter().map(|point| point.as_ref()[0]), |a, b| {
+    let first = |index: usize| points[index].as_ref()[0];
+    descending(points.len(), first, |a, b| {
         let rest = |index: usize| points[index].as_ref()[1..].iter().copied().map(descending_key);
         rest(a).cmp(rest(b))
     })
@@ -45,9 +52,9 @@ fn lexicographic<P: AsRef<[f64]>>(points: &[P]) -> Vec<usize> {
 
 /// The rank of each point by `rank`, which is asked in the lexicographic order, once for equal
 /// points.
-fn ranks_in_order<P: AsRef<[f64]>>(
-    points: &[P],
-    mut rank: impl FnMut(&[f64]) -> usize,
+fn ranks_in_order<'a, P: AsRef<[f64]>>(
+    points: &'a [P],
+    mut rank: impl FnMut(&'a [f64]) -> usize,
 ) -> Vec<usize> {
     let mut ranks = vec![1; points.len()];
     let mut previous: Option<(&[f64], usize)> = None;
@@ -91,6 +98,22 @@ fn staircases() -> impl FnMut(&[f64]) -> usize {
             fronts[front].replace(covered, rest);
         }
         front + 1
+    }
+}
+
+/// Ranks for few points of any number of objectives: one more than the worst rank among the points
+/// before that are as large in all but the first.
+fn pairs<'a>() -> impl FnMut(&'a [f64]) -> usize {
+    let mut ranked: Vec<(&[f64], usize)> = Vec::with_capacity(FEW);
+    move |point| {
+        let mut rank = 1;
+        for (other, others_rank) in &ranked {
+            if *others_rank >= rank && other[1..].iter().zip(&point[1..]).all(|(a, b)| a >= b) {
+                rank = others_rank + 1;
+            }
+        }
+        ranked.push((point, rank));
+        rank
     }
 }
 

@@ -15,15 +15,15 @@ pub(super) fn volume(sides: &[f64], objectives: usize) -> f64 {
     let base = objectives - 1;
     let mut before = Bases { sides: Vec::new(), objectives: base };
     let mut volume = 0.0;
-    let lasts = sides.chunks_exact(objectives).map(|sides| sides[base]);
-    for index in descending(lasts, |_, _| Ordering::Equal) {
+    let last = |index: usize| sides[index * objectives + base];
+    for index in descending(sides.len() / objectives, last, |_, _| Ordering::Equal) {
         let start = index * objectives;
         let point = &sides[start..start + base];
         if before.cover(point) {
             continue;
         }
         let whole: f64 = point.iter().product();
-        volume += sides[start + base] * (whole - before.clipped(point).volume());
+        volume += last(index) * (whole - before.clipped(point).volume());
         before.insert(point);
     }
     volume

@@ -10,10 +10,14 @@ use std::cmp::Ordering;
 /// From the widest to the narrowest, each adds its width times the height that it rises above the
 /// ones before: `sum_i w_i * max(0, h_i - max_{j < i} h_j)`.
 pub(super) fn area(rectangles: &[[f64; 2]]) -> f64 {
-    let order = descending(rectangles.iter().map(|sides| sides[0]), |a, b| {
-        // of the same width, the highest is first, and the others add nothing
-        rectangles[b][1].total_cmp(&rectangles[a][1])
-    });
+    let order = descending(
+        rectangles.len(),
+        |index| rectangles[index][0],
+        |a, b| {
+            // of the same width, the highest is first, and the others add nothing
+            rectangles[b][1].total_cmp(&rectangles[a][1])
+        },
+    );
     let mut reached = 0.0;
     let mut area = 0.0;
     for index in order {
@@ -35,7 +39,7 @@ pub(super) fn area(rectangles: &[[f64; 2]]) -> f64 {
 pub(super) fn volume(boxes: &[[f64; 3]]) -> f64 {
     let mut grounds = Staircase::with_capacity(boxes.len());
     let mut volume = 0.0;
-    for index in descending(boxes.iter().map(|sides| sides[2]), |_, _| Ordering::Equal) {
+    for index in descending(boxes.len(), |index| boxes[index][2], |_, _| Ordering::Equal) {
         let [width, depth, height] = boxes[index];
         if let Some(uncovered) = cover(&mut grounds, [width, depth]) {
             volume += uncovered * height;

@@ -14,9 +14,6 @@ use crate::order::descending;
 /// Points whose dominators are held at the same time, which bounds the memory.
 const BLOCK: usize = 512;
 
-/// Up to so many points are compared in pairs, which for few is faster than to sort them more.
-const PAIRS: usize = 16;
-
 /// Bits of one word.
 const WORD: usize = u64::BITS as usize;
 
@@ -45,11 +42,10 @@ pub(super) fn ranks<P: AsRef<[f64]>>(points: &[P], order: &[usize]) -> Vec<usize
 }
 
 /// The sets `D` of a block of consecutive places.
-struct Dominators<'a> {
-    /// The points in the lexicographic order.
-    points: &'a [&'a [f64]],
-    /// Their places in the descending order of each objective, of equal values the first place
-    /// first, so that whatever can dominate a point is before it. The first one's is no news.
+struct Dominators {
+    /// The points' places in the descending order of each objective, of equal values the first
+    /// place first, so that whatever can dominate a point is before it. The first objective's is no
+    /// news.
     orders: Vec<Vec<usize>>,
     sets: Vec<u64>,
     /// Words of one set.
@@ -57,17 +53,15 @@ struct Dominators<'a> {
     start: usize,
 }
 
-impl<'a> Dominators<'a> {
-    fn new(points: &'a [&'a [f64]]) -> Self {
+impl Dominators {
+    /// Of points in the lexicographic order.
+    fn new(points: &[&[f64]]) -> Self {
         let objectives = points.first().map_or(0, |point| point.len());
         let in_order = |objective: usize| {
-            descending(points.iter().map(|point| point[objective]), |a, b| a.cmp(&b))
+            descending(points.len(), |place| points[place][objective], |a, b| a.cmp(&b))
         };
-        let orders = match points.len() {
-            0..=PAIRS => Vec::new(),
-            _ => (1..objectives).map(in_order).collect(),
-        };
-        Self { points, orders, sets: Vec::new(), words: 0, start: 0 }
+        let orders = (1..objectives).map(in_order).collect();
+        Self { orders, sets: Vec::new(), words: 0, start: 0 }
     }
 
     /// Makes the sets of the places from `start` to before `end`.
@@ -75,10 +69,6 @@ impl<'a> Dominators<'a> {
         self.words = end.div_ceil(WORD);
         self.start = start;
         self.sets.clear();
-        if self.orders.is_empty() {
-            self.sets.extend((0..end).map(|place| dominators_in_pairs(&self.points[..=place])));
-            return;
-        }
         self.sets.resize((end - start) * self.words, 0);
         for place in start..end {
             // only what is before a point in the lexicographic order can dominate it
@@ -109,15 +99,6 @@ impl<'a> Dominators<'a> {
             }
         }
     }
-}
-
-/// The dominators of the last point, which the others are before in the lexicographic order.
-fn dominators_in_pairs(points: &[&[f64]]) -> u64 {
-    let Some((point, before)) = points.split_last() else { return 0 };
-    before.iter().enumerate().fold(0, |set, (place, other)| {
-        let is_as_good = other[1..].iter().zip(&point[1..]).all(|(a, b)| a >= b);
-        set | u64::from(is_as_good) << place
-    })
 }
 
 /// The ranks by their binary digits: the set of the places whose rank has a 1 there.
