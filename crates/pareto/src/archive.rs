@@ -1,7 +1,6 @@
 //! The archive `B`: the non-dominated reward vectors seen so far.
 
-use super::hypervolume::merge_non_dominated;
-use super::{Point, hypervolume, hypervolume_gain};
+use super::{Point, dominates, hypervolume, hypervolume_gain};
 use serde::{Deserialize, Serialize};
 
 /// Mutually non-dominated points; part of a run's checkpoint.
@@ -28,7 +27,12 @@ impl Archive {
     /// Adds a point unless the archive already holds or dominates it, and drops what it dominates.
     /// Returns whether it entered.
     pub fn insert(&mut self, point: &[f64]) -> bool {
-        merge_non_dominated(&mut self.points, point)
+        if self.points.iter().any(|other| other == point || dominates(other, point)) {
+            return false;
+        }
+        self.points.retain(|other| !dominates(point, other));
+        self.points.push(point.to_vec());
+        true
     }
 
     /// `dHV(point, B)`.

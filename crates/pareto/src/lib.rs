@@ -23,7 +23,9 @@
 mod archive;
 mod dominance;
 mod hypervolume;
+mod order;
 mod sorting;
+mod staircase;
 
 pub use archive::Archive;
 pub use dominance::dominates;

@@ -1,0 +1,42 @@
+//! Seconds that one sorting and one hypervolume above the origin take. A file has sets of points,
+//! one point a line, and an empty line between sets. Printed is the mean over the sets, in the
+//! fastest pass over all of them.
+//!
+//! ```text
+//! cargo run --release -p paretopo-pareto --example speed -- FILE
+//! ```
+
+#![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
+
+use paretopo_pareto::{hypervolume, non_dominated_ranks};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+/// Seconds a set in the fastest pass of half a second's worth of passes.
+fn seconds(sets: &[Vec<Vec<f64>>], work: impl Fn(&[Vec<f64>])) -> f64 {
+    let mut fastest = f64::INFINITY;
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(500) {
+        let begun = Instant::now();
+        sets.iter().for_each(|set| work(set));
+        fastest = fastest.min(begun.elapsed().as_secs_f64());
+    }
+    fastest / sets.len() as f64
+}
+
+fn main() {
+    let file = std::env::args().nth(1).expect("a file of points");
+    let text = std::fs::read_to_string(file).unwrap();
+    let number = |word: &str| word.parse::<f64>().unwrap();
+    let point = |line: &str| line.split_whitespace().map(number).collect::<Vec<f64>>();
+    let sets: Vec<Vec<Vec<f64>>> =
+        text.trim().split("\n\n").map(|set| set.lines().map(point).collect()).collect();
+    let origin = vec![0.0; sets[0][0].len()];
+    let sorting = seconds(&sets, |set| {
+        black_box(non_dominated_ranks(set));
+    });
+    let volume = seconds(&sets, |set| {
+        black_box(hypervolume(set, &origin));
+    });
+    println!("{sorting:e} {volume:e}");
+}
