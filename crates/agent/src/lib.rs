@@ -17,5 +17,5 @@ mod workers;
 pub use policy_text::PolicyText;
 pub use prompts::{LongPrompts, leaves_room, open_tasks, require_question};
 pub use rollout::{RolloutContext, RolloutError, RolloutRequest, RolloutStatistics, rollout};
-pub use rollout_config::{OutputTruncation, RolloutConfig, ToolSchedule};
+pub use rollout_config::{OutputTruncation, RolloutConfig, RolloutPrecision, ToolSchedule};
 pub use workers::Workers;

@@ -53,6 +53,19 @@ impl OutputTruncation {
     }
 }
 
+/// The weights that rollouts and evaluations compute with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutPrecision {
+    /// As `precision` has them.
+    #[default]
+    Same,
+    /// Rounded to bf16. Faster, and the log-probabilities of rollouts differ from those of the
+    /// training: the metric `logprob_mismatch` says by how much, and `train.importance_cap` corrects
+    /// for it. On the CPU sums stay f32; elsewhere the whole forward pass is bf16.
+    Bf16,
+}
+
 /// Budgets and limits of a rollout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -91,6 +104,9 @@ pub struct RolloutConfig {
     pub tool_threads: usize,
     /// When a tool's outcome reaches its episode.
     pub tool_schedule: ToolSchedule,
+    /// The weights that are decoded with.
+    #[serde(skip_serializing_if = "is_default")]
+    pub precision: RolloutPrecision,
     /// What is recorded of each drawn token besides its log-probabilities.
     #[serde(skip_serializing_if = "is_default")]
     pub recorded: Recorded,
@@ -101,8 +117,8 @@ pub struct RolloutConfig {
     pub cache_mib: u64,
 }
 
-fn is_default(recorded: &Recorded) -> bool {
-    *recorded == Recorded::default()
+fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
+    *setting == T::default()
 }
 
 impl Default for RolloutConfig {
@@ -120,6 +136,7 @@ impl Default for RolloutConfig {
             batch_size: 128,
             tool_threads: 2,
             tool_schedule: ToolSchedule::FixedLag { steps: 2 },
+            precision: RolloutPrecision::Same,
             recorded: Recorded::default(),
             cache_mib: 0,
         }

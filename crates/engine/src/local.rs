@@ -17,14 +17,18 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use paretopo_generation::{
     Drawn, Event, GenerationError, GenerationSettings, GenerationStatistics, Generator, Generators,
-    Row, RowKey, entropy, likeliest, sample,
+    Points, Row, RowKey, entropy, likeliest, sample,
 };
 use paretopo_models::{CausalLm, first_overflow, select_rows};
 use paretopo_trajectory::TokenId;
+use rayon::prelude::*;
 use std::time::Instant;
 
 /// Insertions longer than this are read in one block instead of one token a step.
 const BLOCK_FROM: usize = 16;
+
+/// Rows that a thread draws for at a time.
+const DRAWN_TOGETHER: usize = 4;
 
 /// Rows and the logits behind what each has read, `[rows, vocab_size]`.
 type Read<B> = (Vec<RowKey>, Tensor<B, 2>);
@@ -280,16 +284,24 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
         let values = read_back(logits, &mut self.statistics.bytes_to_host);
         let GenerationSettings { sampling, recorded, .. } = self.settings;
         let draw = |(key, logits): (&RowKey, &[f32])| {
-            let row = self.row(*key);
-            DrawnRow {
-                sampled: sample(logits, row.ids.iter().copied(), &sampling, &mut row.points),
+            let row = &self.rows[key];
+            let mut points = row.points.clone();
+            let drawn = DrawnRow {
+                sampled: sample(logits, row.ids.iter().copied(), &sampling, &mut points),
                 // where activations are too large, norms make zeros of them, and all logits are equal
                 are_equal: logits.iter().all(|logit| *logit == logits[0]),
                 entropy: recorded.entropy.then(|| entropy(logits)),
                 alternatives: likeliest(logits, recorded.alternatives),
-            }
+            };
+            (drawn, points)
         };
-        keys.iter().zip(values.chunks(vocab_size)).map(draw).collect()
+        let rows = keys.par_iter().zip(values.par_chunks(vocab_size)).with_min_len(DRAWN_TOGETHER);
+        let drawn: Vec<(DrawnRow, Points)> = rows.map(draw).collect();
+        let keep = |(key, (drawn, points)): (&RowKey, (DrawnRow, Points))| {
+            self.row(*key).points = points;
+            drawn
+        };
+        keys.iter().zip(drawn).map(keep).collect()
     }
 
     fn draw_there(&mut self, keys: &[RowKey], logits: Tensor<B, 2>) -> Vec<DrawnRow> {

@@ -3,6 +3,7 @@
 //! Generic code is compiled where a concrete backend is named. A backend's crate does that once, by
 //! [`EntryPoints::of`]; whoever calls the functions need not know burn.
 
+use crate::decoding::for_rollouts;
 use crate::evaluation::require_tasks;
 use crate::fitting::{fitting, played_splits};
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
 };
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_engine::SamplingPlace;
-use paretopo_models::{Kernels, ModelFamily, Placement, in_precision};
+use paretopo_models::{Kernels, ModelFamily, Placement};
 use paretopo_trajectory::Trajectory;
 use std::path::Path;
 
@@ -141,8 +142,8 @@ fn evaluate_policy<C: BackendChoice, F: ModelFamily>(
     let reader = policy.reader(surroundings.cancelled);
     let splits = played_splits(config, false);
     let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
-    let model = in_precision(policy.model.clone(), config.precision.into());
-    let workers = surroundings.workers(config, &model)?;
+    let mut model = for_rollouts(policy.model.clone(), config, device)?;
+    let workers = surroundings.rollout_workers(config, &mut model)?;
     let generators = policy.generators(&model, device, config.precision, surroundings);
     let context = policy.context(&generators, &environment, 0, surroundings.cancelled, &workers);
     crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, finished, observer)

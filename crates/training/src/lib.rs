@@ -8,6 +8,7 @@
 
 mod check;
 mod config;
+mod decoding;
 mod entry;
 mod error;
 mod evaluation;

@@ -9,9 +9,12 @@
 //! | phase | bytes |
 //! |---|---|
 //! | always | weights `4 P`, with an adapter `c P + 4 T`; moments `8 T`; `4 P` for a reference model, if there is one of its own |
-//! | rollout | copy of trained weights `c P` if `c < 4`; what layers remember, `c` a number, of every episode that decodes, at most `rollout.cache_mib`; logits `4 V` an episode |
+//! | rollout | copy of trained weights `c P` if `c < 4`; packed weights; what layers remember, `c` a number, of every episode that decodes, at most `rollout.cache_mib`; logits `4 V` an episode |
 //! | gradient | gradients `4 T` (`8 T` with several micro-batches; with several workers see below), activations, logits |
 //! | update | gradients `4 T`, three of the largest trained parameter |
+//!
+//! Weights are packed for decoding on the CPU's own backend, in f32 or for
+//! `rollout.precision = "bf16"` in half: `4 P` or `2 P`. Backends that do not pack hold less.
 //!
 //! The autodiff graph keeps `a` bytes a token of each layer, of which the model says the numbers:
 //! `a = 4 (kept_single + kept_per_pair S) + c kept`. Activations are the sum of `M a` over the
@@ -29,7 +32,7 @@
 //! compares with measurements.
 
 use crate::{Precision, RunConfig};
-use paretopo_agent::Workers;
+use paretopo_agent::{RolloutPrecision, Workers};
 use paretopo_models::{AdapterConfig, Footprint, LayerFootprint, ModelConfig};
 
 const F32: f64 = 4.0;
@@ -140,6 +143,15 @@ impl<'a> Sizes<'a> {
         if is_cast { self.number } else { 0.0 }
     }
 
+    /// Bytes of a weight that is packed for rollouts.
+    fn packed(&self) -> f64 {
+        match (self.config.rollout.precision, self.config.precision) {
+            (RolloutPrecision::Bf16, _) => 2.0,
+            (RolloutPrecision::Same, Precision::F32) => F32,
+            (RolloutPrecision::Same, _) => 0.0,
+        }
+    }
+
     /// What is held in every phase.
     fn held(&self) -> Vec<Part> {
         let (parameters, trained) = (self.model.parameters, self.trained());
@@ -163,6 +175,7 @@ impl<'a> Sizes<'a> {
         };
         vec![
             ("copy", self.cast() * self.model.parameters),
+            ("packed weights", self.packed() * self.model.parameters),
             ("cache", cache),
             ("logits", decoding * F32 * self.model.vocab_size),
         ]
@@ -301,8 +314,15 @@ mod tests {
         // 3 episodes of 25 tokens with 2*4*2 numbers each; 3 rows of 10 logits; 4 bytes a number
         assert_eq!(
             parts(&plain, 0),
-            [("weights", 4928.0), ("moments", 9856.0), ("cache", 4800.0), ("logits", 120.0)]
+            [
+                ("weights", 4928.0),
+                ("moments", 9856.0),
+                ("packed weights", 4928.0),
+                ("cache", 4800.0),
+                ("logits", 120.0)
+            ]
         );
+        assert_eq!(parts(&plan(&["rollout.precision=bf16"]), 0)[2], ("packed weights", 2464.0));
         // a token and layer keep 6*8 + 3*2*25 + 2*8 + 2*4 + 3*16 = 270; 50 tokens, 2 layers:
         // 27,000; 20 trained rows of 4*10, and 2*80: 960
         assert_eq!(

@@ -1,9 +1,10 @@
 //! One episode on a question that somebody asks.
 
+use crate::decoding::for_rollouts;
 use crate::{EpisodeFailures, Policy, RunConfig, Surroundings, TrainingError};
 use burn::tensor::backend::Backend;
-use paretopo_agent::{RolloutRequest, Workers, require_question, rollout};
-use paretopo_models::{ModelFamily, Placement, in_precision};
+use paretopo_agent::{RolloutRequest, require_question, rollout};
+use paretopo_models::{ModelFamily, Placement};
 use paretopo_trajectory::{Task, Trajectory, TrajectoryId};
 
 /// The episode of the configuration's policy on a question.
@@ -19,8 +20,8 @@ pub(crate) fn solve<F: ModelFamily, B: Backend>(
     let device = &place.device;
     let environment = config.build_environment(&surroundings.resources, &mut ())?;
     let policy = Policy::<F, B>::load(config, &surroundings.policy_folder, place)?.merged();
-    let model = in_precision(policy.model.clone(), config.precision.into());
-    let workers = Workers::default();
+    let mut model = for_rollouts(policy.model.clone(), config, device)?;
+    let workers = surroundings.rollout_workers(config, &mut model)?;
     let task = Task {
         id: "question".into(),
         question: question.to_owned(),

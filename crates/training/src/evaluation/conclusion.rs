@@ -1,5 +1,6 @@
 //! The end of a training recipe: the policy is written and evaluated.
 
+use crate::decoding::for_rollouts;
 use crate::evaluation::{Playing, bad_reward_in};
 use crate::{
     EpisodeFailures, Observer, Policy, RunConfig, RunFolder, Stage, Surroundings, TrainingError,
@@ -7,7 +8,7 @@ use crate::{
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_durable::put_folder;
 use paretopo_environments::ToolEnvironment;
-use paretopo_models::{ModelFamily, in_precision};
+use paretopo_models::ModelFamily;
 use paretopo_records::write_evaluation;
 
 /// What the end of a run needs besides its policy.
@@ -40,8 +41,8 @@ impl<B: AutodiffBackend> Conclusion<'_, B> {
         }
         let policy = policy.merged();
         put_folder(&folder.path().join("policy"), |place| policy.save(&policy.model, place))?;
-        let model = in_precision(F::valid(&policy.model), config.precision.into());
-        let workers = surroundings.workers(config, &model)?;
+        let mut model = for_rollouts(F::valid(&policy.model), config, device)?;
+        let workers = surroundings.rollout_workers(config, &mut model)?;
         let generators = policy.generators(&model, device, config.precision, surroundings);
         let cancelled = surroundings.cancelled;
         let context = policy.context(&generators, environment, weight_version, cancelled, &workers);

@@ -19,6 +19,8 @@ pub(super) struct Batch {
     pub(super) groups: Vec<Vec<Trajectory>>,
     pub(super) advantages: Advantages,
     pub(super) statistics: RolloutStatistics,
+    /// Workers that have played it.
+    pub(super) workers: usize,
     /// Scoring and estimating advantages.
     pub(super) grading_seconds: f64,
     pub(super) refills: usize,
@@ -81,7 +83,8 @@ impl Collecting<'_> {
     ) -> Result<Batch, TrainingError> {
         Stage::Rollout.begin();
         let settings = &self.config.train;
-        let mut batch = Batch::default();
+        let workers = self.context.workers.count();
+        let mut batch = Batch { workers, ..Batch::default() };
         loop {
             let wanted = settings.prompts_per_step - batch.tasks.len();
             let first_prompt = state.prompts_drawn;

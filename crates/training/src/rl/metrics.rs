@@ -15,7 +15,6 @@ pub(super) fn of_batch(
     batch: &Batch,
     environment: &ToolEnvironment,
     state: &TrainingState,
-    workers: usize,
     metrics: &mut Metrics,
 ) {
     let mut put = |name: &str, value: f64| {
@@ -37,7 +36,7 @@ pub(super) fn of_batch(
     put("skipped_groups", batch.skipped_groups as f64);
     let statistics = &batch.statistics;
     put("rollout/seconds", statistics.seconds);
-    for (phase, seconds) in phases(statistics, workers, batch.grading_seconds) {
+    for (phase, seconds) in phases(statistics, batch.workers, batch.grading_seconds) {
         put(&format!("phase/{phase}_seconds"), seconds);
     }
     let tokens = statistics.sampled_tokens as f64;

@@ -13,6 +13,7 @@ mod validation;
 
 pub use config::{BadNumbers, KeepConfig, OldLogprobs, TrainConfig};
 
+use crate::decoding::for_rollouts;
 use crate::evaluation::conclusion::Conclusion;
 use crate::evaluation::{require_tasks, sampling_of};
 use crate::fitting::{fitting, played_splits};
@@ -25,7 +26,7 @@ use burn::tensor::backend::AutodiffBackend;
 use collect::{Batch, Collecting};
 use paretopo_agent::Workers;
 use paretopo_environments::ToolEnvironment;
-use paretopo_models::{ModelFamily, Placement, in_precision, without_adapter};
+use paretopo_models::{ModelFamily, Placement, without_adapter};
 use paretopo_trajectory::Split;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -157,13 +158,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         if saved {
             batch.save(&self.folder, "", step)?;
         }
-        metrics::of_batch(
-            &batch,
-            &self.environment,
-            &self.state,
-            self.workers.count(),
-            &mut metrics,
-        );
+        metrics::of_batch(&batch, &self.environment, &self.state, &mut metrics);
         let started = Instant::now();
         let (mut training, sums) = self.update(&batch)?;
         training.tell_skipped(&sums, &batch, observer)?;
@@ -184,15 +179,17 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         observer: &mut dyn Observer,
     ) -> Result<Batch, TrainingError> {
         let config = self.config;
-        let model = in_precision(F::valid(&self.policy.model), config.precision.into());
+        let device = &self.place.device;
+        let mut model = for_rollouts(F::valid(&self.policy.model), config, device)?;
+        let workers = self.surroundings.rollout_workers(config, &mut model)?;
         let generators =
-            self.policy.generators(&model, &self.place.device, config.precision, self.surroundings);
+            self.policy.generators(&model, device, config.precision, self.surroundings);
         let context = self.policy.context(
             &generators,
             &self.environment,
             self.state.updates,
             self.surroundings.cancelled,
-            &self.workers,
+            &workers,
         );
         let collecting = Collecting { config, context: &context, folder: &self.folder };
         let every = config.train.validate_every;
