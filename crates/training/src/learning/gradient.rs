@@ -79,15 +79,13 @@ pub fn accumulate_gradient<F: ModelFamily, B: AutodiffBackend, E>(
     };
 
     let (logprobs, entropy) = head.values(&plain);
-    let leaf = |values: Tensor<Inner<B>, 1>| {
-        Tensor::<B, 2>::from_inner(values.reshape(batch.shape)).require_grad()
-    };
+    let leaf = |values| Tensor::<B, 1>::from_inner(values).require_grad();
     let (logprobs, entropy) = (leaf(logprobs), entropy.map(leaf));
-    let gradients = loss(logprobs.clone(), entropy.clone())?.backward();
+    let in_rows = |leaf: &Tensor<B, 1>| batch.in_rows(leaf.clone());
+    let gradients = loss(in_rows(&logprobs), entropy.as_ref().map(in_rows))?.backward();
     // a loss need not depend on the entropy
-    let of = |leaf: Tensor<B, 2>| {
-        leaf.grad(&gradients).unwrap_or_else(|| leaf.inner().zeros_like()).reshape([rows])
-    };
+    let of =
+        |leaf: Tensor<B, 1>| leaf.grad(&gradients).unwrap_or_else(|| leaf.inner().zeros_like());
     let gradient = head.backward((of(logprobs), entropy.map(of)), sum);
     trunk.backward(model, batch, gradient, sum);
     Ok(())
@@ -157,12 +155,15 @@ pub fn total_gradient<B: AutodiffBackend, M: CausalLm<B>, J: Send, T: Send, E: S
     error.map_or(Ok((total, found)), Err)
 }
 
-/// The gradients of everything in `output`'s graph, where `gradient` is that of the output.
+/// The gradients of everything in the graph of `outputs`, where `gradients` are those of the
+/// outputs.
 fn backward_through<B: AutodiffBackend, const D: usize>(
-    output: Tensor<B, D>,
-    gradient: Tensor<Inner<B>, D>,
+    outputs: Vec<Tensor<B, D>>,
+    gradients: Vec<Tensor<Inner<B>, D>>,
 ) -> B::Gradients {
-    (output * Tensor::from_inner(gradient)).sum().backward()
+    let parts = outputs.into_iter().zip(gradients);
+    let parts = parts.map(|(output, gradient)| (output * Tensor::from_inner(gradient)).sum());
+    parts.reduce(|sum, part| sum + part).expect("a stage has an output").backward()
 }
 
 /// From token ids to the hidden states in front of the trained tokens, `[rows, hidden_size]`.
@@ -170,21 +171,19 @@ enum Trunk<B: AutodiffBackend> {
     /// The output with the graph of all layers.
     Whole(Tensor<B, 2>),
     /// The output and the inputs of every layer and of the final norm, `[tokens, hidden_size]`
-    /// each.
-    Layers { inputs: Vec<Tensor<Inner<B>, 2>>, output: Tensor<Inner<B>, 2> },
+    /// for each pass.
+    Layers { inputs: Vec<Vec<Tensor<Inner<B>, 2>>>, output: Tensor<Inner<B>, 2> },
 }
 
 impl<B: AutodiffBackend> Trunk<B> {
     fn layers(model: &impl CausalLm<Inner<B>>, batch: &MicroBatch<B>) -> Self {
-        let input = batch.input.inner();
-        let layout = model.layout(&input);
-        let mut inputs = vec![model.embed(&input)];
+        let passes = batch.passes.inner();
+        let mut layers = passes.layers(model);
+        let mut inputs = vec![passes.embed(model)];
         for index in 0..model.depth() {
-            inputs.push(model.layer(index, inputs[index].clone(), &layout, None));
+            inputs.push(layers.forward(index, inputs[index].clone()));
         }
-        let output = model
-            .final_norm(inputs[model.depth()].clone())
-            .select(0, batch.positions.clone().inner());
+        let output = batch.pick_inner(model, inputs[model.depth()].clone());
         Self::Layers { inputs, output }
     }
 
@@ -203,24 +202,29 @@ impl<B: AutodiffBackend> Trunk<B> {
         sum: &mut GradientSum<B>,
     ) {
         let mut inputs = match self {
-            Self::Whole(output) => return sum.collect(model, &backward_through(output, gradient)),
+            Self::Whole(output) => {
+                return sum.collect(model, &backward_through(vec![output], vec![gradient]));
+            }
             Self::Layers { inputs, .. } => inputs,
         };
-        let layout = model.layout(&batch.input);
-        let mut gradient = gradient;
+        let mut layers = batch.passes.layers(model);
+        let mut incoming = vec![gradient];
         while let Some(x) = inputs.pop() {
-            let x = Tensor::<B, 2>::from_inner(x).require_grad();
-            let output = if inputs.len() == model.depth() {
-                model.final_norm(x.clone()).select(0, batch.positions.clone())
+            let leaf = |x| Tensor::<B, 2>::from_inner(x).require_grad();
+            let x: Vec<Tensor<B, 2>> = x.into_iter().map(leaf).collect();
+            let outputs = if inputs.len() == model.depth() {
+                vec![batch.pick(model, x.clone())]
             } else {
-                model.layer(inputs.len(), x.clone(), &layout, None)
+                layers.forward(inputs.len(), x.clone())
             };
-            let gradients = backward_through(output, gradient);
+            let gradients = backward_through(outputs, incoming);
             sum.collect(model, &gradients);
-            gradient = x.grad(&gradients).expect("every stage depends on its input");
+            let of =
+                |x: &Tensor<B, 2>| x.grad(&gradients).expect("every stage depends on its input");
+            incoming = x.iter().map(of).collect();
         }
         if !is_frozen(model) {
-            sum.collect(model, &backward_through(model.embed(&batch.input), gradient));
+            sum.collect(model, &backward_through(batch.passes.embed(model), incoming));
         }
     }
 }
