@@ -1,7 +1,7 @@
 //! How the sequences of a micro-batch are read: whole, or their prompts once and what follows them
 //! in passes of its own.
 //!
-//! A pass pads its rows to the longest. With `P` prompts padded to `p`, of which `R` rows go on in
+//! A pass pads its rows to the longest. With `P` prompts padded to `p`, from which `R` rows go on in
 //! passes of `r` rows padded to `s`, that costs
 //!
 //! `P p + sum of r s + R p / 8` instead of `R (p + s)`,
@@ -74,13 +74,13 @@ impl Arrangement {
     /// Every prompt once.
     pub(crate) fn shared(rows: &[&TrainingSequence]) -> Self {
         let (mut prompts, mut known) = (Vec::new(), HashMap::new());
-        let mut origin = |(place, row): (usize, &&TrainingSequence)| {
-            *known.entry(prompt(row).to_vec()).or_insert_with(|| {
+        let mut origins = Vec::with_capacity(rows.len());
+        for (place, row) in rows.iter().enumerate() {
+            origins.push(*known.entry(prompt(row)).or_insert_with(|| {
                 prompts.push(place);
                 prompts.len() - 1
-            })
-        };
-        let origins = rows.iter().enumerate().map(&mut origin).collect();
+            }));
+        }
         let longest = prompts.iter().map(|place| prompt(rows[*place]).len()).max().unwrap_or(0);
         let mut order: Vec<usize> = (0..rows.len()).filter(|row| behind(rows[*row]) > 0).collect();
         order.sort_by_key(|row| std::cmp::Reverse(behind(rows[*row])));
@@ -88,7 +88,7 @@ impl Arrangement {
         let passes: Vec<Vec<usize>> =
             alike(&lengths).into_iter().map(|pass| order[pass].to_vec()).collect();
         let read: usize = passes.iter().map(|pass| pass.len() * behind(rows[pass[0]])).sum();
-        let remembered = (order.len() * longest).div_ceil(REMEMBERED);
+        let remembered = (rows.len() * longest).div_ceil(REMEMBERED);
         Self {
             tokens: prompts.len() * longest + read + remembered,
             columns: longest + lengths.first().unwrap_or(&0),
@@ -236,8 +236,8 @@ mod tests {
         let found = of(&[rollout(7, 100, 1), rollout(7, 100, 5), rollout(7, 100, 1)]);
         assert_eq!(found.origins, [0, 0, 0]);
         assert_eq!(found.passes, [vec![1]]);
-        // 100 + 4 + ceil(100 / 8)
-        assert_eq!(found.tokens, 117);
+        // 100 + 4 + ceil(3 * 100 / 8)
+        assert_eq!(found.tokens, 142);
         assert!(of(&[rollout(7, 9, 1), rollout(7, 9, 1)]).passes.is_empty());
     }
 
