@@ -198,7 +198,7 @@ pub(crate) fn picked_hidden<B: Backend, M: CausalLm<B>>(
 ) -> Tensor<B, 2> {
     let mut layers = batch.passes.layers(model);
     let embedded = batch.passes.embed(model);
-    let x = (0..model.depth()).fold(embedded, |x, index| layers.forward(index, x));
+    let x = (0..model.depth()).fold(embedded, |x, index| layers.forward(model, index, x));
     batch.pick(model, x)
 }
 

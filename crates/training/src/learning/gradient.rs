@@ -55,18 +55,20 @@ pub fn accumulate_gradient<F: ModelFamily, B: AutodiffBackend, E>(
     loss: impl FnOnce(Tensor<B, 2>, Option<Tensor<B, 2>>) -> Result<Tensor<B, 1>, E>,
 ) -> Result<(), E> {
     if memory == MemoryConfig::default() {
-        let (logprobs, entropy) = response_logprobs(model, batch, entropy);
+        let model = fork(model);
+        let (logprobs, entropy) = response_logprobs(&model, batch, entropy);
         let gradients = loss(logprobs, entropy)?.backward();
-        sum.collect(model, &gradients);
+        sum.collect(&model, &gradients);
         return Ok(());
     }
+    let fresh = fork(model);
     // not just without its graph: on the autodiff backend a graph is held until the next backward
     // pass, used or not
     let plain = F::valid(model);
     let trunk = if memory.gradient_checkpointing {
         Trunk::<B>::layers(&plain, batch)
     } else {
-        Trunk::Whole(picked_hidden(model, batch))
+        Trunk::Whole(picked_hidden(&fresh, batch))
     };
     let picked = trunk.output();
     let rows = picked.dims()[0];
@@ -87,12 +89,17 @@ pub fn accumulate_gradient<F: ModelFamily, B: AutodiffBackend, E>(
     let of =
         |leaf: Tensor<B, 1>| leaf.grad(&gradients).unwrap_or_else(|| leaf.inner().zeros_like());
     let gradient = head.backward((of(logprobs), entropy.map(of)), sum);
-    trunk.backward(model, batch, gradient, sum);
+    trunk.backward(&fresh, batch, gradient, sum);
     Ok(())
 }
 
-/// The model with parameters of its own in the autodiff graph, but the same values in memory.
-/// Graphs that share a parameter are one graph behind one lock, so workers need their own.
+/// The model with parameters of its own in the autodiff graph, but the same values in memory, for
+/// one backward pass.
+///
+/// Graphs that share a parameter are one graph behind one lock, so workers need their own. And a
+/// parameter leaves the graph in its first backward pass: what was computed from it later could be
+/// taken for unused by the backward pass of another thread, which would lose its gradient (burn's
+/// issue 5573).
 fn fork<B: AutodiffBackend, M: Module<B>>(model: &M) -> M {
     struct Fork;
     impl<B: AutodiffBackend> ModuleMapper<B> for Fork {
@@ -181,7 +188,7 @@ impl<B: AutodiffBackend> Trunk<B> {
         let mut layers = passes.layers(model);
         let mut inputs = vec![passes.embed(model)];
         for index in 0..model.depth() {
-            inputs.push(layers.forward(index, inputs[index].clone()));
+            inputs.push(layers.forward(model, index, inputs[index].clone()));
         }
         let output = batch.pick_inner(model, inputs[model.depth()].clone());
         Self::Layers { inputs, output }
@@ -210,12 +217,13 @@ impl<B: AutodiffBackend> Trunk<B> {
         let mut layers = batch.passes.layers(model);
         let mut incoming = vec![gradient];
         while let Some(x) = inputs.pop() {
+            let model = &fork(model);
             let leaf = |x| Tensor::<B, 2>::from_inner(x).require_grad();
             let x: Vec<Tensor<B, 2>> = x.into_iter().map(leaf).collect();
             let outputs = if inputs.len() == model.depth() {
                 vec![batch.pick(model, x.clone())]
             } else {
-                layers.forward(inputs.len(), x.clone())
+                layers.forward(model, inputs.len(), x.clone())
             };
             let gradients = backward_through(outputs, incoming);
             sum.collect(model, &gradients);
@@ -224,6 +232,7 @@ impl<B: AutodiffBackend> Trunk<B> {
             incoming = x.iter().map(of).collect();
         }
         if !is_frozen(model) {
+            let model = &fork(model);
             sum.collect(model, &backward_through(batch.passes.embed(model), incoming));
         }
     }
@@ -267,11 +276,12 @@ impl<B: AutodiffBackend, M: CausalLm<B>> Head<'_, B, M> {
     ) -> Tensor<Inner<B>, 2> {
         let mut found = Vec::new();
         for rows in self.chunks() {
+            let model = &fork(self.model);
             let leaf = Tensor::<B, 2>::from_inner(self.picked.clone().slice([rows.clone()]))
                 .require_grad();
             let targets = self.batch.targets.clone().slice([rows.clone()]);
             let (chunk, chunk_entropy) =
-                target_logprobs(self.model, leaf.clone(), targets, self.entropy);
+                target_logprobs(model, leaf.clone(), targets, self.entropy);
             let weighted = |output: Tensor<B, 1>, gradient: &Tensor<Inner<B>, 1>| {
                 (output * Tensor::from_inner(gradient.clone().slice([rows.clone()]))).sum()
             };
@@ -280,7 +290,7 @@ impl<B: AutodiffBackend, M: CausalLm<B>> Head<'_, B, M> {
                 total = total + weighted(chunk, gradient);
             }
             let gradients = total.backward();
-            sum.collect(self.model, &gradients);
+            sum.collect(model, &gradients);
             found.push(leaf.grad(&gradients).expect("logits depend on the hidden states"));
         }
         Tensor::cat(found, 0)

@@ -22,7 +22,6 @@ pub(crate) struct Passes<B: Backend> {
 
 /// What the layers of a model need of all passes.
 pub(crate) struct Layers<'a, B: Backend, M: CausalLm<B>> {
-    model: &'a M,
     layouts: Vec<M::Layout>,
     origins: &'a [Vec<usize>],
     /// The states of prompts of which nothing has been read; layers fill copies.
@@ -146,10 +145,9 @@ impl<B: Backend> Passes<B> {
     }
 
     /// Prepares a model's layers.
-    pub(crate) fn layers<'a, M: CausalLm<B>>(&'a self, model: &'a M) -> Layers<'a, B, M> {
+    pub(crate) fn layers<'a, M: CausalLm<B>>(&'a self, model: &M) -> Layers<'a, B, M> {
         let [prompts, _] = self.inputs[0].tokens.dims();
         Layers {
-            model,
             layouts: self.inputs.iter().map(|input| model.layout(input)).collect(),
             origins: &self.origins,
             empty: (!self.origins.is_empty()).then(|| model.empty_state(prompts)),
@@ -172,14 +170,19 @@ impl<B: Backend, M: CausalLm<B>> Layers<'_, B, M> {
     ///
     /// # Shapes
     /// - `x`, output: `[tokens, hidden_size]` for each pass
-    pub(crate) fn forward(&mut self, index: usize, x: Vec<Tensor<B, 2>>) -> Vec<Tensor<B, 2>> {
+    pub(crate) fn forward(
+        &mut self,
+        model: &M,
+        index: usize,
+        x: Vec<Tensor<B, 2>>,
+    ) -> Vec<Tensor<B, 2>> {
         let mut state = self.empty.as_mut().map(|empty| empty.layer_mut(index).clone());
         let mut passes = x.into_iter().zip(&self.layouts);
         let (x, layout) = passes.next().expect("there is a first pass");
-        let mut found = vec![self.model.layer(index, x, layout, state.as_mut())];
+        let mut found = vec![model.layer(index, x, layout, state.as_mut())];
         for ((x, layout), origins) in passes.zip(self.origins) {
             let mut state = state.clone().map(|state| state.select(origins));
-            found.push(self.model.layer(index, x, layout, state.as_mut()));
+            found.push(model.layer(index, x, layout, state.as_mut()));
         }
         found
     }
