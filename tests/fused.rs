@@ -185,12 +185,16 @@ fn the_softmax_kernel_equals_the_formula_for_every_kind_of_mask() {
             &Default::default(),
         )
     };
-    for mask in [None, Some(mask(1)), Some(mask(4))] {
+    for mask in [None, Some(mask(1)), Some(mask(2)), Some(mask(4))] {
         let plain = |scores: &[Tensor<Tracked, 4>]| {
             let scores = scores[0].clone();
             let shape = scores.dims();
             let masked = match &mask {
-                Some(mask) => (scores.reshape([4, 3 * SIZE]) + mask.clone()).reshape(shape),
+                Some(mask) => {
+                    let rows = mask.dims()[0];
+                    let scores = scores.reshape([rows, 4 / rows, 3 * SIZE]);
+                    (scores + mask.clone().unsqueeze_dim(1)).reshape(shape)
+                }
                 None => scores,
             };
             burn::tensor::activation::softmax(masked, 3)

@@ -3,7 +3,8 @@
 //! remembers is a vector, not columns. The engine must serve it row by row as if each row were
 //! alone, and the recipes must train it.
 
-use crate::{Plain, Tracked, assert_close, checkout, plain, python_worker, rows_of};
+use crate::prompts::rollout;
+use crate::{Plain, Tracked, assert_close, both, checkout, plain, python_worker, rows_of};
 use burn::module::{AutodiffModule, Module, Param};
 use burn::nn::Embedding;
 use burn::tensor::activation::sigmoid;
@@ -526,6 +527,46 @@ fn gradients_do_not_depend_on_padding_nor_on_what_is_held() {
     let lean = MemoryConfig { gradient_checkpointing: true, logits_chunk: 4 };
     for other in [gradient(&alone, MemoryConfig::default()), gradient(&[&sequences], lean)] {
         assert_close(&other, &together, 1e-5 * largest, "gradient");
+    }
+}
+
+/// A recurrence's state of a prompt is one for all its rollouts, and so is its gradient.
+#[test]
+fn rollouts_go_on_from_one_state_of_their_prompt() {
+    let sequences = [(1, 50, 9), (2, 43, 12), (3, 50, 1), (4, 43, 3), (5, 50, 12), (6, 50, 2)]
+        .map(|(seed, prompt, sampled)| rollout(&ids(7, prompt), seed, sampled));
+    let rows: Vec<&TrainingSequence> = sequences.iter().collect();
+    for place in both::<Tracked>() {
+        let model = model(&place);
+        let learned = |groups: &[&[TrainingSequence]], memory: MemoryConfig| -> Vec<f32> {
+            let (mut sum, mut found) = (GradientSum::<Tracked>::default(), Vec::new());
+            for group in groups {
+                let batch = MicroBatch::new(&group.iter().collect::<Vec<_>>(), &place.device);
+                let loss = |logprobs: Tensor<Tracked, 2>, _| {
+                    for (row, sequence) in rows_of(logprobs.clone().inner()).iter().zip(*group) {
+                        found.extend_from_slice(&row[..sequence.weights.len()]);
+                    }
+                    Ok::<_, Infallible>((logprobs * batch.weights.clone()).sum())
+                };
+                accumulate_gradient::<HybridFamily, _, _>(
+                    &model, &batch, memory, false, &mut sum, loss,
+                )
+                .unwrap();
+            }
+            found.extend(sum.parts().iter().flatten().flat_map(|part| to_host(part.clone())));
+            found
+        };
+        // prompts of 50 and 43; 11 read behind five of them, in one pass
+        let batch = MicroBatch::<Tracked>::new(&rows, &place.device);
+        assert_eq!(batch.tokens(), 2 * 50 + 5 * 11);
+        let alone: Vec<&[TrainingSequence]> = sequences.chunks(1).collect();
+        let want = learned(&alone, MemoryConfig::default());
+        let largest = want.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        let lean = MemoryConfig { gradient_checkpointing: true, logits_chunk: 4 };
+        for memory in [MemoryConfig::default(), lean] {
+            let got = learned(&[&sequences], memory);
+            assert_close(&got, &want, 1e-5 * largest, "log-probabilities and gradients");
+        }
     }
 }
 

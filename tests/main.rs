@@ -30,6 +30,7 @@ mod parity_models;
 mod parity_shared;
 #[cfg(target_os = "linux")]
 mod programs;
+mod prompts;
 mod python_tool;
 mod reference;
 mod refusals;

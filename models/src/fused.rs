@@ -28,12 +28,12 @@ pub trait FusedOps<B: Backend>: Send + Sync {
     /// - all: `[tokens, intermediate_size]`
     fn gated_silu(&self, gate: Tensor<B, 2>, up: Tensor<B, 2>) -> Tensor<B, 2>;
 
-    /// Softmax over the last dimension of `scores + mask`; the mask, flattened, is repeated to the
-    /// length of the scores.
+    /// Softmax over the last dimension of `scores + mask`. The scores fall apart into blocks as long
+    /// as a row of the mask, which is that of as many neighbouring blocks as there are for each.
     ///
     /// # Shapes
-    /// - `scores`, output: `[batch, kv_heads, group * time, columns]`; `mask`: a divisor of all of
-    ///   it, in whole rows
+    /// - `scores`, output: `[batch, kv_heads, group * time, columns]`; `mask`: `[rows, time *
+    ///   columns]`, where `rows` divides the number of blocks
     fn masked_softmax(&self, scores: Tensor<B, 4>, mask: Option<Tensor<B, 2>>) -> Tensor<B, 4>;
 
     /// `x cos + (-b, a) sin` with `x = (a, b)` the halves of each head.

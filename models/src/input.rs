@@ -58,6 +58,50 @@ impl<B: Backend> ForwardInput<B> {
         Self::new(tokens, [rows.len(), time], positions, real, mask, device)
     }
 
+    /// Sequences from which others go on by [`Self::behind`], padded in front: their last ids are in
+    /// the last column.
+    ///
+    /// # Shapes
+    /// - `rows`: `batch` sequences of at most `time` ids; the output holds `[batch, longest]`
+    pub fn left_padded(rows: &[&[u32]], device: &B::Device) -> Self {
+        let time = rows.iter().map(|row| row.len()).max().unwrap_or(0);
+        let (mut tokens, mut positions, mut real) = (Vec::new(), Vec::new(), Vec::new());
+        let mut paddings = Vec::with_capacity(rows.len());
+        for row in rows {
+            let padding = time - row.len();
+            tokens.resize(tokens.len() + padding, 0);
+            tokens.extend(row.iter().map(|id| *id as i32));
+            positions.resize(positions.len() + padding, 0);
+            positions.extend(0..row.len() as u32);
+            real.extend((0..time).map(|place| place >= padding));
+            paddings.push(padding);
+        }
+        let mask = causal(&paddings, 0, time, device);
+        Self::new(tokens, [rows.len(), time], positions, real, mask, device)
+    }
+
+    /// What goes on from sequences of `columns` columns that were read by [`Self::left_padded`],
+    /// padded behind. Nothing can go on from these: a state would take the padding for real.
+    ///
+    /// # Shapes
+    /// - `rows`: `batch` sequences of at most `time` ids; the output holds `[batch, longest]`
+    /// - `pasts`: how many ids each goes on from
+    pub fn behind(rows: &[&[u32]], pasts: &[usize], columns: usize, device: &B::Device) -> Self {
+        let time = rows.iter().map(|row| row.len()).max().unwrap_or(0);
+        let (mut tokens, mut positions, mut real) = (Vec::new(), Vec::new(), Vec::new());
+        for (row, past) in rows.iter().zip(pasts) {
+            tokens.extend(row.iter().map(|id| *id as i32));
+            tokens.resize(tokens.len() + time - row.len(), 0);
+            let last = (past + row.len()).saturating_sub(1);
+            // padding at the last position, so that none is beyond the model's context
+            positions.extend((*past..past + time).map(|place| place.min(last) as u32));
+            real.extend((0..time).map(|place| place < row.len()));
+        }
+        let paddings: Vec<usize> = pasts.iter().map(|past| columns - past).collect();
+        let mask = causal(&paddings, columns, time, device);
+        Self::new(tokens, [rows.len(), time], positions, real, mask, device)
+    }
+
     fn new(
         tokens: Vec<i32>,
         shape: [usize; 2],
@@ -117,6 +161,34 @@ impl<B: Backend> ForwardInput<B> {
     }
 }
 
+/// The mask of `time` tokens behind `past` columns, where each row's first columns are padding. One
+/// for all rows where these are alike; causality keeps real tokens from seeing what is behind them.
+///
+/// # Shapes
+/// - output: `[batch or 1, 1, time, past + time]`
+fn causal<B: Backend>(
+    paddings: &[usize],
+    past: usize,
+    time: usize,
+    device: &B::Device,
+) -> Option<Tensor<B, 4>> {
+    let is_alike = paddings.windows(2).all(|pair| pair[0] == pair[1]);
+    let paddings = if is_alike { &paddings[..paddings.len().min(1)] } else { paddings };
+    if time <= 1 && paddings.iter().all(|padding| *padding == 0) {
+        return None;
+    }
+    let columns = past + time;
+    let mut mask = Vec::with_capacity(paddings.len() * time * columns);
+    for padding in paddings {
+        for query in 0..time {
+            let allowed = *padding..past + query + 1;
+            let value = |key| if allowed.contains(&key) { 0.0 } else { BLOCKED };
+            mask.extend((0..columns).map(value));
+        }
+    }
+    Some(crate::from_host(mask, [paddings.len(), 1, time, columns], device))
+}
+
 impl<B: AutodiffBackend> ForwardInput<B> {
     /// The same for a model without autodiff.
     pub fn inner(&self) -> ForwardInput<B::InnerBackend> {
@@ -152,5 +224,29 @@ mod tests {
         assert_eq!(step.real, [true, false, true]);
         assert_eq!(step.positions, [2, 0, 0]);
         assert_eq!([0, 1, 2].map(|row| state.length(row)), [3, 1, 1]);
+    }
+
+    #[test]
+    fn what_goes_on_from_prompts_sees_those_and_what_is_in_front_of_it() {
+        let device = Default::default();
+        let prompts = ForwardInput::<B>::left_padded(&[&[7, 8], &[5]], &device);
+        assert_eq!(prompts.positions, [0, 1, 0, 0]);
+        assert_eq!(prompts.real, [true, true, false, true]);
+        let blocked = |input: &ForwardInput<B>| -> Vec<u8> {
+            let mask = crate::to_host(input.mask.clone().unwrap());
+            mask.into_iter().map(|value| u8::from(value == BLOCKED)).collect()
+        };
+        assert_eq!(blocked(&prompts), [0, 1, 0, 0, 1, 1, 1, 0]);
+        // two rows behind the second prompt, one behind the first
+        let rows: [&[u32]; 3] = [&[1, 2], &[3], &[4]];
+        let input = ForwardInput::<B>::behind(&rows, &[1, 2, 1], 2, &device);
+        assert_eq!(input.positions, [1, 2, 2, 2, 1, 1]);
+        assert_eq!(input.real, [true, true, true, false, true, false]);
+        let (first, second) = ([1, 0, 0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 0, 0, 0, 0]);
+        assert_eq!(blocked(&input), [first, second, first].concat());
+        // behind prompts of one length the rows have one mask
+        let input = ForwardInput::<B>::behind(&rows, &[2, 2, 2], 2, &device);
+        assert_eq!(blocked(&input), [0, 0, 0, 1, 0, 0, 0, 0]);
+        assert!(ForwardInput::<B>::behind(&[&[1]], &[2], 2, &device).mask.is_none());
     }
 }

@@ -58,7 +58,12 @@ pub fn select_rows<B: Backend, const D: usize>(
     let indices: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
     let indices = TensorData::new(indices, [rows.len()]);
     let indices = Tensor::<B, 1, Int>::from_data(indices, &tensor.device());
-    tensor.select(0, indices)
+    // as a matrix: backends copy and, for the gradient, add its rows as they are
+    let mut shape = tensor.dims();
+    let width = shape[1..].iter().product();
+    let matrix = tensor.reshape([shape[0], width]).select(0, indices);
+    shape[0] = rows.len();
+    matrix.reshape(shape)
 }
 
 /// Bytes that a tensor's values take, for [`LayerState::bytes`].

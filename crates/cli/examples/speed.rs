@@ -4,6 +4,7 @@
 //! speed MODEL decode BATCH PROMPT NEW      read random prompts, sample at temperature 1, record log-probabilities
 //! speed MODEL group ROWS PROMPT NEW        the same for rows that share one prompt
 //! speed MODEL train SEQUENCES TIME BUDGET  forward, cross-entropy on all ids, backward, AdamW; micro-batches of BUDGET tokens
+//! speed MODEL rollouts ROWS PROMPT NEW     the same for rows that share a prompt, on what is behind it; TOGETHER of them (all) in a micro-batch
 //! ```
 //!
 //! MODEL is a checkpoint folder; one with a `config.json` and no weights stands for random weights.
@@ -141,19 +142,41 @@ fn generate(model: &AutoModel<Flex>, prompts: &[Vec<u32>], count: usize, seed: u
     (prefill, started.elapsed().as_secs_f64())
 }
 
-/// Seconds of one training step.
-fn train(folder: &Path, sequences: usize, time: usize, budget: usize) -> f64 {
+/// Sequences of random ids, all trained on.
+fn unlike(config: &AutoConfig, sequences: usize, time: usize) -> Vec<TrainingSequence> {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let weight = 1.0 / (sequences * (time - 1)) as f32;
+    let sequence = |_| TrainingSequence {
+        weights: vec![weight; time - 1],
+        ..TrainingSequence::whole(random_ids(&mut rng, config, time))
+    };
+    (0..sequences).map(sequence).collect()
+}
+
+/// Sequences that share a prompt, trained on the `new` ids behind it.
+fn rollouts(config: &AutoConfig, rows: usize, prompt: usize, new: usize) -> Vec<TrainingSequence> {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let shared = random_ids(&mut rng, config, prompt);
+    let sequence = |_| TrainingSequence {
+        ids: [shared.clone(), random_ids(&mut rng, config, new)].concat(),
+        mask: (0..prompt + new).map(|place| place >= prompt).collect(),
+        old_logprobs: vec![0.0; new],
+        weights: vec![1.0 / (rows * new) as f32; new],
+        advantage: 0.0,
+    };
+    (0..rows).map(sequence).collect()
+}
+
+/// Seconds of one training step, so many sequences in a micro-batch.
+fn train(
+    folder: &Path,
+    sequences: impl Fn(&AutoConfig) -> Vec<TrainingSequence>,
+    together: usize,
+) -> f64 {
     type B = Autodiff<Flex>;
     let device = Default::default();
     let (config, mut model) = load::<B>(folder);
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let weight = 1.0 / (sequences * (time - 1)) as f32;
-    let all: Vec<TrainingSequence> = (0..sequences)
-        .map(|_| TrainingSequence {
-            weights: vec![weight; time - 1],
-            ..TrainingSequence::whole(random_ids(&mut rng, &config, time))
-        })
-        .collect();
+    let all = sequences(&config);
     let mut optimizer = AdamW::<B>::new(OptimizerConfig::default(), 10);
     let workers = workers(&model);
     let mut best = f64::INFINITY;
@@ -175,8 +198,7 @@ fn train(folder: &Path, sequences: usize, time: usize, budget: usize) -> f64 {
             )
         };
         let (gradient, _) =
-            total_gradient(&workers, &model, all.chunks((budget / time).max(1)).collect(), work)
-                .unwrap();
+            total_gradient(&workers, &model, all.chunks(together).collect(), work).unwrap();
         let norm = gradient.norm();
         model = optimizer.update(model, gradient, norm);
         if round > 0 {
@@ -205,7 +227,14 @@ fn main() {
             serde_json::json!({ "seconds": prefill + seconds })
         }
         "train" => {
-            serde_json::json!({ "train": (first * second) as f64 / train(folder, first, second, third) })
+            let together = (third / second).max(1);
+            let seconds = train(folder, |config| unlike(config, first, second), together);
+            serde_json::json!({ "train": (first * second) as f64 / seconds })
+        }
+        "rollouts" => {
+            let together = std::env::var("TOGETHER").map_or(first, |rows| rows.parse().unwrap());
+            let seconds = train(folder, |config| rollouts(config, first, second, third), together);
+            serde_json::json!({ "seconds": seconds })
         }
         other => panic!("no task `{other}`"),
     };

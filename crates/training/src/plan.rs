@@ -3,8 +3,7 @@
 //!
 //! With `P` parameters, of which `T` are trained (all, or those of an adapter), `V` tokens known,
 //! `L` layers that hand on vectors of width `H`, sequences of `S` tokens and a micro-batch of `M`
-//! tokens, `R` of them trained on, and `c` bytes a number in the precision of the computation, the
-//! bytes held are:
+//! tokens and `c` bytes a number in the precision of the computation, the bytes held are:
 //!
 //! | phase | bytes |
 //! |---|---|
@@ -21,8 +20,13 @@
 //! layers; with gradient checkpointing `c M (L + 1) H`, and `M a` of the largest. Trained weights
 //! of another precision are cast for the products, which holds `c` bytes for each: for all layers,
 //! or the largest. The vocabulary projection holds `16 V` a row (the logits, their log-softmax and
-//! both gradients), for all `R` rows or a chunk of them, and two copies of its matrix, `V H` (one
-//! if it is frozen).
+//! both gradients), and two copies of its matrix, `V H` (one if it is frozen). Its rows are a chunk,
+//! or all trained tokens of a micro-batch: `M` at most, since prompts are shared, or all that a step
+//! samples.
+//!
+//! Rollouts that share a prompt read it once, and each has a copy of what a layer remembers of it.
+//! A micro-batch counts [`REMEMBERED`] such tokens as one, so `a` is at least what they take. What a
+//! layer remembers of a sequence as a whole is held twice for each, as it was and as it was copied.
 //!
 //! `n` workers hold cast weights, activations and logits `n` times; gradients are then those of
 //! each worker's micro-batch, what its backward pass has beside them, and the sum: `4 T (2 n + 1)`,
@@ -31,6 +35,7 @@
 //! Not counted: the process itself, what the allocator keeps, tool workers. `docs/memory.md`
 //! compares with measurements.
 
+use crate::learning::arrangement::REMEMBERED;
 use crate::{Precision, RunConfig};
 use paretopo_agent::{RolloutPrecision, Workers};
 use paretopo_models::{AdapterConfig, Footprint, LayerFootprint, ModelConfig};
@@ -207,20 +212,23 @@ impl<'a> Sizes<'a> {
     }
 
     fn activations(&self, checkpointing: bool) -> f64 {
+        let rows = self.episodes.min(self.tokens);
         let kept = |layer: &LayerFootprint| {
             let single = layer.kept_single + layer.kept_per_pair * self.longest;
-            F32 * single + self.number * layer.kept
+            let read = F32 * single + self.number * layer.kept;
+            let remembered = REMEMBERED as f64 * self.number * layer.state_per_token;
+            self.tokens * read.max(remembered) + 2.0 * rows * self.number * layer.state
         };
         if !checkpointing {
-            return self.tokens * self.model.over_layers(kept);
+            return self.model.over_layers(kept);
         }
         let inputs = self.number * (self.model.depth() + 1.0) * self.model.hidden_size;
-        self.tokens * (inputs + self.model.largest_layer(kept))
+        self.tokens * inputs + self.model.largest_layer(kept)
     }
 
     fn logits(&self) -> f64 {
         let sampled = self.config.rollout.max_sampled_tokens as f64;
-        let rows = self.tokens * (sampled / self.longest).min(1.0);
+        let rows = self.tokens.min(self.episodes * sampled);
         let rows = match self.config.train.memory.logits_chunk {
             0 => rows,
             chunk => rows.min(chunk as f64),
@@ -324,15 +332,15 @@ mod tests {
         );
         assert_eq!(parts(&plan(&["rollout.precision=bf16"]), 0)[2], ("packed weights", 2464.0));
         // a token and layer keep 6*8 + 3*2*25 + 2*8 + 2*4 + 3*16 = 270; 50 tokens, 2 layers:
-        // 27,000; 20 trained rows of 4*10, and 2*80: 960
+        // 27,000; 50 trained rows of 4*10, of 8 episodes with 10 each, and 2*80: 2160
         assert_eq!(
             parts(&plain, 1)[2..],
-            [("gradients", 9856.0), ("activations", 108_000.0), ("logits", 3840.0)]
+            [("gradients", 9856.0), ("activations", 108_000.0), ("logits", 8640.0)]
         );
         assert_eq!(parts(&plain, 2)[2..], [("gradients", 4928.0), ("temporaries", 960.0)]);
         assert_eq!(
             (plain.peak() * GIBIBYTE).round(),
-            4928.0 + 9856.0 + 9856.0 + 108_000.0 + 3840.0
+            4928.0 + 9856.0 + 9856.0 + 108_000.0 + 8640.0
         );
         // 50 tokens: 3 inputs of 8, and one layer's 270: 14,700; chunks of 5 rows of 4*10, and
         // 2*80: 360
@@ -482,7 +490,10 @@ mod tests {
         // 3 layers with 1000 parameters and one with 200
         assert_eq!(plain(1, "cast weights"), 2.0 * 3200.0);
         // 50 tokens; a sparse layer keeps 4*2 + 2*5 = 18 bytes, the dense 4*(2 + 25) + 2*5 = 118
-        assert_eq!(plain(1, "activations"), 50.0 * (3.0 * 18.0 + 118.0));
+        // a sparse one has the 7 numbers of 8 episodes twice; 8 tokens that the dense one remembers
+        // are 8*2*6 = 96 bytes, less than a token that it reads
+        let state = 2.0 * 8.0 * 2.0 * 7.0;
+        assert_eq!(plain(1, "activations"), 50.0 * (3.0 * 18.0 + 118.0) + 3.0 * state);
         assert_eq!(plain(2, "temporaries"), 3.0 * 4.0 * 500.0);
         let lean = of(&["train.memory={ gradient_checkpointing = true }"]);
         // the largest layer's weights and activations, and the inputs of 4 layers and of the norm

@@ -146,8 +146,9 @@ fn masked_softmax<B: Backend>(
     let scores = match mask {
         Some(mask) => {
             let [rows, width] = mask.dims();
-            let rows = if rows == 1 { shape.iter().product::<usize>() / width } else { rows };
-            (scores.reshape([rows, width]) + mask.clone()).reshape(shape)
+            let blocks = shape.iter().product::<usize>() / width;
+            let scores = scores.reshape([rows, blocks / rows, width]);
+            (scores + mask.clone().unsqueeze_dim(1)).reshape(shape)
         }
         None => scores,
     };

@@ -21,8 +21,7 @@ pub struct HeadLayout<B: Backend> {
     pub query_rotation: Rotation<B>,
     /// Rotation of the key heads.
     pub key_rotation: Rotation<B>,
-    /// Added to attention scores: `[1, time * columns]` for all alike, or
-    /// `[batch * heads, time * columns]`.
+    /// Added to attention scores, `[batch, time * columns]`, or `[1, time * columns]` for all alike.
     pub mask: Option<Tensor<B, 2>>,
     /// Seed of what adapters drop; `None` outside of training.
     pub dropout: Option<u64>,
@@ -48,11 +47,7 @@ impl<B: Backend> HeadLayout<B> {
         };
         let mask = input.mask.clone().map(|mask| {
             let [rows, _, _, columns] = mask.dims();
-            if rows == 1 {
-                mask.reshape([1, time * columns])
-            } else {
-                mask.repeat_dim(1, heads).reshape([batch * heads, time * columns])
-            }
+            mask.reshape([rows, time * columns])
         });
         let [query_rotation, key_rotation] =
             rotary.rotations(&input.positions, [heads, kv_heads], kernels, &device);

@@ -54,9 +54,10 @@ fn gated_silu(mut gate: FlexTensor, up: &FlexTensor) -> FlexTensor {
 
 fn masked_softmax(mut scores: FlexTensor, mask: Option<&FlexTensor>) -> FlexTensor {
     let columns = *scores.shape().last().expect("scores have columns");
+    let mask = mask.map(|mask| (mask.storage(), mask.shape()[0]));
     vectorised(
         #[inline(always)]
-        || kernels::masked_softmax(scores.storage_mut(), columns, mask.map(|mask| mask.storage())),
+        || kernels::masked_softmax(scores.storage_mut(), columns, mask),
     );
     scores
 }

@@ -154,12 +154,17 @@ pub(crate) fn gated_silu_backward(gate: &[f32], up: &[f32], g: &mut [f32], dup: 
     }
 }
 
-/// `softmax(scores + mask)` in place, row by row of `columns`; the mask is repeated.
+/// `softmax(scores + mask)` in place, row by row of `columns`. A mask of `rows` rows, each of `width`
+/// values, is given as its values and `rows`: each is that of as many neighbouring blocks of `width`
+/// scores as there are for each.
 #[inline(always)]
-pub(crate) fn masked_softmax(scores: &mut [f32], columns: usize, mask: Option<&[f32]>) {
+pub(crate) fn masked_softmax(scores: &mut [f32], columns: usize, mask: Option<(&[f32], usize)>) {
+    let total = scores.len();
     for (row, scores) in scores.chunks_exact_mut(columns).enumerate() {
-        if let Some(mask) = mask {
-            let start = row * columns % mask.len();
+        if let Some((mask, rows)) = mask {
+            let width = mask.len() / rows;
+            let begun = row * columns;
+            let start = begun / (total / rows) * width + begun % width;
             for (score, mask) in scores.iter_mut().zip(&mask[start..start + columns]) {
                 *score += mask;
             }
@@ -307,7 +312,7 @@ mod tests {
     fn softmax_by_hand() {
         // rows (0, ln 3) and, masked, (ln 3, -): weights (1/4, 3/4) and (1, 0)
         let mut scores = [0.0, 3f32.ln(), 3f32.ln(), 0.0];
-        masked_softmax(&mut scores, 2, Some(&[0.0, 0.0, 0.0, -1e9]));
+        masked_softmax(&mut scores, 2, Some((&[0.0, 0.0, 0.0, -1e9], 1)));
         assert!(
             scores.iter().zip([0.25, 0.75, 1.0, 0.0]).all(|(got, want)| (got - want).abs() < 1e-6),
             "{scores:?}"

@@ -1,12 +1,16 @@
 //! From sequences to tensors, and the log-probabilities of sampled tokens under the policy.
 //!
 //! Only hidden states in front of a trained token reach the vocabulary projection, so neither
-//! prompts nor tool output cost logits.
+//! prompts nor tool output nor padding cost logits. Prompts that sequences have in common are read
+//! once ([`super::passes`]).
 
+use super::arrangement::Arrangement;
+use super::passes::Passes;
+use crate::seeds::{Purpose, derive_seed};
 use burn::tensor::activation::log_softmax;
-use burn::tensor::backend::Backend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{FloatDType, Int, Tensor, TensorData};
-use paretopo_models::{CausalLm, ForwardInput, from_host};
+use paretopo_models::{CausalLm, from_host};
 
 /// A sequence to learn from. All lists but `ids` and `mask` have one entry per id that `mask`
 /// marks.
@@ -39,69 +43,58 @@ impl TrainingSequence {
     }
 }
 
-/// Sequences that share a forward pass.
+/// Sequences that are learned from together.
 ///
 /// # Shapes
 /// - `old_logprobs`, `weights`: `[batch, longest]`, padded with weight 0
 /// - `advantages`: `[batch, 1]`
 #[derive(Debug)]
 pub struct MicroBatch<B: Backend> {
-    pub(crate) input: ForwardInput<B>,
-    /// Rows of the flattened hidden states in front of each target, `[batch * longest]`.
-    pub(crate) positions: Tensor<B, 1, Int>,
+    pub(crate) passes: Passes<B>,
+    /// The rows, among the hidden states of all passes, in front of the targets.
+    positions: Tensor<B, 1, Int>,
     pub(crate) targets: Tensor<B, 1, Int>,
+    /// For each place of `[batch, longest]` its target's; any at padding.
+    places: Tensor<B, 1, Int>,
     /// See [`TrainingSequence::old_logprobs`].
     pub old_logprobs: Tensor<B, 2>,
     /// See [`TrainingSequence::weights`].
     pub weights: Tensor<B, 2>,
     /// See [`TrainingSequence::advantage`].
     pub advantages: Tensor<B, 2>,
-    pub(crate) shape: [usize; 2],
-}
-
-/// Groups sequences of similar length so that each group, padded, holds at most `tokens` ids (or a
-/// single longer sequence).
-pub(crate) fn micro_batches(sequences: &[TrainingSequence], tokens: usize) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..sequences.len()).collect();
-    order.sort_by_key(|index| std::cmp::Reverse(sequences[*index].ids.len()));
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    let mut longest = 0;
-    for index in order {
-        match groups.last_mut() {
-            Some(group) if (group.len() + 1) * longest <= tokens => group.push(index),
-            _ => {
-                longest = sequences[index].ids.len().max(1);
-                groups.push(vec![index]);
-            }
-        }
-    }
-    groups
+    shape: [usize; 2],
 }
 
 impl<B: Backend> MicroBatch<B> {
     /// The same, computed in another number type.
     pub fn in_precision(mut self, precision: impl Into<FloatDType>) -> Self {
-        self.input.precision = Some(precision.into());
+        self.passes.set_precision(precision.into());
         self
     }
 
-    /// The same, with adapters that drop what `seed` decides.
+    /// The same, with adapters that drop what `seed` decides. What is dropped of a prompt that
+    /// sequences share is drawn once for all of them.
     pub fn with_dropout(mut self, seed: u64) -> Self {
-        self.input.dropout = Some(seed);
+        self.passes.set_dropout(|pass| match pass {
+            0 => seed,
+            _ => derive_seed(seed, pass, Purpose::MicroBatch),
+        });
         self
     }
 
-    /// Pads and uploads the sequences.
+    /// Pads and uploads the sequences. A prompt that several begin with is read once, if that is
+    /// less work.
     pub fn new(sequences: &[&TrainingSequence], device: &B::Device) -> Self {
-        // the last trained id is only predicted, never read
-        let read: Vec<&[u32]> = sequences
-            .iter()
-            .map(|sequence| {
-                let last = sequence.mask.iter().rposition(|trained| *trained).unwrap_or(0);
-                &sequence.ids[..last.max(1)]
-            })
-            .collect();
-        let time = read.iter().map(|row| row.len()).max().unwrap_or(0);
+        Self::arranged(sequences, &Arrangement::of(sequences), device)
+    }
+
+    /// Read as `arrangement` says.
+    pub(crate) fn arranged(
+        sequences: &[&TrainingSequence],
+        arrangement: &Arrangement,
+        device: &B::Device,
+    ) -> Self {
+        let (passes, rows) = Passes::new(sequences, arrangement, device);
         let trained: Vec<Vec<usize>> = sequences
             .iter()
             .map(|sequence| {
@@ -110,14 +103,13 @@ impl<B: Backend> MicroBatch<B> {
             .collect();
         let longest = trained.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let shape = [sequences.len(), longest];
-        let (mut positions, mut targets) = (Vec::new(), Vec::new());
+        let (mut positions, mut targets, mut places) = (Vec::new(), Vec::new(), Vec::new());
         let (mut old_logprobs, mut weights) = (Vec::new(), Vec::new());
         for (row, (sequence, trained)) in sequences.iter().zip(&trained).enumerate() {
-            let padding = longest - trained.len();
-            positions.extend(trained.iter().map(|position| (row * time + position - 1) as i32));
-            positions.resize(positions.len() + padding, (row * time) as i32);
+            places.extend((0..trained.len()).map(|place| (positions.len() + place) as i32));
+            places.resize((row + 1) * longest, 0);
+            positions.extend(trained.iter().map(|position| rows.of(row, position - 1) as i32));
             targets.extend(trained.iter().map(|position| sequence.ids[*position] as i32));
-            targets.resize(targets.len() + padding, 0);
             let pad = |values: &[f32], into: &mut Vec<f32>| {
                 into.extend_from_slice(values);
                 into.resize(into.len() + longest - values.len(), 0.0);
@@ -125,17 +117,60 @@ impl<B: Backend> MicroBatch<B> {
             pad(&sequence.old_logprobs, &mut old_logprobs);
             pad(&sequence.weights, &mut weights);
         }
+        if positions.is_empty() {
+            // something to compute where nothing is trained on
+            positions.push(0);
+            targets.push(0);
+        }
         let advantages = sequences.iter().map(|sequence| sequence.advantage).collect();
         Self {
-            input: ForwardInput::right_padded(&read, device),
-            positions: Tensor::from_data(TensorData::new(positions, [shape[0] * shape[1]]), device),
-            targets: Tensor::from_data(TensorData::new(targets, [shape[0] * shape[1]]), device),
+            passes,
+            positions: indices(positions, device),
+            targets: indices(targets, device),
+            places: indices(places, device),
             old_logprobs: from_host(old_logprobs, shape, device),
             weights: from_host(weights, shape, device),
             advantages: from_host(advantages, [shape[0], 1], device),
             shape,
         }
     }
+
+    /// Tokens that a layer reads, padding included.
+    pub fn tokens(&self) -> usize {
+        self.passes.tokens()
+    }
+
+    /// What of the last layer's output is in front of a target, normalised.
+    ///
+    /// # Shapes
+    /// - `x`: `[tokens, hidden_size]` for each pass; output: `[targets, hidden_size]`
+    pub(crate) fn pick(&self, model: &impl CausalLm<B>, x: Vec<Tensor<B, 2>>) -> Tensor<B, 2> {
+        model.final_norm(Tensor::cat(x, 0).select(0, self.positions.clone()))
+    }
+
+    /// One row for each sequence.
+    ///
+    /// # Shapes
+    /// - `values`: `[targets]`; output: `[batch, longest]`
+    pub(crate) fn in_rows(&self, values: Tensor<B, 1>) -> Tensor<B, 2> {
+        values.select(0, self.places.clone()).reshape(self.shape)
+    }
+}
+
+impl<B: AutodiffBackend> MicroBatch<B> {
+    /// [`Self::pick`] for a model without autodiff.
+    pub(crate) fn pick_inner(
+        &self,
+        model: &impl CausalLm<B::InnerBackend>,
+        x: Vec<Tensor<B::InnerBackend, 2>>,
+    ) -> Tensor<B::InnerBackend, 2> {
+        model.final_norm(Tensor::cat(x, 0).select(0, self.positions.clone().inner()))
+    }
+}
+
+fn indices<B: Backend>(values: Vec<i32>, device: &B::Device) -> Tensor<B, 1, Int> {
+    let count = values.len();
+    Tensor::from_data(TensorData::new(values, [count]), device)
 }
 
 /// Log-probabilities of the trained tokens and, if asked for, the entropy of the distribution each
@@ -150,20 +185,21 @@ pub fn response_logprobs<B: Backend, M: CausalLm<B>>(
 ) -> (Tensor<B, 2>, Option<Tensor<B, 2>>) {
     let (logprobs, entropy) =
         target_logprobs(model, picked_hidden(model, batch), batch.targets.clone(), entropy);
-    (logprobs.reshape(batch.shape), entropy.map(|entropy| entropy.reshape(batch.shape)))
+    (batch.in_rows(logprobs), entropy.map(|entropy| batch.in_rows(entropy)))
 }
 
 /// The hidden states in front of the trained tokens.
 ///
 /// # Shapes
-/// - output: `[rows, hidden_size]`
+/// - output: `[targets, hidden_size]`
 pub(crate) fn picked_hidden<B: Backend, M: CausalLm<B>>(
     model: &M,
     batch: &MicroBatch<B>,
 ) -> Tensor<B, 2> {
-    let hidden = model.hidden(&batch.input, None);
-    let [sequences, time, size] = hidden.dims();
-    hidden.reshape([sequences * time, size]).select(0, batch.positions.clone())
+    let mut layers = batch.passes.layers(model);
+    let embedded = batch.passes.embed(model);
+    let x = (0..model.depth()).fold(embedded, |x, index| layers.forward(model, index, x));
+    batch.pick(model, x)
 }
 
 /// The log-probability of each target behind a hidden state and, if asked for, the entropy of the
@@ -185,21 +221,4 @@ pub(crate) fn target_logprobs<B: Backend, M: CausalLm<B>>(
     let entropy = entropy
         .then(|| (logprobs.clone().exp() * logprobs.clone()).sum_dim(1).neg().squeeze_dim(1));
     (logprobs.gather(1, targets.unsqueeze_dim(1)).squeeze_dim(1), entropy)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn micro_batches_hold_each_sequence_once_within_the_budget() {
-        let sequences: Vec<TrainingSequence> = [5usize, 9, 2, 7, 7, 30]
-            .iter()
-            .map(|length| TrainingSequence { ids: vec![0; *length], ..TrainingSequence::default() })
-            .collect();
-        let groups = micro_batches(&sequences, 20);
-        // 30 alone although it is too long; 9 and 7 padded to 18; 7 and 5 padded to 14; adding 2
-        // would make 21
-        assert_eq!(groups, [vec![5], vec![1, 3], vec![4, 0], vec![2]]);
-    }
 }

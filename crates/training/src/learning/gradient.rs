@@ -55,18 +55,20 @@ pub fn accumulate_gradient<F: ModelFamily, B: AutodiffBackend, E>(
     loss: impl FnOnce(Tensor<B, 2>, Option<Tensor<B, 2>>) -> Result<Tensor<B, 1>, E>,
 ) -> Result<(), E> {
     if memory == MemoryConfig::default() {
-        let (logprobs, entropy) = response_logprobs(model, batch, entropy);
+        let model = fork(model);
+        let (logprobs, entropy) = response_logprobs(&model, batch, entropy);
         let gradients = loss(logprobs, entropy)?.backward();
-        sum.collect(model, &gradients);
+        sum.collect(&model, &gradients);
         return Ok(());
     }
+    let fresh = fork(model);
     // not just without its graph: on the autodiff backend a graph is held until the next backward
     // pass, used or not
     let plain = F::valid(model);
     let trunk = if memory.gradient_checkpointing {
         Trunk::<B>::layers(&plain, batch)
     } else {
-        Trunk::Whole(picked_hidden(model, batch))
+        Trunk::Whole(picked_hidden(&fresh, batch))
     };
     let picked = trunk.output();
     let rows = picked.dims()[0];
@@ -79,22 +81,25 @@ pub fn accumulate_gradient<F: ModelFamily, B: AutodiffBackend, E>(
     };
 
     let (logprobs, entropy) = head.values(&plain);
-    let leaf = |values: Tensor<Inner<B>, 1>| {
-        Tensor::<B, 2>::from_inner(values.reshape(batch.shape)).require_grad()
-    };
+    let leaf = |values| Tensor::<B, 1>::from_inner(values).require_grad();
     let (logprobs, entropy) = (leaf(logprobs), entropy.map(leaf));
-    let gradients = loss(logprobs.clone(), entropy.clone())?.backward();
+    let in_rows = |leaf: &Tensor<B, 1>| batch.in_rows(leaf.clone());
+    let gradients = loss(in_rows(&logprobs), entropy.as_ref().map(in_rows))?.backward();
     // a loss need not depend on the entropy
-    let of = |leaf: Tensor<B, 2>| {
-        leaf.grad(&gradients).unwrap_or_else(|| leaf.inner().zeros_like()).reshape([rows])
-    };
+    let of =
+        |leaf: Tensor<B, 1>| leaf.grad(&gradients).unwrap_or_else(|| leaf.inner().zeros_like());
     let gradient = head.backward((of(logprobs), entropy.map(of)), sum);
-    trunk.backward(model, batch, gradient, sum);
+    trunk.backward(&fresh, batch, gradient, sum);
     Ok(())
 }
 
-/// The model with parameters of its own in the autodiff graph, but the same values in memory.
-/// Graphs that share a parameter are one graph behind one lock, so workers need their own.
+/// The model with parameters of its own in the autodiff graph, but the same values in memory, for
+/// one backward pass.
+///
+/// Graphs that share a parameter are one graph behind one lock, so workers need their own. And a
+/// parameter leaves the graph in its first backward pass: what was computed from it later could be
+/// taken for unused by the backward pass of another thread, which would lose its gradient (burn's
+/// issue 5573).
 fn fork<B: AutodiffBackend, M: Module<B>>(model: &M) -> M {
     struct Fork;
     impl<B: AutodiffBackend> ModuleMapper<B> for Fork {
@@ -157,12 +162,15 @@ pub fn total_gradient<B: AutodiffBackend, M: CausalLm<B>, J: Send, T: Send, E: S
     error.map_or(Ok((total, found)), Err)
 }
 
-/// The gradients of everything in `output`'s graph, where `gradient` is that of the output.
+/// The gradients of everything in the graph of `outputs`, where `gradients` are those of the
+/// outputs.
 fn backward_through<B: AutodiffBackend, const D: usize>(
-    output: Tensor<B, D>,
-    gradient: Tensor<Inner<B>, D>,
+    outputs: Vec<Tensor<B, D>>,
+    gradients: Vec<Tensor<Inner<B>, D>>,
 ) -> B::Gradients {
-    (output * Tensor::from_inner(gradient)).sum().backward()
+    let parts = outputs.into_iter().zip(gradients);
+    let parts = parts.map(|(output, gradient)| (output * Tensor::from_inner(gradient)).sum());
+    parts.reduce(|sum, part| sum + part).expect("a stage has an output").backward()
 }
 
 /// From token ids to the hidden states in front of the trained tokens, `[rows, hidden_size]`.
@@ -170,21 +178,19 @@ enum Trunk<B: AutodiffBackend> {
     /// The output with the graph of all layers.
     Whole(Tensor<B, 2>),
     /// The output and the inputs of every layer and of the final norm, `[tokens, hidden_size]`
-    /// each.
-    Layers { inputs: Vec<Tensor<Inner<B>, 2>>, output: Tensor<Inner<B>, 2> },
+    /// for each pass.
+    Layers { inputs: Vec<Vec<Tensor<Inner<B>, 2>>>, output: Tensor<Inner<B>, 2> },
 }
 
 impl<B: AutodiffBackend> Trunk<B> {
     fn layers(model: &impl CausalLm<Inner<B>>, batch: &MicroBatch<B>) -> Self {
-        let input = batch.input.inner();
-        let layout = model.layout(&input);
-        let mut inputs = vec![model.embed(&input)];
+        let passes = batch.passes.inner();
+        let mut layers = passes.layers(model);
+        let mut inputs = vec![passes.embed(model)];
         for index in 0..model.depth() {
-            inputs.push(model.layer(index, inputs[index].clone(), &layout, None));
+            inputs.push(layers.forward(model, index, inputs[index].clone()));
         }
-        let output = model
-            .final_norm(inputs[model.depth()].clone())
-            .select(0, batch.positions.clone().inner());
+        let output = batch.pick_inner(model, inputs[model.depth()].clone());
         Self::Layers { inputs, output }
     }
 
@@ -203,24 +209,31 @@ impl<B: AutodiffBackend> Trunk<B> {
         sum: &mut GradientSum<B>,
     ) {
         let mut inputs = match self {
-            Self::Whole(output) => return sum.collect(model, &backward_through(output, gradient)),
+            Self::Whole(output) => {
+                return sum.collect(model, &backward_through(vec![output], vec![gradient]));
+            }
             Self::Layers { inputs, .. } => inputs,
         };
-        let layout = model.layout(&batch.input);
-        let mut gradient = gradient;
+        let mut layers = batch.passes.layers(model);
+        let mut incoming = vec![gradient];
         while let Some(x) = inputs.pop() {
-            let x = Tensor::<B, 2>::from_inner(x).require_grad();
-            let output = if inputs.len() == model.depth() {
-                model.final_norm(x.clone()).select(0, batch.positions.clone())
+            let model = &fork(model);
+            let leaf = |x| Tensor::<B, 2>::from_inner(x).require_grad();
+            let x: Vec<Tensor<B, 2>> = x.into_iter().map(leaf).collect();
+            let outputs = if inputs.len() == model.depth() {
+                vec![batch.pick(model, x.clone())]
             } else {
-                model.layer(inputs.len(), x.clone(), &layout, None)
+                layers.forward(model, inputs.len(), x.clone())
             };
-            let gradients = backward_through(output, gradient);
+            let gradients = backward_through(outputs, incoming);
             sum.collect(model, &gradients);
-            gradient = x.grad(&gradients).expect("every stage depends on its input");
+            let of =
+                |x: &Tensor<B, 2>| x.grad(&gradients).expect("every stage depends on its input");
+            incoming = x.iter().map(of).collect();
         }
         if !is_frozen(model) {
-            sum.collect(model, &backward_through(model.embed(&batch.input), gradient));
+            let model = &fork(model);
+            sum.collect(model, &backward_through(batch.passes.embed(model), incoming));
         }
     }
 }
@@ -263,11 +276,12 @@ impl<B: AutodiffBackend, M: CausalLm<B>> Head<'_, B, M> {
     ) -> Tensor<Inner<B>, 2> {
         let mut found = Vec::new();
         for rows in self.chunks() {
+            let model = &fork(self.model);
             let leaf = Tensor::<B, 2>::from_inner(self.picked.clone().slice([rows.clone()]))
                 .require_grad();
             let targets = self.batch.targets.clone().slice([rows.clone()]);
             let (chunk, chunk_entropy) =
-                target_logprobs(self.model, leaf.clone(), targets, self.entropy);
+                target_logprobs(model, leaf.clone(), targets, self.entropy);
             let weighted = |output: Tensor<B, 1>, gradient: &Tensor<Inner<B>, 1>| {
                 (output * Tensor::from_inner(gradient.clone().slice([rows.clone()]))).sum()
             };
@@ -276,7 +290,7 @@ impl<B: AutodiffBackend, M: CausalLm<B>> Head<'_, B, M> {
                 total = total + weighted(chunk, gradient);
             }
             let gradients = total.backward();
-            sum.collect(self.model, &gradients);
+            sum.collect(model, &gradients);
             found.push(leaf.grad(&gradients).expect("logits depend on the hidden states"));
         }
         Tensor::cat(found, 0)

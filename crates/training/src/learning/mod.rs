@@ -1,11 +1,13 @@
 //! From sequences to updated weights: batches, the gradient of a loss over token log-probabilities,
 //! AdamW.
 
+pub(crate) mod arrangement;
 pub(crate) mod batch;
 mod gradient;
 mod gradient_sum;
 mod optimizer;
 mod optimizer_config;
+mod passes;
 
 pub use batch::{MicroBatch, TrainingSequence, response_logprobs};
 pub use gradient::{MemoryConfig, accumulate_gradient, total_gradient};

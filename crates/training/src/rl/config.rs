@@ -52,8 +52,8 @@ pub struct TrainConfig {
     #[serde(deserialize_with = "within::<1, 100_000, _, _>")]
     #[schemars(schema_with = "whole::<1, 100_000>")]
     pub minibatches: usize,
-    /// Tokens, padding included, that are held in one forward and backward pass; on a CPU small
-    /// ones stay in the cache and are twice as fast.
+    /// Tokens, padding included, that are held in one forward and backward pass, where rollouts of
+    /// a prompt share it; on a CPU small ones stay in the cache and are twice as fast.
     #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
     #[schemars(schema_with = "whole::<1, 1_000_000_000>")]
     pub micro_batch_tokens: usize,

@@ -9,7 +9,7 @@ pub use config::SftConfig;
 use crate::evaluation::conclusion::Conclusion;
 use crate::evaluation::{require_tasks, sampling_of};
 use crate::fitting::{fitting, played_splits};
-use crate::learning::batch::micro_batches;
+use crate::learning::arrangement::micro_batches;
 use crate::run::checkpoint;
 use crate::run::run_folder::write_atomically;
 use crate::seeds::{Purpose, derive_seed};

@@ -10,7 +10,7 @@ mod sequences;
 pub(super) use loss::UpdateSums;
 pub(super) use sequences::sequences;
 
-use crate::learning::batch::micro_batches;
+use crate::learning::arrangement::micro_batches;
 use crate::rl::{BadNumbers, OldLogprobs};
 use crate::seeds::{Purpose, derive_seed};
 use crate::{
@@ -126,13 +126,8 @@ impl<F: ModelFamily, B: AutodiffBackend> Update<'_, F, B> {
         minibatch: &Minibatch<'_>,
     ) -> Result<(GradientSum<B>, f64, UpdateSums), BadUpdate> {
         let members = minibatch.members;
-        let is_trained =
-            |group: &Vec<usize>| group.iter().any(|place| !members[*place].weights.is_empty());
-        let groups = micro_batches(members, self.config.train.micro_batch_tokens)
-            .into_iter()
-            .filter(is_trained)
-            .enumerate()
-            .collect();
+        let groups = micro_batches(members, self.config.train.micro_batch_tokens);
+        let groups = groups.into_iter().enumerate().collect();
         let work =
             |model: &F::Model<B>, (index, group): (usize, Vec<usize>), sum: &mut GradientSum<B>| {
                 self.accumulate(model, minibatch, (index, &group), sum)

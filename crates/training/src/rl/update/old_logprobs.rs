@@ -5,7 +5,7 @@
 //! been drawn from the sampler's distribution (truncated importance sampling; Ionides, 2008).
 
 use super::loss::Mismatch;
-use crate::learning::batch::micro_batches;
+use crate::learning::arrangement::micro_batches;
 use crate::{MicroBatch, RunConfig, TrainingSequence, response_logprobs};
 use burn::tensor::backend::Backend;
 use paretopo_agent::Workers;
