@@ -25,6 +25,7 @@ mod objectives;
 mod openings;
 #[cfg(target_os = "linux")]
 mod out_of_memory;
+mod packed;
 mod parity_algorithms;
 mod parity_models;
 mod parity_shared;

@@ -223,11 +223,12 @@ pub fn merge_adapter<B: Backend, M: CausalLm<B>>(mut model: M) -> M {
     for (_, projection) in model.projections_mut() {
         let Some(lora) = projection.lora.take() else { continue };
         let product = lora.a.val().matmul(lora.b.val()) * lora.scale;
-        projection.weight = projection.weight.clone().map(|weight| {
+        let merged = projection.weight.clone().map(|weight| {
             let tracked = weight.is_require_grad();
             let product = crate::layers::matching(product, &weight);
             (weight.detach() + product.detach()).set_require_grad(tracked)
         });
+        projection.replace_weight(merged);
     }
     model
 }

@@ -18,4 +18,4 @@ pub use policy_text::PolicyText;
 pub use prompts::{LongPrompts, leaves_room, open_tasks, require_question};
 pub use rollout::{RolloutContext, RolloutError, RolloutRequest, RolloutStatistics, rollout};
 pub use rollout_config::{OutputTruncation, RolloutConfig, RolloutPrecision, ToolSchedule};
-pub use workers::Workers;
+pub use workers::{Weights, Workers};

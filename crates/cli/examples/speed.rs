@@ -8,14 +8,15 @@
 //! ```
 //!
 //! MODEL is a checkpoint folder; one with a `config.json` and no weights stands for random weights.
-//! A first round that is not counted warms up.
+//! `PACKED=none` decodes without packed matrices, `PACKED=bf16` with weights in bf16; `WORKERS=n` by
+//! so many workers in place of as many as suit. A first round that is not counted warms up.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 use burn::backend::Autodiff;
 use burn::module::Module;
 use burn_flex::Flex;
-use paretopo_agent::Workers;
+use paretopo_agent::{Weights, Workers};
 use paretopo_engine::{LocalGenerators, SamplingPlace, StateSize};
 use paretopo_generation::{GenerationSettings, Generators, Recorded, Row, SamplingConfig};
 use paretopo_models::{
@@ -74,10 +75,13 @@ fn peak_mebibytes() -> f64 {
 /// Seconds of reading the prompts and of all sampled tokens, for `batch` rows.
 fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) -> (f64, f64) {
     let (config, mut model) = load::<Flex>(folder);
-    match std::env::var("PACKED").as_deref() {
-        Ok("none") => {}
-        Ok("bf16") => model.pack(PackedWeights::Bf16),
-        _ => model.pack(PackedWeights::F32),
+    let packed = std::env::var("PACKED").unwrap_or_else(|_| "f32".into());
+    let half = packed == "bf16";
+    match packed.as_str() {
+        "none" => {}
+        "bf16" => model.pack(PackedWeights::Bf16),
+        "f32" => model.pack(PackedWeights::F32),
+        other => panic!("`PACKED={other}` is none of `none`, `f32`, `bf16`"),
     }
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut prompts: Vec<Vec<u32>> =
@@ -90,7 +94,10 @@ fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) 
     let packed = model.packed_bytes() as u64;
     let workers = match packed {
         0 => workers(&model),
-        _ => Workers::of_rollouts(wanted, threads, packed).unwrap(),
+        bytes => {
+            let each = if half { 2 } else { 4 };
+            Workers::of_rollouts(wanted, threads, batch, Weights { bytes, each }).unwrap()
+        }
     };
     let part = batch.div_ceil(workers.count());
     let (mut prefill, mut seconds) = (0.0f64, 0.0f64);

@@ -3,7 +3,7 @@
 use crate::{ConfigError, RunConfig, Surroundings, TrainingError};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType};
-use paretopo_agent::{RolloutPrecision, Workers};
+use paretopo_agent::{RolloutPrecision, Weights, Workers};
 use paretopo_models::{CausalLm, PackedWeights, in_precision};
 
 /// `model` in the precision that rollouts have, its matrices packed where the backend can. What is
@@ -34,16 +34,23 @@ pub(crate) fn for_rollouts<B: Backend, M: CausalLm<B>>(
 }
 
 impl Surroundings<'_> {
-    /// The workers that decode with `model`, which [`for_rollouts`] has made ready.
+    /// The workers that play so many episodes with `model`, which [`for_rollouts`] has made ready.
     pub(crate) fn rollout_workers<B: Backend, M: CausalLm<B>>(
         &self,
         config: &RunConfig,
         model: &mut M,
+        episodes: usize,
     ) -> Result<Workers, TrainingError> {
-        match model.packed_bytes() as u64 {
-            0 => self.workers(config, model),
-            bytes => Workers::of_rollouts(config.workers, self.threads, bytes)
-                .map_err(|reason| ConfigError::Setting(format!("`workers`: {reason}")).into()),
+        let bytes = model.packed_bytes() as u64;
+        if bytes == 0 {
+            return self.workers(config, model);
         }
+        let each = match config.rollout.precision {
+            RolloutPrecision::Same => 4,
+            RolloutPrecision::Bf16 => 2,
+        };
+        let rows = episodes.min(config.rollout.batch_size);
+        Workers::of_rollouts(config.workers, self.threads, rows, Weights { bytes, each })
+            .map_err(|reason| ConfigError::Setting(format!("`workers`: {reason}")).into())
     }
 }

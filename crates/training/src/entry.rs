@@ -143,7 +143,8 @@ fn evaluate_policy<C: BackendChoice, F: ModelFamily>(
     let splits = played_splits(config, false);
     let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
     let mut model = for_rollouts(policy.model.clone(), config, device)?;
-    let workers = surroundings.rollout_workers(config, &mut model)?;
+    let episodes = config.evaluation.episodes(&*environment);
+    let workers = surroundings.rollout_workers(config, &mut model, episodes)?;
     let generators = policy.generators(&model, device, config.precision, surroundings);
     let context = policy.context(&generators, &environment, 0, surroundings.cancelled, &workers);
     crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, finished, observer)

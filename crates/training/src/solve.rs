@@ -21,7 +21,7 @@ pub(crate) fn solve<F: ModelFamily, B: Backend>(
     let environment = config.build_environment(&surroundings.resources, &mut ())?;
     let policy = Policy::<F, B>::load(config, &surroundings.policy_folder, place)?.merged();
     let mut model = for_rollouts(policy.model.clone(), config, device)?;
-    let workers = surroundings.rollout_workers(config, &mut model)?;
+    let workers = surroundings.rollout_workers(config, &mut model, 1)?;
     let task = Task {
         id: "question".into(),
         question: question.to_owned(),

@@ -51,6 +51,13 @@ impl<B: Backend> Projection<B> {
         self.packed.pack(self.weight.val(), weights, kernels);
     }
 
+    /// Another `W`; what was packed of the one before is dropped. Whoever writes to the field itself
+    /// packs anew.
+    pub fn replace_weight(&mut self, weight: Param<Tensor<B, 2>>) {
+        self.weight = weight;
+        self.packed = Packed::default();
+    }
+
     /// Bytes of what [`Self::pack`] holds.
     pub fn packed_bytes(&self) -> usize {
         self.packed.bytes()

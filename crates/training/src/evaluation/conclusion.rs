@@ -42,7 +42,8 @@ impl<B: AutodiffBackend> Conclusion<'_, B> {
         let policy = policy.merged();
         put_folder(&folder.path().join("policy"), |place| policy.save(&policy.model, place))?;
         let mut model = for_rollouts(F::valid(&policy.model), config, device)?;
-        let workers = surroundings.rollout_workers(config, &mut model)?;
+        let episodes = config.evaluation.episodes(&**environment);
+        let workers = surroundings.rollout_workers(config, &mut model, episodes)?;
         let generators = policy.generators(&model, device, config.precision, surroundings);
         let cancelled = surroundings.cancelled;
         let context = policy.context(&generators, environment, weight_version, cancelled, &workers);

@@ -1,5 +1,6 @@
 //! Settings of an evaluation.
 
+use paretopo_environments::Environment;
 use paretopo_generation::SamplingConfig;
 use paretopo_settings::{whole, within};
 use paretopo_trajectory::Split;
@@ -24,6 +25,15 @@ pub struct EvaluationConfig {
     pub sampling: SamplingConfig,
     /// Draw tokens as the checkpoint's `generation_config.json` says instead.
     pub checkpoint_sampling: bool,
+}
+
+impl EvaluationConfig {
+    /// How many episodes are played.
+    pub(crate) fn episodes(&self, environment: &dyn Environment) -> usize {
+        let all = environment.tasks(self.split).len();
+        let tasks = if self.tasks == 0 { all } else { all.min(self.tasks) };
+        tasks.saturating_mul(self.samples)
+    }
 }
 
 impl Default for EvaluationConfig {

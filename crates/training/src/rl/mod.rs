@@ -180,8 +180,9 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
     ) -> Result<Batch, TrainingError> {
         let config = self.config;
         let device = &self.place.device;
+        let episodes = config.train.prompts_per_step * config.train.rollouts_per_prompt;
         let mut model = for_rollouts(F::valid(&self.policy.model), config, device)?;
-        let workers = self.surroundings.rollout_workers(config, &mut model)?;
+        let workers = self.surroundings.rollout_workers(config, &mut model, episodes)?;
         let generators =
             self.policy.generators(&model, device, config.precision, self.surroundings);
         let context = self.policy.context(

@@ -10,6 +10,9 @@ use std::ops::Range;
 /// Bytes of `x` that are used again and again before others are; half of a small second cache.
 const BLOCK_BYTES: usize = 192 << 10;
 
+/// Columns of the widest panel.
+const WIDEST: usize = 48;
+
 /// A product `y = x W`, as far as a kernel needs to know it.
 pub(super) struct Product<'a, W> {
     /// `[rows, depth]`
@@ -117,6 +120,9 @@ unsafe fn of_height<L: Lanes, W: Weight, const VECTORS: usize>(
 
 /// `ROWS` rows of `x` times `PANELS` panels.
 ///
+/// Plain indices: iterators are not always resolved before the loops are unrolled, and then the sums
+/// are not kept in registers.
+///
 /// # Safety
 /// See [`run`].
 #[inline(always)]
@@ -137,8 +143,6 @@ unsafe fn tile<
         let x = product.x.as_ptr().add(row * depth);
         let weights = product.weights.as_ptr().add(panel * width * depth);
         let mut sums = [[[L::splat(0.0); VECTORS]; PANELS]; ROWS];
-        // plain indices: iterators are not always resolved before the loops are unrolled, and then
-        // the sums are not kept in registers
         let mut i = 0;
         while i < depth {
             let mut p = 0;
@@ -166,20 +170,37 @@ unsafe fn tile<
         }
         for (r, sums) in sums.iter().enumerate() {
             for (p, sums) in sums.iter().enumerate() {
-                let from = (panel + p) * width;
-                let y = product.y.0.add((row + r) * product.columns + from);
-                if from + width <= product.columns {
-                    for (v, sum) in sums.iter().enumerate() {
-                        L::store(y.add(v * L::COUNT), *sum);
-                    }
-                } else {
-                    let mut all = [0.0f32; 64];
-                    for (v, sum) in sums.iter().enumerate() {
-                        L::store(all.as_mut_ptr().add(v * L::COUNT), *sum);
-                    }
-                    std::ptr::copy_nonoverlapping(all.as_ptr(), y, product.columns - from);
-                }
+                store::<L, W, VECTORS>(product, Place { row: row + r, panel: panel + p }, sums);
             }
         }
+    }
+}
+
+/// Writes a row's sums of a panel, without those of columns that only fill up the last panel.
+///
+/// # Safety
+/// See [`run`].
+#[inline(always)]
+unsafe fn store<L: Lanes, W: Weight, const VECTORS: usize>(
+    product: &Product<'_, W>,
+    Place { row, panel }: Place,
+    sums: &[L::Vector; VECTORS],
+) {
+    let width = VECTORS * L::COUNT;
+    let from = panel * width;
+    // SAFETY: the place lies within the output, as the caller promises
+    unsafe {
+        let y = product.y.0.add(row * product.columns + from);
+        if from + width <= product.columns {
+            for (v, sum) in sums.iter().enumerate() {
+                L::store(y.add(v * L::COUNT), *sum);
+            }
+            return;
+        }
+        let mut all = [0.0f32; WIDEST];
+        for (v, sum) in sums.iter().enumerate() {
+            L::store(all.as_mut_ptr().add(v * L::COUNT), *sum);
+        }
+        std::ptr::copy_nonoverlapping(all.as_ptr(), y, product.columns - from);
     }
 }

@@ -1,0 +1,94 @@
+//! Models whose matrices are packed for decoding against the same models without: what whole
+//! sequences and cached steps give, with adapters, in f32 and bf16. The kernels themselves are tested
+//! where they are (`crates/backends/flex/src/packed`).
+
+use crate::{CASES, Plain, assert_close, checkout, load, with_kernels};
+use burn::module::Module;
+use burn::tensor::FloatDType;
+use paretopo_models::{
+    AdapterConfig, AutoModel, CausalLm, ForwardInput, PackedWeights, attach_adapter, in_precision,
+    initialize, merge_adapter, to_host,
+};
+
+/// Logits of two sequences read whole, and behind two further tokens of each.
+fn logits(model: &AutoModel<Plain>) -> Vec<f32> {
+    let device = Default::default();
+    let rows: [&[u32]; 2] = [&[3, 1, 4, 1, 5], &[9, 2]];
+    let whole = ForwardInput::right_padded(&rows, &device);
+    let mut found = to_host(model.unembed(model.hidden(&whole, None)));
+    let mut state = model.empty_state(2);
+    for rows in [rows, [&[6], &[5]], [&[3], &[5]]] {
+        let input = ForwardInput::cached(&rows, &mut state, &device);
+        let hidden = model.hidden(&input, Some(&mut state));
+        let last = hidden.dims()[1] - 1;
+        found.extend(to_host(model.unembed(hidden.narrow(1, last, 1))));
+    }
+    found
+}
+
+fn largest_difference(first: &[f32], second: &[f32]) -> f32 {
+    first.iter().zip(second).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn a_packed_model_computes_the_same() {
+    for case in CASES {
+        let (_, plain) =
+            load::<Plain>(&checkout("tests/fixtures/models").join(case), &with_kernels());
+        let adapter = AdapterConfig { rank: 4, ..AdapterConfig::default() };
+        let adapted = attach_adapter(plain.clone(), &adapter, 3, &Default::default()).unwrap();
+        // the matrices of an adapter that are zero at first, too
+        let adapted = initialize(adapted, 0.3, 5);
+        for (what, plain) in [("as it is", plain), ("with an adapter", adapted)] {
+            let mut packed = plain.clone();
+            packed.pack(PackedWeights::F32);
+            assert!(packed.packed_bytes() >= 4 * case_matrices(&plain), "{case} {what}");
+            assert_close(&logits(&packed), &logits(&plain), 2e-5, &format!("{case} {what}"));
+            let mut half = plain.clone();
+            half.pack(PackedWeights::Bf16);
+            assert_eq!(half.packed_bytes() * 2, packed.packed_bytes());
+            // weights keep 8 bits: rounded, and not by more
+            let difference = largest_difference(&logits(&half), &logits(&plain));
+            let size = logits(&plain).iter().fold(0.0f32, |most, value| most.max(value.abs()));
+            assert!(difference > 0.0 && difference < 0.05 * size, "{case} {what}: {difference}");
+        }
+    }
+}
+
+/// Numbers in the matrices of a model, without the embedding.
+fn case_matrices(model: &AutoModel<Plain>) -> usize {
+    let mut model = model.clone();
+    let maps = model.projections_mut();
+    maps.iter().map(|(_, map)| map.weight.val().dims().iter().product::<usize>()).sum()
+}
+
+#[test]
+fn what_changes_a_model_drops_what_was_packed() {
+    let (_, plain) =
+        load::<Plain>(&checkout("tests/fixtures/models/llama_tied_rope3_bias"), &with_kernels());
+    let mut packed = plain.clone();
+    packed.pack(PackedWeights::F32);
+    // a copy has the same weights, and may keep it
+    assert!(packed.clone().packed_bytes() > 0);
+    let mut changed = initialize(packed.clone(), 0.02, 1);
+    assert_eq!(changed.packed_bytes(), 0);
+    let wanted = logits(&changed);
+    changed.pack(PackedWeights::F32);
+    assert_close(&logits(&changed), &wanted, 2e-5, "packed anew");
+    assert_eq!(in_precision(packed.clone(), FloatDType::BF16).packed_bytes(), 0);
+    let adapter = AdapterConfig { rank: 2, ..AdapterConfig::default() };
+    let adapted = attach_adapter(packed.clone(), &adapter, 3, &Default::default()).unwrap();
+    let mut merged = merge_adapter(adapted);
+    assert!(merged.packed_bytes() < packed.packed_bytes());
+    assert!(merged.projections_mut().iter().any(|(_, map)| map.packed_bytes() == 0));
+    let record = plain.into_record();
+    assert_eq!(packed.load_record(record).packed_bytes(), 0);
+}
+
+#[test]
+fn without_kernels_nothing_is_packed() {
+    let folder = checkout("tests/fixtures/models/qwen3");
+    let mut model = load::<Plain>(&folder, &crate::plain()).1;
+    model.pack(PackedWeights::Bf16);
+    assert_eq!(model.packed_bytes(), 0);
+}
