@@ -64,18 +64,8 @@ impl<B: Backend> ForwardInput<B> {
     /// # Shapes
     /// - `rows`: `batch` sequences of at most `time` ids; the output holds `[batch, longest]`
     pub fn left_padded(rows: &[&[u32]], device: &B::Device) -> Self {
-        let time = rows.iter().map(|row| row.len()).max().unwrap_or(0);
-        let (mut tokens, mut positions, mut real) = (Vec::new(), Vec::new(), Vec::new());
-        let mut paddings = Vec::with_capacity(rows.len());
-        for row in rows {
-            let padding = time - row.len();
-            tokens.resize(tokens.len() + padding, 0);
-            tokens.extend(row.iter().map(|id| *id as i32));
-            positions.resize(positions.len() + padding, 0);
-            positions.extend(0..row.len() as u32);
-            real.extend((0..time).map(|place| place >= padding));
-            paddings.push(padding);
-        }
+        let (time, tokens, positions, real) = padded_in_front(rows, |_| 0);
+        let paddings: Vec<usize> = rows.iter().map(|row| time - row.len()).collect();
         let mask = causal(&paddings, 0, time, device);
         Self::new(tokens, [rows.len(), time], positions, real, mask, device)
     }
@@ -131,17 +121,7 @@ impl<B: Backend> ForwardInput<B> {
         state: &mut DecodingState<B, S>,
         device: &B::Device,
     ) -> Self {
-        let time = rows.iter().map(|row| row.len()).max().unwrap_or(0);
-        let (mut tokens, mut positions, mut real) = (Vec::new(), Vec::new(), Vec::new());
-        for (row, ids) in rows.iter().enumerate() {
-            let padding = time - ids.len();
-            let past = state.length(row) as u32;
-            tokens.resize(tokens.len() + padding, 0);
-            tokens.extend(ids.iter().map(|id| *id as i32));
-            positions.resize(positions.len() + padding, 0);
-            positions.extend(past..past + ids.len() as u32);
-            real.extend((0..time).map(|place| place >= padding));
-        }
+        let (time, tokens, positions, real) = padded_in_front(rows, |row| state.length(row) as u32);
         let past = state.columns();
         state.register(rows, time);
         let mut mask = Vec::with_capacity(rows.len() * time * (past + time));
@@ -159,6 +139,25 @@ impl<B: Backend> ForwardInput<B> {
             .then(|| crate::from_host(mask, [rows.len(), 1, time, past + time], device));
         Self::new(tokens, [rows.len(), time], positions, real, mask, device)
     }
+}
+
+/// Rows padded in front to the longest, which comes first; then tokens, positions, and which are
+/// real. `past` is how many ids are in front of a row.
+fn padded_in_front(
+    rows: &[&[u32]],
+    past: impl Fn(usize) -> u32,
+) -> (usize, Vec<i32>, Vec<u32>, Vec<bool>) {
+    let time = rows.iter().map(|row| row.len()).max().unwrap_or(0);
+    let (mut tokens, mut positions, mut real) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, ids) in rows.iter().enumerate() {
+        let (padding, past) = (time - ids.len(), past(row));
+        tokens.resize(tokens.len() + padding, 0);
+        tokens.extend(ids.iter().map(|id| *id as i32));
+        positions.resize(positions.len() + padding, 0);
+        positions.extend(past..past + ids.len() as u32);
+        real.extend((0..time).map(|place| place >= padding));
+    }
+    (time, tokens, positions, real)
 }
 
 /// The mask of `time` tokens behind `past` columns, where each row's first columns are padding. One

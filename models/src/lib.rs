@@ -148,15 +148,12 @@ pub trait CausalLm<B: Backend>: Module<B> + Sync + 'static {
     /// few rows read them, if it has such ([`crate::Packed`]). A model with matrices outside of its
     /// projections packs those, too. Whatever changes the model undoes it.
     fn pack(&mut self, weights: PackedWeights) {
-        let kernels = self.kernels().clone();
-        for (_, projection) in self.projections_mut() {
-            projection.pack(weights, &kernels);
-        }
+        packed::pack_projections(self, weights);
     }
 
     /// Bytes of what [`Self::pack`] holds.
     fn packed_bytes(&mut self) -> usize {
-        self.projections_mut().iter().map(|(_, projection)| projection.packed_bytes()).sum()
+        packed::projection_bytes(self)
     }
 
     /// The last layer's normalised hidden states, `[batch, time, hidden_size]`.

@@ -6,27 +6,36 @@
 //! ready for generating ([`crate::CausalLm::pack`]). Whatever changes a parameter drops what was
 //! packed: it lives in a module that forgets when it is mapped, loaded, moved or tracked.
 
-use crate::Kernels;
+use crate::layers::Projection;
+use crate::{CausalLm, Kernels};
 use burn::module::{
     AutodiffModule, Content, Devices, EmptyRecord, Module, ModuleDisplay, ModuleDisplayDefault,
     ModuleMapper, ModuleVisitor,
 };
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::fmt::{Debug, Formatter};
 use std::sync::Arc;
 
 /// The number type of packed weights; sums are f32 in both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PackedWeights {
     /// As they are.
-    #[default]
     F32,
     /// Rounded to bf16: half the bytes to read, and log-probabilities that differ from those of the
     /// weights themselves.
     Bf16,
+}
+
+impl PackedWeights {
+    /// Bytes of one.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
 }
 
 /// A packed matrix `[d_input, d_output]`.
@@ -76,6 +85,20 @@ impl<B: Backend> Packed<B> {
     pub fn bytes(&self) -> usize {
         self.get().map_or(0, PackedMatrix::bytes)
     }
+}
+
+/// [`CausalLm::pack`] for the projections of a model.
+pub(crate) fn pack_projections<B: Backend>(model: &mut impl CausalLm<B>, weights: PackedWeights) {
+    let kernels = model.kernels().clone();
+    for (_, projection) in model.projections_mut() {
+        projection.pack(weights, &kernels);
+    }
+}
+
+/// [`CausalLm::packed_bytes`] of the projections of a model.
+pub(crate) fn projection_bytes<B: Backend>(model: &mut impl CausalLm<B>) -> usize {
+    let maps = model.projections_mut();
+    maps.iter().map(|(_, projection): &(_, &mut Projection<B>)| projection.packed_bytes()).sum()
 }
 
 impl<B: Backend> Module<B> for Packed<B> {

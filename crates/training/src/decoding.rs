@@ -6,6 +6,14 @@ use burn::tensor::{DType, FloatDType};
 use paretopo_agent::{RolloutPrecision, Weights, Workers};
 use paretopo_models::{CausalLm, PackedWeights, in_precision};
 
+/// The weights that are packed for rollouts, where any are.
+pub(crate) fn packed_weights(config: &RunConfig) -> PackedWeights {
+    match config.rollout.precision {
+        RolloutPrecision::Same => PackedWeights::F32,
+        RolloutPrecision::Bf16 => PackedWeights::Bf16,
+    }
+}
+
 /// `model` in the precision that rollouts have, its matrices packed where the backend can. What is
 /// packed goes with the value that is returned: it is of this version of the policy alone.
 ///
@@ -17,10 +25,7 @@ pub(crate) fn for_rollouts<B: Backend, M: CausalLm<B>>(
     device: &B::Device,
 ) -> Result<M, TrainingError> {
     let mut model = in_precision(model, config.precision.into());
-    let weights = match config.rollout.precision {
-        RolloutPrecision::Same => PackedWeights::F32,
-        RolloutPrecision::Bf16 => PackedWeights::Bf16,
-    };
+    let weights = packed_weights(config);
     model.pack(weights);
     if weights == PackedWeights::F32 || model.packed_bytes() > 0 {
         return Ok(model);
@@ -45,10 +50,7 @@ impl Surroundings<'_> {
         if bytes == 0 {
             return self.workers(config, model);
         }
-        let each = match config.rollout.precision {
-            RolloutPrecision::Same => 4,
-            RolloutPrecision::Bf16 => 2,
-        };
+        let each = packed_weights(config).bytes();
         let rows = episodes.min(config.rollout.batch_size);
         Workers::of_rollouts(config.workers, self.threads, rows, Weights { bytes, each })
             .map_err(|reason| ConfigError::Setting(format!("`workers`: {reason}")).into())

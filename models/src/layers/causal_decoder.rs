@@ -1,10 +1,12 @@
 //! What Llama, Qwen2 and Qwen3 have in common as a whole: the fields of their `config.json`, and a
 //! decoder with an output matrix.
 
+use super::unembed_rows;
 use super::{
     AttentionState, Decoder, DecoderShape, HeadLayout, Projection, RopeParameters, RotaryEmbedding,
     unembed,
 };
+use crate::packed::{pack_projections, projection_bytes};
 use crate::{
     CausalLm, DecodingState, Footprint, ForwardInput, Kernels, LayerFootprint, LinearMap, Packed,
     PackedWeights, Placement,
@@ -338,10 +340,8 @@ impl<B: Backend> CausalLm<B> for CausalDecoder<B> {
     }
 
     fn pack(&mut self, weights: PackedWeights) {
+        pack_projections(self, weights);
         let kernels = self.kernels().clone();
-        for (_, projection) in self.projections_mut() {
-            projection.pack(weights, &kernels);
-        }
         match &mut self.lm_head {
             Some(lm_head) => lm_head.pack(weights, &kernels),
             None => {
@@ -353,17 +353,12 @@ impl<B: Backend> CausalLm<B> for CausalDecoder<B> {
 
     fn packed_bytes(&mut self) -> usize {
         let head = self.lm_head.as_ref().map_or(self.packed_head.bytes(), Projection::packed_bytes);
-        let maps = self.projections_mut();
-        head + maps.iter().map(|(_, projection)| projection.packed_bytes()).sum::<usize>()
+        head + projection_bytes(self)
     }
 
     fn unembed(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
         if let Some(packed) = self.packed_head.get().filter(|_| hidden.dtype() == DType::F32) {
-            let [batch, time, hidden_size] = hidden.dims();
-            let rows = hidden.reshape([batch * time, hidden_size]);
-            let logits = packed.products(rows, &[]).remove(0);
-            let [_, vocab_size] = logits.dims();
-            return logits.reshape([batch, time, vocab_size]);
+            return unembed_rows(hidden, |rows| packed.products(rows, &[]).remove(0));
         }
         unembed(self.lm_head.as_ref(), &self.model.embed_tokens, hidden)
     }

@@ -81,12 +81,19 @@ pub fn unembed<B: Backend>(
     embedding: &Embedding<B>,
     hidden: Tensor<B, 3>,
 ) -> Tensor<B, 3> {
-    let [batch, time, hidden_size] = hidden.dims();
-    let rows = hidden.reshape([batch * time, hidden_size]);
-    let logits = match lm_head {
+    unembed_rows(hidden, |rows| match lm_head {
         Some(lm_head) => lm_head.forward(rows, None),
         None => rows.clone().matmul(matching(embedding.weight.val(), &rows).transpose()),
-    };
+    })
+}
+
+/// [`unembed`] by whatever makes `[tokens, vocab_size]` of `[tokens, hidden_size]`.
+pub(crate) fn unembed_rows<B: Backend>(
+    hidden: Tensor<B, 3>,
+    product: impl FnOnce(Tensor<B, 2>) -> Tensor<B, 2>,
+) -> Tensor<B, 3> {
+    let [batch, time, hidden_size] = hidden.dims();
+    let logits = product(hidden.reshape([batch * time, hidden_size]));
     let [_, vocab_size] = logits.dims();
     in_f32(logits).reshape([batch, time, vocab_size])
 }

@@ -23,15 +23,15 @@ const CHUNK: usize = 1 << 16;
 pub(crate) struct FlexKernels;
 
 /// Contiguous, and shared with nobody if the tensor was not.
-fn plain<const D: usize>(tensor: Tensor<Flex, D>) -> FlexTensor {
+pub(crate) fn plain<const D: usize>(tensor: Tensor<Flex, D>) -> FlexTensor {
     tensor.into_primitive().tensor().to_contiguous()
 }
 
-fn wrap<const D: usize>(tensor: FlexTensor) -> Tensor<Flex, D> {
+pub(crate) fn wrap<const D: usize>(tensor: FlexTensor) -> Tensor<Flex, D> {
     Tensor::from_primitive(TensorPrimitive::Float(tensor))
 }
 
-fn from_values(values: Vec<f32>, shape: Shape) -> FlexTensor {
+pub(crate) fn from_values(values: Vec<f32>, shape: Shape) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 

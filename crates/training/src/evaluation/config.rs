@@ -3,7 +3,7 @@
 use paretopo_environments::Environment;
 use paretopo_generation::SamplingConfig;
 use paretopo_settings::{whole, within};
-use paretopo_trajectory::Split;
+use paretopo_trajectory::{Split, Task};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,9 +30,13 @@ pub struct EvaluationConfig {
 impl EvaluationConfig {
     /// How many episodes are played.
     pub(crate) fn episodes(&self, environment: &dyn Environment) -> usize {
-        let all = environment.tasks(self.split).len();
-        let tasks = if self.tasks == 0 { all } else { all.min(self.tasks) };
-        tasks.saturating_mul(self.samples)
+        self.chosen(environment).len().saturating_mul(self.samples)
+    }
+
+    /// The tasks that are played.
+    pub(crate) fn chosen<'e>(&self, environment: &'e dyn Environment) -> &'e [Task] {
+        let all = environment.tasks(self.split);
+        if self.tasks == 0 { all } else { &all[..self.tasks.min(all.len())] }
     }
 }
 

@@ -92,8 +92,7 @@ impl Playing<'_> {
         Stage::Evaluation.begin();
         let Self { context, config, .. } = *self;
         require_tasks(context.environment, config.split)?;
-        let all = context.environment.tasks(config.split);
-        let tasks = if config.tasks == 0 { all } else { &all[..config.tasks.min(all.len())] };
+        let tasks = config.chosen(&**context.environment);
         for note in finished.as_mut().map(|finished| finished.take_notes()).unwrap_or_default() {
             observer.note(&note);
         }

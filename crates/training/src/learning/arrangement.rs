@@ -135,14 +135,12 @@ pub(crate) fn micro_batches(sequences: &[TrainingSequence], tokens: usize) -> Ve
         families(sequences).into_iter().partition(|family| of(family).is_shared());
     families.sort_by_key(|family| std::cmp::Reverse(prompt(&sequences[family[0]]).len()));
     let longest = sequences.iter().map(|sequence| sequence.ids.len()).max().unwrap_or(0);
-    let fits = |places: &[usize]| {
-        let found = of(places);
-        found.tokens <= tokens && found.columns <= longest
-    };
+    let fits = |found: &Arrangement| found.tokens <= tokens && found.columns <= longest;
     let (mut groups, mut open) = (Vec::new(), Vec::new());
     for mut family in families {
         let joined = [open.as_slice(), &family].concat();
-        if fits(&joined) && of(&joined).is_shared() {
+        let found = of(&joined);
+        if fits(&found) && found.is_shared() {
             open = joined;
             continue;
         }
@@ -150,7 +148,7 @@ pub(crate) fn micro_batches(sequences: &[TrainingSequence], tokens: usize) -> Ve
         family.sort_by_key(|place| std::cmp::Reverse(behind(&sequences[*place])));
         for place in family {
             let joined = [open.as_slice(), &[place]].concat();
-            if !open.is_empty() && !fits(&joined) {
+            if !open.is_empty() && !fits(&of(&joined)) {
                 groups.push(std::mem::replace(&mut open, vec![place]));
             } else {
                 open = joined;

@@ -11,7 +11,8 @@
 mod lanes;
 mod tile;
 
-use burn::tensor::{Shape, Tensor, TensorData, TensorMetadata, TensorPrimitive};
+use crate::fused::{from_values, plain, wrap};
+use burn::tensor::{Shape, Tensor, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
 use half::bf16;
 #[cfg(target_arch = "x86_64")]
@@ -217,13 +218,11 @@ impl PackedMatrix<Flex> for Matrix {
         for other in others {
             matrices.push(other.as_any().downcast_ref().expect("packed by this backend"));
         }
-        let x = x.into_primitive().tensor().to_contiguous();
+        let x = plain(x);
         let rows = x.shape()[0];
         let outputs = products(x.storage(), &matrices).into_iter().zip(&matrices);
-        let wrapped = outputs.map(|(values, matrix)| {
-            let data = TensorData::new(values, Shape::new([rows, matrix.columns]));
-            Tensor::from_primitive(TensorPrimitive::Float(FlexTensor::from_data(data)))
-        });
+        let wrapped = outputs
+            .map(|(values, matrix)| wrap(from_values(values, Shape::new([rows, matrix.columns]))));
         wrapped.collect()
     }
 

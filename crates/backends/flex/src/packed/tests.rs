@@ -10,7 +10,7 @@ fn random(rng: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
 }
 
 fn tensor(values: Vec<f32>, shape: [usize; 2]) -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(values, Shape::new(shape)))
+    from_values(values, Shape::new(shape))
 }
 
 /// `x W` in f64, and the sum of the products' sizes, to which rounding is in proportion.

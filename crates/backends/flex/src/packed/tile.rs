@@ -54,28 +54,20 @@ pub(super) unsafe fn run<L, W, const VECTORS: usize, const MOST: usize>(
     let mut first = 0;
     while first < rows {
         let count = block.min(rows - first);
+        // tiles as even as they get, the highest of `count / tiles` rows
         let tiles = count.div_ceil(MOST);
-        for together in [4, 2, 1] {
-            // rows of a tile: as even as they get
-            let widest = count.div_ceil(tiles);
-            let fits = widest * together * VECTORS <= MOST * VECTORS;
-            if !(fits || together == 1) {
-                continue;
+        let height = count.div_ceil(tiles);
+        let together = [4, 2].into_iter().find(|panels| height * panels <= MOST).unwrap_or(1);
+        let mut panel = panels.start;
+        while panel < panels.end {
+            let next = if panel + together <= panels.end { together } else { 1 };
+            for tile in 0..tiles {
+                let [start, end] = [tile, tile + 1].map(|tile| count * tile / tiles);
+                let place = Place { row: first + start, panel };
+                // SAFETY: as the caller promises
+                unsafe { of_height::<L, W, VECTORS>(product, place, end - start, next) };
             }
-            let mut panel = panels.start;
-            while panel < panels.end {
-                let next = if panel + together <= panels.end { together } else { 1 };
-                let mut row = first;
-                for tile in 0..tiles {
-                    let height = (count * (tile + 1)) / tiles - (count * tile) / tiles;
-                    let place = Place { row, panel };
-                    // SAFETY: as the caller promises
-                    unsafe { of_height::<L, W, VECTORS>(product, place, height, next) };
-                    row += height;
-                }
-                panel += next;
-            }
-            break;
+            panel += next;
         }
         first += count;
     }
