@@ -145,21 +145,20 @@ fn kernels_and_their_gradients_equal_the_formulas() {
             fused.gated_silu(x[0].clone(), x[1].clone())
         }],
     );
-    // both halves of a head have the same angles
-    let angles: Vec<f32> =
-        (0..ROWS * SIZE).map(|place| (place / SIZE * 7 + place % (SIZE / 4)) as f32).collect();
+    // both heads of a token have the same angles, and so have both halves of a head
+    let head = SIZE / 2;
+    let angle = |place: usize| (place / head * 7 + place % (head / 2)) as f32;
     let table = |of: fn(f32) -> f32| {
-        Tensor::<Tracked, 2>::from_data(
-            TensorData::new(angles.iter().map(|a| of(*a)).collect::<Vec<_>>(), [ROWS, SIZE]),
-            &device,
-        )
+        let values = (0..ROWS * head).map(|place| of(angle(place))).collect();
+        from_host::<Tracked, 2>(values, [ROWS, head], &device)
     };
     let (cos, sin) = (table(f32::cos), table(f32::sin));
+    let twice = |angles: &Tensor<Tracked, 2>| angles.clone().repeat_dim(1, 2);
     compare(
         "rotate",
         std::slice::from_ref(&x),
-        [&|x| plain::rotate(x[0].clone(), cos.clone(), sin.clone()), &|x| {
-            fused.rotate(x[0].clone(), cos.clone(), sin.clone(), SIZE / 2)
+        [&|x| plain::rotate(x[0].clone(), twice(&cos), twice(&sin)), &|x| {
+            fused.rotate(x[0].clone(), cos.clone(), sin.clone())
         }],
     );
     let targets = Tensor::<Tracked, 1, Int>::from_data([0, 43, 7, 7, 20], &device);

@@ -186,6 +186,13 @@ impl<B: Backend> LayerState<B> for HybridState<B> {
         }
     }
 
+    fn has_columns(&self) -> bool {
+        match self {
+            Self::Recurrent(_) => false,
+            Self::Attending(state) => state.has_columns(),
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::Recurrent(h) => tensor_bytes(h),

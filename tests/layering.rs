@@ -151,6 +151,24 @@ fn runs_and_checkpoints_are_written_in_one_place() {
     }
 }
 
+/// What decoding sends to the device is counted, since it passes one function.
+#[test]
+fn numbers_go_to_the_device_in_one_place() {
+    let mut seen = 0;
+    for folder in ["crates/engine/src", "models/src"] {
+        for path in sources(&checkout(folder)) {
+            let text = code_of(&path);
+            let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+            let sends = ["from_data(", "from_floats(", "from_ints("];
+            for line in text.lines().filter(|line| sends.iter().any(|send| line.contains(send))) {
+                assert!(path.ends_with("upload.rs"), "`{}`: `{line}`", path.display());
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 1);
+}
+
 /// A trajectory is read by the one function that knows every version of its format, and refuses
 /// keys that its version does not have.
 #[test]

@@ -250,7 +250,7 @@ fn an_adapter_that_is_not_finite_is_refused() {
 fn steps_whose_episodes_all_failed_stop_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    let late = ["train", "--run", "late", "rollout.episode_seconds=0.001"];
+    let late = ["train", "--run", "late", "rollout.episode_seconds=1e-6"];
     let all = "all 12 episodes failed; the commonest reason (100%): its deadline passed";
     let third = "step 2, the last of 3 failed steps in a row: ";
     let kept = "late/trajectories/failed-step-000002.jsonl";
@@ -258,11 +258,11 @@ fn steps_whose_episodes_all_failed_stop_a_run() {
     assert_eq!(std::fs::read_to_string(here.join(kept)).unwrap().lines().count(), 12);
     // nothing is left of the failed steps: the run goes on from before them
     assert!(listing(&here.join("late/checkpoints")).is_empty());
-    let once = ["train", "--run", "once", "rollout.episode_seconds=0.001"];
+    let once = ["train", "--run", "once", "rollout.episode_seconds=1e-6"];
     let limit = ["train.stop_after_failed_steps=1"];
     assert_stops(&paretopo(here, &short(&[&once[..], &limit].concat())), 1, &["step 0: all 12"]);
     // a run shorter than the limit fails at its evaluation
-    let short_run = ["train", "--run", "short", "rollout.episode_seconds=0.001", "train.steps=2"];
+    let short_run = ["train", "--run", "short", "rollout.episode_seconds=1e-6", "train.steps=2"];
     let parts = ["the evaluation of the trained policy: all 4 episodes failed", "evaluation.jsonl"];
     assert_stops(&paretopo(here, &short(&short_run)), 1, &parts);
     assert!(!here.join("short/evaluation.json").exists());

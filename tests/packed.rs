@@ -1,14 +1,20 @@
 //! Models whose matrices are packed for decoding against the same models without: what whole
-//! sequences and cached steps give, with adapters, in f32 and bf16. The kernels themselves are tested
-//! where they are (`crates/backends/flex/src/packed`).
+//! sequences and cached steps give, with adapters, in f32 and bf16; and that what such a model draws
+//! for a row depends on nothing else. The kernels themselves are tested where they are
+//! (`crates/backends/flex/src/packed`, `crates/backends/flex/src/attention`).
 
 use crate::{CASES, Plain, assert_close, checkout, load, with_kernels};
 use burn::module::Module;
 use burn::tensor::FloatDType;
+use paretopo_engine::{LocalGenerators, SamplingPlace, StateSize};
+use paretopo_generation::{
+    Event, GenerationSettings, Generators, Recorded, Row, RowKey, SamplingConfig,
+};
 use paretopo_models::{
     AdapterConfig, AutoModel, CausalLm, ForwardInput, PackedWeights, attach_adapter, in_precision,
     initialize, merge_adapter, to_host,
 };
+use std::collections::BTreeMap;
 
 /// Logits of two sequences read whole, and behind two further tokens of each.
 fn logits(model: &AutoModel<Plain>) -> Vec<f32> {
@@ -91,4 +97,75 @@ fn without_kernels_nothing_is_packed() {
     let mut model = load::<Plain>(&folder, &crate::plain()).1;
     model.pack(PackedWeights::Bf16);
     assert_eq!(model.packed_bytes(), 0);
+}
+
+/// What each of `keys` draws: ids and the bits of their log-probabilities. Some rows get a long
+/// insertion behind their fifth token, others a short one.
+fn drawn(
+    model: &AutoModel<Plain>,
+    keys: &[RowKey],
+    memory: Option<u64>,
+) -> BTreeMap<RowKey, Vec<(u32, u32)>> {
+    const TOKENS: usize = 14;
+    let state_size = StateSize { per_token: 1, per_row: 0 };
+    let place = SamplingPlace::Host;
+    let generators = LocalGenerators { model, device: &Default::default(), place, state_size };
+    let settings = GenerationSettings {
+        sampling: SamplingConfig::default(),
+        recorded: Recorded::default(),
+        end_ids: Vec::new(),
+        batch_size: 5,
+        memory,
+    };
+    let mut generator = generators.open(&settings).unwrap();
+    let ids = |key: usize, count: usize| (0..count).map(|id| (id * 7 + key) as u32 % 40).collect();
+    let row = |key: &RowKey| {
+        let prompt: Vec<u32> = ids(*key, 3 + key * 5 % 37);
+        Row { key: *key, ids: prompt.into(), seed: *key as u64, drawn: 0, budget: TOKENS }
+    };
+    let mut waiting: Vec<Row> = keys.iter().map(row).collect();
+    let mut found: BTreeMap<RowKey, Vec<(u32, u32)>> =
+        keys.iter().map(|key| (*key, Vec::new())).collect();
+    while found.values().any(|row| row.len() < TOKENS) {
+        let taken = generator.admit(&waiting).unwrap();
+        waiting.drain(..taken);
+        for event in generator.step().unwrap() {
+            let Event::Drawn(token) = event else { panic!("a row failed") };
+            let own = found.get_mut(&token.row).unwrap();
+            own.push((token.id, token.logprob.to_bits()));
+            match own.len() {
+                5 if token.row % 3 > 0 => {
+                    let length = if token.row % 3 == 1 { 30 } else { 4 };
+                    let inserted: Vec<u32> = ids(token.row, length);
+                    generator.extend(token.row, &inserted);
+                }
+                TOKENS => generator.release(token.row),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(generator.statistics().evicted_rows > 0, memory.is_some() && keys.len() > 1);
+    found
+}
+
+#[test]
+fn equal_seeds_give_equal_tokens_in_any_batch() {
+    let (_, model) = load::<Plain>(&checkout("tests/fixtures/models/qwen2"), &with_kernels());
+    let keys: Vec<RowKey> = (0..11).collect();
+    for weights in [PackedWeights::F32, PackedWeights::Bf16] {
+        let mut model = model.clone();
+        model.pack(weights);
+        let alone: BTreeMap<_, _> =
+            keys.iter().flat_map(|key| drawn(&model, &[*key], None)).collect();
+        assert!(alone.values().any(|row| *row != alone[&0]), "rows differ");
+        let shuffled: Vec<RowKey> = (0..11).map(|place| place * 4 % 11).collect();
+        for order in [&keys, &shuffled] {
+            assert!(drawn(&model, order, None) == alone, "{weights:?} {order:?}");
+            // rows give up their places and are read again
+            assert!(
+                drawn(&model, order, Some(190)) == alone,
+                "{weights:?} {order:?}, little memory"
+            );
+        }
+    }
 }

@@ -7,7 +7,7 @@
 //! when it is made ([`Kernels`]) and its layers hold them, so that two models in one process need
 //! not compute alike.
 
-use crate::{PackedMatrix, PackedWeights};
+use crate::{AttentionHeads, KeyValueCache, PackedMatrix, PackedWeights};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Int, Tensor};
 use std::any::{Any, TypeId, type_name};
@@ -39,15 +39,9 @@ pub trait FusedOps<B: Backend>: Send + Sync {
     /// `x cos + (-b, a) sin` with `x = (a, b)` the halves of each head.
     ///
     /// # Shapes
-    /// - `x`, `cos`, `sin`, output: `[tokens, heads * head_dim]`; both halves of a head have the
-    ///   same angles
-    fn rotate(
-        &self,
-        x: Tensor<B, 2>,
-        cos: Tensor<B, 2>,
-        sin: Tensor<B, 2>,
-        head_dim: usize,
-    ) -> Tensor<B, 2>;
+    /// - `x`, output: `[tokens, heads * head_dim]`
+    /// - `cos`, `sin`: `[tokens, head_dim]`; both halves of a head have the same angles
+    fn rotate(&self, x: Tensor<B, 2>, cos: Tensor<B, 2>, sin: Tensor<B, 2>) -> Tensor<B, 2>;
 
     /// `log_softmax(logits)` at the targets.
     ///
@@ -62,6 +56,16 @@ pub trait FusedOps<B: Backend>: Send + Sync {
         _matrix: Tensor<B, 2>,
         _weights: PackedWeights,
     ) -> Option<Arc<dyn PackedMatrix<B>>> {
+        None
+    }
+
+    /// An attention with a state of its own, for `rows` sequences of which nothing has been read;
+    /// `None` where the backend has none, or keeps a graph.
+    fn key_value_cache(
+        &self,
+        _heads: AttentionHeads,
+        _rows: usize,
+    ) -> Option<Box<dyn KeyValueCache<B>>> {
         None
     }
 

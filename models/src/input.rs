@@ -5,13 +5,10 @@
 //! attended to by a real one, and positions count real tokens only, so a sequence's logits do not
 //! depend on what it is batched with.
 
-use crate::{DecodingState, LayerState};
+use crate::state::BLOCKED;
+use crate::{DecodingState, LayerState, upload};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{FloatDType, Int, Tensor, TensorData};
-
-/// Added to the score of a position that must not be attended to. Finite, so that a row of padding
-/// yields numbers.
-const BLOCKED: f32 = -1e9;
 
 /// A padded batch.
 #[derive(Clone, Debug)]
@@ -23,13 +20,65 @@ pub struct ForwardInput<B: Backend> {
     /// Which positions hold real tokens, row by row; the others are padding, at which a layer must
     /// not change what it remembers. A row that is fed nothing is all padding.
     pub real: Vec<bool>,
-    /// Added to attention scores, `[batch or 1, 1, time, past + time]`; `None` when everything may
-    /// be attended to.
-    pub mask: Option<Tensor<B, 4>>,
+    /// Which earlier tokens each may attend to.
+    pub visible: Visible<B>,
     /// The number type of activations; that of the embedding when absent.
     pub precision: Option<FloatDType>,
     /// Seed of what adapters drop in training.
     pub dropout: Option<u64>,
+}
+
+/// Which columns each token may attend to. The tensor is made by [`Self::mask`], for layers that
+/// compute with one.
+#[derive(Clone, Debug)]
+pub enum Visible<B: Backend> {
+    /// Real ones, its own and those in front of it.
+    Causal {
+        /// Columns in front of these tokens.
+        past: usize,
+        /// Which of the `past + time` columns are real, for each row; one list where all are alike.
+        real: Vec<Vec<bool>>,
+    },
+    /// The same for one token a row, as the device has it, `[batch, columns]`.
+    Step(Tensor<B, 2>),
+    /// Added to attention scores, `[batch or 1, 1, time, past + time]`.
+    Given(Tensor<B, 4>),
+}
+
+impl<B: Backend> Visible<B> {
+    fn causal(past: usize, mut real: Vec<Vec<bool>>) -> Self {
+        if real.windows(2).all(|pair| pair[0] == pair[1]) {
+            real.truncate(1);
+        }
+        Self::Causal { past, real }
+    }
+
+    /// What is added to attention scores, `[batch or 1, 1, time, past + time]`; `None` when
+    /// everything may be attended to.
+    pub fn mask(&self, device: &B::Device) -> Option<Tensor<B, 4>> {
+        let (past, real) = match self {
+            Self::Given(mask) => return Some(mask.clone()),
+            Self::Step(mask) => {
+                let [rows, columns] = mask.dims();
+                return Some(mask.clone().reshape([rows, 1, 1, columns]));
+            }
+            Self::Causal { past, real } => (*past, real),
+        };
+        let columns = real.first().map_or(past, Vec::len);
+        let time = columns - past;
+        if time <= 1 && real.iter().flatten().all(|real| *real) {
+            return None;
+        }
+        let mut mask = Vec::with_capacity(real.len() * time * columns);
+        for real in real {
+            for query in 0..time {
+                let allowed = |(key, real): (usize, &bool)| *real && key <= past + query;
+                let value = |column| if allowed(column) { 0.0 } else { BLOCKED };
+                mask.extend(real.iter().enumerate().map(value));
+            }
+        }
+        Some(crate::from_host(mask, [real.len(), 1, time, columns], device))
+    }
 }
 
 impl<B: Backend> ForwardInput<B> {
@@ -49,13 +98,9 @@ impl<B: Backend> ForwardInput<B> {
             positions.extend(0..time as u32);
             real.extend((0..time).map(|place| place < row.len()));
         }
-        let mask = (time > 1).then(|| {
-            let mask = (0..time).flat_map(|query| {
-                (0..time).map(move |key| if key <= query { 0.0 } else { BLOCKED })
-            });
-            crate::from_host(mask.collect(), [1, 1, time, time], device)
-        });
-        Self::new(tokens, [rows.len(), time], positions, real, mask, device)
+        // causality keeps real tokens from seeing the padding behind them
+        let visible = Visible::causal(0, vec![vec![true; time]]);
+        Self::new(tokens, [rows.len(), time], positions, real, visible, device)
     }
 
     /// Sequences from which others go on by [`Self::behind`], padded in front: their last ids are in
@@ -66,8 +111,8 @@ impl<B: Backend> ForwardInput<B> {
     pub fn left_padded(rows: &[&[u32]], device: &B::Device) -> Self {
         let (time, tokens, positions, real) = padded_in_front(rows, |_| 0);
         let paddings: Vec<usize> = rows.iter().map(|row| time - row.len()).collect();
-        let mask = causal(&paddings, 0, time, device);
-        Self::new(tokens, [rows.len(), time], positions, real, mask, device)
+        let visible = behind_padding(&paddings, 0, time);
+        Self::new(tokens, [rows.len(), time], positions, real, visible, device)
     }
 
     /// What goes on from sequences of `columns` columns that were read by [`Self::left_padded`],
@@ -88,8 +133,8 @@ impl<B: Backend> ForwardInput<B> {
             real.extend((0..time).map(|place| place < row.len()));
         }
         let paddings: Vec<usize> = pasts.iter().map(|past| columns - past).collect();
-        let mask = causal(&paddings, columns, time, device);
-        Self::new(tokens, [rows.len(), time], positions, real, mask, device)
+        let visible = behind_padding(&paddings, columns, time);
+        Self::new(tokens, [rows.len(), time], positions, real, visible, device)
     }
 
     fn new(
@@ -97,14 +142,14 @@ impl<B: Backend> ForwardInput<B> {
         shape: [usize; 2],
         positions: Vec<u32>,
         real: Vec<bool>,
-        mask: Option<Tensor<B, 4>>,
+        visible: Visible<B>,
         device: &B::Device,
     ) -> Self {
         Self {
-            tokens: Tensor::from_data(TensorData::new(tokens, shape), device),
+            tokens: upload(TensorData::new(tokens, shape), device),
             positions,
             real,
-            mask,
+            visible,
             precision: None,
             dropout: None,
         }
@@ -124,20 +169,10 @@ impl<B: Backend> ForwardInput<B> {
         let (time, tokens, positions, real) = padded_in_front(rows, |row| state.length(row) as u32);
         let past = state.columns();
         state.register(rows, time);
-        let mut mask = Vec::with_capacity(rows.len() * time * (past + time));
-        let mut anything_blocked = false;
-        for row in 0..rows.len() {
-            for query in 0..time {
-                for (key, real) in state.real(row).iter().enumerate() {
-                    let allowed = *real && key <= past + query;
-                    anything_blocked |= !allowed;
-                    mask.push(if allowed { 0.0 } else { BLOCKED });
-                }
-            }
-        }
-        let mask = anything_blocked
-            .then(|| crate::from_host(mask, [rows.len(), 1, time, past + time], device));
-        Self::new(tokens, [rows.len(), time], positions, real, mask, device)
+        let mask = if time == 1 { state.step_mask(device) } else { None };
+        let columns = || (0..rows.len()).map(|row| state.real(row).to_vec()).collect();
+        let visible = mask.map_or_else(|| Visible::causal(past, columns()), Visible::Step);
+        Self::new(tokens, [rows.len(), time], positions, real, visible, device)
     }
 }
 
@@ -160,32 +195,11 @@ fn padded_in_front(
     (time, tokens, positions, real)
 }
 
-/// The mask of `time` tokens behind `past` columns, where each row's first columns are padding. One
-/// for all rows where these are alike; causality keeps real tokens from seeing what is behind them.
-///
-/// # Shapes
-/// - output: `[batch or 1, 1, time, past + time]`
-fn causal<B: Backend>(
-    paddings: &[usize],
-    past: usize,
-    time: usize,
-    device: &B::Device,
-) -> Option<Tensor<B, 4>> {
-    let is_alike = paddings.windows(2).all(|pair| pair[0] == pair[1]);
-    let paddings = if is_alike { &paddings[..paddings.len().min(1)] } else { paddings };
-    if time <= 1 && paddings.iter().all(|padding| *padding == 0) {
-        return None;
-    }
-    let columns = past + time;
-    let mut mask = Vec::with_capacity(paddings.len() * time * columns);
-    for padding in paddings {
-        for query in 0..time {
-            let allowed = *padding..past + query + 1;
-            let value = |key| if allowed.contains(&key) { 0.0 } else { BLOCKED };
-            mask.extend((0..columns).map(value));
-        }
-    }
-    Some(crate::from_host(mask, [paddings.len(), 1, time, columns], device))
+/// What `time` tokens behind `past` columns see, where each row's first columns are padding.
+/// Causality keeps real tokens from seeing what is behind them.
+fn behind_padding<B: Backend>(paddings: &[usize], past: usize, time: usize) -> Visible<B> {
+    let row = |padding: &usize| (0..past + time).map(|column| column >= *padding).collect();
+    Visible::causal(past, paddings.iter().map(row).collect())
 }
 
 impl<B: AutodiffBackend> ForwardInput<B> {
@@ -195,7 +209,13 @@ impl<B: AutodiffBackend> ForwardInput<B> {
             tokens: self.tokens.clone().inner(),
             positions: self.positions.clone(),
             real: self.real.clone(),
-            mask: self.mask.clone().map(Tensor::inner),
+            visible: match &self.visible {
+                Visible::Causal { past, real } => {
+                    Visible::Causal { past: *past, real: real.clone() }
+                }
+                Visible::Step(mask) => Visible::Step(mask.clone().inner()),
+                Visible::Given(mask) => Visible::Given(mask.clone().inner()),
+            },
             precision: self.precision,
             dropout: self.dropout,
         }
@@ -232,7 +252,7 @@ mod tests {
         assert_eq!(prompts.positions, [0, 1, 0, 0]);
         assert_eq!(prompts.real, [true, true, false, true]);
         let blocked = |input: &ForwardInput<B>| -> Vec<u8> {
-            let mask = crate::to_host(input.mask.clone().unwrap());
+            let mask = crate::to_host(input.visible.mask(&device).unwrap());
             mask.into_iter().map(|value| u8::from(value == BLOCKED)).collect()
         };
         assert_eq!(blocked(&prompts), [0, 1, 0, 0, 1, 1, 1, 0]);
@@ -246,6 +266,8 @@ mod tests {
         // behind prompts of one length the rows have one mask
         let input = ForwardInput::<B>::behind(&rows, &[2, 2, 2], 2, &device);
         assert_eq!(blocked(&input), [0, 0, 0, 1, 0, 0, 0, 0]);
-        assert!(ForwardInput::<B>::behind(&[&[1]], &[2], 2, &device).mask.is_none());
+        assert!(
+            ForwardInput::<B>::behind(&[&[1]], &[2], 2, &device).visible.mask(&device).is_none()
+        );
     }
 }

@@ -48,6 +48,7 @@ mod finite;
 mod footprint;
 mod fused;
 mod input;
+mod key_value_cache;
 pub mod layers;
 pub mod llama;
 mod one_of;
@@ -58,6 +59,7 @@ pub mod qwen2;
 pub mod qwen3;
 mod state;
 mod unsupported;
+mod upload;
 mod weights;
 
 pub use adapter::{
@@ -73,18 +75,20 @@ pub use finite::{
 };
 pub use footprint::{Footprint, LayerFootprint, LinearMap};
 pub use fused::{AdamWState, AdamWStep, FusedOps, Kernels, adamw};
-pub use input::ForwardInput;
+pub use input::{ForwardInput, Visible};
+pub use key_value_cache::{AttentionHeads, KeyValueCache};
 pub use one_of::{Either, OneOf, OneOfConfig};
 pub use packed::{Packed, PackedMatrix, PackedWeights};
 pub use parameters::{
     in_precision, initialize, is_frozen, named_parameters, parameter_count, parameter_keys,
 };
 pub use state::{DecodingState, LayerState, select_rows, tensor_bytes};
+pub use upload::{bytes_sent, from_host, upload};
 pub use weights::{NamedTensor, SavedTensor, WeightFiles, load_tensors, write_tensors};
 
 use burn::module::Module;
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
 use layers::Projection;
 
 /// A decoder-only language model, in stages, so that training can hold the activations of one layer
@@ -127,7 +131,7 @@ pub trait CausalLm<B: Backend>: Module<B> + Sync + 'static {
     /// remembers of the tokens before these, and is to remember; without one a sequence begins.
     ///
     /// A layer that remembers columns adds one for each of `time`, padding included; what may be
-    /// looked at is in `input.mask`. Another leaves its state as it is where `input.real` is false.
+    /// looked at is in `input.visible`. Another leaves its state as it is where `input.real` is false.
     fn layer(
         &self,
         index: usize,
@@ -184,16 +188,4 @@ pub trait CausalLm<B: Backend>: Module<B> + Sync + 'static {
 /// A tensor's values as f32 on the host, in row-major order; waits for the device.
 pub fn to_host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().into_vec().expect("just converted to f32")
-}
-
-/// A tensor from host values in row-major order.
-///
-/// # Shapes
-/// - `values`: as many as the product of `shape`
-pub fn from_host<B: Backend, const D: usize>(
-    values: Vec<f32>,
-    shape: [usize; D],
-    device: &B::Device,
-) -> Tensor<B, D> {
-    Tensor::from_data(TensorData::new(values, shape), device)
 }

@@ -227,6 +227,10 @@ impl<B: Backend, First: LayerState<B>, Second: LayerState<B>> LayerState<B>
         map_either!(self, state => state.trim_front(columns))
     }
 
+    fn has_columns(&self) -> bool {
+        of_either!(self, state => state.has_columns())
+    }
+
     fn bytes(&self) -> usize {
         of_either!(self, state => state.bytes())
     }

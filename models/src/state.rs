@@ -8,10 +8,14 @@
 //! row hold real tokens is kept on the host ([`DecodingState`]); a layer that remembers columns
 //! masks the others, and one that does not (a recurrence) leaves its state as it is at padding.
 
+use crate::upload::{from_host, indices};
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor, TensorData};
 use std::fmt::Debug;
-use std::marker::PhantomData;
+
+/// Added to the score of a position that must not be attended to. Finite, so that a row of padding
+/// yields numbers.
+pub(crate) const BLOCKED: f32 = -1e9;
 
 /// What one layer remembers of the rows of a batch.
 ///
@@ -39,6 +43,11 @@ pub trait LayerState<B: Backend>: Clone + Debug + Send {
         self
     }
 
+    /// Whether it remembers columns now, so that layers want a mask of those that are real.
+    fn has_columns(&self) -> bool {
+        true
+    }
+
     /// Bytes held on the device.
     fn bytes(&self) -> usize;
 }
@@ -55,9 +64,7 @@ pub fn select_rows<B: Backend, const D: usize>(
     if rows.iter().copied().eq(0..tensor.dims()[0]) {
         return tensor;
     }
-    let indices: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
-    let indices = TensorData::new(indices, [rows.len()]);
-    let indices = Tensor::<B, 1, Int>::from_data(indices, &tensor.device());
+    let indices = indices(rows.iter().copied(), &tensor.device());
     // as a matrix: backends copy and, for the gradient, add its rows as they are
     let mut shape = tensor.dims();
     let width = shape[1..].iter().product();
@@ -77,13 +84,14 @@ pub struct DecodingState<B: Backend, S: LayerState<B>> {
     layers: Vec<S>,
     /// For each row, which columns hold a real token.
     real: Vec<Vec<bool>>,
-    backend: PhantomData<B>,
+    /// [`Self::step_mask`] of the last step, `[rows, columns]`.
+    mask: Option<Tensor<B, 2>>,
 }
 
 impl<B: Backend, S: LayerState<B>> DecodingState<B, S> {
     /// The state of `rows` sequences of which nothing has been read, given that of each layer.
     pub fn new(layers: Vec<S>, rows: usize) -> Self {
-        Self { layers, real: vec![Vec::new(); rows], backend: PhantomData }
+        Self { layers, real: vec![Vec::new(); rows], mask: None }
     }
 
     /// Number of sequences.
@@ -120,6 +128,35 @@ impl<B: Backend, S: LayerState<B>> DecodingState<B, S> {
         }
     }
 
+    /// What is added to the scores of one new token of each row, `[rows, columns]`; `None` when all
+    /// columns are real, or no layer asks. It is sent to the device once for each composition of the
+    /// batch, and then grows by a column a step.
+    pub(crate) fn step_mask(&mut self, device: &B::Device) -> Option<Tensor<B, 2>> {
+        let value = |real: &bool| if *real { 0.0 } else { BLOCKED };
+        let has_columns = self.layers.iter().any(S::has_columns);
+        if !has_columns || self.real.iter().flatten().all(|real| *real) {
+            self.mask = None;
+            return None;
+        }
+        let (rows, columns) = (self.rows(), self.columns());
+        let mask = match self.mask.take().filter(|mask| mask.dims()[1] + 1 == columns) {
+            Some(mask) => {
+                let newest = || self.real.iter().filter_map(|row| row.last());
+                let column = if newest().all(|real| *real) {
+                    Tensor::zeros([rows, 1], device)
+                } else {
+                    from_host(newest().map(value).collect(), [rows, 1], device)
+                };
+                Tensor::cat(vec![mask, column], 1)
+            }
+            None => {
+                from_host(self.real.iter().flatten().map(value).collect(), [rows, columns], device)
+            }
+        };
+        self.mask = Some(mask.clone());
+        Some(mask)
+    }
+
     /// What the layer of that number remembers.
     pub fn layer_mut(&mut self, index: usize) -> &mut S {
         &mut self.layers[index]
@@ -128,7 +165,7 @@ impl<B: Backend, S: LayerState<B>> DecodingState<B, S> {
     /// With another state for each layer.
     pub(crate) fn map<T: LayerState<B>>(self, change: impl Fn(S) -> T) -> DecodingState<B, T> {
         let layers = self.layers.into_iter().map(change).collect();
-        DecodingState { layers, real: self.real, backend: PhantomData }
+        DecodingState { layers, real: self.real, mask: None }
     }
 
     /// The given rows, in the given order; a row may be named several times (a shared prompt).
@@ -154,7 +191,7 @@ impl<B: Backend, S: LayerState<B>> DecodingState<B, S> {
         Self {
             layers: layers.map(|(first, second)| first.merge(second)).collect(),
             real: first.real.into_iter().chain(second.real).collect(),
-            backend: PhantomData,
+            mask: None,
         }
     }
 

@@ -17,6 +17,7 @@ use crate::read_back::read_back;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor, TensorData};
 use paretopo_generation::{Recorded, Sampled, SamplingConfig};
+use paretopo_models::{from_host, upload};
 use paretopo_trajectory::TokenId;
 
 /// Tokens that are summed up by themselves.
@@ -131,10 +132,8 @@ fn draw<B: Backend>(
         let below = scores.clone().lower(least);
         scores = scores.mask_fill(below, NEVER);
     }
-    let points = Tensor::<B, 2>::from_data(
-        TensorData::new(settings.points.to_vec(), [settings.points.len(), 1]),
-        &scores.device(),
-    );
+    let points: Tensor<B, 2> =
+        from_host(settings.points.to_vec(), [settings.points.len(), 1], &scores.device());
     let highest = scores.clone().max_dim(1);
     let weights = (scores.clone() - highest.clone()).exp();
     let total = sums(weights.clone());
@@ -303,8 +302,8 @@ fn penalised<B: Backend>(
         given.resize(given.len() + width - ids.len(), 0.0);
     }
     let device = logits.device();
-    let places = Tensor::<B, 2, Int>::from_data(TensorData::new(places, shape), &device);
-    let given = Tensor::<B, 2>::from_data(TensorData::new(given, shape), &device);
+    let places: Tensor<B, 2, Int> = upload(TensorData::new(places, shape), &device);
+    let given = from_host(given, shape, &device);
     let old = logits.clone().gather(1, places.clone());
     let divided = old.clone() / penalty;
     let positive = old.clone().greater_elem(0.0);

@@ -19,7 +19,7 @@ use paretopo_generation::{
     Drawn, Event, GenerationError, GenerationSettings, GenerationStatistics, Generator, Generators,
     Points, Row, RowKey, entropy, likeliest, sample,
 };
-use paretopo_models::{CausalLm, first_overflow, select_rows};
+use paretopo_models::{CausalLm, bytes_sent, first_overflow, select_rows};
 use paretopo_trajectory::TokenId;
 use rayon::prelude::*;
 use std::time::Instant;
@@ -237,6 +237,20 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
         Ok(Some((keys, logits)))
     }
 
+    /// A step: reads, and draws for the rows that have read all they hold.
+    fn read_and_draw(&mut self) -> Result<Vec<Event>, GenerationError> {
+        let read = match self.read.take() {
+            Some(read) => Some(read),
+            None => self.advance()?,
+        };
+        let held = self.state_size.of(self.engine.keys().len(), self.engine.columns());
+        self.statistics.most_memory = self.statistics.most_memory.max(held);
+        match read {
+            Some((keys, logits)) => self.draw(keys, logits),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// Draws a token for each row that has read all it holds and may draw.
     fn draw(
         &mut self,
@@ -367,21 +381,17 @@ impl<B: Backend, M: CausalLm<B>> Generator for LocalGenerator<'_, B, M> {
             self.admitted += 1;
             keys.push(row.key);
         }
+        let sent = bytes_sent();
         self.place(keys);
+        self.statistics.bytes_to_device += bytes_sent() - sent;
         Ok(taken)
     }
 
     fn step(&mut self) -> Result<Vec<Event>, GenerationError> {
-        let read = match self.read.take() {
-            Some(read) => Some(read),
-            None => self.advance()?,
-        };
-        let held = self.state_size.of(self.engine.keys().len(), self.engine.columns());
-        self.statistics.most_memory = self.statistics.most_memory.max(held);
-        match read {
-            Some((keys, logits)) => self.draw(keys, logits),
-            None => Ok(Vec::new()),
-        }
+        let sent = bytes_sent();
+        let events = self.read_and_draw();
+        self.statistics.bytes_to_device += bytes_sent() - sent;
+        events
     }
 
     fn pause(&mut self, row: RowKey, length: usize) {

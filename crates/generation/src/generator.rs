@@ -134,6 +134,8 @@ pub struct GenerationStatistics {
     pub sampling_seconds: f64,
     /// Bytes that came from the device that computes to the host.
     pub bytes_to_host: u64,
+    /// Bytes that went from the host to that device.
+    pub bytes_to_device: u64,
     /// Rows that gave up their memory to others and were read again.
     pub evicted_rows: u64,
     /// The most bytes that layers remembered at a time.
@@ -148,13 +150,14 @@ impl GenerationStatistics {
         self.decode_seconds += other.decode_seconds;
         self.sampling_seconds += other.sampling_seconds;
         self.bytes_to_host += other.bytes_to_host;
+        self.bytes_to_device += other.bytes_to_device;
         self.evicted_rows += other.evicted_rows;
         self.most_memory += other.most_memory;
     }
 }
 
 /// Draws tokens for many rows. What a row draws depends on its ids and its seed, not on the other
-/// rows (but for the rounding of its numbers).
+/// rows (on some backends but for the rounding of its numbers).
 pub trait Generator {
     /// Hears of the rows to come, so that what all begin with need be read only once.
     fn expect(&mut self, _rows: &[Row]) {}

@@ -96,18 +96,24 @@ impl<B: Backend> HeadLayout<B> {
         state: Option<&mut AttentionState<B>>,
     ) -> Tensor<B, 2> {
         let head_dim = queries.dims()[1] / self.heads;
+        let mut state = state;
+        if let Some(cache) = state.as_mut().and_then(|state| state.cache(self, &queries)) {
+            let queries = self.rotation.apply(queries);
+            let keys = self.rotation.apply(keys);
+            return cache.attend(queries, keys, values, &self.real);
+        }
         let values = self.split_keys(values, self.kv_heads, head_dim);
         // scaling the queries costs less than scaling the scores
-        let queries = self.query_rotation.apply(queries) * (head_dim as f64).powf(-0.5);
+        let queries = self.rotation.apply(queries) * (head_dim as f64).powf(-0.5);
         let queries = self.split_queries(queries, self.kv_heads, head_dim);
-        let keys = self.split_keys(self.key_rotation.apply(keys), self.kv_heads, head_dim);
+        let keys = self.split_keys(self.rotation.apply(keys), self.kv_heads, head_dim);
         let parts = match state {
             Some(state) => state.append(keys, values),
             None => vec![(keys.swap_dims(2, 3), values)],
         };
         let scores = parts.iter().map(|(keys, _)| queries.clone().matmul(keys.clone()));
         let scores = in_f32(side_by_side(scores.collect()));
-        let weights = masked_softmax(scores, self.mask.as_ref(), &self.kernels);
+        let weights = masked_softmax(scores, self.mask(), &self.kernels);
         let mut from = 0;
         let attended = parts.into_iter().map(|(_, values)| {
             let columns = values.dims()[2];

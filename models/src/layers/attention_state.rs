@@ -1,10 +1,11 @@
 //! Keys and values of what has been read: what a layer of attention remembers.
 //!
 //! Attention does not care in which column a key lies, so gaps are exact as long as they are
-//! masked.
+//! masked. Where the backend has a cache of its own ([`KeyValueCache`]), that is all there is.
 
-use super::matching;
+use super::{HeadLayout, matching};
 use crate::state::{LayerState, select_rows, tensor_bytes};
+use crate::{AttentionHeads, KeyValueCache};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
@@ -17,12 +18,26 @@ const RECENT: usize = 32;
 /// rearrange all of them in every step.
 pub(crate) type KeysValues<B> = (Tensor<B, 4>, Tensor<B, 4>);
 
-/// Keys and values of one layer: the older columns, which stay as they are while tokens are
+/// Keys and values of one layer.
+#[derive(Debug)]
+pub struct AttentionState<B: Backend> {
+    rows: usize,
+    held: Held<B>,
+}
+
+#[derive(Debug)]
+enum Held<B: Backend> {
+    /// As tensors; nothing, to begin with.
+    Columns(Columns<B>),
+    /// As the backend does it.
+    Cache(Box<dyn KeyValueCache<B>>),
+}
+
+/// Columns that all rows share: the older ones, which stay as they are while tokens are
 /// decoded, and the newest, whose keys lie as they came (`[rows, kv_heads, columns, head_dim]`),
 /// since they are copied in every step.
 #[derive(Clone, Debug)]
-pub struct AttentionState<B: Backend> {
-    rows: usize,
+struct Columns<B: Backend> {
     older: Option<KeysValues<B>>,
     recent: Option<(Tensor<B, 4>, Tensor<B, 4>)>,
 }
@@ -53,10 +68,51 @@ fn zeros<B: Backend>(tensor: &Tensor<B, 4>, dimension: usize, length: usize) -> 
     matching(Tensor::zeros(shape, &tensor.device()), tensor)
 }
 
+impl<B: Backend> Clone for AttentionState<B> {
+    fn clone(&self) -> Self {
+        let held = match &self.held {
+            Held::Columns(columns) => Held::Columns(columns.clone()),
+            Held::Cache(cache) => {
+                let all: Vec<Option<usize>> = (0..self.rows).map(Some).collect();
+                Held::Cache(cache.select(&all))
+            }
+        };
+        Self { rows: self.rows, held }
+    }
+}
+
 impl<B: Backend> AttentionState<B> {
     /// The state of `rows` sequences of which nothing has been read.
     pub fn empty(rows: usize) -> Self {
-        Self { rows, older: None, recent: None }
+        Self { rows, held: Held::Columns(Columns::nothing()) }
+    }
+
+    /// The backend's own cache for queries like `queries`, if it has one. Which of the two ways is
+    /// gone is decided when the first tokens are read.
+    pub(super) fn cache(
+        &mut self,
+        layout: &HeadLayout<B>,
+        queries: &Tensor<B, 2>,
+    ) -> Option<&mut dyn KeyValueCache<B>> {
+        if let Held::Columns(columns) = &self.held
+            && columns.are_none()
+            && layout.is_causal()
+            && let Some(fused) = layout.kernels.suiting(queries)
+        {
+            let (heads, kv_heads) = (layout.heads, layout.kv_heads);
+            let head_dim = queries.dims()[1] / heads;
+            let heads = AttentionHeads { heads, kv_heads, head_dim };
+            if let Some(cache) = fused.key_value_cache(heads, self.rows) {
+                self.held = Held::Cache(cache);
+            }
+        }
+        match &mut self.held {
+            Held::Columns(_) => None,
+            Held::Cache(cache) => {
+                assert!(layout.is_causal(), "a mask of one's own is given from the first token on");
+                Some(cache.as_mut())
+            }
+        }
     }
 
     /// Adds the newest columns and returns all of them, in one or two parts from left to right.
@@ -64,11 +120,38 @@ impl<B: Backend> AttentionState<B> {
     /// # Shapes
     /// - `keys`, `values`: `[rows, kv_heads, time, head_dim]`
     /// - output: parts whose columns add up to `past + time`
-    pub(crate) fn append(
+    pub(super) fn append(
         &mut self,
         keys: Tensor<B, 4>,
         values: Tensor<B, 4>,
     ) -> Vec<KeysValues<B>> {
+        match &mut self.held {
+            Held::Columns(columns) => columns.append(keys, values),
+            Held::Cache(_) => unreachable!("`HeadLayout::attend` asks for the cache first"),
+        }
+    }
+
+    fn map(self, change: impl Fn(Tensor<B, 4>, usize) -> Tensor<B, 4>) -> Self {
+        let held = match self.held {
+            Held::Columns(columns) => Held::Columns(columns.map(change)),
+            // its rows have no columns in common
+            cache => cache,
+        };
+        Self { rows: self.rows, held }
+    }
+}
+
+impl<B: Backend> Columns<B> {
+    fn nothing() -> Self {
+        Self { older: None, recent: None }
+    }
+
+    fn are_none(&self) -> bool {
+        self.older.is_none() && self.recent.is_none()
+    }
+
+    /// See [`AttentionState::append`].
+    fn append(&mut self, keys: Tensor<B, 4>, values: Tensor<B, 4>) -> Vec<KeysValues<B>> {
         let (keys, values) = match self.recent.take() {
             Some((recent_keys, recent_values)) => (
                 Tensor::cat(vec![recent_keys, keys], 2),
@@ -94,39 +177,66 @@ impl<B: Backend> AttentionState<B> {
     /// Changes all columns together; the second argument of `change` is the dimension of the
     /// columns.
     fn map(mut self, change: impl Fn(Tensor<B, 4>, usize) -> Tensor<B, 4>) -> Self {
-        Self {
-            rows: self.rows,
-            older: self.take().map(|(keys, values)| (change(keys, 3), change(values, 2))),
-            recent: None,
-        }
+        let older = self.take().map(|(keys, values)| (change(keys, 3), change(values, 2)));
+        Self { older, recent: None }
+    }
+
+    /// The rows of `below` under these. Where nothing has been read all columns are padding.
+    fn merge(mut self, mut below: Self, [rows, rows_below]: [usize; 2]) -> Self {
+        let (first, second) = (self.take(), below.take());
+        let Some((keys, values)) = first.as_ref().or(second.as_ref()) else {
+            return Self::nothing();
+        };
+        let blank = |rows: usize| (zeros(keys, 0, rows), zeros(values, 0, rows));
+        let blanks =
+            [first.is_none().then(|| blank(rows)), second.is_none().then(|| blank(rows_below))];
+        let [blank_first, blank_second] = blanks;
+        let pair = first.or(blank_first).zip(second.or(blank_second));
+        let older = pair.map(|((keys, values), (more_keys, more_values))| {
+            let keys = Tensor::cat(vec![keys, more_keys], 0);
+            (keys, Tensor::cat(vec![values, more_values], 0))
+        });
+        Self { older, recent: None }
+    }
+
+    fn bytes(&self) -> usize {
+        let parts = self.older.iter().chain(&self.recent);
+        parts.map(|(keys, values)| tensor_bytes(keys) + tensor_bytes(values)).sum()
     }
 }
 
 impl<B: Backend> LayerState<B> for AttentionState<B> {
     fn select(self, rows: &[usize]) -> Self {
+        if let Held::Cache(cache) = &self.held {
+            let chosen: Vec<Option<usize>> = rows.iter().copied().map(Some).collect();
+            return Self { rows: rows.len(), held: Held::Cache(cache.select(&chosen)) };
+        }
         Self { rows: rows.len(), ..self.map(|tensor, _| select_rows(tensor, rows)) }
     }
 
-    fn merge(mut self, mut below: Self) -> Self {
-        // where nothing has been read all columns are padding
-        let older = match (self.take(), below.take()) {
-            (None, None) => None,
-            (first, second) => {
-                let (keys, values) = first.as_ref().or(second.as_ref()).expect("one of them is");
-                let blank = |rows: usize| (zeros(keys, 0, rows), zeros(values, 0, rows));
-                let (blank_first, blank_second) = (
-                    first.is_none().then(|| blank(self.rows)),
-                    second.is_none().then(|| blank(below.rows)),
-                );
-                let first = first.or(blank_first);
-                let second = second.or(blank_second);
-                first.zip(second).map(|((keys, values), (more_keys, more_values))| {
-                    let keys = Tensor::cat(vec![keys, more_keys], 0);
-                    (keys, Tensor::cat(vec![values, more_values], 0))
-                })
+    fn merge(self, below: Self) -> Self {
+        let counts @ [rows, rows_below] = [self.rows, below.rows];
+        let held = match (self.held, below.held) {
+            (Held::Columns(first), Held::Columns(second)) => {
+                Held::Columns(first.merge(second, counts))
             }
+            (Held::Cache(mut first), Held::Cache(second)) => {
+                first.merge(second.as_ref());
+                Held::Cache(first)
+            }
+            (Held::Cache(first), Held::Columns(second)) if second.are_none() => {
+                let blanks = std::iter::repeat_n(None, rows_below);
+                let all: Vec<Option<usize>> = (0..rows).map(Some).chain(blanks).collect();
+                Held::Cache(first.select(&all))
+            }
+            (Held::Columns(first), Held::Cache(second)) if first.are_none() => {
+                let blanks = std::iter::repeat_n(None, rows);
+                let all: Vec<Option<usize>> = blanks.chain((0..rows_below).map(Some)).collect();
+                Held::Cache(second.select(&all))
+            }
+            _ => unreachable!("the layers of one model remember alike"),
         };
-        Self { rows: self.rows + below.rows, older, recent: None }
+        Self { rows: rows + rows_below, held }
     }
 
     fn pad_front(self, columns: usize) -> Self {
@@ -142,8 +252,14 @@ impl<B: Backend> LayerState<B> for AttentionState<B> {
         })
     }
 
+    fn has_columns(&self) -> bool {
+        matches!(self.held, Held::Columns(_))
+    }
+
     fn bytes(&self) -> usize {
-        let parts = self.older.iter().chain(&self.recent);
-        parts.map(|(keys, values)| tensor_bytes(keys) + tensor_bytes(values)).sum()
+        match &self.held {
+            Held::Columns(columns) => columns.bytes(),
+            Held::Cache(cache) => cache.bytes(),
+        }
     }
 }

@@ -5,29 +5,37 @@
 //! everything contiguous on every backend.
 
 use super::{RotaryEmbedding, Rotation};
-use crate::{ForwardInput, Kernels};
+use crate::{ForwardInput, Kernels, Visible};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor};
+use std::sync::{Arc, OnceLock};
 
 /// Index lists, rotations and the mask of one forward pass.
 #[derive(Clone, Debug)]
 pub struct HeadLayout<B: Backend> {
     batch: usize,
     time: usize,
+    device: B::Device,
     pub(super) heads: usize,
     pub(super) kv_heads: usize,
     pub(super) kernels: Kernels,
-    /// Rotation of the query heads.
-    pub query_rotation: Rotation<B>,
-    /// Rotation of the key heads.
-    pub key_rotation: Rotation<B>,
-    /// Added to attention scores, `[batch, time * columns]`, or `[1, time * columns]` for all alike.
-    pub mask: Option<Tensor<B, 2>>,
+    /// Rotation of query and key heads.
+    pub rotation: Rotation<B>,
+    visible: Visible<B>,
+    mask: OnceLock<Option<Tensor<B, 2>>>,
+    /// Which tokens are no padding.
+    pub(super) real: Arc<[bool]>,
     /// Seed of what adapters drop; `None` outside of training.
     pub dropout: Option<u64>,
-    queries_forward: Option<Tensor<B, 1, Int>>,
-    queries_back: Option<Tensor<B, 1, Int>>,
-    keys_forward: Option<Tensor<B, 1, Int>>,
+    indices: OnceLock<Option<Indices<B>>>,
+}
+
+/// For each row of the target layout its row in the source layout.
+#[derive(Clone, Debug)]
+struct Indices<B: Backend> {
+    queries_forward: Tensor<B, 1, Int>,
+    queries_back: Tensor<B, 1, Int>,
+    keys_forward: Tensor<B, 1, Int>,
 }
 
 impl<B: Backend> HeadLayout<B> {
@@ -41,30 +49,50 @@ impl<B: Backend> HeadLayout<B> {
     ) -> Self {
         let device = input.tokens.device();
         let [batch, time] = input.tokens.dims();
-        // with one token a sequence the two layouts are the same
-        let indices = |heads: usize, forward: bool| {
-            (time > 1).then(|| indices(batch, time, heads, forward, &device))
-        };
-        let mask = input.mask.clone().map(|mask| {
-            let [rows, _, _, columns] = mask.dims();
-            mask.reshape([rows, time * columns])
-        });
-        let [query_rotation, key_rotation] =
-            rotary.rotations(&input.positions, [heads, kv_heads], kernels, &device);
+        let rotation = rotary.rotation(&input.positions, kernels, &device);
         Self {
             batch,
             time,
             heads,
             kv_heads,
             kernels: kernels.clone(),
-            query_rotation,
-            key_rotation,
-            mask,
+            indices: OnceLock::new(),
+            rotation,
+            visible: input.visible.clone(),
+            mask: OnceLock::new(),
+            real: input.real.as_slice().into(),
             dropout: input.dropout,
-            queries_forward: indices(heads, true),
-            queries_back: indices(heads, false),
-            keys_forward: indices(kv_heads, true),
+            device,
         }
+    }
+
+    /// Added to attention scores, `[batch, time * columns]`, or `[1, time * columns]` for all alike;
+    /// made and uploaded when it is first asked for.
+    pub fn mask(&self) -> Option<&Tensor<B, 2>> {
+        let made = self.mask.get_or_init(|| {
+            let mask = self.visible.mask(&self.device)?;
+            let [rows, _, _, columns] = mask.dims();
+            Some(mask.reshape([rows, self.time * columns]))
+        });
+        made.as_ref()
+    }
+
+    /// `None` with one token a sequence: the two layouts are the same.
+    fn indices(&self) -> Option<&Indices<B>> {
+        let make = |heads, forward| indices(self.batch, self.time, heads, forward, &self.device);
+        let made = self.indices.get_or_init(|| {
+            (self.time > 1).then(|| Indices {
+                queries_forward: make(self.heads, true),
+                queries_back: make(self.heads, false),
+                keys_forward: make(self.kv_heads, true),
+            })
+        });
+        made.as_ref()
+    }
+
+    /// Whether each token sees what is real in front of it, and no mask says otherwise.
+    pub(super) fn is_causal(&self) -> bool {
+        !matches!(self.visible, Visible::Given(_))
     }
 
     /// Query heads in front of time; those that share a key-value head are further rows of it.
@@ -74,7 +102,7 @@ impl<B: Backend> HeadLayout<B> {
     ///   head_dim]`
     pub fn split_queries(&self, x: Tensor<B, 2>, kv_heads: usize, head_dim: usize) -> Tensor<B, 4> {
         let rows = x.dims()[1] / head_dim * self.time / kv_heads;
-        gather(x, self.queries_forward.as_ref(), head_dim)
+        gather(x, self.indices().map(|indices| &indices.queries_forward), head_dim)
             .reshape([self.batch, kv_heads, rows, head_dim])
     }
 
@@ -83,7 +111,7 @@ impl<B: Backend> HeadLayout<B> {
     /// # Shapes
     /// - `x`: `[tokens, kv_heads * head_dim]`; output: `[batch, kv_heads, time, head_dim]`
     pub fn split_keys(&self, x: Tensor<B, 2>, kv_heads: usize, head_dim: usize) -> Tensor<B, 4> {
-        gather(x, self.keys_forward.as_ref(), head_dim)
+        gather(x, self.indices().map(|indices| &indices.keys_forward), head_dim)
             .reshape([self.batch, kv_heads, self.time, head_dim])
     }
 
@@ -96,7 +124,7 @@ impl<B: Backend> HeadLayout<B> {
         let [batch, kv_heads, rows, head_dim] = x.dims();
         let tokens = self.batch * self.time;
         let flat = x.reshape([batch * kv_heads * rows, head_dim]);
-        gather(flat, self.queries_back.as_ref(), head_dim)
+        gather(flat, self.indices().map(|indices| &indices.queries_back), head_dim)
             .reshape([tokens, batch * kv_heads * rows * head_dim / tokens])
     }
 }
@@ -123,10 +151,9 @@ fn indices<B: Backend>(
     device: &B::Device,
 ) -> Tensor<B, 1, Int> {
     let (outer, inner) = if forward { (heads, time) } else { (time, heads) };
-    let row =
-        |sequence: usize, a: usize, b: usize| (sequence * time * heads + b * outer + a) as i32;
+    let row = |sequence: usize, a: usize, b: usize| sequence * time * heads + b * outer + a;
     let rows = (0..batch).flat_map(|sequence| {
         (0..outer).flat_map(move |a| (0..inner).map(move |b| row(sequence, a, b)))
     });
-    Tensor::from_data(TensorData::new(rows.collect(), [batch * time * heads]), device)
+    crate::upload::indices(rows, device)
 }

@@ -4,7 +4,7 @@ use super::matching;
 use crate::{Kernels, Packed, PackedWeights};
 use burn::module::{Module, Param};
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -112,7 +112,7 @@ impl<B: Backend> LowRank<B> {
         let x = match dropout {
             Some(seed) if self.dropout > 0.0 => {
                 let mask = dropout_mask(seed, self.index as u64, self.dropout, x.dims());
-                let mask = Tensor::from_data(TensorData::new(mask, x.dims()), &x.device());
+                let mask: Tensor<B, 2> = crate::from_host(mask, x.dims(), &x.device());
                 x.clone() * matching(mask, &x)
             }
             _ => x,

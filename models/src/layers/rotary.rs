@@ -5,11 +5,12 @@
 
 use super::{in_f32, matching};
 use crate::Kernels;
-use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor};
 use paretopo_settings::Range;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 /// `rope_parameters` (transformers 5) or `rope_scaling` (before) of a `config.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -222,73 +223,55 @@ impl RotaryEmbedding {
         Ok(Self { frequencies, head_dim })
     }
 
-    /// Sines and cosines for the given positions, shared by all layers of a forward pass; one
-    /// rotation for each number of heads.
+    /// Sines and cosines for the given positions, shared by all layers of a forward pass.
     ///
     /// # Shapes
     /// - `positions`: one per token
-    pub fn rotations<B: Backend, const N: usize>(
+    pub fn rotation<B: Backend>(
         &self,
         positions: &[u32],
-        heads: [usize; N],
         kernels: &Kernels,
         device: &B::Device,
-    ) -> [Rotation<B>; N] {
+    ) -> Rotation<B> {
         let (pairs, head_dim) = (self.frequencies.len(), self.head_dim);
-        // in f32 like transformers, whose angle is the f32 product of position and frequency
-        let angles = |position: u32| {
-            self.frequencies
-                .iter()
-                .map(move |frequency| (position as f32 * *frequency as f32).sin_cos())
-        };
-        // both halves have the same angles; what does not turn has the angle 0
-        let head = |position| {
-            let mut head: Vec<(f32, f32)> = angles(position).collect();
-            head.extend_from_within(..);
-            head.resize(head_dim, (0.0, 1.0));
-            head
-        };
-        let mut table: BTreeMap<u32, Vec<(f32, f32)>> = BTreeMap::new();
+        let shape = [positions.len(), head_dim];
+        let mut cos = Vec::with_capacity(shape[0] * shape[1]);
+        let mut sin = Vec::with_capacity(shape[0] * shape[1]);
         for position in positions {
-            table.entry(*position).or_insert_with(|| head(*position));
+            let begun = cos.len();
+            for frequency in &self.frequencies {
+                // in f32 like transformers, whose angle is the f32 product of position and frequency
+                let (sine, cosine) = (*position as f32 * *frequency as f32).sin_cos();
+                cos.push(cosine);
+                sin.push(sine);
+            }
+            // both halves have the same angles; what does not turn has the angle 0
+            cos.extend_from_within(begun..);
+            sin.extend_from_within(begun..);
+            cos.resize(begun + head_dim, 1.0);
+            sin.resize(begun + head_dim, 0.0);
         }
-        let rows: Vec<&Vec<(f32, f32)>> =
-            positions.iter().map(|position| &table[position]).collect();
-        let spread = |heads: usize, pick: fn(&(f32, f32)) -> f32| {
-            let values: Vec<f32> = rows
-                .iter()
-                .flat_map(|row| (0..heads).flat_map(move |_| row.iter().map(pick)))
-                .collect();
-            crate::from_host(values, [positions.len(), heads * head_dim], device)
-        };
-        let mut swap = vec![0.0; head_dim * head_dim];
-        for pair in 0..pairs {
-            swap[(pair + pairs) * head_dim + pair] = -1.0;
-            swap[pair * head_dim + pair + pairs] = 1.0;
-        }
-        let swap = crate::from_host(swap, [head_dim, head_dim], device);
         // a kernel takes the halves of a whole head for pairs
         let kernels = if 2 * pairs == head_dim { kernels.clone() } else { Kernels::none() };
-        heads.map(|heads| Rotation {
-            cos: spread(heads, |(_, cos)| *cos),
-            sin: spread(heads, |(sin, _)| *sin),
-            swap: swap.clone(),
-            kernels: kernels.clone(),
-        })
+        Rotation {
+            cos: crate::from_host(cos, shape, device),
+            sin: crate::from_host(sin, shape, device),
+            pairs,
+            swap: OnceLock::new(),
+            kernels,
+        }
     }
 }
 
 /// Cosines and sines of the angles by which the heads of each token turn.
 #[derive(Clone, Debug)]
 pub struct Rotation<B: Backend> {
-    /// `[tokens, heads * head_dim]`
+    /// `[tokens, head_dim]`
     cos: Tensor<B, 2>,
-    /// `[tokens, heads * head_dim]`
+    /// `[tokens, head_dim]`
     sin: Tensor<B, 2>,
-    /// Maps `(a, b, rest)` to `(-b, a, 0)`, `[head_dim, head_dim]`. A small product keeps the data
-    /// contiguous, where slicing the halves apart would send everything after it down slow strided
-    /// paths.
-    swap: Tensor<B, 2>,
+    pairs: usize,
+    swap: OnceLock<Tensor<B, 2>>,
     kernels: Kernels,
 }
 
@@ -298,18 +281,35 @@ impl<B: Backend> Rotation<B> {
     /// # Shapes
     /// - `x`, output: `[tokens, heads * head_dim]`
     pub fn apply(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let [tokens, width] = x.dims();
-        let [head_dim, _] = self.swap.dims();
         if let Some(fused) = self.kernels.suiting(&x) {
-            return fused.rotate(x, self.cos.clone(), self.sin.clone(), head_dim);
+            return fused.rotate(x, self.cos.clone(), self.sin.clone());
         }
+        let [tokens, width] = x.dims();
+        let [_, head_dim] = self.cos.dims();
+        let heads = [tokens, width / head_dim, head_dim];
+        let angles = |values: &Tensor<B, 2>| values.clone().unsqueeze_dim::<3>(1);
         let wide = in_f32(x.clone());
-        let swapped = wide
-            .clone()
-            .reshape([tokens * width / head_dim, head_dim])
-            .matmul(self.swap.clone())
-            .reshape([tokens, width]);
-        matching(wide * self.cos.clone() + swapped * self.sin.clone(), &x)
+        let flat = wide.clone().reshape([tokens * width / head_dim, head_dim]);
+        let swapped = flat.matmul(self.swap().clone()).reshape(heads);
+        let turned = wide.reshape(heads) * angles(&self.cos) + swapped * angles(&self.sin);
+        matching(turned.reshape([tokens, width]), &x)
+    }
+
+    /// Maps `(a, b, rest)` to `(-b, a, 0)`, `[head_dim, head_dim]`. A small product keeps the data
+    /// contiguous, where slicing the halves apart would send everything after it down slow strided
+    /// paths. It is made where it is needed, and nothing is uploaded for it.
+    fn swap(&self) -> &Tensor<B, 2> {
+        self.swap.get_or_init(|| {
+            let [_, head_dim] = self.cos.dims();
+            let (pairs, device) = (self.pairs as i32, self.cos.device());
+            let places = Tensor::<B, 1, Int>::arange(0..head_dim as i64, &device);
+            let to = places.clone().unsqueeze_dim::<2>(0).expand([head_dim, head_dim]);
+            let from = places.unsqueeze_dim::<2>(1).expand([head_dim, head_dim]);
+            let difference = from.clone() - to.clone();
+            let second = difference.clone().equal_elem(pairs).float();
+            let first = difference.equal_elem(-pairs).float();
+            first * from.lower_elem(pairs).float() - second * to.lower_elem(pairs).float()
+        })
     }
 }
 
@@ -327,7 +327,7 @@ mod tests {
         //   (cos 2, sin 2) = (-0.416147, 0.909297); (-sin 0.2, cos 0.2) = (-0.198669, 0.980067)
         // a second head that is zero stays zero
         let x = Tensor::<B, 2>::from_data([[1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]], &device);
-        let [rotation] = rope.rotations::<B, 1>(&[2], [2], &Kernels::none(), &device);
+        let rotation = rope.rotation::<B>(&[2], &Kernels::none(), &device);
         let y = crate::to_host(rotation.apply(x));
         let expected = [-0.416_146_84, -0.198_669_33, 0.909_297_4, 0.980_066_6, 0.0, 0.0, 0.0, 0.0];
         assert!(y.iter().zip(expected).all(|(got, want)| (got - want).abs() < 1e-6), "{y:?}");
@@ -342,7 +342,7 @@ mod tests {
         // one pair, (x0, x1), of frequency 1; at position 2 (1, 0) becomes (cos 2, sin 2), and
         // (0, 1) becomes (-sin 2, cos 2); the other features stay
         let x = [[1.0, 0.0, 5.0, -6.0, 0.0, 1.0, 7.0, 8.0]];
-        let [rotation] = rope.rotations::<B, 1>(&[2], [2], &Kernels::none(), &device);
+        let rotation = rope.rotation::<B>(&[2], &Kernels::none(), &device);
         let y = crate::to_host(rotation.apply(Tensor::<B, 2>::from_data(x, &device)));
         let (sin, cos) = (0.909_297_4, -0.416_146_84);
         let expected = [cos, sin, 5.0, -6.0, -sin, cos, 7.0, 8.0];

@@ -1,7 +1,8 @@
 //! The kernels as burn operations, without and with autodiff.
 
+use crate::attention;
 use crate::kernels::{self, vectorised};
-use crate::packed;
+use crate::packed::{self, Path};
 use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
@@ -9,7 +10,9 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, OpsPrep};
 use burn::tensor::{Int, Shape, Tensor, TensorData, TensorMetadata, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
-use paretopo_models::{AdamWState, AdamWStep, FusedOps, PackedMatrix, PackedWeights};
+use paretopo_models::{
+    AdamWState, AdamWStep, AttentionHeads, FusedOps, KeyValueCache, PackedMatrix, PackedWeights,
+};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -63,21 +66,15 @@ fn masked_softmax(mut scores: FlexTensor, mask: Option<&FlexTensor>) -> FlexTens
 }
 
 fn rotate(x: &FlexTensor, angles: &Angles, sign: f32) -> FlexTensor {
-    let mut y = vec![0.0; x.shape().num_elements()];
+    let (shape, head_dim) = (x.shape(), angles.cos.shape()[1]);
+    let width = shape[1];
+    let mut y = vec![0.0; shape.num_elements()];
+    let turns = [angles.cos.storage(), angles.sin.storage()];
     vectorised(
         #[inline(always)]
-        || {
-            kernels::rotate(
-                x.storage(),
-                angles.cos.storage(),
-                angles.sin.storage(),
-                angles.head_dim,
-                sign,
-                &mut y,
-            )
-        },
+        || kernels::rotate(x.storage(), width, turns, head_dim, sign, &mut y),
     );
-    from_values(y, x.shape())
+    from_values(y, shape)
 }
 
 /// What a rotation's gradient needs.
@@ -85,7 +82,6 @@ fn rotate(x: &FlexTensor, angles: &Angles, sign: f32) -> FlexTensor {
 struct Angles {
     cos: FlexTensor,
     sin: FlexTensor,
-    head_dim: usize,
 }
 
 /// What the gradient of log-probabilities needs.
@@ -135,9 +131,8 @@ impl FusedOps<Flex> for FlexKernels {
         x: Tensor<Flex, 2>,
         cos: Tensor<Flex, 2>,
         sin: Tensor<Flex, 2>,
-        head_dim: usize,
     ) -> Tensor<Flex, 2> {
-        wrap(rotate(&plain(x), &Angles { cos: plain(cos), sin: plain(sin), head_dim }, 1.0))
+        wrap(rotate(&plain(x), &Angles { cos: plain(cos), sin: plain(sin) }, 1.0))
     }
 
     fn target_logprobs(
@@ -154,6 +149,14 @@ impl FusedOps<Flex> for FlexKernels {
         weights: PackedWeights,
     ) -> Option<Arc<dyn PackedMatrix<Flex>>> {
         Some(packed::pack(matrix, weights))
+    }
+
+    fn key_value_cache(
+        &self,
+        heads: AttentionHeads,
+        rows: usize,
+    ) -> Option<Box<dyn KeyValueCache<Flex>>> {
+        Some(Box::new(attention::Cache::new(heads, rows, Path::best())))
     }
 
     fn adamw(
@@ -380,12 +383,9 @@ impl FusedOps<Tracked> for FlexKernels {
         x: Tensor<Tracked, 2>,
         cos: Tensor<Tracked, 2>,
         sin: Tensor<Tracked, 2>,
-        head_dim: usize,
     ) -> Tensor<Tracked, 2> {
-        let (x, angles) = (
-            inside(x),
-            Angles { cos: inside(cos).primitive, sin: inside(sin).primitive, head_dim },
-        );
+        let angles = Angles { cos: inside(cos).primitive, sin: inside(sin).primitive };
+        let x = inside(x);
         let y = rotate(&x.primitive, &angles, 1.0);
         outside(record(Rotate, [&x], || angles.clone(), y))
     }

@@ -191,26 +191,28 @@ pub(crate) fn softmax_backward(weights: &[f32], columns: usize, g: &mut [f32]) {
     }
 }
 
-/// `y = x cos + sign (-b, a) sin` with `x = (a, b)` the halves of each head. A sign of -1 turns
-/// back, which is the gradient.
+/// `y = x cos + sign (-b, a) sin` with `x = (a, b)` the halves of each head, for tokens of `width`
+/// numbers and angles of `head_dim`. A sign of -1 turns back, which is the gradient.
 #[inline(always)]
 pub(crate) fn rotate(
     x: &[f32],
-    cos: &[f32],
-    sin: &[f32],
+    width: usize,
+    [cos, sin]: [&[f32]; 2],
     head_dim: usize,
     sign: f32,
     y: &mut [f32],
 ) {
     let half = head_dim / 2;
-    let heads =
-        x.chunks_exact(head_dim).zip(cos.chunks_exact(head_dim)).zip(sin.chunks_exact(head_dim));
-    for (((x, cos), sin), y) in heads.zip(y.chunks_exact_mut(head_dim)) {
-        let (a, b) = x.split_at(half);
-        let (first, second) = y.split_at_mut(half);
-        for i in 0..half {
-            first[i] = a[i] * cos[i] - sign * b[i] * sin[i];
-            second[i] = b[i] * cos[i] + sign * a[i] * sin[i];
+    let angles = cos.chunks_exact(head_dim).zip(sin.chunks_exact(head_dim));
+    let tokens = x.chunks_exact(width).zip(y.chunks_exact_mut(width));
+    for ((x, y), (cos, sin)) in tokens.zip(angles) {
+        for (x, y) in x.chunks_exact(head_dim).zip(y.chunks_exact_mut(head_dim)) {
+            let (a, b) = x.split_at(half);
+            let (first, second) = y.split_at_mut(half);
+            for i in 0..half {
+                first[i] = a[i] * cos[i] - sign * b[i] * sin[i];
+                second[i] = b[i] * cos[i] + sign * a[i] * sin[i];
+            }
         }
     }
 }

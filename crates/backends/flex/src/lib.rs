@@ -1,6 +1,7 @@
 //! burn's flex backend: portable SIMD on the CPU, no system library. The default, with fused
 //! kernels of our own.
 
+mod attention;
 mod fused;
 mod kernels;
 mod packed;

@@ -24,6 +24,9 @@ pub(crate) struct Found {
     pub(crate) apart: f64,
     /// Bytes that came from the device for each token.
     pub(crate) bytes: f64,
+    /// Bytes that a late step sends to the device beyond those of an early one: what the device has,
+    /// prompts and masks, must not be sent again.
+    pub(crate) sent_again: f64,
 }
 
 /// Draws with every setting of the sampling, in both places.
@@ -46,11 +49,11 @@ pub(crate) fn compare<B: Backend, M: CausalLm<B>>(
             ..tempered
         },
     ];
-    let mut found = Found { differing: 0.0, apart: 0.0, bytes: 0.0 };
+    let mut found = Found { differing: 0.0, apart: 0.0, bytes: 0.0, sent_again: 0.0 };
     for sampling in settings {
         let draw = |place| draw(model, ids, device, place, sampling);
         let (here, _) = draw(SamplingPlace::Host)?;
-        let (there, bytes) = draw(SamplingPlace::Device)?;
+        let (there, crossed) = draw(SamplingPlace::Device)?;
         let pairs = || here.iter().zip(&there);
         let differing = pairs().filter(|(a, b)| a.id != b.id).count();
         found.differing += differing as f64 / (here.len() * settings.len()) as f64;
@@ -59,19 +62,36 @@ pub(crate) fn compare<B: Backend, M: CausalLm<B>>(
             let apart = apart.max((a.sampling_logprob - b.sampling_logprob).abs());
             found.apart = found.apart.max(f64::from(apart));
         }
-        found.bytes = found.bytes.max(bytes as f64 / there.len() as f64);
+        found.bytes = found.bytes.max(crossed.to_host as f64 / there.len() as f64);
+        // a penalty sends the ids that a row holds
+        if sampling.repetition_penalty.get() == 1.0 {
+            let again = crossed.sent_late.abs_diff(crossed.sent_early) as f64;
+            found.sent_again = found.sent_again.max(again);
+        }
     }
     Ok(found)
 }
 
-/// All tokens, row by row, and the bytes that came to the host.
+/// Bytes over the bus.
+#[derive(Default)]
+struct Crossed {
+    /// From the device, for all tokens.
+    to_host: u64,
+    /// To the device, in the fourth step: the batch was composed in the first, whose mask is sent in
+    /// the second.
+    sent_early: u64,
+    /// To the device, in the last step.
+    sent_late: u64,
+}
+
+/// All tokens, row by row, and the bytes that crossed the bus.
 fn draw<B: Backend, M: CausalLm<B>>(
     model: &M,
     ids: &[u32],
     device: &B::Device,
     place: SamplingPlace,
     sampling: SamplingConfig,
-) -> Result<(Vec<Drawn>, u64), GenerationError> {
+) -> Result<(Vec<Drawn>, Crossed), GenerationError> {
     let generators = LocalGenerators { model, device, place, state_size: StateSize::default() };
     let settings = GenerationSettings {
         sampling,
@@ -91,14 +111,21 @@ fn draw<B: Backend, M: CausalLm<B>>(
     let rows: Vec<Row> = (0..ROWS).map(row).collect();
     generator.admit(&rows)?;
     let mut drawn = Vec::with_capacity(ROWS * TOKENS);
+    let mut crossed = Crossed::default();
     while drawn.len() < ROWS * TOKENS {
+        let before = generator.statistics().bytes_to_device;
         for event in generator.step()? {
             match event {
                 Event::Drawn(token) => drawn.push(token),
                 Event::Failed { reason, .. } => return Err(GenerationError::Lost(reason)),
             }
         }
+        crossed.sent_late = generator.statistics().bytes_to_device - before;
+        if drawn.len() == 4 * ROWS {
+            crossed.sent_early = crossed.sent_late;
+        }
     }
+    crossed.to_host = generator.statistics().bytes_to_host;
     drawn.sort_by_key(|token| token.row);
-    Ok((drawn, generator.statistics().bytes_to_host))
+    Ok((drawn, crossed))
 }

@@ -203,7 +203,8 @@ fn check_generation<B: Backend, M: CausalLm<B>>(
         generation::compare(plain, &case.expected.ids, device).map_err(RolloutError::Generation)?;
     case.put("tokens drawn on the device", drawn.differing, 0.0)?;
     case.put("their log-probabilities", drawn.apart, F32)?;
-    case.put("bytes from the device for each", drawn.bytes, generation::BYTES)
+    case.put("bytes from the device for each", drawn.bytes, generation::BYTES)?;
+    case.put("bytes sent to it again", drawn.sent_again, 0.0)
 }
 
 /// The largest difference as a share of the largest expected value; infinite for other lengths.

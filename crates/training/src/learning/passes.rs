@@ -10,7 +10,7 @@ use super::TrainingSequence;
 use super::arrangement::{Arrangement, prompt, read};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{FloatDType, Tensor};
-use paretopo_models::{CausalLm, DecodingState, ForwardInput, LayerState};
+use paretopo_models::{CausalLm, DecodingState, ForwardInput, LayerState, Visible};
 
 /// What is read in each pass.
 #[derive(Debug)]
@@ -131,7 +131,8 @@ impl<B: Backend> Passes<B> {
             tokens: Tensor::cat(tokens.collect(), 1),
             positions: self.inputs.iter().flat_map(|input| input.positions.clone()).collect(),
             real: self.inputs.iter().flat_map(|input| input.real.clone()).collect(),
-            mask: None,
+            // each token is looked at alone
+            visible: Visible::Causal { past: 0, real: Vec::new() },
             precision: self.inputs[0].precision,
             dropout: self.inputs[0].dropout,
         };

@@ -9,7 +9,7 @@ use half::bf16;
 /// # Safety
 /// All functions need the instructions that the implementation names; pointers are good for
 /// [`Lanes::COUNT`] numbers, in any alignment.
-pub(super) trait Lanes: Copy {
+pub(crate) trait Lanes: Copy {
     /// Numbers side by side.
     type Vector: Copy;
     /// How many.
@@ -63,7 +63,7 @@ impl Weight for bf16 {
 
 /// No instructions that not every processor has: a multiplication and an addition are rounded each.
 #[derive(Clone, Copy)]
-pub(super) struct Portable;
+pub(crate) struct Portable;
 
 impl Lanes for Portable {
     type Vector = [f32; 8];
@@ -105,7 +105,7 @@ mod x86 {
 
     /// `avx2`, `fma`.
     #[derive(Clone, Copy)]
-    pub(in super::super) struct Avx2;
+    pub(crate) struct Avx2;
 
     impl Lanes for Avx2 {
         type Vector = __m256;
@@ -143,7 +143,7 @@ mod x86 {
 
     /// `avx512f`.
     #[derive(Clone, Copy)]
-    pub(in super::super) struct Avx512;
+    pub(crate) struct Avx512;
 
     impl Lanes for Avx512 {
         type Vector = __m512;
@@ -180,4 +180,4 @@ mod x86 {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::{Avx2, Avx512};
+pub(crate) use x86::{Avx2, Avx512};

@@ -15,15 +15,17 @@ use crate::fused::{from_values, plain, wrap};
 use burn::tensor::{Shape, Tensor, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
 use half::bf16;
+use lanes::Weight;
 #[cfg(target_arch = "x86_64")]
-use lanes::{Avx2, Avx512};
-use lanes::{Portable, Weight};
+pub(crate) use lanes::{Avx2, Avx512};
+pub(crate) use lanes::{Lanes, Portable};
 use paretopo_models::{PackedMatrix, PackedWeights};
 use rayon::prelude::*;
 use std::any::Any;
 use std::ops::Range;
-use std::sync::Arc;
-use tile::{Output, Product};
+use std::sync::{Arc, OnceLock};
+pub(crate) use tile::Output;
+use tile::Product;
 
 /// Multiplications below which threads cost more than they save.
 const WORTH_A_THREAD: usize = 1 << 17;
@@ -55,6 +57,12 @@ impl Path {
             }
         }
         found
+    }
+
+    /// The fastest of [`Self::all`].
+    pub(crate) fn best() -> Self {
+        static BEST: OnceLock<Path> = OnceLock::new();
+        *BEST.get_or_init(|| Self::all()[0])
     }
 
     /// Columns of a panel.
@@ -240,7 +248,7 @@ impl PackedMatrix<Flex> for Matrix {
 
 /// A matrix, packed for the widest instructions that this processor has.
 pub(crate) fn pack(matrix: Tensor<Flex, 2>, weights: PackedWeights) -> Arc<dyn PackedMatrix<Flex>> {
-    let path = Path::all()[0];
+    let path = Path::best();
     Arc::new(Matrix::new(&matrix.into_primitive().tensor(), weights, path))
 }
 

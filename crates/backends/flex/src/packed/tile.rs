@@ -29,7 +29,7 @@ pub(super) struct Product<'a, W> {
 
 /// Where threads write, each its own columns.
 #[derive(Clone, Copy)]
-pub(super) struct Output(pub(super) *mut f32);
+pub(crate) struct Output(pub(crate) *mut f32);
 
 // SAFETY: threads write to different places of it
 unsafe impl Send for Output {}
