@@ -250,7 +250,12 @@ fn an_adapter_that_is_not_finite_is_refused() {
 fn steps_whose_episodes_all_failed_stop_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    let late = ["train", "--run", "late", "rollout.episode_seconds=1e-6"];
+    // a policy that knows nothing talks on: to draw all its tokens takes longer than a millisecond;
+    // with this seed it does not happen to end an episode in the first three steps
+    let path = checkout("models/tiny-math");
+    let policy = format!("policy={{ type = \"new\", path = \"{}\" }}", path.display());
+    let slow = [policy.as_str(), "rollout.episode_seconds=0.001", "seed=7"];
+    let late = [&["train", "--run", "late"][..], &slow].concat();
     let all = "all 12 episodes failed; the commonest reason (100%): its deadline passed";
     let third = "step 2, the last of 3 failed steps in a row: ";
     let kept = "late/trajectories/failed-step-000002.jsonl";
@@ -258,11 +263,11 @@ fn steps_whose_episodes_all_failed_stop_a_run() {
     assert_eq!(std::fs::read_to_string(here.join(kept)).unwrap().lines().count(), 12);
     // nothing is left of the failed steps: the run goes on from before them
     assert!(listing(&here.join("late/checkpoints")).is_empty());
-    let once = ["train", "--run", "once", "rollout.episode_seconds=1e-6"];
+    let once = [&["train", "--run", "once"][..], &slow].concat();
     let limit = ["train.stop_after_failed_steps=1"];
     assert_stops(&paretopo(here, &short(&[&once[..], &limit].concat())), 1, &["step 0: all 12"]);
     // a run shorter than the limit fails at its evaluation
-    let short_run = ["train", "--run", "short", "rollout.episode_seconds=1e-6", "train.steps=2"];
+    let short_run = [&["train", "--run", "short", "train.steps=2"][..], &slow].concat();
     let parts = ["the evaluation of the trained policy: all 4 episodes failed", "evaluation.jsonl"];
     assert_stops(&paretopo(here, &short(&short_run)), 1, &parts);
     assert!(!here.join("short/evaluation.json").exists());
