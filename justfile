@@ -223,6 +223,11 @@ grading-agreement +files: peers
 bench-memory model batch="4" time="256":
     MALLOC_MMAP_THRESHOLD_=262144 MALLOC_TRIM_THRESHOLD_=262144 RAYON_NUM_THREADS=1 cargo run {{release}} --example training_memory {{model}} {{batch}} {{time}}
 
+# Whether the working tree is slower than a git revision (else than where the branch began), by instructions under valgrind, so on a busy machine, too; fails beyond LIMIT times as many. The first time it builds all dependencies; see experiments/speed/guard.py
+[group('benchmarks')]
+bench-guard baseline="" limit="1.03":
+    LIMIT={{limit}} python3 experiments/speed/guard.py {{baseline}}
+
 # Decoding and training beside transformers, vLLM and PyTorch, turn and turn about, with the same number of threads; peers go into throw-away environments
 [group('benchmarks')]
 bench-peers smollm2 threads="2" rounds="3": peers

@@ -5,9 +5,10 @@
 
 VLLM_PYTHON may be `-`, to leave vLLM out. The limits are measured in the same run by PyTorch: bytes a second of a large sum (reading memory),
 operations a second of a large f32 product. A share of the limit stands beside each of our figures: operations for training and for reading prompts,
-for decoding the larger of operations and bytes (weights once a step for each worker).
+for decoding the larger of operations and bytes (weights once a step for each worker). Rows carry the phases of both, which tables.py prints.
 """
 import json, os, pathlib, platform, statistics, subprocess, sys
+import phases
 
 HERE = pathlib.Path(__file__).parent
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
@@ -69,14 +70,14 @@ def main():
                 for peer, (command, more) in peers.items():
                     theirs[peer].append(measure([*command, folder, *task.split()], **more))
             middle = lambda runs, key: statistics.median(run[key] for run in runs)
-            for figure in [key for key in ours[0] if key != "memory"]:
+            for figure in [key for key in ours[0] if key not in ("memory", "phases")]:
                 for peer, runs in theirs.items():
                     a, b = middle(ours, figure), middle(runs, figure)
                     memory = [middle(ours, "memory"), middle(runs, "memory")]
                     part = share(figure, a, task, folder, limits)
                     print(f"| {name} | {task} | {figure} tokens/s | {a:.0f} | {part:.0%} | {peer} | {b:.0f} | {a / b:.2f} | {memory[0]:.0f} | {memory[1]:.0f} |", flush=True)
                     result["rows"].append({"model": name, "work": task, "figure": figure, "paretopo": a, "share_of_limit": part, "peer": peer, "peers_figure": b,
-                                           "memory": memory, "all": [[run[figure] for run in ours], [run[figure] for run in runs]]})
+                                           "memory": memory, "phases": [phases.middle(ours), phases.middle(runs)], "all": [[run[figure] for run in ours], [run[figure] for run in runs]]})
             pathlib.Path(out).write_text(json.dumps(result, indent=1) + "\n")
 
 if __name__ == "__main__":

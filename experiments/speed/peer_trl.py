@@ -4,14 +4,18 @@
 PROMPTS.json is a list of prompts as lists of ids. Rollouts are TRL's documented way to a tool of one's own, a `rollout_func`: transformers' `generate`
 until the policy has written a call, the tool's output behind it, and on. Cheaper than in the program it is compared with: the tool is `exec` in this
 process, without a sandbox or a limit, and the reward a search for `\\boxed`. BATCH is `per_device_train_batch_size`.
+
+Phases are of the middle step, as its seconds. `rollout` has TRL's own work around `generate` and the tools in it, `backward` what a training step does
+beside computing the loss.
 """
-import contextlib, io, json, os, resource, sys, tempfile, time, warnings
+import contextlib, io, json, os, sys, tempfile, time, warnings
 warnings.filterwarnings("ignore")
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
+from phases import Phases
 
 PROMPTS, GROUP, MAX_CALLS, MAX_TOKENS = 12, 8, 4, 96
 CALL, END, BEFORE, AFTER = "```python\n", "\n```", "\n```output\n", "\n```\n"
@@ -30,7 +34,11 @@ def main():
     torch.set_num_threads(int(os.environ.get("THREADS", "1")))
     folder, prompts, steps, batch = sys.argv[1], json.load(open(sys.argv[2])), int(sys.argv[3]), int(sys.argv[4])
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    now = {"phases": Phases()}
+    phase = lambda name: now["phases"].phase(name)
+    with phase("load"):
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    loaded = now["phases"]
     end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     sampled = []
 
@@ -44,7 +52,7 @@ def main():
             ids = torch.tensor([[pad] * (longest - len(row)) + row for row in rows])
             mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
             budget = max(MAX_TOKENS - min(done[index]["sampled"] for index in active), 1)
-            with torch.inference_mode():
+            with phase("rollout/generate"), torch.inference_mode():
                 out = model.generate(ids, attention_mask=mask, do_sample=True, top_k=0, temperature=1.0, max_new_tokens=budget, pad_token_id=pad,
                                      eos_token_id=[end, tokenizer.convert_tokens_to_ids(END)], output_scores=True, return_dict_in_generate=True)
                 scores = model.compute_transition_scores(out.sequences, out.scores, normalize_logits=True)
@@ -61,7 +69,8 @@ def main():
                 own["sampled"] += len(row)
                 text = tokenizer.decode(row)
                 if text.endswith(END) and CALL in text and own["calls"] < MAX_CALLS and own["sampled"] < MAX_TOKENS:
-                    output = call(text[text.index(CALL) + len(CALL):-len(END)])
+                    with phase("rollout/tools"):
+                        output = call(text[text.index(CALL) + len(CALL):-len(END)])
                     given = tokenizer.encode(BEFORE + output + AFTER, add_special_tokens=False)[:256]
                     own["ids"] += given
                     own["mask"] += [0] * len(given)
@@ -74,11 +83,31 @@ def main():
                 "env_mask": [own["mask"] for own in done]}
 
     class Clock(TrainerCallback):
-        seconds, started = [], 0.0
+        seconds, started, updating = [], 0.0, 0.0
         def on_step_begin(self, *_, **__):
+            now["phases"] = loaded.copy()
             self.started = time.perf_counter()
+        def on_pre_optimizer_step(self, *_, **__):
+            self.updating = time.perf_counter()
+        def on_optimizer_step(self, *_, **__):
+            now["phases"].add("optimizer", time.perf_counter() - self.updating, *now["phases"].look())
         def on_step_end(self, *_, **__):
-            self.seconds.append(time.perf_counter() - self.started)
+            self.seconds.append((time.perf_counter() - self.started, now["phases"]))
+
+    class Measured(GRPOTrainer):
+        """The phases that no callback tells."""
+        def _generate_and_score_completions(self, *arguments, **named):
+            with phase("rollout"):
+                return super()._generate_and_score_completions(*arguments, **named)
+        def compute_loss(self, *arguments, **named):
+            with phase("forward"):
+                return super().compute_loss(*arguments, **named)
+        def training_step(self, *arguments, **named):
+            seconds = lambda: sum(row["seconds"] for row in now["phases"].list() if row["phase"] in ("rollout", "forward"))
+            started, before = time.perf_counter(), seconds()
+            loss = super().training_step(*arguments, **named)
+            now["phases"].add("backward", time.perf_counter() - started - (seconds() - before), *now["phases"].look())
+            return loss
 
     def reward(completions, **_):
         return [float("\\boxed" in completion) for completion in completions]
@@ -89,12 +118,14 @@ def main():
         temperature=1.0, logging_strategy="no", save_strategy="no", gradient_checkpointing=False, dataloader_pin_memory=False, disable_tqdm=True,
     )
     clock = Clock()
-    trainer = GRPOTrainer(model=model, reward_funcs=reward, args=settings, train_dataset=Dataset.from_dict({"prompt": [json.dumps(ids) for ids in prompts]}),
-                          processing_class=tokenizer, rollout_func=rollout, callbacks=[clock])
+    trainer = Measured(model=model, reward_funcs=reward, args=settings, train_dataset=Dataset.from_dict({"prompt": [json.dumps(ids) for ids in prompts]}),
+                       processing_class=tokenizer, rollout_func=rollout, callbacks=[clock])
     trainer.train()
-    seconds = sorted(clock.seconds[2:])
+    steps = sorted(clock.seconds[2:], key=lambda step: step[0])
+    seconds, phases = steps[len(steps) // 2]
+    memory = max(other.peak() for _, other in clock.seconds)
     tokens, calls = (sum(pair[part] for pair in sampled) / len(sampled) / PROMPTS / GROUP for part in (0, 1))
-    print(json.dumps({"seconds": seconds[len(seconds) // 2], "tokens": tokens, "calls": calls, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    print(json.dumps({"seconds": seconds, "tokens": tokens, "calls": calls, "memory": memory, "phases": phases.list()}))
 
 if __name__ == "__main__":
     main()

@@ -8,6 +8,7 @@ second model carries the series over batch, length and group.
 """
 import json, math, os, pathlib, shutil, statistics, subprocess, sys, tempfile
 import matplotlib
+import phases
 from compare import parameters
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
@@ -15,10 +16,13 @@ import matplotlib.pyplot as plt
 THREADS = os.environ.get("THREADS", "1")
 STEPS = int(os.environ.get("STEPS", "1000"))
 ENVIRONMENT = dict(os.environ, RAYON_NUM_THREADS=THREADS)
+# of every measurement, by model and work
+PHASES = {}
 
 def measure(speed, folder, task):
     runs = [json.loads(subprocess.run([speed, folder, *task.split()], check=True, capture_output=True, text=True, env=ENVIRONMENT).stdout) for _ in range(3)]
-    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+    PHASES[f"{pathlib.Path(folder).name}: {task}"] = phases.middle(runs)
+    return {key: statistics.median(run[key] for run in runs) for key in runs[0] if key != "phases"}
 
 def slope(points):
     """The exponent over the last half of the points, where fixed costs no longer count."""
@@ -58,7 +62,7 @@ def main():
     memory = long_run(binary)
     tenths = [statistics.median(memory[STEPS * tenth // 10:STEPS * (tenth + 1) // 10]) for tenth in range(10)]
     print(f"\nResident memory of a run of {STEPS} steps, MiB, medians of its tenths: " + ", ".join(f"{value:.0f}" for value in tenths))
-    pathlib.Path(out).write_text(json.dumps({"model": name, "threads": int(THREADS), "series": series, "memory_mib": memory}, indent=1) + "\n")
+    pathlib.Path(out).write_text(json.dumps({"model": name, "threads": int(THREADS), "series": series, "phases": PHASES, "memory_mib": memory}, indent=1) + "\n")
     plots = list(plt.figure(figsize=(13, 9)).subplots(3, 3).flat)
     for plot, (against, points) in zip(plots, series.items()):
         plot.loglog(*zip(*points), "o-")

@@ -3,24 +3,35 @@
 
     step.py PARETOPO_BINARY PEER_PYTHON MODEL OUT.json
 
-TRL trains on every sequence. paretopo leaves out those whose advantage is zero (groups without signal); a second row makes it train on all.
+TRL trains on every sequence. paretopo leaves out those whose advantage is zero (groups without signal); a second row makes it train on all. Phases are of
+the middle step; the parts of `rollout` and `update` are means over the workers, so that they need not add up to it.
 """
 import json, os, pathlib, shutil, statistics, subprocess, sys, tempfile
-import tables
+import phases, tables
 
 HERE = pathlib.Path(__file__).parent
 ROUNDS, STEPS = int(os.environ.get("ROUNDS", "3")), 8
 THREADS = os.environ.get("THREADS", "1")
 ENVIRONMENT = dict(os.environ, RAYON_NUM_THREADS=THREADS, OMP_NUM_THREADS=THREADS, THREADS=THREADS)
 
+def phases_of(step):
+    """From the metrics of a step. Memory is told behind the rollouts and behind the step, the most is that of the run so far."""
+    row = lambda name, seconds, resident=None, peak=None: {"phase": name, "seconds": seconds, "resident": resident, "peak": peak}
+    part = lambda of, name: row(f"{of}/{name}" if of else name, step[f"phase/{name}_seconds"])
+    return [row("rollout", step["rollout/seconds"], step.get("rollout/memory_mib")), *(part("rollout", name) for name in ("prefill", "decode", "sampling", "tools")),
+            part("", "grading"), row("update", step["update/seconds"], step["memory_mib"], step["peak_memory_mib"]),
+            *(part("update", name) for name in ("forward", "backward", "optimizer"))]
+
 def ours(binary, *settings):
-    """Seconds of the middle step, tokens and calls of an episode, memory, and the prompts."""
+    """Seconds of the middle step, its phases, tokens and calls of an episode, memory, and the prompts."""
     run = pathlib.Path(tempfile.mkdtemp()) / "run"
     fixed = [f"train.steps={STEPS}", "train.validate_every=0", "evaluation.tasks=1", "train.save_trajectories_every=1", *settings]
     command = [binary, "--quiet", "train", str(HERE.parent / "math/grpo.toml"), "--run", str(run)]
     subprocess.run(command + [part for setting in fixed for part in ("--set", setting)], check=True, capture_output=True, env=ENVIRONMENT)
     steps = [json.loads(line) for line in open(run / "metrics.jsonl")]
-    seconds = sorted(step["rollout/seconds"] + step["phase/grading_seconds"] + step["update/seconds"] for step in steps[2:])
+    seconds = lambda step: step["rollout/seconds"] + step["phase/grading_seconds"] + step["update/seconds"]
+    measured = sorted(steps[2:], key=seconds)
+    middle = measured[len(measured) // 2]
     prompts = {}
     for path in sorted((run / "trajectories").glob("step-*.jsonl")):
         for line in open(path):
@@ -28,7 +39,8 @@ def ours(binary, *settings):
             prompts[trajectory["task_id"]] = trajectory["segments"][0]["ids"]
     shutil.rmtree(run.parent)
     mean = lambda key: statistics.mean(step[key] for step in steps)
-    return {"seconds": seconds[len(seconds) // 2], "tokens": mean("response_tokens"), "calls": mean("calls"), "memory": steps[-1]["peak_memory_mib"]}, list(prompts.values())
+    result = {"seconds": seconds(middle), "tokens": mean("response_tokens"), "calls": mean("calls"), "memory": steps[-1]["peak_memory_mib"], "phases": phases_of(middle)}
+    return result, list(prompts.values())
 
 def main():
     binary, python, model, out = sys.argv[1:]

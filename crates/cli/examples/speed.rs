@@ -10,6 +10,12 @@
 //! MODEL is a checkpoint folder; one with a `config.json` and no weights stands for random weights.
 //! `PACKED=none` decodes without packed matrices, `PACKED=bf16` with weights in bf16; `WORKERS=n` by
 //! so many workers in place of as many as suit. A first round that is not counted warms up.
+//!
+//! `phases` of the line has what the counted round went into: seconds, what was resident behind it
+//! and the most that was, in MiB. `decode` consists of `decode/model`, `decode/sampling` and the
+//! keeping of rows. Workers are at their phases at the same time: seconds are those of the slowest
+//! one in decoding and the mean in training, as a run's metrics have it, memory is that of all of
+//! them. What is freed stays resident, since it is kept for the next operation.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
@@ -31,6 +37,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::convert::Infallible;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Freed memory is kept for the next operation, as the program itself does.
@@ -66,15 +73,83 @@ fn random_ids(rng: &mut ChaCha8Rng, config: &AutoConfig, count: usize) -> Vec<u3
     (0..count).map(|_| rng.random_range(0..config.vocab_size() as u32)).collect()
 }
 
-fn peak_mebibytes() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM: 0 kB");
-    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+/// The most KiB that were resident so far.
+static MOST: AtomicU64 = AtomicU64::new(0);
+
+/// MiB that are resident, and the most that were since the last call.
+#[derive(Clone, Copy)]
+struct Memory {
+    resident: f64,
+    peak: f64,
 }
 
-/// Seconds of reading the prompts and of all sampled tokens, for `batch` rows.
-fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) -> (f64, f64) {
+impl Memory {
+    fn now() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let kibibytes = |field: &str| {
+            let line = status.lines().find(|line| line.starts_with(field)).unwrap_or("VmRSS: 0 kB");
+            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+        };
+        let (resident, peak) = (kibibytes("VmRSS"), kibibytes("VmHWM"));
+        MOST.fetch_max(peak, Ordering::Relaxed);
+        // where this is not allowed, a peak is that of all phases so far
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+        Self { resident: resident as f64 / 1024.0, peak: peak as f64 / 1024.0 }
+    }
+
+    /// The larger of each.
+    fn max(self, other: Self) -> Self {
+        Self { resident: self.resident.max(other.resident), peak: self.peak.max(other.peak) }
+    }
+}
+
+/// A part of the work.
+#[derive(Clone, Copy)]
+struct Phase {
+    name: &'static str,
+    seconds: f64,
+    /// None of a part of which there are many, between other parts.
+    memory: Option<Memory>,
+}
+
+impl Phase {
+    /// One that has just ended.
+    fn ended(name: &'static str, started: Instant) -> Self {
+        let seconds = started.elapsed().as_secs_f64();
+        Self { name, seconds, memory: Some(Memory::now()) }
+    }
+
+    /// The same phase of two workers.
+    fn together(self, other: Self, seconds: impl Fn(f64, f64) -> f64) -> Self {
+        let memory = self.memory.zip(other.memory).map(|(one, other)| one.max(other));
+        Self { seconds: seconds(self.seconds, other.seconds), memory, ..self }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "phase": self.name,
+            "seconds": self.seconds,
+            "resident": self.memory.map(|memory| memory.resident),
+            "peak": self.memory.map(|memory| memory.peak),
+        })
+    }
+}
+
+/// The phases of two workers, each with its own.
+fn together<const N: usize>(
+    one: [Phase; N],
+    other: [Phase; N],
+    seconds: impl Fn(f64, f64) -> f64,
+) -> [Phase; N] {
+    std::array::from_fn(|place| one[place].together(other[place], &seconds))
+}
+
+/// Loading, packing and the parts of [`generate`], for `batch` rows.
+fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) -> Vec<Phase> {
+    let started = Instant::now();
     let (config, mut model) = load::<Flex>(folder);
+    let loading = Phase::ended("load", started);
+    let started = Instant::now();
     let packed = std::env::var("PACKED").unwrap_or_else(|_| "f32".into());
     let half = packed == "bf16";
     match packed.as_str() {
@@ -83,6 +158,7 @@ fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) 
         "f32" => model.pack(PackedWeights::F32),
         other => panic!("`PACKED={other}` is none of `none`, `f32`, `bf16`"),
     }
+    let packing = Phase::ended("pack", started);
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut prompts: Vec<Vec<u32>> =
         (0..batch).map(|_| random_ids(&mut rng, &config, prompt)).collect();
@@ -100,27 +176,29 @@ fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) 
         }
     };
     let part = batch.div_ceil(workers.count());
-    let (mut prefill, mut seconds) = (0.0f64, 0.0f64);
+    let mut slowest: Option<[Phase; 4]> = None;
     for round in 0..2 {
         let count = if round == 0 { 4 } else { new };
-        (prefill, seconds) = (0.0, 0.0);
+        slowest = None;
         let play = |(): &mut (),
                     (seed, prompts): (usize, &[Vec<u32>]),
-                    tell: &mut dyn FnMut((f64, f64))| {
+                    tell: &mut dyn FnMut([Phase; 4])| {
             tell(generate(&model, prompts, count, seed as u64));
         };
         let jobs = prompts.chunks(part).enumerate().collect();
         // the slowest worker decides
-        workers.run(vec![(); workers.count()], jobs, play, &mut |(first, second)| {
-            prefill = prefill.max(first);
-            seconds = seconds.max(second);
+        workers.run(vec![(); workers.count()], jobs, play, &mut |phases| {
+            slowest = Some(match slowest {
+                Some(others) => together(others, phases, f64::max),
+                None => phases,
+            });
         });
     }
-    (prefill, seconds)
+    [loading, packing].into_iter().chain(slowest.unwrap()).collect()
 }
 
-/// Seconds of reading prompts and of sampling `count` tokens for each, as a rollout does it.
-fn generate(model: &AutoModel<Flex>, prompts: &[Vec<u32>], count: usize, seed: u64) -> (f64, f64) {
+/// Reading prompts and sampling `count` tokens for each, as a rollout does it.
+fn generate(model: &AutoModel<Flex>, prompts: &[Vec<u32>], count: usize, seed: u64) -> [Phase; 4] {
     let device = Default::default();
     let state_size = StateSize::default();
     let generators =
@@ -138,15 +216,21 @@ fn generate(model: &AutoModel<Flex>, prompts: &[Vec<u32>], count: usize, seed: u
         Row { key, ids: ids.as_slice().into(), seed, drawn: 0, budget: count }
     };
     let rows: Vec<Row> = prompts.iter().enumerate().map(row).collect();
+    Memory::now();
     let started = Instant::now();
     assert_eq!(generator.admit(&rows).unwrap(), rows.len());
-    let prefill = started.elapsed().as_secs_f64();
+    let reading = Phase::ended("prefill", started);
     let started = Instant::now();
     let mut drawn = 0;
     while drawn < rows.len() * count {
         drawn += generator.step().unwrap().len();
     }
-    (prefill, started.elapsed().as_secs_f64())
+    let decoding = Phase::ended("decode", started);
+    let statistics = generator.statistics();
+    let part = |name, seconds| Phase { name, seconds, memory: None };
+    let model = part("decode/model", statistics.decode_seconds);
+    let sampling = part("decode/sampling", statistics.sampling_seconds);
+    [reading, decoding, model, sampling]
 }
 
 /// Sequences of random ids, all trained on.
@@ -174,26 +258,35 @@ fn rollouts(config: &AutoConfig, rows: usize, prompt: usize, new: usize) -> Vec<
     (0..rows).map(sequence).collect()
 }
 
-/// Seconds of one training step, so many sequences in a micro-batch.
+/// Seconds of one training step, `micro_batch` sequences at a time, and its phases.
 fn train(
     folder: &Path,
     sequences: impl Fn(&AutoConfig) -> Vec<TrainingSequence>,
-    together: usize,
-) -> f64 {
+    micro_batch: usize,
+) -> (f64, Vec<Phase>) {
     type B = Autodiff<Flex>;
     let device = Default::default();
+    let started = Instant::now();
     let (config, mut model) = load::<B>(folder);
+    let loading = Phase::ended("load", started);
     let all = sequences(&config);
     let mut optimizer = AdamW::<B>::new(OptimizerConfig::default(), 10);
     let workers = workers(&model);
-    let mut best = f64::INFINITY;
+    let (mut best, mut phases) = (f64::INFINITY, Vec::new());
     for round in 0..3 {
+        Memory::now();
         let started = Instant::now();
         let work = |model: &AutoModel<B>, group: &[TrainingSequence], sum: &mut GradientSum<B>| {
+            let started = Instant::now();
             let batch = MicroBatch::<B>::new(&group.iter().collect::<Vec<_>>(), &device);
             let weights = batch.weights.clone();
+            let mut forward = None;
+            let mut turned = started;
             let loss = |logprobs: burn::Tensor<B, 2>, _| {
-                Ok::<_, Infallible>((logprobs * weights).sum().neg())
+                let loss = (logprobs * weights).sum().neg();
+                forward = Some(Phase::ended("forward", started));
+                turned = Instant::now();
+                Ok::<_, Infallible>(loss)
             };
             accumulate_gradient::<AutoFamily, _, _>(
                 model,
@@ -202,17 +295,28 @@ fn train(
                 false,
                 sum,
                 loss,
-            )
+            )?;
+            let backward = Phase::ended("backward", turned);
+            Ok::<_, Infallible>([forward.expect("the loss was asked for"), backward])
         };
-        let (gradient, _) =
-            total_gradient(&workers, &model, all.chunks(together).collect(), work).unwrap();
+        let (gradient, found) =
+            total_gradient(&workers, &model, all.chunks(micro_batch).collect(), work).unwrap();
+        let updating = Instant::now();
         let norm = gradient.norm();
         model = optimizer.update(model, gradient, norm);
-        if round > 0 {
-            best = started.elapsed().as_secs_f64().min(best);
+        let update = Phase::ended("optimizer", updating);
+        let seconds = started.elapsed().as_secs_f64();
+        if round > 0 && seconds < best {
+            best = seconds;
+            let sums = found.into_iter().reduce(|one, other| together(one, other, |a, b| a + b));
+            let busy = workers.count().min(all.len().div_ceil(micro_batch)) as f64;
+            let mean = |phase: Phase| Phase { seconds: phase.seconds / busy, ..phase };
+            phases = vec![loading];
+            phases.extend(sums.unwrap().map(mean));
+            phases.push(update);
         }
     }
-    best
+    (best, phases)
 }
 
 fn main() {
@@ -224,28 +328,36 @@ fn main() {
     let numbers: Vec<usize> = numbers.iter().map(|number| number.parse().unwrap()).collect();
     let [first, second, third] = numbers[..] else { panic!("give three numbers") };
     let folder = Path::new(folder);
-    let result = match task.as_str() {
+    let seconds_of = |phases: &[Phase], name: &str| {
+        phases.iter().find(|phase| phase.name == name).expect("every generation has it").seconds
+    };
+    let (mut result, phases) = match task.as_str() {
         "decode" => {
-            let (prefill, seconds) = decode(folder, first, second, third, false);
-            serde_json::json!({ "prefill": (first * second) as f64 / prefill, "decode": (first * third) as f64 / seconds })
+            let phases = decode(folder, first, second, third, false);
+            let prefill = (first * second) as f64 / seconds_of(&phases, "prefill");
+            let decode = (first * third) as f64 / seconds_of(&phases, "decode");
+            (serde_json::json!({ "prefill": prefill, "decode": decode }), phases)
         }
         "group" => {
-            let (prefill, seconds) = decode(folder, first, second, third, true);
-            serde_json::json!({ "seconds": prefill + seconds })
+            let phases = decode(folder, first, second, third, true);
+            let seconds = seconds_of(&phases, "prefill") + seconds_of(&phases, "decode");
+            (serde_json::json!({ "seconds": seconds }), phases)
         }
         "train" => {
             let together = (third / second).max(1);
-            let seconds = train(folder, |config| unlike(config, first, second), together);
-            serde_json::json!({ "train": (first * second) as f64 / seconds })
+            let (seconds, phases) = train(folder, |config| unlike(config, first, second), together);
+            (serde_json::json!({ "train": (first * second) as f64 / seconds }), phases)
         }
         "rollouts" => {
             let together = std::env::var("TOGETHER").map_or(first, |rows| rows.parse().unwrap());
-            let seconds = train(folder, |config| rollouts(config, first, second, third), together);
-            serde_json::json!({ "seconds": seconds })
+            let (seconds, phases) =
+                train(folder, |config| rollouts(config, first, second, third), together);
+            (serde_json::json!({ "seconds": seconds }), phases)
         }
         other => panic!("no task `{other}`"),
     };
-    let mut result = result;
-    result["memory"] = peak_mebibytes().into();
+    Memory::now();
+    result["memory"] = (MOST.load(Ordering::Relaxed) as f64 / 1024.0).into();
+    result["phases"] = phases.iter().map(Phase::json).collect();
     println!("{result}");
 }

@@ -41,6 +41,9 @@ pub(super) fn of_batch(
     }
     let tokens = statistics.sampled_tokens as f64;
     put("rollout/tokens_per_second", tokens / statistics.seconds.max(1e-9));
+    if let Some(mebibytes) = resident_memory_mib() {
+        put("rollout/memory_mib", mebibytes);
+    }
 }
 
 /// Mean and deviation of each objective.
