@@ -5,6 +5,7 @@
 //! speed MODEL group ROWS PROMPT NEW        the same for rows that share one prompt
 //! speed MODEL train SEQUENCES TIME BUDGET  forward, cross-entropy on all ids, backward, AdamW; micro-batches of BUDGET tokens
 //! speed MODEL rollouts ROWS PROMPT NEW     the same for rows that share a prompt, on what is behind it; TOGETHER of them (all) in a micro-batch
+//! speed MODEL step ROWS PROMPT NEW         a whole step: packing, rollouts of one prompt, and training on them
 //! ```
 //!
 //! MODEL is a checkpoint folder; one with a `config.json` and no weights stands for random weights.
@@ -24,7 +25,9 @@ use burn::module::Module;
 use burn_flex::Flex;
 use paretopo_agent::{Weights, Workers};
 use paretopo_engine::{LocalGenerators, SamplingPlace, StateSize};
-use paretopo_generation::{GenerationSettings, Generators, Recorded, Row, SamplingConfig};
+use paretopo_generation::{
+    Event, GenerationSettings, Generators, Recorded, Row as GeneratedRow, SamplingConfig,
+};
 use paretopo_models::{
     AutoConfig, AutoFamily, AutoModel, CausalLm, ModelConfig, ModelFamily, PackedWeights,
     Placement, initialize, load_folder, read_config,
@@ -35,10 +38,13 @@ use paretopo_training::{
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+
+type Tracked = Autodiff<Flex>;
 
 /// Freed memory is kept for the next operation, as the program itself does.
 fn keep_freed_memory() {
@@ -144,20 +150,38 @@ fn together<const N: usize>(
     std::array::from_fn(|place| one[place].together(other[place], &seconds))
 }
 
-/// Loading, packing and the parts of [`generate`], for `batch` rows.
-fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) -> Vec<Phase> {
-    let started = Instant::now();
-    let (config, mut model) = load::<Flex>(folder);
-    let loading = Phase::ended("load", started);
-    let started = Instant::now();
+/// Packs as `PACKED` says; whether in bf16.
+fn pack(model: &mut AutoModel<Flex>) -> bool {
     let packed = std::env::var("PACKED").unwrap_or_else(|_| "f32".into());
-    let half = packed == "bf16";
     match packed.as_str() {
         "none" => {}
         "bf16" => model.pack(PackedWeights::Bf16),
         "f32" => model.pack(PackedWeights::F32),
         other => panic!("`PACKED={other}` is none of `none`, `f32`, `bf16`"),
     }
+    packed == "bf16"
+}
+
+/// As the program does: those that suit what is packed.
+fn rollout_workers(model: &mut AutoModel<Flex>, half: bool, rows: usize) -> Workers {
+    let threads = rayon::current_num_threads();
+    let wanted = std::env::var("WORKERS").map_or(0, |wanted| wanted.parse().unwrap());
+    match model.packed_bytes() as u64 {
+        0 => workers(model),
+        bytes => {
+            let each = if half { 2 } else { 4 };
+            Workers::of_rollouts(wanted, threads, rows, Weights { bytes, each }).unwrap()
+        }
+    }
+}
+
+/// Loading, packing and the parts of [`generate`], for `batch` rows.
+fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) -> Vec<Phase> {
+    let started = Instant::now();
+    let (config, mut model) = load::<Flex>(folder);
+    let loading = Phase::ended("load", started);
+    let started = Instant::now();
+    let half = pack(&mut model);
     let packing = Phase::ended("pack", started);
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut prompts: Vec<Vec<u32>> =
@@ -165,40 +189,48 @@ fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) 
     if shared {
         prompts = vec![prompts[0].clone(); batch];
     }
-    let threads = rayon::current_num_threads();
-    let wanted = std::env::var("WORKERS").map_or(0, |wanted| wanted.parse().unwrap());
-    let packed = model.packed_bytes() as u64;
-    let workers = match packed {
-        0 => workers(&model),
-        bytes => {
-            let each = if half { 2 } else { 4 };
-            Workers::of_rollouts(wanted, threads, batch, Weights { bytes, each }).unwrap()
-        }
+    let workers = rollout_workers(&mut model, half, batch);
+    play(&model, &workers, &prompts, 4);
+    let (phases, _) = play(&model, &workers, &prompts, new);
+    [loading, packing].into_iter().chain(phases).collect()
+}
+
+/// The tokens of a row and their log-probabilities.
+type Row = Vec<(u32, f32)>;
+
+/// [`generate`] by all workers; of their seconds those of the slowest.
+fn play(
+    model: &AutoModel<Flex>,
+    workers: &Workers,
+    prompts: &[Vec<u32>],
+    count: usize,
+) -> ([Phase; 4], Vec<Row>) {
+    let part = prompts.len().div_ceil(workers.count());
+    let (mut slowest, mut rows) = (None, BTreeMap::new());
+    let play = |(): &mut (),
+                (number, prompts): (usize, &[Vec<u32>]),
+                tell: &mut dyn FnMut((usize, [Phase; 4], Vec<Row>))| {
+        let (phases, rows) = generate(model, prompts, count, number as u64);
+        tell((number, phases, rows));
     };
-    let part = batch.div_ceil(workers.count());
-    let mut slowest: Option<[Phase; 4]> = None;
-    for round in 0..2 {
-        let count = if round == 0 { 4 } else { new };
-        slowest = None;
-        let play = |(): &mut (),
-                    (seed, prompts): (usize, &[Vec<u32>]),
-                    tell: &mut dyn FnMut([Phase; 4])| {
-            tell(generate(&model, prompts, count, seed as u64));
-        };
-        let jobs = prompts.chunks(part).enumerate().collect();
-        // the slowest worker decides
-        workers.run(vec![(); workers.count()], jobs, play, &mut |phases| {
-            slowest = Some(match slowest {
-                Some(others) => together(others, phases, f64::max),
-                None => phases,
-            });
+    let jobs = prompts.chunks(part).enumerate().collect();
+    workers.run(vec![(); workers.count()], jobs, play, &mut |(number, phases, drawn)| {
+        slowest = Some(match slowest {
+            Some(others) => together(others, phases, f64::max),
+            None => phases,
         });
-    }
-    [loading, packing].into_iter().chain(slowest.unwrap()).collect()
+        rows.insert(number, drawn);
+    });
+    (slowest.unwrap(), rows.into_values().flatten().collect())
 }
 
 /// Reading prompts and sampling `count` tokens for each, as a rollout does it.
-fn generate(model: &AutoModel<Flex>, prompts: &[Vec<u32>], count: usize, seed: u64) -> [Phase; 4] {
+fn generate(
+    model: &AutoModel<Flex>,
+    prompts: &[Vec<u32>],
+    count: usize,
+    seed: u64,
+) -> ([Phase; 4], Vec<Row>) {
     let device = Default::default();
     let state_size = StateSize::default();
     let generators =
@@ -213,24 +245,27 @@ fn generate(model: &AutoModel<Flex>, prompts: &[Vec<u32>], count: usize, seed: u
     let mut generator = generators.open(&settings).unwrap();
     let row = |(key, ids): (usize, &Vec<u32>)| {
         let seed = seed * prompts.len() as u64 + key as u64;
-        Row { key, ids: ids.as_slice().into(), seed, drawn: 0, budget: count }
+        GeneratedRow { key, ids: ids.as_slice().into(), seed, drawn: 0, budget: count }
     };
-    let rows: Vec<Row> = prompts.iter().enumerate().map(row).collect();
+    let rows: Vec<GeneratedRow> = prompts.iter().enumerate().map(row).collect();
     Memory::now();
     let started = Instant::now();
     assert_eq!(generator.admit(&rows).unwrap(), rows.len());
     let reading = Phase::ended("prefill", started);
     let started = Instant::now();
-    let mut drawn = 0;
-    while drawn < rows.len() * count {
-        drawn += generator.step().unwrap().len();
+    let mut drawn = vec![Row::new(); rows.len()];
+    while drawn.iter().any(|row| row.len() < count) {
+        for event in generator.step().unwrap() {
+            let Event::Drawn(token) = event else { panic!("a row failed") };
+            drawn[token.row].push((token.id, token.logprob));
+        }
     }
     let decoding = Phase::ended("decode", started);
     let statistics = generator.statistics();
     let part = |name, seconds| Phase { name, seconds, memory: None };
     let model = part("decode/model", statistics.decode_seconds);
     let sampling = part("decode/sampling", statistics.sampling_seconds);
-    [reading, decoding, model, sampling]
+    ([reading, decoding, model, sampling], drawn)
 }
 
 /// Sequences of random ids, all trained on.
@@ -258,24 +293,53 @@ fn rollouts(config: &AutoConfig, rows: usize, prompt: usize, new: usize) -> Vec<
     (0..rows).map(sequence).collect()
 }
 
-/// Seconds of one training step, `micro_batch` sequences at a time, and its phases.
+/// Rollouts of one prompt by the policy as it is, and what they teach: each other one was right.
+fn played(
+    model: &AutoModel<Tracked>,
+    config: &AutoConfig,
+    (rows, prompt, new): (usize, usize, usize),
+) -> (Vec<TrainingSequence>, Vec<Phase>) {
+    let started = Instant::now();
+    let mut policy = AutoFamily::valid(model);
+    let half = pack(&mut policy);
+    let packing = Phase::ended("pack", started);
+    let shared = random_ids(&mut ChaCha8Rng::seed_from_u64(1), config, prompt);
+    let workers = rollout_workers(&mut policy, half, rows);
+    let (phases, drawn) = play(&policy, &workers, &vec![shared.clone(); rows], new);
+    let sequence = |(number, row): (usize, Row)| {
+        let (ids, old_logprobs): (Vec<u32>, Vec<f32>) = row.into_iter().unzip();
+        let advantage = if number % 2 == 0 { 1.0 } else { -1.0 };
+        TrainingSequence {
+            mask: (0..prompt + new).map(|place| place >= prompt).collect(),
+            ids: [shared.clone(), ids].concat(),
+            old_logprobs,
+            weights: vec![advantage / (rows * new) as f32; new],
+            advantage,
+        }
+    };
+    let sequences = drawn.into_iter().enumerate().map(sequence).collect();
+    (sequences, [packing].into_iter().chain(phases).collect())
+}
+
+/// Seconds of one training step, `micro_batch` sequences at a time, and its phases. `sequences` are
+/// made in each, with phases of their own.
 fn train(
     folder: &Path,
-    sequences: impl Fn(&AutoConfig) -> Vec<TrainingSequence>,
+    sequences: impl Fn(&AutoModel<Tracked>, &AutoConfig) -> (Vec<TrainingSequence>, Vec<Phase>),
     micro_batch: usize,
 ) -> (f64, Vec<Phase>) {
-    type B = Autodiff<Flex>;
+    type B = Tracked;
     let device = Default::default();
     let started = Instant::now();
     let (config, mut model) = load::<B>(folder);
     let loading = Phase::ended("load", started);
-    let all = sequences(&config);
     let mut optimizer = AdamW::<B>::new(OptimizerConfig::default(), 10);
     let workers = workers(&model);
     let (mut best, mut phases) = (f64::INFINITY, Vec::new());
     for round in 0..3 {
         Memory::now();
         let started = Instant::now();
+        let (all, played) = sequences(&model, &config);
         let work = |model: &AutoModel<B>, group: &[TrainingSequence], sum: &mut GradientSum<B>| {
             let started = Instant::now();
             let batch = MicroBatch::<B>::new(&group.iter().collect::<Vec<_>>(), &device);
@@ -311,7 +375,7 @@ fn train(
             let sums = found.into_iter().reduce(|one, other| together(one, other, |a, b| a + b));
             let busy = workers.count().min(all.len().div_ceil(micro_batch)) as f64;
             let mean = |phase: Phase| Phase { seconds: phase.seconds / busy, ..phase };
-            phases = vec![loading];
+            phases = [loading].into_iter().chain(played).collect();
             phases.extend(sums.unwrap().map(mean));
             phases.push(update);
         }
@@ -345,13 +409,21 @@ fn main() {
         }
         "train" => {
             let together = (third / second).max(1);
-            let (seconds, phases) = train(folder, |config| unlike(config, first, second), together);
+            let sequences = |_: &_, config: &_| (unlike(config, first, second), Vec::new());
+            let (seconds, phases) = train(folder, sequences, together);
             (serde_json::json!({ "train": (first * second) as f64 / seconds }), phases)
         }
         "rollouts" => {
             let together = std::env::var("TOGETHER").map_or(first, |rows| rows.parse().unwrap());
-            let (seconds, phases) =
-                train(folder, |config| rollouts(config, first, second, third), together);
+            let sequences =
+                |_: &_, config: &_| (rollouts(config, first, second, third), Vec::new());
+            let (seconds, phases) = train(folder, sequences, together);
+            (serde_json::json!({ "seconds": seconds }), phases)
+        }
+        "step" => {
+            let together = std::env::var("TOGETHER").map_or(first, |rows| rows.parse().unwrap());
+            let sequences = |model: &_, config: &_| played(model, config, (first, second, third));
+            let (seconds, phases) = train(folder, sequences, together);
             (serde_json::json!({ "seconds": seconds }), phases)
         }
         other => panic!("no task `{other}`"),

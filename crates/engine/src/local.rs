@@ -309,8 +309,14 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
             };
             (drawn, points)
         };
-        let rows = keys.par_iter().zip(values.par_chunks(vocab_size)).with_min_len(DRAWN_TOGETHER);
-        let drawn: Vec<(DrawnRow, Points)> = rows.map(draw).collect();
+        // another thread is not asked for what this one does while it would wake up
+        let drawn: Vec<(DrawnRow, Points)> =
+            if keys.len() <= DRAWN_TOGETHER || rayon::current_num_threads() == 1 {
+                keys.iter().zip(values.chunks(vocab_size)).map(draw).collect()
+            } else {
+                let rows = keys.par_iter().zip(values.par_chunks(vocab_size));
+                rows.with_min_len(DRAWN_TOGETHER).map(draw).collect()
+            };
         let keep = |(key, (drawn, points)): (&RowKey, (DrawnRow, Points))| {
             self.row(*key).points = points;
             drawn
