@@ -246,6 +246,16 @@ bench-scaling smollm2 threads="2": peers
     cargo build {{release}} && cargo build {{release}} --example speed
     THREADS={{threads}} target/peers/bin/python experiments/speed/scaling.py target/release/examples/speed target/release/paretopo experiments/speed/scaling.json experiments/speed/scaling.svg tiny=models/tiny-math 10M=experiments/speed/10m SmolLM2-135M={{smollm2}}
 
+# Check a card's backend, then decoding, training and whole steps beside PyTorch, in ten minutes once it is built; leaves the table in experiments/backends
+[group('benchmarks')]
+bench-card backend="cuda":
+    experiments/backends/run.sh {{trim_start_match(backend, "backend=")}}
+
+# The same script on WGPU in software with a tiny model, where there is no card (needs `mesa-vulkan-drivers`)
+[group('benchmarks')]
+bench-card-dry backend="wgpu":
+    experiments/backends/run.sh {{trim_start_match(backend, "backend=")}} dry
+
 # The peers, in environments below target/. vLLM asks for PyTorch's CPU build, which not every index has; the usual build of the same version serves as well
 [private]
 peers:

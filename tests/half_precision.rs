@@ -7,8 +7,8 @@ use paretopo_models::{
     named_parameters, to_host,
 };
 use paretopo_training::{
-    AdamW, GradientSum, MemoryConfig, MicroBatch, OptimizerConfig, Precision, TrainingSequence,
-    accumulate_gradient,
+    AdamW, GradientSum, MemoryConfig, MicroBatch, OptimizerConfig, Policy, Precision, RunConfig,
+    TrainingSequence, accumulate_gradient,
 };
 use std::convert::Infallible;
 
@@ -160,4 +160,21 @@ fn a_run_in_bf16_with_an_adapter_goes_through() {
     let first: serde_json::Value = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
     // sampler and trainer compute in the same precision
     assert!(first["logprob_mismatch"].as_f64().unwrap() < 0.05, "{first}");
+}
+
+/// A new policy below an adapter is held as a checkpoint's weights are, and as `plan` counts them.
+#[test]
+fn a_new_policy_is_frozen_in_the_precision() {
+    let folder = checkout("models/tiny-math");
+    let new = format!("policy={{ type = \"new\", path = \"{}\" }}", folder.display());
+    let held = |more: &[&str]| {
+        let settings = [&[new.as_str(), "precision=bf16"], more].concat();
+        let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
+        let config = RunConfig::parse("", "test", &settings).unwrap();
+        let mut policy = Policy::<AutoFamily, Plain>::load(&config, &folder, &plain()).unwrap();
+        let projections = policy.model.projections_mut();
+        projections[0].1.weight.val().dtype()
+    };
+    assert_eq!(held(&["lora={ rank = 4 }"]), DType::BF16);
+    assert_eq!(held(&[]), DType::F32);
 }

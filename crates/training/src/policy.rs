@@ -12,9 +12,9 @@ use paretopo_environments::ToolEnvironment;
 use paretopo_generation::Generators;
 use paretopo_models::{
     AdapterConfig, CausalLm, CheckpointError, ModelConfig, ModelFamily, Placement, attach_adapter,
-    find_not_finite, first_overflow, flat_parameters, freeze, initialize, load_adapter,
-    load_folder, load_folder_as, merge_adapter, read_config, save_adapter, save_folder,
-    without_adapter,
+    find_not_finite, first_overflow, flat_parameters, freeze, in_precision, initialize,
+    load_adapter, load_folder, load_folder_as, merge_adapter, read_config, save_adapter,
+    save_folder, without_adapter,
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -75,9 +75,9 @@ impl<F: ModelFamily, B: Backend> Policy<F, B> {
         folder: &Path,
         place: &Placement<B>,
     ) -> Result<(F::Config, F::Model<B>), TrainingError> {
+        let is_frozen = run.lora.is_some() || run.policy.adapter().is_some();
+        let precision = if is_frozen { run.precision.into() } else { FloatDType::F32 };
         let PolicySource::New { .. } = run.policy else {
-            let is_frozen = run.lora.is_some() || run.policy.adapter().is_some();
-            let precision = if is_frozen { run.precision.into() } else { FloatDType::F32 };
             return Ok(load_folder_as::<F, B>(folder, precision, place)?);
         };
         let config = read_config::<F>(folder)?;
@@ -89,7 +89,7 @@ impl<F: ModelFamily, B: Backend> Policy<F, B> {
             let reason = format!("`initializer_range` is {range}, so that {found}");
             return Err(invalid(reason).into());
         }
-        Ok((config, model))
+        Ok((config, in_precision(model, precision)))
     }
 
     /// The model with the adapter to start from or a new one, if the configuration has one.
