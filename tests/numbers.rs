@@ -81,6 +81,22 @@ fn overflowing(folder: &Path) -> PathBuf {
     })
 }
 
+/// A policy whose hidden state is 1 everywhere: the logit of each token is the sum of its embedding,
+/// `128 * 3` for all but the end, which has 0.
+fn talking_on(folder: &Path) -> PathBuf {
+    const END: usize = 4;
+    changed_policy(folder, |name, values| {
+        if name == "model.embed_tokens.weight" {
+            values.fill(3.0);
+            values[END * 128..(END + 1) * 128].fill(0.0);
+        } else if name == "model.norm.weight" {
+            values.fill(1.0);
+        } else if name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight") {
+            values.fill(0.0);
+        }
+    })
+}
+
 const SHORT: [&str; 8] = [
     "train.prompts_per_step=3",
     "train.rollouts_per_prompt=4",
@@ -250,11 +266,10 @@ fn an_adapter_that_is_not_finite_is_refused() {
 fn steps_whose_episodes_all_failed_stop_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    // a policy that knows nothing talks on: to draw all its tokens takes longer than a millisecond;
-    // with this seed it does not happen to end an episode in the first three steps
-    let path = checkout("models/tiny-math");
-    let policy = format!("policy={{ type = \"new\", path = \"{}\" }}", path.display());
-    let slow = [policy.as_str(), "rollout.episode_seconds=0.001", "seed=7"];
+    // a policy that never ends a response, whose tokens take longer than a millisecond
+    talking_on(&here.join("talking"));
+    let policy = "policy={ type = \"folder\", path = \"talking\" }";
+    let slow = [policy, "rollout.episode_seconds=0.001"];
     let late = [&["train", "--run", "late"][..], &slow].concat();
     let all = "all 12 episodes failed; the commonest reason (100%): its deadline passed";
     let third = "step 2, the last of 3 failed steps in a row: ";
