@@ -176,7 +176,7 @@ fmt:
 
 # Every benchmark, about an hour and a half on two cores with nothing else on them; results go to experiments/speed and the terminal. SMOLLM2 is a checkpoint folder, the rest as for `bench-parts`
 [group('benchmarks')]
-bench smollm2 corpus questions pairs threads="2" rounds="3": (bench-peers smollm2 threads rounds) (bench-step threads rounds) (bench-parts corpus questions pairs) (bench-scaling smollm2 threads) bench-search (bench-grading rounds pairs) (bench-memory smollm2)
+bench smollm2 corpus questions pairs threads="2" rounds="3": (bench-peers smollm2 threads rounds) (bench-step threads rounds) (bench-group-step smollm2 threads rounds) (bench-parts corpus questions pairs) (bench-scaling smollm2 threads) bench-search (bench-grading rounds pairs) (bench-memory smollm2)
 
 # A flame graph (needs perf; inferno is installed) and a table of phases of any recipe, e.g. `just profile train experiments/math/grpo.toml --set train.steps=20`
 [group('benchmarks')]
@@ -239,6 +239,12 @@ bench-peers smollm2 threads="2" rounds="3": peers
 bench-step threads="2" rounds="3": peers
     cargo build {{release}}
     THREADS={{threads}} ROUNDS={{rounds}} target/peers/bin/python experiments/speed/step.py target/release/paretopo target/peers/bin/python models/tiny-math experiments/speed/step.json
+
+# A whole GRPO step on one prompt of 256 ids, 8 rollouts of 64, beside TRL's GRPOTrainer
+[group('benchmarks')]
+bench-group-step model threads="2" rounds="3": peers
+    cargo build {{release}} --example speed
+    THREADS={{threads}} ROUNDS={{rounds}} target/peers/bin/python experiments/speed/group_step.py target/release/examples/speed target/peers/bin/python {{model}} experiments/speed/group_step.json
 
 # Cost against batch, length, group and model size, and memory over 1,000 steps
 [group('benchmarks')]

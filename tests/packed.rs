@@ -11,8 +11,8 @@ use paretopo_generation::{
     Event, GenerationSettings, Generators, Recorded, Row, RowKey, SamplingConfig,
 };
 use paretopo_models::{
-    AdapterConfig, AutoModel, CausalLm, ForwardInput, PackedWeights, attach_adapter, in_precision,
-    initialize, merge_adapter, to_host,
+    AdapterConfig, AutoModel, CausalLm, ForwardInput, LayerState, PackedWeights, Visible,
+    attach_adapter, in_precision, initialize, merge_adapter, to_host,
 };
 use std::collections::BTreeMap;
 
@@ -97,6 +97,34 @@ fn without_kernels_nothing_is_packed() {
     let mut model = load::<Plain>(&folder, &crate::plain()).1;
     model.pack(PackedWeights::Bf16);
     assert_eq!(model.packed_bytes(), 0);
+}
+
+#[test]
+fn flex_keeps_rows_apart_and_others_keep_columns() {
+    let folder = checkout("tests/fixtures/models/qwen2");
+    let device = Default::default();
+    // with kernels there is a cache, without them columns, and with a mask of one's own, too
+    for (place, given, has_columns) in
+        [(with_kernels(), false, false), (crate::plain(), false, true), (with_kernels(), true, true)]
+    {
+        let model = load::<Plain>(&folder, &place).1;
+        let mut state = model.empty_state(2);
+        let rows: [&[u32]; 2] = [&[3, 1, 4], &[9, 2]];
+        let mut input = ForwardInput::cached(&rows, &mut state, &device);
+        if given {
+            input.visible = Visible::Given(input.visible.mask(&device).unwrap());
+        }
+        let hidden = to_host(model.hidden(&input, Some(&mut state)));
+        assert_eq!(state.layer_mut(0).has_columns(), has_columns);
+        let columns = load::<Plain>(&folder, &crate::plain()).1;
+        let mut state = columns.empty_state(2);
+        let input = ForwardInput::cached(&rows, &mut state, &device);
+        let wanted = to_host(columns.hidden(&input, Some(&mut state)));
+        // the second row begins with padding, of which nothing is said
+        let width = hidden.len() / 6;
+        assert_close(&hidden[..3 * width], &wanted[..3 * width], 2e-5, "the first row");
+        assert_close(&hidden[4 * width..], &wanted[4 * width..], 2e-5, "the second");
+    }
 }
 
 /// What each of `keys` draws: ids and the bits of their log-probabilities. Some rows get a long

@@ -3,11 +3,13 @@
 
     compare.py SPEED_BINARY PEER_PYTHON VLLM_PYTHON OUT.json NAME=FOLDER...
 
+A task that ends in `bf16` is ours with weights packed in bf16 beside vLLM in bf16. ONLY, a regular expression of `NAME task`, chooses among them.
+
 VLLM_PYTHON may be `-`, to leave vLLM out. The limits are measured in the same run by PyTorch: bytes a second of a large sum (reading memory),
 operations a second of a large f32 product. A share of the limit stands beside each of our figures: operations for training and for reading prompts,
 for decoding the larger of operations and bytes (weights once a step for each worker). Rows carry the phases of both, which tables.py prints.
 """
-import json, os, pathlib, platform, statistics, subprocess, sys
+import json, os, pathlib, platform, re, statistics, subprocess, sys
 import phases
 
 HERE = pathlib.Path(__file__).parent
@@ -16,7 +18,8 @@ THREADS = os.environ.get("THREADS", "1")
 TASKS = {
     "tiny": ["decode 1 64 64", "decode 16 64 64", "decode 64 64 64", "decode 256 64 64", "train 16 128 1024"],
     "10M": ["decode 1 64 64", "decode 16 64 64", "decode 64 64 64", "train 8 256 1024"],
-    "SmolLM2-135M": ["decode 1 64 32", "decode 16 64 32", "decode 64 64 16", "train 2 256 512"],
+    "SmolLM2-135M": ["decode 1 64 32", "decode 1 64 32 bf16", "decode 16 64 32", "decode 16 64 32 bf16", "decode 64 64 16", "decode 64 64 16 bf16",
+                     "train 2 256 512"],
 }
 PROBE = """
 import json, time, torch
@@ -45,10 +48,12 @@ def parameters(folder):
 def share(figure, value, task, folder, limits):
     """How much of the limit `value` tokens a second are."""
     layers, vocabulary = parameters(folder)
-    batch = int(task.split()[1])
+    batch, each = int(task.split()[1]), 2 if task.endswith("bf16") else 4
     operations = {"train": 6, "prefill": 2, "decode": 2}[figure] * (layers + (vocabulary if figure != "prefill" else 0)) * value
-    workers = min(int(THREADS), batch)
-    read = 4 * (layers + vocabulary) * value / batch * workers if figure == "decode" else 0
+    # all threads share the products where a step waits for memory, as `Workers::of_rollouts` has it
+    weights = each * (layers + vocabulary)
+    workers = 1 if weights > 48 << 20 and batch <= 6 * each else min(int(THREADS), batch)
+    read = weights * value / batch * workers if figure == "decode" else 0
     return max(operations / limits["flops"], read / limits["bytes"])
 
 def main():
@@ -59,16 +64,19 @@ def main():
     print(f"{processor}, {THREADS} thread(s); memory {limits['bytes'] / 2**30:.1f} GiB/s, f32 product {limits['flops'] / 1e9:.0f} GFLOP/s\n")
     print("| model | work | figure | paretopo | of the limit | peer | its figure | ratio | memory MiB | peer's |\n|---|---|---|---|---|---|---|---|---|---|", flush=True)
     for name, folder in (model.split("=") for model in models):
-        for task in TASKS[name]:
+        for task in (task for task in TASKS[name] if re.search(os.environ.get("ONLY", ""), f"{name} {task}")):
             peers = {"transformers": ([python, str(HERE / "peer.py")], {})} if task.startswith("decode") else {
                 "PyTorch eager": ([python, str(HERE / "peer.py")], {}), "torch.compile": ([python, str(HERE / "peer.py")], {"COMPILE": "1"})}
+            words = task.removesuffix(" bf16").split()
+            if task.endswith("bf16"):
+                peers = {}
             if task.startswith("decode") and vllm != "-":
-                peers["vLLM"] = ([vllm, str(HERE / "peer_vllm.py")], {})
+                peers["vLLM"] = ([vllm, str(HERE / "peer_vllm.py")], {"DTYPE": "bfloat16" if task.endswith("bf16") else "float32"})
             ours, theirs = [], {peer: [] for peer in peers}
             for _ in range(ROUNDS):
-                ours.append(measure([speed, folder, *task.split()]))
+                ours.append(measure([speed, folder, *words], PACKED="bf16" if task.endswith("bf16") else "f32"))
                 for peer, (command, more) in peers.items():
-                    theirs[peer].append(measure([*command, folder, *task.split()], **more))
+                    theirs[peer].append(measure([*command, folder, *words], **more))
             middle = lambda runs, key: statistics.median(run[key] for run in runs)
             for figure in [key for key in ours[0] if key not in ("memory", "phases")]:
                 for peer, runs in theirs.items():

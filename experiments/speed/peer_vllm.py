@@ -20,7 +20,7 @@ def main():
     vocab_size = json.load(open(pathlib.Path(folder) / "config.json"))["vocab_size"]
     phases = Phases()
     with phases.phase("load"):
-        engine = LLM(model=folder, dtype="float32", skip_tokenizer_init=True, max_model_len=prompt + new + 8, max_num_seqs=batch,
+        engine = LLM(model=folder, dtype=os.environ.get("DTYPE", "float32"), skip_tokenizer_init=True, max_model_len=prompt + new + 8, max_num_seqs=batch,
                      enable_prefix_caching=False, load_format="dummy" if random_weights else "auto", seed=1)
     rng = random.Random(1)
     def run(count):

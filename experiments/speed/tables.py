@@ -12,10 +12,14 @@ def results(data):
     for row in data["rows"]:
         rows.setdefault((row["model"], row["work"], row["figure"]), []).append(row)
     for (model, work, figure), peers in rows.items():
-        task, first, second, _ = work.split()
+        task, first, second, _, *number = work.split()
         name = {"prefill": "reading, batch " + first, "decode": "decoding, batch " + first, "train": f"training, {first} x {second}"}[figure]
-        cells = [f"{peer['peers_figure']:.0f} | {peer['paretopo'] / peer['peers_figure']:.2f}" for peer in peers] + ["| "] * (2 - len(peers))
-        memory = " / ".join(f"{peer['memory'][1]:.0f}" for peer in peers)
+        name = " in ".join([name, *number])
+        if number:
+            peers = [{**peers[0], "blank": True}, *peers]
+        cell = lambda peer: " | " if peer.get("blank") else f"{peer['peers_figure']:.0f} | {peer['paretopo'] / peer['peers_figure']:.2f}"
+        cells = [cell(peer) for peer in peers] + [" | "] * (2 - len(peers))
+        memory = " / ".join("" if peer.get("blank") else f"{peer['memory'][1]:.0f}" for peer in peers)
         print(f"| {model} | {name} | {peers[0]['paretopo']:.0f} | {peers[0]['share_of_limit']:.0%} | {' | '.join(cells)} | {peers[0]['memory'][0]:.0f} | {memory} |")
     runs = {}
     # all figures of a run have the same phases
