@@ -104,9 +104,11 @@ fn flex_keeps_rows_apart_and_others_keep_columns() {
     let folder = checkout("tests/fixtures/models/qwen2");
     let device = Default::default();
     // with kernels there is a cache, without them columns, and with a mask of one's own, too
-    for (place, given, has_columns) in
-        [(with_kernels(), false, false), (crate::plain(), false, true), (with_kernels(), true, true)]
-    {
+    for (place, given, has_columns) in [
+        (with_kernels(), false, false),
+        (crate::plain(), false, true),
+        (with_kernels(), true, true),
+    ] {
         let model = load::<Plain>(&folder, &place).1;
         let mut state = model.empty_state(2);
         let rows: [&[u32]; 2] = [&[3, 1, 4], &[9, 2]];

@@ -30,7 +30,9 @@ fn main() {
     let device = Default::default();
     let kernels = paretopo_backend_flex::kernels();
     let uniform = Distribution::Uniform(-1.0, 1.0);
-    println!("| matrix | rows | burn | packed f32 | ratio | packed bf16 |\n|---|---|---|---|---|---|");
+    println!(
+        "| matrix | rows | burn | packed f32 | ratio | packed bf16 |\n|---|---|---|---|---|---|"
+    );
     for [depth, columns] in SHAPES {
         let matrix = Tensor::<Flex, 2>::random([depth, columns], uniform, &device);
         let Some(fused) = kernels.suiting(&matrix) else { return };
