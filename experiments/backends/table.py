@@ -15,8 +15,14 @@ class Run:
     def __init__(self, lines):
         self.machines = [line for line in lines if line.get("kind") == "machine"]
         self.checks = {line["case"]: line for line in lines if line.get("kind") == "check"}
-        self.end = next((line for line in lines if line.get("kind") == "end"), None)
-        self.ended = {(line["who"], line["shape"]): line["ended"] for line in lines if "ended" in line}
+        # a second call goes on where the first was cut
+        self.end = next((line for line in reversed(lines) if line.get("kind") == "end"), None)
+        self.ended = {}
+        for line in lines:
+            if "ended" in line:
+                self.ended[line["who"], line["shape"]] = line["ended"]
+            elif "task" in line and "state" not in line:
+                self.ended.pop((line["who"], line["shape"]), None)
         self.rows = {(line["shape"], line["task"], line["who"]): line for line in lines if "task" in line}
 
     def tasks(self, kind):

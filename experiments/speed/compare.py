@@ -72,6 +72,8 @@ def main():
                 peers = {}
             if task.startswith("decode") and vllm != "-":
                 peers["vLLM"] = ([vllm, str(HERE / "peer_vllm.py")], {"DTYPE": "bfloat16" if task.endswith("bf16") else "float32"})
+            if not peers:
+                continue
             ours, theirs = [], {peer: [] for peer in peers}
             for _ in range(ROUNDS):
                 ours.append(measure([speed, folder, *words], PACKED="bf16" if task.endswith("bf16") else "f32"))

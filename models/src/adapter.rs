@@ -164,13 +164,12 @@ fn attach<B: Backend, M: CausalLm<B>>(
         }
         let [d_input, d_output] = projection.weight.val().dims();
         require_rank(config.rank, &key, [d_input, d_output])?;
-        projection.lora = Some(LowRank {
-            a: Param::from_tensor(first(index, d_input)),
-            b: Param::from_tensor(Tensor::zeros([config.rank, d_output], device)),
-            scale: config.scale(),
-            dropout: config.dropout.get(),
-            index,
-        });
+        let a = Param::from_tensor(first(index, d_input));
+        let b = Param::from_tensor(Tensor::zeros([config.rank, d_output], device));
+        let mut adapter = LowRank::new(a, b, config.scale());
+        adapter.dropout = config.dropout.get();
+        adapter.index = index;
+        projection.lora = Some(adapter);
         attached += 1;
     }
     if attached == 0 {

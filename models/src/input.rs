@@ -36,10 +36,11 @@ pub enum Visible<B: Backend> {
     Causal {
         /// Columns in front of these tokens.
         past: usize,
-        /// Which of the `past + time` columns are real, for each row; one list where all are alike.
+        /// Which of the `past + time` columns may be seen by what is behind them, for each row; one
+        /// list where all are alike.
         real: Vec<Vec<bool>>,
     },
-    /// The same for one token a row, as the device has it, `[batch, columns]`.
+    /// That of one token a row, as it is added to attention scores, `[batch, columns]`.
     Step(Tensor<B, 2>),
     /// Added to attention scores, `[batch or 1, 1, time, past + time]`.
     Given(Tensor<B, 4>),

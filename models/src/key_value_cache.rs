@@ -1,9 +1,9 @@
 //! Keys and values as a backend lays them out for an attention of its own.
 //!
-//! The plain path ([`crate::layers::AttentionState`]) keeps columns that all rows of a batch share, with
-//! gaps that a mask blocks. A backend whose [`crate::FusedOps`] has a cache keeps each row's tokens
-//! apart, without gaps: it attends over what is filled, appends in place, and a row's result does not
-//! depend on the rows beside it.
+//! The plain path ([`crate::layers::AttentionState`]) keeps columns that all rows of a batch share,
+//! with gaps that a mask blocks. A backend whose [`crate::FusedOps`] has a cache keeps each row's
+//! tokens apart, without gaps: it attends over what is filled, appends in place, and a row's result
+//! does not depend on the rows beside it.
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -31,6 +31,9 @@ pub trait KeyValueCache<B: Backend>: Debug + Send + Sync {
     /// - `queries`, output: `[rows * time, heads * head_dim]`, f32
     /// - `keys`, `values`: `[rows * time, kv_heads * head_dim]`, f32
     /// - `real`: one for each of `rows * time`
+    ///
+    /// # Panics
+    /// When `real` has another length.
     fn attend(
         &mut self,
         queries: Tensor<B, 2>,
@@ -44,6 +47,9 @@ pub trait KeyValueCache<B: Backend>: Debug + Send + Sync {
     fn select(&self, rows: &[Option<usize>]) -> Box<dyn KeyValueCache<B>>;
 
     /// Puts the rows of `below`, a cache of the same layer, under these.
+    ///
+    /// # Panics
+    /// When another backend has made it.
     fn merge(&mut self, below: &dyn KeyValueCache<B>);
 
     /// Bytes held; what rows share is counted once.

@@ -4,8 +4,9 @@
 //! state of a recurrence. All that is asked of it is that sequences can be taken out, repeated and
 //! stacked ([`LayerState`]), which is what continuous batching and shared prompts need.
 //!
-//! Sequences of a batch share their columns and are aligned at the right end. Which columns of a
-//! row hold real tokens is kept on the host ([`DecodingState`]); a layer that remembers columns
+//! Sequences of a batch share their columns and are aligned at the right end, unless a backend keeps
+//! them apart ([`crate::KeyValueCache`]). Which columns of a row hold real tokens is kept on the host
+//! ([`DecodingState`]); a layer that remembers columns
 //! masks the others, and one that does not (a recurrence) leaves its state as it is at padding.
 
 use crate::upload::{from_host, indices};
@@ -22,7 +23,7 @@ pub(crate) const BLOCKED: f32 = -1e9;
 /// [`crate::layers::AttentionState`] is that of attention; an enum of states serves a model whose
 /// layers differ. A column is a place in time that all rows share. A layer that remembers something
 /// for each column implements all methods; one whose state is of one size, whatever was read, needs
-/// `select`, `merge` and `bytes`.
+/// `select`, `merge` and `bytes`, and `has_columns` as `false`.
 pub trait LayerState<B: Backend>: Clone + Debug + Send {
     /// The given rows, in the given order; a row may be named several times.
     fn select(self, rows: &[usize]) -> Self;
@@ -43,7 +44,8 @@ pub trait LayerState<B: Backend>: Clone + Debug + Send {
         self
     }
 
-    /// Whether it remembers columns now, so that layers want a mask of those that are real.
+    /// Whether it remembers columns, or may begin to, so that layers want a mask of those that are
+    /// real.
     fn has_columns(&self) -> bool {
         true
     }
@@ -111,7 +113,8 @@ impl<B: Backend, S: LayerState<B>> DecodingState<B, S> {
 
     /// Bytes held on the device.
     pub fn bytes(&self) -> usize {
-        self.layers.iter().map(S::bytes).sum()
+        let mask = self.mask.as_ref().map_or(0, tensor_bytes);
+        mask + self.layers.iter().map(S::bytes).sum::<usize>()
     }
 
     /// Which columns of a row hold a real token.

@@ -14,7 +14,7 @@ pub fn bytes_sent() -> u64 {
     SENT.get()
 }
 
-/// A tensor of host values.
+/// A tensor of host values, in the shape of `data`.
 pub fn upload<B: Backend, const D: usize, K: TensorKind<B> + BasicOps<B>>(
     data: TensorData,
     device: &B::Device,

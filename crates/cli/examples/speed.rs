@@ -210,10 +210,11 @@ fn play(
     let play = |(): &mut (),
                 (number, prompts): (usize, &[Vec<u32>]),
                 tell: &mut dyn FnMut((usize, [Phase; 4], Vec<Row>))| {
-        let (phases, rows) = generate(model, prompts, count, number as u64);
+        let (phases, rows) = generate(model, prompts, count, (number * part) as u64);
         tell((number, phases, rows));
     };
     let jobs = prompts.chunks(part).enumerate().collect();
+    Memory::now();
     workers.run(vec![(); workers.count()], jobs, play, &mut |(number, phases, drawn)| {
         slowest = Some(match slowest {
             Some(others) => together(others, phases, f64::max),
@@ -229,7 +230,7 @@ fn generate(
     model: &AutoModel<Flex>,
     prompts: &[Vec<u32>],
     count: usize,
-    seed: u64,
+    first: u64,
 ) -> ([Phase; 4], Vec<Row>) {
     let device = Default::default();
     let state_size = StateSize::default();
@@ -244,11 +245,10 @@ fn generate(
     };
     let mut generator = generators.open(&settings).unwrap();
     let row = |(key, ids): (usize, &Vec<u32>)| {
-        let seed = seed * prompts.len() as u64 + key as u64;
+        let seed = first + key as u64;
         GeneratedRow { key, ids: ids.as_slice().into(), seed, drawn: 0, budget: count }
     };
     let rows: Vec<GeneratedRow> = prompts.iter().enumerate().map(row).collect();
-    Memory::now();
     let started = Instant::now();
     assert_eq!(generator.admit(&rows).unwrap(), rows.len());
     let reading = Phase::ended("prefill", started);

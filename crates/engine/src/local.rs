@@ -7,7 +7,9 @@
 //! **Memory.** `r` rows that share `c` columns hold `r (c t + s)` bytes, where `t` are a model's bytes
 //! a token and `s` its bytes a row ([`StateSize`]). Where that is bounded, rows wait until there is
 //! room; and when those inside grow beyond it, the youngest gives up its place, waits in front of all
-//! others, and is read again from its ids. What it draws does not change but for rounding.
+//! others, and is read again from its ids. What it draws does not change, on some backends but for
+//! rounding. A backend that keeps rows in blocks holds less where they share some, and more for blocks
+//! that are begun.
 
 use crate::batch::Engine;
 use crate::device_sampling::{DeviceDraw, DrawnRow, draw_on_device};
@@ -237,6 +239,32 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
         Ok(Some((keys, logits)))
     }
 
+    /// Gives places to rows that were evicted, then to waiting ones. How many of these.
+    fn take_in(&mut self, waiting: &[Row]) -> Result<usize, GenerationError> {
+        let mut evicted: Vec<RowKey> =
+            self.rows.iter().filter(|(_, row)| !row.placed).map(|(key, _)| *key).collect();
+        self.rows.retain(|_, row| row.placed || !row.released);
+        evicted.retain(|key| self.rows.contains_key(key));
+        evicted.sort_by_key(|key| self.rows[key].order);
+        self.forget_released(waiting.len() + evicted.len());
+        let lengths = evicted.iter().map(|key| self.rows[key].ids.len());
+        let again = self.room_for(lengths.chain(waiting.iter().map(|row| row.ids.len())));
+        if again == 0 {
+            return Ok(0);
+        }
+        let first = again.min(evicted.len());
+        let taken = again - first;
+        let mut keys: Vec<RowKey> = evicted[..first].to_vec();
+        for row in &waiting[..taken] {
+            self.require_room(row.ids.len() + 1)?;
+            self.rows.insert(row.key, HeldRow::new(row, self.admitted));
+            self.admitted += 1;
+            keys.push(row.key);
+        }
+        self.place(keys);
+        Ok(taken)
+    }
+
     /// A step: reads, and draws for the rows that have read all they hold.
     fn read_and_draw(&mut self) -> Result<Vec<Event>, GenerationError> {
         let read = match self.read.take() {
@@ -363,34 +391,16 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
 
 impl<B: Backend, M: CausalLm<B>> Generator for LocalGenerator<'_, B, M> {
     fn expect(&mut self, rows: &[Row]) {
+        let sent = bytes_sent();
         self.engine.share(rows.iter().map(|row| &*row.ids));
+        self.statistics.bytes_to_device += bytes_sent() - sent;
     }
 
     fn admit(&mut self, waiting: &[Row]) -> Result<usize, GenerationError> {
-        let mut evicted: Vec<RowKey> =
-            self.rows.iter().filter(|(_, row)| !row.placed).map(|(key, _)| *key).collect();
-        self.rows.retain(|_, row| row.placed || !row.released);
-        evicted.retain(|key| self.rows.contains_key(key));
-        evicted.sort_by_key(|key| self.rows[key].order);
-        self.forget_released(waiting.len() + evicted.len());
-        let lengths = evicted.iter().map(|key| self.rows[key].ids.len());
-        let again = self.room_for(lengths.chain(waiting.iter().map(|row| row.ids.len())));
-        if again == 0 {
-            return Ok(0);
-        }
-        let first = again.min(evicted.len());
-        let taken = again - first;
-        let mut keys: Vec<RowKey> = evicted[..first].to_vec();
-        for row in &waiting[..taken] {
-            self.require_room(row.ids.len() + 1)?;
-            self.rows.insert(row.key, HeldRow::new(row, self.admitted));
-            self.admitted += 1;
-            keys.push(row.key);
-        }
         let sent = bytes_sent();
-        self.place(keys);
+        let taken = self.take_in(waiting);
         self.statistics.bytes_to_device += bytes_sent() - sent;
-        Ok(taken)
+        taken
     }
 
     fn step(&mut self) -> Result<Vec<Event>, GenerationError> {

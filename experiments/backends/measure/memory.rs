@@ -35,8 +35,16 @@ pub(crate) fn peak_while(memory: &Memory, work: impl FnOnce()) -> Option<Usage> 
             }
             peak
         });
+        // also where `work` panics: the scope waits for the watcher
+        struct Done<'a>(&'a AtomicBool);
+        impl Drop for Done<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let guard = Done(&done);
         work();
-        done.store(true, Ordering::Relaxed);
+        drop(guard);
         watcher.join().unwrap()
     })
 }

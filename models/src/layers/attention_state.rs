@@ -13,6 +13,9 @@ use burn::tensor::backend::Backend;
 /// all.
 const RECENT: usize = 32;
 
+/// What an architecture has got wrong that gives a mask of its own to some inputs of a state.
+const MASK_FIRST: &str = "a mask of one's own is given to all inputs of a state";
+
 /// Keys, `[rows, kv_heads, head_dim, columns]`, and values, `[rows, kv_heads, columns, head_dim]`,
 /// of some columns. Keys lie as the product with the queries reads them, so that it need not
 /// rearrange all of them in every step.
@@ -109,7 +112,7 @@ impl<B: Backend> AttentionState<B> {
         match &mut self.held {
             Held::Columns(_) => None,
             Held::Cache(cache) => {
-                assert!(layout.is_causal(), "a mask of one's own is given from the first token on");
+                assert!(layout.is_causal(), "{MASK_FIRST}");
                 Some(cache.as_mut())
             }
         }
@@ -234,7 +237,7 @@ impl<B: Backend> LayerState<B> for AttentionState<B> {
                 let all: Vec<Option<usize>> = blanks.chain((0..rows_below).map(Some)).collect();
                 Held::Cache(second.select(&all))
             }
-            _ => unreachable!("the layers of one model remember alike"),
+            _ => panic!("{MASK_FIRST}"),
         };
         Self { rows: rows + rows_below, held }
     }

@@ -33,6 +33,8 @@ pub struct LowRank<B: Backend> {
     pub dropout: f64,
     /// Which adapter of the model; seeds its dropout.
     pub index: usize,
+    packed_a: Packed<B>,
+    packed_b: Packed<B>,
 }
 
 impl<B: Backend> Projection<B> {
@@ -49,6 +51,11 @@ impl<B: Backend> Projection<B> {
     /// See [`crate::CausalLm::pack`].
     pub fn pack(&mut self, weights: PackedWeights, kernels: &Kernels) {
         self.packed.pack(self.weight.val(), weights, kernels);
+        if let Some(lora) = &mut self.lora {
+            // what is trained is not rounded, and it is small
+            lora.packed_a.pack(lora.a.val(), PackedWeights::F32, kernels);
+            lora.packed_b.pack(lora.b.val(), PackedWeights::F32, kernels);
+        }
     }
 
     /// Another `W`; what was packed of the one before is dropped. Whoever writes to the field itself
@@ -60,7 +67,9 @@ impl<B: Backend> Projection<B> {
 
     /// Bytes of what [`Self::pack`] holds.
     pub fn packed_bytes(&self) -> usize {
-        self.packed.bytes()
+        let adapter = self.lora.as_ref();
+        let adapter = adapter.map_or(0, |lora| lora.packed_a.bytes() + lora.packed_b.bytes());
+        self.packed.bytes() + adapter
     }
 
     /// Tokens of all sequences are rows of one product: a batched one would repeat the weights and,
@@ -104,11 +113,19 @@ impl<B: Backend> Projection<B> {
 }
 
 impl<B: Backend> LowRank<B> {
+    /// An adapter without dropout, the first of its model.
+    ///
+    /// # Shapes
+    /// - `a`: `[d_input, rank]`; `b`: `[rank, d_output]`
+    pub fn new(a: Param<Tensor<B, 2>>, b: Param<Tensor<B, 2>>, scale: f64) -> Self {
+        let (packed_a, packed_b) = (Packed::default(), Packed::default());
+        Self { a, b, scale, dropout: 0.0, index: 0, packed_a, packed_b }
+    }
+
     /// # Shapes
     /// - `x`: `[tokens, d_input]`
     /// - output: `[tokens, d_output]`
     fn forward(&self, x: Tensor<B, 2>, dropout: Option<u64>) -> Tensor<B, 2> {
-        let (a, b) = (matching(self.a.val(), &x), matching(self.b.val(), &x));
         let x = match dropout {
             Some(seed) if self.dropout > 0.0 => {
                 let mask = dropout_mask(seed, self.index as u64, self.dropout, x.dims());
@@ -117,6 +134,13 @@ impl<B: Backend> LowRank<B> {
             }
             _ => x,
         };
+        if let (Some(a), Some(b)) = (self.packed_a.get(), self.packed_b.get())
+            && x.dtype() == DType::F32
+        {
+            let inner = a.products(x, &[]).remove(0);
+            return b.products(inner, &[]).remove(0) * self.scale;
+        }
+        let (a, b) = (matching(self.a.val(), &x), matching(self.b.val(), &x));
         x.matmul(a).matmul(b) * self.scale
     }
 }
@@ -145,13 +169,8 @@ mod tests {
         let mut map = Projection::<B>::new(2, 2, true, &device);
         map.weight = matrix(&[1.0, 0.0, 0.0, 1.0], [2, 2]);
         map.bias = Some(Param::from_tensor(Tensor::from_data([10.0, 20.0], &device)));
-        map.lora = Some(LowRank {
-            a: matrix(&[1.0, 2.0], [2, 1]),
-            b: matrix(&[3.0, -1.0], [1, 2]),
-            scale: 0.5,
-            dropout: 0.0,
-            index: 0,
-        });
+        let (a, b) = (matrix(&[1.0, 2.0], [2, 1]), matrix(&[3.0, -1.0], [1, 2]));
+        map.lora = Some(LowRank::new(a, b, 0.5));
         let x = Tensor::<B, 2>::from_data([[1.0, 1.0]], &device);
         // x W + b = (11, 21); x A = 1 + 2 = 3; 0.5 * 3 * (3, -1) = (4.5, -1.5)
         assert_eq!(crate::to_host(map.forward(x, None)), [15.5, 19.5]);

@@ -24,8 +24,8 @@ pub(crate) struct Found {
     pub(crate) apart: f64,
     /// Bytes that came from the device for each token.
     pub(crate) bytes: f64,
-    /// Bytes that a late step sends to the device beyond those of an early one: what the device has,
-    /// prompts and masks, must not be sent again.
+    /// Bytes that a late step sends to the device beyond those of an early one: what is sent must not
+    /// grow with what a row holds. A penalty sends the ids of all rows, and is left out.
     pub(crate) sent_again: f64,
 }
 
@@ -63,9 +63,8 @@ pub(crate) fn compare<B: Backend, M: CausalLm<B>>(
             found.apart = found.apart.max(f64::from(apart));
         }
         found.bytes = found.bytes.max(crossed.to_host as f64 / there.len() as f64);
-        // a penalty sends the ids that a row holds
         if sampling.repetition_penalty.get() == 1.0 {
-            let again = crossed.sent_late.abs_diff(crossed.sent_early) as f64;
+            let again = crossed.sent_late.saturating_sub(crossed.sent_early) as f64;
             found.sent_again = found.sent_again.max(again);
         }
     }

@@ -1,8 +1,9 @@
-//! The two products of attention with a softmax between them, for a few queries and one key-value head:
+//! The two products of attention with a softmax between them, for a few queries and one key-value
+//! head:
 //!
-//! `s = q K^T` over all blocks that the queries see, `w = softmax(s)` over those tokens that each sees,
-//! `y = w V`. Sums are kept in registers, for several queries or, where these are few, several blocks at
-//! a time; each is taken over features and tokens in their order.
+//! `s = q K^T` over all blocks that the queries see, `w = softmax(s)` over those tokens that each
+//! sees, `y = w V`. Sums are kept in registers, for several queries or, where these are few, several
+//! blocks at a time; each is taken over features and tokens in their order.
 
 use super::BLOCK;
 use crate::kernels::masked_softmax;
@@ -69,12 +70,14 @@ impl Path {
 /// Attends with all queries, `MOST` at a time.
 ///
 /// # Safety
-/// See [`Path::attend`]; `VECTORS` registers of `L` hold [`BLOCK`] numbers.
+/// See [`Path::attend`].
 #[inline(always)]
 unsafe fn attend<L: Lanes, const VECTORS: usize, const MOST: usize>(
     scratch: &mut Scratch,
     keys: Keys,
 ) {
+    // tiles have at most 8 rows, and of more than one panel at most 4; a block is a row of registers
+    const { assert!(MOST <= 8 && VECTORS * L::COUNT == BLOCK) };
     let Keys { head_dim, panels, group, sees } = keys;
     let count = scratch.queries.len() / head_dim;
     let width = panels * BLOCK;

@@ -1,12 +1,12 @@
 //! Attention over what each row has read: keys and values in blocks of a row's own tokens.
 //!
-//! A block holds [`BLOCK`] tokens, laid out as the two products read them ([`kernel`]): keys feature by
-//! feature, so that the scores of all its tokens are computed side by side, and values token by token in
-//! panels of features. Tokens are appended in place; rows that begin alike share their blocks until they
-//! are written to. All query heads that share a key-value head read it together.
+//! A block holds [`BLOCK`] tokens, laid out as the two products read them ([`kernel`]): keys feature
+//! by feature, so that the scores of all its tokens are computed side by side, and values token by
+//! token in panels of features. Tokens are appended in place; rows that begin alike share their
+//! blocks until they are written to. All query heads that share a key-value head read it together.
 //!
-//! Nothing is padded or masked: a query's result depends on its own row alone, to the last bit, whether
-//! its tokens were read one by one or together.
+//! Nothing is padded or masked: of finite numbers a query's result depends on its own row alone, to
+//! the last bit, whether its tokens were read one by one or together.
 
 mod kernel;
 
@@ -67,13 +67,13 @@ impl Layout {
     fn write(self, block: &mut [f32], token: usize, keys: &[f32], values: &[f32]) {
         let head_dim = self.heads.head_dim;
         for kv_head in 0..self.heads.kv_heads {
-            let own = kv_head * head_dim..(kv_head + 1) * head_dim;
+            let features = kv_head * head_dim..(kv_head + 1) * head_dim;
             let to = self.keys(kv_head);
-            for (feature, key) in keys[own.clone()].iter().enumerate() {
+            for (feature, key) in keys[features.clone()].iter().enumerate() {
                 block[to + feature * BLOCK + token] = *key;
             }
             let to = self.values(kv_head);
-            for (panel, values) in values[own].chunks(BLOCK).enumerate() {
+            for (panel, values) in values[features].chunks(BLOCK).enumerate() {
                 let to = to + (panel * BLOCK + token) * BLOCK;
                 block[to..to + values.len()].copy_from_slice(values);
             }
@@ -143,9 +143,9 @@ impl Cache {
         let width = layout.heads.kv_heads * layout.heads.head_dim;
         let mut queries = Vec::new();
         for (number, row) in self.rows.iter_mut().enumerate() {
-            let mut own =
+            let mut real_tokens =
                 (number * time..(number + 1) * time).filter(|token| real[*token]).peekable();
-            while let Some(first) = own.next() {
+            while let Some(first) = real_tokens.next() {
                 let mut block = Queries { row: number, first, count: 0, sees: row.count + 1 };
                 let mut token = first;
                 loop {
@@ -155,7 +155,7 @@ impl Cache {
                     if block.count == QUERIES {
                         break;
                     }
-                    match own.next_if_eq(&(token + 1)) {
+                    match real_tokens.next_if_eq(&(token + 1)) {
                         Some(next) => token = next,
                         None => break,
                     }
@@ -211,8 +211,8 @@ impl Cache {
         // tokens, and of each the heads of the group
         let place = |token: usize| ((block.first + token) * heads + kv_head * group) * head_dim;
         for token in 0..block.count {
-            let own = place(token)..place(token) + group * head_dim;
-            scratch.queries.extend(queries[own].iter().map(|query| query * scale));
+            let heads_of_group = place(token)..place(token) + group * head_dim;
+            scratch.queries.extend(queries[heads_of_group].iter().map(|query| query * scale));
         }
         let blocks = (block.sees + block.count - 1).div_ceil(BLOCK);
         scratch.keys.clear();

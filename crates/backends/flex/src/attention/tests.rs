@@ -33,7 +33,7 @@ fn random(rng: &mut ChaCha8Rng, heads: AttentionHeads, tokens: usize) -> Given {
 
 /// The tokens of `given` in `places`, one behind the other.
 fn part(given: &Given, heads: AttentionHeads, places: &[usize]) -> Given {
-    let of = |numbers: &[f32], heads_of: usize| -> Vec<f32> {
+    let tokens_at = |numbers: &[f32], heads_of: usize| -> Vec<f32> {
         let width = heads_of * heads.head_dim;
         places
             .iter()
@@ -41,9 +41,9 @@ fn part(given: &Given, heads: AttentionHeads, places: &[usize]) -> Given {
             .collect()
     };
     Given {
-        queries: of(&given.queries, heads.heads),
-        keys: of(&given.keys, heads.kv_heads),
-        values: of(&given.values, heads.kv_heads),
+        queries: tokens_at(&given.queries, heads.heads),
+        keys: tokens_at(&given.keys, heads.kv_heads),
+        values: tokens_at(&given.values, heads.kv_heads),
     }
 }
 
