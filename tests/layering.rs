@@ -75,8 +75,8 @@ fn the_foundations_depend_on_nothing_of_ours() {
     ] {
         check_absent(member, &["paretopo-"]);
     }
-    // but for the reading of text, the writing of files, the ranges of their settings and the volumes
-    // that reports need, too
+    // but for the reading of text, the writing of files, the ranges of their settings and the
+    // volumes that reports need, too
     let low = ["paretopo-durable", "paretopo-pareto", "paretopo-reading", "paretopo-settings"];
     for member in ["crates/retrieval", "crates/algorithms", "models"] {
         let others: Vec<String> = dependencies(member)
@@ -337,8 +337,8 @@ fn only_the_binary_names_our_family_of_models() {
     }
 }
 
-/// The macros of the standard library end a program whose output cannot be written. The command line
-/// has its own, in `output.rs`; everything else says nothing.
+/// The macros of the standard library end a program whose output cannot be written. The command
+/// line has its own, in `output.rs`; everything else says nothing.
 #[test]
 fn only_the_command_line_prints_and_by_its_own_writer() {
     let crates = std::fs::read_dir(checkout("crates")).unwrap().flatten();
@@ -395,8 +395,8 @@ fn no_file_is_a_drawer_for_everything() {
     }
 }
 
-/// Functions above 60 lines, and why each is not cut: a table or a `match` whose arms are read one by
-/// one, or steps whose order is the point.
+/// Functions above 60 lines, and why each is not cut: a table or a `match` whose arms are read one
+/// by one, or steps whose order is the point.
 const LONG_FUNCTIONS: [(&str, &str); 15] = [
     ("crates/cli/src/commands/benchmarks.rs", "evaluate"),
     ("crates/cli/src/commands/benchmarks.rs", "found"),

@@ -81,8 +81,8 @@ fn overflowing(folder: &Path) -> PathBuf {
     })
 }
 
-/// A policy whose hidden state is 1 everywhere: the logit of each token is the sum of its embedding,
-/// `128 * 3` for all but the end, which has 0.
+/// A policy whose hidden state is 1 everywhere: the logit of each token is the sum of its
+/// embedding, `128 * 3` for all but the end, which has 0.
 fn talking_on(folder: &Path) -> PathBuf {
     const END: usize = 4;
     changed_policy(folder, |name, values| {
@@ -187,8 +187,8 @@ fn logits_that_overflow_are_an_error_and_no_episode() {
     assert!(listing(&here.join("run/trajectories")).is_empty());
 }
 
-/// A run of two steps that goes on from its first checkpoint, in which a value of every first moment
-/// is `value`.
+/// A run of two steps that goes on from its first checkpoint, in which a value of every first
+/// moment is `value`.
 fn with_first_moments(run: &Path, value: f32) {
     for gone in ["checkpoints/step-000002", "policy"] {
         std::fs::remove_dir_all(run.join(gone)).unwrap();
@@ -210,9 +210,9 @@ fn with_first_moments(run: &Path, value: f32) {
     std::fs::write(&path, serde_json::to_vec(&sums).unwrap()).unwrap();
 }
 
-/// Gradients are clipped to a norm of 1, so a second moment is at most 1. A first moment of 1e19 then
-/// moves its weight by some 1e19 / 1 and more at a learning rate of 1; beyond 1.8e19 a weight cannot
-/// be squared.
+/// Gradients are clipped to a norm of 1, so a second moment is at most 1. A first moment of 1e19
+/// then moves its weight by some 1e19 / 1 and more at a learning rate of 1; beyond 1.8e19 a weight
+/// cannot be squared.
 #[test]
 fn an_update_that_breaks_the_policy_ends_the_run_before_anything_is_overwritten() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! Models whose matrices are packed for decoding against the same models without: what whole
-//! sequences and cached steps give, with adapters, in f32 and bf16; and that what such a model draws
-//! for a row depends on nothing else. The kernels themselves are tested where they are
+//! sequences and cached steps give, with adapters, in f32 and bf16; and that what such a model
+//! draws for a row depends on nothing else. The kernels themselves are tested where they are
 //! (`crates/backends/flex/src/packed`, `crates/backends/flex/src/attention`).
 
 use crate::{CASES, Plain, assert_close, checkout, load, with_kernels};

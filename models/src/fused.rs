@@ -28,8 +28,9 @@ pub trait FusedOps<B: Backend>: Send + Sync {
     /// - all: `[tokens, intermediate_size]`
     fn gated_silu(&self, gate: Tensor<B, 2>, up: Tensor<B, 2>) -> Tensor<B, 2>;
 
-    /// Softmax over the last dimension of `scores + mask`. The scores fall apart into blocks as long
-    /// as a row of the mask, which is that of as many neighbouring blocks as there are for each.
+    /// Softmax over the last dimension of `scores + mask`. The scores fall apart into blocks as
+    /// long as a row of the mask, which is that of as many neighbouring blocks as there are for
+    /// each.
     ///
     /// # Shapes
     /// - `scores`, output: `[batch, kv_heads, group * time, columns]`; `mask`: `[rows, time *

@@ -104,8 +104,8 @@ impl<B: Backend> ForwardInput<B> {
         Self::new(tokens, [rows.len(), time], positions, real, visible, device)
     }
 
-    /// Sequences from which others go on by [`Self::behind`], padded in front: their last ids are in
-    /// the last column.
+    /// Sequences from which others go on by [`Self::behind`], padded in front: their last ids are
+    /// in the last column.
     ///
     /// # Shapes
     /// - `rows`: `batch` sequences of at most `time` ids; the output holds `[batch, longest]`

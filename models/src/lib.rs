@@ -110,8 +110,8 @@ pub trait CausalLm<B: Backend>: Module<B> + Sync + 'static {
     /// What all layers of a forward pass share, such as [`layers::HeadLayout`].
     type Layout: Clone;
 
-    /// The kernels of the [`Placement`] that the model was made in. Training takes those of the loss
-    /// from here; layers that have none of theirs compute their formulas.
+    /// The kernels of the [`Placement`] that the model was made in. Training takes those of the
+    /// loss from here; layers that have none of theirs compute their formulas.
     fn kernels(&self) -> &Kernels;
 
     /// What is remembered of `rows` sequences of which nothing has been read: a state for each
@@ -131,7 +131,8 @@ pub trait CausalLm<B: Backend>: Module<B> + Sync + 'static {
     /// remembers of the tokens before these, and is to remember; without one a sequence begins.
     ///
     /// A layer that remembers columns adds one for each of `time`, padding included; what may be
-    /// looked at is in `input.visible`. Another leaves its state as it is where `input.real` is false.
+    /// looked at is in `input.visible`. Another leaves its state as it is where `input.real` is
+    /// false.
     fn layer(
         &self,
         index: usize,
@@ -148,9 +149,9 @@ pub trait CausalLm<B: Backend>: Module<B> + Sync + 'static {
     /// [`ModelConfig::linear_maps`] lists them.
     fn projections_mut(&mut self) -> Vec<(String, &mut Projection<B>)>;
 
-    /// Makes the model ready for generating: keeps matrices a second time as the backend's products of
-    /// few rows read them, if it has such ([`crate::Packed`]). A model with matrices outside of its
-    /// projections packs those, too. Whatever changes the model undoes it.
+    /// Makes the model ready for generating: keeps matrices a second time as the backend's products
+    /// of few rows read them, if it has such ([`crate::Packed`]). A model with matrices outside of
+    /// its projections packs those, too. Whatever changes the model undoes it.
     fn pack(&mut self, weights: PackedWeights) {
         packed::pack_projections(self, weights);
     }

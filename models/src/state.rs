@@ -4,10 +4,10 @@
 //! state of a recurrence. All that is asked of it is that sequences can be taken out, repeated and
 //! stacked ([`LayerState`]), which is what continuous batching and shared prompts need.
 //!
-//! Sequences of a batch share their columns and are aligned at the right end, unless a backend keeps
-//! them apart ([`crate::KeyValueCache`]). Which columns of a row hold real tokens is kept on the host
-//! ([`DecodingState`]); a layer that remembers columns
-//! masks the others, and one that does not (a recurrence) leaves its state as it is at padding.
+//! Sequences of a batch share their columns and are aligned at the right end, unless a backend
+//! keeps them apart ([`crate::KeyValueCache`]). Which columns of a row hold real tokens is kept on
+//! the host ([`DecodingState`]); a layer that remembers columns masks the others, and one that does
+//! not (a recurrence) leaves its state as it is at padding.
 
 use crate::upload::{from_host, indices};
 use burn::tensor::Tensor;
@@ -54,8 +54,8 @@ pub trait LayerState<B: Backend>: Clone + Debug + Send {
     fn bytes(&self) -> usize;
 }
 
-/// The rows of a tensor in the given order, for [`LayerState::select`]; the same tensor if these are
-/// all as they are.
+/// The rows of a tensor in the given order, for [`LayerState::select`]; the same tensor if these
+/// are all as they are.
 ///
 /// # Shapes
 /// - `tensor`: `[rows, ..]`; output: `[rows.len(), ..]`
@@ -132,8 +132,8 @@ impl<B: Backend, S: LayerState<B>> DecodingState<B, S> {
     }
 
     /// What is added to the scores of one new token of each row, `[rows, columns]`; `None` when all
-    /// columns are real, or no layer asks. It is sent to the device once for each composition of the
-    /// batch, and then grows by a column a step.
+    /// columns are real, or no layer asks. It is sent to the device once for each composition of
+    /// the batch, and then grows by a column a step.
     pub(crate) fn step_mask(&mut self, device: &B::Device) -> Option<Tensor<B, 2>> {
         let value = |real: &bool| if *real { 0.0 } else { BLOCKED };
         let has_columns = self.layers.iter().any(S::has_columns);

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! MODEL is a checkpoint folder; one with a `config.json` and no weights stands for random weights.
-//! `PACKED=none` decodes without packed matrices, `PACKED=bf16` with weights in bf16; `WORKERS=n` by
-//! so many workers in place of as many as suit. A first round that is not counted warms up.
+//! `PACKED=none` decodes without packed matrices, `PACKED=bf16` with weights in bf16; `WORKERS=n`
+//! by so many workers in place of as many as suit. A first round that is not counted warms up.
 //!
 //! `phases` of the line has what the counted round went into: seconds, what was resident behind it
 //! and the most that was, in MiB. `decode` consists of `decode/model`, `decode/sampling` and the

@@ -1,17 +1,17 @@
 //! Drawing tokens for all rows at once by operations of the backend, so that logits stay where they
 //! are computed. What comes back is a handful of numbers a row.
 //!
-//! It is the same draw as [`paretopo_generation::sample`] makes from the same points, up to rounding:
-//! penalty, temperature, top-k, top-p, min-p, then inverse transform sampling,
+//! It is the same draw as [`paretopo_generation::sample`] makes from the same points, up to
+//! rounding: penalty, temperature, top-k, top-p, min-p, then inverse transform sampling,
 //!
 //! `id = min { i : sum(p[j], j <= i) > point * sum(p) }`.
 //!
-//! Nothing is sorted, which GPU backends do on the host. A bound on rank or mass is a threshold on the
-//! scores, found by bisection: with `f(t)` the number (or the mass) of the candidates whose score is at
-//! least `t`, halving an interval that holds the `t` with `f(t) = wanted` forty times leaves scores
-//! that are equal for all purposes; of these the first by their ids are kept. Sums over the vocabulary
-//! are sums of sums over blocks of [`BLOCK`] tokens, so that a long sum loses little and a position is
-//! found in two short ones.
+//! Nothing is sorted, which GPU backends do on the host. A bound on rank or mass is a threshold on
+//! the scores, found by bisection: with `f(t)` the number (or the mass) of the candidates whose
+//! score is at least `t`, halving an interval that holds the `t` with `f(t) = wanted` forty times
+//! leaves scores that are equal for all purposes; of these the first by their ids are kept. Sums
+//! over the vocabulary are sums of sums over blocks of [`BLOCK`] tokens, so that a long sum loses
+//! little and a position is found in two short ones.
 
 use crate::read_back::read_back;
 use burn::tensor::backend::Backend;
@@ -275,8 +275,8 @@ fn places<B: Backend>(like: &Tensor<B, 2>) -> Tensor<B, 2, Int> {
         .expand([rows, columns])
 }
 
-/// The logits with those of each row's earlier ids made smaller, each once: positive ones are divided
-/// by the penalty, negative ones multiplied.
+/// The logits with those of each row's earlier ids made smaller, each once: positive ones are
+/// divided by the penalty, negative ones multiplied.
 fn penalised<B: Backend>(
     logits: Tensor<B, 2>,
     earlier: &[&[TokenId]],

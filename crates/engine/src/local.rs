@@ -1,15 +1,16 @@
 //! The generator of this process.
 //!
-//! A step reads one token of every row (or, where insertions are long, these in one block) and draws a
-//! token for each row that has read all it holds. Rows that are paused keep their places; places of
-//! rows that are over are given up when they are a quarter of the batch, or wanted by others.
+//! A step reads one token of every row (or, where insertions are long, these in one block) and
+//! draws a token for each row that has read all it holds. Rows that are paused keep their places;
+//! places of rows that are over are given up when they are a quarter of the batch, or wanted by
+//! others.
 //!
-//! **Memory.** `r` rows that share `c` columns hold `r (c t + s)` bytes, where `t` are a model's bytes
-//! a token and `s` its bytes a row ([`StateSize`]). Where that is bounded, rows wait until there is
-//! room; and when those inside grow beyond it, the youngest gives up its place, waits in front of all
-//! others, and is read again from its ids. What it draws does not change, on some backends but for
-//! rounding. A backend that keeps rows in blocks holds less where they share some, and more for blocks
-//! that are begun.
+//! **Memory.** `r` rows that share `c` columns hold `r (c t + s)` bytes, where `t` are a model's
+//! bytes a token and `s` its bytes a row ([`StateSize`]). Where that is bounded, rows wait until
+//! there is room; and when those inside grow beyond it, the youngest gives up its place, waits in
+//! front of all others, and is read again from its ids. What it draws does not change, on some
+//! backends but for rounding. A backend that keeps rows in blocks holds less where they share some,
+//! and more for blocks that are begun.
 
 use crate::batch::Engine;
 use crate::device_sampling::{DeviceDraw, DrawnRow, draw_on_device};
@@ -330,7 +331,8 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
             let mut points = row.points.clone();
             let drawn = DrawnRow {
                 sampled: sample(logits, row.ids.iter().copied(), &sampling, &mut points),
-                // where activations are too large, norms make zeros of them, and all logits are equal
+                // where activations are too large, norms make zeros of them, and all logits are
+                // equal
                 are_equal: logits.iter().all(|logit| *logit == logits[0]),
                 entropy: recorded.entropy.then(|| entropy(logits)),
                 alternatives: likeliest(logits, recorded.alternatives),

@@ -1,9 +1,9 @@
 //! What generates.
 //!
-//! The life of a row: it is admitted with the ids that it begins with, and from then on *draws*: each
-//! [`Generator::step`] may bring tokens of it. [`Generator::pause`] stops it where the turn loop has
-//! seen enough (a complete tool call); [`Generator::extend`] gives it ids that it did not draw (a
-//! tool's output), behind which it draws again; [`Generator::release`] ends it.
+//! The life of a row: it is admitted with the ids that it begins with, and from then on *draws*:
+//! each [`Generator::step`] may bring tokens of it. [`Generator::pause`] stops it where the turn
+//! loop has seen enough (a complete tool call); [`Generator::extend`] gives it ids that it did not
+//! draw (a tool's output), behind which it draws again; [`Generator::release`] ends it.
 
 use crate::SamplingConfig;
 use paretopo_settings::{whole, within};
@@ -162,23 +162,23 @@ pub trait Generator {
     /// Hears of the rows to come, so that what all begin with need be read only once.
     fn expect(&mut self, _rows: &[Row]) {}
 
-    /// Takes the first so many of the waiting rows for which there is room, and returns how many; at
-    /// least one if it holds none. Called before every step, with an empty list when none waits.
+    /// Takes the first so many of the waiting rows for which there is room, and returns how many;
+    /// at least one if it holds none. Called before every step, with an empty list when none waits.
     ///
     /// # Errors
     /// When the generator is lost.
     fn admit(&mut self, waiting: &[Row]) -> Result<usize, GenerationError>;
 
-    /// Goes on by a step and returns what it has brought, in the order of rows or of time. Where rows
-    /// draw elsewhere, it waits a few milliseconds for something to come; nothing comes from rows that
-    /// are paused.
+    /// Goes on by a step and returns what it has brought, in the order of rows or of time. Where
+    /// rows draw elsewhere, it waits a few milliseconds for something to come; nothing comes from
+    /// rows that are paused.
     ///
     /// # Errors
     /// When the policy computes no numbers, or the generator is lost.
     fn step(&mut self) -> Result<Vec<Event>, GenerationError>;
 
-    /// The row draws no more and holds its first `length` ids: what it may have drawn behind them is
-    /// forgotten. `length` is at least what it began with.
+    /// The row draws no more and holds its first `length` ids: what it may have drawn behind them
+    /// is forgotten. `length` is at least what it began with.
     fn pause(&mut self, row: RowKey, length: usize);
 
     /// Puts ids behind a paused row, which then draws again.

@@ -66,8 +66,8 @@ impl<B: Backend> HeadLayout<B> {
         }
     }
 
-    /// Added to attention scores, `[batch, time * columns]`, or `[1, time * columns]` for all alike;
-    /// made and uploaded when it is first asked for.
+    /// Added to attention scores, `[batch, time * columns]`, or `[1, time * columns]` for all
+    /// alike; made and uploaded when it is first asked for.
     pub fn mask(&self) -> Option<&Tensor<B, 2>> {
         let made = self.mask.get_or_init(|| {
             let mask = self.visible.mask(&self.device)?;

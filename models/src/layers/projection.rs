@@ -58,8 +58,8 @@ impl<B: Backend> Projection<B> {
         }
     }
 
-    /// Another `W`; what was packed of the one before is dropped. Whoever writes to the field itself
-    /// packs anew.
+    /// Another `W`; what was packed of the one before is dropped. Whoever writes to the field
+    /// itself packs anew.
     pub fn replace_weight(&mut self, weight: Param<Tensor<B, 2>>) {
         self.weight = weight;
         self.packed = Packed::default();

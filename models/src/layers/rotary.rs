@@ -240,7 +240,8 @@ impl RotaryEmbedding {
         for position in positions {
             let begun = cos.len();
             for frequency in &self.frequencies {
-                // in f32 like transformers, whose angle is the f32 product of position and frequency
+                // in f32 like transformers, whose angle is the f32 product of position and
+                // frequency
                 let (sine, cosine) = (*position as f32 * *frequency as f32).sin_cos();
                 cos.push(cosine);
                 sin.push(sine);

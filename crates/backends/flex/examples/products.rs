@@ -1,5 +1,5 @@
-//! Products with packed matrices beside burn's own, turn and turn about, in GFLOP/s of the faster of
-//! several passes, for the three shapes of matrices of a layer of SmolLM2-135M:
+//! Products with packed matrices beside burn's own, turn and turn about, in GFLOP/s of the faster
+//! of several passes, for the three shapes of matrices of a layer of SmolLM2-135M:
 //!
 //! ```text
 //! RAYON_NUM_THREADS=1 cargo run --release -p paretopo-backend-flex --example products

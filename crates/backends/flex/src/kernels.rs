@@ -154,9 +154,9 @@ pub(crate) fn gated_silu_backward(gate: &[f32], up: &[f32], g: &mut [f32], dup: 
     }
 }
 
-/// `softmax(scores + mask)` in place, row by row of `columns`. A mask of `rows` rows, each of `width`
-/// values, is given as its values and `rows`: each is that of as many neighbouring blocks of `width`
-/// scores as there are for each.
+/// `softmax(scores + mask)` in place, row by row of `columns`. A mask of `rows` rows, each of
+/// `width` values, is given as its values and `rows`: each is that of as many neighbouring blocks
+/// of `width` scores as there are for each.
 #[inline(always)]
 pub(crate) fn masked_softmax(scores: &mut [f32], columns: usize, mask: Option<(&[f32], usize)>) {
     let total = scores.len();

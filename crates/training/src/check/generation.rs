@@ -1,4 +1,5 @@
-//! Whether tokens are drawn on a backend's device as on the host, and what crosses the bus for them.
+//! Whether tokens are drawn on a backend's device as on the host, and what crosses the bus for
+//! them.
 
 use burn::tensor::backend::Backend;
 use paretopo_engine::{LocalGenerators, SamplingPlace, StateSize};
@@ -12,8 +13,8 @@ use paretopo_settings::{RepetitionPenalty, Share, Temperature, TopP};
 const ROWS: usize = 6;
 /// Tokens that each draws.
 const TOKENS: usize = 12;
-/// Bytes of a drawn token: its id, two log-probabilities, and two numbers that say whether its logits
-/// are sound.
+/// Bytes of a drawn token: its id, two log-probabilities, and two numbers that say whether its
+/// logits are sound.
 pub(crate) const BYTES: f64 = 20.0;
 
 /// What was found.
@@ -24,8 +25,8 @@ pub(crate) struct Found {
     pub(crate) apart: f64,
     /// Bytes that came from the device for each token.
     pub(crate) bytes: f64,
-    /// Bytes that a late step sends to the device beyond those of an early one: what is sent must not
-    /// grow with what a row holds. A penalty sends the ids of all rows, and is left out.
+    /// Bytes that a late step sends to the device beyond those of an early one: what is sent must
+    /// not grow with what a row holds. A penalty sends the ids of all rows, and is left out.
     pub(crate) sent_again: f64,
 }
 
@@ -76,8 +77,8 @@ pub(crate) fn compare<B: Backend, M: CausalLm<B>>(
 struct Crossed {
     /// From the device, for all tokens.
     to_host: u64,
-    /// To the device, in the fourth step: the batch was composed in the first, whose mask is sent in
-    /// the second.
+    /// To the device, in the fourth step: the batch was composed in the first, whose mask is sent
+    /// in the second.
     sent_early: u64,
     /// To the device, in the last step.
     sent_late: u64,

@@ -2,9 +2,10 @@
 //! of every architecture (`tests/fixtures/models`).
 //!
 //! Per architecture: logits, log-probabilities of a sequence, gradients of the policy loss, three
-//! optimiser steps, greedy decoding with the cache, drawing on the device as on the host with no more
-//! than the drawn tokens crossing the bus and no step that sends more than the one before, twenty steps
-//! of training; and the logits once more in bf16 and f16 where the device computes in them.
+//! optimiser steps, greedy decoding with the cache, drawing on the device as on the host with no
+//! more than the drawn tokens crossing the bus and no step that sends more than the one before,
+//! twenty steps of training; and the logits once more in bf16 and f16 where the device computes in
+//! them.
 
 mod generation;
 

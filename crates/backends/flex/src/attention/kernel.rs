@@ -2,8 +2,8 @@
 //! head:
 //!
 //! `s = q K^T` over all blocks that the queries see, `w = softmax(s)` over those tokens that each
-//! sees, `y = w V`. Sums are kept in registers, for several queries or, where these are few, several
-//! blocks at a time; each is taken over features and tokens in their order.
+//! sees, `y = w V`. Sums are kept in registers, for several queries or, where these are few,
+//! several blocks at a time; each is taken over features and tokens in their order.
 
 use super::BLOCK;
 use crate::kernels::masked_softmax;
@@ -76,7 +76,8 @@ unsafe fn attend<L: Lanes, const VECTORS: usize, const MOST: usize>(
     scratch: &mut Scratch,
     keys: Keys,
 ) {
-    // tiles have at most 8 rows, and of more than one panel at most 4; a block is a row of registers
+    // tiles have at most 8 rows, and of more than one panel at most 4; a block is a row of
+    // registers
     const { assert!(MOST <= 8 && VECTORS * L::COUNT == BLOCK) };
     let Keys { head_dim, panels, group, sees } = keys;
     let count = scratch.queries.len() / head_dim;
@@ -142,8 +143,8 @@ struct Product {
     y_stride: usize,
 }
 
-/// The product of some rows with `panels` matrices side by side; `place` gives the one of a step and
-/// panel.
+/// The product of some rows with `panels` matrices side by side; `place` gives the one of a step
+/// and panel.
 ///
 /// # Safety
 /// See [`Path::attend`]; all places lie within what they point to, and `rows` is at most 8.

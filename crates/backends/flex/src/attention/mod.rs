@@ -1,9 +1,10 @@
 //! Attention over what each row has read: keys and values in blocks of a row's own tokens.
 //!
-//! A block holds [`BLOCK`] tokens, laid out as the two products read them ([`kernel`]): keys feature
-//! by feature, so that the scores of all its tokens are computed side by side, and values token by
-//! token in panels of features. Tokens are appended in place; rows that begin alike share their
-//! blocks until they are written to. All query heads that share a key-value head read it together.
+//! A block holds [`BLOCK`] tokens, laid out as the two products read them ([`kernel`]): keys
+//! feature by feature, so that the scores of all its tokens are computed side by side, and values
+//! token by token in panels of features. Tokens are appended in place; rows that begin alike share
+//! their blocks until they are written to. All query heads that share a key-value head read it
+//! together.
 //!
 //! Nothing is padded or masked: of finite numbers a query's result depends on its own row alone, to
 //! the last bit, whether its tokens were read one by one or together.
@@ -177,7 +178,8 @@ impl Cache {
         let threads = rayon::current_num_threads().min(worth);
         let attend = |scratch: &mut Scratch, item: usize| {
             let (block, kv_head) = (blocks[item / kv_heads], item % kv_heads);
-            // SAFETY: the path's instructions are there; each item writes to its own tokens and heads
+            // SAFETY: the path's instructions are there; each item writes to its own tokens and
+            // heads
             unsafe { self.attend_with(scratch, queries, block, kv_head, to) }
         };
         let items = blocks.len() * kv_heads;

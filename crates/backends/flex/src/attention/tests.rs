@@ -99,8 +99,8 @@ fn every_path_attends_to_what_a_row_has_read() {
                 let mut cache = Cache::new(heads, 1, path);
                 let got = attend(&mut cache, &given, &vec![true; tokens]);
                 for (got, wanted) in got.iter().zip(plainly(&given, heads)) {
-                    // values below 2, of which a mean is taken; a score errs by some 2^-24 of at most
-                    // 4 sqrt(head_dim) = 32
+                    // values below 2, of which a mean is taken; a score errs by some 2^-24 of at
+                    // most 4 sqrt(head_dim) = 32
                     let error = (f64::from(*got) - wanted).abs();
                     assert!(error < 2e-5, "{path:?} {heads:?} {tokens} tokens: {error:e}");
                 }

@@ -1,9 +1,9 @@
 //! Products of few rows with packed matrices: `y = x W` as decoding has it.
 //!
 //! A matrix lies in panels of neighbouring columns ([`tile`]), so that a product reads each weight
-//! once, in the order in which it lies, and arranges nothing. Threads divide the panels: all work on
-//! one product, and together read the matrix once. Weights are f32 or bf16; `x`, sums and `y` are
-//! f32. The widest instructions of the processor are chosen when a matrix is packed ([`Path`]).
+//! once, in the order in which it lies, and arranges nothing. Threads divide the panels: all work
+//! on one product, and together read the matrix once. Weights are f32 or bf16; `x`, sums and `y`
+//! are f32. The widest instructions of the processor are chosen when a matrix is packed ([`Path`]).
 //!
 //! burn's own product (the `gemm` crate) packs the matrix anew in every call, which for few rows is
 //! most of its work.
@@ -121,7 +121,8 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
-    /// Packs `matrix`, `[depth, columns]`, for the given instructions, which the processor must have.
+    /// Packs `matrix`, `[depth, columns]`, for the given instructions, which the processor must
+    /// have.
     pub(crate) fn new(matrix: &FlexTensor, weights: PackedWeights, path: Path) -> Self {
         let shape = matrix.shape();
         let (depth, columns) = (shape[0], shape[1]);

@@ -1,8 +1,9 @@
 //! The kernel: some rows of `x` times some panels of weights, with all sums in registers.
 //!
-//! A panel holds `VECTORS` registers of neighbouring columns, row by row of the matrix, so that it is
-//! read from its first to its last number. Every sum is taken over the rows of the matrix in their
-//! order, whatever tile it is in: what a row of `x` gives does not depend on the rows beside it.
+//! A panel holds `VECTORS` registers of neighbouring columns, row by row of the matrix, so that it
+//! is read from its first to its last number. Every sum is taken over the rows of the matrix in
+//! their order, whatever tile it is in: what a row of `x` gives does not depend on the rows beside
+//! it.
 
 use super::lanes::{Lanes, Weight};
 use std::ops::Range;
@@ -112,8 +113,8 @@ unsafe fn of_height<L: Lanes, W: Weight, const VECTORS: usize>(
 
 /// `ROWS` rows of `x` times `PANELS` panels.
 ///
-/// Plain indices: iterators are not always resolved before the loops are unrolled, and then the sums
-/// are not kept in registers.
+/// Plain indices: iterators are not always resolved before the loops are unrolled, and then the
+/// sums are not kept in registers.
 ///
 /// # Safety
 /// See [`run`].
