@@ -5,12 +5,12 @@
 
 use super::{in_f32, matching};
 use crate::Kernels;
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor};
 use paretopo_settings::Range;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// `rope_parameters` (transformers 5) or `rope_scaling` (before) of a `config.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -254,25 +254,20 @@ impl RotaryEmbedding {
         }
         // a kernel takes the halves of a whole head for pairs
         let kernels = if 2 * pairs == head_dim { kernels.clone() } else { Kernels::none() };
-        Rotation {
-            cos: crate::from_host(cos, shape, device),
-            sin: crate::from_host(sin, shape, device),
-            pairs,
-            swap: OnceLock::new(),
-            kernels,
-        }
+        let angles = [cos, sin].map(|values| crate::from_host(values, shape, device));
+        Rotation { angles, pairs, swap: OnceLock::new(), spread: Arc::default(), kernels }
     }
 }
 
 /// Cosines and sines of the angles by which the heads of each token turn.
 #[derive(Clone, Debug)]
 pub struct Rotation<B: Backend> {
-    /// `[tokens, head_dim]`
-    cos: Tensor<B, 2>,
-    /// `[tokens, head_dim]`
-    sin: Tensor<B, 2>,
+    /// Cosines and sines, `[tokens, head_dim]`.
+    angles: [Tensor<B, 2>; 2],
     pairs: usize,
     swap: OnceLock<Tensor<B, 2>>,
+    /// The angles of so many heads, `[tokens, heads * head_dim]`.
+    spread: Arc<Mutex<BTreeMap<usize, [Tensor<B, 2>; 2]>>>,
     kernels: Kernels,
 }
 
@@ -283,33 +278,45 @@ impl<B: Backend> Rotation<B> {
     /// - `x`, output: `[tokens, heads * head_dim]`
     pub fn apply(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         if let Some(fused) = self.kernels.suiting(&x) {
-            return fused.rotate(x, self.cos.clone(), self.sin.clone());
+            let [cos, sin] = self.angles.clone();
+            return fused.rotate(x, cos, sin);
         }
         let [tokens, width] = x.dims();
-        let [_, head_dim] = self.cos.dims();
-        let heads = [tokens, width / head_dim, head_dim];
-        let angles = |values: &Tensor<B, 2>| values.clone().unsqueeze_dim::<3>(1);
+        let [_, head_dim] = self.angles[0].dims();
+        let [cos, sin] = self.spread(width / head_dim);
         let wide = in_f32(x.clone());
         let flat = wide.clone().reshape([tokens * width / head_dim, head_dim]);
-        let swapped = flat.matmul(self.swap().clone()).reshape(heads);
-        let turned = wide.reshape(heads) * angles(&self.cos) + swapped * angles(&self.sin);
-        matching(turned.reshape([tokens, width]), &x)
+        let swapped = flat.matmul(self.swap().clone()).reshape([tokens, width]);
+        matching(wide * cos + swapped * sin, &x)
+    }
+
+    /// Makes what [`Self::apply`] needs for these numbers of heads without a kernel.
+    pub(super) fn prepare<const N: usize>(&self, heads: [usize; N]) {
+        self.swap();
+        for heads in heads {
+            self.spread(heads);
+        }
+    }
+
+    /// The angles beside each other for all heads, on the device.
+    fn spread(&self, heads: usize) -> [Tensor<B, 2>; 2] {
+        let mut spread = self.spread.lock().unwrap_or_else(PoisonError::into_inner);
+        let angles = || self.angles.clone().map(|angles| angles.repeat_dim(1, heads));
+        spread.entry(heads).or_insert_with(angles).clone()
     }
 
     /// Maps `(a, b, rest)` to `(-b, a, 0)`, `[head_dim, head_dim]`. A small product keeps the data
     /// contiguous, where slicing the halves apart would send everything after it down slow strided
-    /// paths. It is made where it is needed, and nothing is uploaded for it.
+    /// paths.
     fn swap(&self) -> &Tensor<B, 2> {
         self.swap.get_or_init(|| {
-            let [_, head_dim] = self.cos.dims();
-            let (pairs, device) = (self.pairs as i32, self.cos.device());
-            let places = Tensor::<B, 1, Int>::arange(0..head_dim as i64, &device);
-            let to = places.clone().unsqueeze_dim::<2>(0).expand([head_dim, head_dim]);
-            let from = places.unsqueeze_dim::<2>(1).expand([head_dim, head_dim]);
-            let difference = from.clone() - to.clone();
-            let second = difference.clone().equal_elem(pairs).float();
-            let first = difference.equal_elem(-pairs).float();
-            first * from.lower_elem(pairs).float() - second * to.lower_elem(pairs).float()
+            let [_, head_dim] = self.angles[0].dims();
+            let mut swap = vec![0.0; head_dim * head_dim];
+            for pair in 0..self.pairs {
+                swap[(pair + self.pairs) * head_dim + pair] = -1.0;
+                swap[pair * head_dim + pair + self.pairs] = 1.0;
+            }
+            crate::from_host(swap, [head_dim, head_dim], &self.angles[0].device())
         })
     }
 }
