@@ -5,6 +5,7 @@ mod attention;
 mod fused;
 mod kernels;
 mod packed;
+mod tile;
 
 use burn::backend::Autodiff;
 use burn_flex::{Flex, FlexDevice};

@@ -10,6 +10,7 @@ use crate::kernels::masked_softmax;
 #[cfg(target_arch = "x86_64")]
 use crate::packed::{Avx2, Avx512};
 use crate::packed::{Lanes, Path, Portable};
+use crate::tile::{Operand, of_height, panels_together};
 
 /// What a thread needs while it attends.
 #[derive(Debug, Default)]
@@ -95,154 +96,53 @@ unsafe fn attend<L: Lanes, const VECTORS: usize, const MOST: usize>(
         let weights = scratch.weights.as_mut_ptr();
         // SAFETY: places lie within the slices by their lengths, blocks as the caller promises
         unsafe {
-            let scores = Product {
-                x: scratch.queries.as_ptr().add(first * head_dim),
-                stride: head_dim,
-                depth: head_dim,
-                steps: 1,
-                y: weights,
-                y_stride: columns,
-            };
-            let lists = &scratch.keys;
-            product::<L, VECTORS, MOST>(&scores, rows, blocks, |_, block| {
-                *lists.get_unchecked(block)
-            });
+            let x = scratch.queries.as_ptr().add(first * head_dim);
+            let queries = Operand { x, stride: head_dim, depth: head_dim, steps: 1 };
+            let keys_at = |_, block: usize| *scratch.keys.get_unchecked(block);
+            product::<L, VECTORS, MOST>(&queries, [rows, blocks], keys_at, weights);
             for row in 0..rows {
                 let seen = sees + (first + row) / group;
                 let row = std::slice::from_raw_parts_mut(weights.add(row * columns), columns);
                 masked_softmax(&mut row[..seen], seen, None);
                 row[seen..].fill(0.0);
             }
-            let sums = Product {
-                x: weights,
-                stride: columns,
-                depth: BLOCK,
-                steps: blocks,
-                y: scratch.attended.as_mut_ptr().add(first * width),
-                y_stride: width,
+            let shares = Operand { x: weights, stride: columns, depth: BLOCK, steps: blocks };
+            let values_at = |step: usize, panel: usize| {
+                scratch.values.get_unchecked(step).add(panel * BLOCK * BLOCK)
             };
-            let lists = &scratch.values;
-            product::<L, VECTORS, MOST>(&sums, rows, panels, |step, panel| {
-                lists.get_unchecked(step).add(panel * BLOCK * BLOCK)
-            });
+            let y = scratch.attended.as_mut_ptr().add(first * width);
+            product::<L, VECTORS, MOST>(&shares, [rows, panels], values_at, y);
         }
     }
 }
 
-/// `y = x W` for matrices of [`BLOCK`] columns that lie apart, one below the other in `steps`.
-#[derive(Clone, Copy)]
-struct Product {
-    /// `[rows, steps * depth]`
-    x: *const f32,
-    /// Numbers from a row of `x` to the next.
-    stride: usize,
-    /// Rows of a matrix.
-    depth: usize,
-    steps: usize,
-    y: *mut f32,
-    y_stride: usize,
-}
-
-/// The product of some rows with `panels` matrices side by side; `place` gives the one of a step
-/// and panel.
+/// `y = x W` for `panels` of [`BLOCK`] columns side by side; `place` gives the one of a step and
+/// number.
 ///
 /// # Safety
-/// See [`Path::attend`]; all places lie within what they point to, and `rows` is at most 8.
+/// See [`Path::attend`]; all places lie within what they point to, `rows` is at most 8, and `y` has
+/// room for `[rows, columns]`.
 #[inline(always)]
 unsafe fn product<L: Lanes, const VECTORS: usize, const MOST: usize>(
-    product: &Product,
-    rows: usize,
-    panels: usize,
+    operand: &Operand,
+    [rows, panels]: [usize; 2],
     place: impl Fn(usize, usize) -> *const f32,
+    y: *mut f32,
 ) {
-    let together = [4, 2].into_iter().find(|panels| rows * panels <= MOST).unwrap_or(1);
+    let columns = panels * BLOCK;
+    let together = panels_together(rows, MOST);
     let mut panel = 0;
     while panel < panels {
         let next = if panel + together <= panels { together } else { 1 };
+        let store = |r: usize, p: usize, sums: &[L::Vector; VECTORS]| {
+            for (v, sum) in sums.iter().enumerate() {
+                // SAFETY: as the caller promises
+                unsafe { L::store(y.add(r * columns + (panel + p) * BLOCK + v * L::COUNT), *sum) };
+            }
+        };
+        let place = |step, p| place(step, panel + p);
         // SAFETY: as the caller promises
-        unsafe {
-            match (rows, next) {
-                (1, 4) => tile::<L, VECTORS, 1, 4>(product, panel, &place),
-                (1, 2) => tile::<L, VECTORS, 1, 2>(product, panel, &place),
-                (1, _) => tile::<L, VECTORS, 1, 1>(product, panel, &place),
-                (2, 4) => tile::<L, VECTORS, 2, 4>(product, panel, &place),
-                (2, 2) => tile::<L, VECTORS, 2, 2>(product, panel, &place),
-                (2, _) => tile::<L, VECTORS, 2, 1>(product, panel, &place),
-                (3, 2) => tile::<L, VECTORS, 3, 2>(product, panel, &place),
-                (3, _) => tile::<L, VECTORS, 3, 1>(product, panel, &place),
-                (4, 2) => tile::<L, VECTORS, 4, 2>(product, panel, &place),
-                (4, _) => tile::<L, VECTORS, 4, 1>(product, panel, &place),
-                (5, _) => tile::<L, VECTORS, 5, 1>(product, panel, &place),
-                (6, _) => tile::<L, VECTORS, 6, 1>(product, panel, &place),
-                (7, _) => tile::<L, VECTORS, 7, 1>(product, panel, &place),
-                _ => tile::<L, VECTORS, 8, 1>(product, panel, &place),
-            }
-        }
+        unsafe { of_height::<L, f32, VECTORS>(operand, [rows, next], place, store) };
         panel += next;
-    }
-}
-
-/// `ROWS` rows times `PANELS` panels. Plain indices, so that sums are kept in registers.
-///
-/// # Safety
-/// See [`product`].
-#[inline(always)]
-unsafe fn tile<L: Lanes, const VECTORS: usize, const ROWS: usize, const PANELS: usize>(
-    product: &Product,
-    panel: usize,
-    place: &impl Fn(usize, usize) -> *const f32,
-) {
-    let Product { x, stride, depth, steps, y, y_stride } = *product;
-    // SAFETY: as the caller promises
-    unsafe {
-        let mut sums = [[[L::splat(0.0); VECTORS]; PANELS]; ROWS];
-        let mut step = 0;
-        while step < steps {
-            let mut from = [std::ptr::null(); PANELS];
-            let mut p = 0;
-            while p < PANELS {
-                from[p] = place(step, panel + p);
-                p += 1;
-            }
-            let mut i = 0;
-            while i < depth {
-                let mut p = 0;
-                while p < PANELS {
-                    let mut columns = [L::splat(0.0); VECTORS];
-                    let mut v = 0;
-                    while v < VECTORS {
-                        columns[v] = L::load(from[p].add(i * BLOCK + v * L::COUNT));
-                        v += 1;
-                    }
-                    let mut r = 0;
-                    while r < ROWS {
-                        let value = L::splat(*x.add(r * stride + step * depth + i));
-                        let mut v = 0;
-                        while v < VECTORS {
-                            sums[r][p][v] = L::multiply_add(value, columns[v], sums[r][p][v]);
-                            v += 1;
-                        }
-                        r += 1;
-                    }
-                    p += 1;
-                }
-                i += 1;
-            }
-            step += 1;
-        }
-        let mut r = 0;
-        while r < ROWS {
-            let mut p = 0;
-            while p < PANELS {
-                let mut v = 0;
-                while v < VECTORS {
-                    let to = y.add(r * y_stride + (panel + p) * BLOCK + v * L::COUNT);
-                    L::store(to, sums[r][p][v]);
-                    v += 1;
-                }
-                p += 1;
-            }
-            r += 1;
-        }
     }
 }

@@ -12,7 +12,7 @@
 mod kernel;
 
 use crate::fused::{from_values, plain, wrap};
-use crate::packed::{Output, Path};
+use crate::packed::{Output, Path, threads_for};
 use burn::tensor::{Shape, Tensor};
 use burn_flex::Flex;
 use kernel::{Keys, Scratch};
@@ -27,9 +27,6 @@ const BLOCK: usize = 16;
 
 /// Query tokens of a row that a thread attends with at a time.
 const QUERIES: usize = 32;
-
-/// Multiplications below which threads cost more than they save.
-const WORTH_A_THREAD: usize = 1 << 17;
 
 /// Where the numbers of a block lie.
 #[derive(Clone, Copy, Debug)]
@@ -174,8 +171,7 @@ impl Cache {
         let to = Output(attended.as_mut_ptr());
         let seen: usize =
             blocks.iter().map(|block| block.count * (block.sees + block.count / 2)).sum();
-        let worth = (seen * heads * head_dim * 2 / WORTH_A_THREAD).max(1);
-        let threads = rayon::current_num_threads().min(worth);
+        let threads = threads_for(seen * heads * head_dim * 2);
         let attend = |scratch: &mut Scratch, item: usize| {
             let (block, kv_head) = (blocks[item / kv_heads], item % kv_heads);
             // SAFETY: the path's instructions are there; each item writes to its own tokens and

@@ -24,7 +24,7 @@ pub(crate) trait Lanes: Copy {
 }
 
 /// A weight as it lies in memory.
-pub(super) trait Weight: Copy + Send + Sync + 'static {
+pub(crate) trait Weight: Copy + Send + Sync + 'static {
     /// Zero.
     const ZERO: Self;
 

@@ -1,34 +1,38 @@
 //! Products of few rows with packed matrices: `y = x W` as decoding has it.
 //!
-//! A matrix lies in panels of neighbouring columns ([`tile`]), so that a product reads each weight
-//! once, in the order in which it lies, and arranges nothing. Threads divide the panels: all work
-//! on one product, and together read the matrix once. Weights are f32 or bf16; `x`, sums and `y`
+//! A matrix lies in panels of neighbouring columns ([`crate::tile`]), so that a product reads each
+//! weight once, in the order in which it lies, and arranges nothing. Threads divide the panels: all
+//! work on one product, and together read the matrix once. Weights are f32 or bf16; `x`, sums and `y`
 //! are f32. The widest instructions of the processor are chosen when a matrix is packed ([`Path`]).
 //!
 //! burn's own product (the `gemm` crate) packs the matrix anew in every call, which for few rows is
 //! most of its work.
 
 mod lanes;
-mod tile;
+mod panels;
 
 use crate::fused::{from_values, plain, wrap};
 use burn::tensor::{Shape, Tensor, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
 use half::bf16;
-use lanes::Weight;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use lanes::{Avx2, Avx512};
-pub(crate) use lanes::{Lanes, Portable};
+pub(crate) use lanes::{Lanes, Portable, Weight};
+pub(crate) use panels::Output;
+use panels::Product;
 use paretopo_models::{PackedMatrix, PackedWeights};
 use rayon::prelude::*;
 use std::any::Any;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
-pub(crate) use tile::Output;
-use tile::Product;
 
 /// Multiplications below which threads cost more than they save.
 const WORTH_A_THREAD: usize = 1 << 17;
+
+/// How many threads so many multiplications are worth.
+pub(crate) fn threads_for(multiplications: usize) -> usize {
+    rayon::current_num_threads().min((multiplications / WORTH_A_THREAD).max(1))
+}
 
 /// The instructions that a packed matrix is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,19 +83,19 @@ impl Path {
     /// Computes the columns of some panels.
     ///
     /// # Safety
-    /// See [`tile::run`]; the processor has the instructions.
+    /// See [`panels::run`]; the processor has the instructions.
     unsafe fn run<W: Weight>(self, product: &Product<'_, W>, panels: Range<usize>) {
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f")]
         unsafe fn avx512<W: Weight>(product: &Product<'_, W>, panels: Range<usize>) {
             // SAFETY: as the caller promises
-            unsafe { tile::run::<Avx512, W, 3, 8>(product, panels) }
+            unsafe { panels::run::<Avx512, W, 3, 8>(product, panels) }
         }
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma")]
         unsafe fn avx2<W: Weight>(product: &Product<'_, W>, panels: Range<usize>) {
             // SAFETY: as the caller promises
-            unsafe { tile::run::<Avx2, W, 2, 6>(product, panels) }
+            unsafe { panels::run::<Avx2, W, 2, 6>(product, panels) }
         }
         // SAFETY: as the caller promises
         unsafe {
@@ -100,7 +104,7 @@ impl Path {
                 Self::Avx512 => avx512(product, panels),
                 #[cfg(target_arch = "x86_64")]
                 Self::Avx2 => avx2(product, panels),
-                Self::Portable => tile::run::<Portable, W, 2, 4>(product, panels),
+                Self::Portable => panels::run::<Portable, W, 2, 4>(product, panels),
             }
         }
     }
@@ -200,8 +204,7 @@ fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
         matrices.iter().map(|matrix| vec![0.0; rows * matrix.columns]).collect();
     let places: Vec<Output> = outputs.iter_mut().map(|y| Output(y.as_mut_ptr())).collect();
     let columns: usize = matrices.iter().map(|matrix| matrix.columns).sum();
-    let worth = (rows * depth * columns / WORTH_A_THREAD).max(1);
-    let threads = rayon::current_num_threads().min(worth);
+    let threads = threads_for(rows * depth * columns);
     let part = |thread: usize| {
         for (matrix, y) in matrices.iter().zip(&places) {
             let panels = matrix.panel_count();
