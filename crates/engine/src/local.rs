@@ -240,6 +240,14 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
         Ok(Some((keys, logits)))
     }
 
+    /// Does `work`, and counts what it sends to the device.
+    fn counted<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let sent = bytes_sent();
+        let done = work(self);
+        self.statistics.bytes_to_device += bytes_sent() - sent;
+        done
+    }
+
     /// Gives places to rows that were evicted, then to waiting ones. How many of these.
     fn take_in(&mut self, waiting: &[Row]) -> Result<usize, GenerationError> {
         let mut evicted: Vec<RowKey> =
@@ -393,23 +401,15 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
 
 impl<B: Backend, M: CausalLm<B>> Generator for LocalGenerator<'_, B, M> {
     fn expect(&mut self, rows: &[Row]) {
-        let sent = bytes_sent();
-        self.engine.share(rows.iter().map(|row| &*row.ids));
-        self.statistics.bytes_to_device += bytes_sent() - sent;
+        self.counted(|generator| generator.engine.share(rows.iter().map(|row| &*row.ids)));
     }
 
     fn admit(&mut self, waiting: &[Row]) -> Result<usize, GenerationError> {
-        let sent = bytes_sent();
-        let taken = self.take_in(waiting);
-        self.statistics.bytes_to_device += bytes_sent() - sent;
-        taken
+        self.counted(|generator| generator.take_in(waiting))
     }
 
     fn step(&mut self) -> Result<Vec<Event>, GenerationError> {
-        let sent = bytes_sent();
-        let events = self.read_and_draw();
-        self.statistics.bytes_to_device += bytes_sent() - sent;
-        events
+        self.counted(Self::read_and_draw)
     }
 
     fn pause(&mut self, row: RowKey, length: usize) {
