@@ -5,17 +5,11 @@ PROMPTS.json is a list of prompts as lists of ids. Rollouts are TRL's documented
 until the policy has written a call, the tool's output behind it, and on. Cheaper than in the program it is compared with: the tool is `exec` in this
 process, without a sandbox or a limit, and the reward a search for `\\boxed`. BATCH is `per_device_train_batch_size`.
 
-Phases are of the middle step, as its seconds. `rollout` has TRL's own work around `generate` and the tools in it, `backward` what a training step does
-beside computing the loss.
+Phases are of the middle step, as its seconds; the tools are a part of `rollout`.
 """
-import contextlib, io, json, os, sys, tempfile, time, warnings
-warnings.filterwarnings("ignore")
-os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+import contextlib, io, json, sys
+from trl_steps import Steps
 import torch
-from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
-from phases import Phases
 
 PROMPTS, GROUP, MAX_CALLS, MAX_TOKENS = 12, 8, 4, 96
 CALL, END, BEFORE, AFTER = "```python\n", "\n```", "\n```output\n", "\n```\n"
@@ -31,14 +25,9 @@ def call(text):
     return out.getvalue().rstrip("\n")
 
 def main():
-    torch.set_num_threads(int(os.environ.get("THREADS", "1")))
     folder, prompts, steps, batch = sys.argv[1], json.load(open(sys.argv[2])), int(sys.argv[3]), int(sys.argv[4])
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    now = {"phases": Phases()}
-    phase = lambda name: now["phases"].phase(name)
-    with phase("load"):
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    loaded = now["phases"]
+    trl = Steps(folder)
+    model, tokenizer, phase = trl.model, trl.tokenizer, trl.phase
     end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     sampled = []
 
@@ -82,48 +71,14 @@ def main():
         return {"prompt_ids": prompt_ids, "completion_ids": [own["ids"] for own in done], "logprobs": [own["logprobs"] for own in done],
                 "env_mask": [own["mask"] for own in done]}
 
-    class Clock(TrainerCallback):
-        seconds, started, updating = [], 0.0, 0.0
-        def on_step_begin(self, *_, **__):
-            now["phases"] = loaded.copy()
-            self.started = time.perf_counter()
-        def on_pre_optimizer_step(self, *_, **__):
-            self.updating = time.perf_counter()
-        def on_optimizer_step(self, *_, **__):
-            now["phases"].add("optimizer", time.perf_counter() - self.updating, *now["phases"].look())
-        def on_step_end(self, *_, **__):
-            self.seconds.append((time.perf_counter() - self.started, now["phases"]))
-
-    class Measured(GRPOTrainer):
-        """The phases that no callback tells."""
-        def _generate_and_score_completions(self, *arguments, **named):
-            with phase("rollout"):
-                return super()._generate_and_score_completions(*arguments, **named)
-        def compute_loss(self, *arguments, **named):
-            with phase("forward"):
-                return super().compute_loss(*arguments, **named)
-        def training_step(self, *arguments, **named):
-            seconds = lambda: sum(row["seconds"] for row in now["phases"].list() if row["phase"] in ("rollout", "forward"))
-            started, before = time.perf_counter(), seconds()
-            loss = super().training_step(*arguments, **named)
-            now["phases"].add("backward", time.perf_counter() - started - (seconds() - before), *now["phases"].look())
-            return loss
-
     def reward(completions, **_):
         return [float("\\boxed" in completion) for completion in completions]
 
-    settings = GRPOConfig(
-        output_dir=tempfile.mkdtemp(), use_cpu=True, bf16=False, report_to=[], max_steps=steps, num_generations=GROUP, generation_batch_size=PROMPTS * GROUP,
-        per_device_train_batch_size=batch, gradient_accumulation_steps=PROMPTS * GROUP // batch, max_completion_length=256, beta=0.0, learning_rate=2e-4,
-        temperature=1.0, logging_strategy="no", save_strategy="no", gradient_checkpointing=False, dataloader_pin_memory=False, disable_tqdm=True,
-    )
-    clock = Clock()
-    trainer = Measured(model=model, reward_funcs=reward, args=settings, train_dataset=Dataset.from_dict({"prompt": [json.dumps(ids) for ids in prompts]}),
-                       processing_class=tokenizer, rollout_func=rollout, callbacks=[clock])
-    trainer.train()
-    steps = sorted(clock.seconds[2:], key=lambda step: step[0])
-    seconds, phases = steps[len(steps) // 2]
-    memory = max(other.peak() for _, other in clock.seconds)
+    trl.train([json.dumps(ids) for ids in prompts], rollout, reward, max_steps=steps, num_generations=GROUP, generation_batch_size=PROMPTS * GROUP,
+              per_device_train_batch_size=batch, gradient_accumulation_steps=PROMPTS * GROUP // batch, max_completion_length=256, learning_rate=2e-4)
+    measured = sorted(trl.found[2:], key=lambda step: step[0])
+    seconds, phases = measured[len(measured) // 2]
+    memory = trl.peak()
     tokens, calls = (sum(pair[part] for pair in sampled) / len(sampled) / PROMPTS / GROUP for part in (0, 1))
     print(json.dumps({"seconds": seconds, "tokens": tokens, "calls": calls, "memory": memory, "phases": phases.list()}))
 
