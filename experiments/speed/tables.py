@@ -15,11 +15,10 @@ def results(data):
         task, first, second, _, *number = work.split()
         name = {"prefill": "reading, batch " + first, "decode": "decoding, batch " + first, "train": f"training, {first} x {second}"}[figure]
         name = " in ".join([name, *number])
-        if number:
-            peers = [{**peers[0], "blank": True}, *peers]
-        cell = lambda peer: " | " if peer.get("blank") else f"{peer['peers_figure']:.0f} | {peer['paretopo'] / peer['peers_figure']:.2f}"
-        cells = [cell(peer) for peer in peers] + [" | "] * (2 - len(peers))
-        memory = " / ".join("" if peer.get("blank") else f"{peer['memory'][1]:.0f}" for peer in peers)
+        # who stands in which column; one may be missing
+        columns = [next((peer for peer in peers if peer["peer"] in names), None) for names in (("transformers", "PyTorch eager"), ("vLLM", "torch.compile"))]
+        cells = [f"{peer['peers_figure']:.0f} | {peer['paretopo'] / peer['peers_figure']:.2f}" if peer else " | " for peer in columns]
+        memory = " / ".join(f"{peer['memory'][1]:.0f}" if peer else "" for peer in columns)
         print(f"| {model} | {name} | {peers[0]['paretopo']:.0f} | {peers[0]['share_of_limit']:.0%} | {' | '.join(cells)} | {peers[0]['memory'][0]:.0f} | {memory} |")
     runs = {}
     # all figures of a run have the same phases

@@ -150,29 +150,29 @@ fn together<const N: usize>(
     std::array::from_fn(|place| one[place].together(other[place], &seconds))
 }
 
-/// Packs as `PACKED` says; whether in bf16.
-fn pack(model: &mut AutoModel<Flex>) -> bool {
+/// Packs as `PACKED` says.
+fn pack(model: &mut AutoModel<Flex>) -> Option<PackedWeights> {
     let packed = std::env::var("PACKED").unwrap_or_else(|_| "f32".into());
-    match packed.as_str() {
-        "none" => {}
-        "bf16" => model.pack(PackedWeights::Bf16),
-        "f32" => model.pack(PackedWeights::F32),
+    let weights = match packed.as_str() {
+        "none" => return None,
+        "bf16" => PackedWeights::Bf16,
+        "f32" => PackedWeights::F32,
         other => panic!("`PACKED={other}` is none of `none`, `f32`, `bf16`"),
-    }
-    packed == "bf16"
+    };
+    model.pack(weights);
+    Some(weights)
 }
 
 /// As the program does: those that suit what is packed.
-fn rollout_workers(model: &mut AutoModel<Flex>, half: bool, rows: usize) -> Workers {
-    let threads = rayon::current_num_threads();
+fn rollout_workers(
+    model: &mut AutoModel<Flex>,
+    packed: Option<PackedWeights>,
+    rows: usize,
+) -> Workers {
+    let Some(packed) = packed else { return workers(model) };
     let wanted = std::env::var("WORKERS").map_or(0, |wanted| wanted.parse().unwrap());
-    match model.packed_bytes() as u64 {
-        0 => workers(model),
-        bytes => {
-            let each = if half { 2 } else { 4 };
-            Workers::of_rollouts(wanted, threads, rows, Weights { bytes, each }).unwrap()
-        }
-    }
+    let weights = Weights { bytes: model.packed_bytes() as u64, each: packed.bytes() };
+    Workers::of_rollouts(wanted, rayon::current_num_threads(), rows, weights).unwrap()
 }
 
 /// Loading, packing and the parts of [`generate`], for `batch` rows.
@@ -181,7 +181,7 @@ fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) 
     let (config, mut model) = load::<Flex>(folder);
     let loading = Phase::ended("load", started);
     let started = Instant::now();
-    let half = pack(&mut model);
+    let packed = pack(&mut model);
     let packing = Phase::ended("pack", started);
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut prompts: Vec<Vec<u32>> =
@@ -189,7 +189,7 @@ fn decode(folder: &Path, batch: usize, prompt: usize, new: usize, shared: bool) 
     if shared {
         prompts = vec![prompts[0].clone(); batch];
     }
-    let workers = rollout_workers(&mut model, half, batch);
+    let workers = rollout_workers(&mut model, packed, batch);
     play(&model, &workers, &prompts, 4);
     let (phases, _) = play(&model, &workers, &prompts, new);
     [loading, packing].into_iter().chain(phases).collect()
@@ -301,10 +301,10 @@ fn played(
 ) -> (Vec<TrainingSequence>, Vec<Phase>) {
     let started = Instant::now();
     let mut policy = AutoFamily::valid(model);
-    let half = pack(&mut policy);
+    let packed = pack(&mut policy);
     let packing = Phase::ended("pack", started);
     let shared = random_ids(&mut ChaCha8Rng::seed_from_u64(1), config, prompt);
-    let workers = rollout_workers(&mut policy, half, rows);
+    let workers = rollout_workers(&mut policy, packed, rows);
     let (phases, drawn) = play(&policy, &workers, &vec![shared.clone(); rows], new);
     let sequence = |(number, row): (usize, Row)| {
         let (ids, old_logprobs): (Vec<u32>, Vec<f32>) = row.into_iter().unzip();
