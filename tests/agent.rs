@@ -13,7 +13,7 @@ use paretopo_models::{AutoModel, CausalLm, ForwardInput, Placement, to_host};
 use paretopo_settings::{Seconds, Temperature};
 use paretopo_training::RunConfig;
 use paretopo_trajectory::{
-    Author, CallStatus, FinishReason, Split, Task, Trajectory, TrajectoryId,
+    Author, CallStatus, FinishReason, ObjectiveValues, Split, Task, Trajectory, TrajectoryId,
 };
 use proptest::prelude::*;
 use std::sync::atomic::AtomicBool;
@@ -73,6 +73,8 @@ fn play_at(
             task,
             sample: 0,
             seed: index as u64,
+            tool_free: false,
+            preference: ObjectiveValues::default(),
         })
         .collect();
     let mut heard = 0;
@@ -323,6 +325,8 @@ fn a_cancelled_rollout_ends() {
         task: &environment.tasks(Split::Test)[0],
         sample: 0,
         seed: 0,
+        tool_free: false,
+        preference: ObjectiveValues::default(),
     };
     assert!(rollout(&context, &RolloutConfig::default(), &[request], &mut |_| {}).is_err());
 }

@@ -10,7 +10,9 @@ use paretopo_engine::{LocalGenerators, SamplingPlace, StateSize};
 use paretopo_generation::{Recorded, SamplingConfig, log_softmax};
 use paretopo_models::{CausalLm, ForwardInput};
 use paretopo_settings::{RepetitionPenalty, Seconds, Temperature, TopP};
-use paretopo_trajectory::{Author, FinishReason, TokenId, Trajectory, TrajectoryId};
+use paretopo_trajectory::{
+    Author, FinishReason, ObjectiveValues, TokenId, Trajectory, TrajectoryId,
+};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -39,6 +41,8 @@ fn requests(environment: &Scripted) -> Vec<RolloutRequest<'_>> {
         task,
         sample: 0,
         seed: 7 + index as u64,
+        tool_free: false,
+        preference: ObjectiveValues::default(),
     };
     environment.task.iter().enumerate().map(request).collect()
 }

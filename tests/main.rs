@@ -47,6 +47,7 @@ mod settings;
 mod streams;
 mod support;
 mod text_files;
+mod told;
 mod tutorial;
 #[cfg(unix)]
 mod unattended;

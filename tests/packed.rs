@@ -156,7 +156,14 @@ fn drawn(
     let ids = |key: usize, count: usize| (0..count).map(|id| (id * 7 + key) as u32 % 40).collect();
     let row = |key: &RowKey| {
         let prompt: Vec<u32> = ids(*key, 3 + key * 5 % 37);
-        Row { key: *key, ids: prompt.into(), seed: *key as u64, drawn: 0, budget: TOKENS }
+        Row {
+            key: *key,
+            ids: prompt.into(),
+            seed: *key as u64,
+            drawn: 0,
+            budget: TOKENS,
+            forbidden: None,
+        }
     };
     let mut waiting: Vec<Row> = keys.iter().map(row).collect();
     let mut found: BTreeMap<RowKey, Vec<(u32, u32)>> =

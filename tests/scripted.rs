@@ -15,7 +15,8 @@ use paretopo_models::{
 };
 use paretopo_tools::{CallContext, ListedTool, Tool};
 use paretopo_trajectory::{
-    Author, CallStatus, Split, Task, ToolCall, ToolOutcome, ToolSpec, Trajectory, TrajectoryId,
+    Author, CallStatus, ObjectiveValues, Split, Task, ToolCall, ToolOutcome, ToolSpec, Trajectory,
+    TrajectoryId,
 };
 use std::ops::Deref;
 use std::sync::Arc;
@@ -163,7 +164,9 @@ pub(crate) fn local<'a, B: Backend, M: CausalLm<B>>(
 
 /// The first rollout of a task.
 pub(crate) fn request(task: &Task, seed: u64) -> RolloutRequest<'_> {
-    RolloutRequest { id: TrajectoryId::new("test", 0, 0), task, sample: 0, seed }
+    let id = TrajectoryId::new("test", 0, 0);
+    let preference = ObjectiveValues::default();
+    RolloutRequest { id, task, sample: 0, seed, tool_free: false, preference }
 }
 
 /// What no policy may achieve, whatever it writes.

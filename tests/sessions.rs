@@ -8,7 +8,7 @@ use paretopo_agent::{PolicyText, RolloutConfig, RolloutRequest};
 use paretopo_environments::Resources;
 use paretopo_tools::{PythonConfig, PythonInterpreter, ToolEntry};
 use paretopo_training::RunConfig;
-use paretopo_trajectory::{Split, TokenId, TrajectoryId};
+use paretopo_trajectory::{ObjectiveValues, Split, TokenId, TrajectoryId};
 
 /// Logits of a policy that writes one text after the other, each behind the output of a call.
 fn in_turn(
@@ -68,6 +68,8 @@ fn a_session_keeps_its_variables_over_the_calls_of_one_episode() {
                 task,
                 sample,
                 seed: sample as u64,
+                tool_free: false,
+                preference: ObjectiveValues::default(),
             };
             let requests = [request(0), request(1)];
             let config = RolloutConfig::default();

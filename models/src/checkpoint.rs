@@ -117,7 +117,7 @@ pub fn read_config<F: ModelFamily>(folder: &Path) -> Result<F::Config, Checkpoin
 }
 
 /// `model.safetensors`, or the shards that `model.safetensors.index.json` names.
-fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
+pub(crate) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     let index_path = folder.join("model.safetensors.index.json");
     let single = folder.join("model.safetensors");
     if single.exists() {

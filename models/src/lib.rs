@@ -57,6 +57,7 @@ mod parameters;
 mod peft_config;
 pub mod qwen2;
 pub mod qwen3;
+mod soup;
 mod state;
 mod unsupported;
 mod upload;
@@ -82,6 +83,7 @@ pub use packed::{Packed, PackedMatrix, PackedWeights};
 pub use parameters::{
     in_precision, initialize, is_frozen, named_parameters, parameter_count, parameter_keys,
 };
+pub use soup::soup;
 pub use state::{DecodingState, LayerState, select_rows, tensor_bytes};
 pub use upload::{bytes_sent, from_host, upload};
 pub use weights::{NamedTensor, SavedTensor, WeightFiles, load_tensors, write_tensors};

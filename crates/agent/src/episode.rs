@@ -162,6 +162,8 @@ impl<'a> Episode<'a> {
             answer: answer(&self.model_text),
             response: std::mem::take(&mut self.response),
             seconds: self.seconds,
+            tool_free: request.tool_free,
+            preference: request.preference.clone(),
             ..Trajectory::empty(request.id.clone(), &request.task.id, request.sample)
         }
     }

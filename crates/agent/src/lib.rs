@@ -8,6 +8,7 @@
 mod episode;
 mod play;
 mod policy_text;
+mod preference;
 mod prompts;
 mod rollout;
 mod rollout_config;
@@ -15,6 +16,7 @@ mod tool_desk;
 mod workers;
 
 pub use policy_text::PolicyText;
+pub use preference::{PreferenceConfig, Told, normalised};
 pub use prompts::{LongPrompts, leaves_room, open_tasks, require_question};
 pub use rollout::{RolloutContext, RolloutError, RolloutRequest, RolloutStatistics, rollout};
 pub use rollout_config::{OutputTruncation, RolloutConfig, RolloutPrecision, ToolSchedule};

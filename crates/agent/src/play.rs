@@ -7,7 +7,7 @@
 //! episodes go on in it from their ids; [`RESTARTS`] times in a row without a token between.
 
 use crate::episode::{Episode, State};
-use crate::rollout::{RolloutContext, RolloutError, RolloutRequest, RolloutStatistics};
+use crate::rollout::{Prompts, RolloutContext, RolloutError, RolloutRequest, RolloutStatistics};
 use crate::rollout_config::{RolloutConfig, ToolSchedule};
 use crate::tool_desk::{Submitted, ToolDesk, refused};
 use paretopo_chat::{ChatError, Parsed};
@@ -16,8 +16,7 @@ use paretopo_generation::{
 };
 use paretopo_tools::truncate_middle;
 use paretopo_trajectory::{Author, FinishReason, TokenId, ToolCall, ToolOutcome, Trajectory};
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -58,7 +57,7 @@ pub(crate) struct TurnLoop<'a> {
 pub(crate) fn play<'a>(
     context: &'a RolloutContext<'a>,
     config: &'a RolloutConfig,
-    prompts: &HashMap<String, Arc<[TokenId]>>,
+    prompts: &Prompts,
     requests: &'a [RolloutRequest<'a>],
     mut on_finished: impl FnMut(usize, Trajectory),
 ) -> Result<RolloutStatistics, RolloutError> {
@@ -91,7 +90,7 @@ impl<'a> TurnLoop<'a> {
     fn open(
         context: &'a RolloutContext<'a>,
         config: &'a RolloutConfig,
-        prompts: &HashMap<String, Arc<[TokenId]>>,
+        prompts: &Prompts,
         requests: &'a [RolloutRequest<'a>],
     ) -> Result<Self, RolloutError> {
         let settings = GenerationSettings {
@@ -101,10 +100,16 @@ impl<'a> TurnLoop<'a> {
             batch_size: config.batch_size,
             memory: (config.cache_mib > 0).then_some(config.cache_mib << 20),
         };
+        let forbids = requests.iter().any(|request| request.tool_free);
+        let call = match forbids.then(|| context.text.beginning_of_calls(&config.syntax)) {
+            Some(found) => Some(found?),
+            None => None,
+        };
         let row = |(key, request): (usize, &RolloutRequest<'_>)| {
-            let ids = prompts[&request.task.id].clone();
+            let ids = prompts[&(request.task.id.clone(), config.told(request))].clone();
             let budget = config.max_sampled_tokens.min(context.context - ids.len());
-            Row { key, ids, seed: request.seed, drawn: 0, budget }
+            let forbidden = call.clone().filter(|_| request.tool_free);
+            Row { key, ids, seed: request.seed, drawn: 0, budget, forbidden }
         };
         let rows: Vec<Row> = requests.iter().enumerate().map(row).collect();
         let mut generator =
@@ -256,11 +261,18 @@ impl<'a> TurnLoop<'a> {
 
     /// Submits the call that the turn has just completed, if any.
     fn call_if_asked(&mut self, key: usize) -> Result<(), Failure> {
+        let syntax = &self.config.syntax;
         let episode = &mut self.episodes[key];
+        if episode.request.tool_free {
+            if episode.turn.text().contains(syntax.open_string()) {
+                let reason = "what generates began a call though that was forbidden";
+                self.finish(key, FinishReason::Failed(reason.into()));
+            }
+            return Ok(());
+        }
         if self.desk.is_empty() || episode.calls.len() >= self.config.max_calls {
             return Ok(());
         }
-        let syntax = &self.config.syntax;
         let Some(written) = syntax.completed_call(episode.turn.text()) else { return Ok(()) };
         let call = match syntax.parse(written) {
             Parsed::None => return Ok(()),

@@ -1,11 +1,12 @@
 //! The text side of a checkpoint: tokenizer, chat template, and the tokens that end a turn.
 
-use paretopo_chat::{ChatError, ChatTemplate, TemplateContext, Tokenizer};
+use paretopo_chat::{ChatError, ChatTemplate, TemplateContext, Tokenizer, ToolSyntax};
 use paretopo_environments::ToolEnvironment;
-use paretopo_generation::{SamplingConfig, sampling_of};
-use paretopo_trajectory::{Task, TokenId};
+use paretopo_generation::{ForbiddenText, SamplingConfig, sampling_of};
+use paretopo_trajectory::{Role, Task, TokenId};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a policy needs to read and write text.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct PolicyText {
     pub end_ids: Vec<TokenId>,
     /// `generation_config.json`, if there is one, and where it is.
     generation: Option<(PathBuf, serde_json::Value)>,
+    /// What begins a call, of the syntax that was last asked for.
+    calls: Mutex<Option<(ToolSyntax, Arc<ForbiddenText>)>>,
 }
 
 impl PolicyText {
@@ -67,7 +70,8 @@ impl PolicyText {
             });
         }
         let generation = generation.map(|value| (folder.join("generation_config.json"), value));
-        Ok(Self { tokenizer, template, end_ids, generation })
+        let calls = Mutex::default();
+        Ok(Self { tokenizer, template, end_ids, generation, calls })
     }
 
     /// How `generation_config.json` says that tokens are to be drawn; `None` if there is no such
@@ -85,6 +89,26 @@ impl PolicyText {
         sampling_of(value).map(Some).map_err(invalid)
     }
 
+    /// What begins a call, and which tokens spell it: for rows that must not begin one. It is made
+    /// once from the vocabulary.
+    ///
+    /// # Errors
+    /// When a token cannot be decoded, or none would be left to draw.
+    pub fn beginning_of_calls(&self, syntax: &ToolSyntax) -> Result<Arc<ForbiddenText>, ChatError> {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = calls.as_ref().filter(|(of, _)| of == syntax) {
+            return Ok(known.clone());
+        }
+        let ids = 0..self.tokenizer.vocab_size() as TokenId;
+        let spelled: Vec<String> =
+            ids.map(|id| self.tokenizer.decode(&[id])).collect::<Result<_, _>>()?;
+        let refused = |reason: &str| ChatError::Tokenizer(reason.to_owned());
+        let found = ForbiddenText::new(syntax.open_string(), spelled).map_err(refused)?;
+        let found = Arc::new(found);
+        *calls = Some((syntax.clone(), found.clone()));
+        Ok(found)
+    }
+
     /// The ids that open an episode on `task`; tools are described by the template only where
     /// `describe_tools`.
     ///
@@ -96,7 +120,22 @@ impl PolicyText {
         task: &Task,
         describe_tools: bool,
     ) -> Result<Vec<TokenId>, ChatError> {
-        let text = self.render(environment, task, describe_tools)?;
+        self.opening_told(environment, task, "", describe_tools)
+    }
+
+    /// [`Self::opening`] with something told in front of the question: of the last message that is
+    /// the user's.
+    ///
+    /// # Errors
+    /// As [`Self::opening`].
+    pub fn opening_told(
+        &self,
+        environment: &ToolEnvironment,
+        task: &Task,
+        told: &str,
+        describe_tools: bool,
+    ) -> Result<Vec<TokenId>, ChatError> {
+        let text = self.render(environment, task, told, describe_tools)?;
         let ids = self.tokenizer.encode(&text)?;
         if ids.is_empty() || self.template.is_blank(&text) {
             let file = self.template.file().to_owned();
@@ -119,13 +158,13 @@ impl PolicyText {
         // already the first character differs
         let question = if task.question.starts_with('0') { "1 or 2?" } else { "0 or 3?" };
         let other = Task { question: question.into(), ..task.clone() };
-        let asked = self.render(environment, task, describe_tools)?;
+        let asked = self.render(environment, task, "", describe_tools)?;
         if self.template.is_blank(&asked) {
             let file = self.template.file().to_owned();
             return Err(ChatError::EmptyOpening { file, task: task.id.clone() });
         }
         // an error about the other question alone is a difference, too
-        match self.render(environment, &other, describe_tools) {
+        match self.render(environment, &other, "", describe_tools) {
             Ok(text) if text == asked => Err(ChatError::QuestionLeftOut {
                 file: self.template.file().to_owned(),
                 task: task.id.clone(),
@@ -139,9 +178,14 @@ impl PolicyText {
         &self,
         environment: &ToolEnvironment,
         task: &Task,
+        told: &str,
         describe_tools: bool,
     ) -> Result<String, ChatError> {
-        let messages = environment.opening(task);
+        let mut messages = environment.opening(task);
+        let last = messages.iter_mut().rev().find(|message| message.role == Role::User);
+        if let Some(question) = last {
+            question.content.insert_str(0, told);
+        }
         let tools: Vec<_> =
             environment.tools.iter().filter(|_| describe_tools).map(|tool| tool.spec()).collect();
         self.template.render(TemplateContext {

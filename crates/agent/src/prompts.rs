@@ -23,7 +23,8 @@ pub enum LongPrompts {
     Skip,
 }
 
-/// The prompt of each task, in the same order. Rendered and encoded on all threads.
+/// The prompt of each task, in the same order, with what is told in front of its question. Rendered and
+/// encoded on all threads.
 ///
 /// # Errors
 /// When the template or the tokenizer fails, or the template renders nothing; the first such task
@@ -32,14 +33,14 @@ pub fn open_tasks(
     text: &PolicyText,
     environment: &ToolEnvironment,
     config: &RolloutConfig,
-    tasks: &[&Task],
+    tasks: &[(&Task, &str)],
 ) -> Result<Vec<Vec<TokenId>>, ChatError> {
     let describe_tools = matches!(config.syntax, ToolSyntax::Hermes {});
     // a template may have a process for each thread that renders: a few tasks do not need many
     let opened: Vec<Result<_, _>> = tasks
         .par_iter()
         .with_min_len(FEW)
-        .map(|task| text.opening(environment, task, describe_tools))
+        .map(|(task, told)| text.opening_told(environment, task, told, describe_tools))
         .collect();
     opened.into_iter().collect()
 }

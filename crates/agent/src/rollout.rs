@@ -5,7 +5,7 @@ use crate::{PolicyText, RolloutConfig, Workers, leaves_room, open_tasks};
 use paretopo_chat::ChatError;
 use paretopo_environments::ToolEnvironment;
 use paretopo_generation::{GenerationError, GenerationStatistics, Generators};
-use paretopo_trajectory::{Task, TokenId, Trajectory, TrajectoryId};
+use paretopo_trajectory::{ObjectiveValues, Task, TokenId, Trajectory, TrajectoryId};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -23,6 +23,10 @@ pub struct RolloutRequest<'a> {
     /// Seed of the episode's random numbers; the tokens do not depend on what the episode is
     /// batched with.
     pub seed: u64,
+    /// Whether it is forbidden to begin a call: tokens that would are left out of each draw.
+    pub tool_free: bool,
+    /// What it is asked to prefer; empty where nothing is told (`rollout.preference`).
+    pub preference: ObjectiveValues,
 }
 
 /// What all episodes share.
@@ -181,6 +185,9 @@ pub fn rollout(
     }
 }
 
+/// The ids of each prompt: of a task, and of what is told in front of its question.
+pub(crate) type Prompts = HashMap<(String, String), Arc<[TokenId]>>;
+
 /// Deals out tasks in turn: the places of each part's requests. At least one part, and none empty
 /// unless there is no request.
 fn split(requests: &[RolloutRequest<'_>], parts: usize) -> Vec<Vec<usize>> {
@@ -199,16 +206,21 @@ fn open_all(
     context: &RolloutContext<'_>,
     config: &RolloutConfig,
     requests: &[RolloutRequest<'_>],
-) -> Result<HashMap<String, Arc<[TokenId]>>, RolloutError> {
+) -> Result<Prompts, RolloutError> {
+    let told: Vec<String> = requests.iter().map(|request| config.told(request)).collect();
+    if let Some(preference) = &config.preference {
+        preference.require_tokens(&context.text.tokenizer)?;
+    }
     let mut seen = HashSet::new();
-    let tasks: Vec<&Task> = requests
+    let tasks: Vec<(&Task, &str)> = requests
         .iter()
-        .map(|request| request.task)
-        .filter(|task| seen.insert(task.id.as_str()))
+        .zip(&told)
+        .map(|(request, told)| (request.task, told.as_str()))
+        .filter(|(task, told)| seen.insert((task.id.as_str(), *told)))
         .collect();
     let opened = open_tasks(context.text, context.environment, config, &tasks)?;
     let mut prompts = HashMap::new();
-    for (task, ids) in tasks.into_iter().zip(opened) {
+    for ((task, told), ids) in tasks.into_iter().zip(opened) {
         if !leaves_room(ids.len(), context.context) {
             return Err(RolloutError::PromptTooLong {
                 task: task.id.clone(),
@@ -216,7 +228,7 @@ fn open_all(
                 context: context.context,
             });
         }
-        prompts.insert(task.id.clone(), ids.into());
+        prompts.insert((task.id.clone(), told.to_owned()), ids.into());
     }
     Ok(prompts)
 }
@@ -237,6 +249,8 @@ mod tests {
                     task,
                     sample,
                     seed: 0,
+                    tool_free: false,
+                    preference: ObjectiveValues::default(),
                 })
             })
             .collect();

@@ -1,6 +1,6 @@
 //! Budgets and limits of a rollout.
 
-use crate::LongPrompts;
+use crate::{LongPrompts, PreferenceConfig, RolloutRequest};
 use paretopo_chat::ToolSyntax;
 use paretopo_generation::{Recorded, SamplingConfig};
 use paretopo_settings::{Seconds, whole, within};
@@ -110,11 +110,28 @@ pub struct RolloutConfig {
     /// What is recorded of each drawn token besides its log-probabilities.
     #[serde(skip_serializing_if = "is_default")]
     pub recorded: Recorded,
+    /// So many rollouts of each group in training must not begin a call: what the policy can do in its
+    /// head is then known of each prompt (`tool_free/em`), and compared with calling. Their
+    /// log-probabilities are those of the policy among all tokens.
+    #[serde(deserialize_with = "within::<0, 100_000, _, _>", skip_serializing_if = "is_default")]
+    #[schemars(schema_with = "whole::<0, 100_000>")]
+    pub tool_free: usize,
+    /// What the policy is told to prefer; nothing when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preference: Option<PreferenceConfig>,
     /// Mebibytes that may be held of what layers remember of the episodes that are played at the same
     /// time, over all workers; 0 for as much as they need. Episodes wait for room.
     #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
     #[schemars(schema_with = "whole::<0, 1_000_000_000>")]
     pub cache_mib: u64,
+}
+
+impl RolloutConfig {
+    /// What a request's prompt tells in front of the question.
+    pub(crate) fn told(&self, request: &RolloutRequest<'_>) -> String {
+        let preference = self.preference.as_ref();
+        preference.map(|config| config.words(&request.preference)).unwrap_or_default()
+    }
 }
 
 fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
@@ -138,6 +155,8 @@ impl Default for RolloutConfig {
             tool_schedule: ToolSchedule::FixedLag { steps: 2 },
             precision: RolloutPrecision::Same,
             recorded: Recorded::default(),
+            tool_free: 0,
+            preference: None,
             cache_mib: 0,
         }
     }

@@ -246,7 +246,14 @@ fn generate(
     let mut generator = generators.open(&settings).unwrap();
     let row = |(key, ids): (usize, &Vec<u32>)| {
         let seed = first + key as u64;
-        GeneratedRow { key, ids: ids.as_slice().into(), seed, drawn: 0, budget: count }
+        GeneratedRow {
+            key,
+            ids: ids.as_slice().into(),
+            seed,
+            drawn: 0,
+            budget: count,
+            forbidden: None,
+        }
     };
     let rows: Vec<GeneratedRow> = prompts.iter().enumerate().map(row).collect();
     let started = Instant::now();

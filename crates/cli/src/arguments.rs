@@ -105,6 +105,9 @@ pub(crate) enum Command {
         /// Data sets to evaluate on instead, such as `gsm8k,math-500`; ends with a table
         #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
         benchmarks: Vec<String>,
+        /// Let no episode begin a call, as `evaluation.tool_free` does: what is known by heart
+        #[arg(long)]
+        tool_free: bool,
         /// Folder for results and trajectories; the same command resumes an interrupted evaluation
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
@@ -146,6 +149,9 @@ pub(crate) enum Command {
         question: String,
         #[command(flatten)]
         config: ConfigArguments,
+        /// What to prefer: a weight for each objective, for a policy that was trained to be told
+        #[arg(long, value_name = "W,..", value_delimiter = ',', allow_negative_numbers = true)]
+        preference: Vec<NonNegative>,
     },
     /// Write the default configuration, a tokenizer or the skeleton of an architecture
     New {
@@ -283,6 +289,18 @@ pub(crate) enum Command {
             allow_negative_numbers = true
         )]
         output: usize,
+    },
+    /// Interpolate checkpoints of one architecture: the weighted mean of their weights
+    Soup {
+        /// Checkpoint folders, at least two
+        #[arg(required = true, num_args = 2.., value_name = "DIR")]
+        checkpoints: Vec<PathBuf>,
+        /// A weight for each, adding up to 1; equal ones when absent
+        #[arg(long, value_name = "W,..", value_delimiter = ',', allow_negative_numbers = true)]
+        weights: Vec<f64>,
+        /// The folder of the new checkpoint
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
     },
     /// Print shell completions
     Completions {

@@ -36,6 +36,8 @@ pub struct DeviceDraw<'a> {
     pub recorded: Recorded,
     /// The ids that each row holds; only a penalty looks at them.
     pub earlier: &'a [&'a [TokenId]],
+    /// The ids that each row must not draw; one that may be drawn is left of each.
+    pub forbidden: &'a [&'a [TokenId]],
     /// A point in [0, 1) for each row; of no account when greedy.
     pub points: &'a [f32],
 }
@@ -111,6 +113,7 @@ fn draw<B: Backend>(
         1.0 => logits,
         penalty => penalised(logits, settings.earlier, penalty),
     };
+    let scores = allowed(scores, settings.forbidden);
     if sampling.temperature.get() == 0.0 {
         let ids = first_highest(scores);
         let zeros = ids.clone().float() * 0.0;
@@ -311,11 +314,26 @@ fn penalised<B: Backend>(
     logits.scatter(1, places, (new - old) * given, IndexingUpdateOp::Add)
 }
 
+/// The scores with [`NEVER`] for what each row must not draw.
+fn allowed<B: Backend>(scores: Tensor<B, 2>, forbidden: &[&[TokenId]]) -> Tensor<B, 2> {
+    if forbidden.iter().all(|ids| ids.is_empty()) {
+        return scores;
+    }
+    let [rows, vocab_size] = scores.dims();
+    let mut never = vec![0i32; rows * vocab_size];
+    for (row, ids) in never.chunks_mut(vocab_size).zip(forbidden) {
+        ids.iter().for_each(|id| row[*id as usize] = 1);
+    }
+    let never = TensorData::new(never, [rows, vocab_size]);
+    let never: Tensor<B, 2, Int> = upload(never, &scores.device());
+    scores.mask_fill(never.equal_elem(1), NEVER)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use burn_flex::Flex;
-    use paretopo_generation::{Points, entropy, likeliest as likeliest_here, sample};
+    use paretopo_generation::{Points, entropy, likeliest as likeliest_here, sample_allowed};
     use paretopo_settings::{RepetitionPenalty, Share, Temperature, TopP};
 
     fn tensor(rows: &[Vec<f32>]) -> Tensor<Flex, 2> {
@@ -333,16 +351,29 @@ mod tests {
         (0..count).map(|_| row()).collect()
     }
 
+    /// Of every other row two tokens, or one.
+    fn forbidden_of(row: u32, vocab_size: u32) -> Vec<u32> {
+        if row % 2 == 0 { Vec::new() } else { vec![row % vocab_size, 3 * row % vocab_size] }
+    }
+
     /// Draws on the device and on the host from the same points.
     fn check(vocab_size: usize, spread: f32, sampling: SamplingConfig) {
         let rows = rows(40, vocab_size, spread);
         let earlier: Vec<Vec<u32>> =
             (0..40).map(|row| vec![row % vocab_size as u32, 0, 1, 0]).collect();
         let earlier: Vec<&[u32]> = earlier.iter().map(Vec::as_slice).collect();
+        let forbidden: Vec<Vec<u32>> =
+            (0..40).map(|row| forbidden_of(row, vocab_size as u32)).collect();
+        let forbidden: Vec<&[u32]> = forbidden.iter().map(Vec::as_slice).collect();
         let points: Vec<f32> = (0..40).map(|row| Points::new(row, 0).draw()).collect();
         let recorded = Recorded { entropy: true, alternatives: 3 };
-        let settings =
-            DeviceDraw { sampling: &sampling, recorded, earlier: &earlier, points: &points };
+        let settings = DeviceDraw {
+            sampling: &sampling,
+            recorded,
+            earlier: &earlier,
+            forbidden: &forbidden,
+            points: &points,
+        };
         let mut bytes = 0;
         let found = draw_on_device(tensor(&rows), &settings, &mut bytes);
         // id, two log-probabilities, two tests of soundness, the entropy, three pairs
@@ -350,8 +381,10 @@ mod tests {
         let mut differing = 0;
         for (row, (logits, found)) in rows.iter().zip(&found).enumerate() {
             let mut points = Points::new(row as u64, 0);
-            let wanted = sample(logits, earlier[row].iter().copied(), &sampling, &mut points);
+            let earlier = earlier[row].iter().copied();
+            let wanted = sample_allowed(logits, earlier, forbidden[row], &sampling, &mut points);
             let (wanted, drawn) = (wanted.unwrap(), found.sampled.unwrap());
+            assert!(!forbidden[row].contains(&drawn.id), "{drawn:?}");
             // a point may lie within rounding of the place where two of many tokens meet
             if drawn.id != wanted.id {
                 differing += 1;
@@ -423,6 +456,7 @@ mod tests {
             },
             recorded: Recorded::default(),
             earlier: &earlier,
+            forbidden: &earlier,
             points: &[0.0; 5],
         };
         let found = draw_on_device(tensor(&logits), &settings, &mut 0);

@@ -33,7 +33,7 @@
 //!         memory: None,
 //!     };
 //!     let mut generator = generators.open(&settings)?;
-//!     let row = |key| Row { key, ids: [1, 2, 3].into(), seed: 7, drawn: 0, budget: 5 };
+//!     let row = |key| Row { key, ids: [1, 2, 3].into(), seed: 7, drawn: 0, budget: 5, forbidden: None };
 //!     assert_eq!(generator.admit(&[row(0), row(1)])?, 2);
 //!
 //!     let mut drawn = [Vec::new(), Vec::new()];

@@ -20,7 +20,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use paretopo_generation::{
     Drawn, Event, GenerationError, GenerationSettings, GenerationStatistics, Generator, Generators,
-    Points, Row, RowKey, entropy, likeliest, sample,
+    Points, Row, RowKey, entropy, likeliest, sample_allowed,
 };
 use paretopo_models::{CausalLm, bytes_sent, first_overflow, select_rows};
 use paretopo_trajectory::TokenId;
@@ -314,7 +314,7 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
             let sampled = self.require_sound(key, drawn.sampled, drawn.are_equal)?;
             let is_end = self.settings.end_ids.contains(&sampled.id);
             let row = self.row(key);
-            row.ids.push(sampled.id);
+            row.push_drawn(sampled.id);
             row.left = row.left.saturating_sub(1);
             row.draws = !is_end && row.left > 0;
             events.push(Event::Drawn(Drawn {
@@ -338,7 +338,13 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
             let row = &self.rows[key];
             let mut points = row.points.clone();
             let drawn = DrawnRow {
-                sampled: sample(logits, row.ids.iter().copied(), &sampling, &mut points),
+                sampled: sample_allowed(
+                    logits,
+                    row.ids.iter().copied(),
+                    row.forbidden(),
+                    &sampling,
+                    &mut points,
+                ),
                 // where activations are too large, norms make zeros of them, and all logits are
                 // equal
                 are_equal: logits.iter().all(|logit| *logit == logits[0]),
@@ -370,10 +376,13 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
             .collect();
         let earlier: Vec<&[TokenId]> =
             keys.iter().map(|key| self.rows[key].ids.as_slice()).collect();
+        let forbidden: Vec<&[TokenId]> =
+            keys.iter().map(|key| self.rows[key].forbidden()).collect();
         let settings = DeviceDraw {
             sampling: &self.settings.sampling,
             recorded: self.settings.recorded,
             earlier: &earlier,
+            forbidden: &forbidden,
             points: &points,
         };
         draw_on_device(logits, &settings, &mut self.statistics.bytes_to_host)

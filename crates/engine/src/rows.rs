@@ -1,8 +1,9 @@
 //! The host's side of the rows: what each holds, has yet to read, and may draw.
 
-use paretopo_generation::{Points, Row, RowKey};
+use paretopo_generation::{ForbiddenText, Points, Row, RowKey, Written};
 use paretopo_trajectory::TokenId;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A row that was admitted and is not forgotten yet.
 #[derive(Debug)]
@@ -22,11 +23,19 @@ pub(crate) struct HeldRow {
     pub(crate) placed: bool,
     /// The order of admission.
     pub(crate) order: u64,
+    /// What it must not write, and how much of that it has written.
+    forbidden: Option<(Arc<ForbiddenText>, Written)>,
 }
 
 impl HeldRow {
     pub(crate) fn new(row: &Row, order: u64) -> Self {
+        let drawn = &row.ids[row.ids.len() - row.drawn.min(row.ids.len())..];
+        let forbidden = row.forbidden.as_ref().map(|text| {
+            let behind = |written, id: &TokenId| text.behind(written, *id);
+            (text.clone(), drawn.iter().fold(Written::default(), behind))
+        });
         Self {
+            forbidden,
             ids: row.ids.to_vec(),
             read: row.ids.len(),
             points: Points::new(row.seed, row.drawn),
@@ -35,6 +44,20 @@ impl HeldRow {
             released: false,
             placed: true,
             order,
+        }
+    }
+
+    /// The tokens that it must not draw next.
+    pub(crate) fn forbidden(&self) -> &[TokenId] {
+        let forbidden = self.forbidden.as_ref();
+        forbidden.map(|(text, written)| text.completing(*written)).unwrap_or_default()
+    }
+
+    /// Puts an id behind it that it has drawn.
+    pub(crate) fn push_drawn(&mut self, id: TokenId) {
+        self.ids.push(id);
+        if let Some((text, written)) = &mut self.forbidden {
+            *written = text.behind(*written, id);
         }
     }
 

@@ -5,7 +5,7 @@
 //! loop has seen enough (a complete tool call); [`Generator::extend`] gives it ids that it did not
 //! draw (a tool's output), behind which it draws again; [`Generator::release`] ends it.
 
-use crate::SamplingConfig;
+use crate::{ForbiddenText, SamplingConfig};
 use paretopo_settings::{whole, within};
 use paretopo_trajectory::TokenId;
 use schemars::JsonSchema;
@@ -55,6 +55,9 @@ pub struct Row {
     pub drawn: usize,
     /// Tokens that it may still draw, at least 1.
     pub budget: usize,
+    /// What the tokens that it draws must not spell, such as the beginning of a call. Where one
+    /// would complete it, the token is drawn among the others.
+    pub forbidden: Option<Arc<ForbiddenText>>,
 }
 
 /// A token that a row has drawn.

@@ -29,17 +29,21 @@
 //! device is held against it.
 
 mod checkpoint_sampling;
+mod forbidden;
 mod generator;
 mod point;
 mod sampling;
 
 pub use checkpoint_sampling::sampling_of;
+pub use forbidden::{ForbiddenText, Written};
 pub use generator::{
     Drawn, Event, GenerationError, GenerationSettings, GenerationStatistics, Generator, Generators,
     Recorded, Row, RowKey,
 };
 pub use point::Points;
-pub use sampling::{Sampled, SamplingConfig, entropy, likeliest, log_softmax, sample};
+pub use sampling::{
+    Sampled, SamplingConfig, entropy, likeliest, log_softmax, sample, sample_allowed,
+};
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

@@ -78,6 +78,22 @@ pub fn sample(
     config: &SamplingConfig,
     points: &mut Points,
 ) -> Option<Sampled> {
+    sample_allowed(logits, earlier, &[], config, points)
+}
+
+/// [`sample`] among the tokens that are not `forbidden`, of which at least one is left:
+/// `p(i) = exp(s_i) / sum of exp(s_j) over the allowed j`. The log-probability of the policy is still
+/// that among all tokens, which is what training computes again.
+///
+/// # Shapes
+/// - `logits`: `vocab_size` values, more than any of the ids
+pub fn sample_allowed(
+    logits: &[f32],
+    earlier: impl Iterator<Item = u32>,
+    forbidden: &[u32],
+    config: &SamplingConfig,
+    points: &mut Points,
+) -> Option<Sampled> {
     let normaliser = log_sum_exp(logits.iter().copied());
     if !normaliser.is_finite() || logits.iter().any(|logit| !logit.is_finite()) {
         return None;
@@ -89,11 +105,14 @@ pub fn sample(
     };
     let temperature = config.temperature.single();
     let penalty = config.repetition_penalty.single();
-    let scores = if penalty == 1.0 {
+    let mut scores = if penalty == 1.0 {
         Cow::Borrowed(logits)
     } else {
         Cow::Owned(penalised(logits, earlier, penalty))
     };
+    for id in forbidden {
+        scores.to_mut()[*id as usize] = f32::NEG_INFINITY;
+    }
     if temperature == 0.0 {
         let best = scores
             .iter()
@@ -103,7 +122,8 @@ pub fn sample(
     }
     let tempered = |index: usize| scores[index] / temperature;
     if config.top_k == 0 && config.top_p.single() >= 1.0 && config.min_p.single() == 0.0 {
-        let total = if temperature == 1.0 && penalty == 1.0 {
+        let as_they_are = temperature == 1.0 && penalty == 1.0 && forbidden.is_empty();
+        let total = if as_they_are {
             normaliser
         } else {
             log_sum_exp(scores.iter().map(|score| score / temperature))

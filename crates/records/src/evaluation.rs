@@ -52,6 +52,12 @@ pub struct Evaluation {
     /// (EM, 1 - #Tool / largest number of calls), both to be maximised in [0, 1], whatever the
     /// objectives are.
     pub accuracy_efficiency: [f64; 2],
+    /// Share of right answers where no call may be begun, if that was played, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_skill: Option<f64>,
+    /// What the same policy achieves where it is told other preferences, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preferences: Vec<PreferencePoint>,
     /// By level, where tasks have one.
     pub levels: BTreeMap<u32, LevelSummary>,
     /// Means of the environment's own metrics, over the episodes to which each applies.
@@ -66,6 +72,21 @@ pub struct Evaluation {
     pub peak_memory_mib: Option<f64>,
 }
 
+/// What a policy achieves that is told a preference.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PreferencePoint {
+    /// A weight for each objective; they add up to 1.
+    pub preference: ObjectiveValues,
+    /// Share of episodes with a right answer.
+    pub em: f64,
+    /// Mean tool calls an episode.
+    pub calls: f64,
+    /// The mean of every objective.
+    pub point: ObjectiveValues,
+    /// Half the width of each mean's 95% interval, from the standard error of the tasks' means.
+    pub point_interval: ObjectiveValues,
+}
+
 /// An evaluation of one level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LevelSummary {
@@ -75,6 +96,9 @@ pub struct LevelSummary {
     pub em: f64,
     /// Mean tool calls an episode.
     pub calls: f64,
+    /// Share of right answers where no call may be begun, if that was played, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_skill: Option<f64>,
 }
 
 /// Reads the `evaluation.json` of a folder, of this version or an older one.

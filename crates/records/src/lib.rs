@@ -37,7 +37,9 @@ mod state;
 mod trajectories;
 
 pub use episodes::EpisodeSummary;
-pub use evaluation::{EVALUATION, Evaluation, LevelSummary, read_evaluation, write_evaluation};
+pub use evaluation::{
+    EVALUATION, Evaluation, LevelSummary, PreferencePoint, read_evaluation, write_evaluation,
+};
 pub use lines::LineError;
 pub use metrics::{METRICS, last_metrics, read_metrics};
 pub use state::latest_archive;

@@ -190,8 +190,14 @@ fn measure(
         if reader.cancelled.load(Ordering::Relaxed) {
             return Err(TrainingError::Interrupted);
         }
-        let prompts =
-            open_tasks(reader.text, environment, rollout, &block.iter().collect::<Vec<_>>())?;
+        // all preferences take about as many tokens
+        let usual = rollout
+            .preference
+            .as_ref()
+            .map(|config| config.words(&config.usual(&environment.objective_names())));
+        let told = usual.as_deref().unwrap_or_default();
+        let opened: Vec<(&Task, &str)> = block.iter().map(|task| (task, told)).collect();
+        let prompts = open_tasks(reader.text, environment, rollout, &opened)?;
         for (index, (task, prompt)) in block.iter().zip(prompts).enumerate() {
             if leaves_room(prompt.len(), reader.context) {
                 found.fitting.push(done + index);

@@ -10,6 +10,8 @@ pub(crate) enum Purpose {
     TaskOrder,
     /// What an estimator draws.
     Estimator,
+    /// What the policy is asked to prefer; steps count drawn prompts.
+    Preference,
     /// The order of sequences in an epoch of a step.
     EpochOrder(u64),
     /// What adapters drop in the minibatch that begins with the so-many-th sequence of a step.
@@ -35,6 +37,7 @@ impl Purpose {
             Self::MicroBatch => 0,
             Self::TaskOrder => 1,
             Self::Estimator => 2,
+            Self::Preference => 3,
             Self::EpochOrder(epoch) if epoch < EPOCHS => 100 + epoch,
             Self::EpochOrder(epoch) => far(1, epoch),
             Self::Dropout(index) if index < DROPPED => 200 + index,
@@ -73,7 +76,12 @@ mod tests {
             (0..5000).chain(edges.iter().flat_map(|edge| edge - 50..edge + 50)).collect();
         let mut known: HashMap<u64, Purpose> = HashMap::new();
         let all = indexed.iter().flat_map(|purpose| indices.iter().map(|index| purpose(*index)));
-        for purpose in all.chain([Purpose::MicroBatch, Purpose::TaskOrder, Purpose::Estimator]) {
+        for purpose in all.chain([
+            Purpose::MicroBatch,
+            Purpose::TaskOrder,
+            Purpose::Estimator,
+            Purpose::Preference,
+        ]) {
             let earlier = known.insert(purpose.number(), purpose);
             assert!(earlier.is_none_or(|earlier| earlier == purpose), "{purpose:?} {earlier:?}");
         }

@@ -79,6 +79,7 @@ impl From<FirstTrajectory> for Trajectory {
             success: None,
             objectives: ObjectiveValues::unnamed(rewards.collect()),
             preference: ObjectiveValues::default(),
+            tool_free: false,
             segments: first.segments.into_iter().map(convert).collect(),
             calls,
             finish: first.finish,

@@ -37,6 +37,9 @@ pub struct Trajectory {
     /// What the episode was asked to prefer: weights of objectives; empty where it was not told.
     #[serde(default, skip_serializing_if = "ObjectiveValues::is_empty")]
     pub preference: ObjectiveValues,
+    /// Whether it was forbidden to begin a call.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tool_free: bool,
     /// What the model saw and wrote, in order.
     pub segments: Vec<Segment>,
     /// The tool calls, in order.
@@ -62,6 +65,7 @@ impl Trajectory {
             success: None,
             objectives: ObjectiveValues::default(),
             preference: ObjectiveValues::default(),
+            tool_free: false,
             segments: Vec::new(),
             calls: Vec::new(),
             finish: FinishReason::Stop,

@@ -43,7 +43,7 @@ pub fn ask(folder: &Path, questions: &[&str]) -> Result<Vec<String>, Box<dyn Err
         let context =
             TemplateContext { messages: &messages, tools: &[], add_generation_prompt: true };
         let ids = tokenizer.encode(&template.render(context)?)?.into();
-        waiting.push(Row { key, ids, seed: 0, drawn: 0, budget: BUDGET });
+        waiting.push(Row { key, ids, seed: 0, drawn: 0, budget: BUDGET, forbidden: None });
     }
     let mut written = vec![Vec::new(); questions.len()];
     let mut running = questions.len();

@@ -72,7 +72,7 @@ impl<B: AutodiffBackend> Measurement<B> {
         let mut generator = generators.open(&generation).unwrap();
         let row = |key: usize| {
             let ids = policy::ids(settings, key, prompt);
-            Row { key, ids: ids.into(), seed: key as u64, drawn: 0, budget: new }
+            Row { key, ids: ids.into(), seed: key as u64, drawn: 0, budget: new, forbidden: None }
         };
         let rows: Vec<Row> = (0..batch).map(row).collect();
         let started = Instant::now();

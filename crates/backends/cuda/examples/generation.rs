@@ -85,6 +85,7 @@ fn generate(
         seed: key as u64,
         drawn: 0,
         budget: tokens,
+        forbidden: None,
     };
     let waiting: Vec<Row> = (0..rows).map(row).collect();
     assert_eq!(generator.admit(&waiting).unwrap(), rows);

@@ -9,6 +9,7 @@ mod lines;
 mod new;
 mod recipes;
 mod search;
+mod soup;
 mod tools;
 
 pub(crate) use recipes::USUAL_PROMPT;
@@ -55,11 +56,20 @@ pub(crate) fn run(command: Command, options: &Options<'_>) -> Result<(), Problem
         Command::Sft { config, run } => {
             recipes::run(|backend| backend.sft, false, &config, &run, options)
         }
-        Command::Evaluate { config, benchmarks, out } => {
+        Command::Evaluate { mut config, benchmarks, tool_free, out } => {
+            if tool_free {
+                config.set.push("evaluation.tool_free=true".into());
+            }
             benchmarks::evaluate(&config, &benchmarks, out.as_deref(), options)
         }
         Command::Plan { config, prompt_tokens } => recipes::plan(&config, prompt_tokens, options),
-        Command::Solve { question, config } => recipes::solve(&question, &config, options),
+        Command::Solve { question, mut config, preference } => {
+            if !preference.is_empty() {
+                let weights: Vec<f64> = preference.iter().map(|weight| weight.get()).collect();
+                config.set.push(format!("rollout.preference.weights={weights:?}"));
+            }
+            recipes::solve(&question, &config, options)
+        }
         Command::Compare { experiment, out, set, dry_run: true, .. } => {
             compare::dry_run(experiment.as_deref(), &out, &set)
         }
@@ -96,6 +106,7 @@ pub(crate) fn run(command: Command, options: &Options<'_>) -> Result<(), Problem
         Command::Python { file, interpreter, seconds, memory, output } => {
             tools::python(&file, interpreter, seconds, memory, output)
         }
+        Command::Soup { checkpoints, weights, out } => soup::soup(&checkpoints, &weights, &out),
         Command::Completions { shell } => {
             // into memory first: the generator panics where it cannot write
             let mut script = Vec::new();

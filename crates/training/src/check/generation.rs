@@ -107,6 +107,7 @@ fn draw<B: Backend, M: CausalLm<B>>(
         seed: key as u64,
         drawn: 0,
         budget: TOKENS,
+        forbidden: None,
     };
     let rows: Vec<Row> = (0..ROWS).map(row).collect();
     generator.admit(&rows)?;

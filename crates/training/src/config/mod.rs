@@ -321,6 +321,13 @@ impl RunConfig {
                  be {LARGEST_BATCH}"
             ));
         }
+        if self.rollout.tool_free > train.rollouts_per_prompt {
+            return setting(format!(
+                "`rollout.tool_free` is {}, but a group has {} rollouts \
+                 (`train.rollouts_per_prompt`)",
+                self.rollout.tool_free, train.rollouts_per_prompt
+            ));
+        }
         if train.minibatches > rollouts {
             return setting(format!(
                 "`train.minibatches` is {}, but a step has {rollouts} rollouts\nhint: they are \
@@ -347,7 +354,32 @@ impl RunConfig {
             entry.tool.check().map_err(of_tool)?;
         }
         named_objectives(&self.objectives).map_err(said)?;
+        self.check_preferences()?;
         self.estimator.fits(self.objectives.len()).map_err(ConfigError::Setting)
+    }
+
+    /// # Errors
+    /// When a preference has no weight for each objective, or is played that is not told.
+    fn check_preferences(&self) -> Result<(), ConfigError> {
+        let objectives = self.objectives.len();
+        let told = self.rollout.preference.as_ref();
+        let evaluated = &self.evaluation.preferences;
+        if told.is_none() && !evaluated.is_empty() {
+            return Err(ConfigError::Setting(
+                "`evaluation.preferences` needs `rollout.preference`, which says how they are told"
+                    .into(),
+            ));
+        }
+        let usual = told.map(|config| ("rollout.preference.weights", &config.weights));
+        let others = evaluated.iter().map(|weights| ("evaluation.preferences", weights));
+        match usual.into_iter().chain(others).find(|(_, weights)| weights.len() != objectives) {
+            Some((key, weights)) => Err(ConfigError::Setting(format!(
+                "`{key}`: {} weights for {objectives} objectives\nhint: give one for each of \
+                 `objectives`",
+                weights.len()
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// The whole configuration as TOML.

@@ -2,7 +2,7 @@
 
 use paretopo_environments::Environment;
 use paretopo_generation::SamplingConfig;
-use paretopo_settings::{whole, within};
+use paretopo_settings::{Weights, whole, within};
 use paretopo_trajectory::{Split, Task};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,17 @@ pub struct EvaluationConfig {
     pub sampling: SamplingConfig,
     /// Draw tokens as the checkpoint's `generation_config.json` says instead.
     pub checkpoint_sampling: bool,
+    /// No episode may begin a call: tokens that would are left out of each draw.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tool_free: bool,
+    /// Also play all episodes a second time without calls: `head_skill` is the share that is right.
+    /// Of validations during training, too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub head_skill: bool,
+    /// Also play all episodes once more for each of these preferences (`rollout.preference`): the
+    /// front of one policy. Not of validations.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub preferences: Vec<Weights>,
 }
 
 impl EvaluationConfig {
@@ -48,6 +59,9 @@ impl Default for EvaluationConfig {
             samples: 1,
             sampling: SamplingConfig::default(),
             checkpoint_sampling: false,
+            tool_free: false,
+            head_skill: false,
+            preferences: Vec::new(),
         }
     }
 }

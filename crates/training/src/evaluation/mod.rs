@@ -8,16 +8,18 @@ pub(crate) mod summary;
 pub use config::EvaluationConfig;
 pub use finished::FinishedEpisodes;
 pub use summary::summarise;
+use summary::{preferred, put_head_skill};
 
 use crate::seeds::{Purpose, derive_seed};
 use crate::{ConfigError, EpisodeFailures, Observer, Stage, TrainingError};
 use paretopo_agent::{
-    PolicyText, RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, rollout,
+    PolicyText, RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, normalised,
+    rollout,
 };
 use paretopo_environments::{DataError, RunMemory, ToolEnvironment, bad_reward, score_group};
 use paretopo_generation::SamplingConfig;
 use paretopo_records::Evaluation;
-use paretopo_trajectory::{Split, Task, Trajectory, TrajectoryId};
+use paretopo_trajectory::{ObjectiveValues, Split, Task, Trajectory, TrajectoryId};
 use std::time::Instant;
 
 /// Plays `config.samples` episodes on each task and summarises them. `seed` decides the episodes'
@@ -96,13 +98,13 @@ impl Playing<'_> {
         for note in finished.as_mut().map(|finished| finished.take_notes()).unwrap_or_default() {
             observer.note(&note);
         }
-        let (mut trajectories, statistics) =
-            self.play(&self.requests(tasks), finished, observer)?;
+        let told = self.rollout.preference.as_ref();
+        let names = context.environment.objective_names();
+        let usual = told.map(|preference| preference.usual(&names)).unwrap_or_default();
+        let requests = self.requests(tasks, config.tool_free, &usual);
+        let (mut trajectories, statistics) = self.play(&requests, finished, observer)?;
         let grading = Instant::now();
-        let mut memory = RunMemory::default();
-        for (task, group) in tasks.iter().zip(trajectories.chunks_mut(config.samples)) {
-            score_group(context.environment, task, group, &mut memory);
-        }
+        self.score(tasks, &mut trajectories);
         let grading_seconds = grading.elapsed().as_secs_f64();
         let mut evaluation = summarise(
             context.environment,
@@ -115,18 +117,43 @@ impl Playing<'_> {
         let phases = phases(&statistics, context.workers.count(), grading_seconds);
         evaluation.phases =
             phases.into_iter().map(|(phase, seconds)| (phase.to_owned(), seconds)).collect();
+        if config.head_skill {
+            let (mut alone, _) = self.play(&self.requests(tasks, true, &usual), None, observer)?;
+            self.score(tasks, &mut alone);
+            put_head_skill(&mut evaluation, tasks, &alone);
+        }
+        for weights in &config.preferences {
+            let preference = normalised(weights, &names);
+            let requests = self.requests(tasks, config.tool_free, &preference);
+            let (mut played, _) = self.play(&requests, None, observer)?;
+            self.score(tasks, &mut played);
+            evaluation.preferences.push(preferred(preference, tasks, &played));
+        }
         Ok((evaluation, trajectories))
     }
 
+    fn score(&self, tasks: &[Task], trajectories: &mut [Trajectory]) {
+        let mut memory = RunMemory::default();
+        for (task, group) in tasks.iter().zip(trajectories.chunks_mut(self.config.samples)) {
+            score_group(self.context.environment, task, group, &mut memory);
+        }
+    }
+
     /// All episodes, task by task.
-    fn requests<'t>(&self, tasks: &'t [Task]) -> Vec<RolloutRequest<'t>> {
+    fn requests<'t>(
+        &self,
+        tasks: &'t [Task],
+        tool_free: bool,
+        preference: &ObjectiveValues,
+    ) -> Vec<RolloutRequest<'t>> {
         let mut requests = Vec::with_capacity(tasks.len() * self.config.samples);
         for (index, task) in tasks.iter().enumerate() {
             for sample in 0..self.config.samples {
                 let purpose = Purpose::Evaluation(sample as u64);
                 let seed = derive_seed(self.seed, index as u64, purpose);
                 let id = TrajectoryId::new(self.name, index as u64, sample);
-                requests.push(RolloutRequest { id, task, sample, seed });
+                let preference = preference.clone();
+                requests.push(RolloutRequest { id, task, sample, seed, tool_free, preference });
             }
         }
         requests

@@ -3,7 +3,7 @@
 use paretopo_agent::RolloutStatistics;
 use paretopo_algorithms::pareto::hypervolume;
 use paretopo_environments::ToolEnvironment;
-use paretopo_records::{EpisodeSummary, Evaluation, LevelSummary};
+use paretopo_records::{EpisodeSummary, Evaluation, LevelSummary, PreferencePoint};
 use paretopo_trajectory::{ObjectiveValues, Task, Trajectory};
 use std::collections::BTreeMap;
 
@@ -50,6 +50,8 @@ pub fn summarise(
         accuracy_efficiency: [all.em(), (1.0 - calls / max_calls.max(1) as f64).max(0.0)],
         levels: by_level(groups()),
         environment: environment_metrics(environment, groups()),
+        head_skill: None,
+        preferences: Vec::new(),
         phases: BTreeMap::new(),
         tokens_per_second: statistics.sampled_tokens as f64 / statistics.seconds.max(1e-9),
         peak_memory_mib: crate::run::run_folder::peak_memory_mib(),
@@ -98,9 +100,47 @@ fn by_level<'a>(
     }
     let summary = |episodes: Vec<&Trajectory>| {
         let own = EpisodeSummary::of(episodes);
-        LevelSummary { episodes: own.episodes, em: own.em(), calls: own.per_episode(own.calls) }
+        LevelSummary {
+            episodes: own.episodes,
+            em: own.em(),
+            calls: own.per_episode(own.calls),
+            head_skill: None,
+        }
     };
     levels.into_iter().map(|(level, episodes)| (level, summary(episodes))).collect()
+}
+
+/// Puts in what episodes without calls say: the share of right answers, of all and of each level.
+pub(crate) fn put_head_skill(
+    evaluation: &mut Evaluation,
+    tasks: &[Task],
+    tool_free: &[Trajectory],
+) {
+    let samples = tool_free.len() / tasks.len().max(1);
+    evaluation.head_skill = Some(EpisodeSummary::of(tool_free).em());
+    for (level, found) in by_level(tasks.iter().zip(tool_free.chunks(samples.max(1)))) {
+        if let Some(known) = evaluation.levels.get_mut(&level) {
+            known.head_skill = Some(found.em);
+        }
+    }
+}
+
+/// What episodes that were told a preference achieved.
+pub(crate) fn preferred(
+    preference: ObjectiveValues,
+    tasks: &[Task],
+    played: &[Trajectory],
+) -> PreferencePoint {
+    let samples = (played.len() / tasks.len().max(1)).max(1);
+    let summary = EpisodeSummary::of(played);
+    let (point, point_interval) = achieved_point(played.chunks(samples));
+    PreferencePoint {
+        preference,
+        em: summary.em(),
+        calls: summary.per_episode(summary.calls),
+        point,
+        point_interval,
+    }
 }
 
 /// The means of an environment's own metrics, each over the episodes to which it applies; and what

@@ -116,7 +116,19 @@ impl Collecting<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Vec<Trajectory>, TrainingError> {
         let size = self.config.train.rollouts_per_prompt;
-        let request = |(index, task)| {
+        // the last of each group
+        let calling = size - self.config.rollout.tool_free.min(size);
+        let names = self.context.environment.objective_names();
+        let preference = self.config.rollout.preference.as_ref();
+        let request = |(index, task): (usize, _)| {
+            let place = first_prompt + index as u64;
+            let told = preference.map(|config| match config.drawn {
+                true => {
+                    config.draw(&names, derive_seed(self.config.seed, place, Purpose::Preference))
+                }
+                false => config.usual(&names),
+            });
+            let told = told.unwrap_or_default();
             (0..size).map(move |sample| {
                 let episode = Purpose::Episode((index * size + sample) as u64);
                 RolloutRequest {
@@ -124,6 +136,8 @@ impl Collecting<'_> {
                     task,
                     sample,
                     seed: derive_seed(self.config.seed, drawn, episode),
+                    tool_free: sample >= calling,
+                    preference: told.clone(),
                 }
             })
         };

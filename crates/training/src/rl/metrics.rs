@@ -63,6 +63,10 @@ fn of_episodes(batch: &Batch, put: &mut dyn FnMut(&str, f64)) {
     put("em", summary.em());
     put("calls", summary.per_episode(summary.calls));
     put("calls_correct", summary.calls_of_a_right_one());
+    if trajectories.iter().any(|one| one.tool_free) {
+        let alone = trajectories.iter().copied().filter(|one| one.tool_free);
+        put("tool_free/em", EpisodeSummary::of(alone).em());
+    }
     put("tool/errors", summary.per_call(summary.call_errors));
     put("tool/timeouts", summary.per_call(summary.call_timeouts));
     put("response_tokens", summary.per_episode(summary.sampled_tokens));

@@ -24,8 +24,12 @@ impl Collecting<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Option<ObjectiveValues>, TrainingError> {
         let config = self.config;
-        let settings =
-            EvaluationConfig { split: Split::Validation, samples: 1, ..config.evaluation.clone() };
+        let settings = EvaluationConfig {
+            split: Split::Validation,
+            samples: 1,
+            preferences: Vec::new(),
+            ..config.evaluation.clone()
+        };
         let playing = Playing {
             context: self.context,
             rollout: &config.rollout,
@@ -52,6 +56,9 @@ impl Collecting<'_> {
         observe_validation(&config.estimator, &mut state.estimator, point)?;
         metrics.insert("validation/em".into(), validation.em);
         metrics.insert("validation/calls".into(), validation.calls);
+        if let Some(head_skill) = validation.head_skill {
+            metrics.insert("validation/head_skill".into(), head_skill);
+        }
         for (name, mean) in validation.point.iter() {
             metrics.insert(format!("validation/{name}"), mean);
         }
