@@ -26,10 +26,10 @@ name=$backend
 precision=bf16
 architectures=(llama llama_tied_rope3_bias qwen2 qwen3)
 shapes=(smollm2-135m qwen2.5-1.5b)
-decoding=(decode:1:128:64 decode:16:128:64 decode:64:128:64 decode:256:128:64)
+decoding=(decode:1:128:24 decode:16:128:24 decode:64:128:24 decode:256:128:24)
 declare -A tasks=(
-    [smollm2-135m]="device:1024:8192 ${decoding[*]} train:lora:4:1024:plain train:full:4:1024:plain"
-    [qwen2.5-1.5b]="${decoding[*]} train:lora:4:1024:lean train:full:4:1024:lean"
+    [smollm2-135m]="device:1024:8192 train:lora:4:1024:plain train:full:4:1024:plain ${decoding[*]}"
+    [qwen2.5-1.5b]="train:lora:4:1024:lean train:full:4:1024:lean ${decoding[*]}"
 )
 # what a step trains; all of the larger one would leave 24 GB on the disk
 declare -A adapters=([smollm2-135m]=full [qwen2.5-1.5b]=lora)
@@ -38,7 +38,7 @@ length=256
 sizes=()
 # of the last one is told: the others compile its kernels
 steps=2
-limits=(240 100 50 80)
+limits=(120 100 80 60)
 if [[ $size == dry ]]; then
     name=$backend-dry
     precision=f32

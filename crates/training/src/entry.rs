@@ -22,6 +22,8 @@ pub trait BackendChoice {
     const NAME: &'static str;
     /// Whether it computes on the CPU, where several workers can share the cores.
     const ON_CPU: bool;
+    /// Whether it computes products of f32 from inputs rounded to TF32, of 10 bits behind the point.
+    const TF32: bool = false;
     /// The backend, with autodiff.
     type Backend: AutodiffBackend;
 
@@ -114,7 +116,8 @@ impl EntryPoints {
                 crate::score::score::<F, Inner<C>>(folder, requests, &place)
             },
             check: |index, fixtures, hear| {
-                crate::check::check::<F, C::Backend>(fixtures, &place::<C>(index)?, hear)
+                let place = place::<C>(index)?;
+                crate::check::check::<F, C::Backend>(fixtures, &place, C::TF32, hear)
             },
         }
     }

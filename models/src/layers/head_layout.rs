@@ -50,7 +50,7 @@ impl<B: Backend> HeadLayout<B> {
         let device = input.tokens.device();
         let [batch, time] = input.tokens.dims();
         let rotation = rotary.rotation(&input.positions, kernels, &device);
-        let layout = Self {
+        Self {
             batch,
             time,
             heads,
@@ -63,15 +63,7 @@ impl<B: Backend> HeadLayout<B> {
             real: input.real.as_slice().into(),
             dropout: input.dropout,
             device,
-        };
-        // layers without kernels compute with all of it: in front of them, so that a backend that
-        // fuses operations finds the same ones in every layer
-        if kernels.of::<B>().is_none() {
-            layout.mask();
-            layout.indices();
-            layout.rotation.prepare([heads, kv_heads]);
         }
-        layout
     }
 
     /// Added to attention scores, `[batch, time * columns]`, or `[1, time * columns]` for all

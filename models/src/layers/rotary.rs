@@ -290,14 +290,6 @@ impl<B: Backend> Rotation<B> {
         matching(wide * cos + swapped * sin, &x)
     }
 
-    /// Makes what [`Self::apply`] needs for these numbers of heads without a kernel.
-    pub(super) fn prepare<const N: usize>(&self, heads: [usize; N]) {
-        self.swap();
-        for heads in heads {
-            self.spread(heads);
-        }
-    }
-
     /// The angles beside each other for all heads, on the device.
     fn spread(&self, heads: usize) -> [Tensor<B, 2>; 2] {
         let mut spread = self.spread.lock().unwrap_or_else(PoisonError::into_inner);

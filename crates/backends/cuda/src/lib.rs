@@ -1,18 +1,30 @@
 //! burn's CUDA backend for NVIDIA cards. Builds without CUDA; needs the driver to run.
+//!
+//! Kernels are compiled on the card's machine when they are first wanted, a product's in two to
+//! three seconds. They are kept in a folder for later processes: that of a `cubecl.toml` with
+//! `compilation.cache`, else `paretopo/kernels` in the user's cache folder.
+//!
+//! Products of f32 round their inputs to TF32, about which burn leaves no choice. Operations are not
+//! fused: burn 0.21's fusion panicked on a card (`experiments/backends/README.md`).
 
 use burn::backend::Autodiff;
 use burn_cuda::{Cuda, CudaDevice};
+use cubecl::config::cache::CacheConfig;
+use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 use paretopo_models::ModelFamily;
 use paretopo_training::{BackendChoice, EntryPoints};
+use std::sync::Once;
 
 struct Choice;
 
 impl BackendChoice for Choice {
     const NAME: &'static str = "cuda";
     const ON_CPU: bool = false;
+    const TF32: bool = true;
     type Backend = Autodiff<Cuda>;
 
     fn device(index: usize) -> Result<CudaDevice, String> {
+        keep_kernels();
         let device = CudaDevice::new(index);
         // cudarc panics where the driver is missing
         let probe = std::panic::catch_unwind(|| {
@@ -25,6 +37,19 @@ impl BackendChoice for Choice {
             )),
         }
     }
+}
+
+/// Says where compiled kernels are kept, unless a `cubecl.toml` does.
+pub fn keep_kernels() {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
+        let folder = dirs::cache_dir().map(|folder| folder.join("paretopo/kernels"));
+        if let (None, Some(folder)) = (&config.compilation.cache, folder) {
+            config.compilation.cache = Some(CacheConfig::File(folder));
+        }
+        CubeClRuntimeConfig::set(config);
+    });
 }
 
 /// The recipes on this backend, for a family of models.

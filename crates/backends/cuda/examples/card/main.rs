@@ -18,6 +18,7 @@ use paretopo_engine::SamplingPlace;
 use paretopo_models::Placement;
 
 fn main() {
+    paretopo_backend_cuda::keep_kernels();
     let device = CudaDevice::new(0);
     let memory = memory(&device);
     let place = Placement::<Autodiff<Cuda>>::plain(device);
