@@ -184,9 +184,11 @@ fn trajectories_are_read_in_one_place() {
 }
 
 /// What is read from files that the program itself wrote, or from a protocol.
-const NO_SETTINGS: [&str; 7] = [
+const NO_SETTINGS: [&str; 9] = [
     "ParetoPoState",
     "ValidationState",
+    "LagrangianState",
+    "Tries",
     "Stored",
     "Archive",
     "TrainingState",

@@ -29,6 +29,7 @@ fn sequences(all: &[u32]) -> Vec<TrainingSequence> {
             old_logprobs: vec![-4.0; trained],
             weights,
             advantage,
+            ..TrainingSequence::default()
         }
     };
     [(&all[..24], 1.0), (&all[3..18], -0.5), (&all[9..15], 2.0)].map(sequence).to_vec()

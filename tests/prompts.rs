@@ -35,6 +35,7 @@ pub(crate) fn rollout(prompt: &[u32], seed: u32, sampled: usize) -> TrainingSequ
         weights: (1..=trained).map(|place| 0.3 / (place + seed as usize) as f32).collect(),
         // of one sign, so that the loss is no difference of large numbers
         advantage: if seed.is_multiple_of(2) { 1.0 } else { 0.7 },
+        ..TrainingSequence::default()
     }
 }
 

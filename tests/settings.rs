@@ -15,8 +15,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use toml::Value;
 
-/// Configurations that have, together, every setting there is; each with the starts of the keys that
-/// it is there for.
+/// Configurations that have, together, every setting there is; each with the starts of the keys
+/// that it is there for.
 fn configurations() -> Vec<(String, Vec<&'static str>)> {
     let small = "[environment]\ntype = 'math'\n\
          problems = { type = 'generated', seed = 1, train = 4, validation = 1, test = 1, \
@@ -233,6 +233,7 @@ fn estimate(config: &RunConfig) {
     let group = |rewards: Vec<Vec<f64>>| Group {
         prompt: format!("{rewards:?}"),
         calls: Some((0..rewards.len()).map(|count| count as f64).collect()),
+        turn_costs: Some((0..rewards.len()).map(|count| vec![1.0; count + 1]).collect()),
         rewards,
     };
     let groups = [
@@ -241,7 +242,7 @@ fn estimate(config: &RunConfig) {
     ];
     let mut state = EstimatorState::default();
     for step in [0, 1, 9] {
-        let progress = Progress { step, total_steps: 10, seed: 1 };
+        let progress = Progress { step, total_steps: 10, seed: 1, call_limit: 4.0 };
         let found = advantages(&config.estimator, &mut state, &groups, progress).unwrap();
         assert!(found.values.iter().flatten().all(|value| value.is_finite()), "{found:?}");
         assert!(found.diagnostics.values().all(|value| value.is_finite()), "{found:?}");

@@ -2,8 +2,12 @@
 //! that is sure to be right.
 
 use crate::{
-    EstimatorConfig, EstimatorState, Group, Progress, advantages, estimators::EstimatorError,
+    Advantages, EstimatorConfig, EstimatorState, Group, Progress, advantages,
+    estimators::EstimatorError,
 };
+
+/// The most calls of an episode, as `rollout.max_calls` is unless it is said otherwise.
+const CALL_LIMIT: f64 = 4.0;
 
 /// The success rate in the head at which the expected advantages of both ways are equal, in [0, 1];
 /// 0 if not calling is always preferred, 1 if never. `alpha` is that of `r_tool`.
@@ -13,7 +17,8 @@ use crate::{
 /// the head, which has probability `C(h, k) p^k (1 - p)^(h - k)`, the reward vectors are (1, 1) and
 /// (0, 1) in the head and (1, exp(-alpha)) with a call. Many steps came before, in which all that
 /// can be had was had: the archive of ParetoPO holds (1, 1), and it is in the stage in which its
-/// configuration ends.
+/// configuration ends. An episode may make at most four calls. With credit by turns the decisive
+/// turn counts: the call, or the answer without one.
 ///
 /// # Errors
 /// When the estimator does not fit two objectives.
@@ -23,12 +28,13 @@ pub fn call_threshold(
     alpha: f64,
 ) -> Result<f64, EstimatorError> {
     let heads = (size / 2).max(1);
-    let progress = Progress { step: 999, total_steps: 1000, seed: 0 };
+    let progress = Progress { step: 999, total_steps: 1000, seed: 0, call_limit: CALL_LIMIT };
     let mut settled = EstimatorState::default();
     for step in 0..999 {
         let all_is_had = Group {
             rewards: vec![vec![1.0, 1.0]; size.max(2)],
             calls: Some(vec![0.0; size.max(2)]),
+            turn_costs: Some(vec![vec![0.0]; size.max(2)]),
             ..Group::default()
         };
         advantages(config, &mut settled, &[all_is_had], Progress { step, ..progress })?;
@@ -40,9 +46,15 @@ pub fn call_threshold(
             (0..heads).map(|index| vec![f64::from(u8::from(index < right)), 1.0]).collect();
         rewards.resize(2 * heads, vec![1.0, (-alpha).exp()]);
         let calls = [vec![0.0; heads], vec![1.0; heads]].concat();
-        let group = Group { prompt: String::new(), rewards, calls: Some(calls) };
+        let turn_costs = [vec![vec![0.0]; heads], vec![vec![1.0, 0.0]; heads]].concat();
+        let group = Group {
+            prompt: String::new(),
+            rewards,
+            calls: Some(calls),
+            turn_costs: Some(turn_costs),
+        };
         let mut state = settled.clone();
-        let values = advantages(config, &mut state, &[group], progress)?.values.remove(0);
+        let values = of_first_turns(advantages(config, &mut state, &[group], progress)?);
         let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
         gaps.push(mean(&values[..heads]) - mean(&values[heads..]));
     }
@@ -69,6 +81,15 @@ pub fn call_threshold(
     Ok(low)
 }
 
+/// The advantages of the first turn of each rollout of the only group: of the whole rollout where
+/// its turns do not differ.
+fn of_first_turns(mut advantages: Advantages) -> Vec<f64> {
+    match advantages.turns {
+        Some(turns) => turns[0].iter().map(|turns| turns[0]).collect(),
+        None => advantages.values.remove(0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +112,67 @@ mod tests {
     fn accuracy_alone_never_prefers_the_head() {
         // a call is always right, so the head is at best as good
         assert_eq!(threshold("grpo", serde_json::json!({})), 1.0);
+    }
+
+    #[test]
+    fn what_each_baseline_asks_of_the_head() {
+        // a price of 0.1 and nothing else: head p, call 1 - 0.1
+        let lagrangian = serde_json::json!({ "start": 0.1, "rate": 0.0 });
+        let p = threshold("lagrangian", lagrangian);
+        assert!((p - 0.9).abs() < 1e-5, "{p}");
+        // at a price of 0, to which dual ascent falls where nobody calls, a call is as good
+        assert_eq!(threshold("lagrangian", serde_json::json!({})), 1.0);
+        // smooth Chebyshev: right in the head -0.1 log(2) = -0.069315, wrong -0.600248 (see there),
+        // a call -(0.157388 + 0.1 log(1 + exp(-1.573877))) = -0.176222; p = (0.600248 - 0.176222) /
+        // (0.600248 - 0.069315)
+        let smooth = serde_json::json!({ "std_normalization": false });
+        let p = threshold("smooth_chebyshev", smooth);
+        assert!((p - 0.798_643).abs() < 1e-5, "{p}");
+        // as it ran until now: the scalarized rewards as above
+        let before = serde_json::json!({ "std_normalization": false, "reference": "origin" });
+        assert!((threshold("hv_weighting", before) - 0.737_687).abs() < 1e-5);
+        // as its authors run it the factor cancels
+        let scalarized = threshold("scalarized", serde_json::json!({}));
+        let weighted = threshold("hv_weighting", serde_json::json!({}));
+        assert!((weighted - scalarized).abs() < 1e-9, "{weighted} {scalarized}");
+    }
+
+    #[test]
+    fn what_dividing_baselines_ask_of_the_head() {
+        // the roots of sum_k C(4, k) p^k (1 - p)^(4 - k) gap_k, from the formulas once more in
+        // another language
+        for (name, settings, want) in [
+            ("otc", serde_json::json!({}), 0.7086),
+            ("otc", serde_json::json!({ "smoothing": 1.0 }), 0.5),
+            ("hdpo", serde_json::json!({}), 0.9),
+            ("hdpo", serde_json::json!({ "tool_weight": 1.0 }), 0.4511),
+            ("hdpo", serde_json::json!({ "tool_weight": 0.0 }), 1.0),
+            ("ddca", serde_json::json!({}), 0.9694),
+            ("ddca", serde_json::json!({ "beta": 2.0 }), 0.7314),
+            ("softmin", serde_json::json!({}), 0.2817),
+            ("gd2po", serde_json::json!({}), 0.0),
+        ] {
+            let p = threshold(name, settings.clone());
+            assert!((p - want).abs() < 1e-3, "{name} {settings}: {p}");
+        }
+    }
+
+    #[test]
+    fn options_of_paretopo_move_it() {
+        let of = |settings| threshold("paretopo", settings);
+        let paper = of(serde_json::json!({}));
+        for settings in [
+            serde_json::json!({ "ranking": "dominance_counts" }),
+            serde_json::json!({ "ranking": "call_classes" }),
+            serde_json::json!({ "in_rank": "crowding" }),
+            serde_json::json!({ "in_rank": "hypervolume" }),
+        ] {
+            let p = of(settings.clone());
+            assert!((0.0..=1.0).contains(&p) && (p - paper).abs() > 1e-3, "{settings}: {p}");
+        }
+        // a single call, and an answer without one, bear all that they are worth
+        let turn = of(serde_json::json!({ "credit": "turn" }));
+        assert!((turn - paper).abs() < 1e-6, "{turn} {paper}");
     }
 
     #[test]

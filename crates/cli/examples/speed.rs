@@ -296,6 +296,7 @@ fn rollouts(config: &AutoConfig, rows: usize, prompt: usize, new: usize) -> Vec<
         old_logprobs: vec![0.0; new],
         weights: vec![1.0 / (rows * new) as f32; new],
         advantage: 0.0,
+        ..TrainingSequence::default()
     };
     (0..rows).map(sequence).collect()
 }
@@ -322,6 +323,7 @@ fn played(
             old_logprobs,
             weights: vec![advantage / (rows * new) as f32; new],
             advantage,
+            ..TrainingSequence::default()
         }
     };
     let sequences = drawn.into_iter().enumerate().map(sequence).collect();

@@ -117,6 +117,7 @@ fn measure(folder: &Path, setting: &Setting, batch: usize, time: usize) -> ([f64
             old_logprobs: vec![0.0; time - time / 2],
             weights: vec![1.0; time - time / 2],
             advantage: 0.0,
+            ..TrainingSequence::default()
         })
         .collect();
     let rows = MicroBatch::<B>::new(&sequences.iter().collect::<Vec<_>>(), &device)

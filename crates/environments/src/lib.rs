@@ -1,12 +1,13 @@
 //! What the agent is asked, and what its answers are worth.
 //!
 //! An [`Environment`] gives tasks, the messages that open an episode, and says when an answer is
-//! right. A [`ToolEnvironment`] is one with tools and [`Objective`]s. Scoring turns a trajectory into
-//! a reward *vector* with one value in [0, 1] per objective; nothing here weighs one against another.
+//! right. A [`ToolEnvironment`] is one with tools and [`Objective`]s. Scoring turns a trajectory
+//! into a reward *vector* with one value in [0, 1] per objective; nothing here weighs one against
+//! another.
 //!
 //! An environment is a struct of settings that implements [`EnvironmentSettings`], an objective one
-//! that implements [`Objective`]; either is chosen by `type` among those that are registered, ours or
-//! a user's own. Neither may know tokens, burn or training.
+//! that implements [`Objective`]; either is chosen by `type` among those that are registered, ours
+//! or a user's own. Neither may know tokens, burn or training.
 
 mod data;
 mod demonstration;
@@ -17,6 +18,7 @@ mod memory;
 mod objectives;
 mod opening;
 pub mod qa;
+mod tool_efficiency;
 mod tool_environment;
 mod word_level;
 
@@ -31,13 +33,13 @@ pub use environment_settings::{
     with_dataset,
 };
 pub use math::{MathConfig, MathEnvironment};
-pub use memory::RunMemory;
+pub use memory::{RunMemory, Tries};
 pub use objectives::{
-    BeforeFirstSuccess, Format, NamedObjective, Objective, ObjectiveConfig, Objectives,
-    ResponseLength, Scoring, TaskSuccess, ToolEfficiency, named_objectives, objective,
-    register_objective, usual_objectives,
+    Format, NamedObjective, Objective, ObjectiveConfig, Objectives, ResponseLength, Scoring,
+    TaskSuccess, named_objectives, objective, register_objective, usual_objectives,
 };
 pub use opening::{Example, Opening};
 pub use paretopo_tools::{LoadObserver, Resources};
 pub use qa::{QaConfig, QaEnvironment};
+pub use tool_efficiency::{BeforeFirstSuccess, BelowOptimal, NOptimal, ToolEfficiency};
 pub use tool_environment::{ToolEnvironment, bad_reward, score_group};

@@ -1,7 +1,7 @@
 //! Objectives: pure functions of a task, a trajectory and the run's memory, with values in [0, 1].
 
-use crate::{DataError, Environment, RunMemory};
-use paretopo_settings::{Chosen, NonNegative, Piece, Positive, Registry, Settings};
+use crate::{DataError, Environment, RunMemory, ToolEfficiency};
+use paretopo_settings::{Chosen, Piece, Positive, Registry, Settings};
 use paretopo_trajectory::{CallStatus, Task, Trajectory};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,8 @@ pub struct Scoring<'a> {
     pub task: &'a Task,
     /// What was played; whether it is right stands in its `success`.
     pub trajectory: &'a Trajectory,
-    /// What its calls cost: the sum of their tools' prices, their number where all have the price 1.
+    /// What its calls cost: the sum of their tools' prices, their number where all have the price
+    /// 1.
     pub cost: f64,
     /// What the run remembers about tasks.
     pub memory: &'a RunMemory,
@@ -37,8 +38,8 @@ pub struct Scoring<'a> {
 /// }
 /// ```
 pub trait Objective: Send + Sync + 'static {
-    /// The value in [0, 1], higher is better; `None` where the objective does not apply, which counts
-    /// as 0.
+    /// The value in [0, 1], higher is better; `None` where the objective does not apply, which
+    /// counts as 0.
     fn score(&self, scoring: &Scoring<'_>) -> Option<f64>;
 
     /// The name in metrics and tables, where it is not the `type` under which it is registered. Of
@@ -92,11 +93,8 @@ const TASK: &str = "task";
 
 /// The reward vector where a configuration lists none: task success, and ParetoPO's `r_tool`.
 pub fn usual_objectives() -> Vec<ObjectiveConfig> {
-    let efficiency = ToolEfficiency {
-        alpha: const { NonNegative::literal(0.5) },
-        before_first_success: BeforeFirstSuccess::Neutral,
-    };
-    vec![objective(TASK, TaskSuccess {}), objective("tool_efficiency", efficiency)]
+    let efficiency = objective("tool_efficiency", ToolEfficiency::default());
+    vec![objective(TASK, TaskSuccess {}), efficiency]
 }
 
 /// An objective with the name that metrics, `best`, evaluations and tables call it.
@@ -130,17 +128,6 @@ pub fn named_objectives(configs: &[ObjectiveConfig]) -> Result<Vec<NamedObjectiv
     Ok(named)
 }
 
-/// What `r_tool` is before a task's first success, when there is no `N_optimal`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum BeforeFirstSuccess {
-    /// 0 for the whole group: no signal.
-    #[default]
-    Neutral,
-    /// As if `N_optimal` were 0.
-    FewestCalls,
-}
-
 /// `r_task`: what the environment gives for the answer; 1 for a right one, else 0, unless it is
 /// configured otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -154,34 +141,6 @@ impl Objective for TaskSuccess {
 
     fn name(&self) -> Option<&'static str> {
         Some("r_task")
-    }
-}
-
-/// `r_tool = exp(-alpha * |N_call - N_optimal|)` (ParetoPO), where a call counts as much as its
-/// tool's price.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ToolEfficiency {
-    /// How fast a call too many (or too few) costs; per call.
-    pub alpha: NonNegative,
-    /// Before the task's first success.
-    #[serde(default)]
-    pub before_first_success: BeforeFirstSuccess,
-}
-
-impl Objective for ToolEfficiency {
-    fn score(&self, scoring: &Scoring<'_>) -> Option<f64> {
-        let optimal =
-            match (scoring.memory.lowest_cost(&scoring.task.id), self.before_first_success) {
-                (Some(lowest), _) => lowest,
-                (None, BeforeFirstSuccess::FewestCalls) => 0.0,
-                (None, BeforeFirstSuccess::Neutral) => return Some(0.0),
-            };
-        Some((-self.alpha.get() * (scoring.cost - optimal).abs()).exp())
-    }
-
-    fn name(&self) -> Option<&'static str> {
-        Some("r_tool")
     }
 }
 
@@ -224,7 +183,10 @@ impl Objective for Format {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MathConfig, Resources, ToolEnvironment, environment, score_group};
+    use crate::{
+        BeforeFirstSuccess, MathConfig, Resources, ToolEnvironment, environment, score_group,
+    };
+    use paretopo_settings::NonNegative;
     use paretopo_tools::{PythonConfig, ToolEntry};
     use paretopo_trajectory::{CallRecord, Split, ToolCall, ToolOutcome, TrajectoryId};
 
@@ -287,8 +249,8 @@ mod tests {
             rewards(&usual_objectives(), &[(false, 0), (false, 2)], &mut RunMemory::default());
         assert_eq!(scored, [[0.0, 0.0], [0.0, 0.0]]);
         let efficiency = ToolEfficiency {
-            alpha: NonNegative::literal(0.5),
             before_first_success: BeforeFirstSuccess::FewestCalls,
+            ..ToolEfficiency::default()
         };
         let mut objectives = usual_objectives();
         objectives[1] = objective("tool_efficiency", efficiency);

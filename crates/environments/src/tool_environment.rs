@@ -8,7 +8,7 @@ use crate::{
 use paretopo_tools::{
     ListedTool, LoadObserver, Resources, ToolEntry, ToolSurroundings, start_tools,
 };
-use paretopo_trajectory::{ObjectiveValues, Split, Task, Trajectory};
+use paretopo_trajectory::{CallRecord, ObjectiveValues, Split, Task, Trajectory};
 use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -63,16 +63,34 @@ impl ToolEnvironment {
         self.objectives.iter().map(|objective| objective.name.clone()).collect()
     }
 
-    /// What a trajectory's calls count for: the sum of their tools' prices. A call that names no tool
-    /// counts 1.
+    /// What a trajectory's calls count for: the sum of their tools' prices. A call that names no
+    /// tool counts 1.
     pub fn cost(&self, trajectory: &Trajectory) -> f64 {
-        let price = |name: &str| self.tools.iter().find(|tool| tool.name == name);
-        let of_call = trajectory.calls.iter().map(|record| {
-            let tool = record.call.as_ref().and_then(|call| price(&call.name));
-            tool.map_or(USUAL_PRICE, |tool| tool.price)
-        });
+        let of_call = trajectory.calls.iter().map(|record| self.price(record));
         // not `sum`, which is -0.0 where there is none
         of_call.fold(0.0, |cost, price| cost + price)
+    }
+
+    /// The same by turns ([`Trajectory::turns`]): what the calls that each turn made count for. A
+    /// call of which is not known who made it counts for the last turn.
+    pub fn turn_costs(&self, trajectory: &Trajectory) -> Vec<f64> {
+        let turns = trajectory.turns();
+        let mut costs = vec![0.0; turns.len()];
+        for record in &trajectory.calls {
+            let turn = turns
+                .iter()
+                .position(|turn| record.segment.is_some_and(|segment| turn.contains(&segment)));
+            if let Some(cost) = costs.get_mut(turn.unwrap_or(turns.len().saturating_sub(1))) {
+                *cost += self.price(record);
+            }
+        }
+        costs
+    }
+
+    fn price(&self, record: &CallRecord) -> f64 {
+        let called = record.call.as_ref();
+        let tool = called.and_then(|call| self.tools.iter().find(|tool| tool.name == call.name));
+        tool.map_or(USUAL_PRICE, |tool| tool.price)
     }
 
     /// Whether all calls count the same, so that their number says what they cost.
@@ -134,9 +152,7 @@ pub fn score_group(
     for trajectory in group.iter_mut() {
         let is_right = environment.succeeded(task, trajectory);
         trajectory.success = Some(is_right);
-        if is_right {
-            memory.record_success(&task.id, environment.cost(trajectory));
-        }
+        memory.record(&task.id, environment.cost(trajectory), is_right);
     }
     let names = environment.objective_names();
     for trajectory in group.iter_mut() {
@@ -154,8 +170,8 @@ pub fn score_group(
 /// How far rounding may take a reward out of [0, 1].
 const ROUNDING: f64 = 1e-6;
 
-/// The first reward of a scored group that is not in [0, 1], in words: objective, value, rollout and
-/// task. Hypervolumes are measured from 0, and the ideal is 1.
+/// The first reward of a scored group that is not in [0, 1], in words: objective, value, rollout
+/// and task. Hypervolumes are measured from 0, and the ideal is 1.
 pub fn bad_reward(task: &Task, group: &[Trajectory]) -> Option<String> {
     group.iter().find_map(|trajectory| {
         let is_sound = |value: f64| (-ROUNDING..=1.0 + ROUNDING).contains(&value);

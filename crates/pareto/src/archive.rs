@@ -35,6 +35,16 @@ impl Archive {
         true
     }
 
+    /// Moves each point towards the reference: `b <- reference + kept (b - reference)`. `kept` is
+    /// in [0, 1]. What dominated nothing before dominates nothing then, but for rounding.
+    pub fn fade(&mut self, kept: f64, reference: &[f64]) {
+        for point in &mut self.points {
+            for (value, reference) in point.iter_mut().zip(reference) {
+                *value = reference + kept * (*value - reference);
+            }
+        }
+    }
+
     /// `dHV(point, B)`.
     pub fn gain(&self, point: &[f64], reference: &[f64]) -> f64 {
         hypervolume_gain(point, &self.points, reference)
@@ -54,6 +64,21 @@ impl Archive {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_fades_leaves_room_again() {
+        let mut archive = Archive::default();
+        archive.insert(&[1.0, 0.5]);
+        archive.insert(&[0.2, 0.9]);
+        assert_eq!(archive.gain(&[0.8, 0.5], &[0.0, 0.1]), 0.0);
+        // half the way to (0, 0.1): (0.5, 0.3) and (0.1, 0.5)
+        archive.fade(0.5, &[0.0, 0.1]);
+        let want = [[0.5, 0.3], [0.1, 0.5]];
+        let mut values = archive.points().iter().flatten().zip(want.iter().flatten());
+        assert!(values.all(|(a, b)| (a - b).abs() < 1e-12), "{archive:?}");
+        // above 0.1: 0.8 * 0.4 of which 0.5 * 0.2 + 0.1 * 0.2 were there: 0.32 - 0.12
+        assert!((archive.gain(&[0.8, 0.5], &[0.0, 0.1]) - 0.2).abs() < 1e-12);
+    }
 
     #[test]
     fn keeps_only_what_nothing_dominates() {

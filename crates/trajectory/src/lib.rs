@@ -42,6 +42,7 @@ mod segment;
 mod task;
 mod tool;
 mod trajectory;
+mod turns;
 
 pub use format::{FormatError, FormatVersion};
 pub use identity::TrajectoryId;

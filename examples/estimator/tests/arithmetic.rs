@@ -10,7 +10,7 @@ fn rewards_are_compared_with_earlier_steps() {
         let rewards = rewards.map(|reward| vec![reward]).to_vec();
         [Group { rewards, ..Group::default() }]
     };
-    let progress = Progress { step: 0, total_steps: 2, seed: 0 };
+    let progress = Progress { step: 0, total_steps: 2, seed: 0, call_limit: 4.0 };
     let mut state = Baseline::default();
     let mut step = |rewards| {
         let advantages = settings.advantages(&mut state, &group(rewards), progress);
@@ -27,7 +27,7 @@ fn rewards_are_compared_with_earlier_steps() {
 #[test]
 fn a_state_that_rewards_cannot_make_is_refused() {
     let settings = MovingBaseline { weights: Weights::literal([1.0]), decay: Share::literal(0.5) };
-    let progress = Progress { step: 1, total_steps: 2, seed: 0 };
+    let progress = Progress { step: 1, total_steps: 2, seed: 0, call_limit: 4.0 };
     let check = |value| settings.check_state(&Baseline { value: Some(value) }, progress, 1);
     assert_eq!(check(1.0), Ok(()));
     assert!(check(1.5).is_err_and(|reason| reason.contains("`value` is 1.5")));

@@ -1,30 +1,47 @@
-//! Advantage estimators: from the reward vectors of a step to one number per trajectory.
+//! Advantage estimators: from the reward vectors of a step to one number per trajectory, or per
+//! turn of it.
 //!
-//! Each estimator is a file of plain f64 code with its formula: a struct of settings that implements
-//! [`Estimator`]. [`EstimatorConfig`] is one of those that are registered, chosen by `type`. What an
-//! estimator remembers between steps is its own type; [`EstimatorState`] holds it as plain data,
-//! which is part of the checkpoint.
+//! Each estimator is a file of plain f64 code with its formula: a struct of settings that
+//! implements [`Estimator`]. [`EstimatorConfig`] is one of those that are registered, chosen by
+//! `type`. What an estimator remembers between steps is its own type; [`EstimatorState`] holds it
+//! as plain data, which is part of the checkpoint.
 
 pub mod call_penalty;
 mod chebyshev;
+mod checks;
+mod ddca;
+mod error;
+mod gd2po;
 pub mod gdpo;
 mod grpo;
+mod hdpo;
 pub mod hv_weighting;
+mod lagrangian;
 pub mod mo_grpo;
 pub mod otc;
 pub mod paretopo;
 pub mod reinforce_plus_plus;
 mod rloo;
 mod shipped;
+mod smooth_chebyshev;
+mod softmin;
 mod state;
 mod stateless;
 mod statistics;
 
+pub use ddca::DdcaConfig;
+pub use error::EstimatorError;
+pub use gd2po::Gd2poConfig;
+pub use hdpo::HdpoConfig;
+pub use lagrangian::{LagrangianConfig, LagrangianState};
 pub use paretopo::ParetoPoConfig;
 pub use shipped::{Chebyshev, DrGrpo, Grpo, Rloo, Scalarized, TaskConfig, WeightedConfig};
+pub use smooth_chebyshev::SmoothChebyshevConfig;
+pub use softmin::SoftminConfig;
 pub use state::EstimatorState;
 
 use crate::pareto::Point;
+use checks::{check_advantages, check_rewards, check_turns};
 use paretopo_settings::{Chosen, Registry, Settings};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,6 +58,10 @@ pub struct Group {
     pub rewards: Vec<Point>,
     /// Tool calls per rollout, each weighed by its tool's price; `None` when unknown.
     pub calls: Option<Vec<f64>>,
+    /// The same by turns: for each rollout what the calls of each of its turns count for, 0 for a
+    /// turn without one. A turn is what the policy wrote up to a tool's output or the end. `None`
+    /// when unknown.
+    pub turn_costs: Option<Vec<Vec<f64>>>,
 }
 
 /// How far the run is.
@@ -52,6 +73,9 @@ pub struct Progress {
     pub total_steps: u64,
     /// Seed of this step's random numbers (only `stochastic_rank` draws any).
     pub seed: u64,
+    /// The most that the calls of an episode can count for, in the unit of [`Group::calls`]:
+    /// `rollout.max_calls` where each call has the price 1; at least 0.
+    pub call_limit: f64,
 }
 
 /// One advantage per rollout, group by group, and what to log.
@@ -59,6 +83,10 @@ pub struct Progress {
 pub struct Advantages {
     /// As many values per group as it has rollouts.
     pub values: Vec<Vec<f64>>,
+    /// Where turns of a rollout differ: for each rollout of each group a value for each of its
+    /// turns, which its tokens are then weighed by in place of the value above. `None` where they
+    /// do not.
+    pub turns: Option<Vec<Vec<Vec<f64>>>>,
     /// Numbers for the metrics.
     pub diagnostics: BTreeMap<&'static str, f64>,
     /// What a person should be told once in a run, by what it is about.
@@ -91,15 +119,15 @@ pub struct Advantages {
 /// }
 ///
 /// let group = Group { rewards: vec![vec![1.0], vec![0.25]], ..Group::default() };
-/// let progress = Progress { step: 0, total_steps: 1, seed: 0 };
+/// let progress = Progress { step: 0, total_steps: 1, seed: 0, call_limit: 4.0 };
 /// let advantages = BestOfGroup.advantages(&mut (), &[group], progress)?;
 /// assert_eq!(advantages.values, [[0.0, -0.75]]);
 /// # Ok::<(), EstimatorError>(())
 /// ```
 pub trait Estimator: Send + Sync + 'static {
     /// What it remembers between steps, `()` for nothing. It is JSON in each checkpoint, and passes
-    /// through JSON at each step: numbers are finite (a NaN in an `Option` would become `None`), keys
-    /// are texts.
+    /// through JSON at each step: numbers are finite (a NaN in an `Option` would become `None`),
+    /// keys are texts.
     type State: Default + Serialize + DeserializeOwned;
 
     /// One value for each rollout of each group, in their order. All rewards are finite, and all
@@ -266,79 +294,6 @@ pub fn estimator<E: Estimator + Settings>(name: &str, settings: E) -> EstimatorC
     Chosen::literal(name, settings, |estimator| Arc::new(estimator) as Arc<dyn AnyEstimator>)
 }
 
-/// Why a step's rewards cannot be turned into advantages.
-#[derive(Debug, thiserror::Error, PartialEq)]
-#[non_exhaustive]
-pub enum EstimatorError {
-    /// A reward is NaN or infinite.
-    #[error("the reward vector {reward:?} of prompt `{prompt}` holds a value that is not finite")]
-    NotFinite {
-        /// The prompt.
-        prompt: String,
-        /// The vector.
-        reward: Point,
-    },
-    /// An advantage is NaN or infinite though the rewards are not: they are too large for their
-    /// differences.
-    #[error("an advantage of prompt `{prompt}` is {advantage}, from rewards up to {largest:e}")]
-    Overflow {
-        /// The prompt.
-        prompt: String,
-        /// The advantage.
-        advantage: f64,
-        /// The largest reward of the prompt, without its sign.
-        largest: f64,
-    },
-    /// Reward vectors of different length.
-    #[error(
-        "the reward vector {reward:?} of prompt `{prompt}` has {found} objectives, but {expected} are expected"
-    )]
-    Objectives {
-        /// The prompt.
-        prompt: String,
-        /// The vector.
-        reward: Point,
-        /// Its length.
-        found: usize,
-        /// The length asked for.
-        expected: usize,
-    },
-    /// What it is to remember is not what it writes down.
-    #[error("the state of the estimator `{estimator}`: {reason}")]
-    State {
-        /// Its `type`.
-        estimator: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A list of advantages for each group is needed.
-    #[error("`{estimator}` gave advantages for {found} prompts, but there are {expected}")]
-    Groups {
-        /// Its `type`.
-        estimator: String,
-        /// Lists.
-        found: usize,
-        /// Groups.
-        expected: usize,
-    },
-    /// An estimator's own reason.
-    #[error("{0}")]
-    Other(String),
-    /// As many values as rollouts are needed.
-    #[error("`{estimator}` gave {found} advantages for the {expected} rollouts of a prompt")]
-    Count {
-        /// Its `type`.
-        estimator: String,
-        /// Advantages.
-        found: usize,
-        /// Rollouts.
-        expected: usize,
-    },
-    /// The estimator needs the number of calls.
-    #[error("`{0}` needs the number of tool calls of each rollout (`calls`)")]
-    NoCalls(&'static str),
-}
-
 /// Turns the rewards of a step into advantages.
 ///
 /// # Errors
@@ -354,11 +309,14 @@ pub fn advantages(
     state.require_of(config.name())?;
     let mut advantages = config.estimate(state, groups, progress)?;
     check_advantages(config, groups, &advantages.values)?;
-    let silent = advantages
-        .values
-        .iter()
-        .filter(|group| group.iter().all(|value| value.abs() < 1e-6))
-        .count();
+    check_turns(config, groups, &advantages)?;
+    let is_quiet = |values: &Vec<f64>| values.iter().all(|value| value.abs() < 1e-6);
+    let is_silent = |place: &usize| {
+        let turns = advantages.turns.as_ref().map(|turns| &turns[*place]);
+        is_quiet(&advantages.values[*place])
+            && turns.is_none_or(|rollouts| rollouts.iter().all(is_quiet))
+    };
+    let silent = (0..groups.len()).filter(is_silent).count();
     advantages
         .diagnostics
         .insert("groups_without_signal", silent as f64 / groups.len().max(1) as f64);
@@ -378,56 +336,6 @@ pub fn observe_validation(
     config.observe(state, point)
 }
 
-/// Whether there is a finite advantage for each rollout.
-fn check_advantages(
-    config: &EstimatorConfig,
-    groups: &[Group],
-    values: &[Vec<f64>],
-) -> Result<(), EstimatorError> {
-    if values.len() != groups.len() {
-        let (found, expected) = (values.len(), groups.len());
-        return Err(EstimatorError::Groups { estimator: config.name().into(), found, expected });
-    }
-    for (group, values) in groups.iter().zip(values) {
-        if values.len() != group.rewards.len() {
-            let (found, expected) = (values.len(), group.rewards.len());
-            return Err(EstimatorError::Count { estimator: config.name().into(), found, expected });
-        }
-        if let Some(advantage) = values.iter().copied().find(|value| !value.is_finite()) {
-            let all = group.rewards.iter().flatten();
-            let largest = all.fold(0.0f64, |largest, value| largest.max(value.abs()));
-            return Err(EstimatorError::Overflow {
-                prompt: group.prompt.clone(),
-                advantage,
-                largest,
-            });
-        }
-    }
-    Ok(())
-}
-
-fn check_rewards(config: &EstimatorConfig, groups: &[Group]) -> Result<(), EstimatorError> {
-    let first = groups.iter().find_map(|group| group.rewards.first()).map(Vec::len);
-    let expected = config.weight_count().or(first).unwrap_or(0);
-    for group in groups {
-        for reward in &group.rewards {
-            let (prompt, reward) = (group.prompt.clone(), reward.clone());
-            if reward.iter().any(|value| !value.is_finite()) {
-                return Err(EstimatorError::NotFinite { prompt, reward });
-            }
-            if reward.len() != expected || reward.is_empty() {
-                return Err(EstimatorError::Objectives {
-                    prompt,
-                    found: reward.len(),
-                    reward,
-                    expected,
-                });
-            }
-        }
-    }
-    Ok(())
-}
-
 /// `w . r`; with no weights the first objective.
 fn weighted(weights: &[f64], reward: &[f64]) -> f64 {
     if weights.is_empty() {
@@ -445,9 +353,9 @@ mod tests {
         let group = Group {
             prompt: "p".into(),
             rewards: rewards.map(|reward| vec![reward]).to_vec(),
-            calls: None,
+            ..Group::default()
         };
-        let progress = Progress { step: 0, total_steps: 1, seed: 0 };
+        let progress = Progress { step: 0, total_steps: 1, seed: 0, call_limit: 4.0 };
         advantages(
             &estimator("rloo", Rloo::default()),
             &mut EstimatorState::default(),

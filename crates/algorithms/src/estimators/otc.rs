@@ -1,10 +1,12 @@
 //! OTC-GRPO (Wang et al., 2025, arXiv 2504.14870): `r = a * r_tool * r_task`, then GRPO.
 //!
-//! With m calls in this rollout and n the fewest calls among the group's correct rollouts:
-//! `r_tool = 1` if m = n = 0; `cos(m pi / (2m + c))` if n = 0; `sin(f pi / (2n))` with
-//! `f = 2nm / (m + n)` otherwise.
+//! With m calls in this rollout and n the fewest calls among the group's correct rollouts: `r_tool
+//! = 1` if m = n = 0; `cos(m pi / (2m + c))` if n = 0; `sin(f pi / (2n))` with `f = 2nm / (m + n)`
+//! otherwise. The constant `c` is the largest number of calls that an episode may make, unless a
+//! number is given. Where tools have prices, m, n and c are all sums of prices: a price that all
+//! calls share then changes nothing.
 
-use super::{Advantages, EstimatorError, Group, grpo, stateless};
+use super::{Advantages, Estimator, EstimatorError, Group, Progress, grpo};
 use paretopo_settings::Positive;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,8 +18,10 @@ use std::f64::consts::PI;
 pub struct OtcConfig {
     /// The factor `a`.
     pub scale: Positive,
-    /// The constant `c` > 0: larger forgives calls where none was needed.
-    pub smoothing: Positive,
+    /// The constant `c` > 0: larger forgives calls where none was needed. Absent, it is the most
+    /// that an episode's calls can count for: `rollout.max_calls` times the highest price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smoothing: Option<Positive>,
     /// Whether to divide by the group's standard deviation.
     pub std_normalization: bool,
 }
@@ -25,13 +29,29 @@ pub struct OtcConfig {
 impl Default for OtcConfig {
     fn default() -> Self {
         let one = const { Positive::literal(1.0) };
-        Self { scale: one, smoothing: one, std_normalization: true }
+        Self { scale: one, smoothing: None, std_normalization: true }
     }
 }
 
-stateless!(OtcConfig, |_| None, advantages);
+impl Estimator for OtcConfig {
+    type State = ();
 
-fn advantages(config: &OtcConfig, groups: &[Group]) -> Result<Advantages, EstimatorError> {
+    fn advantages(
+        &self,
+        _: &mut (),
+        groups: &[Group],
+        progress: Progress,
+    ) -> Result<Advantages, EstimatorError> {
+        let smoothing = self.smoothing.map_or(progress.call_limit, Positive::get);
+        advantages(self, smoothing, groups)
+    }
+}
+
+fn advantages(
+    config: &OtcConfig,
+    smoothing: f64,
+    groups: &[Group],
+) -> Result<Advantages, EstimatorError> {
     let mut scalars = Vec::with_capacity(groups.len());
     for group in groups {
         let calls = group.calls.as_ref().ok_or(EstimatorError::NoCalls("otc"))?;
@@ -41,7 +61,7 @@ fn advantages(config: &OtcConfig, groups: &[Group]) -> Result<Advantages, Estima
             // without a correct rollout every r_task is 0 and r_tool does not matter
             config.scale.get()
                 * reward[0]
-                * fewest.map_or(0.0, |fewest| tool_reward(*calls, fewest, config.smoothing.get()))
+                * fewest.map_or(0.0, |fewest| tool_reward(*calls, fewest, smoothing))
         };
         scalars.push(group.rewards.iter().zip(calls).map(reward).collect());
     }
@@ -65,17 +85,42 @@ mod tests {
 
     #[test]
     fn the_fewest_calls_pay_most() {
-        assert_eq!(tool_reward(0.0, 0.0, 1.0), 1.0);
-        // cos(pi / 3) = 0.5 and cos(2 pi / 5) = 0.309017
+        assert_eq!(tool_reward(0.0, 0.0, 4.0), 1.0);
+        // c = 4: cos(pi / 6) = 0.866025 and cos(2 pi / 8) = 0.707107
         assert!(
-            (tool_reward(1.0, 0.0, 1.0) - 0.5).abs() < 1e-6
-                && (tool_reward(2.0, 0.0, 1.0) - 0.309_017).abs() < 1e-6
+            (tool_reward(1.0, 0.0, 4.0) - 0.866_025).abs() < 1e-6
+                && (tool_reward(2.0, 0.0, 4.0) - std::f64::consts::FRAC_1_SQRT_2).abs() < 1e-6
         );
         // n = 1: m = 1 gives f = 1, sin(pi / 2) = 1; m = 3 gives f = 1.5, sin(3 pi / 4) = 0.707107
         assert!(
-            (tool_reward(1.0, 1.0, 1.0) - 1.0).abs() < 1e-6
-                && (tool_reward(3.0, 1.0, 1.0) - std::f64::consts::FRAC_1_SQRT_2).abs() < 1e-6
+            (tool_reward(1.0, 1.0, 4.0) - 1.0).abs() < 1e-6
+                && (tool_reward(3.0, 1.0, 4.0) - std::f64::consts::FRAC_1_SQRT_2).abs() < 1e-6
         );
+    }
+
+    #[test]
+    fn the_constant_is_the_budget_of_calls_unless_it_is_given() {
+        let group = Group {
+            rewards: vec![vec![1.0, 1.0], vec![1.0, 1.0]],
+            calls: Some(vec![0.0, 1.0]),
+            ..Group::default()
+        };
+        let first = |smoothing: Option<f64>, call_limit| {
+            let config = OtcConfig {
+                smoothing: smoothing.map(Positive::literal),
+                std_normalization: false,
+                ..OtcConfig::default()
+            };
+            let progress = Progress { step: 0, total_steps: 1, seed: 0, call_limit };
+            let groups = std::slice::from_ref(&group);
+            config.advantages(&mut (), groups, progress).unwrap().values[0][0]
+        };
+        // n = 0: r = (1, cos(pi / (2 + c))); half the difference is the first one's advantage
+        // c = 4: (1 - 0.866025) / 2 = 0.066987; c = 1: (1 - 0.5) / 2 = 0.25
+        assert!((first(None, 4.0) - 0.066_987).abs() < 1e-6);
+        assert!((first(Some(1.0), 4.0) - 0.25).abs() < 1e-6);
+        // five calls may be made: cos(pi / 7) = 0.900969, (1 - 0.900969) / 2 = 0.049516
+        assert!((first(None, 5.0) - 0.049_516).abs() < 1e-6);
     }
 
     #[test]
@@ -87,10 +132,10 @@ mod tests {
         };
         let config = OtcConfig { std_normalization: false, ..OtcConfig::default() };
         // r = (1 * sin(pi / 2), 0), mean 0.5
-        let values = advantages(&config, std::slice::from_ref(&group)).unwrap().values;
+        let values = advantages(&config, 4.0, std::slice::from_ref(&group)).unwrap().values;
         assert!((values[0][0] - 0.5).abs() < 1e-6 && (values[0][1] + 0.5).abs() < 1e-6);
         assert_eq!(
-            advantages(&config, &[Group { calls: None, ..group }]),
+            advantages(&config, 4.0, &[Group { calls: None, ..group }]),
             Err(EstimatorError::NoCalls("otc"))
         );
     }

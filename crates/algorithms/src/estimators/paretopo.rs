@@ -2,79 +2,24 @@
 //! 2 turns Pareto ranks into advantages. Both share the archive. Where the paper leaves a choice
 //! open it is an option here.
 
+mod credit;
+mod in_rank;
+mod options;
+mod ranking;
 mod stage1;
 mod stage2;
+
+pub use options::{
+    ArchiveContent, ArchiveScope, Centering, Credit, InRank, Ranking, Smoothing, StageSwitch,
+};
 
 use super::statistics::{check_archive, check_volume};
 use super::{Advantages, Estimator, EstimatorError, Group, Progress, fits, weighted};
 use crate::pareto::{Archive, non_dominated_ranks, underflows};
-use paretopo_settings::{DecayRate, Finite, NonNegative, Share, Weights, whole, within};
+use paretopo_settings::{DecayRate, Finite, NonNegative, Share, Weights};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// When stage 2 begins.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum StageSwitch {
-    /// After this share of the run's steps: 0 is stage 2 from the start, 1 is stage 1 throughout.
-    Fraction {
-        /// In [0, 1].
-        at: Share,
-    },
-    /// When the archive's hypervolume has not moved by more than `epsilon` for `patience` steps.
-    Plateau {
-        /// Smallest change that counts as progress.
-        epsilon: NonNegative,
-        /// Steps without progress.
-        #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
-        #[schemars(schema_with = "whole::<1, 1_000_000_000>")]
-        patience: u64,
-    },
-}
-
-/// What dHV is averaged over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Smoothing {
-    /// Each trajectory mixes its own dHV with the running average of past steps.
-    PerTrajectory,
-    /// One factor a step, the literal reading; division by the group's deviation cancels it.
-    PerStep,
-}
-
-/// Which archive dHV is measured against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ArchiveScope {
-    /// One for the run.
-    Global,
-    /// One for each prompt.
-    PerPrompt,
-}
-
-/// What enters the archive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ArchiveContent {
-    /// The reward vectors of trajectories. Reaches (1, 1) with the first success, and dHV is 0 from
-    /// then on.
-    Trajectory,
-    /// The mean reward vector of the step: the policy's own point.
-    BatchMean,
-}
-
-/// What is subtracted from stage 2's advantages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Centering {
-    /// Nothing (the literal formula): every advantage is positive.
-    None,
-    /// The group's mean.
-    Mean,
-    /// The group's mean, then division by its deviation.
-    MeanStd,
-}
 
 /// Pareto ranking policy optimization (arXiv 2606.16111).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -94,12 +39,25 @@ pub struct ParetoPoConfig {
     pub archive_scope: ArchiveScope,
     /// What enters the archive.
     pub archive_content: ArchiveContent,
+    /// What the archive keeps a step of its points' distance to the reference, in [0, 1]; below 1
+    /// the past fades, and standing still is progress again.
+    pub archive_decay: Share,
     /// Whether stage 1 divides by the group's deviation.
     pub std_normalization: bool,
     /// Share of the reward inside a rank, in [0, 1].
     pub beta: Share,
-    /// What is subtracted from stage 2's advantages.
+    /// What stage 2 ranks a group's rollouts by.
+    pub ranking: Ranking,
+    /// How many rollouts at the group's mean each class counts besides its own, where `ranking =
+    /// "call_classes"`.
+    pub class_prior: NonNegative,
+    /// What orders the rollouts of one rank.
+    pub in_rank: InRank,
+    /// What is subtracted from stage 2's advantages. The paper's formula subtracts nothing, and its
+    /// bound of the second moment is that formula's.
     pub centering: Centering,
+    /// Which tokens the efficiency of a rollout is credited to.
+    pub credit: Credit,
     /// Scale of the Gumbel noise on objectives before sorting; 0 sorts exactly.
     pub stochastic_rank: NonNegative,
 }
@@ -114,9 +72,14 @@ impl Default for ParetoPoConfig {
             smoothing: Smoothing::PerTrajectory,
             archive_scope: ArchiveScope::Global,
             archive_content: ArchiveContent::Trajectory,
+            archive_decay: const { Share::literal(1.0) },
             std_normalization: true,
             beta: const { Share::literal(1.0) },
+            ranking: Ranking::Fronts,
+            class_prior: const { NonNegative::literal(1.0) },
+            in_rank: InRank::Scalarized,
             centering: Centering::Mean,
+            credit: Credit::Trajectory,
             stochastic_rank: const { NonNegative::literal(0.0) },
         }
     }
@@ -149,7 +112,7 @@ impl Estimator for ParetoPoConfig {
         groups: &[Group],
         progress: Progress,
     ) -> Result<Advantages, EstimatorError> {
-        Ok(advantages(self, state, groups, progress))
+        advantages(self, state, groups, progress)
     }
 
     fn weight_count(&self) -> Option<usize> {
@@ -236,14 +199,21 @@ fn advantages(
     state: &mut ParetoPoState,
     groups: &[Group],
     progress: Progress,
-) -> Advantages {
+) -> Result<Advantages, EstimatorError> {
     let objectives = groups.iter().find_map(|group| group.rewards.first()).map_or(0, Vec::len);
     let reference = config.reference(objectives);
     state.switched = state.switched || should_switch(&config.switch, state, progress);
+    // faded before the step is measured against it: 1 keeps every bit
+    if config.archive_decay.get() < 1.0 {
+        state.archive.fade(config.archive_decay.get(), &reference);
+        for archive in state.prompt_archives.values_mut() {
+            archive.fade(config.archive_decay.get(), &reference);
+        }
+    }
     let mut advantages = if state.switched {
-        stage2::advantages(config, groups, progress)
+        stage2::advantages(config, groups, &reference, progress)?
     } else {
-        stage1::advantages(config, state, groups, &reference)
+        stage1::advantages(config, state, groups, &reference)?
     };
     stage1::merge_into_archive(config, state, groups);
     let level = state.archive.hypervolume(&reference);
@@ -258,17 +228,21 @@ fn advantages(
     {
         advantages.notes.insert("reference", note);
     }
-    if let Some(reward) =
-        groups.iter().flat_map(|group| &group.rewards).find(|reward| underflows(reward, &reference))
-    {
-        let note = format!(
-            "warning: the reward vector {reward:?} is above the reference {reference:?} in every \
-             objective, but by so little that the product is below 2.2e-308, the smallest 64-bit \
-             float: its hypervolume is taken as (nearly) 0"
-        );
+    if let Some(note) = underflow(&reference, groups) {
         advantages.notes.insert("underflow", note);
     }
-    advantages
+    Ok(advantages)
+}
+
+/// Which reward vector has a hypervolume that no float holds.
+fn underflow(reference: &[f64], groups: &[Group]) -> Option<String> {
+    let mut rewards = groups.iter().flat_map(|group| &group.rewards);
+    let reward = rewards.find(|reward| underflows(reward, reference))?;
+    Some(format!(
+        "warning: the reward vector {reward:?} is above the reference {reference:?} in every \
+         objective, but by so little that the product is below 2.2e-308, the smallest 64-bit \
+         float: its hypervolume is taken as (nearly) 0"
+    ))
 }
 
 /// In which objective nothing has ever exceeded a reference that is not the origin's.
@@ -347,7 +321,7 @@ mod tests {
     use crate::{EstimatorConfig, EstimatorState, advantages, estimator};
 
     fn progress(step: u64) -> Progress {
-        Progress { step, total_steps: 10, seed: 0 }
+        Progress { step, total_steps: 10, seed: 0, call_limit: 4.0 }
     }
 
     #[test]
@@ -376,6 +350,31 @@ mod tests {
             [0, 1, 2, 3, 4].map(|step| stage(&plateau, &mut state, step)),
             [1.0, 1.0, 1.0, 2.0, 2.0]
         );
+    }
+
+    #[test]
+    fn an_archive_that_fades_keeps_progress_alive() {
+        let gain = |archive_decay| {
+            let config = ParetoPoConfig {
+                archive_content: ArchiveContent::BatchMean,
+                smoothing: Smoothing::PerStep,
+                std_normalization: false,
+                archive_decay: Share::literal(archive_decay),
+                ..ParetoPoConfig::default()
+            };
+            let config = estimator("paretopo", config);
+            let groups = [Group { rewards: vec![vec![0.8, 0.5]; 2], ..Group::default() }];
+            let mut state = EstimatorState::default();
+            let mut step = |step| advantages(&config, &mut state, &groups, progress(step)).unwrap();
+            [step(0), step(1)].map(|step| step.diagnostics["hypervolume_gain"])
+        };
+        let close = |found: [f64; 2], want: [f64; 2]| {
+            assert!(found.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
+        };
+        // the policy's point (0.8, 0.5) adds 0.4, and again nothing
+        close(gain(1.0), [0.4, 0.0]);
+        // what is left of it is (0.4, 0.25): 0.4 - 0.1
+        close(gain(0.5), [0.4, 0.3]);
     }
 
     #[test]
@@ -423,7 +422,7 @@ mod tests {
     fn bad_rewards_are_errors() {
         let config = estimator("paretopo", ParetoPoConfig::default());
         let run = |rewards| {
-            let group = Group { prompt: "p".into(), rewards, calls: None };
+            let group = Group { prompt: "p".into(), rewards, ..Group::default() };
             advantages(&config, &mut EstimatorState::default(), &[group], progress(0))
                 .unwrap_err()
                 .to_string()

@@ -1,8 +1,9 @@
 //! The estimators that we ship, by name, and those of them that are one line each.
 
 use super::{
-    AnyEstimator, Estimators, call_penalty, chebyshev, gdpo, grpo, hv_weighting, mo_grpo, otc,
-    paretopo, register_estimator, reinforce_plus_plus, rloo, stateless,
+    AnyEstimator, DdcaConfig, Estimators, Gd2poConfig, HdpoConfig, LagrangianConfig,
+    SmoothChebyshevConfig, SoftminConfig, call_penalty, chebyshev, gdpo, grpo, hv_weighting,
+    mo_grpo, otc, paretopo, register_estimator, reinforce_plus_plus, rloo, stateless,
 };
 use paretopo_settings::{Piece, Registry, TaskWeights, Weights};
 use schemars::JsonSchema;
@@ -30,6 +31,12 @@ impl Piece for dyn AnyEstimator {
             register_estimator::<mo_grpo::MoGrpoConfig>(&mut all, "mo_grpo");
             register_estimator::<gdpo::GdpoConfig>(&mut all, "gdpo");
             register_estimator::<hv_weighting::HvWeightingConfig>(&mut all, "hv_weighting");
+            register_estimator::<HdpoConfig>(&mut all, "hdpo");
+            register_estimator::<DdcaConfig>(&mut all, "ddca");
+            register_estimator::<SoftminConfig>(&mut all, "softmin");
+            register_estimator::<Gd2poConfig>(&mut all, "gd2po");
+            register_estimator::<LagrangianConfig>(&mut all, "lagrangian");
+            register_estimator::<SmoothChebyshevConfig>(&mut all, "smooth_chebyshev");
             Arc::new(all)
         });
         SHIPPED.clone()

@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(own.archive.gain(&[1.0, (-0.5f64).exp()], &[0.0, 0.0]), 0.0);
         assert_eq!((own.average_gain, own.prompt_archives.len()), (0.025, 1));
         let own: ValidationState = state.read().expect("hypervolume weighting's part");
-        assert_eq!(own.validation_gain, 0.5);
+        assert_eq!(own.validation_gain, Some(0.5));
         state.read::<()>().expect("no state");
     }
 

@@ -1,6 +1,7 @@
 //! Mean and deviation, with the conventions of TRL; and what a state that was read may hold.
 
-use crate::pareto::Archive;
+use super::Group;
+use crate::pareto::{Archive, Point};
 use paretopo_settings::Finite;
 
 /// Added to a deviation before dividing by it, as TRL does.
@@ -29,9 +30,23 @@ pub(super) fn standard_deviation(values: &[f64]) -> f64 {
 
 /// `(x - mean) / (std + epsilon)`, or only `x - mean`.
 pub(super) fn standardised(values: &[f64], divide: bool) -> Vec<f64> {
-    let (mean, scale) =
-        (mean(values), if divide { standard_deviation(values) + STD_EPSILON } else { 1.0 });
+    standardised_by(values, values, divide)
+}
+
+/// The same with the deviation of other values.
+pub(super) fn standardised_by(values: &[f64], others: &[f64], divide: bool) -> Vec<f64> {
+    let mean = mean(values);
+    let scale = if divide { standard_deviation(others) + STD_EPSILON } else { 1.0 };
     values.iter().map(|value| (value - mean) / scale).collect()
+}
+
+/// The mean reward vector of all rollouts, the policy's own point; `None` without a rollout.
+pub(super) fn batch_mean(groups: &[Group]) -> Option<Point> {
+    let rewards: Vec<&Point> = groups.iter().flat_map(|group| &group.rewards).collect();
+    let objectives = rewards.first()?.len();
+    let coordinate =
+        |k: usize| rewards.iter().map(|reward| reward[k]).sum::<f64>() / rewards.len() as f64;
+    Some((0..objectives).map(coordinate).collect())
 }
 
 /// Whether an archive that was read can be one of so many objectives.

@@ -79,7 +79,7 @@ pub struct PolicyLoss<B: Backend> {
 /// # Shapes
 /// - `logprobs` (with gradient), `old_logprobs`, `weights`: `[batch, time]`; `weights` come from
 ///   [`super::token_weights`], are 0 outside sampled tokens and may hold an importance correction
-/// - `advantages`: `[batch, 1]`
+/// - `advantages`: `[batch, 1]`, or `[batch, time]` where turns of a sequence differ
 pub fn policy_loss<B: Backend>(
     config: &PolicyLossConfig,
     logprobs: Tensor<B, 2>,

@@ -11,7 +11,7 @@ use paretopo_environments::qa;
 use paretopo_grading::answers_equal;
 use paretopo_settings::{NonNegative, Seconds, read_table};
 use paretopo_tools::{PythonConfig, PythonLimits, PythonTool};
-use paretopo_training::{Check, ScoreRequest, TrainingError};
+use paretopo_training::{Check, RunConfig, ScoreRequest, TrainingError};
 use paretopo_trajectory::CallStatus;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -152,9 +152,12 @@ pub(super) fn advantages(
             prompt: name.clone(),
             rewards: members.iter().map(|index| rewards[*index].clone()).collect(),
             calls: members.iter().map(|index| calls[*index]).collect(),
+            turn_costs: None,
         })
         .collect();
-    let progress = Progress { step: 0, total_steps: 1, seed };
+    // no run says how many calls an episode may make; as many as where it is not said
+    let call_limit = RunConfig::default().rollout.max_calls as f64;
+    let progress = Progress { step: 0, total_steps: 1, seed, call_limit };
     let result =
         paretopo_algorithms::advantages(&config, &mut EstimatorState::default(), &groups, progress)
             .map_err(Problem::mistake)?;

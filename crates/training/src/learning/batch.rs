@@ -26,6 +26,9 @@ pub struct TrainingSequence {
     pub weights: Vec<f32>,
     /// The sequence's advantage.
     pub advantage: f32,
+    /// Where its turns differ, the advantage of each token in place of that; empty where they do
+    /// not.
+    pub token_advantages: Vec<f32>,
 }
 
 impl TrainingSequence {
@@ -38,7 +41,16 @@ impl TrainingSequence {
             old_logprobs: vec![0.0; trained],
             weights: vec![1.0 / trained as f32; trained],
             advantage: 0.0,
+            token_advantages: Vec::new(),
             ids,
+        }
+    }
+
+    /// Whether no token of it has an advantage.
+    pub(crate) fn is_silent(&self) -> bool {
+        match self.token_advantages.as_slice() {
+            [] => self.advantage == 0.0,
+            tokens => tokens.iter().all(|advantage| *advantage == 0.0),
         }
     }
 }
@@ -47,7 +59,7 @@ impl TrainingSequence {
 ///
 /// # Shapes
 /// - `old_logprobs`, `weights`: `[batch, longest]`, padded with weight 0
-/// - `advantages`: `[batch, 1]`
+/// - `advantages`: `[batch, 1]`, or `[batch, longest]` where turns of a sequence differ
 #[derive(Debug)]
 pub struct MicroBatch<B: Backend> {
     pub(crate) passes: Passes<B>,
@@ -122,7 +134,7 @@ impl<B: Backend> MicroBatch<B> {
             positions.push(0);
             targets.push(0);
         }
-        let advantages = sequences.iter().map(|sequence| sequence.advantage).collect();
+        let (advantages, columns) = advantages(sequences, longest);
         Self {
             passes,
             positions: indices(positions, device),
@@ -130,7 +142,7 @@ impl<B: Backend> MicroBatch<B> {
             places: indices(places, device),
             old_logprobs: from_host(old_logprobs, shape, device),
             weights: from_host(weights, shape, device),
-            advantages: from_host(advantages, [shape[0], 1], device),
+            advantages: from_host(advantages, [shape[0], columns], device),
             shape,
         }
     }
@@ -166,6 +178,20 @@ impl<B: AutodiffBackend> MicroBatch<B> {
     ) -> Tensor<B::InnerBackend, 2> {
         model.final_norm(Tensor::cat(x, 0).select(0, self.positions.clone().inner()))
     }
+}
+
+/// One advantage for each sequence, or for each of its tokens if turns of any differ; and how many.
+fn advantages(sequences: &[&TrainingSequence], longest: usize) -> (Vec<f32>, usize) {
+    if sequences.iter().all(|sequence| sequence.token_advantages.is_empty()) {
+        return (sequences.iter().map(|sequence| sequence.advantage).collect(), 1);
+    }
+    let mut values = Vec::with_capacity(sequences.len() * longest);
+    for (row, sequence) in sequences.iter().enumerate() {
+        values.extend_from_slice(&sequence.token_advantages);
+        // padding has no weight
+        values.resize((row + 1) * longest, sequence.advantage);
+    }
+    (values, longest)
 }
 
 fn indices<B: Backend>(values: Vec<i32>, device: &B::Device) -> Tensor<B, 1, Int> {

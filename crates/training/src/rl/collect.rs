@@ -106,7 +106,8 @@ impl Collecting<'_> {
         Ok(batch)
     }
 
-    /// Plays the groups of new prompts, of which `first_prompt` is the first one's number in the run.
+    /// Plays the groups of new prompts, of which `first_prompt` is the first one's number in the
+    /// run.
     fn play(
         &self,
         new: &[Task],
@@ -181,12 +182,14 @@ impl Collecting<'_> {
         Ok(())
     }
 
-    /// From reward vectors to one number a trajectory.
+    /// From reward vectors to one number a trajectory, or a turn.
     fn weigh(&self, batch: &mut Batch, state: &mut TrainingState) -> Result<(), TrainingError> {
+        let environment = self.context.environment;
         let group = |(task, group): (&Task, &Vec<Trajectory>)| Group {
             prompt: task.id.clone(),
             rewards: group.iter().map(|one| one.objectives.values().to_vec()).collect(),
-            calls: Some(group.iter().map(|one| self.context.environment.cost(one)).collect()),
+            calls: Some(group.iter().map(|one| environment.cost(one)).collect()),
+            turn_costs: Some(group.iter().map(|one| environment.turn_costs(one)).collect()),
         };
         let rewards: Vec<Group> = batch.tasks.iter().zip(&batch.groups).map(group).collect();
         let estimating = Instant::now();
@@ -194,12 +197,13 @@ impl Collecting<'_> {
             step: state.step,
             total_steps: self.config.train.steps,
             seed: derive_seed(self.config.seed, state.step, Purpose::Estimator),
+            call_limit: environment.highest_cost(self.config.rollout.max_calls),
         };
         batch.advantages =
             advantages(&self.config.estimator, &mut state.estimator, &rewards, progress)?;
         // what no run could go on from is no step
         let done = Progress { step: state.step + 1, ..progress };
-        let objectives = self.context.environment.objectives.len();
+        let objectives = environment.objectives.len();
         let checked = self.config.estimator.check_state(&state.estimator, done, objectives);
         checked.map_err(|reason| EstimatorError::State {
             estimator: self.config.estimator.name().into(),

@@ -32,6 +32,10 @@ pub(super) fn of_batch(
     }
     let advantages: Vec<f64> = batch.advantages.values.iter().flatten().copied().collect();
     put("advantage_std", mean_and_deviation(&advantages)[1]);
+    if let Some(turns) = &batch.advantages.turns {
+        let turns: Vec<f64> = turns.iter().flatten().flatten().copied().collect();
+        put("turn_advantage_std", mean_and_deviation(&turns)[1]);
+    }
     put("refills", batch.refills as f64);
     put("skipped_groups", batch.skipped_groups as f64);
     let statistics = &batch.statistics;

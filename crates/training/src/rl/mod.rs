@@ -276,7 +276,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
             place: self.place,
             step,
         };
-        let sequences = update::sequences(&batch.groups, &batch.advantages.values, self.config);
+        let sequences = update::sequences(&batch.groups, &batch.advantages, self.config);
         let mut optimizer = self.optimizer;
         let mut policy = self.policy;
         match update.run(policy.model, &mut optimizer, sequences) {

@@ -381,7 +381,7 @@ mod tests {
         let mut state = TrainingState::default();
         for (step, point) in [(2, [0.25, 0.5]), (10, [0.5, 0.25])] {
             let group = Group { rewards: vec![point.to_vec(); 2], ..Group::default() };
-            let progress = Progress { step, total_steps: 20, seed: 0 };
+            let progress = Progress { step, total_steps: 20, seed: 0, call_limit: 4.0 };
             advantages(&config.estimator, &mut state.estimator, &[group], progress).unwrap();
             let folder = place_of(run.path(), step);
             fs::create_dir_all(&folder).unwrap();

@@ -5,7 +5,7 @@
 
 use crate::{RunConfig, TrainingError, TrainingState};
 use paretopo_algorithms::Progress;
-use paretopo_environments::ToolEnvironment;
+use paretopo_environments::{ToolEnvironment, Tries};
 use std::path::{Path, PathBuf};
 
 const HINT: &str = "hint: this checkpoint was not written by this run; remove its folder to go on \
@@ -49,6 +49,7 @@ impl TrainingState {
                      (`rollout.max_calls` times the highest price)"
                 ))
             })
+            .or_else(|| impossible_tries(self, highest))
             .or_else(|| {
                 let best = self.best_validation.filter(|_| train.validate_every == 0)?;
                 Some(format!(
@@ -57,7 +58,8 @@ impl TrainingState {
                 ))
             })
             .or_else(|| {
-                let progress = Progress { step: self.step, total_steps: train.steps, seed: 0 };
+                let (step, total_steps) = (self.step, train.steps);
+                let progress = Progress { step, total_steps, seed: 0, call_limit: highest };
                 let objectives = environment.objectives.len();
                 let checked = config.estimator.check_state(&self.estimator, progress, objectives);
                 // `archive` of the estimator is `estimator.archive` of the file
@@ -112,6 +114,21 @@ impl TrainingState {
     }
 }
 
+/// Which of a task's counted tries cannot be.
+fn impossible_tries(state: &TrainingState, highest: f64) -> Option<String> {
+    let tries = state.memory.iter_tries();
+    let mut all = tries.flat_map(|(task, tries)| tries.iter().map(move |one| (task, one)));
+    let is_possible = |one: &Tries| {
+        (0.0..=highest).contains(&one.cost) && one.successes <= one.attempts && one.attempts > 0
+    };
+    let (task, one) = all.find(|(_, one)| !is_possible(one))?;
+    Some(format!(
+        "`memory.tries.{task}` holds {} successes of {} attempts at {}, but costs are from 0 to \
+         {highest}, and of attempts at most all are right",
+        one.successes, one.attempts, one.cost
+    ))
+}
+
 /// Where a checkpoint of that step has its state.
 fn file_of(run: &Path, step: u64) -> PathBuf {
     run.join("checkpoints").join(format!("step-{step:06}")).join("state.json")
@@ -137,7 +154,10 @@ mod tests {
     fn sound() -> serde_json::Value {
         serde_json::json!({
             "step": 4, "updates": 4, "prompts_drawn": 8,
-            "memory": { "fewest_calls": { "train-1": 2 } },
+            "memory": {
+                "fewest_calls": { "train-1": 2 },
+                "tries": { "train-1": [{ "cost": 2, "attempts": 3, "successes": 2 }] },
+            },
             "estimator": {
                 "archive": { "points": [[1.0, 0.5], [0.0, 1.0]] },
                 "prompt_archives": {}, "average_gain": 0.1, "plateau_level": 0.0,
@@ -171,6 +191,16 @@ mod tests {
                 "/memory/fewest_calls/train-1",
                 5.into(),
                 ["`memory.fewest_calls.train-1` is 5", "from 0 to 4 (`rollout.max_calls` times"],
+            ),
+            (
+                "/memory/tries/train-1/0/successes",
+                4.into(),
+                ["`memory.tries.train-1` holds 4 successes of 3 attempts at 2", "at most all"],
+            ),
+            (
+                "/memory/tries/train-1/0/cost",
+                5.into(),
+                ["`memory.tries.train-1` holds 2 successes of 3 attempts at 5", "from 0 to 4"],
             ),
             (
                 "/estimator/archive/points/0",

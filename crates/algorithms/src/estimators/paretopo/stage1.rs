@@ -2,18 +2,24 @@
 //!
 //! `dHV_i = HV(B + {r_i}) - HV(B)`, `dHV_bar_i = gamma * average + (1 - gamma) * dHV_i`,
 //! `r_pareto_i = 0.5 + 1.5 tanh(dHV_bar_i)`, `r_i = r_pareto_i * (w . r_i)`, then GRPO.
+//!
+//! With credit by turns the part of success is that of `r_pareto_i w_1 r_i1`, centred, and divided
+//! by the same deviation.
 
 use super::ParetoPoState;
-use super::{ArchiveContent, ArchiveScope, ParetoPoConfig, Smoothing, scalar_rewards};
-use crate::estimators::{Advantages, Group, grpo};
-use crate::pareto::{Archive, Point};
+use super::{
+    ArchiveContent, ArchiveScope, Credit, ParetoPoConfig, Smoothing, credit, scalar_rewards,
+};
+use crate::estimators::statistics::{batch_mean, standardised_by};
+use crate::estimators::{Advantages, EstimatorError, Group, grpo};
+use crate::pareto::Archive;
 
 pub(super) fn advantages(
     config: &ParetoPoConfig,
     state: &mut ParetoPoState,
     groups: &[Group],
     reference: &[f64],
-) -> Advantages {
+) -> Result<Advantages, EstimatorError> {
     let empty = Archive::default();
     let gains: Vec<Vec<f64>> = groups
         .iter()
@@ -42,14 +48,7 @@ pub(super) fn advantages(
     };
     let factors: Vec<Vec<f64>> =
         gains.iter().map(|group| group.iter().map(|gain| factor(*gain)).collect()).collect();
-    let scalars = groups.iter().zip(&factors).map(|(group, factors)| {
-        scalar_rewards(config, group)
-            .iter()
-            .zip(factors)
-            .map(|(reward, factor)| reward * factor)
-            .collect()
-    });
-    let mut advantages = grpo::from_scalars(scalars, config.std_normalization);
+    let mut advantages = weighed(config, groups, &factors)?;
     let factors: Vec<f64> = factors.into_iter().flatten().collect();
     let mean_factor = mean(factors.iter());
     let deviation = mean(
@@ -60,7 +59,37 @@ pub(super) fn advantages(
     advantages.diagnostics.insert("r_pareto", mean_factor);
     advantages.diagnostics.insert("r_pareto_std", deviation);
     state.average_gain = smoothed(mean_gain);
-    advantages
+    Ok(advantages)
+}
+
+/// GRPO on the scalarized rewards times the factors.
+fn weighed(
+    config: &ParetoPoConfig,
+    groups: &[Group],
+    factors: &[Vec<f64>],
+) -> Result<Advantages, EstimatorError> {
+    let times = |scalars: Vec<f64>, factors: &[f64]| -> Vec<f64> {
+        scalars.iter().zip(factors).map(|(reward, factor)| reward * factor).collect()
+    };
+    let scalars: Vec<Vec<f64>> = groups
+        .iter()
+        .zip(factors)
+        .map(|(group, factors)| times(scalar_rewards(config, group), factors))
+        .collect();
+    let mut advantages = grpo::from_scalars(scalars.iter().cloned(), config.std_normalization);
+    if config.credit == Credit::Turn {
+        let weight = config.weights.get()[0];
+        let mut turns = Vec::with_capacity(groups.len());
+        for (place, group) in groups.iter().enumerate() {
+            let success = group.rewards.iter().map(|reward| weight * reward[0]).collect();
+            let success = times(success, &factors[place]);
+            let divide = config.std_normalization;
+            let success = standardised_by(&success, &scalars[place], divide);
+            turns.push(credit::by_turns(group, &advantages.values[place], &success)?);
+        }
+        advantages.turns = Some(turns);
+    }
+    Ok(advantages)
 }
 
 /// Merges the step's points into the archive(s), in either stage.
@@ -98,14 +127,6 @@ pub(super) fn merge_into_archive(
     }
 }
 
-fn batch_mean(groups: &[Group]) -> Option<Point> {
-    let rewards: Vec<&Point> = groups.iter().flat_map(|group| &group.rewards).collect();
-    let objectives = rewards.first()?.len();
-    let coordinate =
-        |k: usize| rewards.iter().map(|reward| reward[k]).sum::<f64>() / rewards.len() as f64;
-    Some((0..objectives).map(coordinate).collect())
-}
-
 fn mean<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {
     let (count, sum) = values.fold((0usize, 0.0), |(count, sum), value| (count + 1, sum + value));
     if count == 0 { 0.0 } else { sum / count as f64 }
@@ -123,14 +144,14 @@ mod tests {
         vec![Group {
             prompt: "p".into(),
             rewards: vec![vec![1.0, 0.5], vec![0.0, 1.0]],
-            calls: None,
+            ..Group::default()
         }]
     }
 
     #[test]
     fn a_trajectory_that_adds_hypervolume_is_worth_more() {
         let mut state = ParetoPoState::default();
-        let result = advantages(&config(), &mut state, &groups(), &[0.0, 0.0]);
+        let result = advantages(&config(), &mut state, &groups(), &[0.0, 0.0]).unwrap();
         // dHV = (0.5, 0); smoothed 0.1 * dHV = (0.05, 0); factors 0.5 + 1.5 tanh(0.05) = 0.574938
         // and 0.5 r_w = (0.6 + 0.2, 0.4) = (0.8, 0.4); r = (0.459950, 0.2), mean 0.329975,
         // advantages +-0.129975
@@ -143,7 +164,7 @@ mod tests {
         merge_into_archive(&config(), &mut state, &groups());
         // the same vectors add nothing any more; only the past is left: factor 0.5 + 1.5 tanh(0.9 *
         // 0.025) = 0.533744 for both
-        let again = advantages(&config(), &mut state, &groups(), &[0.0, 0.0]);
+        let again = advantages(&config(), &mut state, &groups(), &[0.0, 0.0]).unwrap();
         assert!((again.values[0][0] - 0.533_744 * 0.2).abs() < 1e-5);
         assert!(again.diagnostics["r_pareto_std"] < 1e-7);
     }
@@ -155,8 +176,9 @@ mod tests {
             std_normalization: true,
             ..ParetoPoConfig::default()
         };
-        let staged =
-            advantages(&literal, &mut ParetoPoState::default(), &groups(), &[0.0, 0.0]).values;
+        let staged = advantages(&literal, &mut ParetoPoState::default(), &groups(), &[0.0, 0.0])
+            .unwrap()
+            .values;
         let scalarized = grpo::advantages(&literal.weights.get(), true, &groups()).values;
         // equal but for the epsilon beside the deviation
         assert!(staged[0].iter().zip(&scalarized[0]).all(|(a, b)| (a - b).abs() < 1e-3));
@@ -166,7 +188,7 @@ mod tests {
     fn scopes_and_contents_of_the_archive() {
         let two = vec![
             groups()[0].clone(),
-            Group { prompt: "q".into(), rewards: vec![vec![0.2, 0.2]], calls: None },
+            Group { prompt: "q".into(), rewards: vec![vec![0.2, 0.2]], ..Group::default() },
         ];
         let per_prompt = ParetoPoConfig { archive_scope: ArchiveScope::PerPrompt, ..config() };
         let mut state = ParetoPoState::default();

@@ -2,12 +2,17 @@
 //!
 //! `A = (N - rho + 1) + beta * (r_hat - 0.5)` with `r_hat` the scalarized reward mapped to [0, 1]
 //! inside its rank (0.5 where all are equal), then centered. As `beta <= 1`, no trajectory of a
-//! worse rank gets a higher advantage.
+//! worse rank gets a higher advantage. Centering is ours: the paper's formula has none.
+//!
+//! What stands in the place of `N - rho + 1` is `ranking`, what `r_hat` is made of is `in_rank`.
+//! With credit by turns the part of success is what the same formula gives where the first
+//! objective alone differs.
 
-use super::{Centering, ParetoPoConfig, scalar_rewards};
+use super::ranking::levels;
+use super::{Centering, Credit, ParetoPoConfig, credit, in_rank};
 use crate::estimators::statistics::standardised;
-use crate::estimators::{Advantages, Group, Progress};
-use crate::pareto::{Point, non_dominated_ranks};
+use crate::estimators::{Advantages, EstimatorError, Group, Progress};
+use crate::pareto::Point;
 use rand::SeedableRng;
 use rand::distr::{Distribution, Open01};
 use rand_chacha::ChaCha8Rng;
@@ -15,24 +20,57 @@ use rand_chacha::ChaCha8Rng;
 pub(super) fn advantages(
     config: &ParetoPoConfig,
     groups: &[Group],
+    reference: &[f64],
     progress: Progress,
-) -> Advantages {
+) -> Result<Advantages, EstimatorError> {
     let mut rng = ChaCha8Rng::seed_from_u64(progress.seed);
-    let values = groups.iter().map(|group| {
-        let noise = config.stochastic_rank.get();
-        let ranks = if noise > 0.0 {
-            non_dominated_ranks(&perturbed(&group.rewards, noise, &mut rng))
-        } else {
-            non_dominated_ranks(&group.rewards)
+    let noise = config.stochastic_rank.get();
+    let mut advantages = Advantages::default();
+    let mut turns = Vec::new();
+    for group in groups {
+        let ranked = match noise > 0.0 {
+            true => &perturbed(&group.rewards, noise, &mut rng),
+            false => &group.rewards,
         };
-        let raw = rank_advantages(&ranks, &scalar_rewards(config, group), config.beta.get());
-        match config.centering {
-            Centering::None => raw,
-            Centering::Mean => standardised(&raw, false),
-            Centering::MeanStd => standardised(&raw, true),
+        let values = of_group(config, group, ranked, reference)?;
+        if config.credit == Credit::Turn {
+            let alone = success_alone(group);
+            let success = of_group(config, &alone, &alone.rewards, reference)?;
+            turns.push(credit::by_turns(group, &values, &success)?);
         }
-    });
-    Advantages { values: values.collect(), ..Advantages::default() }
+        advantages.values.push(values);
+    }
+    advantages.turns = (config.credit == Credit::Turn).then_some(turns);
+    Ok(advantages)
+}
+
+/// The advantages of a group whose rollouts are ranked by these vectors.
+fn of_group(
+    config: &ParetoPoConfig,
+    group: &Group,
+    ranked: &[Point],
+    reference: &[f64],
+) -> Result<Vec<f64>, EstimatorError> {
+    let levels = levels(config, group, ranked)?;
+    let places = in_rank::places(config, group, &levels, reference);
+    let beta = config.beta.get();
+    let value = |(level, place): (&f64, f64)| level + beta * (place - 0.5);
+    let raw: Vec<f64> = levels.iter().zip(places).map(value).collect();
+    Ok(match config.centering {
+        Centering::None => raw,
+        Centering::Mean => standardised(&raw, false),
+        Centering::MeanStd => standardised(&raw, true),
+    })
+}
+
+/// The group as if its rollouts were alike in all objectives but the first.
+fn success_alone(group: &Group) -> Group {
+    let alone = |reward: &Point| {
+        let mut alone = vec![0.0; reward.len()];
+        alone[0] = reward[0];
+        alone
+    };
+    Group { rewards: group.rewards.iter().map(alone).collect(), ..group.clone() }
 }
 
 /// Gumbel noise of scale `sigma` on every coordinate.
@@ -48,40 +86,21 @@ fn perturbed(rewards: &[Point], sigma: f64, rng: &mut ChaCha8Rng) -> Vec<Point> 
         .collect()
 }
 
-fn rank_advantages(ranks: &[usize], scalars: &[f64], beta: f64) -> Vec<f64> {
-    let last = ranks.iter().copied().max().unwrap_or(0);
-    let range = |rank: usize| {
-        let inside = ranks
-            .iter()
-            .zip(scalars)
-            .filter(|(other, _)| **other == rank)
-            .map(|(_, scalar)| *scalar);
-        inside.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), scalar| {
-            (low.min(scalar), high.max(scalar))
-        })
-    };
-    let advantage = |(rank, scalar): (&usize, &f64)| {
-        let (low, high) = range(*rank);
-        let place = if high > low { (scalar - low) / (high - low) } else { 0.5 };
-        (last - rank + 1) as f64 + beta * (place - 0.5)
-    };
-    ranks.iter().zip(scalars).map(advantage).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pareto::non_dominated_ranks;
     use paretopo_settings::{NonNegative, Share};
     use proptest::prelude::*;
 
-    const START: Progress = Progress { step: 0, total_steps: 1, seed: 7 };
+    const START: Progress = Progress { step: 0, total_steps: 1, seed: 7, call_limit: 4.0 };
 
     fn run(config: &ParetoPoConfig, rewards: &[[f64; 2]]) -> Vec<f64> {
         let group = Group {
             rewards: rewards.iter().map(|reward| reward.to_vec()).collect(),
             ..Group::default()
         };
-        advantages(config, &[group], START).values.remove(0)
+        advantages(config, &[group], &[0.0, 0.0], START).unwrap().values.remove(0)
     }
 
     #[test]
@@ -128,6 +147,38 @@ mod tests {
         assert_ne!(noisy(5.0), noisy(0.0));
     }
 
+    #[test]
+    fn what_calls_cost_is_credited_to_the_calls_that_were_too_many() {
+        // two right rollouts, without a call and with two; two wrong ones, with one call and
+        // without
+        let group = Group {
+            rewards: [[1.0, 1.0], [1.0, 0.4], [0.0, 0.6], [0.0, 1.0]].map(Vec::from).to_vec(),
+            calls: Some(vec![0.0, 2.0, 1.0, 0.0]),
+            turn_costs: Some(vec![vec![0.0], vec![1.0, 1.0, 0.0], vec![1.0, 0.0], vec![0.0]]),
+            ..Group::default()
+        };
+        let with = |credit, centering| {
+            let config = ParetoPoConfig { credit, centering, ..ParetoPoConfig::default() };
+            advantages(&config, std::slice::from_ref(&group), &[0.0, 0.0], START).unwrap()
+        };
+        let found = with(Credit::Turn, Centering::None);
+        // ranks 1, 2, 3, 2 of 3; in rank 2 r_w is 0.76 and 0.4: A = 3, 2.5, 1, 1.5
+        assert_eq!(found.values, [[3.0, 2.5, 1.0, 1.5]]);
+        // by success alone ranks 1, 1, 2, 2 of 2: S = 2, 2, 1, 1; E = 1, 0.5, 0, 0.5
+        // all that was earned is credited to the turns without a call
+        let turns = &found.turns.unwrap()[0];
+        assert_eq!(turns[0], [3.0]);
+        assert_eq!(turns[1], [2.0, 2.0, 2.5]);
+        assert_eq!(turns[2], [1.0, 1.0]);
+        assert_eq!(turns[3], [1.5]);
+        // centred: A = 1, 0.5, -1, -0.5, S = 0.5, 0.5, -0.5, -0.5; E = 0.5, 0, -0.5, 0; the wrong
+        // one's call was one too many, its answer was not
+        let turns = &with(Credit::Turn, Centering::Mean).turns.unwrap()[0];
+        assert_eq!(turns[1], [0.5, 0.5, 0.5]);
+        assert_eq!(turns[2], [-1.0, -0.5]);
+        assert_eq!(with(Credit::Trajectory, Centering::Mean).turns, None);
+    }
+
     proptest! {
         #[test]
         fn a_worse_rank_never_gets_the_higher_advantage(
@@ -137,7 +188,7 @@ mod tests {
         ) {
             let config = ParetoPoConfig { beta: Share::literal(beta), centering, ..ParetoPoConfig::default() };
             let group = Group { rewards: rewards.clone(), ..Group::default() };
-            let values = advantages(&config, &[group], START).values.remove(0);
+            let values = advantages(&config, &[group], &[0.0, 0.0], START).unwrap().values.remove(0);
             let ranks = non_dominated_ranks(&rewards);
             for (rank_a, value_a) in ranks.iter().zip(&values) {
                 for (rank_b, value_b) in ranks.iter().zip(&values) {

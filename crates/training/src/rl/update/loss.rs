@@ -1,7 +1,7 @@
 //! A micro-batch's loss, and what is summed up about it:
 //!
-//! `L = sum of weight (surrogate(rho, A) + beta KL - eta H)` over its sampled tokens, with the policy
-//! loss's surrogate, a KL penalty and an entropy bonus.
+//! `L = sum of weight (surrogate(rho, A) + beta KL - eta H)` over its sampled tokens, with the
+//! policy loss's surrogate, a KL penalty and an entropy bonus.
 
 use super::BadUpdate;
 use crate::{MicroBatch, TrainConfig};
@@ -162,7 +162,9 @@ mod tests {
     use super::*;
     use crate::TrainingSequence;
     use burn::backend::Autodiff;
-    use paretopo_algorithms::losses::{KlConfig, KlEstimator};
+    use paretopo_algorithms::losses::{
+        KlConfig, KlEstimator, PolicyLossConfig, RatioLevel, Surrogate,
+    };
     use paretopo_settings::{Coefficient, NonNegative};
 
     type B = Autodiff<burn_flex::Flex>;
@@ -175,8 +177,68 @@ mod tests {
             old_logprobs: vec![-1.0, -2.0],
             weights: weights.to_vec(),
             advantage,
+            ..TrainingSequence::default()
         };
         MicroBatch::new(&[&sequence], &Default::default())
+    }
+
+    #[test]
+    fn equal_advantages_of_all_turns_are_the_trajectorys_to_the_bit() {
+        let sequence = |advantage: f32, token_advantages: &[f32]| TrainingSequence {
+            ids: vec![1, 2, 3],
+            mask: vec![false, true, true],
+            old_logprobs: vec![-1.1, -2.3],
+            weights: vec![0.3, 0.7],
+            advantage,
+            token_advantages: token_advantages.to_vec(),
+        };
+        for ratio in [RatioLevel::Token, RatioLevel::Sequence] {
+            for surrogate in [Surrogate::Clipped, Surrogate::Cispo] {
+                let mut settings = TrainConfig::default();
+                settings.loss = PolicyLossConfig { ratio, surrogate, ..settings.loss };
+                let of = |sequences: [TrainingSequence; 2]| {
+                    let batch = MicroBatch::new(&sequences.each_ref(), &Default::default());
+                    let logprobs = Tensor::<B, 2>::from_data(
+                        [[-0.8f32, -2.9], [-1.0, -2.1]],
+                        &Default::default(),
+                    );
+                    let logprobs = logprobs.require_grad();
+                    let terms =
+                        Terms { logprobs: logprobs.clone(), entropy: None, reference: None };
+                    let mut sums = UpdateSums::default();
+                    let loss = loss_of(&settings, &batch, terms, true, &mut sums).unwrap();
+                    let gradient = logprobs.grad(&loss.backward()).unwrap();
+                    let bits = |values: Vec<f32>| -> Vec<u32> {
+                        values.into_iter().map(f32::to_bits).collect()
+                    };
+                    (bits(to_host(loss.inner())), bits(to_host(gradient)), sums.clipped_high)
+                };
+                let whole = of([sequence(0.7, &[]), sequence(-1.3, &[])]);
+                let turns = of([sequence(0.7, &[0.7, 0.7]), sequence(-1.3, &[-1.3, -1.3])]);
+                assert_eq!(whole, turns);
+                // one sequence with turns beside one without
+                assert_eq!(whole, of([sequence(0.7, &[0.7, 0.7]), sequence(-1.3, &[])]));
+                // and turns that differ do differ
+                assert_ne!(whole, of([sequence(0.7, &[0.7, 0.6]), sequence(-1.3, &[])]));
+            }
+        }
+    }
+
+    #[test]
+    fn each_token_has_the_advantage_of_its_turn() {
+        let sequence = TrainingSequence {
+            ids: vec![1, 2, 3],
+            mask: vec![false, true, true],
+            old_logprobs: vec![-1.0, -2.0],
+            weights: vec![0.5, 0.5],
+            advantage: 9.0,
+            token_advantages: vec![2.0, -1.0],
+        };
+        let batch = MicroBatch::new(&[&sequence], &Default::default());
+        // rho = 1: -(2 - 1) / 2; -rho A w = -1 and 0.5
+        let (found, gradient, _) = loss(&TrainConfig::default(), &batch, [-1.0, -2.0], None);
+        close(&[found], &[-0.5]);
+        close(&gradient, &[-1.0, 0.5]);
     }
 
     fn leaf(values: [f32; 2]) -> Tensor<B, 2> {

@@ -1,7 +1,8 @@
 //! All updates of a step: epochs over its sequences, in minibatches, in micro-batches.
 //!
-//! A minibatch's loss is `sum of weight * correction * loss` over its sampled tokens. The weights come
-//! from [`token_weights`] for the minibatch as a whole, so it may be cut into micro-batches anywhere.
+//! A minibatch's loss is `sum of weight * correction * loss` over its sampled tokens. The weights
+//! come from [`token_weights`] for the minibatch as a whole, so it may be cut into micro-batches
+//! anywhere.
 
 mod loss;
 mod old_logprobs;
@@ -182,7 +183,8 @@ impl<F: ModelFamily, B: AutodiffBackend> Update<'_, F, B> {
     }
 }
 
-/// The places of the sequences of each minibatch, epoch by epoch, each epoch in an order of its own.
+/// The places of the sequences of each minibatch, epoch by epoch, each epoch in an order of its
+/// own.
 fn minibatches(sequences: usize, config: &RunConfig, step: u64) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..sequences).collect();
     let mut found = Vec::new();
@@ -195,10 +197,11 @@ fn minibatches(sequences: usize, config: &RunConfig, step: u64) -> Vec<Vec<usize
     found
 }
 
-/// The sequences of a minibatch that pull at the policy, with their places and their tokens' weights.
+/// The sequences of a minibatch that pull at the policy, with their places and their tokens'
+/// weights.
 ///
-/// Without an advantage nothing pulls at a sequence, unless a penalty or bonus does; its tokens count
-/// in the others' weights all the same.
+/// Without an advantage nothing pulls at a sequence, unless a penalty or bonus does; its tokens
+/// count in the others' weights all the same.
 fn members(
     sequences: &[TrainingSequence],
     corrections: &[Vec<f32>],
@@ -211,7 +214,7 @@ fn members(
     let mut found = (Vec::new(), Vec::new());
     for (place, weights) in chosen.iter().zip(weights) {
         let sequence = &sequences[*place];
-        if sequence.advantage == 0.0 && !settings.pulls_everywhere() {
+        if sequence.is_silent() && !settings.pulls_everywhere() {
             continue;
         }
         let sampled = weights.iter().zip(&sequence.mask).filter(|(_, sampled)| **sampled);
