@@ -32,7 +32,7 @@ pub struct GradedDemonstrations {
     pub redundant: NonNegative,
     /// Share of episodes that call the tool `abacus` instead of `calculator`.
     pub abacus: Share,
-    /// Share of episodes that call the tool `python`.
+    /// Share of episodes that call the tool `python`; at most what `abacus` leaves.
     pub python: Share,
     /// Share of calls that fail and are made again.
     pub failing: Share,
@@ -64,20 +64,13 @@ impl GradedDemonstrations {
     }
 
     /// # Errors
-    /// When no way has a frequency above 0, or the shares of two tools are more than 1.
+    /// When no way has a frequency above 0.
     pub(super) fn check(&self) -> Result<(), DataError> {
         let place = "`environment.problems.demonstrations`";
         if self.frequencies().iter().all(|frequency| *frequency == 0.0) {
             return Err(DataError::Setting(format!(
                 "{place}: `drill`, `head`, `needed`, `partial` and `redundant` are all 0\n\
                  hint: give one of them a frequency above 0"
-            )));
-        }
-        let others = self.abacus.get() + self.python.get();
-        if others > 1.0 {
-            return Err(DataError::Setting(format!(
-                "{place}: `abacus` and `python` are {others} together\n\
-                 hint: shares of the same episodes are at most 1"
             )));
         }
         Ok(())
@@ -246,12 +239,6 @@ mod tests {
             ..GradedDemonstrations::default()
         };
         assert!(nothing.check().unwrap_err().to_string().contains("are all 0\nhint: "));
-        let tools = GradedDemonstrations {
-            abacus: Share::literal(0.75),
-            python: Share::literal(0.5),
-            ..GradedDemonstrations::default()
-        };
-        assert!(tools.check().unwrap_err().to_string().contains("are 1.25 together\nhint: "));
         assert!(GradedDemonstrations::default().check().is_ok());
     }
 }
