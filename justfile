@@ -36,6 +36,19 @@ warm-start-math:
     RAYON_NUM_THREADS=1 {{paretopo-lean}} sft experiments/math/warm_start.toml --run runs/warm-start-math
     cp runs/warm-start-math/policy/model.safetensors models/tiny-math/
 
+# Make the shipped policy of the graded world anew (about twelve minutes on one core)
+[group('experiments')]
+warm-start-graded-math:
+    rm -f models/graded-math/tokenizer.json
+    {{paretopo-lean}} new graded-tokenizer models/graded-math
+    RAYON_NUM_THREADS=1 {{paretopo-lean}} sft experiments/math/graded_warm_start.toml --run runs/warm-start-graded-math
+    cp runs/warm-start-graded-math/policy/model.safetensors models/graded-math/
+
+# Which tools the graded world has: baselines alone, in each of its candidates
+[group('experiments')]
+choose-graded-math:
+    {{paretopo-lean}} compare experiments/math/graded_worlds.toml --out runs/choose-graded-math-{{backend}}
+
 # ParetoPO's open choices, one at a time, three seeds
 [group('experiments')]
 exp-math-choices:

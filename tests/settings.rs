@@ -32,9 +32,12 @@ fn configurations() -> Vec<(String, Vec<&'static str>)> {
          [[objectives]]\ntype = 'task'\n[[objectives]]\ntype = 'response_length'\nscale = 32.0\n\
          [[objectives]]\ntype = 'format'\n\
          [[tools]]\ntype = 'python'\ninterpreter = 'sandbox_fusion'\nname = 'run'\n\
-         price = 0.5\nmax_calls = 3\n\
+         price = 0.5\nprice_deviation = 0.5\nfailure_rate = 0.25\nmax_calls = 3\n\
          sandbox_fusion = { url = 'http://127.0.0.1:9', retries = 1 }\n\
          [rollout]\ntool_schedule = { type = 'as_ready' }";
+    let graded = "[environment]\ntype = 'math'\n\
+         problems = { type = 'graded', train = 4, validation = 1, test = 1 }\n\
+         [[tools]]\ntype = 'calculator'";
     let questions = "[environment]\ntype = 'qa'\n\
          questions = { type = 'world', seed = 1, people = 12, works = 6, places = 4, train = 2, \
          validation = 1, test = 1 }";
@@ -57,6 +60,7 @@ fn configurations() -> Vec<(String, Vec<&'static str>)> {
                 "rollout.tool_schedule",
             ],
         ),
+        (graded.to_owned(), vec!["environment.problems", "tools"]),
         (questions.to_owned(), vec!["environment"]),
         (remote.to_owned(), vec!["environment.questions", "tools"]),
     ];
@@ -306,10 +310,9 @@ fn play(config: &RunConfig, key: &str) {
         let call = ToolCall { name: "python".into(), arguments };
         let deadline = Instant::now() + Duration::from_secs(2);
         for listed in environment.tools.iter().filter(|listed| listed.name == "python") {
-            let outcome = listed.tool.call(
-                &call,
-                &CallContext { trajectory: TrajectoryId::new("test", 0, 0), deadline },
-            );
+            let outcome = listed
+                .tool
+                .call(&call, &CallContext::new(TrajectoryId::new("test", 0, 0), deadline));
             assert!(!outcome.text.is_empty() || key.ends_with("output_characters"), "{outcome:?}");
         }
     }

@@ -55,7 +55,7 @@ pub(super) fn call(
 ) -> ToolOutcome {
     let call =
         ToolCall { name: "python".into(), arguments: serde_json::json!({ "code": program }) };
-    tool.call(&call, &CallContext { trajectory: trajectory.clone(), deadline })
+    tool.call(&call, &CallContext::new(trajectory.clone(), deadline))
 }
 
 /// The kinds of what it may do.

@@ -142,7 +142,7 @@ impl<'a> Episode<'a> {
             self.segments.push(Segment::given(author, ids).at(time));
         }
         let time = Some(Span { began, ended: now });
-        self.calls.push(CallRecord { call, outcome, segment: asked, time });
+        self.calls.push(CallRecord { call, outcome, segment: asked, time, price: None });
     }
 
     /// The record of a finished episode, not yet scored; `answer` finds the answer in what the policy

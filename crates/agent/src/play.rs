@@ -191,7 +191,7 @@ impl<'a> TurnLoop<'a> {
             match self.episodes.get(row.key) {
                 None => {
                     let request = &self.requests[row.key];
-                    let tenancy = self.desk.begin(&request.id);
+                    let tenancy = self.desk.begin(&request.id, request.seed);
                     self.episodes.push(Episode::open(request, &row.ids, tenancy));
                 }
                 Some(episode) if !matches!(episode.state, State::Generating) => {
@@ -363,7 +363,12 @@ impl<'a> TurnLoop<'a> {
         ];
         let ids: Vec<TokenId> = parts.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
         let episode = &mut self.episodes[key];
+        let tenancy = episode.tenancy.as_ref().expect("an episode has it until it ends");
+        let called = asked.0.as_ref();
+        let price =
+            called.and_then(|call| self.desk.drawn_price(call, tenancy, episode.calls.len()));
         episode.push_outcome(asked, outcome, parts, [before, &shown, after]);
+        episode.calls.last_mut().expect("just pushed").price = price;
         if episode.length >= self.context.context {
             self.finish(key, FinishReason::Length);
             return Ok(());

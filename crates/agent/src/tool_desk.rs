@@ -1,7 +1,7 @@
 //! The calls under way: who may call what, what has arrived, and until when it is waited for.
 
 use paretopo_settings::Seconds;
-use paretopo_tools::{CallContext, ListedTool, Tool, ToolPool};
+use paretopo_tools::{CallContext, CallTerms, FAILED_CALL, ListedTool, Luck, Tool, ToolPool};
 use paretopo_trajectory::{
     CallRecord, CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec, TrajectoryId,
 };
@@ -19,15 +19,22 @@ const CALL_GRACE: Duration = Duration::from_secs(1);
 pub(crate) struct Tenancy {
     tools: Vec<Arc<dyn Tool>>,
     trajectory: TrajectoryId,
+    /// Of its episode's random numbers.
+    seed: u64,
 }
 
 impl Tenancy {
-    fn begin(tools: &[ListedTool], trajectory: &TrajectoryId) -> Arc<Self> {
+    fn begin(tools: &[ListedTool], trajectory: &TrajectoryId, seed: u64) -> Arc<Self> {
         let tools: Vec<Arc<dyn Tool>> = tools.iter().map(|listed| listed.tool.clone()).collect();
         for tool in &tools {
             tool.begin(trajectory);
         }
-        Arc::new(Self { tools, trajectory: trajectory.clone() })
+        Arc::new(Self { tools, trajectory: trajectory.clone(), seed })
+    }
+
+    /// What chance decides about a call behind so many earlier ones.
+    fn luck(&self, earlier: usize) -> Luck {
+        Luck::of_call(self.seed, &self.trajectory, earlier)
     }
 }
 
@@ -93,15 +100,26 @@ impl<'a> ToolDesk<'a> {
     }
 
     /// A trajectory that may call begins.
-    pub(crate) fn begin(&self, trajectory: &TrajectoryId) -> Arc<Tenancy> {
-        Tenancy::begin(self.tools, trajectory)
+    pub(crate) fn begin(&self, trajectory: &TrajectoryId, seed: u64) -> Arc<Tenancy> {
+        Tenancy::begin(self.tools, trajectory, seed)
+    }
+
+    /// What the call behind so many earlier ones counts for, where its tool draws its prices.
+    pub(crate) fn drawn_price(
+        &self,
+        call: &ToolCall,
+        tenancy: &Tenancy,
+        earlier: usize,
+    ) -> Option<f64> {
+        let listed = self.by_name.get(call.name.as_str())?;
+        listed.terms_of_call(&mut tenancy.luck(earlier)).price
     }
 
     /// Hands a call to its tool; `earlier` are the calls that its episode has made before.
     ///
     /// # Errors
-    /// When there is no tool of that name, or the episode has called it as often as it may: the
-    /// outcome that says so.
+    /// When there is no tool of that name, the episode has called it as often as it may, or the
+    /// call fails by chance: the outcome that says so.
     pub(crate) fn submit(
         &mut self,
         call: &ToolCall,
@@ -118,6 +136,11 @@ impl<'a> ToolDesk<'a> {
             let (name, most) = (&call.name, listed.max_calls);
             return Err(refused(format!("ToolError: `{name}` may be called {most} times")));
         }
+        let mut luck = tenancy.luck(earlier.len());
+        let CallTerms { fails, .. } = listed.terms_of_call(&mut luck);
+        if fails {
+            return Err(ToolOutcome::new(CallStatus::Error, FAILED_CALL, 0.0));
+        }
         let tool = &listed.tool;
         let deadline = Instant::now() + self.call_seconds.duration();
         let ticket = self.next_ticket;
@@ -126,7 +149,7 @@ impl<'a> ToolDesk<'a> {
             ticket,
             Arc::new(Held { tool: tool.clone(), _tenancy: tenancy.clone() }),
             call.clone(),
-            CallContext { trajectory: tenancy.trajectory.clone(), deadline },
+            CallContext { trajectory: tenancy.trajectory.clone(), deadline, luck },
         );
         Ok(Submitted { ticket, give_up: deadline + CALL_GRACE })
     }
@@ -211,7 +234,7 @@ mod tests {
         let tools = [ListedTool::plain(diary.clone())];
         let mut desk = ToolDesk::new(&tools, 1, Seconds::literal(5.0));
         let (first, second) = (TrajectoryId::new("t", 0, 0), TrajectoryId::new("t", 1, 0));
-        let (one, other) = (desk.begin(&first), desk.begin(&second));
+        let (one, other) = (desk.begin(&first, 1), desk.begin(&second, 2));
         let submitted = desk.submit(&call("diary", 300), &one, &[]).unwrap_or_else(|_| panic!());
         // the episode is cut off while its call runs; the other one has made none
         drop(one);
@@ -233,7 +256,7 @@ mod tests {
         let diary = Arc::new(Diary::default());
         let tools = [ListedTool::plain(diary.clone())];
         let mut desk = ToolDesk::new(&tools, 1, Seconds::literal(0.5));
-        let tenancy = desk.begin(&TrajectoryId::new("t", 0, 0));
+        let tenancy = desk.begin(&TrajectoryId::new("t", 0, 0), 1);
         let refused = desk.submit(&call("dairy", 0), &tenancy, &[]).err().unwrap();
         assert_eq!(refused.text, "ToolError: there is no tool `dairy`");
         assert_eq!(refused.fault, Some(Fault::Call));
@@ -250,7 +273,7 @@ mod tests {
         let other = ListedTool { name: "other".into(), ..diary.clone() };
         let tools = [ListedTool { max_calls: 2, ..diary }, other];
         let mut desk = ToolDesk::new(&tools, 1, Seconds::literal(5.0));
-        let tenancy = desk.begin(&TrajectoryId::new("t", 0, 0));
+        let tenancy = desk.begin(&TrajectoryId::new("t", 0, 0), 1);
         let record = |name: &str| {
             CallRecord::new(Some(call(name, 0)), ToolOutcome::new(CallStatus::Ok, "", 0.0))
         };
@@ -261,5 +284,34 @@ mod tests {
         assert_eq!(refused.text, "ToolError: `diary` may be called 2 times");
         assert_eq!((refused.status, refused.fault), (CallStatus::Error, Some(Fault::Call)));
         assert!(desk.submit(&call("other", 0), &tenancy, &earlier).is_ok());
+    }
+
+    #[test]
+    fn calls_fail_and_cost_by_the_luck_of_their_place() {
+        let plain = ListedTool::plain(Arc::new(Diary::default()));
+        let tools = [ListedTool { failure_rate: 0.5, price_deviation: 1.0, ..plain }];
+        let mut desk = ToolDesk::new(&tools, 1, Seconds::literal(5.0));
+        let id = TrajectoryId::new("t", 0, 0);
+        let record =
+            CallRecord::new(Some(call("diary", 0)), ToolOutcome::new(CallStatus::Ok, "", 0.0));
+        let mut played = |seed: u64| -> Vec<(bool, Option<f64>)> {
+            let tenancy = desk.begin(&id, seed);
+            let of_place = |place: usize| {
+                let earlier = vec![record.clone(); place];
+                let failed = desk.submit(&call("diary", 0), &tenancy, &earlier).err();
+                let is_chance =
+                    |outcome: &ToolOutcome| outcome.text == FAILED_CALL && outcome.fault.is_none();
+                assert!(failed.as_ref().is_none_or(is_chance), "{failed:?}");
+                (failed.is_some(), desk.drawn_price(&call("diary", 0), &tenancy, place))
+            };
+            (0..60).map(of_place).collect()
+        };
+        let first = played(1);
+        // 30 expected; five deviations of sqrt(60 / 4) = 3.9 are 19
+        let failed = first.iter().filter(|(failed, _)| *failed).count();
+        assert!((11..=49).contains(&failed), "{failed}");
+        assert!(first.iter().all(|(_, price)| price.is_some_and(|price| price > 0.0)));
+        assert_eq!(played(1), first);
+        assert_ne!(played(2), first);
     }
 }

@@ -104,10 +104,10 @@ fn main() {
             let run = || {
                 tool.call(
                     &call,
-                    &CallContext {
-                        trajectory: TrajectoryId::new("speed", 0, 0),
-                        deadline: Instant::now() + Duration::from_secs(5),
-                    },
+                    &CallContext::new(
+                        TrajectoryId::new("speed", 0, 0),
+                        Instant::now() + Duration::from_secs(5),
+                    ),
                 )
             };
             assert_eq!(run().status, CallStatus::Ok);

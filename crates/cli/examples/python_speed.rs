@@ -158,7 +158,7 @@ mod linux {
         let call = ToolCall { name: "python".into(), arguments };
         let started = Instant::now();
         let deadline = started + Duration::from_secs(20);
-        let context = CallContext { trajectory: trajectory.clone(), deadline };
+        let context = CallContext::new(trajectory.clone(), deadline);
         let status = tool.call(&call, &context).status;
         (status, started.elapsed().as_secs_f64() * 1000.0)
     }

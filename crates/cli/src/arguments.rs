@@ -351,6 +351,8 @@ pub(crate) enum NewThing {
     Reference,
     /// The tokenizer of the math environment, to a folder
     Tokenizer,
+    /// The tokenizer of the math environment's graded problems, to a folder
+    GradedTokenizer,
     /// The tokenizer of the question environment's world, to a folder
     QaTokenizer,
     /// `models/src/NAME.rs`, and what to add by hand

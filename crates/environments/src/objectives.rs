@@ -292,6 +292,9 @@ mod tests {
         let scored = group.map(|trajectory| trajectory.objectives.values()[1]);
         assert_eq!(scored, [1.0, (-0.5f64).exp()]);
         assert_eq!((environment.highest_cost(4), environment.has_one_price()), (10.0, false));
+        // a price that was drawn with the call counts: 7.25 + 2.5
+        let drawn = CallRecord { price: Some(7.25), ..call("python") };
+        assert_eq!(environment.cost(&played(vec![drawn, call("python")])), 9.75);
     }
 
     #[test]

@@ -63,8 +63,8 @@ impl ToolEnvironment {
         self.objectives.iter().map(|objective| objective.name.clone()).collect()
     }
 
-    /// What a trajectory's calls count for: the sum of their tools' prices. A call that names no
-    /// tool counts 1.
+    /// What a trajectory's calls count for: the sum of their prices, as drawn with the call or as
+    /// their tools have them. A call that names no tool counts 1.
     pub fn cost(&self, trajectory: &Trajectory) -> f64 {
         let of_call = trajectory.calls.iter().map(|record| self.price(record));
         // not `sum`, which is -0.0 where there is none
@@ -90,17 +90,17 @@ impl ToolEnvironment {
     fn price(&self, record: &CallRecord) -> f64 {
         let called = record.call.as_ref();
         let tool = called.and_then(|call| self.tools.iter().find(|tool| tool.name == call.name));
-        tool.map_or(USUAL_PRICE, |tool| tool.price)
+        record.price.or(tool.map(|tool| tool.price)).unwrap_or(USUAL_PRICE)
     }
 
     /// Whether all calls count the same, so that their number says what they cost.
     pub fn has_one_price(&self) -> bool {
-        self.tools.iter().all(|tool| tool.price == USUAL_PRICE)
+        self.tools.iter().all(|tool| tool.price == USUAL_PRICE && tool.price_deviation == 0.0)
     }
 
     /// The most that an episode of so many calls can cost.
     pub fn highest_cost(&self, calls: usize) -> f64 {
-        calls as f64 * self.tools.iter().map(|tool| tool.price).fold(USUAL_PRICE, f64::max)
+        calls as f64 * self.tools.iter().map(ListedTool::highest_price).fold(USUAL_PRICE, f64::max)
     }
 }
 

@@ -99,6 +99,17 @@ pub struct LevelSummary {
     /// Share of right answers where no call may be begun, if that was played, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_skill: Option<f64>,
+    /// Mean of the calls that its tasks need, where they say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed_calls: Option<f64>,
+    /// Share of right answers among the episodes without a call; `None` without one. Where the
+    /// policy chooses when to call, these are the episodes in which it chose not to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub em_without_calls: Option<f64>,
+    /// Share of right answers among the episodes that made exactly the calls that their task needs;
+    /// `None` without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub em_with_needed_calls: Option<f64>,
 }
 
 /// Reads the `evaluation.json` of a folder, of this version or an older one.

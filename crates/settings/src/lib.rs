@@ -20,8 +20,8 @@ pub use pieces::{Chosen, Piece, Registry, Settings};
 pub use range::{OutOfRange, Range};
 pub use read::{Moved, Refused, read_moved_toml, read_table, read_toml};
 pub use real::{
-    ClipHigh, ClipLow, Coefficient, DecayRate, Dropout, Epsilon, Finite, LearningRate, LogRatio,
-    NonNegative, Pause, Positive, RepetitionPenalty, Seconds, Share, Temperature, TokenCount, TopP,
-    WeightDecay,
+    ClipHigh, ClipLow, Coefficient, DecayRate, Dropout, Epsilon, Finite, LearningRate,
+    LogDeviation, LogRatio, NonNegative, Pause, Positive, RepetitionPenalty, Seconds, Share,
+    Temperature, TokenCount, TopP, WeightDecay,
 };
 pub use whole::{LARGEST_SEED, all_whole, all_within, whole, within};

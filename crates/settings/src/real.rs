@@ -158,6 +158,10 @@ real!(
     Temperature, Range::closed(1e-4, 100.0).or_zero()
 );
 real!(
+    /// Deviation of a logarithm; at 3 one draw in forty is above 350 times the median.
+    LogDeviation, Range::closed(0.0, 3.0)
+);
+real!(
     /// The probability that the likeliest tokens must have together.
     TopP, Range::closed(0.0, 1.0).without_low()
 );

@@ -8,16 +8,20 @@
 //! No async runtime: calls are few, short and bounded, and a fixed set of threads is easier to
 //! reason about.
 
+mod calculator;
 mod listed;
+mod luck;
 mod output;
 mod pool;
 mod python;
 mod search;
 
+pub use calculator::{CalculatorConfig, CalculatorTool};
 pub use listed::{
-    ListedTool, LoadObserver, Resources, StartedProgram, ToolConfig, ToolEntry, ToolSettings,
-    ToolSurroundings, ToolTerms, Tools, register_tool, start_tools,
+    CallTerms, FAILED_CALL, ListedTool, LoadObserver, Resources, StartedProgram, ToolConfig,
+    ToolEntry, ToolSettings, ToolSurroundings, ToolTerms, Tools, register_tool, start_tools,
 };
+pub use luck::Luck;
 pub use output::truncate_middle;
 pub use pool::{Completed, ToolPool};
 #[cfg(target_os = "linux")]
@@ -38,9 +42,17 @@ pub struct CallContext {
     pub trajectory: TrajectoryId,
     /// When the outcome is due.
     pub deadline: Instant,
+    /// What chance decides about the call, for tools with a say of it.
+    pub luck: Luck,
 }
 
 impl CallContext {
+    /// A call for its own sake, with the luck of a first call with seed 0.
+    pub fn new(trajectory: TrajectoryId, deadline: Instant) -> Self {
+        let luck = Luck::of_call(0, &trajectory, 0);
+        Self { trajectory, deadline, luck }
+    }
+
     /// Time left until the deadline; zero when it has passed.
     pub fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())

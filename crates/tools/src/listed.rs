@@ -1,8 +1,10 @@
 //! Tools as a configuration lists them: each with its settings, its price and its limit of calls.
 
-use crate::{PythonConfig, SearchConfig, Tool};
+use crate::{CalculatorConfig, Luck, PythonConfig, SearchConfig, Tool};
 use paretopo_retrieval::Passage;
-use paretopo_settings::{Chosen, NonNegative, Piece, Registry, Settings, whole, within};
+use paretopo_settings::{
+    Chosen, LogDeviation, NonNegative, Piece, Registry, Settings, Share, whole, within,
+};
 use schemars::JsonSchema;
 use schemars::{Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, Serializer};
@@ -115,8 +117,7 @@ pub type Tools = Registry<dyn ToolSettings>;
 /// Adds a tool to those that a program knows.
 ///
 /// # Panics
-/// When the name is taken or no plain word, or a setting is called `type`, `name`, `price` or
-/// `max_calls`.
+/// When the name is taken or no plain word, or a setting is called like one that every tool has.
 #[track_caller]
 pub fn register_tool<T: ToolSettings + Settings>(tools: &mut Tools, name: &str) {
     tools.register::<T>(name, |tool| Arc::new(tool));
@@ -124,11 +125,13 @@ pub fn register_tool<T: ToolSettings + Settings>(tools: &mut Tools, name: &str) 
 
 impl Piece for dyn ToolSettings {
     const KIND: &'static str = "tool";
-    const RESERVED: &'static [&'static str] = &["type", "name", "price", "max_calls"];
+    const RESERVED: &'static [&'static str] =
+        &["type", "name", "price", "price_deviation", "failure_rate", "max_calls"];
 
     fn shipped() -> Arc<Registry<Self>> {
         static SHIPPED: LazyLock<Arc<Tools>> = LazyLock::new(|| {
             let mut all = Tools::default();
+            register_tool::<CalculatorConfig>(&mut all, "calculator");
             register_tool::<PythonConfig>(&mut all, "python");
             register_tool::<SearchConfig>(&mut all, "search");
             Arc::new(all)
@@ -150,6 +153,14 @@ pub struct ToolTerms {
     pub name: Option<String>,
     /// What a call counts for in `r_tool` and in estimators that look at calls.
     pub price: NonNegative,
+    /// Deviation of the logarithm of the price, which is then drawn for each call, with `price` as
+    /// its mean: `price * exp(d z - d^2 / 2)`, at most 100 times the price. Without it all calls
+    /// have the same.
+    #[serde(skip_serializing_if = "is_never")]
+    pub price_deviation: LogDeviation,
+    /// Share of calls that fail before the tool is asked, drawn for each. Without it none does.
+    #[serde(skip_serializing_if = "fails_never")]
+    pub failure_rate: Share,
     /// Calls of it that an episode may make.
     #[serde(deserialize_with = "within::<1, 1000, _, _>")]
     #[schemars(schema_with = "whole::<1, 1000>")]
@@ -159,8 +170,18 @@ pub struct ToolTerms {
 impl Default for ToolTerms {
     fn default() -> Self {
         let price = const { NonNegative::literal(1.0) };
-        Self { name: None, price, max_calls: MOST_CALLS }
+        let price_deviation = const { LogDeviation::literal(0.0) };
+        let failure_rate = const { Share::literal(0.0) };
+        Self { name: None, price, price_deviation, failure_rate, max_calls: MOST_CALLS }
     }
+}
+
+fn is_never(deviation: &LogDeviation) -> bool {
+    deviation.get() == 0.0
+}
+
+fn fails_never(rate: &Share) -> bool {
+    rate.get() == 0.0
 }
 
 /// A tool as a configuration lists it.
@@ -220,9 +241,15 @@ impl ToolEntry {
             .tool
             .start(surroundings)
             .map_err(|reason| format!("`tools.{called}`: {reason}"))?;
-        let ToolTerms { name, price, max_calls } = &self.terms;
-        let name = name.clone().unwrap_or_else(|| tool.spec().name);
-        Ok(ListedTool { name, price: price.get(), max_calls: *max_calls, tool })
+        let ToolTerms { name, price, price_deviation, failure_rate, max_calls } = &self.terms;
+        Ok(ListedTool {
+            name: name.clone().unwrap_or_else(|| tool.spec().name),
+            price: price.get(),
+            price_deviation: price_deviation.get(),
+            failure_rate: failure_rate.get(),
+            max_calls: *max_calls,
+            tool,
+        })
     }
 }
 
@@ -231,8 +258,12 @@ impl ToolEntry {
 pub struct ListedTool {
     /// What calls name it by.
     pub name: String,
-    /// What a call counts for.
+    /// What a call counts for, on average.
     pub price: f64,
+    /// Deviation of the price's logarithm; at 0 each call has the same.
+    pub price_deviation: f64,
+    /// Chance that a call fails before the tool is asked.
+    pub failure_rate: f64,
     /// Calls of it that an episode may make.
     pub max_calls: usize,
     /// The tool.
@@ -242,13 +273,53 @@ pub struct ListedTool {
 impl ListedTool {
     /// A tool at the price of 1, without a limit of its own.
     pub fn plain(tool: Arc<dyn Tool>) -> Self {
-        Self { name: tool.spec().name, price: 1.0, max_calls: MOST_CALLS, tool }
+        Self {
+            name: tool.spec().name,
+            price: 1.0,
+            price_deviation: 0.0,
+            failure_rate: 0.0,
+            max_calls: MOST_CALLS,
+            tool,
+        }
+    }
+
+    /// What chance decides about a call before the tool is asked. It takes the same draws from
+    /// `luck` whatever the settings, which goes on to the tool.
+    ///
+    /// The price is log-normal with the mean `price`, `price * exp(d z - d^2 / 2)`, cut at
+    /// [`MOST_TIMES`] times the price.
+    pub fn terms_of_call(&self, luck: &mut Luck) -> CallTerms {
+        let fails = luck.chance(self.failure_rate);
+        let normal = luck.normal();
+        let deviation = self.price_deviation;
+        let factor = (deviation * normal - deviation.powi(2) / 2.0).exp().min(MOST_TIMES);
+        CallTerms { fails, price: (deviation > 0.0).then_some(self.price * factor) }
+    }
+
+    /// The most that a call of it can count for.
+    pub fn highest_price(&self) -> f64 {
+        if self.price_deviation > 0.0 { self.price * MOST_TIMES } else { self.price }
     }
 
     /// What the tool offers, under the name that calls use.
     pub fn spec(&self) -> paretopo_trajectory::ToolSpec {
         paretopo_trajectory::ToolSpec { name: self.name.clone(), ..self.tool.spec() }
     }
+}
+
+/// How many times its mean a drawn price may be, so that what an episode can cost has a bound.
+const MOST_TIMES: f64 = 100.0;
+
+/// What the policy reads where a call fails by chance.
+pub const FAILED_CALL: &str = "ToolError: the call failed";
+
+/// What chance has decided about a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CallTerms {
+    /// Whether it fails before the tool is asked.
+    pub fails: bool,
+    /// What it counts for, where that is drawn.
+    pub price: Option<f64>,
 }
 
 /// Starts tools in their order.
@@ -291,9 +362,38 @@ mod tests {
         assert_eq!(again, entry);
         let unknown = toml::from_str::<ToolEntry>("type = \"python\"\nprise = 1").unwrap_err();
         let message = unknown.message();
-        let common = "; besides, each tool has `name`, `price`, `max_calls`";
+        let common = "; besides, each tool has `name`, `price`, `price_deviation`, \
+                      `failure_rate`, `max_calls`";
         assert!(message.starts_with("unknown field `prise`, expected"), "{message}");
         assert!(message.ends_with(common), "{message}");
+    }
+
+    #[test]
+    fn prices_are_drawn_with_their_mean_and_calls_fail_as_often_as_they_should() {
+        let text = "type = \"calculator\"\nprice = 2\nprice_deviation = 1.0\nfailure_rate = 0.1";
+        let entry: ToolEntry = toml::from_str(text).unwrap();
+        let resources = Resources::default();
+        let mut surroundings =
+            ToolSurroundings { resources: &resources, passages: &[], observer: &mut () };
+        let tool = entry.start(&mut surroundings).unwrap();
+        let trajectory = paretopo_trajectory::TrajectoryId::new("train", 4, 1);
+        let draw = |number| tool.terms_of_call(&mut Luck::of_call(9, &trajectory, number));
+        let drawn: Vec<CallTerms> = (0..4000).map(draw).collect();
+        let prices: Vec<f64> = drawn.iter().map(|terms| terms.price.unwrap()).collect();
+        // mean 2, deviation 2 sqrt(e - 1) = 2.62; five deviations of the mean are 0.207
+        let mean = prices.iter().sum::<f64>() / 4000.0;
+        assert!((mean - 2.0).abs() < 0.207, "{mean}");
+        // the median is 2 exp(-1/2) = 1.213, below which lies half: 2000 +- 5 * 31.6
+        let below = prices.iter().filter(|price| **price < 2.0 * (-0.5f64).exp()).count();
+        assert!((1842..=2158).contains(&below), "{below}");
+        // 400 +- 5 * 19
+        let failed = drawn.iter().filter(|terms| terms.fails).count();
+        assert!((305..=495).contains(&failed), "{failed}");
+        assert_eq!(drawn[7], draw(7));
+        let plain = ListedTool { price_deviation: 0.0, failure_rate: 0.0, ..tool };
+        let terms = plain.terms_of_call(&mut Luck::of_call(9, &trajectory, 0));
+        assert_eq!(terms, CallTerms { fails: false, price: None });
+        assert_eq!((plain.highest_price(), plain.price), (2.0, 2.0));
     }
 
     #[test]

@@ -143,10 +143,7 @@ mod tests {
     }
 
     fn context() -> CallContext {
-        CallContext {
-            trajectory: TrajectoryId::new("test", 0, 0),
-            deadline: Instant::now() + Duration::from_secs(5),
-        }
+        CallContext::new(TrajectoryId::new("test", 0, 0), Instant::now() + Duration::from_secs(5))
     }
 
     #[test]

@@ -159,10 +159,10 @@ mod tests {
             passage("Tarn", "Tarn is a town."),
         ])
         .unwrap();
-        let context = CallContext {
-            trajectory: TrajectoryId::new("test", 0, 0),
-            deadline: Instant::now() + Duration::from_secs(5),
-        };
+        let context = CallContext::new(
+            TrajectoryId::new("test", 0, 0),
+            Instant::now() + Duration::from_secs(5),
+        );
         SearchTool::new(Arc::new(index), 2)
             .call(&ToolCall { name: "search".into(), arguments }, &context)
     }
@@ -196,10 +196,10 @@ mod tests {
         }
         let call =
             ToolCall { name: "search".into(), arguments: serde_json::json!({ "query": "x" }) };
-        let context = CallContext {
-            trajectory: TrajectoryId::new("test", 0, 0),
-            deadline: Instant::now() + Duration::from_secs(5),
-        };
+        let context = CallContext::new(
+            TrajectoryId::new("test", 0, 0),
+            Instant::now() + Duration::from_secs(5),
+        );
         for (error, status) in [
             (RetrieveError::Timeout, CallStatus::Timeout),
             (RetrieveError::Failed("down".into()), CallStatus::Error),

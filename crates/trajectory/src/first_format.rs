@@ -67,6 +67,7 @@ impl From<FirstTrajectory> for Trajectory {
             outcome,
             segment: asked.next(),
             time: None,
+            price: None,
         });
         let calls = calls.collect();
         let convert = |segment: FirstSegment| segment.converted(first.weight_version);

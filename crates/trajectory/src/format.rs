@@ -12,7 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt::{Display, Formatter};
 
 /// The version that this program writes.
-const CURRENT: Version = Version { major: 1, minor: 0 };
+/// 1.1 added the `price` of a call.
+const CURRENT: Version = Version { major: 1, minor: 1 };
 
 /// Stands in every line, and holds nothing: what is in memory is always of the version that this
 /// program writes.

@@ -51,6 +51,9 @@ pub struct Task {
     /// Difficulty, if the environment grades it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<u32>,
+    /// Calls with which the answer is found without the head, where the environment knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed_calls: Option<u32>,
     /// Titles of the passages that the answer follows from, where the data tell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub supporting: Vec<String>,

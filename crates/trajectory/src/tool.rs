@@ -95,11 +95,15 @@ pub struct CallRecord {
     /// From the call to when its output was in the episode. `None` in files of the first format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Span>,
+    /// What the call counted for, where its tool draws a price for each call; `None` where the
+    /// price is that of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<f64>,
 }
 
 impl CallRecord {
     /// A call of which neither turn nor time is known.
     pub fn new(call: Option<ToolCall>, outcome: ToolOutcome) -> Self {
-        Self { call, outcome, segment: None, time: None }
+        Self { call, outcome, segment: None, time: None, price: None }
     }
 }

@@ -32,7 +32,7 @@ impl EnvironmentSettings for Boxes {
             question: format!("How many {thing} are in {boxes} boxes?"),
             answers: vec![(boxes * held).to_string()],
             supporting: vec![thing.to_owned()],
-            level: None,
+            ..Task::default()
         };
         let of_thing = |thing| (2..=self.most).map(move |boxes| task(thing, boxes));
         let mut train: Vec<Task> = HELD.into_iter().flat_map(of_thing).collect();

@@ -1,14 +1,18 @@
-//! Math problems with a Python tool: generated ones of graded difficulty, a file, or a data set by
-//! name.
+//! Math problems with tools: generated ones of six levels, graded ones that need from none to three
+//! calls, a file, or a data set by name.
 
 mod demonstrations;
+mod graded;
+mod graded_demonstrations;
 mod problems;
 mod rows;
 mod vocabulary;
 
 pub use demonstrations::StrategyMixture;
+pub use graded::{GradedProblem, GradedSource, generate_graded};
+pub use graded_demonstrations::GradedDemonstrations;
 pub use problems::{Problem, generate_problem};
-pub use vocabulary::tokenizer_json;
+pub use vocabulary::{graded_tokenizer_json, tokenizer_json};
 
 use crate::data::{DatasetSource, FileSource, Splits};
 use crate::{
@@ -17,7 +21,7 @@ use crate::{
 };
 use paretopo_grading::{answers_equal, extract_answer};
 use paretopo_settings::{Frequencies, LARGEST_SEED, whole, within};
-use paretopo_tools::{PythonConfig, ToolEntry};
+use paretopo_tools::{CalculatorConfig, PythonConfig, ToolEntry};
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
 use problems::{LEVELS, question_split};
 use rand::SeedableRng;
@@ -52,6 +56,9 @@ pub enum ProblemSource {
         /// Relative frequency of each level, 0 to 5.
         level_weights: Frequencies<LEVELS>,
     },
+    /// Generated problems in ten levels that need 0 to 3 calls of a tool of one operation; see
+    /// [`generate_graded`]. They have demonstrations of their own.
+    Graded(GradedSource),
     /// A file of problems.
     #[serde(alias = "jsonl")]
     File(FileSource),
@@ -67,7 +74,7 @@ pub struct MathConfig {
     pub problems: ProblemSource,
     /// How the episode opens.
     pub opening: Opening,
-    /// How demonstrations for the warm start are mixed.
+    /// How demonstrations for the warm start are mixed; graded problems have their own.
     pub demonstrations: StrategyMixture,
 }
 
@@ -97,10 +104,16 @@ impl EnvironmentSettings for MathConfig {
     }
 
     fn check(&self) -> Result<(), DataError> {
+        if let ProblemSource::Graded(graded) = &self.problems {
+            graded.demonstrations.check()?;
+        }
         self.demonstrations.check()
     }
 
     fn usual_tools(&self) -> Vec<ToolEntry> {
+        if let ProblemSource::Graded(_) = self.problems {
+            return vec![ToolEntry::new("calculator", CalculatorConfig::default())];
+        }
         vec![ToolEntry::new("python", PythonConfig::default())]
     }
 
@@ -124,14 +137,14 @@ impl MathEnvironment {
         let tasks = match &config.problems {
             ProblemSource::Generated { seed, train, validation, test, level_weights } => {
                 let level_weights = level_weights.get();
-                let generate = |split, count, stream| {
-                    generate_tasks(split, count, *seed, stream, &level_weights)
-                };
-                Splits {
-                    train: generate(Split::Train, *train, 0)?,
-                    validation: generate(Split::Validation, *validation, 1)?,
-                    test: generate(Split::Test, *test, 2)?,
-                }
+                let draw = |rng: &mut ChaCha8Rng| generate_problem(rng, &level_weights).into();
+                generate_splits([*train, *validation, *test], *seed, draw)?
+            }
+            ProblemSource::Graded(graded) => {
+                let level_weights = graded.level_weights.get();
+                let draw = |rng: &mut ChaCha8Rng| generate_graded(rng, &level_weights).into();
+                let counts = [graded.train, graded.validation, graded.test];
+                generate_splits(counts, graded.seed, draw)?
             }
             ProblemSource::File(file) => file.load(rows::to_problem, observer)?.0,
             ProblemSource::Dataset(dataset) => dataset.load(rows::to_problem, observer)?.0,
@@ -143,15 +156,30 @@ impl MathEnvironment {
 /// So many draws without a new problem, and there is none left; about a second.
 const LONGEST_DROUGHT: usize = 1_000_000;
 
+/// So many tasks of each split: training, validation, test. Each has a stream of random numbers of
+/// its own.
+fn generate_splits(
+    [train, validation, test]: [usize; 3],
+    seed: u64,
+    draw: impl Fn(&mut ChaCha8Rng) -> Task,
+) -> Result<Splits, DataError> {
+    let generate = |split, count, stream| {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(stream);
+        generate_tasks(split, count, || draw(&mut rng))
+    };
+    Ok(Splits {
+        train: generate(Split::Train, train, 0)?,
+        validation: generate(Split::Validation, validation, 1)?,
+        test: generate(Split::Test, test, 2)?,
+    })
+}
+
 fn generate_tasks(
     split: Split,
     count: usize,
-    seed: u64,
-    stream: u64,
-    level_weights: &[f64; LEVELS],
+    mut draw: impl FnMut() -> Task,
 ) -> Result<Vec<Task>, DataError> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(stream);
     let (mut tasks, mut seen) = (Vec::new(), HashSet::new());
     let (mut attempts, mut latest) = (0usize, 0usize);
     while tasks.len() < count {
@@ -162,24 +190,41 @@ fn generate_tasks(
                 tasks.len()
             )));
         }
-        let problem = generate_problem(&mut rng, level_weights);
-        if question_split(&problem.question) == split && seen.insert(problem.question.clone()) {
+        let task = draw();
+        if question_split(&task.question) == split && seen.insert(task.question.clone()) {
             latest = attempts;
             let prefix = match split {
                 Split::Train => "train",
                 Split::Validation => "validation",
                 Split::Test => "test",
             };
-            tasks.push(Task {
-                id: format!("{prefix}-{}", tasks.len()),
-                question: problem.question,
-                answers: vec![problem.answer.to_string()],
-                level: Some(problem.level),
-                supporting: Vec::new(),
-            });
+            tasks.push(Task { id: format!("{prefix}-{}", tasks.len()), ..task });
         }
     }
     Ok(tasks)
+}
+
+impl From<Problem> for Task {
+    fn from(problem: Problem) -> Self {
+        Self {
+            question: problem.question,
+            answers: vec![problem.answer.to_string()],
+            level: Some(problem.level),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<GradedProblem> for Task {
+    fn from(problem: GradedProblem) -> Self {
+        Self {
+            question: problem.question,
+            answers: vec![problem.answer.to_string()],
+            level: Some(problem.level),
+            needed_calls: Some(problem.steps.len() as u32),
+            ..Self::default()
+        }
+    }
 }
 
 impl Environment for MathEnvironment {
@@ -212,8 +257,19 @@ impl Environment for MathEnvironment {
                     &self.config.demonstrations,
                 ))
             }
+            ProblemSource::Graded(graded) => Some(graded.demonstrations.demonstrate(
+                graded.seed,
+                index,
+                &graded.level_weights.get(),
+            )),
             ProblemSource::File(_) | ProblemSource::Dataset(_) => None,
         }
+    }
+
+    fn metrics(&self, task: &Task, trajectory: &Trajectory) -> Vec<(&'static str, f64)> {
+        let Some(needed) = task.needed_calls.map(f64::from) else { return Vec::new() };
+        let made = trajectory.call_count() as f64;
+        vec![("needed_calls", needed), ("calls_beyond_needed", (made - needed).max(0.0))]
     }
 }
 
@@ -247,6 +303,33 @@ mod tests {
                 demonstration.question
             );
         }
+    }
+
+    #[test]
+    fn graded_tasks_say_how_many_calls_they_need() {
+        let problems = serde_json::from_str(r#"{"type":"graded"}"#).unwrap();
+        let config = MathConfig { problems, ..MathConfig::default() };
+        let environment = MathEnvironment::new(&config, &mut ()).unwrap();
+        let mut questions = HashSet::new();
+        for (split, count) in [(Split::Train, 480), (Split::Validation, 300), (Split::Test, 1000)] {
+            let tasks = environment.tasks(split);
+            assert_eq!(tasks.len(), count);
+            assert!(tasks.iter().all(|task| questions.insert(task.question.clone())));
+            for task in tasks {
+                let expected = [0, 1, 1, 1, 1, 1, 2, 2, 3, 3][task.level.unwrap() as usize];
+                assert_eq!(task.needed_calls, Some(expected));
+            }
+        }
+        let task = environment.tasks(Split::Test).iter().find(|task| task.level == Some(7));
+        let outcome =
+            paretopo_trajectory::ToolOutcome::new(paretopo_trajectory::CallStatus::Ok, "", 0.0);
+        let record = paretopo_trajectory::CallRecord::new(None, outcome);
+        let id = paretopo_trajectory::TrajectoryId::new("test", 0, 0);
+        let played = Trajectory { calls: vec![record; 5], ..Trajectory::empty(id, "t", 0) };
+        // level 7 needs 2, so that 5 are 3 too many
+        let found = environment.metrics(task.unwrap(), &played);
+        assert_eq!(found, [("needed_calls", 2.0), ("calls_beyond_needed", 3.0)]);
+        assert_eq!(config.usual_tools()[0].tool.name(), "calculator");
     }
 
     #[test]

@@ -40,15 +40,7 @@ pub struct Problem {
 
 /// Draws a problem; a level is drawn in proportion to `level_weights` (non-negative, not all zero).
 pub fn generate_problem(rng: &mut impl Rng, level_weights: &[f64; 6]) -> Problem {
-    let mut point = rng.random_range(0.0..level_weights.iter().sum::<f64>());
-    let mut level = 0;
-    for (index, weight) in level_weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
-        level = index;
-        if point < *weight {
-            break;
-        }
-        point -= weight;
-    }
+    let level = draw_level(rng, level_weights);
     match level {
         0 => sum_or_difference(rng, 0, 0..10, 0..10),
         1 => sum_or_difference(rng, 1, 10..100, 1..10),
@@ -57,6 +49,20 @@ pub fn generate_problem(rng: &mut impl Rng, level_weights: &[f64; 6]) -> Problem
         4 => product(rng, 4, 11..100, 11..100),
         _ => two_steps(rng),
     }
+}
+
+/// A level, in proportion to its weight; one of weight 0 is never drawn.
+pub(super) fn draw_level(rng: &mut impl Rng, weights: &[f64]) -> usize {
+    let mut point = rng.random_range(0.0..weights.iter().sum::<f64>());
+    let mut level = 0;
+    for (index, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
+        level = index;
+        if point < *weight {
+            break;
+        }
+        point -= weight;
+    }
+    level
 }
 
 /// Which split a question belongs to: decided by its text alone, so splits can never overlap. 1 in
@@ -73,7 +79,8 @@ pub(super) fn question_split(question: &str) -> Split {
     }
 }
 
-fn bare(rng: &mut impl Rng, expression: &str) -> String {
+/// A question for the value of an expression.
+pub(super) fn bare(rng: &mut impl Rng, expression: &str) -> String {
     match rng.random_range(0..3) {
         0 => format!("What is {expression}?"),
         1 => format!("Compute {expression}."),

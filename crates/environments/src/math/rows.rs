@@ -36,8 +36,8 @@ pub(super) fn to_problem(row: &Value, id: String) -> Result<Question, String> {
         Some(Value::Number(id)) => id.to_string(),
         _ => id,
     };
-    let task =
-        Task { id, question, answers, level: level_of(&row["level"]), supporting: Vec::new() };
+    let level = level_of(&row["level"]);
+    let task = Task { id, question, answers, level, ..Task::default() };
     let source = text(&["source", "data_source"]).map(str::to_owned);
     Ok(Question { task, context: Vec::new(), source })
 }

@@ -1,7 +1,7 @@
 //! The words of the math environment.
 
 use super::problems::{NAMES, THINGS};
-use crate::word_level::word_level_tokenizer;
+use crate::word_level::{preference_tokens, with_special, word_level_tokenizer};
 use serde_json::Value;
 
 /// Longer ones first: a marker that begins another must not win.
@@ -58,4 +58,32 @@ pub fn tokenizer_json() -> Value {
         WORDS.iter().chain(&NAMES).chain(&THINGS).copied(),
         std::iter::empty(),
     )
+}
+
+/// How graded problems call tools: Hermes syntax, in which a call is one marker, the arithmetic,
+/// and one marker. Longer ones first.
+const GRADED_MARKERS: [&str; 8] = [
+    "<tool_call>\n{\"name\":\"calculator\",\"arguments\":{\"expression\":\"",
+    "<tool_call>\n{\"name\":\"abacus\",\"arguments\":{\"expression\":\"",
+    "<tool_call>\n{\"name\":\"python\",\"arguments\":{\"code\":\"",
+    "\"}}\n</tool_call>",
+    "\n<tool_response>\n",
+    "\n</tool_response>\n",
+    "print(",
+    "\\boxed{",
+];
+const GRADED_WORDS: &str = "What is Compute Which more the larger of and or max ToolError \
+    ValueError TimeoutError MemoryError SyntaxError NameError ZeroDivisionError Traceback error \
+    call failed may be called times there no tool invalid syntax expression takes one operation";
+
+/// The contents of `tokenizer.json` for policies that know only graded problems, with the tokens
+/// that tell a preference.
+pub fn graded_tokenizer_json() -> Value {
+    let words = word_level_tokenizer(
+        "+-*/()=?.,:}{'`\"\n ",
+        &GRADED_MARKERS,
+        GRADED_WORDS.split_whitespace(),
+        std::iter::empty(),
+    );
+    with_special(words, preference_tokens())
 }

@@ -97,10 +97,10 @@ impl Practice {
     }
 
     fn search(&self, call: &ToolCall) -> String {
-        let context = CallContext {
-            trajectory: TrajectoryId::new("demonstration", 0, 0),
-            deadline: Instant::now() + Duration::from_secs(60),
-        };
+        let context = CallContext::new(
+            TrajectoryId::new("demonstration", 0, 0),
+            Instant::now() + Duration::from_secs(60),
+        );
         self.search.call(call, &context).text
     }
 }

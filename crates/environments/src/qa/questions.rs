@@ -64,7 +64,7 @@ pub(super) fn to_question(row: &Value, default_id: String) -> Result<Question, S
     let supporting = supporting_of(row)?;
     let steps = || row["question_decomposition"].as_array().map(|steps| steps.len() as u32);
     let hops = level_of(&row["hops"]).or_else(steps);
-    let task = Task { id, question, answers, level: hops, supporting };
+    let task = Task { id, question, answers, level: hops, supporting, ..Task::default() };
     let source = [&row["source"], &row["data_source"]].into_iter().find_map(text_of);
     Ok(Question { task, context, source })
 }
@@ -241,8 +241,8 @@ mod tests {
             id: "h1".into(),
             question: "Q?".into(),
             answers: vec!["yes".into()],
-            level: None,
             supporting: vec!["A".into(), "B".into()],
+            ..Task::default()
         };
         let expected = Question {
             task,

@@ -353,6 +353,7 @@ impl World {
                     answers: vec![self.name(answer).to_owned()],
                     level: Some(relations.len() as u32),
                     supporting,
+                    ..Task::default()
                 };
                 questions.push((split_of(self.name(owner)), WorldQuestion { task, kind }));
             }

@@ -169,7 +169,7 @@ mod tests {
         let call = ToolCall { name: "python".into(), arguments };
         let deadline = Instant::now() + Duration::from_secs(20);
         tool.begin(&trajectory);
-        tool.call(&call, &CallContext { trajectory, deadline }).text
+        tool.call(&call, &CallContext::new(trajectory, deadline)).text
     }
 
     /// What a program does depends on those before it, so that one that ends its interpreter twice

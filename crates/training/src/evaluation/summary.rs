@@ -92,22 +92,36 @@ pub(crate) fn validated_volume(point: &ObjectiveValues) -> Option<f64> {
 fn by_level<'a>(
     groups: impl Iterator<Item = (&'a Task, &'a [Trajectory])>,
 ) -> BTreeMap<u32, LevelSummary> {
-    let mut levels: BTreeMap<u32, Vec<&Trajectory>> = BTreeMap::new();
+    let mut levels: BTreeMap<u32, Vec<(&Task, &Trajectory)>> = BTreeMap::new();
     for (task, group) in groups {
         if let Some(level) = task.level {
-            levels.entry(level).or_default().extend(group);
+            let episodes = group.iter().map(|trajectory| (task, trajectory));
+            levels.entry(level).or_default().extend(episodes);
         }
     }
-    let summary = |episodes: Vec<&Trajectory>| {
-        let own = EpisodeSummary::of(episodes);
-        LevelSummary {
-            episodes: own.episodes,
-            em: own.em(),
-            calls: own.per_episode(own.calls),
-            head_skill: None,
-        }
+    levels.into_iter().map(|(level, episodes)| (level, level_summary(&episodes))).collect()
+}
+
+/// What the episodes of one level came to.
+fn level_summary(episodes: &[(&Task, &Trajectory)]) -> LevelSummary {
+    let of = |wanted: &dyn Fn(&Task, &Trajectory) -> bool| {
+        let chosen = episodes.iter().filter(|(task, trajectory)| wanted(task, trajectory));
+        EpisodeSummary::of(chosen.map(|(_, trajectory)| *trajectory))
     };
-    levels.into_iter().map(|(level, episodes)| (level, summary(episodes))).collect()
+    let em = |part: EpisodeSummary| (part.episodes > 0).then(|| part.em());
+    let made = |trajectory: &Trajectory| Some(trajectory.call_count() as u32);
+    let needed: Vec<f64> =
+        episodes.iter().filter_map(|(task, _)| task.needed_calls.map(f64::from)).collect();
+    let own = of(&|_, _| true);
+    LevelSummary {
+        episodes: own.episodes,
+        em: own.em(),
+        calls: own.per_episode(own.calls),
+        head_skill: None,
+        needed_calls: (!needed.is_empty()).then(|| mean(&needed)),
+        em_without_calls: em(of(&|_, trajectory| trajectory.calls.is_empty())),
+        em_with_needed_calls: em(of(&|task, trajectory| task.needed_calls == made(trajectory))),
+    }
 }
 
 /// Puts in what episodes without calls say: the share of right answers, of all and of each level.
@@ -223,6 +237,32 @@ mod tests {
         // values 0 and 1: variance (0.25 + 0.25) / 1 = 0.5, of the mean 0.25
         assert!((standard_error(&[0.0, 1.0]) - 0.5).abs() < 1e-12);
         assert_eq!(standard_error(&[1.0]), 0.0);
+    }
+
+    #[test]
+    fn a_level_tells_the_head_from_the_calls_that_are_needed() {
+        let task = Task { needed_calls: Some(2), level: Some(6), ..Task::default() };
+        let played = |calls: usize, right: bool| {
+            let outcome =
+                paretopo_trajectory::ToolOutcome::new(paretopo_trajectory::CallStatus::Ok, "", 0.0);
+            let record = paretopo_trajectory::CallRecord::new(None, outcome);
+            let calls = vec![record; calls];
+            Trajectory { success: Some(right), calls, ..valued(&[]) }
+        };
+        let episodes = [(0, true), (0, false), (0, false), (0, false), (1, false), (2, true)]
+            .map(|(calls, right)| played(calls, right));
+        let levels = by_level([(&task, &episodes[..])].into_iter());
+        let found = levels[&6];
+        // right 2 of 6; calls (1 + 2) / 6; without a call 1 of 4; with exactly two 1 of 1
+        assert_eq!((found.em, found.calls), (2.0 / 6.0, 0.5));
+        assert_eq!(found.needed_calls, Some(2.0));
+        assert_eq!(found.em_without_calls, Some(0.25));
+        assert_eq!(found.em_with_needed_calls, Some(1.0));
+        // tasks that do not say what they need
+        let plain = Task { level: Some(1), ..Task::default() };
+        let found = by_level([(&plain, &episodes[4..5])].into_iter())[&1];
+        assert_eq!((found.needed_calls, found.em_without_calls), (None, None));
+        assert_eq!(found.em_with_needed_calls, None);
     }
 
     /// An episode with these values of objectives called a, b, ...
