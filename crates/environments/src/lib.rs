@@ -16,6 +16,7 @@ pub mod math;
 mod memory;
 mod objectives;
 mod opening;
+mod preference_tokens;
 pub mod qa;
 mod tool_environment;
 mod word_level;

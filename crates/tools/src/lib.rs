@@ -9,6 +9,7 @@
 //! reason about.
 
 mod listed;
+mod misses;
 mod output;
 mod pool;
 mod python;

@@ -16,6 +16,8 @@ pub struct Resources {
     pub python_worker: Vec<PathBuf>,
     /// A folder for what is made once and used again, such as search indices.
     pub cache: PathBuf,
+    /// The run's seed: tools that have luck draw it from this, the trajectory and the call's number.
+    pub seed: u64,
 }
 
 /// Hears what building an environment or a tool does.

@@ -1,11 +1,12 @@
 //! The search tool: a query in, numbered passages out, as Search-R1 (arXiv 2503.09516) shows them.
 
+use crate::misses::Misses;
 use crate::{CallContext, Tool, ToolSettings, ToolSurroundings};
 use paretopo_retrieval::{
-    PassageIndex, RemoteConfig, RemoteRetriever, RetrieveError, Retriever, check_reachable,
+    Hit, PassageIndex, RemoteConfig, RemoteRetriever, RetrieveError, Retriever, check_reachable,
 };
-use paretopo_settings::{whole, within};
-use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec};
+use paretopo_settings::{Share, whole, within};
+use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec, TrajectoryId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -38,11 +39,16 @@ pub struct SearchConfig {
     #[serde(deserialize_with = "within::<1, 1000, _, _>")]
     #[schemars(schema_with = "whole::<1, 1000>")]
     pub topk: usize,
+    /// Share of searches that miss: the best passage is left out, and the next ones are shown. Drawn
+    /// from the run's seed, the trajectory and the number of its search, so that searching again may
+    /// help.
+    pub miss_rate: Share,
 }
 
 impl Default for SearchConfig {
     fn default() -> Self {
-        Self { passages: PassageSource::Environment {}, topk: 2 }
+        let miss_rate = const { Share::literal(0.0) };
+        Self { passages: PassageSource::Environment {}, topk: 2, miss_rate }
     }
 }
 
@@ -75,7 +81,8 @@ impl ToolSettings for SearchConfig {
                 Arc::new(RemoteRetriever::new(remote))
             }
         };
-        Ok(Arc::new(SearchTool::new(retriever, self.topk)))
+        let seed = surroundings.resources.seed;
+        Ok(Arc::new(SearchTool::new(retriever, self.topk).with_misses(self.miss_rate, seed)))
     }
 }
 
@@ -83,12 +90,32 @@ impl ToolSettings for SearchConfig {
 pub struct SearchTool {
     retriever: Arc<dyn Retriever>,
     topk: usize,
+    misses: Misses,
 }
 
 impl SearchTool {
     /// A tool that shows the best `topk` passages of a query.
     pub fn new(retriever: Arc<dyn Retriever>, topk: usize) -> Self {
-        Self { retriever, topk }
+        Self { retriever, topk, misses: Misses::new(const { Share::literal(0.0) }, 0) }
+    }
+
+    /// The same tool, of whose searches a share of `rate` misses the best passage. Which do is drawn
+    /// from `seed`, the trajectory's name and the number of its search.
+    #[must_use]
+    pub fn with_misses(self, rate: Share, seed: u64) -> Self {
+        Self { misses: Misses::new(rate, seed), ..self }
+    }
+
+    /// The passages to show: of one more than are shown, the best is left out by a search that
+    /// misses.
+    fn find(&self, query: &str, context: &CallContext) -> Result<Vec<Hit>, RetrieveError> {
+        let missed = self.misses.next(&context.trajectory);
+        let wanted = self.topk + usize::from(missed);
+        let mut hits = self.retriever.retrieve(query, wanted, context.deadline)?;
+        if missed && !hits.is_empty() {
+            hits.remove(0);
+        }
+        Ok(hits)
     }
 }
 
@@ -105,6 +132,14 @@ impl Tool for SearchTool {
         }
     }
 
+    fn begin(&self, trajectory: &TrajectoryId) {
+        self.misses.begin(trajectory);
+    }
+
+    fn end(&self, trajectory: &TrajectoryId) {
+        self.misses.end(trajectory);
+    }
+
     fn call(&self, call: &ToolCall, context: &CallContext) -> ToolOutcome {
         let started = Instant::now();
         let seconds = || started.elapsed().as_secs_f32();
@@ -116,7 +151,7 @@ impl Tool for SearchTool {
             let reason = "ToolError: the query is empty";
             return ToolOutcome::new(CallStatus::Error, reason, 0.0).with_fault(Fault::Call);
         }
-        match self.retriever.retrieve(query, self.topk, context.deadline) {
+        match self.find(query, context) {
             Ok(hits) if hits.is_empty() => {
                 ToolOutcome::new(CallStatus::Ok, "No passage found.", seconds())
             }
@@ -145,10 +180,9 @@ impl Tool for SearchTool {
 mod tests {
     use super::*;
     use paretopo_retrieval::{Passage, PassageIndex};
-    use paretopo_trajectory::TrajectoryId;
     use std::time::Duration;
 
-    fn call(arguments: serde_json::Value) -> ToolOutcome {
+    fn index() -> Arc<PassageIndex> {
         let passage = |title: &str, text: &str| Passage {
             id: title.into(),
             title: title.into(),
@@ -157,14 +191,48 @@ mod tests {
         let index = PassageIndex::in_memory(&[
             passage("Kora", "Kora was born in Tarn."),
             passage("Tarn", "Tarn is a town."),
-        ])
-        .unwrap();
+        ]);
+        Arc::new(index.unwrap())
+    }
+
+    fn call_of(tool: &SearchTool, arguments: serde_json::Value) -> ToolOutcome {
         let context = CallContext {
             trajectory: TrajectoryId::new("test", 0, 0),
             deadline: Instant::now() + Duration::from_secs(5),
         };
-        SearchTool::new(Arc::new(index), 2)
-            .call(&ToolCall { name: "search".into(), arguments }, &context)
+        tool.call(&ToolCall { name: "search".into(), arguments }, &context)
+    }
+
+    fn call(arguments: serde_json::Value) -> ToolOutcome {
+        call_of(&SearchTool::new(index(), 2), arguments)
+    }
+
+    #[test]
+    fn a_search_that_misses_shows_what_comes_behind_the_best() {
+        let tool = SearchTool::new(index(), 1).with_misses(Share::literal(1.0), 7);
+        // without a miss Tarn is first and Kora second, see above
+        let outcome = call_of(&tool, serde_json::json!({ "query": "tarn" }));
+        assert_eq!(outcome.text, "Doc 1(Title: Kora) Kora was born in Tarn.");
+        assert_eq!((outcome.status, outcome.sources), (CallStatus::Ok, vec!["Kora".to_owned()]));
+        let nothing_else = call_of(&tool, serde_json::json!({ "query": "born" }));
+        assert_eq!(nothing_else.text, "No passage found.");
+    }
+
+    #[test]
+    fn searching_again_in_a_trajectory_draws_anew() {
+        let tool = SearchTool::new(index(), 1).with_misses(Share::literal(0.5), 7);
+        let id = TrajectoryId::new("test", 0, 0);
+        let titles = || {
+            tool.begin(&id);
+            let query = || call_of(&tool, serde_json::json!({ "query": "tarn" })).sources;
+            let titles: Vec<String> = (0..40).flat_map(|_| query()).collect();
+            tool.end(&id);
+            titles
+        };
+        let first = titles();
+        // of 40 fair draws all are alike with probability 2^-39
+        assert!(["Kora", "Tarn"].iter().all(|title| first.iter().any(|shown| shown == title)));
+        assert_eq!(first, titles());
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub(super) fn new(what: NewThing, target: &str) -> Result<(), Problem> {
         NewThing::Reference => write(Path::new(target), &RunConfig::reference()),
         NewThing::Tokenizer => tokenizer(target, &math::tokenizer_json()),
         NewThing::QaTokenizer => tokenizer(target, &qa::tokenizer_json()),
+        NewThing::QaFamiliarTokenizer => tokenizer(target, &qa::familiar_tokenizer_json()),
         NewThing::Architecture => architecture(target),
     }
 }

@@ -32,8 +32,8 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PolicySource {
-    /// A small policy inside the binary: `tiny-math` (made by `just warm-start-math`) or `tiny-qa`
-    /// (`just warm-start-qa`).
+    /// A small policy inside the binary: `tiny-math` (made by `just warm-start-math`), `tiny-qa`
+    /// (`just warm-start-qa`) or `tiny-qa-familiar` (`just warm-start-qa-familiar`).
     Embedded {
         /// Which of them.
         #[serde(default = "tiny_math")]
@@ -263,8 +263,9 @@ impl RunConfig {
         resources: &Resources,
         observer: &mut dyn LoadObserver,
     ) -> Result<ToolEnvironment, DataError> {
+        let resources = Resources { seed: self.seed, ..resources.clone() };
         let (tools, objectives) = (self.tools(), &self.objectives);
-        ToolEnvironment::build(&self.environment, &tools, objectives, resources, observer)
+        ToolEnvironment::build(&self.environment, &tools, objectives, &resources, observer)
     }
 
     fn with_override(&self, assignment: &str) -> Result<Self, ConfigError> {
