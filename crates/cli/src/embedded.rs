@@ -16,7 +16,8 @@ macro_rules! policy {
     };
 }
 
-const POLICIES: [(&str, &[File]); 2] = [policy!("tiny-math"), policy!("tiny-qa")];
+const POLICIES: [(&str, &[File]); 3] =
+    [policy!("tiny-math"), policy!("tiny-qa"), policy!("tiny-qa-familiar")];
 
 macro_rules! experiment_files {
     ($($name:literal),*) => { [$(($name, include_str!(concat!("../embedded/experiment/", $name, ".toml")))),*] };
