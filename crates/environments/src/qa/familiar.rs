@@ -4,7 +4,8 @@
 //! What it is told of the world, how often and how truly, says [`super::fame`]. A question's level
 //! is `10 h + c` for `h` hops: `c` is 0 where all hops start from famous things, 1 where some are
 //! half known and none is obscure, and `1 + o` where `o` are obscure. Levels are equally frequent as
-//! far as the world has questions of each. A task's id tells its level: `test-21-7`.
+//! far as the world has questions of each. A task's id tells its level and the searches that it
+//! needs: `test-21-1-7` is the test split's question 7, of level 21, and needs one.
 
 use super::fame::{Beliefs, Renown};
 use super::recall::{Practice, Teaching, demonstrate};
@@ -130,8 +131,8 @@ impl Familiar {
             }
             for (index, question) in chosen.iter_mut().enumerate() {
                 let level = question.task.level.unwrap_or_default();
-                question.task.id = format!("{name}-{level}-{index}");
                 let searches = needed_searches(&world, &beliefs, question);
+                question.task.id = format!("{name}-{level}-{searches}-{index}");
                 needed.insert(question.task.id.clone(), searches);
             }
             splits.push(chosen.into_iter().map(|question| question.task).collect());
@@ -225,6 +226,7 @@ mod tests {
             assert_eq!(hops, task.supporting.len());
             let needed = familiar.needed_searches(task).unwrap();
             assert!((obscure..=hops).contains(&needed), "{task:?} {needed}");
+            assert!(task.id.contains(&format!("-{level}-{needed}-")), "{task:?}");
             *counts.entry(level as u32).or_default() += 1;
         }
         // h = 1: 10 to 12, h = 2: 20 to 23, h = 3: 30 to 34; 576 tasks, 48 a level

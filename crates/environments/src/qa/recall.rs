@@ -173,10 +173,9 @@ pub(super) fn demonstrate(
     let (turns, searches) = (Vec::new(), 0);
     let mut lesson = Lesson { familiar, practice, id, rng, turns, searches };
     let is_drill = lesson.rng.random_bool(familiar.config.teaching.drills.get());
-    let question = match is_drill {
-        true => lesson.drill(),
-        false => lesson.question(),
-    };
+    // of a world of which nothing is told there are no drills
+    let drill = if is_drill { lesson.drill() } else { None };
+    let question = drill.or_else(|| lesson.question());
     practice.search.end(&lesson.id);
     let mut question = question?;
     if lesson.rng.random_bool(familiar.config.teaching.preferences.get()) {
@@ -424,6 +423,9 @@ mod tests {
                 preferred += 1;
             }
         }
+        let nothing = FamiliarWorld { told: Share::literal(0.0), ..FamiliarWorld::default() };
+        let (familiar, _) = Familiar::new(&nothing).unwrap();
+        assert!((0..50).all(|index| familiar.demonstration(index).is_some()));
         // 250 and 300 of 1000, give or take four standard deviations of 13.7 and 14.5
         assert!((195..=305).contains(&drills) && (242..=358).contains(&preferred));
     }
