@@ -39,9 +39,9 @@ pub struct SearchConfig {
     #[serde(deserialize_with = "within::<1, 1000, _, _>")]
     #[schemars(schema_with = "whole::<1, 1000>")]
     pub topk: usize,
-    /// Share of searches that miss: the best passage is left out, and the next ones are shown. Drawn
-    /// from the run's seed, the trajectory and the number of its search, so that searching again may
-    /// help.
+    /// Share of searches that miss: the best passage is left out, and the next ones are shown.
+    /// Drawn from the run's seed, the trajectory and the number of its search, so that searching
+    /// again may help.
     pub miss_rate: Share,
 }
 
@@ -99,8 +99,8 @@ impl SearchTool {
         Self { retriever, topk, misses: Misses::new(const { Share::literal(0.0) }, 0) }
     }
 
-    /// The same tool, of whose searches a share of `rate` misses the best passage. Which do is drawn
-    /// from `seed`, the trajectory's name and the number of its search.
+    /// The same tool, of whose searches a share of `rate` misses the best passage. Which do is
+    /// drawn from `seed`, the trajectory's name and the number of its search.
     #[must_use]
     pub fn with_misses(self, rate: Share, seed: u64) -> Self {
         Self { misses: Misses::new(rate, seed), ..self }

@@ -3,8 +3,8 @@
 //!
 //! What it is told of the world, how often and how truly, says [`super::fame`]. A question's level
 //! is `10 h + c` for `h` hops: `c` is 0 where all hops start from famous things, 1 where some are
-//! half known and none is obscure, and `1 + o` where `o` are obscure. Levels are equally frequent as
-//! far as the world has questions of each. A task's id tells its level and the searches that it
+//! half known and none is obscure, and `1 + o` where `o` are obscure. Levels are equally frequent
+//! as far as the world has questions of each. A task's id tells its level and the searches that it
 //! needs: `test-21-1-7` is the test split's question 7, of level 21, and needs one.
 
 use super::fame::{Beliefs, Renown};

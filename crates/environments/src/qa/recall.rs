@@ -12,8 +12,8 @@
 //! | fitting | famous ones from memory, half-known ones either way, obscure ones searched for |
 //! | redundant | as searched, and some searched for twice |
 //!
-//! Besides there are drills, `birthplace of Karabar?`, as often as each fact is told. A share of the
-//! demonstrations begins with two random weights, `<w7><w3>`, that mean nothing yet.
+//! Besides there are drills, `birthplace of Karabar?`, as often as each fact is told. A share of
+//! the demonstrations begins with two random weights, `<w7><w3>`, that mean nothing yet.
 
 use super::fame::{Fact, Renown};
 use super::familiar::Familiar;
