@@ -64,12 +64,12 @@ exp-math-longer:
 tune-math:
     {{paretopo-lean}} compare experiments/math/tuning.toml --out runs/tune-math-{{backend}}
 
-# Multi-hop questions with a search tool: ParetoPO, GRPO, OTC and scalarized with three seeds (under 20 minutes on two cores)
+# Questions of which the policy knows a part by heart: ParetoPO, GRPO, GDPO and scalarized with three seeds (under 20 minutes on two cores)
 [group('experiments')]
 exp-qa choice=backend:
     @just backend={{trim_start_match(choice, "backend=")}} quick qa ,full
 
-# The same with all methods and five seeds
+# The same with eight methods, four of them at three settings, and ten seeds
 [group('experiments')]
 exp-qa-full:
     {{paretopo}} compare experiments/qa/full.toml --out runs/exp-qa-full-{{backend}}
@@ -86,6 +86,14 @@ warm-start-qa:
     {{paretopo}} new qa-tokenizer models/tiny-qa
     RAYON_NUM_THREADS=1 {{paretopo}} sft experiments/qa/warm_start.toml --run runs/warm-start-qa
     cp runs/warm-start-qa/policy/model.safetensors models/tiny-qa/
+
+# Make the policy anew that knows a part of its world by heart (about 7 minutes on one core)
+[group('experiments')]
+warm-start-qa-familiar:
+    rm -f models/tiny-qa-familiar/tokenizer.json
+    {{paretopo}} new qa-familiar-tokenizer models/tiny-qa-familiar
+    RAYON_NUM_THREADS=1 {{paretopo}} sft experiments/qa/warm_start_familiar.toml --run runs/warm-start-qa-familiar
+    cp runs/warm-start-qa-familiar/policy/model.safetensors models/tiny-qa-familiar/
 
 # Evaluate a checkpoint folder with search on 50 questions of a file; and how well BM25 finds their passages
 [group('experiments')]

@@ -41,6 +41,10 @@ fn configurations() -> Vec<(String, Vec<&'static str>)> {
     let questions = "[environment]\ntype = 'qa'\n\
          questions = { type = 'world', seed = 1, people = 12, works = 6, places = 4, train = 2, \
          validation = 1, test = 1 }";
+    let familiar = "[environment]\ntype = 'qa'\n\
+         questions = { type = 'familiar_world', people = 12, works = 6, places = 4, train = 2, \
+         validation = 1, test = 1 }\n\
+         [[tools]]\ntype = 'search'\nmiss_rate = 0.5";
     let remote = "[environment]\ntype = 'qa'\n\
          questions = { type = 'dataset', name = 'hotpotqa' }\n\
          [[tools]]\ntype = 'search'\npassages = { type = 'remote', url = 'http://127.0.0.1:9/retrieve' }";
@@ -62,6 +66,7 @@ fn configurations() -> Vec<(String, Vec<&'static str>)> {
         ),
         (graded.to_owned(), vec!["environment.problems", "tools"]),
         (questions.to_owned(), vec!["environment"]),
+        (familiar.to_owned(), vec!["environment.questions", "tools"]),
         (remote.to_owned(), vec!["environment.questions", "tools"]),
     ];
     let estimators = Estimators::in_use();
@@ -295,12 +300,17 @@ fn play(config: &RunConfig, key: &str) {
     let offline = math.is_some_and(|math| {
         matches!(math.problems, paretopo_environments::math::ProblemSource::Generated { .. })
     }) || qa.is_some_and(|qa| {
-        matches!(qa.questions, paretopo_environments::qa::QuestionSource::World { .. })
+        use paretopo_environments::qa::QuestionSource;
+        matches!(qa.questions, QuestionSource::World { .. } | QuestionSource::FamiliarWorld(_))
     });
     if !offline || key.contains("opening") || key.contains("cpython") {
         return;
     }
-    let resources = Resources { python_worker: python_worker(), cache: std::env::temp_dir() };
+    let resources = Resources {
+        python_worker: python_worker(),
+        cache: std::env::temp_dir(),
+        ..Resources::default()
+    };
     // what cannot be built says so
     let Ok(environment) = config.build_environment(&resources, &mut ()) else { return };
     let demonstration = environment.demonstration(3);

@@ -355,6 +355,8 @@ pub(crate) enum NewThing {
     GradedTokenizer,
     /// The tokenizer of the question environment's world, to a folder
     QaTokenizer,
+    /// The same with words for notes and with preference tokens, for a familiar world
+    QaFamiliarTokenizer,
     /// `models/src/NAME.rs`, and what to add by hand
     Architecture,
 }

@@ -18,6 +18,8 @@ pub enum DemonstrationTurn {
     Call(ToolCall),
     /// What the tool answered.
     Output(String),
+    /// What the agent writes before it goes on.
+    Text(String),
     /// The final text.
     Answer(String),
 }

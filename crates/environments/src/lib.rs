@@ -17,6 +17,7 @@ pub mod math;
 mod memory;
 mod objectives;
 mod opening;
+mod preference_tokens;
 pub mod qa;
 mod tool_efficiency;
 mod tool_environment;

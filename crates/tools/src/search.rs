@@ -2,9 +2,9 @@
 
 use crate::{CallContext, Tool, ToolSettings, ToolSurroundings};
 use paretopo_retrieval::{
-    PassageIndex, RemoteConfig, RemoteRetriever, RetrieveError, Retriever, check_reachable,
+    Hit, PassageIndex, RemoteConfig, RemoteRetriever, RetrieveError, Retriever, check_reachable,
 };
-use paretopo_settings::{whole, within};
+use paretopo_settings::{Share, whole, within};
 use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,11 +38,15 @@ pub struct SearchConfig {
     #[serde(deserialize_with = "within::<1, 1000, _, _>")]
     #[schemars(schema_with = "whole::<1, 1000>")]
     pub topk: usize,
+    /// Share of searches that miss: the best passage is left out, and the next ones are shown.
+    /// Drawn for each call (`CallContext::luck`), so that searching again may help.
+    pub miss_rate: Share,
 }
 
 impl Default for SearchConfig {
     fn default() -> Self {
-        Self { passages: PassageSource::Environment {}, topk: 2 }
+        let miss_rate = const { Share::literal(0.0) };
+        Self { passages: PassageSource::Environment {}, topk: 2, miss_rate }
     }
 }
 
@@ -75,7 +79,7 @@ impl ToolSettings for SearchConfig {
                 Arc::new(RemoteRetriever::new(remote))
             }
         };
-        Ok(Arc::new(SearchTool::new(retriever, self.topk)))
+        Ok(Arc::new(SearchTool::new(retriever, self.topk).with_misses(self.miss_rate)))
     }
 }
 
@@ -83,12 +87,33 @@ impl ToolSettings for SearchConfig {
 pub struct SearchTool {
     retriever: Arc<dyn Retriever>,
     topk: usize,
+    miss_rate: f64,
 }
 
 impl SearchTool {
     /// A tool that shows the best `topk` passages of a query.
     pub fn new(retriever: Arc<dyn Retriever>, topk: usize) -> Self {
-        Self { retriever, topk }
+        Self { retriever, topk, miss_rate: 0.0 }
+    }
+
+    /// The same tool, of whose searches a share of `rate` misses the best passage; which do is the
+    /// luck of each call.
+    #[must_use]
+    pub fn with_misses(self, rate: Share) -> Self {
+        Self { miss_rate: rate.get(), ..self }
+    }
+
+    /// The passages to show: of one more than are shown, the best is left out by a search that
+    /// misses.
+    fn find(&self, query: &str, context: &CallContext) -> Result<Vec<Hit>, RetrieveError> {
+        let mut luck = context.luck;
+        let missed = luck.chance(self.miss_rate);
+        let wanted = self.topk + usize::from(missed);
+        let mut hits = self.retriever.retrieve(query, wanted, context.deadline)?;
+        if missed && !hits.is_empty() {
+            hits.remove(0);
+        }
+        Ok(hits)
     }
 }
 
@@ -116,7 +141,7 @@ impl Tool for SearchTool {
             let reason = "ToolError: the query is empty";
             return ToolOutcome::new(CallStatus::Error, reason, 0.0).with_fault(Fault::Call);
         }
-        match self.retriever.retrieve(query, self.topk, context.deadline) {
+        match self.find(query, context) {
             Ok(hits) if hits.is_empty() => {
                 ToolOutcome::new(CallStatus::Ok, "No passage found.", seconds())
             }
@@ -144,11 +169,12 @@ impl Tool for SearchTool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Luck;
     use paretopo_retrieval::{Passage, PassageIndex};
     use paretopo_trajectory::TrajectoryId;
     use std::time::Duration;
 
-    fn call(arguments: serde_json::Value) -> ToolOutcome {
+    fn index() -> Arc<PassageIndex> {
         let passage = |title: &str, text: &str| Passage {
             id: title.into(),
             title: title.into(),
@@ -157,14 +183,44 @@ mod tests {
         let index = PassageIndex::in_memory(&[
             passage("Kora", "Kora was born in Tarn."),
             passage("Tarn", "Tarn is a town."),
-        ])
-        .unwrap();
-        let context = CallContext::new(
-            TrajectoryId::new("test", 0, 0),
-            Instant::now() + Duration::from_secs(5),
-        );
-        SearchTool::new(Arc::new(index), 2)
-            .call(&ToolCall { name: "search".into(), arguments }, &context)
+        ]);
+        Arc::new(index.unwrap())
+    }
+
+    fn call_of(tool: &SearchTool, arguments: serde_json::Value, number: usize) -> ToolOutcome {
+        let trajectory = TrajectoryId::new("test", 0, 0);
+        let luck = Luck::of_call(7, &trajectory, number);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let context = CallContext { trajectory, deadline, luck };
+        tool.call(&ToolCall { name: "search".into(), arguments }, &context)
+    }
+
+    fn call(arguments: serde_json::Value) -> ToolOutcome {
+        call_of(&SearchTool::new(index(), 2), arguments, 0)
+    }
+
+    #[test]
+    fn a_search_that_misses_shows_what_comes_behind_the_best() {
+        let tool = SearchTool::new(index(), 1).with_misses(Share::literal(1.0));
+        // without a miss Tarn is first and Kora second, see above
+        let outcome = call_of(&tool, serde_json::json!({ "query": "tarn" }), 0);
+        assert_eq!(outcome.text, "Doc 1(Title: Kora) Kora was born in Tarn.");
+        assert_eq!((outcome.status, outcome.sources), (CallStatus::Ok, vec!["Kora".to_owned()]));
+        let nothing_else = call_of(&tool, serde_json::json!({ "query": "born" }), 0);
+        assert_eq!(nothing_else.text, "No passage found.");
+    }
+
+    #[test]
+    fn searching_again_draws_anew_and_as_many_miss_as_the_rate_says() {
+        let tool = SearchTool::new(index(), 1).with_misses(Share::literal(0.25));
+        let misses = |number| {
+            call_of(&tool, serde_json::json!({ "query": "tarn" }), number).sources == ["Kora"]
+        };
+        let drawn: Vec<bool> = (0..400).map(misses).collect();
+        // 100 of 400, with a deviation of sqrt(400 * 0.25 * 0.75) = 8.7; four of them
+        let missed = drawn.iter().filter(|missed| **missed).count();
+        assert!((65..=135).contains(&missed), "{missed}");
+        assert_eq!((0..400).map(misses).collect::<Vec<_>>(), drawn);
     }
 
     #[test]

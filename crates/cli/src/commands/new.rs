@@ -22,6 +22,7 @@ pub(super) fn new(what: NewThing, target: &str) -> Result<(), Problem> {
         NewThing::Tokenizer => tokenizer(target, &math::tokenizer_json()),
         NewThing::GradedTokenizer => tokenizer(target, &math::graded_tokenizer_json()),
         NewThing::QaTokenizer => tokenizer(target, &qa::tokenizer_json()),
+        NewThing::QaFamiliarTokenizer => tokenizer(target, &qa::familiar_tokenizer_json()),
         NewThing::Architecture => architecture(target),
     }
 }

@@ -175,6 +175,7 @@ mod tests {
                 match turn {
                     DemonstrationTurn::Call(_) => calls += 1,
                     DemonstrationTurn::Output(text) => shown.push_str(text),
+                    DemonstrationTurn::Text(note) => panic!("{note}"),
                     DemonstrationTurn::Answer(text) => answer = extract_tagged(text),
                 }
             }

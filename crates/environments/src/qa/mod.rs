@@ -3,15 +3,21 @@
 
 mod answer;
 mod demonstrations;
+mod fame;
+mod familiar;
+mod links;
 mod questions;
+mod recall;
 mod vocabulary;
 mod word_characters;
 mod world;
 
 pub use answer::{best_f1, exact_match, extract_tagged, f1, normalize_answer};
 pub use demonstrations::SearchMixture;
+pub use familiar::FamiliarWorld;
 pub use questions::read_questions;
-pub use vocabulary::tokenizer_json;
+pub use recall::Teaching;
+pub use vocabulary::{familiar_tokenizer_json, tokenizer_json};
 
 use crate::data::{DatasetSource, FileSource, Splits};
 use crate::{
@@ -19,6 +25,7 @@ use crate::{
     Resources,
 };
 use demonstrations::Practice;
+use familiar::Familiar;
 use paretopo_retrieval::Passage;
 use paretopo_settings::{LARGEST_SEED, whole, within};
 use paretopo_tools::{SearchConfig, ToolEntry};
@@ -67,6 +74,8 @@ pub enum QuestionSource {
         #[schemars(schema_with = "whole::<0, 1_000_000>")]
         test: usize,
     },
+    /// A generated world that the policy knows in part by heart.
+    FamiliarWorld(FamiliarWorld),
     /// A file of questions, in our form or in that of HotpotQA, 2WikiMultihopQA, MuSiQue, NQ or
     /// Search-R1; see [`read_questions`].
     File(FileSource),
@@ -127,6 +136,9 @@ impl EnvironmentSettings for QaConfig {
     }
 
     fn check(&self) -> Result<(), DataError> {
+        if let QuestionSource::FamiliarWorld(world) = &self.questions {
+            world.teaching.check()?;
+        }
         self.demonstrations.check()
     }
 
@@ -145,12 +157,19 @@ pub struct QaEnvironment {
     tasks: Splits,
     /// The world in which the latest demonstration was played.
     practice: Mutex<Option<Practice>>,
+    /// The world, if the policy knows a part of it by heart.
+    familiar: Option<Familiar>,
     /// Those that came with the questions, until they are taken.
     passages: Vec<Passage>,
 }
 
-/// Tasks by split, the world if it was generated, and the passages that came with the questions.
-type Loaded = (Splits, Option<World>, Vec<Passage>);
+/// What an environment is made of.
+#[derive(Default)]
+struct Loaded {
+    tasks: Splits,
+    familiar: Option<Familiar>,
+    passages: Vec<Passage>,
+}
 
 impl QaEnvironment {
     /// Generates or reads the questions.
@@ -158,9 +177,14 @@ impl QaEnvironment {
     /// # Errors
     /// When a file cannot be read or holds too little, or a setting makes no sense.
     pub fn new(config: &QaConfig, observer: &mut dyn LoadObserver) -> Result<Self, DataError> {
-        let (tasks, world, contexts) = match &config.questions {
+        let loaded = match &config.questions {
             QuestionSource::World { seed, people, works, places, train, validation, test } => {
                 generate(*seed, [*people, *works, *places], [*train, *validation, *test])?
+            }
+            QuestionSource::FamiliarWorld(world) => {
+                let (familiar, tasks) = Familiar::new(world)?;
+                let passages = familiar.passages();
+                Loaded { tasks, familiar: Some(familiar), passages }
             }
             QuestionSource::File(file) => {
                 without_world(file.load(questions::to_question, observer)?)
@@ -169,8 +193,8 @@ impl QaEnvironment {
                 without_world(dataset.load(questions::to_question, observer)?)
             }
         };
-        let passages = world.map_or(contexts, |world| world.passages());
-        Ok(Self { config: config.clone(), tasks, practice: Mutex::new(None), passages })
+        let Loaded { tasks, familiar, passages } = loaded;
+        Ok(Self { config: config.clone(), tasks, practice: Mutex::new(None), familiar, passages })
     }
 }
 
@@ -206,11 +230,12 @@ fn generate(
         splits[stream] = pool.into_iter().map(|question| question.task).collect();
     }
     let [train, validation, test] = splits;
-    Ok((Splits { train, validation, test }, Some(world), Vec::new()))
+    let tasks = Splits { train, validation, test };
+    Ok(Loaded { tasks, familiar: None, passages: world.passages() })
 }
 
-fn without_world((splits, passages): (Splits, Vec<Passage>)) -> Loaded {
-    (splits, None, passages)
+fn without_world((tasks, passages): (Splits, Vec<Passage>)) -> Loaded {
+    Loaded { tasks, familiar: None, passages }
 }
 
 impl Environment for QaEnvironment {
@@ -245,7 +270,8 @@ impl Environment for QaEnvironment {
     }
 
     /// `f1`; `support_retrieved`: whether all supporting passages were shown; `no_search`: answered
-    /// without a search; `repeated_queries`: searches for what had been searched for before.
+    /// without a search; `repeated_queries`: searches for what had been searched for before. For a
+    /// familiar world also [`familiar_metrics`].
     fn metrics(&self, task: &Task, trajectory: &Trajectory) -> Vec<(&'static str, f64)> {
         let share = |condition: bool| f64::from(u8::from(condition));
         let mut metrics = vec![
@@ -261,10 +287,16 @@ impl Environment for QaEnvironment {
                 share(task.supporting.iter().all(|title| shown.contains(title))),
             ));
         }
+        if let Some(needed) = self.familiar.as_ref().and_then(|world| world.needed_searches(task)) {
+            metrics.extend(familiar_metrics(task, trajectory, needed));
+        }
         metrics
     }
 
     fn demonstration(&self, index: u64) -> Option<Demonstration> {
+        if let Some(familiar) = &self.familiar {
+            return familiar.demonstration(index);
+        }
         let QuestionSource::World { seed, people, works, places, .. } = self.config.questions
         else {
             return None;
@@ -287,6 +319,34 @@ impl Environment for QaEnvironment {
             &self.config.demonstrations,
         ))
     }
+}
+
+/// Of a question that needs `needed` searches to be answered for certain:
+///
+/// - `needed_searches`, `known_hops`: so many, and the hops that are not among them;
+/// - `right_from_memory`: whether the answer is right, of episodes without a search;
+/// - `right_with_needed_searches`: whether it is right, of episodes with as many searches or more;
+/// - `spare_searches`: searches beyond those, of episodes that are right.
+fn familiar_metrics(
+    task: &Task,
+    trajectory: &Trajectory,
+    needed: usize,
+) -> Vec<(&'static str, f64)> {
+    let searches = trajectory.calls.len();
+    let known = task.supporting.len().saturating_sub(needed);
+    let mut metrics = vec![("needed_searches", needed as f64), ("known_hops", known as f64)];
+    let is_right = trajectory.success == Some(true);
+    let right = f64::from(u8::from(is_right));
+    if searches == 0 {
+        metrics.push(("right_from_memory", right));
+    }
+    if searches >= needed {
+        metrics.push(("right_with_needed_searches", right));
+        if is_right {
+            metrics.push(("spare_searches", (searches - needed) as f64));
+        }
+    }
+    metrics
 }
 
 fn f1_of(task: &Task, trajectory: &Trajectory) -> f64 {
@@ -335,6 +395,7 @@ mod tests {
                         shown.push_str(text);
                     }
                     DemonstrationTurn::Call(_) => searches += 1.0 / 400.0,
+                    DemonstrationTurn::Text(note) => panic!("{note}"),
                     DemonstrationTurn::Answer(text) => {
                         read += f64::from(u8::from(shown.contains(&extract_tagged(text).unwrap())))
                             / 400.0
@@ -372,6 +433,31 @@ mod tests {
     }
 
     #[test]
+    fn every_word_of_a_familiar_world_is_a_token() {
+        let json = familiar_tokenizer_json();
+        let known = json["model"]["vocab"].as_object().unwrap();
+        let questions = QuestionSource::FamiliarWorld(FamiliarWorld::default());
+        let config = QaConfig { questions, ..QaConfig::default() };
+        let environment = QaEnvironment::new(&config, &mut ()).unwrap();
+        for index in 0..300 {
+            let demonstration = environment.demonstration(index).unwrap();
+            let bare = demonstration.question.rsplit('>').next().unwrap().to_owned();
+            let texts = demonstration.turns.into_iter().filter_map(|turn| match turn {
+                DemonstrationTurn::Text(note) => Some(note),
+                _ => None,
+            });
+            for text in texts.chain([bare]) {
+                let words = text.split(|c: char| !c.is_ascii_alphabetic());
+                for (index, word) in words.filter(|word| !word.is_empty()).enumerate() {
+                    let piece = if index == 0 { word.to_owned() } else { format!(" {word}") };
+                    assert!(known.contains_key(&piece), "`{piece}` in `{text}`");
+                }
+            }
+        }
+        assert!(known.contains_key("<w0>") && known.contains_key("<w10>"));
+    }
+
+    #[test]
     fn metrics_tell_how_an_answer_came_about() {
         let environment = environment();
         let task = Task {
@@ -405,6 +491,39 @@ mod tests {
         assert!(environment.succeeded(&task, &trajectory));
         trajectory.calls.clear();
         assert_eq!(environment.metrics(&task, &trajectory)[1], ("no_search", 1.0));
+    }
+
+    #[test]
+    fn metrics_of_a_familiar_world_tell_memory_from_searching() {
+        let questions = QuestionSource::FamiliarWorld(FamiliarWorld::default());
+        let config = QaConfig { questions, ..QaConfig::default() };
+        let environment = QaEnvironment::new(&config, &mut ()).unwrap();
+        let needs = |task: &&Task| {
+            let familiar = environment.familiar.as_ref().unwrap();
+            task.supporting.len() == 3 && familiar.needed_searches(task) == Some(1)
+        };
+        let task = environment.tasks(Split::Test).iter().find(needs).unwrap();
+        let record = CallRecord::new(None, ToolOutcome::new(CallStatus::Ok, "", 0.0));
+        let after = |searches: usize, success: bool| {
+            let trajectory = Trajectory {
+                calls: vec![record.clone(); searches],
+                success: Some(success),
+                ..Trajectory::empty(TrajectoryId::new("test", 0, 0), "", 0)
+            };
+            let metrics = environment.metrics(task, &trajectory);
+            let own = ["needed_searches", "known_hops", "right_from_memory"];
+            let names = [&own[..], &["right_with_needed_searches", "spare_searches"]].concat();
+            names
+                .iter()
+                .map(|name| metrics.iter().find(|(other, _)| other == name).map(|found| found.1))
+                .collect::<Vec<_>>()
+        };
+        // of 3 hops 1 needs a search: 2 are known
+        let memory = [Some(1.0), Some(2.0), Some(1.0), None, None];
+        assert_eq!(after(0, true)[..], memory);
+        // 3 searches are 2 more than needed, and so are those of a wrong answer, which do not count
+        assert_eq!(after(3, true)[..], [Some(1.0), Some(2.0), None, Some(1.0), Some(2.0)]);
+        assert_eq!(after(3, false)[..], [Some(1.0), Some(2.0), None, Some(0.0), None]);
     }
 
     #[test]

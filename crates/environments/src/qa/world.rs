@@ -72,30 +72,30 @@ pub(super) fn name_words() -> Vec<String> {
 }
 
 #[derive(Clone, Debug)]
-struct Person {
-    name: String,
-    occupation: &'static str,
-    birthplace: usize,
-    spouse: usize,
-    known_for: Option<usize>,
+pub(super) struct Person {
+    pub(super) name: String,
+    pub(super) occupation: &'static str,
+    pub(super) birthplace: usize,
+    pub(super) spouse: usize,
+    pub(super) known_for: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
-struct Work {
-    title: String,
-    author: usize,
+pub(super) struct Work {
+    pub(super) title: String,
+    pub(super) author: usize,
 }
 
 #[derive(Clone, Debug)]
-struct Place {
-    name: String,
-    country: &'static str,
-    founder: usize,
+pub(super) struct Place {
+    pub(super) name: String,
+    pub(super) country: &'static str,
+    pub(super) founder: usize,
 }
 
 /// An entity or a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Thing {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Thing {
     Person(usize),
     Work(usize),
     Place(usize),
@@ -103,8 +103,9 @@ enum Thing {
     Occupation(&'static str),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Relation {
+/// What one thing is to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Relation {
     Author,
     Birthplace,
     Spouse,
@@ -160,6 +161,10 @@ pub(super) struct WorldQuestion {
     pub(super) task: Task,
     /// What a guess would be.
     pub(super) kind: AnswerKind,
+    /// What the question names.
+    pub(super) start: Thing,
+    /// What to follow from there, hop by hop.
+    pub(super) relations: &'static [Relation],
 }
 
 /// What kind of thing answers a question.
@@ -174,9 +179,9 @@ pub(super) enum AnswerKind {
 /// The world.
 #[derive(Clone, Debug)]
 pub(super) struct World {
-    people: Vec<Person>,
-    works: Vec<Work>,
-    places: Vec<Place>,
+    pub(super) people: Vec<Person>,
+    pub(super) works: Vec<Work>,
+    pub(super) places: Vec<Place>,
 }
 
 impl World {
@@ -241,7 +246,8 @@ impl World {
         Some(Self { people, works, places })
     }
 
-    fn name(&self, thing: Thing) -> &str {
+    /// What a thing is called.
+    pub(super) fn name(&self, thing: Thing) -> &str {
         match thing {
             Thing::Person(index) => &self.people[index].name,
             Thing::Work(index) => &self.works[index].title,
@@ -250,7 +256,8 @@ impl World {
         }
     }
 
-    fn follow(&self, from: Thing, relation: Relation) -> Option<Thing> {
+    /// Where a relation leads from a thing; `None` where it does not apply.
+    pub(super) fn follow(&self, from: Thing, relation: Relation) -> Option<Thing> {
         match (from, relation) {
             (Thing::Work(index), Relation::Author) => Some(Thing::Person(self.works[index].author)),
             (Thing::Person(index), Relation::Birthplace) => {
@@ -355,7 +362,8 @@ impl World {
                     supporting,
                     ..Task::default()
                 };
-                questions.push((split_of(self.name(owner)), WorldQuestion { task, kind }));
+                let question = WorldQuestion { task, kind, start, relations };
+                questions.push((split_of(self.name(owner)), question));
             }
         }
         questions
@@ -363,14 +371,19 @@ impl World {
 
     /// An answer of that kind, drawn as often as it occurs.
     pub(super) fn guess(&self, kind: AnswerKind, rng: &mut impl Rng) -> String {
+        self.name(self.any(kind, rng)).to_owned()
+    }
+
+    /// A thing of that kind; countries and occupations as often as they occur.
+    pub(super) fn any(&self, kind: AnswerKind, rng: &mut impl Rng) -> Thing {
         match kind {
-            AnswerKind::Person => self.people[rng.random_range(0..self.people.len())].name.clone(),
-            AnswerKind::Place => self.places[rng.random_range(0..self.places.len())].name.clone(),
+            AnswerKind::Person => Thing::Person(rng.random_range(0..self.people.len())),
+            AnswerKind::Place => Thing::Place(rng.random_range(0..self.places.len())),
             AnswerKind::Country => {
-                self.places[rng.random_range(0..self.places.len())].country.to_owned()
+                Thing::Country(self.places[rng.random_range(0..self.places.len())].country)
             }
             AnswerKind::Occupation => {
-                self.people[rng.random_range(0..self.people.len())].occupation.to_owned()
+                Thing::Occupation(self.people[rng.random_range(0..self.people.len())].occupation)
             }
         }
     }

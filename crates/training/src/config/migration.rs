@@ -157,10 +157,7 @@ mod tests {
         assert!(without.tools().is_empty());
         let old = "[environment]\ntype = \"qa\"\ntopk = 5\npassages = { type = \"contexts\" }\n";
         let config = parse(old, &[]).unwrap();
-        assert_eq!(
-            search(&config),
-            SearchConfig { passages: PassageSource::Environment {}, topk: 5 }
-        );
+        assert_eq!(search(&config), SearchConfig { topk: 5, ..SearchConfig::default() });
         let environment = config.environment.settings();
         assert_eq!(environment["demonstrations"]["topk"].as_integer(), Some(5));
         let corpus =

@@ -22,7 +22,7 @@ use paretopo_models::{AutoFamily, NamedTensor, Placement, load_tensors, named_pa
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
@@ -88,7 +88,7 @@ impl Fixture {
 
     fn open(&self, run: &Path) -> Result<RunFolder, TrainingError> {
         let surroundings = Surroundings {
-            resources: Resources { python_worker: Vec::new(), cache: PathBuf::new() },
+            resources: Resources::default(),
             cancelled: &NEVER,
             backend: "test".into(),
             commit: "test",

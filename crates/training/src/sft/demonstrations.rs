@@ -115,6 +115,9 @@ fn to_sequence(
                     push(text.tokenizer.encode_plain(piece)?, false);
                 }
             }
+            DemonstrationTurn::Text(written) => {
+                push(text.tokenizer.encode_plain(written)?, true);
+            }
             DemonstrationTurn::Answer(answer) => {
                 push(text.tokenizer.encode_plain(answer)?, true);
                 push(text.end_ids[..1].to_vec(), true);
