@@ -87,7 +87,7 @@ fn draw_front(
         .draw()?;
     for (index, summary) in summaries.iter().enumerate() {
         let colour = colour(index);
-        let own = shown.iter().filter(|run| run.method == summary.method);
+        let own = shown.iter().filter(|run| run.row() == summary.method);
         chart.draw_series(
             own.map(|run| Circle::new((run.calls, run.em), 3, colour.mix(0.35).filled())),
         )?;
@@ -134,7 +134,7 @@ pub fn curves_svg(methods: &[String], runs: &[RunResult], metrics: &[(&str, &str
 /// The mean over a method's runs at each step that has the metric.
 fn curve(runs: &[RunResult], method: &str, key: &str) -> Vec<(f64, f64)> {
     let mut by_step: std::collections::BTreeMap<u64, Vec<f64>> = std::collections::BTreeMap::new();
-    for step in runs.iter().filter(|run| run.method == method).flat_map(|run| &run.metrics) {
+    for step in runs.iter().filter(|run| run.row() == method).flat_map(|run| &run.metrics) {
         if let (Some(number), Some(value)) = (step.get("step"), step.get(key)) {
             by_step.entry(*number as u64).or_default().push(*value);
         }

@@ -77,7 +77,7 @@ fn draw_pair(
         .draw()?;
     for (index, summary) in summaries.iter().enumerate() {
         let colour = colour(index);
-        let own = runs.iter().filter(|run| run.method == summary.method);
+        let own = runs.iter().filter(|run| run.row() == summary.method);
         let place = |run: &RunResult| (run.point.values()[x], run.point.values()[y]);
         let dot = colour.mix(0.35).filled();
         chart.draw_series(own.map(|run| Circle::new(place(run), 3, dot)))?;
@@ -131,7 +131,7 @@ fn draw_parallel(svg: &mut String, summaries: &[ObjectiveSummary], runs: &[RunRe
     };
     for (index, summary) in summaries.iter().enumerate() {
         let colour = colour(index);
-        for run in runs.iter().filter(|run| run.method == summary.method) {
+        for run in runs.iter().filter(|run| run.row() == summary.method) {
             chart.draw_series(LineSeries::new(line(run.point.values()), colour.mix(0.3)))?;
         }
         let mean = line(summary.point.values());
