@@ -36,6 +36,9 @@ impl Controls {
     /// # Errors
     /// Names the number that cannot be.
     pub fn check(&self) -> Result<(), String> {
+        if self.levels.is_empty() {
+            return Err("`levels` is empty".into());
+        }
         let total: f64 = self.levels.iter().map(|level| level.share).sum();
         if (total - 1.0).abs() > 1e-6 {
             return Err(format!("the levels' shares sum up to {total} instead of 1"));
@@ -120,8 +123,8 @@ impl Controls {
     /// `(A(front) - A(line)) / (A(oracle) - A(line))`, A being the area below from no call to the
     /// calls of always calling, and the front the upper hull of the method's places and the two
     /// trivial policies. 0 is the random mixture, 1 the oracle router of the start policy's skills; a
-    /// method that also learns to be right more often can pass 1. `None` where the oracle is no
-    /// better than the line.
+    /// method that also learns to be right more often can pass 1. Places that carry noise gain by
+    /// chance (`docs/results.md`). `None` where the oracle is no better than the line.
     pub fn routing_gain(&self, places: &[Place]) -> Option<f64> {
         let end = self.always().calls;
         let line = self.line().area(0.0, end);

@@ -73,6 +73,9 @@ pub struct FrontSummary {
     pub seeds: usize,
     /// See [`Controls::routing_gain`]; `None` without controls.
     pub routing_gain: Option<Estimate>,
+    /// The gain of the mean places. A front picks the best of noisy places, so a seed's own gain is
+    /// too large by chance, the more the more settings there are; of means less so.
+    pub routing_gain_of_means: Option<f64>,
     /// See [`front_hypervolume`](crate::front_hypervolume), the trivial policies added.
     pub hypervolume: Estimate,
     /// EM at 0.5 and at 1 mean calls, along each seed's front with the trivial policies; `None` where
@@ -221,6 +224,8 @@ fn summary(runs: &[RunResult], method: &str, frame: &Frame) -> FrontSummary {
     let volume =
         |front: &SeedFront| front_hypervolume(&frame.with_trivial(&front.places), frame.call_limit);
     let own = || runs.iter().filter(|run| run.method == method);
+    let places = mean_places(runs, method);
+    let controls = frame.controls.as_ref();
     let average = |values: Vec<f64>| (!values.is_empty()).then(|| mean(&values));
     FrontSummary {
         method: method.to_owned(),
@@ -233,7 +238,8 @@ fn summary(runs: &[RunResult], method: &str, frame: &Frame) -> FrontSummary {
         calls_at_em_090: Estimate::of_all(hulls.iter().map(|front| front.calls_at(0.9))),
         lowest_calls: average(own().filter_map(|run| run.lowest_calls).collect()),
         head_skill: average(own().filter_map(|run| run.head_skill).collect()),
-        places: mean_places(runs, method),
+        routing_gain_of_means: controls.and_then(|controls| controls.routing_gain(&places)),
+        places,
         against_strongest: None,
     }
 }
@@ -314,6 +320,9 @@ pub(crate) mod tests {
         near(gain.iqm, 0.6);
         near(gain.interval[0], 0.4);
         near(gain.interval[1], 0.8);
+        // means (0.3333, 0.8833) and (0.9, 0.9): 0.5 to 0.8833 over a third, then to (1, 1):
+        // 0.230556 + 0.627778 - 0.75 = 0.108333 of 0.0625
+        near(a.routing_gain_of_means.unwrap(), 0.108_333_333_333_333_33 / 0.0625);
         near(b.routing_gain.unwrap().iqm, 0.2);
         near(weak.routing_gain.unwrap().iqm, 0.0);
         near(a.em_at_half_a_call.unwrap().iqm, 0.825);

@@ -9,14 +9,15 @@
 use crate::RunResult;
 use paretopo_durable::{Failure, File, read};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// Points of a curve, about.
 const POINTS: usize = 60;
 
-/// The numbers of each step that are kept, where a run has them.
+/// The numbers of each step that are kept, where a run has them, beside the means of all objectives
+/// (`reward/NAME`).
 const CURVES: [&str; 12] = [
     "em",
     "calls",
@@ -42,8 +43,9 @@ pub struct Line {
     pub commit: String,
     /// The day of its end, as `2026-11-26`.
     pub date: String,
-    /// Seconds that it took; of a run that was interrupted, its last part's.
-    pub seconds: f64,
+    /// Seconds that it took; of a run that was interrupted, its last part's; `None` for runs that had
+    /// ended before there was a ledger.
+    pub seconds: Option<f64>,
     /// What it found.
     pub result: RunResult,
     /// How it went.
@@ -68,11 +70,17 @@ impl Curve {
             let found: Vec<f64> = block.iter().filter_map(|step| step.get(key).copied()).collect();
             (!found.is_empty()).then(|| (crate::mean(&found) * 1e4).round() / 1e4)
         };
+        let is_kept = |key: &&String| {
+            let of_objective = key.starts_with("reward/") && !key.ends_with("_std");
+            of_objective || CURVES.contains(&key.as_str())
+        };
+        let keys: BTreeSet<&String> =
+            metrics.iter().flat_map(BTreeMap::keys).filter(is_kept).collect();
         let mut values = BTreeMap::new();
-        for key in CURVES {
+        for key in keys {
             let means: Vec<_> = blocks.iter().map(|block| mean_of(block, key)).collect();
             if means.iter().any(Option::is_some) {
-                values.insert(key.to_owned(), means);
+                values.insert(key.clone(), means);
             }
         }
         let first = |block: &&[BTreeMap<String, f64>]| block[0].get("step").copied();
@@ -167,7 +175,7 @@ mod tests {
             configuration: format!("{seed:016x}"),
             commit: "abc".into(),
             date: "2026-11-26".into(),
-            seconds: 12.5,
+            seconds: Some(12.5),
             result,
             curve: Curve::of(&[step(0).into(), step(1).into()]),
         }

@@ -33,12 +33,15 @@ mod collapse;
 mod controls;
 mod figures;
 mod front;
+mod front_figure;
 mod front_table;
 mod fronts;
 mod interquartile;
+mod labels;
 mod ledger;
 mod objective_figures;
 mod objectives;
+mod palette;
 mod phases;
 mod results;
 mod significance;
@@ -48,8 +51,9 @@ mod terminal;
 
 pub use collapse::lowest_calls;
 pub use controls::{Controls, LevelSkill};
-pub use figures::{curves_svg, front_svg};
+pub use figures::curves_svg;
 pub use front::{Front, Place, front_hypervolume, staircase};
+pub use front_figure::{Behind, front_svg};
 pub use front_table::{against_table, controls_table, fronts_table};
 pub use fronts::{
     Against, Estimate, Frame, FrontSummary, lead_against_each, method_names, summarise_fronts,
@@ -60,6 +64,7 @@ pub use objective_figures::{archive_svg, pairs_svg, parallel_svg};
 pub use objectives::{
     Indicators, ObjectiveSummary, objectives_table, shared_names, summarise_objectives,
 };
+pub use palette::Palette;
 pub use paretopo_records::RecordError;
 pub use phases::{Phases, phases_table, read_phases};
 pub use results::{RunResult, read_run};
