@@ -236,7 +236,8 @@ fn a_run_of_the_ledger_is_done_without_its_folder() {
     assert_eq!(std::fs::read_to_string(&ledger).unwrap().lines().count(), 5);
 }
 
-/// A process, told from a later one of the same id by when it started; `None` if it is gone or dead.
+/// A process, told from a later one of the same id by when it started; `None` if it is gone or
+/// dead.
 #[cfg(target_os = "linux")]
 fn started(id: u32) -> Option<(u32, u32, String)> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;

@@ -1,5 +1,5 @@
-//! The report's statistics against rliable, scipy and statsmodels, its indicators against pymoo; see
-//! `fixtures/statistics/make.py`.
+//! The report's statistics against rliable, scipy and statsmodels, its indicators against pymoo;
+//! see `fixtures/statistics/make.py`.
 
 use crate::{checkout, json, precise_numbers};
 use paretopo_report::{

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 /// Steps of a mean.
 const WINDOW: usize = 5;
 
-/// The depth of the early collapse: the lowest mean of `calls` over five successive steps. `None` of
-/// fewer steps.
+/// The depth of the early collapse: the lowest mean of `calls` over five successive steps. `None`
+/// of fewer steps.
 ///
 /// ```
 /// use paretopo_report::lowest_calls;

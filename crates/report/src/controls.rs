@@ -88,9 +88,9 @@ impl Controls {
         Front::of(&self.trivial())
     }
 
-    /// The oracle router: it knows each task's level, and sends the levels to the tool one after the
-    /// other, first those that gain most for a call, `(tool_skill - head_skill) / calls`. The corners
-    /// are the places after each level. Levels at which the head is as good stay there.
+    /// The oracle router: it knows each task's level, and sends the levels to the tool one after
+    /// the other, first those that gain most for a call, `(tool_skill - head_skill) / calls`. The
+    /// corners are the places after each level. Levels at which the head is as good stay there.
     ///
     /// ```
     /// use paretopo_report::{Controls, LevelSkill, Place};
@@ -98,7 +98,8 @@ impl Controls {
     /// let level = |level, head_skill| LevelSkill {
     ///     level, share: 0.5, head_skill, tool_skill: 1.0, calls: 1.0
     /// };
-    /// let controls = Controls { source: String::new(), levels: vec![level(0, 0.75), level(1, 0.25)] };
+    /// let levels = vec![level(0, 0.75), level(1, 0.25)];
+    /// let controls = Controls { source: String::new(), levels };
     /// // first level 1, which gains 0.5 * 0.75, then level 0, which gains 0.5 * 0.25
     /// let places = [(0.0, 0.5), (0.5, 0.875), (1.0, 1.0)].map(|(calls, em)| Place { calls, em });
     /// assert_eq!(controls.oracle().corners(), places);
@@ -122,8 +123,8 @@ impl Controls {
     /// How much of what is attainable by routing a method reaches:
     /// `(A(front) - A(line)) / (A(oracle) - A(line))`, A being the area below from no call to the
     /// calls of always calling, and the front the upper hull of the method's places and the two
-    /// trivial policies. 0 is the random mixture, 1 the oracle router of the start policy's skills; a
-    /// method that also learns to be right more often can pass 1. Places that carry noise gain by
+    /// trivial policies. 0 is the random mixture, 1 the oracle router of the start policy's skills;
+    /// a method that also learns to be right more often can pass 1. Places that carry noise gain by
     /// chance (`docs/results.md`). `None` where the oracle is no better than the line.
     pub fn routing_gain(&self, places: &[Place]) -> Option<f64> {
         let end = self.always().calls;

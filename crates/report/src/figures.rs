@@ -41,9 +41,9 @@ struct Curve {
 }
 
 /// One panel per metric that a run has: for each method the mean over seeds at each step, and the
-/// band `mean +- 1.96 d / sqrt(n)` of its 95% interval, d being the deviation over seeds. Of a method
-/// with a knob the middle setting is drawn. Beyond eight methods, the leading one first, the rest is
-/// left out and counted.
+/// band `mean +- 1.96 d / sqrt(n)` of its 95% interval, d being the deviation over seeds. Of a
+/// method with a knob the middle setting is drawn. Beyond eight methods, the leading one first, the
+/// rest is left out and counted.
 pub fn curves_svg(runs: &[RunResult], metrics: &[(&str, &str)], palette: &Palette) -> String {
     let has =
         |key: &str| runs.iter().any(|run| run.metrics.iter().any(|step| step.contains_key(key)));

@@ -1,7 +1,8 @@
 //! The front of a method: what it reaches in the plane of calls and accuracy.
 //!
-//! Who has two policies can also toss a coin between them before each task, and lands on the segment
-//! between their places. So what a set of policies reaches is all that lies below its upper hull.
+//! Who has two policies can also toss a coin between them before each task, and lands on the
+//! segment between their places. So what a set of policies reaches is all that lies below its upper
+//! hull.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,8 @@ impl Front {
     /// use paretopo_report::{Front, Place};
     ///
     /// let place = |calls, em| Place { calls, em };
-    /// let front = Front::of(&[place(0.0, 0.5), place(0.5, 0.6), place(1.0, 0.9), place(2.0, 0.8)]);
+    /// let places = [place(0.0, 0.5), place(0.5, 0.6), place(1.0, 0.9), place(2.0, 0.8)];
+    /// let front = Front::of(&places);
     /// // (0.5, 0.6) lies below the segment from (0, 0.5) to (1, 0.9), which is at 0.7 there;
     /// // (2, 0.8) has more calls and less EM than (1, 0.9)
     /// assert_eq!(front.corners(), [place(0.0, 0.5), place(1.0, 0.9)]);
@@ -95,7 +97,8 @@ impl Front {
     }
 }
 
-/// Whether the slope from `before` over `last` to `place` does not fall, so that `last` is no corner.
+/// Whether the slope from `before` over `last` to `place` does not fall, so that `last` is no
+/// corner.
 fn rises_no_less(before: Place, last: Place, place: Place) -> bool {
     let rise = |a: Place, b: Place| b.em - a.em;
     let run = |a: Place, b: Place| b.calls - a.calls;

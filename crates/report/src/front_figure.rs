@@ -1,5 +1,5 @@
-//! The figure of fronts: the plane of calls and accuracy, what can be had there without learning when
-//! to call, and each method's places with their staircase. Names stand beside what they name.
+//! The figure of fronts: the plane of calls and accuracy, what can be had there without learning
+//! when to call, and each method's places with their staircase. Names stand beside what they name.
 
 use crate::figures::{Drawn, padded};
 use crate::front::{Place, staircase};
@@ -42,11 +42,11 @@ struct Shown {
     radii: Vec<Place>,
 }
 
-/// Each method's mean places with the ellipses of their 95% bootstrap intervals over seeds, and their
-/// staircase; the leading method last and strongest. With controls also the line between the two
-/// trivial policies, the oracle, and what is attainable between them. Methods with less than half of
-/// the best EM, or with controls twice the calls of always calling, would leave no room for the
-/// others; they are named with their numbers below.
+/// Each method's mean places with the ellipses of their 95% bootstrap intervals over seeds, and
+/// their staircase; the leading method last and strongest. With controls also the line between the
+/// two trivial policies, the oracle, and what is attainable between them. Methods with less than
+/// half of the best EM, or with controls twice the calls of always calling, would leave no room for
+/// the others; they are named with their numbers below.
 pub fn front_svg(
     runs: &[RunResult],
     frame: &Frame,
@@ -235,6 +235,14 @@ fn draw_front(chart: &mut Chart<'_, '_>, one: &Shown) -> Drawn {
     Ok(())
 }
 
+/// A text, and the places that it may stand beside.
+struct Name {
+    text: String,
+    ink: RGBColor,
+    is_lead: bool,
+    anchors: Vec<(i32, i32)>,
+}
+
 /// Names beside fronts and controls, the leading method's first, so that it has the best place.
 fn draw_names(chart: &Chart<'_, '_>, figure: &Figure<'_>) -> Drawn {
     let area = chart.plotting_area();
@@ -246,10 +254,11 @@ fn draw_names(chart: &Chart<'_, '_>, figure: &Figure<'_>) -> Drawn {
         let corners: Vec<_> = steps(&one.places).iter().map(|at| chart.backend_coord(at)).collect();
         corners.windows(2).for_each(|ends| labels.mark_line(ends[0], ends[1]));
     }
-    let mut texts: Vec<(String, RGBColor, bool, Vec<(i32, i32)>)> = Vec::new();
+    let mut texts: Vec<Name> = Vec::new();
     for one in &figure.inside {
         let anchors = one.places.iter().map(pixel).collect();
-        texts.push((one.name.clone(), one.look.ink(), one.look.is_lead, anchors));
+        let Look { is_lead, .. } = one.look;
+        texts.push(Name { text: one.name.clone(), ink: one.look.ink(), is_lead, anchors });
     }
     if let Some(controls) = &figure.frame.controls {
         let (line, oracle) = (controls.line(), controls.oracle());
@@ -262,7 +271,9 @@ fn draw_names(chart: &Chart<'_, '_>, figure: &Figure<'_>) -> Drawn {
             let at = |share: f64| Some(Place { calls: share * end, em: front.em_at(share * end)? });
             shares.into_iter().filter_map(at).map(|place| pixel(&place)).collect::<Vec<_>>()
         };
-        let mut control = |text: &str, anchors| texts.push((text.into(), GREY, false, anchors));
+        let mut control = |text: &str, anchors| {
+            texts.push(Name { text: text.into(), ink: GREY, is_lead: false, anchors });
+        };
         control("oracle router", along(&oracle, [0.3, 0.4, 0.5]));
         control("random router", along(&line, [0.5, 0.7, 0.15]));
         control("never call", vec![pixel(&controls.never())]);
@@ -270,10 +281,12 @@ fn draw_names(chart: &Chart<'_, '_>, figure: &Figure<'_>) -> Drawn {
     }
     let root = area.strip_coord_spec();
     let origin = (xs.start, ys.start);
-    for (text, colour, is_lead, anchors) in texts {
+    for Name { text, ink, is_lead, anchors } in texts {
         let size = if is_lead { 22 } else { 16 };
-        if let Some(placed) = labels.place(&text, size, &anchors) {
-            draw_name(&root, &text, (colour, is_lead, size), relative(placed, origin))?;
+        // bold letters are wider
+        let room = if is_lead { size + 4 } else { size };
+        if let Some(placed) = labels.place(&text, room, &anchors) {
+            draw_name(&root, &text, (ink, is_lead, size), relative(placed, origin))?;
         }
     }
     // where the leading method's knob stands, as far as there is room

@@ -17,8 +17,8 @@ fn number(value: Option<f64>) -> String {
     value.map_or("-".into(), |value| format!("{value:.2}"))
 }
 
-/// The methods' fronts. `-` stands where a number does not exist: the routing gain without controls,
-/// the comparison of the strongest baseline with itself.
+/// The methods' fronts. `-` stands where a number does not exist: the routing gain without
+/// controls, the comparison of the strongest baseline with itself.
 pub fn fronts_table(fronts: &[FrontSummary]) -> String {
     let head = [
         "method",

@@ -78,8 +78,8 @@ pub struct FrontSummary {
     pub routing_gain_of_means: Option<f64>,
     /// See [`front_hypervolume`](crate::front_hypervolume), the trivial policies added.
     pub hypervolume: Estimate,
-    /// EM at 0.5 and at 1 mean calls, along each seed's front with the trivial policies; `None` where
-    /// a front does not reach so far to the left.
+    /// EM at 0.5 and at 1 mean calls, along each seed's front with the trivial policies; `None`
+    /// where a front does not reach so far to the left.
     pub em_at_half_a_call: Option<Estimate>,
     /// The same at one call.
     pub em_at_one_call: Option<Estimate>,

@@ -88,8 +88,8 @@ impl Labels {
         }
     }
 
-    /// The best place near one of the anchors: within the frame, over no other text, over few marks,
-    /// near. `None` where every place is over another text.
+    /// The best place near one of the anchors: within the frame, over no other text, over few
+    /// marks, near. `None` where every place is over another text.
     pub(crate) fn place(&mut self, text: &str, size: i32, anchors: &[Pixel]) -> Option<Placed> {
         self.place_within(text, size, anchors, &DISTANCES)
     }
@@ -148,7 +148,8 @@ impl Labels {
 }
 
 /// Heights at which texts of so many pixels stand beside the ends of lines, in the order of the
-/// wishes: moved apart where they would overlap, and kept between top and bottom while there is room.
+/// wishes: moved apart where they would overlap, and kept between top and bottom while there is
+/// room.
 pub(crate) fn spread(wishes: &[i32], height: i32, (top, bottom): Pixel) -> Vec<i32> {
     let mut order: Vec<usize> = (0..wishes.len()).collect();
     order.sort_by_key(|index| wishes[*index]);

@@ -3,8 +3,8 @@
 //! made without its run folders.
 //!
 //! Several processes may append at once: each takes the file's lock, writes a whole line at the end
-//! and synchronises it. What a kill leaves of a line is put aside by the next line's own line break,
-//! named when the file is read, and left out: its run is made again.
+//! and synchronises it. What a kill leaves of a line is put aside by the next line's own line
+//! break, named when the file is read, and left out: its run is made again.
 
 use crate::RunResult;
 use paretopo_durable::{Failure, File, read};
@@ -43,8 +43,8 @@ pub struct Line {
     pub commit: String,
     /// The day of its end, as `2026-11-26`.
     pub date: String,
-    /// Seconds that it took; of a run that was interrupted, its last part's; `None` for runs that had
-    /// ended before there was a ledger.
+    /// Seconds that it took; of a run that was interrupted, its last part's; `None` for runs that
+    /// had ended before there was a ledger.
     pub seconds: Option<f64>,
     /// What it found.
     pub result: RunResult,

@@ -26,8 +26,8 @@
 //! }
 //! ```
 //!
-//! It reads what runs left, keeps the ledger of finished ones (`runs.jsonl`), and knows neither burn
-//! nor how runs are made.
+//! It reads what runs left, keeps the ledger of finished ones (`runs.jsonl`), and knows neither
+//! burn nor how runs are made.
 
 mod collapse;
 mod controls;

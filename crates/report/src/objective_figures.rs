@@ -184,7 +184,8 @@ fn draw_legend(area: &Area<'_>, entries: &[(&str, (i32, i32))], palette: &Palett
 }
 
 /// The points of an archive and the steps of the volume that they dominate: a panel for each pair
-/// of objectives, which `names` names. `row` is the method's row in tables. Empty for a single objective.
+/// of objectives, which `names` names. `row` is the method's row in tables. Empty for a single
+/// objective.
 pub fn archive_svg(row: &str, names: &[String], points: &[Vec<f64>], palette: &Palette) -> String {
     let mut svg = String::new();
     if names.len() > 1 {

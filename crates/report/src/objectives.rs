@@ -1,5 +1,6 @@
-//! What methods achieve in every objective that they were trained or evaluated on, however many there
-//! are; beside the accuracy and tool calls of `table.rs`, which say the same of every experiment.
+//! What methods achieve in every objective that they were trained or evaluated on, however many
+//! there are; beside the accuracy and tool calls of `table.rs`, which say the same of every
+//! experiment.
 
 use crate::RunResult;
 use crate::statistics::{bootstrap_interval, igd_plus, mean, pareto_front, volume_of};

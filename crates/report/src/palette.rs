@@ -4,8 +4,8 @@ use crate::RunResult;
 use crate::fronts::method_names;
 use plotters::style::RGBColor;
 
-/// Colours that also most colour-blind readers tell apart (Okabe and Ito), without the yellow, which
-/// white paper swallows. The first is the leading method's alone.
+/// Colours that also most colour-blind readers tell apart (Okabe and Ito), without the yellow,
+/// which white paper swallows. The first is the leading method's alone.
 const COLOURS: [RGBColor; 7] = [
     RGBColor(213, 94, 0),
     RGBColor(0, 114, 178),
@@ -16,8 +16,8 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 0, 0),
 ];
 
-/// The look of a method. Baselines beyond the sixth share a colour with another one, and have dashes
-/// and hollow marks.
+/// The look of a method. Baselines beyond the sixth share a colour with another one, and have
+/// dashes and hollow marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Look {
     pub(crate) colour: RGBColor,

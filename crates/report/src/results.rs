@@ -40,8 +40,8 @@ pub struct RunResult {
     /// [`lowest_calls`](crate::lowest_calls).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lowest_calls: Option<f64>,
-    /// Share of right answers where no call can be made, at the end: `head_skill` of the environment's
-    /// metrics.
+    /// Share of right answers where no call can be made, at the end: `head_skill` of the
+    /// environment's metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_skill: Option<f64>,
     /// The lines of `metrics.jsonl`; empty for methods without training.

@@ -63,9 +63,9 @@ fn drawn_share(differences: &[f64], observed: f64) -> f64 {
     (extreme + 1) as f64 / (DRAWN + 1) as f64
 }
 
-/// Holm's step-down correction of m p-values: of the sorted ones `p_(i)` becomes `max over j <= i of
-/// min(1, (m - j + 1) p_(j))`. Who rejects those below 0.05 is wrong anywhere with a probability of
-/// at most 0.05. The values come back in their order.
+/// Holm's step-down correction of m p-values: of the sorted ones `p_(i)` becomes `max over j <= i
+/// of min(1, (m - j + 1) p_(j))`. Who rejects those below 0.05 is wrong anywhere with a probability
+/// of at most 0.05. The values come back in their order.
 ///
 /// ```
 /// use paretopo_report::holm;
@@ -90,10 +90,10 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
 const TEST: f64 = 1.959_964;
 const POWER: f64 = 0.841_621;
 
-/// Seeds that a paired comparison needs to see an `effect` with a probability of 80% at the level of
-/// 5%: `n = ((1.960 + 0.842) d / e)^2 + 1.960^2 / 2`, rounded up, d being the deviation of the
-/// paired differences. The second term is Guenther's for a deviation that is estimated from the same
-/// seeds.
+/// Seeds that a paired comparison needs to see an `effect` with a probability of 80% at the level
+/// of 5%: `n = ((1.960 + 0.842) d / e)^2 + 1.960^2 / 2`, rounded up, d being the deviation of the
+/// paired differences. The second term is Guenther's for a deviation that is estimated from the
+/// same seeds.
 ///
 /// ```
 /// use paretopo_report::seeds_for;

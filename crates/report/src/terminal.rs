@@ -25,13 +25,16 @@ pub fn front_picture(summaries: &[MethodSummary], controls: Option<&Controls>) -
     let (bottom, top) = range(ems.chain(ends.iter().map(|end| end.em)).collect(), 0.08);
     let mut grid = vec![vec![' '; WIDTH]; HEIGHT];
     if let Some(controls) = controls {
+        let end = controls.always().calls;
         for (front, mark) in [(controls.line(), '.'), (controls.oracle(), ':')] {
-            for x in 0..WIDTH {
+            let cell = |x: usize| {
                 let calls = left + (right - left) * x as f64 / (WIDTH - 1) as f64;
-                let end = controls.always().calls;
-                let Some(em) = front.em_at(calls).filter(|_| calls <= end) else { continue };
+                let em = front.em_at(calls).filter(|_| calls <= end)?;
                 let y = ((top - em) / (top - bottom) * (HEIGHT - 1) as f64).round() as usize;
-                grid[y.min(HEIGHT - 1)][x] = mark;
+                Some((x, y.min(HEIGHT - 1)))
+            };
+            for (x, y) in (0..WIDTH).filter_map(cell) {
+                grid[y][x] = mark;
             }
         }
     }
@@ -98,8 +101,8 @@ pub fn objectives_picture(
     Some(text)
 }
 
-/// Letters between the smallest value and the largest; of those that fall together, each goes to the
-/// next place that is free.
+/// Letters between the smallest value and the largest; of those that fall together, each goes to
+/// the next place that is free.
 fn marked(values: &[(usize, f64)], low: f64, high: f64) -> String {
     let mut line = vec![' '; WIDTH];
     for (place, value) in values {
@@ -138,8 +141,8 @@ mod tests {
         // the oracle is above the line in each column but the ends
         for x in 10..55 {
             let height = |mark: char| {
-                let has = |line: &&str| line.chars().nth(7 + x) == Some(mark);
-                lines[1..17].iter().position(|line| has(&line))
+                let has = |line: &str| line.chars().nth(7 + x) == Some(mark);
+                lines[1..17].iter().position(|line| has(line))
             };
             if let (Some(oracle), Some(line)) = (height(':'), height('.')) {
                 assert!(oracle < line, "{picture}");

@@ -4,8 +4,8 @@
 //! Runs are processes of this same binary with one thread each: on small models two runs side by
 //! side are faster than one run on two cores, and a run that fails takes no other with it. A
 //! finished run is not repeated, whether its folder tells of it or the experiment's ledger
-//! (`ledger.rs`), so the same command resumes. Runs end with this process, however it ends: it kills
-//! them when it can, and they end by themselves when it was killed.
+//! (`ledger.rs`), so the same command resumes. Runs end with this process, however it ends: it
+//! kills them when it can, and they end by themselves when it was killed.
 
 use super::comparison::report;
 use super::experiment::{Job, Plan, planned};
@@ -71,7 +71,10 @@ pub(super) fn compare(
     let started = Instant::now();
     let times = Times::of(ledger.lines());
     if !quiet {
-        let took = in_words(times.remaining(&rows_of(&waiting), at_a_time));
+        let took = match waiting.is_empty() {
+            true => "nothing to wait for".to_owned(),
+            false => in_words(times.remaining(&rows_of(&waiting), at_a_time)),
+        };
         errln!(
             "{} runs, {} to do, {at_a_time} at a time, {took}; results in {}",
             plan.queue.len(),
@@ -101,8 +104,8 @@ pub(super) fn compare(
     Ok(())
 }
 
-/// The runs that are to be made, and by their number in the queue the results of those of which only
-/// the ledger tells.
+/// The runs that are to be made, and by their number in the queue the results of those of which
+/// only the ledger tells.
 fn divided(
     queue: &[Job],
     ledger: &mut Ledger,
@@ -145,7 +148,8 @@ fn damaged_result(error: RecordError) -> Problem {
     ))
 }
 
-/// Says which runs an experiment has and which programs they would start; starts and writes nothing.
+/// Says which runs an experiment has and which programs they would start; starts and writes
+/// nothing.
 pub(super) fn dry_run(
     experiment: Option<&Path>,
     out: &Path,

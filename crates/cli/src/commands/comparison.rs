@@ -1,8 +1,8 @@
 //! What `compare` leaves and shows of finished runs: tables, figures, numbers.
 //!
-//! Fronts come first, where methods have knobs or there are controls. Accuracy and tool calls look the
-//! same for every experiment; the means of all objectives stand beside them, and more than two of
-//! them have figures of their own.
+//! Fronts come first, where methods have knobs or there are controls. Accuracy and tool calls look
+//! the same for every experiment; the means of all objectives stand beside them, and more than two
+//! of them have figures of their own.
 
 use super::experiment::{Method, Plan};
 use crate::output::outln;

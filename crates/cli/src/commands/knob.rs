@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-/// Either `key` with `values`, or `settings` where a value is more than one key's, or needs a label.
+/// Either `key` with `values`, or `settings` where a value is more than one key's, or needs a
+/// label.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Knob {

@@ -41,7 +41,9 @@ impl Times {
 
     /// Seconds until the runs of these rows have ended, so many of them at a time.
     pub(super) fn remaining(&self, rows: &[String], at_a_time: usize) -> Option<f64> {
-        let total: f64 = rows.iter().map(|row| self.expected(row)).sum::<Option<f64>>()?;
+        // from 0, since the sum of nothing is -0
+        let expected: Option<Vec<f64>> = rows.iter().map(|row| self.expected(row)).collect();
+        let total = expected?.iter().fold(0.0, |sum, seconds| sum + seconds);
         Some(total / at_a_time.clamp(1, rows.len().max(1)) as f64)
     }
 }
