@@ -301,5 +301,6 @@ fixtures python="python3":
     {{python}} tests/fixtures/make_models.py
     {{python}} tests/fixtures/make_adapters.py
     {{python}} tests/fixtures/make_pareto.py
+    {{python}} tests/fixtures/statistics/make.py
     {{python}} tests/fixtures/make_losses.py
     {{python}} tests/fixtures/make_questions.py

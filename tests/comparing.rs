@@ -11,7 +11,10 @@ fn command(folder: &Path, text: &str, more: &[&str]) -> Command {
     std::fs::copy(checkout("experiments/math/grpo.toml"), folder.join("grpo.toml")).unwrap();
     std::fs::write(folder.join("experiment.toml"), text).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_paretopo"));
-    command.current_dir(folder).args(["-q", "compare", "experiment.toml", "--out", "out"]);
+    command.current_dir(folder).args(["-q", "compare", "experiment.toml"]);
+    if !more.contains(&"--out") {
+        command.args(["--out", "out"]);
+    }
     command.args(more);
     command
 }
@@ -65,6 +68,23 @@ fn experiments_that_would_count_wrong_are_refused_before_a_run_starts() {
     };
     refuse(&sweep("[1, 2, 1]"), &[], &["`GRPO 1` and `GRPO 1` would share the folder"]);
     refuse(&sweep("[]"), &[], &["`sweep.values` is empty"]);
+    let knob = |text: &str| format!("seeds = [1]\n{one}knob = {{ {text} }}\n");
+    refuse(&knob("key = \"train.steps\""), &[], &["method `GRPO`: `knob` needs a `key` and"]);
+    refuse(&knob("key = \"seed\", values = [7]"), &[], &["`seed=7` has no effect"]);
+    refuse(
+        &knob("key = \"train.steps\", values = [1, 1]"),
+        &[],
+        &["`GRPO 1` and `GRPO 1` would share the folder"],
+    );
+    let controls = |text: &str| {
+        std::fs::write(here.join("controls.json"), text).unwrap();
+        let text = format!("seeds = [1]\ncontrols = \"controls.json\"\n{one}");
+        let output = compare(here, &text, &[]);
+        assert_refused(&output, &["`controls.json`: "]);
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(controls("{\"levels\":[]}").contains("`levels` is empty"));
+    assert!(controls("{}").contains("missing field `levels`"));
     // a seed that the list would overrule
     let fixed = "`seed=7` has no effect: each run has a seed of the list `seeds`";
     refuse(&format!("seeds = [1]\n{one}"), &["--set", "seed=7"], &[fixed]);
@@ -152,7 +172,72 @@ fn a_finished_run_of_other_settings_is_refused_and_an_older_right_one_is_taken()
     assert_refused(&train("1"), &["holds an evaluation by `evaluate`, but `GRPO` is trained"]);
 }
 
-/// A process, told from a later one of the same id by when it started; `None` if it is gone or dead.
+/// The settings of a run of a second.
+const SHORT: [&str; 10] = [
+    "--set",
+    "train.steps=6",
+    "--set",
+    "train.prompts_per_step=2",
+    "--set",
+    "train.rollouts_per_prompt=2",
+    "--set",
+    "train.validate_every=0",
+    "--set",
+    "evaluation.tasks=6",
+];
+
+#[test]
+fn a_run_of_the_ledger_is_done_without_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let controls = r#"{"levels":[
+        {"level":0,"share":0.5,"head_skill":0.9,"tool_skill":1.0,"calls":1.0},
+        {"level":1,"share":0.5,"head_skill":0.1,"tool_skill":1.0,"calls":1.0}]}"#;
+    std::fs::write(here.join("controls.json"), controls).unwrap();
+    let knob = "knob = { name = \"lr\", key = \"train.optimizer.learning_rate\", values = [1e-4, \
+                2e-4] }\n";
+    let text = format!(
+        "seeds = [1]\nruns = \"runs.jsonl\"\ncontrols = \"controls.json\"\n{}{knob}",
+        method("GRPO")
+    );
+    let made = |out: &str, more: &[&str]| {
+        let output = compare(here, &text, &[&SHORT[..], &["--out", out], more].concat());
+        assert!(output.status.success(), "{output:?}");
+        let runs = std::fs::read_dir(here.join(out).join("runs")).map_or(0, Iterator::count);
+        (runs, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let runs = |out: &str| {
+        let text = std::fs::read_to_string(here.join(out).join("results.json")).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["fronts"][0]["settings"], serde_json::json!(["lr 0.0001", "lr 0.0002"]));
+        assert_eq!(json["frame"]["controls"]["levels"][1]["head_skill"], 0.1);
+        json["runs"].clone()
+    };
+    assert_eq!(made("first", &[]).0, 2);
+    let ledger = here.join("runs.jsonl");
+    let lines = std::fs::read_to_string(&ledger).unwrap();
+    assert_eq!(lines.lines().count(), 2);
+    // elsewhere, without the folders: nothing is run, and all tables and figures are there
+    assert_eq!(made("second", &[]), (0, String::new()));
+    assert_eq!(runs("second"), runs("first"));
+    for name in ["results.md", "front.svg", "curves.svg"] {
+        let text = |out: &str| std::fs::read_to_string(here.join(out).join(name)).unwrap();
+        assert_eq!(text("first"), text("second"), "{name}");
+    }
+    // a kill within the second line: its run is made again
+    let cut = lines.len() - 20;
+    std::fs::write(&ledger, &lines[..cut]).unwrap();
+    let (count, said) = made("third", &[]);
+    assert_eq!(count, 1, "{said}");
+    assert!(said.contains("`runs.jsonl`: line 2 is cut off"), "{said}");
+    assert_eq!(std::fs::read_to_string(&ledger).unwrap().lines().count(), 3);
+    // runs of another configuration are not these
+    assert_eq!(made("fourth", &["--set", "evaluation.tasks=7"]).0, 2);
+    assert_eq!(std::fs::read_to_string(&ledger).unwrap().lines().count(), 5);
+}
+
+/// A process, told from a later one of the same id by when it started; `None` if it is gone or
+/// dead.
 #[cfg(target_os = "linux")]
 fn started(id: u32) -> Option<(u32, u32, String)> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;

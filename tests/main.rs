@@ -43,6 +43,7 @@ mod scripted_generator;
 mod search;
 mod sessions;
 mod settings;
+mod statistics;
 #[cfg(target_os = "linux")]
 mod streams;
 mod support;

@@ -143,6 +143,21 @@ pub(crate) enum Command {
         #[arg(long, value_parser = count(1, 1024), allow_negative_numbers = true)]
         jobs: Option<usize>,
     },
+    /// Compute what can be had without learning when to call, for the fronts of `compare`
+    Controls {
+        /// Folder of an evaluation in which no call could be made (`evaluate --tool-free --out`)
+        #[arg(long, value_name = "DIR")]
+        head: PathBuf,
+        /// Folder of an evaluation of a policy that makes the calls that each task takes
+        #[arg(long, value_name = "DIR")]
+        tool: PathBuf,
+        /// The calls that a level takes, where they are known, e.g. `--calls 4=2` (repeatable)
+        #[arg(long, value_name = "LEVEL=CALLS")]
+        calls: Vec<String>,
+        /// Write them to a file, `controls.json` beside an experiment
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Let a policy solve one question and show what it did
     Solve {
         /// The question

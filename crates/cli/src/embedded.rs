@@ -43,6 +43,11 @@ pub(crate) fn is_policy(name: &str) -> bool {
     POLICIES.iter().any(|(known, _)| *known == name)
 }
 
+/// The files of an embedded policy; none of one that is not there.
+pub(crate) fn policy_files(policy: &str) -> &'static [File] {
+    POLICIES.iter().find(|(name, _)| *name == policy).map_or(&[], |(_, files)| *files)
+}
+
 /// The folder of an embedded policy, written once per content under the system's temporary folder.
 pub(crate) fn policy_folder(policy: &str) -> Result<PathBuf, Problem> {
     let Some((_, files)) = POLICIES.iter().find(|(name, _)| *name == policy) else {

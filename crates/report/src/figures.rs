@@ -1,28 +1,26 @@
-//! SVG figures of accuracy and tool calls, and of training. Text is drawn by the viewer, so no font is
+//! SVG figures of training: a panel for each metric. Text is drawn by the viewer, so no font is
 //! needed.
 
-use crate::{MethodSummary, RunResult, mean};
+use crate::fronts::settings_of;
+use crate::labels::spread;
+use crate::palette::{Look, Palette};
+use crate::significance::deviation;
+use crate::{RunResult, mean};
+use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-
-/// Distinct also for most colour-blind readers (Okabe and Ito), then repeated darker.
-const COLOURS: [RGBColor; 8] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(120, 120, 120),
-    RGBColor(60, 60, 60),
-];
-
-pub(crate) fn colour(index: usize) -> RGBColor {
-    let RGBColor(r, g, b) = COLOURS[index % COLOURS.len()];
-    if index < COLOURS.len() { RGBColor(r, g, b) } else { RGBColor(r / 2, g / 2, b / 2) }
-}
+use std::collections::BTreeMap;
 
 pub(crate) type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
+
+/// Where a figure is drawn.
+pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// Methods that a panel has room for.
+const MOST: usize = 8;
+
+/// Pixels beside a panel for the methods' names.
+const NAMES: i32 = 170;
 
 pub(crate) fn padded(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
@@ -35,91 +33,18 @@ pub(crate) fn padded(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> 
     low - room..high + room
 }
 
-/// The accuracy-efficiency front: every run as a small dot, every method's mean with its 95%
-/// intervals. Methods with less than half of the best EM would leave no room for the others; they
-/// are named with their numbers in the legend only.
-pub fn front_svg(summaries: &[MethodSummary], runs: &[RunResult]) -> String {
-    let mut svg = String::new();
-    let best = summaries.iter().map(|summary| summary.em).fold(0.0, f64::max);
-    let (inside, outside): (Vec<_>, Vec<_>) =
-        summaries.iter().cloned().partition(|summary| summary.em >= 0.5 * best);
-    let drawn = draw_front(&mut svg, &inside, &outside, runs);
-    drawn.expect("drawing into memory does not fail");
-    svg
+/// A method's curve: at each step the mean over seeds and half the width of its interval.
+struct Curve {
+    name: String,
+    look: Look,
+    points: Vec<[f64; 3]>,
 }
 
-fn draw_front(
-    svg: &mut String,
-    summaries: &[MethodSummary],
-    outside: &[MethodSummary],
-    runs: &[RunResult],
-) -> Drawn {
-    let root = SVGBackend::with_string(svg, (860, 520)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let (plot, legend) = root.split_horizontally(620);
-    let shown: Vec<&RunResult> = runs
-        .iter()
-        .filter(|run| summaries.iter().any(|summary| summary.method == run.method))
-        .collect();
-    let xs = padded(
-        shown
-            .iter()
-            .map(|run| run.calls)
-            .chain(summaries.iter().flat_map(|summary| summary.calls_interval)),
-    );
-    let ys = padded(
-        shown
-            .iter()
-            .map(|run| run.em)
-            .chain(summaries.iter().flat_map(|summary| summary.em_interval)),
-    );
-    let mut chart = ChartBuilder::on(&plot)
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(56)
-        .caption("Accuracy and tool calls on held-out problems", ("sans-serif", 18))
-        .build_cartesian_2d(xs, ys)?;
-    chart
-        .configure_mesh()
-        .x_desc("#Tool: mean calls an episode (fewer is better)")
-        .y_desc("EM")
-        .light_line_style(WHITE)
-        .draw()?;
-    for (index, summary) in summaries.iter().enumerate() {
-        let colour = colour(index);
-        let own = shown.iter().filter(|run| run.method == summary.method);
-        chart.draw_series(
-            own.map(|run| Circle::new((run.calls, run.em), 3, colour.mix(0.35).filled())),
-        )?;
-        let (x, y) = (summary.calls, summary.em);
-        let intervals = [
-            [(summary.calls_interval[0], y), (summary.calls_interval[1], y)],
-            [(x, summary.em_interval[0]), (x, summary.em_interval[1])],
-        ];
-        chart.draw_series(
-            intervals.map(|line| PathElement::new(line.to_vec(), colour.stroke_width(2))),
-        )?;
-        chart.draw_series([Circle::new((x, y), 6, colour.filled())])?;
-    }
-    let style = |size: i32| {
-        ("sans-serif", size).into_text_style(&legend).pos(Pos::new(HPos::Left, VPos::Center))
-    };
-    let line = |index: usize| 60 + 24 * index as i32;
-    for (index, summary) in summaries.iter().enumerate() {
-        legend.draw(&Circle::new((12, line(index)), 6, colour(index).filled()))?;
-        legend.draw(&Text::new(summary.method.clone(), (26, line(index)), style(14)))?;
-    }
-    for (index, summary) in outside.iter().enumerate() {
-        let text =
-            format!("not shown: {} ({:.2} / {:.2})", summary.method, summary.em, summary.calls);
-        legend.draw(&Text::new(text, (6, line(summaries.len() + index)), style(12)))?;
-    }
-    root.present()
-}
-
-/// One panel per metric: the mean over seeds at each step, a line per method. Metrics that no run
-/// has are left out.
-pub fn curves_svg(methods: &[String], runs: &[RunResult], metrics: &[(&str, &str)]) -> String {
+/// One panel per metric that a run has: for each method the mean over seeds at each step, and the
+/// band `mean +- 1.96 d / sqrt(n)` of its 95% interval, d being the deviation over seeds. Of a
+/// method with a knob the middle setting is drawn. Beyond eight methods, the leading one first, the
+/// rest is left out and counted.
+pub fn curves_svg(runs: &[RunResult], metrics: &[(&str, &str)], palette: &Palette) -> String {
     let has =
         |key: &str| runs.iter().any(|run| run.metrics.iter().any(|step| step.contains_key(key)));
     let metrics: Vec<_> = metrics.iter().filter(|(key, _)| has(key)).collect();
@@ -127,57 +52,159 @@ pub fn curves_svg(methods: &[String], runs: &[RunResult], metrics: &[(&str, &str
     if metrics.is_empty() {
         return svg;
     }
-    draw_curves(&mut svg, methods, runs, &metrics).expect("drawing into memory does not fail");
+    draw_curves(&mut svg, runs, &metrics, palette).expect("drawing into memory does not fail");
     svg
 }
 
-/// The mean over a method's runs at each step that has the metric.
-fn curve(runs: &[RunResult], method: &str, key: &str) -> Vec<(f64, f64)> {
-    let mut by_step: std::collections::BTreeMap<u64, Vec<f64>> = std::collections::BTreeMap::new();
-    for step in runs.iter().filter(|run| run.method == method).flat_map(|run| &run.metrics) {
+/// The rows to draw and their looks, one for each trained method.
+fn drawn_rows(runs: &[RunResult], palette: &Palette) -> Vec<(String, Look)> {
+    let is_trained =
+        |name: &&String| runs.iter().any(|run| run.method == **name && !run.metrics.is_empty());
+    let row = |name: &String| {
+        let settings = settings_of(runs, name);
+        let middle = settings.get(settings.len() / 2);
+        let row = middle.map_or_else(|| name.clone(), |setting| format!("{name} {setting}"));
+        (row, palette.look(name))
+    };
+    palette.methods().iter().filter(is_trained).map(row).collect()
+}
+
+fn curve(runs: &[RunResult], (name, look): &(String, Look), key: &str) -> Curve {
+    let mut by_step: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    for step in runs.iter().filter(|run| run.row() == *name).flat_map(|run| &run.metrics) {
         if let (Some(number), Some(value)) = (step.get("step"), step.get(key)) {
             by_step.entry(*number as u64).or_default().push(*value);
         }
     }
-    by_step.into_iter().map(|(step, values)| (step as f64, mean(&values))).collect()
+    let point = |(step, values): (u64, Vec<f64>)| {
+        let half = 1.96 * deviation(&values).unwrap_or(0.0) / (values.len() as f64).sqrt();
+        [step as f64, mean(&values), half]
+    };
+    Curve { name: name.clone(), look: *look, points: by_step.into_iter().map(point).collect() }
 }
 
 fn draw_curves(
     svg: &mut String,
-    methods: &[String],
     runs: &[RunResult],
     metrics: &[&(&str, &str)],
+    palette: &Palette,
 ) -> Drawn {
-    let rows = metrics.len().div_ceil(2);
-    let root = SVGBackend::with_string(svg, (1000, 300 * rows as u32 + 64)).into_drawing_area();
+    let mut rows = drawn_rows(runs, palette);
+    let left_out = rows.len().saturating_sub(MOST);
+    rows.truncate(MOST);
+    let lines = metrics.len().div_ceil(2);
+    let note = 24 * u32::from(left_out > 0);
+    let size = (1180, 300 * lines as u32 + note);
+    let root = SVGBackend::with_string(svg, size).into_drawing_area();
     root.fill(&WHITE)?;
-    let (legend, plots) = root.split_vertically(64);
-    for ((key, title), area) in metrics.iter().zip(plots.split_evenly((rows, 2))) {
-        let curves: Vec<Vec<(f64, f64)>> =
-            methods.iter().map(|method| curve(runs, method, key)).collect();
-        let xs = padded(curves.iter().flatten().map(|(x, _)| *x));
-        let ys = padded(curves.iter().flatten().map(|(_, y)| *y));
-        let mut chart = ChartBuilder::on(&area)
-            .margin(12)
-            .x_label_area_size(32)
-            .y_label_area_size(48)
-            .caption(title, ("sans-serif", 15))
-            .build_cartesian_2d(xs, ys)?;
-        chart.configure_mesh().x_desc("step").light_line_style(WHITE).draw()?;
-        for (index, points) in curves.into_iter().enumerate() {
-            chart.draw_series(LineSeries::new(points, colour(index).stroke_width(2)))?;
-        }
+    let (above, panels) = root.split_vertically(note);
+    if left_out > 0 {
+        let text = format!("{left_out} more methods are in results.json");
+        let style = ("sans-serif", 14).into_text_style(&above);
+        above.draw(&Text::new(text, (16, 8), style))?;
     }
-    let style = ("sans-serif", 13).into_text_style(&legend).pos(Pos::new(HPos::Left, VPos::Center));
-    let (mut x, mut y) = (16, 18);
-    for (index, method) in methods.iter().enumerate() {
-        let width = 24 + 7 * method.chars().count() as i32;
-        if x + width > 990 {
-            (x, y) = (16, y + 24);
-        }
-        legend.draw(&Circle::new((x, y), 5, colour(index).filled()))?;
-        legend.draw(&Text::new(method.clone(), (x + 9, y), style.clone()))?;
-        x += width;
+    for ((key, title), area) in metrics.iter().zip(panels.split_evenly((lines, 2))) {
+        let curves: Vec<Curve> = rows.iter().map(|row| curve(runs, row, key)).collect();
+        let curves: Vec<Curve> =
+            curves.into_iter().filter(|curve| !curve.points.is_empty()).collect();
+        draw_panel(&area, title, &curves)?;
     }
     root.present()
+}
+
+fn draw_panel(area: &Area<'_>, title: &str, curves: &[Curve]) -> Drawn {
+    let points = || curves.iter().flat_map(|curve| &curve.points);
+    let xs = padded(points().map(|[step, ..]| *step));
+    let ys = padded(points().flat_map(|[_, mean, half]| [mean - half, mean + half]));
+    let mut chart = ChartBuilder::on(area)
+        .margin(12)
+        .margin_right(NAMES)
+        .x_label_area_size(32)
+        .y_label_area_size(48)
+        .caption(title, ("sans-serif", 17))
+        .build_cartesian_2d(xs, ys)?;
+    chart
+        .configure_mesh()
+        .x_desc("step")
+        .x_labels(6)
+        .x_label_formatter(&|step| format!("{step:.0}"))
+        .y_labels(6)
+        .bold_line_style(BLACK.mix(0.06))
+        .light_line_style(WHITE)
+        .draw()?;
+    // the leading method is the first of them, and drawn over the others
+    for curve in curves.iter().rev() {
+        let Look { colour, dash, is_lead } = curve.look;
+        let upper = curve.points.iter().map(|[step, mean, half]| (*step, mean + half));
+        let lower = curve.points.iter().rev().map(|[step, mean, half]| (*step, mean - half));
+        let band: Vec<(f64, f64)> = upper.chain(lower).collect();
+        chart.draw_series([Polygon::new(band, colour.mix(0.15))])?;
+        let line: Vec<(f64, f64)> = curve.points.iter().map(|[x, y, _]| (*x, *y)).collect();
+        let stroke = colour.stroke_width(if is_lead { 3 } else { 2 });
+        match dash {
+            0 => chart.draw_series(LineSeries::new(line, stroke))?,
+            dash => chart.draw_series(DashedLineSeries::new(line, dash, 3, stroke))?,
+        };
+    }
+    let last = |curve: &Curve| {
+        let [step, mean, _] = curve.points[curve.points.len() - 1];
+        chart.backend_coord(&(step, mean))
+    };
+    let ends: Vec<(i32, i32)> = curves.iter().map(last).collect();
+    let (columns, heights) = chart.plotting_area().get_pixel_range();
+    let (left, top) = area.get_base_pixel();
+    let wishes: Vec<i32> = ends.iter().map(|(_, y)| *y).collect();
+    let places = spread(&wishes, 15, (heights.start, heights.end));
+    for (curve, y) in curves.iter().zip(places) {
+        let ink = curve.look.ink();
+        let style = ("sans-serif", 14)
+            .into_text_style(area)
+            .color(&ink)
+            .pos(Pos::new(HPos::Left, VPos::Center));
+        let at = (columns.end + 5 - left, y - top);
+        area.draw(&Text::new(curve.name.clone(), at, style))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fronts::tests::swept;
+    use crate::table::tests::run;
+
+    fn trained(run: RunResult, ems: [f64; 2]) -> RunResult {
+        let step = |k: usize| [("step".to_owned(), k as f64), ("em".to_owned(), ems[k])].into();
+        RunResult { metrics: vec![step(0), step(1)], ..run }
+    }
+
+    #[test]
+    fn a_curve_is_the_mean_of_the_middle_setting_with_its_interval() {
+        let mut runs = vec![
+            trained(swept("a", "x", 1, 0.5, 1.0), [0.9, 0.9]),
+            trained(swept("a", "y", 1, 0.5, 1.0), [0.25, 0.5]),
+            trained(swept("a", "y", 2, 0.5, 1.0), [0.75, 0.5]),
+            trained(swept("a", "z", 1, 0.5, 1.0), [0.9, 0.9]),
+            run("untrained", 1, 0.5, 1.0),
+        ];
+        let palette = Palette::of(&runs, &[]);
+        let rows = drawn_rows(&runs, &palette);
+        assert_eq!(rows.len(), 1);
+        let curve = curve(&runs, &rows[0], "em");
+        // 0.25 and 0.75: deviation sqrt(2 / 16) = 0.35355, 1.96 times it over sqrt(2) is 0.49
+        assert_eq!((curve.name.as_str(), curve.points[1]), ("a y", [1.0, 0.5, 0.0]));
+        assert!(curve.points[0][1] == 0.5 && (curve.points[0][2] - 0.49).abs() < 1e-12);
+        let panels = [("em", "EM"), ("loss", "no run has it")];
+        let svg = curves_svg(&runs, &panels, &palette);
+        // one band, and the name beside the line's end
+        assert_eq!(svg.matches("<polygon ").count(), 1);
+        assert!(svg.contains("a y") && !svg.contains("no run") && !svg.contains("more methods"));
+        assert!(curves_svg(&runs, &panels[1..], &palette).is_empty());
+        for k in 0..9 {
+            runs.push(trained(run(&format!("other {k}"), 1, 0.5, 1.0), [0.5, 0.5]));
+        }
+        let svg = curves_svg(&runs, &panels, &Palette::of(&runs, &[]));
+        assert!(svg.contains("2 more methods are in results.json"));
+        assert_eq!(svg.matches("<polygon ").count(), 8);
+    }
 }

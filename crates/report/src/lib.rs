@@ -26,28 +26,50 @@
 //! }
 //! ```
 //!
-//! It reads files only, and knows neither burn nor how runs are made.
+//! It reads what runs left, keeps the ledger of finished ones (`runs.jsonl`), and knows neither
+//! burn nor how runs are made.
 
+mod collapse;
+mod controls;
 mod figures;
+mod front;
+mod front_figure;
+mod front_table;
+mod fronts;
+mod interquartile;
+mod labels;
+mod ledger;
 mod objective_figures;
 mod objectives;
+mod palette;
 mod phases;
 mod results;
+mod significance;
 mod statistics;
 mod table;
 mod terminal;
 
-pub use figures::{curves_svg, front_svg};
+pub use collapse::lowest_calls;
+pub use controls::{Controls, LevelSkill};
+pub use figures::curves_svg;
+pub use front::{Front, Place, front_hypervolume, staircase};
+pub use front_figure::{Behind, front_svg};
+pub use front_table::{against_table, controls_table, fronts_table};
+pub use fronts::{
+    Against, Estimate, Frame, FrontSummary, lead_against_each, method_names, summarise_fronts,
+};
+pub use interquartile::{interquartile_interval, interquartile_mean, probability_of_improvement};
+pub use ledger::{Curve, Line, append_to_ledger, read_ledger};
 pub use objective_figures::{archive_svg, pairs_svg, parallel_svg};
 pub use objectives::{
     Indicators, ObjectiveSummary, objectives_table, shared_names, summarise_objectives,
 };
+pub use palette::Palette;
 pub use paretopo_records::RecordError;
 pub use phases::{Phases, phases_table, read_phases};
 pub use results::{RunResult, read_run};
-pub use statistics::{
-    bootstrap_interval, igd_plus, mean, paired_permutation_test, pareto_front, volume_of,
-};
+pub use significance::{holm, paired_permutation_test, seeds_for, visible_effect};
+pub use statistics::{bootstrap_interval, igd_plus, mean, pareto_front, volume_of};
 pub use table::{MethodSummary, environment_table, levels_table, summarise_methods, summary_table};
 pub use terminal::{front_picture, objectives_picture};
 

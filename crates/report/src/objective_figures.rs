@@ -1,14 +1,11 @@
 //! SVG figures of objectives, however many there are: every pair of them, parallel coordinates, and
 //! the archive that an estimator keeps.
 
-use crate::figures::{Drawn, colour, padded};
+use crate::figures::{Area, Drawn, padded};
+use crate::palette::Palette;
 use crate::{ObjectiveSummary, RunResult};
-use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-
-/// Where a figure is drawn.
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Height of a row of the legend.
 const ROW: i32 = 24;
@@ -26,15 +23,20 @@ fn grid(panels: usize) -> (usize, usize) {
 
 /// A panel for every pair of objectives: each run a small dot, each method's mean with its 95%
 /// intervals. Empty for a single objective.
-pub fn pairs_svg(summaries: &[ObjectiveSummary], runs: &[RunResult]) -> String {
+pub fn pairs_svg(summaries: &[ObjectiveSummary], runs: &[RunResult], palette: &Palette) -> String {
     let mut svg = String::new();
     if summaries.first().is_some_and(|summary| summary.point.len() > 1) {
-        draw_pairs(&mut svg, summaries, runs).expect("drawing into memory does not fail");
+        draw_pairs(&mut svg, summaries, runs, palette).expect("drawing into memory does not fail");
     }
     svg
 }
 
-fn draw_pairs(svg: &mut String, summaries: &[ObjectiveSummary], runs: &[RunResult]) -> Drawn {
+fn draw_pairs(
+    svg: &mut String,
+    summaries: &[ObjectiveSummary],
+    runs: &[RunResult],
+    palette: &Palette,
+) -> Drawn {
     let pairs = pairs(summaries[0].point.len());
     let (rows, columns) = grid(pairs.len());
     let width = 340 * columns as u32;
@@ -45,9 +47,9 @@ fn draw_pairs(svg: &mut String, summaries: &[ObjectiveSummary], runs: &[RunResul
     root.fill(&WHITE)?;
     let (above, panels) = root.split_vertically(height);
     for (pair, area) in pairs.into_iter().zip(panels.split_evenly((rows, columns))) {
-        draw_pair(&area, pair, summaries, runs)?;
+        draw_pair(&area, pair, summaries, runs, palette)?;
     }
-    draw_legend(&above, &entries)?;
+    draw_legend(&above, &entries, palette)?;
     root.present()
 }
 
@@ -56,6 +58,7 @@ fn draw_pair(
     (x, y): (usize, usize),
     summaries: &[ObjectiveSummary],
     runs: &[RunResult],
+    palette: &Palette,
 ) -> Drawn {
     let names = summaries[0].point.names();
     let shown = |k: usize| {
@@ -75,9 +78,9 @@ fn draw_pair(
         .x_labels(5)
         .light_line_style(WHITE)
         .draw()?;
-    for (index, summary) in summaries.iter().enumerate() {
-        let colour = colour(index);
-        let own = runs.iter().filter(|run| run.method == summary.method);
+    for summary in summaries {
+        let colour = palette.look(&summary.method).colour;
+        let own = runs.iter().filter(|run| run.row() == summary.method);
         let place = |run: &RunResult| (run.point.values()[x], run.point.values()[y]);
         let dot = colour.mix(0.35).filled();
         chart.draw_series(own.map(|run| Circle::new(place(run), 3, dot)))?;
@@ -94,15 +97,25 @@ fn draw_pair(
 
 /// Parallel coordinates: an axis for each objective, a thin line for each run, a thick one for each
 /// method's mean. A method whose line lies above another's everywhere dominates it.
-pub fn parallel_svg(summaries: &[ObjectiveSummary], runs: &[RunResult]) -> String {
+pub fn parallel_svg(
+    summaries: &[ObjectiveSummary],
+    runs: &[RunResult],
+    palette: &Palette,
+) -> String {
     let mut svg = String::new();
     if summaries.first().is_some_and(|summary| summary.point.len() > 1) {
-        draw_parallel(&mut svg, summaries, runs).expect("drawing into memory does not fail");
+        draw_parallel(&mut svg, summaries, runs, palette)
+            .expect("drawing into memory does not fail");
     }
     svg
 }
 
-fn draw_parallel(svg: &mut String, summaries: &[ObjectiveSummary], runs: &[RunResult]) -> Drawn {
+fn draw_parallel(
+    svg: &mut String,
+    summaries: &[ObjectiveSummary],
+    runs: &[RunResult],
+    palette: &Palette,
+) -> Drawn {
     let names = summaries[0].point.names();
     let width = 160 * names.len().max(4) as u32;
     let entries = legend(summaries, width);
@@ -129,15 +142,15 @@ fn draw_parallel(svg: &mut String, summaries: &[ObjectiveSummary], runs: &[RunRe
     let line = |values: &[f64]| -> Vec<(f64, f64)> {
         values.iter().enumerate().map(|(k, value)| (k as f64, *value)).collect()
     };
-    for (index, summary) in summaries.iter().enumerate() {
-        let colour = colour(index);
-        for run in runs.iter().filter(|run| run.method == summary.method) {
+    for summary in summaries {
+        let colour = palette.look(&summary.method).colour;
+        for run in runs.iter().filter(|run| run.row() == summary.method) {
             chart.draw_series(LineSeries::new(line(run.point.values()), colour.mix(0.3)))?;
         }
         let mean = line(summary.point.values());
         chart.draw_series(LineSeries::new(mean, colour.stroke_width(3)))?;
     }
-    draw_legend(&above, &entries)?;
+    draw_legend(&above, &entries, palette)?;
     root.present()
 }
 
@@ -161,26 +174,35 @@ fn legend_height(entries: &[(&str, (i32, i32))]) -> u32 {
     entries.last().map_or(0, |(_, (_, y))| *y as u32 + ROW as u32 - 4)
 }
 
-fn draw_legend(area: &Area<'_>, entries: &[(&str, (i32, i32))]) -> Drawn {
+fn draw_legend(area: &Area<'_>, entries: &[(&str, (i32, i32))], palette: &Palette) -> Drawn {
     let style = ("sans-serif", 13).into_text_style(area).pos(Pos::new(HPos::Left, VPos::Center));
-    for (index, (name, (x, y))) in entries.iter().enumerate() {
-        area.draw(&Circle::new((*x, *y), 5, colour(index).filled()))?;
+    for (name, (x, y)) in entries {
+        area.draw(&Circle::new((*x, *y), 5, palette.look(name).colour.filled()))?;
         area.draw(&Text::new((*name).to_owned(), (x + 9, *y), style.clone()))?;
     }
     Ok(())
 }
 
 /// The points of an archive and the steps of the volume that they dominate: a panel for each pair
-/// of objectives, which `names` names. Empty for a single objective.
-pub fn archive_svg(title: &str, names: &[String], points: &[Vec<f64>]) -> String {
+/// of objectives, which `names` names. `row` is the method's row in tables. Empty for a single
+/// objective.
+pub fn archive_svg(row: &str, names: &[String], points: &[Vec<f64>], palette: &Palette) -> String {
     let mut svg = String::new();
     if names.len() > 1 {
-        draw_archive(&mut svg, title, names, points).expect("drawing into memory does not fail");
+        draw_archive(&mut svg, row, names, points, palette)
+            .expect("drawing into memory does not fail");
     }
     svg
 }
 
-fn draw_archive(svg: &mut String, title: &str, names: &[String], points: &[Vec<f64>]) -> Drawn {
+fn draw_archive(
+    svg: &mut String,
+    row: &str,
+    names: &[String],
+    points: &[Vec<f64>],
+    palette: &Palette,
+) -> Drawn {
+    let colour = palette.look(row).colour;
     let pairs = pairs(names.len());
     let (rows, columns) = grid(pairs.len());
     let size = (460 * columns as u32, 420 * rows as u32);
@@ -191,7 +213,7 @@ fn draw_archive(svg: &mut String, title: &str, names: &[String], points: &[Vec<f
             .margin(12)
             .x_label_area_size(36)
             .y_label_area_size(44)
-            .caption(title, ("sans-serif", 15))
+            .caption(format!("Archive of {row}"), ("sans-serif", 15))
             .build_cartesian_2d(0.0..1.05, 0.0..1.05)?;
         chart
             .configure_mesh()
@@ -200,9 +222,9 @@ fn draw_archive(svg: &mut String, title: &str, names: &[String], points: &[Vec<f
             .light_line_style(WHITE)
             .draw()?;
         let places: Vec<(f64, f64)> = points.iter().map(|point| (point[x], point[y])).collect();
-        let fill = colour(0).mix(0.15).filled();
+        let fill = colour.mix(0.15).filled();
         chart.draw_series(places.iter().map(|place| Rectangle::new([(0.0, 0.0), *place], fill)))?;
-        chart.draw_series(places.iter().map(|place| Circle::new(*place, 4, colour(0).filled())))?;
+        chart.draw_series(places.iter().map(|place| Circle::new(*place, 4, colour.filled())))?;
     }
     root.present()
 }
@@ -225,13 +247,14 @@ mod tests {
             let better: Vec<f64> = values.iter().map(|value| value + 0.3).collect();
             let runs = [run("x", 1, &values), run("x", 2, &better), run("y", 1, &better)];
             let summaries = summarise_objectives(&runs, &[]);
-            let svg = pairs_svg(&summaries, &runs);
+            let palette = Palette::of(&runs, &[]);
+            let svg = pairs_svg(&summaries, &runs, &palette);
             // three runs and two means in each panel, and two in the legend
             assert_eq!(count(&svg, "circle"), pairs * 5 + 2, "{objectives}");
             for name in ["a", "b", "c", "d", "e"].iter().take(objectives) {
                 assert!(svg.contains(&format!("\n{name}\n")), "{name}");
             }
-            let parallel = parallel_svg(&summaries, &runs);
+            let parallel = parallel_svg(&summaries, &runs, &palette);
             // as many lines: three thin ones, two thick ones
             let thick = parallel.matches("stroke-width=\"3\"").count();
             let thin = parallel.matches("opacity=\"0.3\"").count();
@@ -240,8 +263,9 @@ mod tests {
         }
         let single = [run("x", 1, &[0.5])];
         let summaries = summarise_objectives(&single, &[]);
-        assert!(pairs_svg(&summaries, &single).is_empty());
-        assert!(parallel_svg(&summaries, &single).is_empty());
+        let palette = Palette::of(&single, &[]);
+        assert!(pairs_svg(&summaries, &single, &palette).is_empty());
+        assert!(parallel_svg(&summaries, &single, &palette).is_empty());
     }
 
     #[test]
@@ -260,13 +284,14 @@ mod tests {
     fn an_archive_has_a_panel_for_each_pair() {
         let names = ["r_task", "r_tool", "r_length"].map(str::to_owned);
         let points = vec![vec![1.0, 0.5, 0.25], vec![0.5, 1.0, 0.25]];
-        let svg = archive_svg("Archive", &names, &points);
+        let palette = Palette::of(&[], &[]);
+        let svg = archive_svg("x", &names, &points, &palette);
         assert_eq!(count(&svg, "circle"), 3 * 2);
         assert!(svg.starts_with("<svg width=\"1380\" height=\"420\""), "{}", &svg[..60]);
         let pair: Vec<Vec<f64>> = points.iter().map(|point| point[..2].to_vec()).collect();
-        let two = archive_svg("Archive", &names[..2], &pair);
+        let two = archive_svg("x", &names[..2], &pair, &palette);
         assert!(two.starts_with("<svg width=\"460\" height=\"420\""), "{}", &two[..60]);
         assert_eq!(count(&two, "circle"), 2);
-        assert!(archive_svg("Archive", &names[..1], &[vec![0.5]]).is_empty());
+        assert!(archive_svg("x", &names[..1], &[vec![0.5]], &palette).is_empty());
     }
 }

@@ -1,5 +1,6 @@
-//! What methods achieve in every objective that they were trained or evaluated on, however many there
-//! are; beside the accuracy and tool calls of `table.rs`, which say the same of every experiment.
+//! What methods achieve in every objective that they were trained or evaluated on, however many
+//! there are; beside the accuracy and tool calls of `table.rs`, which say the same of every
+//! experiment.
 
 use crate::RunResult;
 use crate::statistics::{bootstrap_interval, igd_plus, mean, pareto_front, volume_of};
@@ -57,7 +58,7 @@ pub fn summarise_objectives(runs: &[RunResult], baselines: &[String]) -> Vec<Obj
         })
     };
     let summary = |method: &str| {
-        let own: Vec<&RunResult> = runs.iter().filter(|run| run.method == method).collect();
+        let own: Vec<&RunResult> = runs.iter().filter(|run| run.row() == method).collect();
         let first = own.first().filter(|run| !run.point.is_empty())?;
         let values = |name: &String| own.iter().filter_map(|run| run.point.get(name)).collect();
         let columns: Vec<Vec<f64>> = first.point.names().iter().map(values).collect();
@@ -72,7 +73,7 @@ pub fn summarise_objectives(runs: &[RunResult], baselines: &[String]) -> Vec<Obj
             indicators: indicators(method, &own),
         })
     };
-    methods_of(runs).into_iter().filter_map(summary).collect()
+    methods_of(runs).iter().filter_map(|method| summary(method)).collect()
 }
 
 /// The names of the objectives, if all runs have the same, and finite means of them.

@@ -1,16 +1,21 @@
 //! What a finished run left in its folder.
 
+use crate::{Place, lowest_calls};
 use paretopo_records::{RecordError, read_evaluation, read_metrics};
 use paretopo_trajectory::ObjectiveValues;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The result of one run of one method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
-    /// The method's name in tables.
+    /// The method's name.
     pub method: String,
+    /// Where its knob stood, for methods that are swept over one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setting: Option<String>,
     /// The run's seed.
     pub seed: u64,
     /// Share of right answers.
@@ -31,9 +36,37 @@ pub struct RunResult {
     /// Means of the environment's own metrics.
     #[serde(default)]
     pub environment: BTreeMap<String, f64>,
+    /// The lowest mean of the calls over five steps of the training, see
+    /// [`lowest_calls`](crate::lowest_calls).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lowest_calls: Option<f64>,
+    /// Share of right answers where no call can be made, at the end: `head_skill` of the
+    /// environment's metrics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_skill: Option<f64>,
     /// The lines of `metrics.jsonl`; empty for methods without training.
     #[serde(skip)]
     pub metrics: Vec<BTreeMap<String, f64>>,
+}
+
+impl RunResult {
+    /// Its row in tables: the method, and the setting of its knob.
+    pub fn row(&self) -> Cow<'_, str> {
+        match &self.setting {
+            None => Cow::Borrowed(&self.method),
+            Some(setting) => Cow::Owned(format!("{} {setting}", self.method)),
+        }
+    }
+
+    /// What its tools cost an episode: `cost` of the environment's metrics, or else its calls.
+    pub fn cost(&self) -> f64 {
+        self.environment.get("cost").copied().unwrap_or(self.calls)
+    }
+
+    /// Its place in the plane of fronts.
+    pub fn place(&self) -> Place {
+        Place { calls: self.calls, em: self.em }
+    }
 }
 
 /// Reads `evaluation.json` and, if present, `metrics.jsonl`.
@@ -45,6 +78,7 @@ pub fn read_run(folder: &Path, method: &str, seed: u64) -> Result<RunResult, Rec
     let metrics = read_metrics(folder)?;
     Ok(RunResult {
         method: method.to_owned(),
+        setting: None,
         seed,
         em: stored.em,
         calls: stored.calls,
@@ -57,6 +91,8 @@ pub fn read_run(folder: &Path, method: &str, seed: u64) -> Result<RunResult, Rec
             .into_iter()
             .map(|(level, found)| (level, [found.em, found.calls]))
             .collect(),
+        lowest_calls: lowest_calls(&metrics),
+        head_skill: stored.environment.get("head_skill").copied(),
         environment: stored.environment,
         metrics,
     })

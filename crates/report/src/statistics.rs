@@ -1,4 +1,4 @@
-//! Means, intervals, tests and front indicators.
+//! Means, their intervals, and indicators of points in any number of objectives.
 
 use paretopo_pareto::{dominates, hypervolume};
 use rand::{Rng, SeedableRng};
@@ -22,31 +22,6 @@ pub fn bootstrap_interval(values: &[f64]) -> [f64; 2] {
     let mut means: Vec<f64> = (0..10_000).map(|_| resampled()).collect();
     means.sort_by(f64::total_cmp);
     [means[250], means[9749]]
-}
-
-/// The two-sided p-value of a paired sign-flip permutation test of `mean(a - b) = 0`, exact over
-/// all `2^n` flips (`n <= 16` pairs; of more, the first 16 are used). With n pairs the smallest
-/// possible value is `2 / 2^n`.
-///
-/// ```
-/// use paretopo_report::paired_permutation_test;
-///
-/// // differences 1, 1, 1: of 8 patterns of signs two reach a sum of 3 or -3
-/// assert_eq!(paired_permutation_test(&[1.0, 2.0, 3.0], &[0.0, 1.0, 2.0]), 0.25);
-/// ```
-pub fn paired_permutation_test(a: &[f64], b: &[f64]) -> f64 {
-    let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).take(16).collect();
-    let observed = differences.iter().sum::<f64>().abs();
-    let flips = 1u32 << differences.len();
-    let flipped = |flip: u32| {
-        differences
-            .iter()
-            .enumerate()
-            .map(|(index, d)| if flip >> index & 1 == 1 { -d } else { *d })
-            .sum::<f64>()
-    };
-    let extreme = (0..flips).filter(|flip| flipped(*flip).abs() >= observed - 1e-12).count();
-    extreme as f64 / f64::from(flips)
 }
 
 /// The points that no other point dominates (every coordinate to be maximised), in their order.
@@ -95,14 +70,6 @@ pub fn volume_of(point: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn permutation_test_by_hand() {
-        // differences 1, 1, 1: of 8 sign patterns only +++ and --- reach |3|
-        assert_eq!(paired_permutation_test(&[1.0, 2.0, 3.0], &[0.0, 1.0, 2.0]), 0.25);
-        // differences 1, -1: the sum is 0, every pattern reaches it
-        assert_eq!(paired_permutation_test(&[1.0, 0.0], &[0.0, 1.0]), 1.0);
-    }
 
     #[test]
     fn igd_plus_by_hand() {

@@ -1,16 +1,15 @@
 //! Accuracy and tool calls over seeds, as Markdown.
 
 use crate::RunResult;
-use crate::statistics::{
-    bootstrap_interval, igd_plus, mean, paired_permutation_test, pareto_front, volume_of,
-};
+use crate::significance::paired_permutation_test;
+use crate::statistics::{bootstrap_interval, igd_plus, mean, pareto_front, volume_of};
 use serde::Serialize;
 use std::fmt::Write;
 
 /// A method over its seeds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MethodSummary {
-    /// Its name.
+    /// Its name, and the setting of its knob.
     pub method: String,
     /// Number of runs.
     pub runs: usize,
@@ -41,7 +40,7 @@ pub struct MethodSummary {
 /// Which method the others are compared with, and by what.
 pub(crate) struct Comparison<'a> {
     runs: &'a [RunResult],
-    strongest: Option<&'a str>,
+    strongest: Option<String>,
     volume: &'a dyn Fn(&RunResult) -> f64,
 }
 
@@ -53,12 +52,12 @@ impl<'a> Comparison<'a> {
         volume: &'a dyn Fn(&RunResult) -> f64,
     ) -> Self {
         let mean_volume = |method: &str| {
-            let own = runs.iter().filter(|run| run.method == method);
+            let own = runs.iter().filter(|run| run.row() == method);
             mean(&own.map(volume).collect::<Vec<_>>())
         };
         let strongest = methods_of(runs)
             .into_iter()
-            .filter(|method| baselines.iter().any(|name| name == method))
+            .filter(|method| baselines.contains(method))
             .max_by(|a, b| mean_volume(a).total_cmp(&mean_volume(b)));
         Self { runs, strongest, volume }
     }
@@ -66,12 +65,13 @@ impl<'a> Comparison<'a> {
     /// The paired test against the strongest baseline over common seeds; `None` for that baseline
     /// itself, or with fewer than two pairs.
     pub(crate) fn p_value(&self, method: &str) -> Option<f64> {
-        let strongest = self.strongest.filter(|other| *other != method)?;
-        let of = |name: &'a str| self.runs.iter().filter(move |run| run.method == name);
-        let own = self.runs.iter().filter(|run| run.method == method);
+        let strongest = self.strongest.as_ref().filter(|other| *other != method)?;
+        let rivals: Vec<&RunResult> =
+            self.runs.iter().filter(|run| run.row() == strongest.as_str()).collect();
+        let own = self.runs.iter().filter(|run| run.row() == method);
         let (own, rivals): (Vec<f64>, Vec<f64>) = own
             .filter_map(|run| {
-                let rival = of(strongest).find(|rival| rival.seed == run.seed)?;
+                let rival = rivals.iter().find(|rival| rival.seed == run.seed)?;
                 Some(((self.volume)(run), (self.volume)(rival)))
             })
             .unzip();
@@ -87,7 +87,7 @@ pub fn summarise_methods(runs: &[RunResult], baselines: &[String]) -> Vec<Method
     let volume = |run: &RunResult| volume_of(&run.accuracy_efficiency);
     let comparison = Comparison::new(runs, baselines, &volume);
     let summary = |method: &str| {
-        let own: Vec<&RunResult> = runs.iter().filter(|run| run.method == method).collect();
+        let own: Vec<&RunResult> = runs.iter().filter(|run| run.row() == method).collect();
         let column = |pick: &dyn Fn(&RunResult) -> f64| {
             own.iter().map(|run| pick(run)).collect::<Vec<f64>>()
         };
@@ -111,7 +111,7 @@ pub fn summarise_methods(runs: &[RunResult], baselines: &[String]) -> Vec<Method
             p_value: comparison.p_value(method),
         }
     };
-    methods_of(runs).into_iter().map(summary).collect()
+    methods_of(runs).iter().map(|method| summary(method)).collect()
 }
 
 /// `0.750 [0.500, 1.000]`, or without the interval where it is a point.
@@ -169,13 +169,13 @@ pub fn levels_table(runs: &[RunResult]) -> String {
         let cell = |level: &u32| {
             let found: Vec<[f64; 2]> = runs
                 .iter()
-                .filter(|run| run.method == method)
+                .filter(|run| run.row() == method)
                 .filter_map(|run| run.levels.get(level).copied())
                 .collect();
             let average = |k: usize| mean(&found.iter().map(|pair| pair[k]).collect::<Vec<_>>());
             format!("{:.3} / {:.2}", average(0), average(1))
         };
-        rows.push(std::iter::once(method.to_owned()).chain(levels.iter().map(cell)).collect());
+        rows.push(std::iter::once(method.clone()).chain(levels.iter().map(cell)).collect());
     }
     markdown(&rows)
 }
@@ -197,25 +197,26 @@ pub fn environment_table(runs: &[RunResult]) -> Option<String> {
         let cell = |name: &&str| {
             let found: Vec<f64> = runs
                 .iter()
-                .filter(|run| run.method == method)
+                .filter(|run| run.row() == method)
                 .filter_map(|run| run.environment.get(*name).copied())
                 .collect();
             if found.is_empty() { "-".to_owned() } else { format!("{:.3}", mean(&found)) }
         };
-        rows.push(std::iter::once(method.to_owned()).chain(names.iter().map(cell)).collect());
+        rows.push(std::iter::once(method.clone()).chain(names.iter().map(cell)).collect());
     }
     Some(markdown(&rows))
 }
 
-/// The methods in the order of their first runs.
-pub(crate) fn methods_of(runs: &[RunResult]) -> Vec<&str> {
-    let mut methods: Vec<&str> = Vec::new();
+/// The rows of tables, a method or a setting of its knob, in the order of their first runs.
+pub(crate) fn methods_of(runs: &[RunResult]) -> Vec<String> {
+    let mut rows: Vec<String> = Vec::new();
     for run in runs {
-        if !methods.contains(&run.method.as_str()) {
-            methods.push(&run.method);
+        let row = run.row();
+        if !rows.iter().any(|known| *known == row) {
+            rows.push(row.into_owned());
         }
     }
-    methods
+    rows
 }
 
 /// A table with aligned columns; the first row is the header.
@@ -247,6 +248,7 @@ pub(crate) mod tests {
     pub(crate) fn run(method: &str, seed: u64, em: f64, calls: f64) -> RunResult {
         RunResult {
             method: method.into(),
+            setting: None,
             seed,
             em,
             calls,
@@ -256,6 +258,8 @@ pub(crate) mod tests {
             point: ObjectiveValues::default(),
             levels: [(0, [em, calls])].into(),
             environment: [("f1".to_owned(), em)].into(),
+            lowest_calls: None,
+            head_skill: None,
             metrics: vec![],
         }
     }

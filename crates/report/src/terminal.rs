@@ -1,27 +1,49 @@
 //! Pictures of characters, for the end of a run in a terminal: the front, and more than two
 //! objectives.
 
-use crate::{MethodSummary, ObjectiveSummary};
+use crate::{Controls, MethodSummary, ObjectiveSummary, Place};
 
 const WIDTH: usize = 64;
 const HEIGHT: usize = 16;
 
-/// EM upwards, #Tool to the right; each method is a letter that the legend explains.
-pub fn front_picture(summaries: &[MethodSummary]) -> String {
+/// EM upwards, #Tool to the right; each method is a letter that the legend explains. With controls
+/// the line between the trivial policies is of `.`, the oracle router's front of `:`.
+pub fn front_picture(summaries: &[MethodSummary], controls: Option<&Controls>) -> String {
     let range = |values: Vec<f64>, margin: f64| {
         let low = values.iter().copied().fold(f64::INFINITY, f64::min);
         let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let room = ((high - low) * margin).max(0.01);
         (low - room, high + room)
     };
-    let (left, right) = range(summaries.iter().map(|summary| summary.calls).collect(), 0.08);
-    let (bottom, top) = range(summaries.iter().map(|summary| summary.em).collect(), 0.08);
+    let ends: Vec<Place> = controls
+        .iter()
+        .flat_map(|controls| controls.trivial().into_iter().chain(oracle_end(controls)))
+        .collect();
+    let calls = summaries.iter().map(|summary| summary.calls);
+    let ems = summaries.iter().map(|summary| summary.em);
+    let (left, right) = range(calls.chain(ends.iter().map(|end| end.calls)).collect(), 0.08);
+    let (bottom, top) = range(ems.chain(ends.iter().map(|end| end.em)).collect(), 0.08);
     let mut grid = vec![vec![' '; WIDTH]; HEIGHT];
+    if let Some(controls) = controls {
+        let end = controls.always().calls;
+        for (front, mark) in [(controls.line(), '.'), (controls.oracle(), ':')] {
+            let cell = |x: usize| {
+                let calls = left + (right - left) * x as f64 / (WIDTH - 1) as f64;
+                let em = front.em_at(calls).filter(|_| calls <= end)?;
+                let y = ((top - em) / (top - bottom) * (HEIGHT - 1) as f64).round() as usize;
+                Some((x, y.min(HEIGHT - 1)))
+            };
+            for (x, y) in (0..WIDTH).filter_map(cell) {
+                grid[y][x] = mark;
+            }
+        }
+    }
+    let is_taken = |place: char| !matches!(place, ' ' | '.' | ':');
     for (index, summary) in summaries.iter().enumerate() {
         let x = ((summary.calls - left) / (right - left) * (WIDTH - 1) as f64).round() as usize;
         let y = ((top - summary.em) / (top - bottom) * (HEIGHT - 1) as f64).round() as usize;
         let mut x = x.min(WIDTH - 1);
-        while grid[y.min(HEIGHT - 1)][x] != ' ' && x + 1 < WIDTH {
+        while is_taken(grid[y.min(HEIGHT - 1)][x]) && x + 1 < WIDTH {
             x += 1;
         }
         grid[y.min(HEIGHT - 1)][x] = letter(index);
@@ -40,7 +62,14 @@ pub fn front_picture(summaries: &[MethodSummary]) -> String {
     for (index, summary) in summaries.iter().enumerate() {
         text.push_str(&format!("  {} {}\n", letter(index), summary.method));
     }
+    if controls.is_some() {
+        text.push_str("  . random router between never and always calling\n  : oracle router\n");
+    }
     text
+}
+
+fn oracle_end(controls: &Controls) -> Option<Place> {
+    controls.oracle().corners().last().copied()
 }
 
 /// A line for each objective, from the worst of the methods to the best; each method is the letter
@@ -72,8 +101,8 @@ pub fn objectives_picture(
     Some(text)
 }
 
-/// Letters between the smallest value and the largest; of those that fall together, each goes to the
-/// next place that is free.
+/// Letters between the smallest value and the largest; of those that fall together, each goes to
+/// the next place that is free.
 fn marked(values: &[(usize, f64)], low: f64, high: f64) -> String {
     let mut line = vec![' '; WIDTH];
     for (place, value) in values {
@@ -95,8 +124,34 @@ fn letter(index: usize) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controls::tests::controls;
     use crate::objectives::tests::run;
     use crate::{summarise_methods, summarise_objectives};
+
+    #[test]
+    fn the_line_and_the_oracle_lie_between_never_and_always() {
+        let runs = [crate::table::tests::run("x", 1, 0.7, 0.6)];
+        let picture = front_picture(&summarise_methods(&runs, &[]), Some(&controls()));
+        let lines: Vec<&str> = picture.lines().collect();
+        // from -0.08 to 1.08 calls: column (0.6 + 0.08) / 1.16 * 63 = 36.9
+        let row = lines.iter().find(|line| line.contains('A')).unwrap();
+        assert_eq!(row.find('A').unwrap(), "      |".len() + 37, "{picture}");
+        // from 0.46 to 1.04 EM: row (1.04 - 0.7) / 0.58 * 15 = 8.8 below the title's
+        assert_eq!(lines.iter().position(|line| line.contains('A')), Some(10), "{picture}");
+        // the oracle is above the line in each column but the ends
+        for x in 10..55 {
+            let height = |mark: char| {
+                let has = |line: &str| line.chars().nth(7 + x) == Some(mark);
+                lines[1..17].iter().position(|line| has(line))
+            };
+            if let (Some(oracle), Some(line)) = (height(':'), height('.')) {
+                assert!(oracle < line, "{picture}");
+            }
+        }
+        let plain = front_picture(&summarise_methods(&runs, &[]), None);
+        assert!(!plain.contains(':') || plain.matches(':').count() == 2, "{plain}");
+        assert!(picture.contains(": oracle router") && !plain.contains("oracle"));
+    }
 
     #[test]
     fn methods_stand_where_their_objectives_are() {

@@ -3,11 +3,14 @@
 //!
 //! Runs are processes of this same binary with one thread each: on small models two runs side by
 //! side are faster than one run on two cores, and a run that fails takes no other with it. A
-//! finished run is not repeated, so the same command resumes. Runs end with this process, however it
-//! ends: it kills them when it can, and they end by themselves when it was killed.
+//! finished run is not repeated, whether its folder tells of it or the experiment's ledger
+//! (`ledger.rs`), so the same command resumes. Runs end with this process, however it ends: it
+//! kills them when it can, and they end by themselves when it was killed.
 
 use super::comparison::report;
-use super::experiment::{Job, planned};
+use super::experiment::{Job, Plan, planned};
+use super::ledger::Ledger;
+use super::remaining::{Times, in_words, rows_of};
 use super::this_program;
 use crate::commands::Options;
 use crate::embedded;
@@ -16,9 +19,10 @@ use crate::problem::{OUT_OF_MEMORY, Problem};
 use crate::programs;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use paretopo_records::last_metrics;
-use paretopo_report::{RecordError, read_run};
+use paretopo_report::{RecordError, RunResult};
+use std::collections::{BTreeMap, VecDeque};
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -58,39 +62,83 @@ pub(super) fn compare(
     if experiment.is_none() {
         builtin(out)?;
     }
-    let (queue, methods) = planned(experiment, out, set)?;
-    let baselines: Vec<String> =
-        methods.iter().filter(|method| method.baseline).map(|method| method.name.clone()).collect();
-    let all: Vec<(String, u64, PathBuf)> =
-        queue.iter().map(|job| (job.method.name.clone(), job.seed, job.folder.clone())).collect();
-    let mut waiting = Vec::new();
-    for job in queue {
-        if !job.is_done()? {
-            waiting.push(job);
-        }
-    }
+    let mut plan = planned(experiment, out, set)?;
+    let mut ledger = Ledger::open(plan.runs.take())?;
     output::open_log(out);
+    let (waiting, known) = divided(&plan.queue, &mut ledger)?;
     let at_a_time =
         jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let started = Instant::now();
+    let times = Times::of(ledger.lines());
     if !quiet {
+        let took = match waiting.is_empty() {
+            true => "nothing to wait for".to_owned(),
+            false => in_words(times.remaining(&rows_of(&waiting), at_a_time)),
+        };
         errln!(
-            "{} runs, {} to do, {at_a_time} at a time; results in {}",
-            all.len(),
+            "{} runs, {} to do, {at_a_time} at a time, {took}; results in {}",
+            plan.queue.len(),
             waiting.len(),
             out.display()
         );
     }
-    run_all(waiting, at_a_time, backend, quiet, cancelled)?;
+    let bars = (!quiet && std::io::stderr().is_terminal()).then(MultiProgress::new);
+    let mut watch = Watch { ledger, times, bars, quiet, done: 0, total: waiting.len(), at_a_time };
+    run_all(waiting, &mut watch, backend, cancelled)?;
     let mut results = Vec::new();
-    for (method, seed, folder) in &all {
-        results.push(read_run(folder, method, *seed).map_err(damaged_result)?);
+    for (index, job) in plan.queue.iter().enumerate() {
+        results.push(match known.get(&index) {
+            Some(result) => result.clone(),
+            None => {
+                let result = job.result().map_err(damaged_result)?;
+                // one that had ended before there was a ledger
+                watch.ledger.append(job, &result, None)?;
+                result
+            }
+        });
     }
-    report(&results, &baselines, out, &all)?;
+    report(&results, &plan, out)?;
     if !quiet {
         errln!("done in {:.1} minutes", started.elapsed().as_secs_f64() / 60.0);
     }
     Ok(())
+}
+
+/// The runs that are to be made, and by their number in the queue the results of those of which
+/// only the ledger tells.
+fn divided(
+    queue: &[Job],
+    ledger: &mut Ledger,
+) -> Result<(Vec<Job>, BTreeMap<usize, RunResult>), Problem> {
+    if let Some(path) = ledger.path() {
+        for damaged in &ledger.damaged {
+            let path = path.display();
+            errln!("`{path}`: {damaged}; it is left out, and its run is made again");
+        }
+    }
+    let mut waiting = Vec::new();
+    let mut known = BTreeMap::new();
+    let mut commits = BTreeMap::new();
+    for (index, job) in queue.iter().enumerate() {
+        if job.is_done()? {
+            continue;
+        }
+        match ledger.find(job)? {
+            None => waiting.push(job.clone()),
+            Some(line) => {
+                *commits.entry(line.commit.clone()).or_insert(0usize) += 1;
+                // the names are those of today's experiment
+                let (method, setting) = (job.method.name.clone(), job.method.setting.clone());
+                known.insert(index, RunResult { method, setting, ..line.to_result() });
+            }
+        }
+    }
+    if !known.is_empty() {
+        let listed: Vec<String> =
+            commits.iter().map(|(commit, runs)| format!("{runs} of {commit}")).collect();
+        output::log_line(&format!("runs of the ledger, by commit: {}", listed.join(", ")));
+    }
+    Ok((waiting, known))
 }
 
 /// A finished run whose files cannot be read: what the run makes again, it makes whole.
@@ -100,15 +148,28 @@ fn damaged_result(error: RecordError) -> Problem {
     ))
 }
 
-/// Says which runs an experiment has and which programs they would start; starts and writes nothing.
+/// Says which runs an experiment has and which programs they would start; starts and writes
+/// nothing.
 pub(super) fn dry_run(
     experiment: Option<&Path>,
     out: &Path,
     set: &[String],
 ) -> Result<(), Problem> {
-    let (queue, _) = planned(experiment, out, set)?;
+    let Plan { queue, runs, .. } = planned(experiment, out, set)?;
+    let mut ledger = Ledger::open(runs)?;
+    let times = Times::of(ledger.lines());
+    let mut waiting = Vec::new();
     for job in &queue {
-        outln!("{}: {} (seed {})", job.folder.display(), job.method.name, job.seed);
+        let is_known = ledger.find(job)?.is_some();
+        let told = if is_known { ", in the ledger" } else { "" };
+        outln!("{}: {} (seed {}){told}", job.folder.display(), job.method.row(), job.seed);
+        if !is_known {
+            waiting.push(job.method.row());
+        }
+    }
+    if !ledger.lines().is_empty() {
+        let took = in_words(times.remaining(&waiting, 1));
+        outln!("\n{} of {} runs are to be made, {took} one at a time", waiting.len(), queue.len());
     }
     outln!("\neach run is a process of this program");
     programs::print(queue.iter().map(|job| &job.resolved), "")
@@ -127,18 +188,25 @@ fn builtin(out: &Path) -> Result<(), Problem> {
     Ok(())
 }
 
+/// What goes on while runs are made.
+struct Watch {
+    ledger: Ledger,
+    times: Times,
+    bars: Option<MultiProgress>,
+    quiet: bool,
+    done: usize,
+    total: usize,
+    at_a_time: usize,
+}
+
 fn run_all(
     jobs: Vec<Job>,
-    at_a_time: usize,
+    watch: &mut Watch,
     backend: Option<&str>,
-    quiet: bool,
     cancelled: &AtomicBool,
 ) -> Result<(), Problem> {
-    let total = jobs.len();
-    let mut jobs = jobs.into_iter();
+    let mut jobs: VecDeque<Job> = jobs.into();
     let mut pool = Pool(Vec::new());
-    let bars = (!quiet && std::io::stderr().is_terminal()).then(MultiProgress::new);
-    let mut done = 0;
     loop {
         if cancelled.load(Ordering::Relaxed) {
             return Err(Problem {
@@ -146,10 +214,10 @@ fn run_all(
                 exit_code: 130,
             });
         }
-        while pool.0.len() < at_a_time
-            && let Some(job) = jobs.next()
+        while pool.0.len() < watch.at_a_time
+            && let Some(job) = jobs.pop_front()
         {
-            pool.0.push(start(job, backend, bars.as_ref())?);
+            pool.0.push(start(job, backend, watch.bars.as_ref())?);
         }
         if pool.0.is_empty() {
             return Ok(());
@@ -164,8 +232,9 @@ fn run_all(
                 continue;
             };
             let running = pool.0.swap_remove(index);
-            done += 1;
-            finish(&running, status.code(), done, total, bars.as_ref(), quiet)?;
+            let is_left = pool.0.iter().map(|running| &running.job).chain(&jobs);
+            let left: Vec<String> = is_left.map(|job| job.method.row()).collect();
+            watch.finish(&running, status.code(), &left)?;
         }
     }
 }
@@ -207,7 +276,7 @@ fn start(
         let bar = bars.add(ProgressBar::new(job.resolved.train.steps));
         let style = ProgressStyle::with_template("{prefix:28!} [{bar:24}] {pos:>3}/{len} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.set_prefix(format!("{} (seed {})", job.method.name, job.seed));
+        bar.set_prefix(format!("{} (seed {})", job.method.row(), job.seed));
         bar
     });
     Ok(Running { job, child, bar, started: Instant::now() })
@@ -223,59 +292,67 @@ fn show_progress(running: &Running) {
     }
 }
 
-fn finish(
-    running: &Running,
-    code: Option<i32>,
-    done: usize,
-    total: usize,
-    bars: Option<&MultiProgress>,
-    quiet: bool,
-) -> Result<(), Problem> {
-    if let Some(bar) = &running.bar {
-        bar.finish_and_clear();
-    }
-    let (job, log) = (&running.job, running.job.folder.join("log.txt"));
-    if code != Some(0) {
-        let text = std::fs::read_to_string(&log).unwrap_or_default();
-        let reason = text
-            .lines()
-            .rev()
-            .take(3)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-            .collect::<Vec<_>>()
-            .join("\n");
-        let problem = Problem::failure(format!(
-            "{} with seed {} failed (see `{}`):\n{reason}",
-            job.method.name,
-            job.seed,
-            log.display()
-        ));
-        let is_memory = code == Some(OUT_OF_MEMORY.into());
-        return Err(if is_memory {
-            Problem { exit_code: OUT_OF_MEMORY, ..problem }
-        } else {
-            problem
-        });
-    }
-    let result = read_run(&job.folder, &job.method.name, job.seed).map_err(damaged_result)?;
-    let line = format!(
-        "[{done}/{total}] {} (seed {}): EM {:.3}, #Tool {:.2}, {:.0} s",
-        job.method.name,
-        job.seed,
-        result.em,
-        result.calls,
-        running.started.elapsed().as_secs_f64()
-    );
-    match bars {
-        Some(bars) => {
-            output::log_line(&line);
-            // a terminal that is gone ends no run
-            let _ = bars.println(line);
+impl Watch {
+    /// Reads what a run that has ended found, keeps it, and says it. `left` are the rows of those
+    /// that have not.
+    fn finish(
+        &mut self,
+        running: &Running,
+        code: Option<i32>,
+        left: &[String],
+    ) -> Result<(), Problem> {
+        if let Some(bar) = &running.bar {
+            bar.finish_and_clear();
         }
-        None if quiet => output::log_line(&line),
-        None => errln!("{line}"),
+        let job = &running.job;
+        if code != Some(0) {
+            return Err(failure(job, code));
+        }
+        let result = job.result().map_err(damaged_result)?;
+        let seconds = running.started.elapsed().as_secs_f64();
+        self.times.add(&job.method.row(), seconds);
+        self.ledger.append(job, &result, Some(seconds.round()))?;
+        self.done += 1;
+        let still = match self.times.remaining(left, self.at_a_time) {
+            Some(seconds) if !left.is_empty() => format!(", {} left", in_words(Some(seconds))),
+            _ => String::new(),
+        };
+        let line = format!(
+            "[{}/{}] {} (seed {}): EM {:.3}, #Tool {:.2}, {seconds:.0} s{still}",
+            self.done,
+            self.total,
+            job.method.row(),
+            job.seed,
+            result.em,
+            result.calls,
+        );
+        match &self.bars {
+            Some(bars) => {
+                output::log_line(&line);
+                // a terminal that is gone ends no run
+                let _ = bars.println(line);
+            }
+            None if self.quiet => output::log_line(&line),
+            None => errln!("{line}"),
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// What a run that failed said last.
+fn failure(job: &Job, code: Option<i32>) -> Problem {
+    let log = job.folder.join("log.txt");
+    let text = std::fs::read_to_string(&log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let reason = lines[lines.len().saturating_sub(3)..].join("\n");
+    let problem = Problem::failure(format!(
+        "{} with seed {} failed (see `{}`):\n{reason}",
+        job.method.row(),
+        job.seed,
+        log.display()
+    ));
+    match code == Some(OUT_OF_MEMORY.into()) {
+        true => Problem { exit_code: OUT_OF_MEMORY, ..problem },
+        false => problem,
+    }
 }

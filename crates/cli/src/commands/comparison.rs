@@ -1,24 +1,29 @@
 //! What `compare` leaves and shows of finished runs: tables, figures, numbers.
 //!
-//! Accuracy and tool calls come first and look the same for every experiment; the means of all
-//! objectives stand beside them, and more than two of them have figures of their own.
+//! Fronts come first, where methods have knobs or there are controls. Accuracy and tool calls look
+//! the same for every experiment; the means of all objectives stand beside them, and more than two
+//! of them have figures of their own.
 
+use super::experiment::{Method, Plan};
 use crate::output::outln;
 use crate::problem::Problem;
 use paretopo_records::latest_archive;
 use paretopo_report::{
-    MethodSummary, ObjectiveSummary, RunResult, archive_svg, curves_svg, environment_table,
-    front_picture, front_svg, levels_table, objectives_picture, objectives_table, pairs_svg,
-    parallel_svg, shared_names, summarise_methods, summarise_objectives, summary_table,
+    Against, Curve, Frame, FrontSummary, MethodSummary, ObjectiveSummary, Palette, RunResult,
+    against_table, archive_svg, controls_table, curves_svg, environment_table, front_picture,
+    front_svg, fronts_table, lead_against_each, levels_table, objectives_picture, objectives_table,
+    pairs_svg, parallel_svg, shared_names, summarise_fronts, summarise_methods,
+    summarise_objectives, summary_table,
 };
 use paretopo_training::write_atomically;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The curves that are drawn of every experiment, by metric.
-const CURVES: [(&str, &str); 8] = [
+const CURVES: [(&str, &str); 9] = [
     ("em", "EM on training prompts"),
     ("calls", "#Tool on training prompts"),
+    ("head_skill", "head skill: EM where no call can be made"),
     ("estimator/r_pareto", "r_pareto (stage 1)"),
     (
         "estimator/tie_right_wrong",
@@ -30,25 +35,60 @@ const CURVES: [(&str, &str); 8] = [
     ("response_tokens", "sampled tokens a response"),
 ];
 
+/// `results.json`; `docs/results.md` describes it.
 #[derive(Serialize)]
 struct StoredResults<'a> {
     commit: &'a str,
+    /// What fronts are measured against.
+    frame: &'a Frame,
+    fronts: &'a [FrontSummary],
+    lead: Option<Lead<'a>>,
     methods: &'a [MethodSummary],
     objectives: &'a [ObjectiveSummary],
     runs: &'a [RunResult],
 }
 
-/// Writes tables, figures and numbers, and prints the tables and the pictures. `all` are name, seed
-/// and folder of each run.
-pub(super) fn report(
-    results: &[RunResult],
-    baselines: &[String],
-    out: &Path,
-    all: &[(String, u64, PathBuf)],
-) -> Result<(), Problem> {
-    let methods = summarise_methods(results, baselines);
-    let objectives = summarise_objectives(results, baselines);
+/// The leading method against each other one.
+#[derive(Serialize)]
+struct Lead<'a> {
+    method: &'a str,
+    against: &'a [Against],
+}
+
+/// What fronts are measured against.
+fn frame(plan: &Plan) -> Frame {
+    let mut baselines: Vec<String> = Vec::new();
+    for method in plan.methods.iter().filter(|method| method.baseline) {
+        if !baselines.contains(&method.name) {
+            baselines.push(method.name.clone());
+        }
+    }
+    let limits = plan.queue.iter().map(|job| job.resolved.rollout.max_calls);
+    Frame {
+        controls: plan.controls.clone(),
+        call_limit: limits.max().unwrap_or(1).max(1) as f64,
+        baselines,
+    }
+}
+
+/// Writes tables, figures and numbers, and prints the tables and the pictures.
+pub(super) fn report(results: &[RunResult], plan: &Plan, out: &Path) -> Result<(), Problem> {
+    // as the ledger has them, so that figures are the same with and without run folders
+    let thin =
+        |run: &RunResult| RunResult { metrics: Curve::of(&run.metrics).metrics(), ..run.clone() };
+    let results: Vec<RunResult> = results.iter().map(thin).collect();
+    let results = results.as_slice();
+    let rows: Vec<String> =
+        plan.methods.iter().filter(|method| method.baseline).map(Method::row).collect();
+    let methods = summarise_methods(results, &rows);
+    let objectives = summarise_objectives(results, &rows);
+    let frame = frame(plan);
+    let fronts = summarise_fronts(results, &frame);
+    let lead = lead_against_each(results, &frame);
     let tables = [
+        is_about_fronts(&fronts, &frame).then(|| fronts_table(&fronts)),
+        lead.as_ref().and_then(|(lead, against)| against_table(lead, against)),
+        frame.controls.as_ref().map(controls_table),
         Some(summary_table(&methods)),
         objectives_table(&objectives),
         Some(levels_table(results)),
@@ -58,28 +98,32 @@ pub(super) fn report(
     write_atomically(&out.join("results.md"), tables.as_bytes())?;
     let stored = StoredResults {
         commit: env!("PARETOPO_COMMIT"),
+        frame: &frame,
+        fronts: &fronts,
+        lead: lead.as_ref().map(|(method, against)| Lead { method, against }),
         methods: &methods,
         objectives: &objectives,
         runs: results,
     };
     let json = serde_json::to_vec_pretty(&stored).map_err(Problem::failure)?;
     write_atomically(&out.join("results.json"), &json)?;
+    let palette = Palette::of(results, &frame.baselines);
     let mut figures = vec![
-        ("front.svg", front_svg(&methods, results)),
-        ("curves.svg", curves(&methods, results)),
-        ("archive.svg", archive(all, results)),
+        ("front.svg", front_svg(results, &frame, &plan.behind, &palette)),
+        ("curves.svg", curves(results, &palette)),
+        ("archive.svg", archive(plan, results, &palette)),
     ];
     // of two objectives the table says as much; of other methods' others nothing can be drawn
     if shared_names(results).is_some_and(|names| names.len() > 2) {
-        figures.push(("pairs.svg", pairs_svg(&objectives, results)));
-        figures.push(("parallel.svg", parallel_svg(&objectives, results)));
+        figures.push(("pairs.svg", pairs_svg(&objectives, results, &palette)));
+        figures.push(("parallel.svg", parallel_svg(&objectives, results, &palette)));
     }
     let always = ["front.svg", "curves.svg"];
     figures.retain(|(name, svg)| !svg.is_empty() || always.contains(name));
     for (name, svg) in &figures {
         write_atomically(&out.join(name), svg.as_bytes())?;
     }
-    outln!("{tables}\n{}", front_picture(&methods));
+    outln!("{tables}\n{}", front_picture(&methods, frame.controls.as_ref()));
     if let Some(picture) = objectives_picture(&methods, &objectives) {
         outln!("{picture}");
     }
@@ -89,13 +133,13 @@ pub(super) fn report(
     Ok(())
 }
 
-/// How training went, for the methods that were trained; of more than two objectives each one, too.
-fn curves(methods: &[MethodSummary], results: &[RunResult]) -> String {
-    let is_trained = |method: &&MethodSummary| {
-        results.iter().any(|run| run.method == method.method && !run.metrics.is_empty())
-    };
-    let trained: Vec<String> =
-        methods.iter().filter(is_trained).map(|method| method.method.clone()).collect();
+/// Whether a method has a knob, or there are controls; else the table of runs says as much.
+fn is_about_fronts(fronts: &[FrontSummary], frame: &Frame) -> bool {
+    frame.controls.is_some() || fronts.iter().any(|front| !front.settings.is_empty())
+}
+
+/// How training went; of more than two objectives each one, too.
+fn curves(results: &[RunResult], palette: &Palette) -> String {
     let names = shared_names(results).filter(|names| names.len() > 2);
     let rewards: Vec<(String, String)> = names
         .iter()
@@ -104,20 +148,20 @@ fn curves(methods: &[MethodSummary], results: &[RunResult]) -> String {
         .collect();
     let rewards = rewards.iter().map(|(metric, title)| (metric.as_str(), title.as_str()));
     let panels: Vec<(&str, &str)> = CURVES.into_iter().chain(rewards).collect();
-    curves_svg(&trained, results, &panels)
+    curves_svg(results, &panels, palette)
 }
 
 /// The archive of the first run whose estimator keeps one; empty without one.
-fn archive(all: &[(String, u64, PathBuf)], results: &[RunResult]) -> String {
-    let found = all.iter().zip(results).find_map(|((method, _, folder), result)| {
-        let points = latest_archive(folder)?;
+fn archive(plan: &Plan, results: &[RunResult], palette: &Palette) -> String {
+    let found = plan.queue.iter().zip(results).find_map(|(job, result)| {
+        let points = latest_archive(&job.folder)?;
         // evaluations that did not tell yet are of these two
         let names = match result.point.is_empty() {
             true => ["r_task", "r_tool"].map(str::to_owned).to_vec(),
             false => result.point.names().to_vec(),
         };
         let fits = points.iter().all(|point| point.len() == names.len());
-        fits.then(|| archive_svg(&format!("Archive of {method}"), &names, &points))
+        fits.then(|| archive_svg(&result.row(), &names, &points, palette))
     });
     found.unwrap_or_default()
 }

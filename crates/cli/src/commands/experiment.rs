@@ -1,9 +1,11 @@
 //! An experiment: methods, seeds, and the runs that they make together.
 
 use super::benchmarks::Identity;
+use super::knob::Knob;
 use crate::embedded;
 use crate::problem::Problem;
 use paretopo_records::EVALUATION;
+use paretopo_report::{Behind, Controls, RecordError, RunResult, read_run};
 use paretopo_settings::{LARGEST_SEED, all_within, read_toml};
 use paretopo_training::RunConfig;
 use serde::Deserialize;
@@ -23,6 +25,15 @@ struct Experiment {
     /// A setting that every trained method is run with several values of.
     #[serde(default)]
     sweep: Option<Sweep>,
+    /// The file of finished runs' numbers, beside this one.
+    #[serde(default)]
+    runs: Option<PathBuf>,
+    /// The measured skills that the controls are computed from, a file beside this one.
+    #[serde(default)]
+    controls: Option<PathBuf>,
+    /// The `results.json` of a larger experiment, whose fronts are drawn behind this one's.
+    #[serde(default)]
+    shown_over: Option<PathBuf>,
 }
 
 /// A setting and its values; a method's name gets the value behind it.
@@ -64,16 +75,37 @@ impl Experiment {
         let is_bad = |name: &str| {
             name.len() > LONGEST_NAME || name.contains(|c: char| c == '|' || c.is_control())
         };
-        if let Some(method) = methods.iter().find(|method| is_bad(&method.name)) {
+        if let Some(row) = methods.iter().map(Method::row).find(|row| is_bad(row)) {
             return Err(format!(
-                "the name {:?} cannot stand in a table and name a folder\nhint: at most {LONGEST_NAME} \
-                 bytes, without `|` and line breaks",
-                method.name
+                "the name {row:?} cannot stand in a table and name a folder\nhint: at most \
+                 {LONGEST_NAME} bytes, without `|` and line breaks"
             ));
         }
+        self.check_knobs()?;
+        self.check_seed(set)
+    }
+
+    fn check_knobs(&self) -> Result<(), String> {
+        for method in &self.methods {
+            let Some(knob) = &method.knob else { continue };
+            knob.check().map_err(|reason| format!("method `{}`: {reason}", method.name))?;
+            if method.untrained {
+                return Err(format!(
+                    "method `{}` is untrained, so its `knob` turns nothing",
+                    method.name
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A seed that is set elsewhere would be overruled.
+    fn check_seed(&self, set: &[String]) -> Result<(), String> {
         let of_methods = self.methods.iter().flat_map(|method| &method.set);
+        let knobs = self.methods.iter().filter_map(|method| method.knob.as_ref());
+        let turned: Vec<String> = knobs.flat_map(Knob::assignments).collect();
         let swept = self.sweep.as_ref().map(|sweep| &sweep.key);
-        let keys = self.set.iter().chain(of_methods).chain(set).chain(swept);
+        let keys = self.set.iter().chain(of_methods).chain(set).chain(swept).chain(&turned);
         let is_seed =
             |text: &String| text.split('=').next().is_some_and(|key| key.trim() == "seed");
         match keys.into_iter().find(|text| is_seed(text)) {
@@ -84,8 +116,13 @@ impl Experiment {
         }
     }
 
-    /// The methods, each once for every value of the sweep.
+    /// The methods, each once for every value of the sweep and every place of its knob.
     fn variants(&self) -> Vec<Method> {
+        self.swept().iter().flat_map(Method::turned).collect()
+    }
+
+    /// The methods, each once for every value of the sweep.
+    fn swept(&self) -> Vec<Method> {
         let Some(sweep) = &self.sweep else { return self.methods.clone() };
         let with = |method: &Method, value: &toml::Value| {
             let mut variant = method.clone();
@@ -118,12 +155,40 @@ pub(super) struct Method {
     /// Whether others are compared with it.
     #[serde(default = "yes")]
     pub(super) baseline: bool,
+    /// What moves it along its front.
+    #[serde(default)]
+    knob: Option<Knob>,
+    /// Where that stands.
+    #[serde(skip)]
+    pub(super) setting: Option<String>,
+}
+
+impl Method {
+    /// Its row in tables, which names its folders, too.
+    pub(super) fn row(&self) -> String {
+        match &self.setting {
+            None => self.name.clone(),
+            Some(setting) => format!("{} {setting}", self.name),
+        }
+    }
+
+    /// The method at every place of its knob.
+    fn turned(&self) -> Vec<Self> {
+        let Some(knob) = &self.knob else { return vec![self.clone()] };
+        let at = |(label, set): (String, Vec<String>)| {
+            let set = self.set.iter().cloned().chain(set).collect();
+            Self { setting: Some(label), set, ..self.clone() }
+        };
+        knob.places().into_iter().map(at).collect()
+    }
 }
 
 fn yes() -> bool {
     true
 }
 
+/// A run of an experiment.
+#[derive(Clone)]
 pub(super) struct Job {
     pub(super) method: Method,
     pub(super) seed: u64,
@@ -134,6 +199,15 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// What the finished run found.
+    ///
+    /// # Errors
+    /// When its files cannot be read.
+    pub(super) fn result(&self) -> Result<RunResult, RecordError> {
+        let found = read_run(&self.folder, &self.method.name, self.seed)?;
+        Ok(RunResult { setting: self.method.setting.clone(), ..found })
+    }
+
     /// Whether an earlier call has finished this run.
     ///
     /// # Errors
@@ -160,7 +234,7 @@ impl Job {
         };
         if let Some(wrong) = wrong {
             let kind = if self.method.untrained { "only evaluated" } else { "trained" };
-            return other(&format!("{wrong}, but `{}` is {kind}", self.method.name));
+            return other(&format!("{wrong}, but `{}` is {kind}", self.method.row()));
         }
         match written {
             Some(text) => match self.resolved.first_difference(&text) {
@@ -177,7 +251,45 @@ impl Job {
     }
 }
 
-/// All runs of an experiment, and its methods.
+/// All that `compare` does.
+pub(super) struct Plan {
+    /// All runs.
+    pub(super) queue: Vec<Job>,
+    /// The methods at every place of their knobs.
+    pub(super) methods: Vec<Method>,
+    /// The file of finished runs' numbers.
+    pub(super) runs: Option<PathBuf>,
+    /// What can be had without learning when to call.
+    pub(super) controls: Option<Controls>,
+    /// Fronts to draw behind.
+    pub(super) behind: Vec<Behind>,
+}
+
+/// A JSON file beside an experiment.
+fn beside<T: serde::de::DeserializeOwned>(folder: &Path, name: &Path) -> Result<T, Problem> {
+    let path = folder.join(name);
+    let text =
+        paretopo_reading::read_text(&path).map_err(|error| Problem::unreadable(&path, &error))?;
+    serde_json::from_str(&text)
+        .map_err(|error| Problem::mistake(format!("`{}`: {error}", path.display())))
+}
+
+/// The fronts of a `results.json`.
+#[derive(Deserialize)]
+struct Shown {
+    #[serde(default)]
+    fronts: Vec<Behind>,
+}
+
+fn controls(folder: &Path, name: &Path) -> Result<Controls, Problem> {
+    let controls: Controls = beside(folder, name)?;
+    let place = folder.join(name);
+    let wrong = |reason| Problem::mistake(format!("`{}`: {reason}", place.display()));
+    controls.check().map_err(wrong)?;
+    Ok(controls)
+}
+
+/// All runs of an experiment, and what belongs to it.
 ///
 /// # Errors
 /// Names what is wrong with the experiment or with a method's configuration.
@@ -185,7 +297,7 @@ pub(super) fn planned(
     experiment: Option<&Path>,
     out: &Path,
     set: &[String],
-) -> Result<(Vec<Job>, Vec<Method>), Problem> {
+) -> Result<Plan, Problem> {
     let (text, folder, name) = match experiment {
         Some(path) => {
             let text = paretopo_reading::read_text(path)
@@ -202,12 +314,22 @@ pub(super) fn planned(
     if let Some((first, second)) = collision(&queue) {
         return Err(Problem::mistake(format!(
             "`{name}`: the methods `{}` and `{}` would share the folder `{}`\nhint: give them names that differ in letters or digits",
-            first.method.name,
-            second.method.name,
+            first.method.row(),
+            second.method.row(),
             second.folder.display()
         )));
     }
-    Ok((queue, methods))
+    let here = folder.unwrap_or(Path::new(""));
+    let controls = read.controls.as_deref().map(|name| controls(here, name)).transpose()?;
+    let shown: Option<Shown> =
+        read.shown_over.as_deref().map(|name| beside(here, name)).transpose()?;
+    Ok(Plan {
+        queue,
+        methods,
+        runs: read.runs.map(|name| here.join(name)),
+        controls,
+        behind: shown.map(|shown| shown.fronts).unwrap_or_default(),
+    })
 }
 
 /// All runs, seed by seed so that early results span all methods; every configuration is checked
@@ -236,7 +358,7 @@ fn plan(
             settings.push(format!("seed={seed}"));
             let parsed = RunConfig::parse(&text, &config.display().to_string(), &settings)?;
             let slug: String = method
-                .name
+                .row()
                 .chars()
                 .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
                 .collect();

@@ -3,11 +3,15 @@
 mod benchmarks;
 mod compare;
 mod comparison;
+mod controls;
 mod doctor;
 mod experiment;
+mod knob;
+mod ledger;
 mod lines;
 mod new;
 mod recipes;
+mod remaining;
 mod search;
 mod soup;
 mod tools;
@@ -75,6 +79,9 @@ pub(crate) fn run(command: Command, options: &Options<'_>) -> Result<(), Problem
         }
         Command::Compare { experiment, out, set, jobs, .. } => {
             compare::compare(experiment.as_deref(), &out, &set, jobs, options)
+        }
+        Command::Controls { head, tool, calls, out } => {
+            controls::controls(&head, &tool, &calls, out.as_deref())
         }
         Command::New { what, target } => new::new(what, &target),
         Command::Phases { run } => phases(&run),

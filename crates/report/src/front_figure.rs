@@ -1,0 +1,398 @@
+//! The figure of fronts: the plane of calls and accuracy, what can be had there without learning
+//! when to call, and each method's places with their staircase. Names stand beside what they name.
+
+use crate::figures::{Drawn, padded};
+use crate::front::{Place, staircase};
+use crate::fronts::{Frame, mean_places, settings_of};
+use crate::labels::{Labels, Placed, Rectangle};
+use crate::palette::{Look, Palette};
+use crate::statistics::bootstrap_interval;
+use crate::{Controls, RunResult};
+use plotters::coord::types::RangedCoordf64;
+use plotters::prelude::{
+    BLACK, Cartesian2d, ChartBuilder, ChartContext, Circle, Color, DashedLineSeries,
+    IntoDrawingArea, IntoFont, IntoTextStyle, LineSeries, PathElement, Polygon, SVGBackend, Text,
+    WHITE,
+};
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::{FontStyle, RGBColor};
+use serde::Deserialize;
+
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+const GREY: RGBColor = RGBColor(95, 95, 95);
+
+/// A front of another experiment, drawn pale behind this one's.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Behind {
+    /// The method's name.
+    pub method: String,
+    /// The mean place of each setting.
+    pub places: Vec<Place>,
+}
+
+/// A method as it is drawn.
+struct Shown {
+    name: String,
+    look: Look,
+    places: Vec<Place>,
+    /// Empty without a knob.
+    settings: Vec<String>,
+    /// Half-widths of each place's 95% intervals.
+    radii: Vec<Place>,
+}
+
+/// Each method's mean places with the ellipses of their 95% bootstrap intervals over seeds, and
+/// their staircase; the leading method last and strongest. With controls also the line between the
+/// two trivial policies, the oracle, and what is attainable between them. Methods with less than
+/// half of the best EM, or with controls twice the calls of always calling, would leave no room for
+/// the others; they are named with their numbers below.
+pub fn front_svg(
+    runs: &[RunResult],
+    frame: &Frame,
+    behind: &[Behind],
+    palette: &Palette,
+) -> String {
+    let shown: Vec<Shown> =
+        palette.methods().iter().map(|name| shown(runs, name, palette)).collect();
+    let best = |one: &Shown| one.places.iter().map(|place| place.em).fold(0.0, f64::max);
+    let highest = shown.iter().map(best).fold(0.0, f64::max);
+    let fewest = |one: &Shown| one.places.iter().map(|at| at.calls).fold(f64::INFINITY, f64::min);
+    let most_calls = frame.controls.as_ref().map_or(f64::INFINITY, |c| 2.0 * c.always().calls);
+    let (inside, outside): (Vec<Shown>, Vec<Shown>) =
+        shown.into_iter().partition(|one| best(one) >= 0.5 * highest && fewest(one) <= most_calls);
+    let mut svg = String::new();
+    draw(&mut svg, &Figure { inside, outside, frame, behind, palette })
+        .expect("drawing into memory does not fail");
+    svg
+}
+
+struct Figure<'a> {
+    inside: Vec<Shown>,
+    outside: Vec<Shown>,
+    frame: &'a Frame,
+    behind: &'a [Behind],
+    palette: &'a Palette,
+}
+
+fn shown(runs: &[RunResult], method: &str, palette: &Palette) -> Shown {
+    let settings = settings_of(runs, method);
+    let half = |values: Vec<f64>| {
+        let [low, high] = bootstrap_interval(&values);
+        (high - low) / 2.0
+    };
+    let radii_of = |setting: Option<&String>| {
+        let own = || runs.iter().filter(|r| r.method == method && r.setting.as_ref() == setting);
+        Place {
+            calls: half(own().map(|run| run.calls).collect()),
+            em: half(own().map(|run| run.em).collect()),
+        }
+    };
+    let radii = match settings.is_empty() {
+        true => vec![radii_of(None)],
+        false => settings.iter().map(|setting| radii_of(Some(setting))).collect(),
+    };
+    Shown {
+        name: method.to_owned(),
+        look: palette.look(method),
+        places: mean_places(runs, method),
+        settings,
+        radii,
+    }
+}
+
+impl Figure<'_> {
+    /// The ranges of calls and EM that hold all that is drawn.
+    fn ranges(&self) -> (std::ops::Range<f64>, std::ops::Range<f64>) {
+        let ends = |one: &Shown| {
+            let pairs = one.places.iter().zip(&one.radii);
+            pairs.flat_map(|(at, by)| [at.minus(by), at.plus(by)]).collect::<Vec<_>>()
+        };
+        let mut all: Vec<Place> = self.inside.iter().flat_map(ends).collect();
+        all.extend(self.behind.iter().flat_map(|one| one.places.iter().copied()));
+        if let Some(controls) = &self.frame.controls {
+            all.extend(controls.trivial());
+            all.extend(controls.oracle().corners());
+        }
+        let calls = padded(all.iter().map(|place| place.calls));
+        (calls, padded(all.iter().map(|place| place.em)))
+    }
+}
+
+impl Place {
+    fn pair(&self) -> (f64, f64) {
+        (self.calls, self.em)
+    }
+
+    fn plus(&self, by: &Self) -> Self {
+        Self { calls: self.calls + by.calls, em: self.em + by.em }
+    }
+
+    fn minus(&self, by: &Self) -> Self {
+        Self { calls: self.calls - by.calls, em: self.em - by.em }
+    }
+}
+
+fn draw(svg: &mut String, figure: &Figure<'_>) -> Drawn {
+    let below = 18 * figure.outside.len() as u32;
+    let root = SVGBackend::with_string(svg, (860, 560 + below)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let (calls, em) = figure.ranges();
+    let (plot, notes) = root.split_vertically(560);
+    let mut chart = ChartBuilder::on(&plot)
+        .margin(14)
+        .x_label_area_size(46)
+        .y_label_area_size(58)
+        .build_cartesian_2d(calls, em)?;
+    chart
+        .configure_mesh()
+        .x_desc("mean tool calls an episode (fewer is better)")
+        .y_desc("share of right answers (EM)")
+        .axis_desc_style(("sans-serif", 17))
+        .label_style(("sans-serif", 15))
+        .bold_line_style(BLACK.mix(0.06))
+        .light_line_style(WHITE)
+        .draw()?;
+    if let Some(controls) = &figure.frame.controls {
+        draw_controls(&mut chart, controls)?;
+    }
+    for one in figure.behind {
+        draw_behind(&mut chart, one, figure.palette)?;
+    }
+    for one in figure.inside.iter().rev() {
+        draw_front(&mut chart, one)?;
+    }
+    draw_names(&chart, figure)?;
+    let style = ("sans-serif", 14).into_text_style(&notes);
+    for (index, one) in figure.outside.iter().enumerate() {
+        let place = one.places[0];
+        let text =
+            format!("not shown: {}, EM {:.2} at {:.2} calls", one.name, place.em, place.calls);
+        notes.draw(&Text::new(text, (72, 18 * index as i32), style.clone()))?;
+    }
+    drop(chart);
+    root.present()
+}
+
+/// What is attainable, between the line and the oracle.
+fn draw_controls(chart: &mut Chart<'_, '_>, controls: &Controls) -> Drawn {
+    let oracle: Vec<(f64, f64)> = controls.oracle().corners().iter().map(Place::pair).collect();
+    let line: Vec<(f64, f64)> = controls.trivial().iter().map(Place::pair).collect();
+    let mut oracle_to_always = oracle;
+    // level until always calling: calls need not be made
+    if let Some((calls, em)) = oracle_to_always.last().copied()
+        && calls < line[1].0
+    {
+        oracle_to_always.push((line[1].0, em));
+    }
+    let region: Vec<_> = oracle_to_always.iter().chain(line.iter().rev()).copied().collect();
+    chart.draw_series([Polygon::new(region, BLACK.mix(0.05))])?;
+    chart.draw_series(LineSeries::new(oracle_to_always, GREY.stroke_width(2)))?;
+    chart.draw_series(DashedLineSeries::new(line.clone(), 6, 5, GREY.stroke_width(2)))?;
+    chart.draw_series(line.into_iter().map(|place| Circle::new(place, 4, GREY.filled())))?;
+    Ok(())
+}
+
+/// The corners of the staircase of places: level to the right, then up.
+fn steps(places: &[Place]) -> Vec<(f64, f64)> {
+    let mut corners: Vec<(f64, f64)> = Vec::new();
+    for place in staircase(places) {
+        if let Some((_, em)) = corners.last().copied() {
+            corners.push((place.calls, em));
+        }
+        corners.push(place.pair());
+    }
+    corners
+}
+
+fn draw_behind(chart: &mut Chart<'_, '_>, one: &Behind, palette: &Palette) -> Drawn {
+    let colour = palette.look(&one.method).colour.mix(0.3);
+    chart.draw_series(LineSeries::new(steps(&one.places), colour.stroke_width(1)))?;
+    chart.draw_series(one.places.iter().map(|at| Circle::new(at.pair(), 2, colour.filled())))?;
+    Ok(())
+}
+
+fn draw_front(chart: &mut Chart<'_, '_>, one: &Shown) -> Drawn {
+    let Look { colour, dash, is_lead } = one.look;
+    let ellipse = |(at, by): (&Place, &Place)| {
+        let corner = |k: i32| {
+            let angle = f64::from(k) * std::f64::consts::TAU / 48.0;
+            (at.calls + by.calls * angle.cos(), at.em + by.em * angle.sin())
+        };
+        (0..48).map(corner).collect::<Vec<_>>()
+    };
+    let ellipses: Vec<_> = one.places.iter().zip(&one.radii).map(ellipse).collect();
+    let strength = if is_lead { 0.22 } else { 0.12 };
+    chart.draw_series(ellipses.into_iter().map(|e| Polygon::new(e, colour.mix(strength))))?;
+    let stroke = colour.stroke_width(if is_lead { 4 } else { 2 });
+    match dash {
+        0 => chart.draw_series(LineSeries::new(steps(&one.places), stroke))?,
+        dash => chart.draw_series(DashedLineSeries::new(steps(&one.places), dash, 3, stroke))?,
+    };
+    let size = if is_lead { 7 } else { 5 };
+    let mark = if dash == 0 { colour.filled() } else { colour.stroke_width(2) };
+    chart.draw_series(one.places.iter().map(|place| Circle::new(place.pair(), size, mark)))?;
+    Ok(())
+}
+
+/// A text, and the places that it may stand beside.
+struct Name {
+    text: String,
+    ink: RGBColor,
+    is_lead: bool,
+    anchors: Vec<(i32, i32)>,
+}
+
+/// Names beside fronts and controls, the leading method's first, so that it has the best place.
+fn draw_names(chart: &Chart<'_, '_>, figure: &Figure<'_>) -> Drawn {
+    let area = chart.plotting_area();
+    let (xs, ys) = area.get_pixel_range();
+    let mut labels = Labels::new(Rectangle::new((xs.start, ys.start), (xs.end, ys.end)));
+    let pixel = |place: &Place| chart.backend_coord(&place.pair());
+    for one in &figure.inside {
+        one.places.iter().for_each(|place| labels.mark(Rectangle::around(pixel(place), 7)));
+        let corners: Vec<_> = steps(&one.places).iter().map(|at| chart.backend_coord(at)).collect();
+        corners.windows(2).for_each(|ends| labels.mark_line(ends[0], ends[1]));
+    }
+    let mut texts: Vec<Name> = Vec::new();
+    for one in &figure.inside {
+        let anchors = one.places.iter().map(pixel).collect();
+        let Look { is_lead, .. } = one.look;
+        texts.push(Name { text: one.name.clone(), ink: one.look.ink(), is_lead, anchors });
+    }
+    if let Some(controls) = &figure.frame.controls {
+        let (line, oracle) = (controls.line(), controls.oracle());
+        for front in [&line, &oracle] {
+            let corners: Vec<_> = front.corners().iter().map(pixel).collect();
+            corners.windows(2).for_each(|ends| labels.mark_line(ends[0], ends[1]));
+        }
+        let end = controls.always().calls;
+        let along = |front: &crate::Front, shares: [f64; 3]| {
+            let at = |share: f64| Some(Place { calls: share * end, em: front.em_at(share * end)? });
+            shares.into_iter().filter_map(at).map(|place| pixel(&place)).collect::<Vec<_>>()
+        };
+        let mut control = |text: &str, anchors| {
+            texts.push(Name { text: text.into(), ink: GREY, is_lead: false, anchors });
+        };
+        control("oracle router", along(&oracle, [0.3, 0.4, 0.5]));
+        control("random router", along(&line, [0.5, 0.7, 0.15]));
+        control("never call", vec![pixel(&controls.never())]);
+        control("always call", vec![pixel(&controls.always())]);
+    }
+    let root = area.strip_coord_spec();
+    let origin = (xs.start, ys.start);
+    for Name { text, ink, is_lead, anchors } in texts {
+        let size = if is_lead { 22 } else { 16 };
+        // bold letters are wider
+        let room = if is_lead { size + 4 } else { size };
+        if let Some(placed) = labels.place(&text, room, &anchors) {
+            draw_name(&root, &text, (ink, is_lead, size), relative(placed, origin))?;
+        }
+    }
+    // where the leading method's knob stands, as far as there is room
+    for one in figure.inside.iter().filter(|one| one.look.is_lead) {
+        for (setting, place) in one.settings.iter().zip(&one.places) {
+            if let Some(placed) = labels.place_near(setting, 13, pixel(place)) {
+                let style = (one.look.ink(), false, 13);
+                draw_name(&root, setting, style, relative(placed, origin))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// As seen from the plotting area.
+fn relative(placed: Placed, (x, y): (i32, i32)) -> Placed {
+    let moved = |(left, top): (i32, i32)| (left - x, top - y);
+    Placed { at: moved(placed.at), anchor: moved(placed.anchor), ..placed }
+}
+
+type Root<'a> = plotters::drawing::DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+fn draw_name(
+    root: &Root<'_>,
+    text: &str,
+    (colour, is_lead, size): (RGBColor, bool, i32),
+    placed: Placed,
+) -> Drawn {
+    let weight = if is_lead { FontStyle::Bold } else { FontStyle::Normal };
+    let font = ("sans-serif", size).into_font().style(weight);
+    let style = font.into_text_style(root).color(&colour).pos(Pos::new(HPos::Left, VPos::Center));
+    if placed.is_far {
+        let width = crate::labels::width_of(text, size);
+        // to the nearer end of the text
+        let is_right = placed.at.0 + width / 2 < placed.anchor.0;
+        let end = (placed.at.0 + if is_right { width + 2 } else { -3 }, placed.at.1);
+        root.draw(&PathElement::new(vec![placed.anchor, end], colour.mix(0.5)))?;
+    }
+    root.draw(&Text::new(text.to_owned(), placed.at, style))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fronts::tests::{frame, swept};
+    use crate::table::tests::run;
+
+    /// The text elements of a figure and where they begin.
+    fn texts(svg: &str) -> Vec<(String, i32, i32)> {
+        let number = |element: &str, key: &str| -> i32 {
+            let (_, rest) = element.split_once(&format!(" {key}=\"")).unwrap();
+            rest.split('"').next().unwrap().parse().unwrap()
+        };
+        let read = |element: &str| {
+            let (_, rest) = element.split_once('>').unwrap();
+            let text = rest.split("</text>").next().unwrap().trim().to_owned();
+            (text, number(element, "x"), number(element, "y"))
+        };
+        svg.split("<text").skip(1).map(read).collect()
+    }
+
+    #[test]
+    fn steps_are_level_and_then_rise() {
+        let places = [(0.0, 0.5), (1.0, 0.9)].map(|(calls, em)| Place { calls, em });
+        assert_eq!(steps(&places), [(0.0, 0.5), (1.0, 0.5), (1.0, 0.9)]);
+    }
+
+    #[test]
+    fn every_method_is_named_once_and_the_leading_one_is_drawn_last() {
+        let runs = [
+            run("b", 1, 0.775, 0.5),
+            swept("a", "q 0.6", 1, 0.8, 0.5),
+            swept("a", "q 0.8", 1, 0.9, 0.75),
+            run("weak", 1, 0.1, 0.5),
+            run("dear", 1, 0.9, 3.0),
+        ];
+        let frame = Frame { baselines: ["b", "weak", "dear"].map(str::to_owned).into(), ..frame() };
+        let palette = Palette::of(&runs, &frame.baselines);
+        let behind = [Behind { method: "b".into(), places: vec![runs[0].place()] }];
+        let svg = front_svg(&runs, &frame, &behind, &palette);
+        let texts = texts(&svg);
+        let controls = ["oracle router", "random router", "never call", "always call"];
+        for name in ["a", "b"].iter().chain(&controls).chain(&["q 0.6", "q 0.8"]) {
+            assert_eq!(texts.iter().filter(|(text, ..)| text == name).count(), 1, "{name}");
+        }
+        // less than half of 0.9, and more than twice the one call of always calling
+        let notes: Vec<&str> = texts
+            .iter()
+            .map(|(text, ..)| text.as_str())
+            .filter(|text| text.starts_with("not shown"))
+            .collect();
+        assert_eq!(
+            notes,
+            ["not shown: weak, EM 0.10 at 0.50 calls", "not shown: dear, EM 0.90 at 3.00 calls"]
+        );
+        // marks: two of the controls, one behind, one of b, two of a
+        assert_eq!(svg.matches("<circle ").count(), 6);
+        // the lead's vermilion comes behind b's blue
+        let mark = |colour: &str| {
+            let circles = svg.match_indices("<circle ").map(|(start, _)| &svg[start..]);
+            let ours = circles.map(|rest| rest.split("/>").next().unwrap().contains(colour));
+            ours.collect::<Vec<bool>>().iter().rposition(|is_ours| *is_ours)
+        };
+        assert!(mark("#D55E00") > mark("#0072B2") && mark("#0072B2").is_some());
+        // without controls there are neither line nor oracle
+        let plain = front_svg(&runs, &Frame { controls: None, ..frame }, &[], &palette);
+        assert!(!plain.contains("router") && plain.matches("<circle ").count() == 4);
+    }
+}
