@@ -49,6 +49,11 @@ warm-start-graded-math:
 choose-graded-math:
     {{paretopo-lean}} compare experiments/math/graded_worlds.toml --out runs/choose-graded-math-{{backend}}
 
+# The graded world: fronts of ParetoPO and three baselines beside the line and the oracle router
+[group('experiments')]
+exp-math-graded:
+    {{paretopo-lean}} compare experiments/math/graded.toml --out runs/exp-math-graded-{{backend}}
+
 # ParetoPO's open choices, one at a time, three seeds
 [group('experiments')]
 exp-math-choices:

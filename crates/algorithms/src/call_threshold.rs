@@ -52,6 +52,7 @@ pub fn call_threshold(
             rewards,
             calls: Some(calls),
             turn_costs: Some(turn_costs),
+            preference: None,
         };
         let mut state = settled.clone();
         let values = of_first_turns(advantages(config, &mut state, &[group], progress)?);

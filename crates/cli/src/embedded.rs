@@ -16,12 +16,8 @@ macro_rules! policy {
     };
 }
 
-const POLICIES: [(&str, &[File]); 4] = [
-    policy!("tiny-math"),
-    policy!("graded-math"),
-    policy!("tiny-qa"),
-    policy!("tiny-qa-familiar"),
-];
+const POLICIES: [(&str, &[File]); 4] =
+    [policy!("tiny-math"), policy!("graded-math"), policy!("tiny-qa"), policy!("tiny-qa-familiar")];
 
 macro_rules! experiment_files {
     ($($name:literal),*) => { [$(($name, include_str!(concat!("../embedded/experiment/", $name, ".toml")))),*] };

@@ -2,7 +2,8 @@
 //!
 //! They stand in front of the question, one for each objective in order: `<w8><w2>question`.
 
-use serde_json::{Value, json};
+use crate::word_level::special_token;
+use serde_json::Value;
 
 /// The largest weight, in tenths.
 const TENTHS: u32 = 10;
@@ -21,10 +22,8 @@ pub(crate) fn with_preference_tokens(mut tokenizer: Value) -> Value {
         let id = vocabulary.len();
         vocabulary.insert(token.clone(), id.into());
         let added = tokenizer["added_tokens"].as_array_mut();
-        added.expect("a word-level tokenizer has added tokens").push(json!({
-            "id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false,
-            "normalized": false, "special": true
-        }));
+        let added = added.expect("a word-level tokenizer has added tokens");
+        added.push(special_token(id, &token));
     }
     tokenizer
 }
@@ -32,6 +31,7 @@ pub(crate) fn with_preference_tokens(mut tokenizer: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn eleven_tokens_follow_the_vocabulary() {

@@ -52,26 +52,8 @@ pub(crate) fn word_level_tokenizer<'a>(
     })
 }
 
-/// The eleven tokens that tell a policy what to prefer, `<w0>` to `<w10>`: an objective's weight in
-/// tenths, one for each objective in its order, in front of the question.
-pub(crate) fn preference_tokens() -> impl Iterator<Item = String> {
-    (0..=10).map(|tenths| format!("<w{tenths}>"))
-}
-
-/// A tokenizer with further special tokens behind its vocabulary.
-pub(crate) fn with_special(mut tokenizer: Value, tokens: impl Iterator<Item = String>) -> Value {
-    for token in tokens {
-        let vocabulary = tokenizer["model"]["vocab"].as_object_mut().expect("made above");
-        let id = vocabulary.len();
-        vocabulary.insert(token.clone(), id.into());
-        let added = tokenizer["added_tokens"].as_array_mut().expect("made above");
-        added.push(special_token(id, &token));
-    }
-    tokenizer
-}
-
 /// A special token as `tokenizer.json` lists it.
-fn special_token(id: usize, token: &str) -> Value {
+pub(crate) fn special_token(id: usize, token: &str) -> Value {
     json!({
         "id": id,
         "content": token,

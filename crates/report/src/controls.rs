@@ -28,7 +28,7 @@ pub struct LevelSkill {
     pub head_skill: f64,
     /// Share of right answers after the calls that it takes, from 0 to 1.
     pub tool_skill: f64,
-    /// The calls that it takes, above 0.
+    /// The calls that it takes; with 0 both skills are the same.
     pub calls: f64,
 }
 
@@ -53,10 +53,13 @@ impl Controls {
             if let Some((name, value)) = wrong {
                 return Err(format!("level {}: `{name} = {value}` is not in [0, 1]", skill.level));
             }
-            if !(skill.calls.is_finite() && skill.calls > 0.0) {
+            if !(skill.calls.is_finite() && skill.calls >= 0.0) {
+                return Err(format!("level {}: `calls = {}` is below 0", skill.level, skill.calls));
+            }
+            if skill.calls == 0.0 && skill.tool_skill != skill.head_skill {
                 return Err(format!(
-                    "level {}: `calls = {}` is not above 0",
-                    skill.level, skill.calls
+                    "level {}: it takes no call, but its tool skill {} is not its head skill {}",
+                    skill.level, skill.tool_skill, skill.head_skill
                 ));
             }
         }
@@ -208,8 +211,9 @@ pub(crate) mod tests {
         };
         assert!(wrong(&|level| level.share = 0.25).contains("sum up to 0.75"));
         assert!(wrong(&|level| level.tool_skill = 1.5).contains("`tool_skill = 1.5`"));
-        assert!(wrong(&|level| level.calls = 0.0).contains("`calls = 0`"));
+        assert!(wrong(&|level| level.calls = -1.0).contains("`calls = -1`"));
         assert!(wrong(&|level| level.head_skill = f64::NAN).contains("`head_skill = NaN`"));
+        assert!(wrong(&|level| level.calls = 0.0).contains("takes no call"));
         // a head that is as good everywhere leaves nothing to route
         let mut level = controls();
         level.levels.iter_mut().for_each(|level| level.head_skill = 1.0);

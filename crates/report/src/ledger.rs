@@ -18,10 +18,11 @@ const POINTS: usize = 60;
 
 /// The numbers of each step that are kept, where a run has them, beside the means of all objectives
 /// (`reward/NAME`).
-const CURVES: [&str; 12] = [
+const CURVES: [&str; 13] = [
     "em",
     "calls",
-    "head_skill",
+    "tool_free/em",
+    "validation/head_skill",
     "response_tokens",
     "environment/cost",
     "entropy_estimate",

@@ -40,8 +40,7 @@ pub struct RunResult {
     /// [`lowest_calls`](crate::lowest_calls).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lowest_calls: Option<f64>,
-    /// Share of right answers where no call can be made, at the end: `head_skill` of the
-    /// environment's metrics.
+    /// Share of right answers where no call can be made, at the end (`evaluation.head_skill`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_skill: Option<f64>,
     /// The lines of `metrics.jsonl`; empty for methods without training.
@@ -92,7 +91,7 @@ pub fn read_run(folder: &Path, method: &str, seed: u64) -> Result<RunResult, Rec
             .map(|(level, found)| (level, [found.em, found.calls]))
             .collect(),
         lowest_calls: lowest_calls(&metrics),
-        head_skill: stored.environment.get("head_skill").copied(),
+        head_skill: stored.head_skill,
         environment: stored.environment,
         metrics,
     })

@@ -4,18 +4,16 @@
 use super::{Advantages, Group, WeightedConfig, grpo};
 
 pub(super) fn advantages(config: &WeightedConfig, groups: &[Group]) -> Advantages {
-    let weights = config.weights.get();
-    let distance = |reward: &Vec<f64>| {
-        weights
-            .iter()
-            .zip(reward)
-            .map(|(weight, value)| weight * (1.0 - value))
-            .fold(f64::MIN, f64::max)
-    };
-    grpo::from_scalars(
-        groups.iter().map(|group| group.rewards.iter().map(|reward| -distance(reward)).collect()),
-        config.std_normalization,
-    )
+    let configured = config.weights.get();
+    let scalars = groups.iter().map(|group| {
+        let weights = group.weights(&configured);
+        let distance = |reward: &Vec<f64>| {
+            let terms = weights.iter().zip(reward).map(|(weight, value)| weight * (1.0 - value));
+            terms.fold(f64::MIN, f64::max)
+        };
+        group.rewards.iter().map(|reward| -distance(reward)).collect()
+    });
+    grpo::from_scalars(scalars, config.std_normalization)
 }
 
 #[cfg(test)]

@@ -67,6 +67,13 @@ pub(super) fn check_rewards(
     let first = groups.iter().find_map(|group| group.rewards.first()).map(Vec::len);
     let expected = config.weight_count().or(first).unwrap_or(0);
     for group in groups {
+        if let Some(weights) = group.preference.as_ref().filter(|own| own.len() != expected) {
+            let prompt = &group.prompt;
+            return Err(EstimatorError::Other(format!(
+                "the preference {weights:?} of prompt `{prompt}` has not a weight for each of \
+                 {expected} objectives"
+            )));
+        }
         for reward in &group.rewards {
             let (prompt, reward) = (group.prompt.clone(), reward.clone());
             if reward.iter().any(|value| !value.is_finite()) {

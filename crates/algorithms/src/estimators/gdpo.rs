@@ -26,9 +26,9 @@ impl Default for GdpoConfig {
 stateless!(GdpoConfig, |own| Some(own.weights.len()), |own, groups| Ok(advantages(own, groups)));
 
 fn advantages(config: &GdpoConfig, groups: &[Group]) -> Advantages {
-    let weights = config.weights.get();
-    let flat: Vec<f64> =
-        groups.iter().flat_map(|group| weighted_standardised(group, &weights)).collect();
+    let configured = config.weights.get();
+    let of_group = |group: &Group| weighted_standardised(group, group.weights(&configured));
+    let flat: Vec<f64> = groups.iter().flat_map(of_group).collect();
     Advantages { values: split_like(&standardised(&flat, true), groups), ..Advantages::default() }
 }
 

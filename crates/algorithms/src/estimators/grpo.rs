@@ -3,13 +3,10 @@
 //! GRPO's advantage.
 
 use super::statistics::standardised;
-use super::{Advantages, Group, weighted};
+use super::{Advantages, Group};
 
 pub(super) fn advantages(weights: &[f64], divide: bool, groups: &[Group]) -> Advantages {
-    let scalars = groups
-        .iter()
-        .map(|group| group.rewards.iter().map(|reward| weighted(weights, reward)).collect());
-    from_scalars(scalars, divide)
+    from_scalars(groups.iter().map(|group| group.scalars(weights)), divide)
 }
 
 /// GRPO on rewards that are scalars already.

@@ -10,7 +10,7 @@
 //! project ran under this name until 2026-11-26.
 
 use super::statistics::{batch_mean, check_archive, check_volume};
-use super::{Advantages, Estimator, EstimatorError, Group, Progress, grpo, weighted};
+use super::{Advantages, Estimator, EstimatorError, Group, Progress, grpo};
 use crate::pareto::Archive;
 use paretopo_settings::{Finite, Weights};
 use schemars::JsonSchema;
@@ -168,9 +168,9 @@ fn advantages(config: &HvWeightingConfig, state: &ValidationState, groups: &[Gro
         (gain, _) => 0.5 + 1.5 * gain.unwrap_or(0.0).tanh(),
     };
     let weights = config.weights.get();
-    let scalars = groups.iter().map(|group| {
-        group.rewards.iter().map(|reward| factor * weighted(&weights, reward)).collect()
-    });
+    let scaled =
+        |group: &Group| group.scalars(&weights).into_iter().map(|scalar| factor * scalar).collect();
+    let scalars = groups.iter().map(scaled);
     let mut advantages = grpo::from_scalars(scalars, config.std_normalization);
     advantages.diagnostics.insert("r_pareto", factor);
     advantages

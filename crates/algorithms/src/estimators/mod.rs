@@ -62,6 +62,26 @@ pub struct Group {
     /// turn without one. A turn is what the policy wrote up to a tool's output or the end. `None`
     /// when unknown.
     pub turn_costs: Option<Vec<Vec<f64>>>,
+    /// What its episodes were asked to prefer: a weight for each objective, in place of the
+    /// estimator's own. `None` where nothing was told.
+    pub preference: Option<Vec<f64>>,
+}
+
+impl Group {
+    /// The weights that count: those of the preference, or else the configured ones. An estimator
+    /// without weights has none here, too.
+    pub fn weights<'g>(&'g self, configured: &'g [f64]) -> &'g [f64] {
+        match &self.preference {
+            Some(own) if !configured.is_empty() => own,
+            _ => configured,
+        }
+    }
+
+    /// `w . r` of each rollout, with [`Self::weights`]; without any the first objective.
+    fn scalars(&self, configured: &[f64]) -> Vec<f64> {
+        let weights = self.weights(configured);
+        self.rewards.iter().map(|reward| weighted(weights, reward)).collect()
+    }
 }
 
 /// How far the run is.
@@ -379,5 +399,57 @@ mod tests {
             of([1e308, -1e308]).unwrap_err().to_string(),
             "an advantage of prompt `p` is inf, from rewards up to 1e308"
         );
+    }
+
+    /// Two groups with rewards that differ in both objectives, told these weights.
+    fn told(preference: Option<[f64; 2]>) -> Vec<Group> {
+        let group = |rewards: [[f64; 2]; 3]| Group {
+            prompt: "p".into(),
+            rewards: rewards.map(|reward| reward.to_vec()).to_vec(),
+            calls: Some(vec![0.0, 1.0, 2.0]),
+            turn_costs: Some(vec![vec![0.0], vec![1.0, 0.0], vec![1.0, 1.0, 0.0]]),
+            preference: preference.map(|weights| weights.to_vec()),
+        };
+        vec![
+            group([[0.0, 1.0], [1.0, 0.6], [1.0, 0.4]]),
+            group([[1.0, 1.0], [0.0, 0.6], [1.0, 0.4]]),
+        ]
+    }
+
+    #[test]
+    fn an_estimator_with_weights_takes_those_that_were_told() {
+        let all = Estimators::in_use();
+        let mut with_weights = Vec::new();
+        for name in all.names() {
+            let progress = Progress { step: 0, total_steps: 2, seed: 0, call_limit: 4.0 };
+            let values = |config: &EstimatorConfig, groups: &[Group]| {
+                let found = advantages(config, &mut EstimatorState::default(), groups, progress);
+                found.unwrap().values
+            };
+            let choose = |settings: serde_json::Value| -> EstimatorConfig {
+                serde_json::from_value(settings).unwrap()
+            };
+            let usual = choose(serde_json::json!({ "type": name }));
+            let untold = values(&usual, &told(None));
+            if usual.weight_count().is_none() {
+                // without weights nothing that is told changes anything
+                assert_eq!(values(&usual, &told(Some([0.9, 0.1]))), untold, "{name}");
+                continue;
+            }
+            let set = choose(serde_json::json!({ "type": name, "weights": [0.9, 0.1] }));
+            assert_eq!(
+                values(&usual, &told(Some([0.9, 0.1]))),
+                values(&set, &told(None)),
+                "{name}"
+            );
+            assert_ne!(values(&set, &told(None)), untold, "{name}");
+            with_weights.push(name.to_owned());
+        }
+        assert!(with_weights.len() >= 7, "{with_weights:?}");
+        let config = estimator("scalarized", Scalarized::default());
+        let three = Group { preference: Some(vec![0.2; 3]), ..told(None).remove(0) };
+        let progress = Progress { step: 0, total_steps: 1, seed: 0, call_limit: 4.0 };
+        let error = advantages(&config, &mut EstimatorState::default(), &[three], progress);
+        assert!(error.unwrap_err().to_string().contains("a weight for each of 2 objectives"));
     }
 }

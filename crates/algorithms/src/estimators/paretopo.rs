@@ -14,7 +14,7 @@ pub use options::{
 };
 
 use super::statistics::{check_archive, check_volume};
-use super::{Advantages, Estimator, EstimatorError, Group, Progress, fits, weighted};
+use super::{Advantages, Estimator, EstimatorError, Group, Progress, fits};
 use crate::pareto::{Archive, non_dominated_ranks, underflows};
 use paretopo_settings::{DecayRate, Finite, NonNegative, Share, Weights};
 use schemars::JsonSchema;
@@ -311,8 +311,7 @@ fn rank_diagnostics(
 }
 
 fn scalar_rewards(config: &ParetoPoConfig, group: &Group) -> Vec<f64> {
-    let weights = config.weights.get();
-    group.rewards.iter().map(|reward| weighted(&weights, reward)).collect()
+    group.scalars(&config.weights.get())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use super::shipped::if_any;
 use super::statistics::{mean, standardised};
-use super::{Advantages, Group, stateless, weighted};
+use super::{Advantages, Group, stateless};
 use paretopo_settings::TaskWeights;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,8 +33,7 @@ fn advantages(config: &ReinforceConfig, groups: &[Group]) -> Advantages {
     let weights = config.weights.get();
     let mut all = Vec::new();
     for group in groups {
-        let scalars: Vec<f64> =
-            group.rewards.iter().map(|reward| weighted(&weights, reward)).collect();
+        let scalars = group.scalars(&weights);
         let baseline = if config.group_baseline { mean(&scalars) } else { 0.0 };
         all.extend(scalars.iter().map(|scalar| scalar - baseline));
     }

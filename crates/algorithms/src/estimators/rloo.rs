@@ -2,12 +2,11 @@
 //! `A_i = r_i - mean of the other rewards in the group`.
 
 use super::statistics::mean;
-use super::{Advantages, Group, weighted};
+use super::{Advantages, Group};
 
 pub(super) fn advantages(weights: &[f64], groups: &[Group]) -> Advantages {
     let values = groups.iter().map(|group| {
-        let scalars: Vec<f64> =
-            group.rewards.iter().map(|reward| weighted(weights, reward)).collect();
+        let scalars = group.scalars(weights);
         // the mean of the others is as far below as the mean of all, times n / (n - 1); a single
         // rollout has nothing to be compared with
         let (mean, count) = (mean(&scalars), scalars.len() as f64);

@@ -30,9 +30,12 @@ impl Default for SmoothChebyshevConfig {
 }
 
 stateless!(SmoothChebyshevConfig, |own| Some(own.weights.len()), |own, groups| {
-    let weights = own.weights.get();
-    let reward = |reward: &Vec<f64>| -distance(&weights, reward, own.smoothness.get());
-    let scalars = groups.iter().map(|group| group.rewards.iter().map(reward).collect());
+    let configured = own.weights.get();
+    let scalars = groups.iter().map(|group| {
+        let weights = group.weights(&configured);
+        let reward = |reward: &Vec<f64>| -distance(weights, reward, own.smoothness.get());
+        group.rewards.iter().map(reward).collect()
+    });
     Ok(grpo::from_scalars(scalars, own.std_normalization))
 });
 

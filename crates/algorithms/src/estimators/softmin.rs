@@ -31,11 +31,12 @@ impl Default for SoftminConfig {
 stateless!(SoftminConfig, |own| Some(own.weights.len()), |own, groups| Ok(advantages(own, groups)));
 
 fn advantages(config: &SoftminConfig, groups: &[Group]) -> Advantages {
-    let weights = config.weights.get();
-    let total: f64 = weights.iter().sum();
-    let shares: Vec<f64> = weights.iter().map(|weight| weight / total).collect();
+    let configured = config.weights.get();
     let mut all = Vec::new();
     for group in groups {
+        let weights = group.weights(&configured);
+        let total: f64 = weights.iter().sum();
+        let shares: Vec<f64> = weights.iter().map(|weight| weight / total).collect();
         let columns = standardised_objectives(group);
         all.extend((0..group.rewards.len()).map(|rollout| {
             let values: Vec<f64> = columns.iter().map(|column| column[rollout]).collect();

@@ -23,7 +23,7 @@ use std::path::Path;
 const CURVES: [(&str, &str); 9] = [
     ("em", "EM on training prompts"),
     ("calls", "#Tool on training prompts"),
-    ("head_skill", "head skill: EM where no call can be made"),
+    ("validation/head_skill", "head skill: EM where no call can be made"),
     ("estimator/r_pareto", "r_pareto (stage 1)"),
     (
         "estimator/tie_right_wrong",

@@ -38,8 +38,9 @@ fn known(text: &str) -> Result<(u32, f64), Problem> {
     })
 }
 
-/// A level's share is that of its episodes in the evaluation without calls; its calls are those of
-/// the other evaluation, unless they are known.
+/// A level's share is that of its episodes in the evaluation without calls. Its calls are those that
+/// its tasks need, where they say it, and its tool skill that of episodes which made them; else both
+/// are those of the other evaluation. Calls that are given count before all.
 fn measured(
     head: &Evaluation,
     tool: &Evaluation,
@@ -58,12 +59,15 @@ fn measured(
     let episodes: usize = head.levels.values().map(|level| level.episodes).sum();
     let skill = |(level, own): (&u32, &LevelSummary)| {
         let with_tool = &tool.levels[level];
+        let given = known.get(level).copied().or(with_tool.needed_calls);
+        let calls = given.unwrap_or(with_tool.calls);
+        let tool_skill = with_tool.em_with_needed_calls.unwrap_or(with_tool.em);
         LevelSkill {
             level: *level,
             share: own.episodes as f64 / episodes as f64,
             head_skill: own.em,
-            tool_skill: with_tool.em,
-            calls: known.get(level).copied().unwrap_or(with_tool.calls),
+            tool_skill: if calls == 0.0 { own.em } else { tool_skill },
+            calls,
         }
     };
     Ok(head.levels.iter().map(skill).collect())
@@ -75,7 +79,7 @@ mod tests {
 
     fn evaluation(levels: &[(u32, usize, f64, f64)]) -> Evaluation {
         let level = |&(level, episodes, em, calls): &(u32, usize, f64, f64)| {
-            (level, LevelSummary { episodes, em, calls })
+            (level, LevelSummary { episodes, em, calls, ..LevelSummary::default() })
         };
         let calls = levels.iter().map(|level| level.3).sum();
         Evaluation { calls, levels: levels.iter().map(level).collect(), ..Evaluation::default() }

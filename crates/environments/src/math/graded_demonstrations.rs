@@ -6,6 +6,7 @@
 
 use super::graded::{GRADED_LEVELS, GradedProblem, generate_graded, training_problem};
 use super::problems::draw_level;
+use crate::preference_tokens::preference_token;
 use crate::{DataError, Demonstration, DemonstrationTurn};
 use paretopo_settings::{Frequencies, NonNegative, Share};
 use paretopo_trajectory::ToolCall;
@@ -44,13 +45,13 @@ impl Default for GradedDemonstrations {
     fn default() -> Self {
         Self {
             drill: const { NonNegative::literal(2.0) },
-            drill_weights: Frequencies::literal([0.6, 1.0, 1.2, 1.5, 1.0, 0.8, 1.2, 1.0, 0.8, 0.1]),
+            drill_weights: Frequencies::literal([0.6, 1.0, 0.9, 0.7, 0.5, 0.5, 1.2, 1.0, 0.8, 0.4]),
             head: const { NonNegative::literal(0.35) },
             needed: const { NonNegative::literal(0.3) },
             partial: const { NonNegative::literal(0.1) },
             redundant: const { NonNegative::literal(0.25) },
-            abacus: const { Share::literal(0.1) },
-            python: const { Share::literal(0.05) },
+            abacus: const { Share::literal(0.05) },
+            python: const { Share::literal(0.0) },
             failing: const { Share::literal(0.05) },
             preference: const { Share::literal(0.3) },
         }
@@ -126,10 +127,10 @@ impl GradedDemonstrations {
         }
         let first = rng.random_range(0..=10);
         if rng.random_bool(0.7) {
-            return format!("<w{first}><w{}>", 10 - first);
+            return [first, 10 - first].map(preference_token).concat();
         }
         let second = rng.random_range(0..=10 - first);
-        format!("<w{first}><w{second}><w{}>", 10 - first - second)
+        [first, second, 10 - first - second].map(preference_token).concat()
     }
 }
 

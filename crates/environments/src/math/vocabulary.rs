@@ -1,7 +1,8 @@
 //! The words of the math environment.
 
 use super::problems::{NAMES, THINGS};
-use crate::word_level::{preference_tokens, with_special, word_level_tokenizer};
+use crate::preference_tokens::with_preference_tokens;
+use crate::word_level::word_level_tokenizer;
 use serde_json::Value;
 
 /// Longer ones first: a marker that begins another must not win.
@@ -85,5 +86,5 @@ pub fn graded_tokenizer_json() -> Value {
         GRADED_WORDS.split_whitespace(),
         std::iter::empty(),
     );
-    with_special(words, preference_tokens())
+    with_preference_tokens(words)
 }

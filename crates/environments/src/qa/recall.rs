@@ -22,7 +22,7 @@ use crate::preference_tokens::preference_token;
 use crate::{DataError, Demonstration, DemonstrationTurn};
 use paretopo_retrieval::PassageIndex;
 use paretopo_settings::{NonNegative, Share, whole, within};
-use paretopo_tools::{CallContext, SearchTool, Tool};
+use paretopo_tools::{CallContext, Luck, SearchTool, Tool};
 use paretopo_trajectory::{ToolCall, TrajectoryId};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -140,7 +140,7 @@ impl Practice {
         let world = familiar.world.relinked(seed ^ number, const { Share::literal(0.0) });
         let index = Arc::new(PassageIndex::in_memory(&world.passages())?);
         let Teaching { topk, miss_rate, .. } = familiar.config.teaching;
-        let search = SearchTool::new(index, topk).with_misses(miss_rate, seed);
+        let search = SearchTool::new(index, topk).with_misses(miss_rate);
         Ok(Self { number, world, search })
     }
 
@@ -169,14 +169,12 @@ pub(super) fn demonstrate(
     let mut rng = ChaCha8Rng::seed_from_u64(familiar.config.seed ^ 0xFA);
     rng.set_stream(index);
     let id = TrajectoryId::new("demonstration", index, 0);
-    practice.search.begin(&id);
     let (turns, searches) = (Vec::new(), 0);
     let mut lesson = Lesson { familiar, practice, id, rng, turns, searches };
     let is_drill = lesson.rng.random_bool(familiar.config.teaching.drills.get());
     // of a world of which nothing is told there are no drills
     let drill = if is_drill { lesson.drill() } else { None };
     let question = drill.or_else(|| lesson.question());
-    practice.search.end(&lesson.id);
     let mut question = question?;
     if lesson.rng.random_bool(familiar.config.teaching.preferences.get()) {
         let first = lesson.rng.random_range(0..=10);
@@ -265,7 +263,8 @@ impl Lesson<'_> {
         let arguments = serde_json::json!({ "query": query });
         let call = ToolCall { name: "search".into(), arguments };
         let deadline = Instant::now() + Duration::from_secs(60);
-        let context = CallContext { trajectory: self.id.clone(), deadline };
+        let luck = Luck::of_call(self.familiar.config.seed, &self.id, self.searches);
+        let context = CallContext { trajectory: self.id.clone(), deadline, luck };
         let output = self.practice.search.call(&call, &context).text;
         self.searches += 1;
         self.turns.push(DemonstrationTurn::Call(call));

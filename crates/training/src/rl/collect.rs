@@ -190,6 +190,9 @@ impl Collecting<'_> {
             rewards: group.iter().map(|one| one.objectives.values().to_vec()).collect(),
             calls: Some(group.iter().map(|one| environment.cost(one)).collect()),
             turn_costs: Some(group.iter().map(|one| environment.turn_costs(one)).collect()),
+            // all rollouts of a prompt were told the same
+            preference: (!group[0].preference.is_empty())
+                .then(|| group[0].preference.values().to_vec()),
         };
         let rewards: Vec<Group> = batch.tasks.iter().zip(&batch.groups).map(group).collect();
         let estimating = Instant::now();

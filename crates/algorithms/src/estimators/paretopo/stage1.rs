@@ -78,9 +78,10 @@ fn weighed(
         .collect();
     let mut advantages = grpo::from_scalars(scalars.iter().cloned(), config.std_normalization);
     if config.credit == Credit::Turn {
-        let weight = config.weights.get()[0];
+        let configured = config.weights.get();
         let mut turns = Vec::with_capacity(groups.len());
         for (place, group) in groups.iter().enumerate() {
+            let weight = group.weights(&configured)[0];
             let success = group.rewards.iter().map(|reward| weight * reward[0]).collect();
             let success = times(success, &factors[place]);
             let divide = config.std_normalization;
