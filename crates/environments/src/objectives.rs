@@ -288,6 +288,13 @@ mod tests {
         let mut memory = RunMemory::default();
         score_group(&environment, &task, &mut group, &mut memory);
         assert_eq!(memory.lowest_cost(&task.id), Some(2.5));
+        // a price that was drawn with its call: 4 in place of 2.5; remembered is the listed one
+        let mut drawn = played(vec![call("python")]);
+        drawn.calls[0].price = Some(4.0);
+        assert_eq!((environment.cost(&drawn), environment.expected_cost(&drawn)), (4.0, 2.5));
+        let mut alone = RunMemory::default();
+        score_group(&environment, &task, std::slice::from_mut(&mut drawn), &mut alone);
+        assert_eq!(alone.lowest_cost(&task.id), Some(2.5));
         // exp(-0.5 * 0) and exp(-0.5 * 1)
         let scored = group.map(|trajectory| trajectory.objectives.values()[1]);
         assert_eq!(scored, [1.0, (-0.5f64).exp()]);

@@ -87,10 +87,22 @@ impl ToolEnvironment {
         costs
     }
 
+    /// What its calls count for on average: the sum of their tools' prices, whatever was drawn. It is
+    /// [`Self::cost`] where no price is drawn. What a run remembers of a task is told in it, so that
+    /// one lucky price is not taken for a cheaper way.
+    pub fn expected_cost(&self, trajectory: &Trajectory) -> f64 {
+        let of_call = trajectory.calls.iter().map(|record| self.listed_price(record));
+        of_call.fold(0.0, |cost, price| cost + price)
+    }
+
     fn price(&self, record: &CallRecord) -> f64 {
+        record.price.unwrap_or_else(|| self.listed_price(record))
+    }
+
+    fn listed_price(&self, record: &CallRecord) -> f64 {
         let called = record.call.as_ref();
         let tool = called.and_then(|call| self.tools.iter().find(|tool| tool.name == call.name));
-        record.price.or(tool.map(|tool| tool.price)).unwrap_or(USUAL_PRICE)
+        tool.map_or(USUAL_PRICE, |tool| tool.price)
     }
 
     /// Whether all calls count the same, so that their number says what they cost.
@@ -152,7 +164,7 @@ pub fn score_group(
     for trajectory in group.iter_mut() {
         let is_right = environment.succeeded(task, trajectory);
         trajectory.success = Some(is_right);
-        memory.record(&task.id, environment.cost(trajectory), is_right);
+        memory.record(&task.id, environment.expected_cost(trajectory), is_right);
     }
     let names = environment.objective_names();
     for trajectory in group.iter_mut() {

@@ -159,5 +159,5 @@ fn resources() -> Result<Resources, Problem> {
         variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
     let cache = variable("PARETOPO_CACHE")
         .unwrap_or_else(|| usual.unwrap_or_else(std::env::temp_dir).join("paretopo"));
-    Ok(Resources { python_worker: python_worker()?, cache, ..Resources::default() })
+    Ok(Resources { python_worker: python_worker()?, cache })
 }

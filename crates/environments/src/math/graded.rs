@@ -12,7 +12,7 @@
 //! | 6 | a + b - c, of numbers from 2 to 19 | 2 |
 //! | 7 | a * b + c, with a and b from 2 to 9 and c from 2 to 19 | 2 |
 //! | 8 | a + b + c - d, of numbers from 2 to 9 | 3 |
-//! | 9 | a * b + c - d, with a from 11 to 29, b from 2 to 9 and two-digit c and d | 3 |
+//! | 9 | a * b + c - d, with a from 11 to 29, b from 2 to 9, two-digit c and d | 3 |
 //!
 //! How often the shipped policy is right in its head, by level, is graded by how often the warm
 //! start drills each (`drill_weights`), and measured in `experiments/math/README.md`.
@@ -106,8 +106,9 @@ pub fn generate_graded(rng: &mut impl Rng, level_weights: &[f64; GRADED_LEVELS])
             vec![(a, ' '), (b, '+'), (c, '+'), (d.min(a + b + c), '-')]
         }
         _ => {
-            let (a, b) = (from_to(11, 29), from_to(2, 9));
-            vec![(a, ' '), (b, '*'), (from_to(10, 99), '+'), (from_to(10, 99), '-')]
+            let (a, b, c) = (from_to(11, 29), from_to(2, 9), from_to(10, 99));
+            let d = from_to(10, 99.min(a * b + c));
+            vec![(a, ' '), (b, '*'), (c, '+'), (d, '-')]
         }
     };
     chained(rng, level as u32, &operations)
