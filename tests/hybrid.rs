@@ -590,11 +590,7 @@ impl Observer for Deaf {
 fn run(recipe: &str, start: &Path, run: &Path, settings: &[String]) {
     let config = RunConfig::parse("", "test", settings).unwrap();
     let surroundings = Surroundings {
-        resources: Resources {
-            python_worker: python_worker(),
-            cache: std::env::temp_dir(),
-            ..Resources::default()
-        },
+        resources: Resources { python_worker: python_worker(), cache: std::env::temp_dir() },
         cancelled: &crate::scripted::NEVER,
         backend: "test".into(),
         commit: "test",

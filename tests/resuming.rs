@@ -239,11 +239,7 @@ fn a_reward_that_is_no_number_stops_a_run_or_its_group_is_left_out_and_counted()
             .map(ToString::to_string)
             .collect();
         let config = RunConfig::parse("", "test", &settings).unwrap();
-        let resources = Resources {
-            python_worker: python_worker(),
-            cache: std::env::temp_dir(),
-            ..Resources::default()
-        };
+        let resources = Resources { python_worker: python_worker(), cache: std::env::temp_dir() };
         let mut environment = config.build_environment(&resources, &mut ()).unwrap();
         environment.objectives[1] =
             NamedObjective { name: "r_ratio".into(), objective: Arc::new(Ratio) };

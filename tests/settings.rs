@@ -307,11 +307,7 @@ fn play(config: &RunConfig, key: &str) {
     if !offline || key.contains("opening") || key.contains("cpython") {
         return;
     }
-    let resources = Resources {
-        python_worker: python_worker(),
-        cache: std::env::temp_dir(),
-        ..Resources::default()
-    };
+    let resources = Resources { python_worker: python_worker(), cache: std::env::temp_dir() };
     // what cannot be built says so
     let Ok(environment) = config.build_environment(&resources, &mut ()) else { return };
     let demonstration = environment.demonstration(3);
