@@ -33,7 +33,8 @@
 //!         memory: None,
 //!     };
 //!     let mut generator = generators.open(&settings)?;
-//!     let row = |key| Row { key, ids: [1, 2, 3].into(), seed: 7, drawn: 0, budget: 5, forbidden: None };
+//!     let ids: std::sync::Arc<[u32]> = [1, 2, 3].into();
+//!     let row = |key| Row { key, ids: ids.clone(), seed: 7, drawn: 0, budget: 5, forbidden: None };
 //!     assert_eq!(generator.admit(&[row(0), row(1)])?, 2);
 //!
 //!     let mut drawn = [Vec::new(), Vec::new()];
