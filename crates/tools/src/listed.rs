@@ -287,7 +287,7 @@ impl ListedTool {
     /// `luck` whatever the settings, which goes on to the tool.
     ///
     /// The price is log-normal with the mean `price`, `price * exp(d z - d^2 / 2)`, cut at
-    /// [`MOST_TIMES`] times the price.
+    /// 100 times the price.
     pub fn terms_of_call(&self, luck: &mut Luck) -> CallTerms {
         let fails = luck.chance(self.failure_rate);
         let normal = luck.normal();

@@ -271,7 +271,7 @@ impl Environment for QaEnvironment {
 
     /// `f1`; `support_retrieved`: whether all supporting passages were shown; `no_search`: answered
     /// without a search; `repeated_queries`: searches for what had been searched for before. For a
-    /// familiar world also [`familiar_metrics`].
+    /// familiar world also what `familiar_metrics` says.
     fn metrics(&self, task: &Task, trajectory: &Trajectory) -> Vec<(&'static str, f64)> {
         let share = |condition: bool| f64::from(u8::from(condition));
         let mut metrics = vec![
