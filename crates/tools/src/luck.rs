@@ -4,7 +4,7 @@
 //! nothing else. So a run that is repeated or resumed has the same luck, whatever is played beside
 //! it.
 
-use paretopo_trajectory::TrajectoryId;
+use paretopo_trajectory::{TrajectoryId, stable_hash, well_mixed};
 
 /// Random numbers of one call.
 ///
@@ -26,11 +26,7 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 impl Luck {
     /// That of the `number`-th call of a trajectory, counted from 0; `seed` is the episode's own.
     pub fn of_call(seed: u64, trajectory: &TrajectoryId, number: usize) -> Self {
-        // FNV-1a of the name
-        let name = trajectory.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        let mut luck = Self(seed ^ name);
+        let mut luck = Self(seed ^ stable_hash(trajectory.as_str()));
         // tokens are drawn from the same seed, by another generator
         let mixed = luck.next() ^ (number as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         Self(mixed)
@@ -39,10 +35,7 @@ impl Luck {
     /// The next number, by SplitMix64.
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(STEP);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
+        well_mixed(self.0)
     }
 
     /// A number in [0, 1), of 53 bits.

@@ -1,5 +1,7 @@
 //! Random numbers without a state to save: every use derives its own seed.
 
+use paretopo_trajectory::well_mixed;
+
 /// What random numbers are for. No two purposes share a number, whatever their indices
 /// (`no_two_purposes_collide`); those of usual runs are as they always were, so that a run repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,13 +55,10 @@ impl Purpose {
 /// A seed for one purpose of one step (or task), well mixed: neighbouring arguments give unrelated
 /// seeds.
 pub(crate) fn derive_seed(seed: u64, step: u64, purpose: Purpose) -> u64 {
-    // SplitMix64's finaliser
-    let mut mixed = seed
+    let number = seed
         .wrapping_add(step.wrapping_mul(0x9e37_79b9_7f4a_7c15))
         .wrapping_add(purpose.number().wrapping_mul(0xbf58_476d_1ce4_e5b9));
-    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ mixed >> 31
+    well_mixed(number)
 }
 
 #[cfg(test)]

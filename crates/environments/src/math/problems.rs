@@ -11,7 +11,7 @@
 //!
 //! How well the shipped policy does each in its head is measured in `experiments/math/README.md`.
 
-use paretopo_trajectory::Split;
+use paretopo_trajectory::{Split, stable_hash};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use std::ops::Range;
@@ -66,13 +66,9 @@ pub(super) fn draw_level(rng: &mut impl Rng, weights: &[f64]) -> usize {
 }
 
 /// Which split a question belongs to: decided by its text alone, so splits can never overlap. 1 in
-/// 10 is for validation, 2 in 10 for test. FNV-1a, because the standard library's hasher may change
-/// between releases.
+/// 10 is for validation, 2 in 10 for test.
 pub(super) fn question_split(question: &str) -> Split {
-    let hash = question.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    match (hash >> 20) % 10 {
+    match (stable_hash(question) >> 20) % 10 {
         0 => Split::Validation,
         1 | 2 => Split::Test,
         _ => Split::Train,

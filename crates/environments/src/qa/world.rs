@@ -8,7 +8,7 @@
 //! (countries, occupations) the entity that the question starts from does.
 
 use paretopo_retrieval::Passage;
-use paretopo_trajectory::{Split, Task};
+use paretopo_trajectory::{Split, Task, stable_hash};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -389,13 +389,9 @@ impl World {
     }
 }
 
-/// 70% of names are for training, 10% for validation, 20% for testing; by a hash that is the same
-/// everywhere (FNV-1a).
+/// 70% of names are for training, 10% for validation, 20% for testing.
 fn split_of(name: &str) -> Split {
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    match (hash >> 32) % 10 {
+    match (stable_hash(name) >> 32) % 10 {
         0..=6 => Split::Train,
         7 => Split::Validation,
         _ => Split::Test,
