@@ -4,6 +4,7 @@
 //! 2503.00295): training draws the weights of each prompt, and whoever uses it says which they want.
 
 use paretopo_chat::{ChatError, Tokenizer};
+use paretopo_environments::preference_token;
 use paretopo_settings::Weights;
 use paretopo_trajectory::ObjectiveValues;
 use rand::SeedableRng;
@@ -77,10 +78,9 @@ impl PreferenceConfig {
     /// # Errors
     /// Names one that it has not.
     pub(crate) fn require_tokens(&self, tokenizer: &Tokenizer) -> Result<(), ChatError> {
-        let tokens = (0..=PARTS).filter(|_| self.tell == Told::Tokens);
-        let mut missing = tokens
-            .map(|tenths| format!("<w{tenths}>"))
-            .filter(|token| tokenizer.token_to_id(token).is_none());
+        let tenths = (0..=PARTS as u32).filter(|_| self.tell == Told::Tokens);
+        let mut missing =
+            tenths.map(preference_token).filter(|token| tokenizer.token_to_id(token).is_none());
         match missing.next() {
             None => Ok(()),
             Some(token) => Err(ChatError::Tokenizer(format!(
@@ -97,7 +97,7 @@ impl PreferenceConfig {
         }
         match self.tell {
             Told::Tokens => {
-                let token = |weight: &f64| format!("<w{}>", (weight * PARTS as f64).round());
+                let token = |weight: &f64| preference_token((weight * PARTS as f64).round() as u32);
                 preference.values().iter().map(token).collect()
             }
             Told::Sentence => {

@@ -36,17 +36,17 @@ pub(crate) fn experiment_config(file: &Path) -> &'static str {
 
 /// Whether the binary carries a policy of that name.
 pub(crate) fn is_policy(name: &str) -> bool {
-    POLICIES.iter().any(|(known, _)| *known == name)
+    policy_files(name).is_some()
 }
 
-/// The files of an embedded policy; none of one that is not there.
-pub(crate) fn policy_files(policy: &str) -> &'static [File] {
-    POLICIES.iter().find(|(name, _)| *name == policy).map_or(&[], |(_, files)| *files)
+/// The files of an embedded policy; `None` of one that is not there.
+pub(crate) fn policy_files(policy: &str) -> Option<&'static [File]> {
+    POLICIES.iter().find(|(name, _)| *name == policy).map(|(_, files)| *files)
 }
 
 /// The folder of an embedded policy, written once per content under the system's temporary folder.
 pub(crate) fn policy_folder(policy: &str) -> Result<PathBuf, Problem> {
-    let Some((_, files)) = POLICIES.iter().find(|(name, _)| *name == policy) else {
+    let Some(files) = policy_files(policy) else {
         let known = POLICIES.map(|(name, _)| name).join("`, `");
         return Err(Problem::mistake(format!(
             "`policy.name`: there is no embedded policy `{policy}` (there are `{known}`)"
@@ -65,7 +65,7 @@ pub(crate) fn policy_folder(policy: &str) -> Result<PathBuf, Problem> {
         ))
     };
     std::fs::create_dir_all(&folder).map_err(failed)?;
-    for (name, bytes) in *files {
+    for (name, bytes) in files {
         let path = folder.join(name);
         // compared and not only looked for: the folder may be left over from a kill, or somebody
         // else's

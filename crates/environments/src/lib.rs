@@ -41,6 +41,7 @@ pub use objectives::{
 };
 pub use opening::{Example, Opening};
 pub use paretopo_tools::{LoadObserver, Resources};
+pub use preference_tokens::preference_token;
 pub use qa::{QaConfig, QaEnvironment};
 pub use tool_efficiency::{BeforeFirstSuccess, BelowOptimal, NOptimal, ToolEfficiency};
 pub use tool_environment::{ToolEnvironment, bad_reward, score_group};

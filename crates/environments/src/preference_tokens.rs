@@ -9,7 +9,7 @@ use serde_json::Value;
 const TENTHS: u32 = 10;
 
 /// The token of a weight in tenths; weights above one count as one.
-pub(crate) fn preference_token(tenths: u32) -> String {
+pub fn preference_token(tenths: u32) -> String {
     format!("<w{}>", tenths.min(TENTHS))
 }
 

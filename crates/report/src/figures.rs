@@ -5,7 +5,7 @@ use crate::fronts::settings_of;
 use crate::labels::spread;
 use crate::palette::{Look, Palette};
 use crate::significance::deviation;
-use crate::{RunResult, mean};
+use crate::{RunResult, mean, row_name};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -63,7 +63,7 @@ fn drawn_rows(runs: &[RunResult], palette: &Palette) -> Vec<(String, Look)> {
     let row = |name: &String| {
         let settings = settings_of(runs, name);
         let middle = settings.get(settings.len() / 2);
-        let row = middle.map_or_else(|| name.clone(), |setting| format!("{name} {setting}"));
+        let row = middle.map_or_else(|| name.clone(), |setting| row_name(name, setting));
         (row, palette.look(name))
     };
     palette.methods().iter().filter(is_trained).map(row).collect()

@@ -1,9 +1,9 @@
 //! The figure of fronts: the plane of calls and accuracy, what can be had there without learning
 //! when to call, and each method's places with their staircase. Names stand beside what they name.
 
-use crate::figures::{Drawn, padded};
+use crate::figures::{Area, Drawn, padded};
 use crate::front::{Place, staircase};
-use crate::fronts::{Frame, mean_places, settings_of};
+use crate::fronts::{Frame, mean_places, of_each_setting, settings_of};
 use crate::labels::{Labels, Placed, Rectangle};
 use crate::palette::{Look, Palette};
 use crate::statistics::bootstrap_interval;
@@ -76,28 +76,19 @@ struct Figure<'a> {
 }
 
 fn shown(runs: &[RunResult], method: &str, palette: &Palette) -> Shown {
-    let settings = settings_of(runs, method);
     let half = |values: Vec<f64>| {
         let [low, high] = bootstrap_interval(&values);
         (high - low) / 2.0
-    };
-    let radii_of = |setting: Option<&String>| {
-        let own = || runs.iter().filter(|r| r.method == method && r.setting.as_ref() == setting);
-        Place {
-            calls: half(own().map(|run| run.calls).collect()),
-            em: half(own().map(|run| run.em).collect()),
-        }
-    };
-    let radii = match settings.is_empty() {
-        true => vec![radii_of(None)],
-        false => settings.iter().map(|setting| radii_of(Some(setting))).collect(),
     };
     Shown {
         name: method.to_owned(),
         look: palette.look(method),
         places: mean_places(runs, method),
-        settings,
-        radii,
+        settings: settings_of(runs, method),
+        radii: of_each_setting(runs, method, |own| Place {
+            calls: half(own.iter().map(|run| run.calls).collect()),
+            em: half(own.iter().map(|run| run.em).collect()),
+        }),
     }
 }
 
@@ -307,10 +298,8 @@ fn relative(placed: Placed, (x, y): (i32, i32)) -> Placed {
     Placed { at: moved(placed.at), anchor: moved(placed.anchor), ..placed }
 }
 
-type Root<'a> = plotters::drawing::DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
-
 fn draw_name(
-    root: &Root<'_>,
+    root: &Area<'_>,
     text: &str,
     (colour, is_lead, size): (RGBColor, bool, i32),
     placed: Placed,

@@ -5,6 +5,7 @@ use crate::front::{Front, Place, front_hypervolume};
 use crate::interquartile::{
     interquartile_interval, interquartile_mean, probability_of_improvement,
 };
+use crate::results::distinct;
 use crate::significance::{holm, paired_permutation_test, visible_effect};
 use crate::statistics::mean;
 use crate::{Controls, RunResult};
@@ -118,25 +119,30 @@ pub struct Against {
 
 /// The names of the methods, in the order of their first runs.
 pub fn method_names(runs: &[RunResult]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for run in runs {
-        if !names.contains(&run.method) {
-            names.push(run.method.clone());
-        }
-    }
-    names
+    distinct(runs.iter().map(|run| &run.method))
 }
 
 /// The settings of a method's knob in the order of their first runs; empty without one.
 pub(crate) fn settings_of(runs: &[RunResult], method: &str) -> Vec<String> {
-    let mut settings: Vec<String> = Vec::new();
-    for setting in runs.iter().filter(|run| run.method == method).filter_map(|r| r.setting.as_ref())
-    {
-        if !settings.contains(setting) {
-            settings.push(setting.clone());
-        }
+    distinct(runs.iter().filter(|run| run.method == method).filter_map(|run| run.setting.as_ref()))
+}
+
+/// What `of` makes of a method's runs with each setting of its knob, in the order of
+/// [`settings_of`]; of all its runs when it has no knob.
+pub(crate) fn of_each_setting<T>(
+    runs: &[RunResult],
+    method: &str,
+    of: impl Fn(&[&RunResult]) -> T,
+) -> Vec<T> {
+    let with = |setting: Option<&String>| {
+        let is_own = |run: &&RunResult| run.method == method && run.setting.as_ref() == setting;
+        of(&runs.iter().filter(is_own).collect::<Vec<_>>())
+    };
+    let settings = settings_of(runs, method);
+    match settings.is_empty() {
+        true => vec![with(None)],
+        false => settings.iter().map(|setting| with(Some(setting))).collect(),
     }
-    settings
 }
 
 /// A front for each seed with which every setting of the method was run.
@@ -246,18 +252,10 @@ fn summary(runs: &[RunResult], method: &str, frame: &Frame) -> FrontSummary {
 
 /// The mean place of each setting, in their order.
 pub(crate) fn mean_places(runs: &[RunResult], method: &str) -> Vec<Place> {
-    let mean_of = |setting: Option<&String>| {
-        let own = || runs.iter().filter(|r| r.method == method && r.setting.as_ref() == setting);
-        Place {
-            calls: mean(&own().map(|run| run.calls).collect::<Vec<_>>()),
-            em: mean(&own().map(|run| run.em).collect::<Vec<_>>()),
-        }
-    };
-    let settings = settings_of(runs, method);
-    match settings.is_empty() {
-        true => vec![mean_of(None)],
-        false => settings.iter().map(|setting| mean_of(Some(setting))).collect(),
-    }
+    of_each_setting(runs, method, |own| Place {
+        calls: mean(&own.iter().map(|run| run.calls).collect::<Vec<_>>()),
+        em: mean(&own.iter().map(|run| run.em).collect::<Vec<_>>()),
+    })
 }
 
 /// The first method that is no baseline against each other one, with Holm's correction over these

@@ -3,6 +3,7 @@
 //! experiment.
 
 use crate::RunResult;
+use crate::results::distinct;
 use crate::statistics::{bootstrap_interval, igd_plus, mean, pareto_front, volume_of};
 use crate::table::{Comparison, markdown, methods_of, with_interval};
 use paretopo_trajectory::ObjectiveValues;
@@ -87,12 +88,7 @@ pub fn shared_names(runs: &[RunResult]) -> Option<Arc<[String]>> {
 
 /// The means of the objectives by method, `None` without any.
 pub fn objectives_table(summaries: &[ObjectiveSummary]) -> Option<String> {
-    let mut names: Vec<&String> = Vec::new();
-    for name in summaries.iter().flat_map(|summary| summary.point.names().iter()) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
+    let names = distinct(summaries.iter().flat_map(|summary| summary.point.names().iter()));
     if names.is_empty() {
         return None;
     }

@@ -48,12 +48,30 @@ pub struct RunResult {
     pub metrics: Vec<BTreeMap<String, f64>>,
 }
 
+/// A row's name in tables: the method, and where its knob stands.
+pub fn row_name(method: &str, setting: &str) -> String {
+    format!("{method} {setting}")
+}
+
+/// Each name once, in the order of their first appearance.
+pub(crate) fn distinct<S: AsRef<str> + Into<String>>(
+    names: impl IntoIterator<Item = S>,
+) -> Vec<String> {
+    let mut seen: Vec<String> = Vec::new();
+    for name in names {
+        if !seen.iter().any(|known| known == name.as_ref()) {
+            seen.push(name.into());
+        }
+    }
+    seen
+}
+
 impl RunResult {
     /// Its row in tables: the method, and the setting of its knob.
     pub fn row(&self) -> Cow<'_, str> {
         match &self.setting {
             None => Cow::Borrowed(&self.method),
-            Some(setting) => Cow::Owned(format!("{} {setting}", self.method)),
+            Some(setting) => Cow::Owned(row_name(&self.method, setting)),
         }
     }
 

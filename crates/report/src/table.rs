@@ -1,6 +1,7 @@
 //! Accuracy and tool calls over seeds, as Markdown.
 
 use crate::RunResult;
+use crate::results::distinct;
 use crate::significance::paired_permutation_test;
 use crate::statistics::{bootstrap_interval, igd_plus, mean, pareto_front, volume_of};
 use serde::Serialize;
@@ -209,14 +210,7 @@ pub fn environment_table(runs: &[RunResult]) -> Option<String> {
 
 /// The rows of tables, a method or a setting of its knob, in the order of their first runs.
 pub(crate) fn methods_of(runs: &[RunResult]) -> Vec<String> {
-    let mut rows: Vec<String> = Vec::new();
-    for run in runs {
-        let row = run.row();
-        if !rows.iter().any(|known| *known == row) {
-            rows.push(row.into_owned());
-        }
-    }
-    rows
+    distinct(runs.iter().map(RunResult::row))
 }
 
 /// A table with aligned columns; the first row is the header.

@@ -5,7 +5,7 @@ use super::knob::Knob;
 use crate::embedded;
 use crate::problem::Problem;
 use paretopo_records::EVALUATION;
-use paretopo_report::{Behind, Controls, RecordError, RunResult, read_run};
+use paretopo_report::{Behind, Controls, RecordError, RunResult, read_run, row_name};
 use paretopo_settings::{LARGEST_SEED, all_within, read_toml};
 use paretopo_training::RunConfig;
 use serde::Deserialize;
@@ -168,7 +168,7 @@ impl Method {
     pub(super) fn row(&self) -> String {
         match &self.setting {
             None => self.name.clone(),
-            Some(setting) => format!("{} {setting}", self.name),
+            Some(setting) => row_name(&self.name, setting),
         }
     }
 
