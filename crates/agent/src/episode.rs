@@ -5,8 +5,7 @@ use crate::tool_desk::Tenancy;
 use paretopo_chat::TurnText;
 use paretopo_generation::Drawn;
 use paretopo_trajectory::{
-    Alternative, Author, CallRecord, FinishReason, Segment, Span, TokenId, ToolCall, ToolOutcome,
-    Trajectory,
+    Alternative, Author, CallRecord, FinishReason, Segment, Span, TokenId, ToolCall, Trajectory,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -121,12 +120,12 @@ impl<'a> Episode<'a> {
         self.length += 1;
     }
 
-    /// Puts a call's outcome behind the turn, which it ends: the markers and the tool's output as ids
-    /// and as text. `call` is what was asked for, and since when.
+    /// Puts a call with its outcome behind the turn, which it ends: the markers and the tool's
+    /// output as ids and as text. It was asked for `began` seconds from the episode's beginning.
     pub(crate) fn push_outcome(
         &mut self,
-        (call, began): (Option<ToolCall>, f32),
-        outcome: ToolOutcome,
+        call: CallRecord,
+        began: f32,
         parts: [(Author, Vec<TokenId>); 3],
         text: [&str; 3],
     ) {
@@ -142,7 +141,7 @@ impl<'a> Episode<'a> {
             self.segments.push(Segment::given(author, ids).at(time));
         }
         let time = Some(Span { began, ended: now });
-        self.calls.push(CallRecord { call, outcome, segment: asked, time, price: None });
+        self.calls.push(CallRecord { segment: asked, time, ..call });
     }
 
     /// The record of a finished episode, not yet scored; `answer` finds the answer in what the policy

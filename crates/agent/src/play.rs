@@ -7,7 +7,7 @@
 //! episodes go on in it from their ids; [`RESTARTS`] times in a row without a token between.
 
 use crate::episode::{Episode, State};
-use crate::rollout::{Prompts, RolloutContext, RolloutError, RolloutRequest, RolloutStatistics};
+use crate::rollout::{RolloutContext, RolloutError, RolloutRequest, RolloutStatistics};
 use crate::rollout_config::{RolloutConfig, ToolSchedule};
 use crate::tool_desk::{Submitted, ToolDesk, refused};
 use paretopo_chat::{ChatError, Parsed};
@@ -15,8 +15,11 @@ use paretopo_generation::{
     Drawn, Event, GenerationError, GenerationSettings, GenerationStatistics, Generator, Row,
 };
 use paretopo_tools::truncate_middle;
-use paretopo_trajectory::{Author, FinishReason, TokenId, ToolCall, ToolOutcome, Trajectory};
+use paretopo_trajectory::{
+    Author, CallRecord, FinishReason, TokenId, ToolCall, ToolOutcome, Trajectory,
+};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -53,11 +56,12 @@ pub(crate) struct TurnLoop<'a> {
     earlier: GenerationStatistics,
 }
 
-/// Plays requests with one generator; `on_finished` gets each trajectory with its request's index.
+/// Plays requests with one generator, each from its prompt; `on_finished` gets each trajectory with
+/// its request's index.
 pub(crate) fn play<'a>(
     context: &'a RolloutContext<'a>,
     config: &'a RolloutConfig,
-    prompts: &Prompts,
+    prompts: &[Arc<[TokenId]>],
     requests: &'a [RolloutRequest<'a>],
     mut on_finished: impl FnMut(usize, Trajectory),
 ) -> Result<RolloutStatistics, RolloutError> {
@@ -90,7 +94,7 @@ impl<'a> TurnLoop<'a> {
     fn open(
         context: &'a RolloutContext<'a>,
         config: &'a RolloutConfig,
-        prompts: &Prompts,
+        prompts: &[Arc<[TokenId]>],
         requests: &'a [RolloutRequest<'a>],
     ) -> Result<Self, RolloutError> {
         let settings = GenerationSettings {
@@ -101,12 +105,9 @@ impl<'a> TurnLoop<'a> {
             memory: (config.cache_mib > 0).then_some(config.cache_mib << 20),
         };
         let forbids = requests.iter().any(|request| request.tool_free);
-        let call = match forbids.then(|| context.text.beginning_of_calls(&config.syntax)) {
-            Some(found) => Some(found?),
-            None => None,
-        };
+        let call = forbids.then(|| context.text.beginning_of_calls(&config.syntax)).transpose()?;
         let row = |(key, request): (usize, &RolloutRequest<'_>)| {
-            let ids = prompts[&(request.task.id.clone(), config.told(request))].clone();
+            let ids = prompts[key].clone();
             let budget = config.max_sampled_tokens.min(context.context - ids.len());
             let forbidden = call.clone().filter(|_| request.tool_free);
             Row { key, ids, seed: request.seed, drawn: 0, budget, forbidden }
@@ -365,10 +366,11 @@ impl<'a> TurnLoop<'a> {
         let episode = &mut self.episodes[key];
         let tenancy = episode.tenancy.as_ref().expect("an episode has it until it ends");
         let called = asked.0.as_ref();
-        let price =
-            called.and_then(|call| self.desk.drawn_price(call, tenancy, episode.calls.len()));
-        episode.push_outcome(asked, outcome, parts, [before, &shown, after]);
-        episode.calls.last_mut().expect("just pushed").price = price;
+        let place = episode.calls.len();
+        let price = called.and_then(|call| self.desk.drawn_price(call, tenancy, place));
+        let (call, began) = asked;
+        let record = CallRecord { price, ..CallRecord::new(call, outcome) };
+        episode.push_outcome(record, began, parts, [before, &shown, after]);
         if episode.length >= self.context.context {
             self.finish(key, FinishReason::Length);
             return Ok(());

@@ -6,7 +6,7 @@ use paretopo_chat::ChatError;
 use paretopo_environments::ToolEnvironment;
 use paretopo_generation::{GenerationError, GenerationStatistics, Generators};
 use paretopo_trajectory::{ObjectiveValues, Task, TokenId, Trajectory, TrajectoryId};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -164,6 +164,8 @@ pub fn rollout(
         |(), part: Vec<usize>, tell| {
             let own: Vec<RolloutRequest<'_>> =
                 part.iter().map(|place| requests[*place].clone()).collect();
+            let prompts: Vec<Arc<[TokenId]>> =
+                part.iter().map(|place| prompts[*place].clone()).collect();
             let done = play(context, &config, &prompts, &own, |index, trajectory| {
                 tell(Event::Finished(part[index], trajectory))
             });
@@ -185,9 +187,6 @@ pub fn rollout(
     }
 }
 
-/// The ids of each prompt: of a task, and of what is told in front of its question.
-pub(crate) type Prompts = HashMap<(String, String), Arc<[TokenId]>>;
-
 /// Deals out tasks in turn: the places of each part's requests. At least one part, and none empty
 /// unless there is no request.
 fn split(requests: &[RolloutRequest<'_>], parts: usize) -> Vec<Vec<usize>> {
@@ -202,25 +201,28 @@ fn split(requests: &[RolloutRequest<'_>], parts: usize) -> Vec<Vec<usize>> {
     found
 }
 
+/// The prompt of each request, in their order; those that read the same are opened once.
 fn open_all(
     context: &RolloutContext<'_>,
     config: &RolloutConfig,
     requests: &[RolloutRequest<'_>],
-) -> Result<Prompts, RolloutError> {
-    let told: Vec<String> = requests.iter().map(|request| config.told(request)).collect();
+) -> Result<Vec<Arc<[TokenId]>>, RolloutError> {
     if let Some(preference) = &config.preference {
         preference.require_tokens(&context.text.tokenizer)?;
     }
-    let mut seen = HashSet::new();
-    let tasks: Vec<(&Task, &str)> = requests
-        .iter()
-        .zip(&told)
-        .map(|(request, told)| (request.task, told.as_str()))
-        .filter(|(task, told)| seen.insert((task.id.as_str(), *told)))
-        .collect();
-    let opened = open_tasks(context.text, context.environment, config, &tasks)?;
-    let mut prompts = HashMap::new();
-    for ((task, told), ids) in tasks.into_iter().zip(opened) {
+    let told: Vec<String> =
+        requests.iter().map(|request| config.told(&request.preference)).collect();
+    let (mut distinct, mut place_of) = (Vec::new(), HashMap::new());
+    let mut places = Vec::with_capacity(requests.len());
+    for (request, told) in requests.iter().zip(&told) {
+        places.push(*place_of.entry((request.task.id.as_str(), told)).or_insert_with(|| {
+            distinct.push((request.task, told.as_str()));
+            distinct.len() - 1
+        }));
+    }
+    let opened = open_tasks(context.text, context.environment, config, &distinct)?;
+    let mut prompts: Vec<Arc<[TokenId]>> = Vec::with_capacity(opened.len());
+    for ((task, _), ids) in distinct.into_iter().zip(opened) {
         if !leaves_room(ids.len(), context.context) {
             return Err(RolloutError::PromptTooLong {
                 task: task.id.clone(),
@@ -228,9 +230,9 @@ fn open_all(
                 context: context.context,
             });
         }
-        prompts.insert((task.id.clone(), told.to_owned()), ids.into());
+        prompts.push(ids.into());
     }
-    Ok(prompts)
+    Ok(places.into_iter().map(|place| prompts[place].clone()).collect())
 }
 
 #[cfg(test)]

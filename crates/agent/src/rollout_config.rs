@@ -1,12 +1,13 @@
 //! Budgets and limits of a rollout.
 
-use crate::{LongPrompts, PreferenceConfig, RolloutRequest};
+use crate::{LongPrompts, PreferenceConfig};
 use paretopo_chat::ToolSyntax;
 use paretopo_generation::{Recorded, SamplingConfig};
 use paretopo_settings::{Seconds, whole, within};
-use paretopo_trajectory::TokenId;
+use paretopo_trajectory::{ObjectiveValues, TokenId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// When a tool's outcome reaches its episode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -127,10 +128,15 @@ pub struct RolloutConfig {
 }
 
 impl RolloutConfig {
-    /// What a request's prompt tells in front of the question.
-    pub(crate) fn told(&self, request: &RolloutRequest<'_>) -> String {
-        let preference = self.preference.as_ref();
-        preference.map(|config| config.words(&request.preference)).unwrap_or_default()
+    /// What an episode is asked to prefer where nobody asks for something else; empty where
+    /// nothing is told.
+    pub fn usual_preference(&self, objectives: &Arc<[String]>) -> ObjectiveValues {
+        self.preference.as_ref().map(|config| config.usual(objectives)).unwrap_or_default()
+    }
+
+    /// What a prompt tells of a preference in front of the question.
+    pub fn told(&self, preference: &ObjectiveValues) -> String {
+        self.preference.as_ref().map(|config| config.words(preference)).unwrap_or_default()
     }
 }
 

@@ -177,6 +177,8 @@ fn measure(
     let wanted = if wanted == 0 { tasks.len() } else { wanted.min(tasks.len()) };
     let mut found = Measured::default();
     let mut done = 0;
+    // all preferences take about as many tokens
+    let told = rollout.told(&rollout.usual_preference(&environment.objective_names()));
     while done < tasks.len() {
         // those that stop the run count as played
         let played = match rollout.long_prompts {
@@ -190,13 +192,7 @@ fn measure(
         if reader.cancelled.load(Ordering::Relaxed) {
             return Err(TrainingError::Interrupted);
         }
-        // all preferences take about as many tokens
-        let usual = rollout
-            .preference
-            .as_ref()
-            .map(|config| config.words(&config.usual(&environment.objective_names())));
-        let told = usual.as_deref().unwrap_or_default();
-        let opened: Vec<(&Task, &str)> = block.iter().map(|task| (task, told)).collect();
+        let opened: Vec<(&Task, &str)> = block.iter().map(|task| (task, told.as_str())).collect();
         let prompts = open_tasks(reader.text, environment, rollout, &opened)?;
         for (index, (task, prompt)) in block.iter().zip(prompts).enumerate() {
             if leaves_room(prompt.len(), reader.context) {

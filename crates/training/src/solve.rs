@@ -32,15 +32,13 @@ pub(crate) fn solve<F: ModelFamily, B: Backend>(
     let context = policy.context(&generators, &environment, 0, surroundings.cancelled, &workers);
     let rollouts = &config.rollout;
     require_question(&policy.text, &environment, rollouts, std::slice::from_ref(&task))?;
-    let names = environment.objective_names();
-    let preference = rollouts.preference.as_ref().map(|config| config.usual(&names));
     let request = RolloutRequest {
         id: TrajectoryId::new("solve", 0, 0),
         task: &task,
         sample: 0,
         seed: config.seed,
         tool_free: config.evaluation.tool_free,
-        preference: preference.unwrap_or_default(),
+        preference: rollouts.usual_preference(&environment.objective_names()),
     };
     let (mut trajectories, _) = rollout(&context, &config.rollout, &[request], &mut |_| {})?;
     let trajectory = trajectories.remove(0);

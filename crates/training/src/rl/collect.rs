@@ -117,19 +117,19 @@ impl Collecting<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Vec<Trajectory>, TrainingError> {
         let size = self.config.train.rollouts_per_prompt;
-        // the last of each group
-        let calling = size - self.config.rollout.tool_free.min(size);
         let names = self.context.environment.objective_names();
-        let preference = self.config.rollout.preference.as_ref();
+        let rollouts = &self.config.rollout;
+        // the last of each group
+        let calling = size - rollouts.tool_free.min(size);
+        let drawn_by = rollouts.preference.as_ref().filter(|config| config.drawn);
         let request = |(index, task): (usize, _)| {
             let place = first_prompt + index as u64;
-            let told = preference.map(|config| match config.drawn {
-                true => {
+            let preference = match drawn_by {
+                Some(config) => {
                     config.draw(&names, derive_seed(self.config.seed, place, Purpose::Preference))
                 }
-                false => config.usual(&names),
-            });
-            let told = told.unwrap_or_default();
+                None => rollouts.usual_preference(&names),
+            };
             (0..size).map(move |sample| {
                 let episode = Purpose::Episode((index * size + sample) as u64);
                 RolloutRequest {
@@ -138,7 +138,7 @@ impl Collecting<'_> {
                     sample,
                     seed: derive_seed(self.config.seed, drawn, episode),
                     tool_free: sample >= calling,
-                    preference: told.clone(),
+                    preference: preference.clone(),
                 }
             })
         };
