@@ -8,18 +8,8 @@ pub(super) fn check_advantages(
     groups: &[Group],
     values: &[Vec<f64>],
 ) -> Result<(), EstimatorError> {
-    if values.len() != groups.len() {
-        let (found, expected) = (values.len(), groups.len());
-        return Err(EstimatorError::Groups { estimator: config.name().into(), found, expected });
-    }
-    for (group, values) in groups.iter().zip(values) {
-        if values.len() != group.rewards.len() {
-            let (found, expected) = (values.len(), group.rewards.len());
-            return Err(EstimatorError::Count { estimator: config.name().into(), found, expected });
-        }
-        require_finite(group, values)?;
-    }
-    Ok(())
+    require_one_for_each(config, groups, values)?;
+    groups.iter().zip(values).try_for_each(|(group, values)| require_finite(group, values))
 }
 
 /// Whether there is a finite advantage for each turn, if there is one for any.
@@ -29,23 +19,36 @@ pub(super) fn check_turns(
     advantages: &Advantages,
 ) -> Result<(), EstimatorError> {
     let Some(turns) = &advantages.turns else { return Ok(()) };
-    let estimator = || config.name().to_owned();
-    if turns.len() != groups.len() {
-        let (found, expected) = (turns.len(), groups.len());
-        return Err(EstimatorError::Groups { estimator: estimator(), found, expected });
-    }
+    require_one_for_each(config, groups, turns)?;
     for (group, rollouts) in groups.iter().zip(turns) {
-        let (found, expected) = (rollouts.len(), group.rewards.len());
-        if found != expected {
-            return Err(EstimatorError::Count { estimator: estimator(), found, expected });
-        }
         for (place, values) in rollouts.iter().enumerate() {
             let costs = group.turn_costs.as_ref().and_then(|costs| costs.get(place));
             let (found, expected) = (values.len(), costs.map_or(values.len(), Vec::len));
             if found != expected {
-                return Err(EstimatorError::Turns { estimator: estimator(), found, expected });
+                let estimator = config.name().into();
+                return Err(EstimatorError::Turns { estimator, found, expected });
             }
             require_finite(group, values)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether there is a list for each group, with something for each of its rollouts.
+fn require_one_for_each<T>(
+    config: &EstimatorConfig,
+    groups: &[Group],
+    lists: &[Vec<T>],
+) -> Result<(), EstimatorError> {
+    let estimator = || config.name().to_owned();
+    let (found, expected) = (lists.len(), groups.len());
+    if found != expected {
+        return Err(EstimatorError::Groups { estimator: estimator(), found, expected });
+    }
+    for (group, list) in groups.iter().zip(lists) {
+        let (found, expected) = (list.len(), group.rewards.len());
+        if found != expected {
+            return Err(EstimatorError::Count { estimator: estimator(), found, expected });
         }
     }
     Ok(())

@@ -98,9 +98,8 @@ impl Playing<'_> {
         for note in finished.as_mut().map(|finished| finished.take_notes()).unwrap_or_default() {
             observer.note(&note);
         }
-        let told = self.rollout.preference.as_ref();
         let names = context.environment.objective_names();
-        let usual = told.map(|preference| preference.usual(&names)).unwrap_or_default();
+        let usual = self.rollout.usual_preference(&names);
         let requests = self.requests(tasks, config.tool_free, &usual);
         let (mut trajectories, statistics) = self.play(&requests, finished, observer)?;
         let grading = Instant::now();
@@ -118,18 +117,29 @@ impl Playing<'_> {
         evaluation.phases =
             phases.into_iter().map(|(phase, seconds)| (phase.to_owned(), seconds)).collect();
         if config.head_skill {
-            let (mut alone, _) = self.play(&self.requests(tasks, true, &usual), None, observer)?;
-            self.score(tasks, &mut alone);
+            let alone = self.again(tasks, true, &usual, observer)?;
             put_head_skill(&mut evaluation, tasks, &alone);
         }
         for weights in &config.preferences {
             let preference = normalised(weights, &names);
-            let requests = self.requests(tasks, config.tool_free, &preference);
-            let (mut played, _) = self.play(&requests, None, observer)?;
-            self.score(tasks, &mut played);
+            let played = self.again(tasks, config.tool_free, &preference, observer)?;
             evaluation.preferences.push(preferred(preference, tasks, &played));
         }
         Ok((evaluation, trajectories))
+    }
+
+    /// Another play of the same tasks, scored; it is not kept.
+    fn again(
+        &self,
+        tasks: &[Task],
+        tool_free: bool,
+        preference: &ObjectiveValues,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Trajectory>, TrainingError> {
+        let requests = self.requests(tasks, tool_free, preference);
+        let (mut played, _) = self.play(&requests, None, observer)?;
+        self.score(tasks, &mut played);
+        Ok(played)
     }
 
     fn score(&self, tasks: &[Task], trajectories: &mut [Trajectory]) {
