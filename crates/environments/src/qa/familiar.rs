@@ -14,13 +14,13 @@ use crate::data::Splits;
 use crate::{DataError, Demonstration};
 use paretopo_retrieval::Passage;
 use paretopo_settings::{LARGEST_SEED, Share, whole, within};
-use paretopo_trajectory::{Split, Task};
+use paretopo_trajectory::Split;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 /// A generated world that the warm start teaches in part.
@@ -87,8 +87,6 @@ pub(super) struct Familiar {
     pub(super) beliefs: Beliefs,
     /// All training questions by level, of which demonstrations are drawn.
     pub(super) lessons: Vec<Vec<WorldQuestion>>,
-    /// Searches that a task needs, by its id.
-    needed: HashMap<String, usize>,
     /// The world in which the latest demonstration searched.
     practice: Mutex<Option<Practice>>,
 }
@@ -114,7 +112,6 @@ impl Familiar {
             pools[split as usize].entry(level).or_default().push(question);
         }
         let lessons = pools[Split::Train as usize].values().cloned().collect();
-        let mut needed = HashMap::new();
         let mut splits = Vec::new();
         let wanted = [
             (Split::Train, "train", config.train),
@@ -133,25 +130,19 @@ impl Familiar {
                 let level = question.task.level.unwrap_or_default();
                 let searches = needed_searches(&world, &beliefs, question);
                 question.task.id = format!("{name}-{level}-{searches}-{index}");
-                needed.insert(question.task.id.clone(), searches);
+                question.task.needed_calls = Some(searches as u32);
             }
             splits.push(chosen.into_iter().map(|question| question.task).collect());
         }
         let [train, validation, test] = splits.try_into().expect("a list for each of three splits");
         let practice = Mutex::new(None);
-        let familiar = Self { config: config.clone(), world, beliefs, lessons, needed, practice };
+        let familiar = Self { config: config.clone(), world, beliefs, lessons, practice };
         Ok((familiar, Splits { train, validation, test }))
     }
 
     /// The pages of the world.
     pub(super) fn passages(&self) -> Vec<Passage> {
         self.world.passages()
-    }
-
-    /// The fewest searches with which a task can be answered for certain: its hops about which
-    /// nothing, or something wrong, is told. `None` for a task of elsewhere.
-    pub(super) fn needed_searches(&self, task: &Task) -> Option<usize> {
-        self.needed.get(&task.id).copied()
     }
 
     /// The `index`-th demonstration; `None` where there is nothing to ask.
@@ -185,6 +176,8 @@ fn level_of(world: &World, beliefs: &Beliefs, question: &WorldQuestion) -> u32 {
     (10 * renown.len() + strangeness) as u32
 }
 
+/// The fewest searches with which a question can be answered for certain: its hops about which
+/// nothing, or something wrong, is told.
 fn needed_searches(world: &World, beliefs: &Beliefs, question: &WorldQuestion) -> usize {
     hops(world, question)
         .filter(|fact| beliefs.believed(*fact) != world.follow(fact.0, fact.1))
@@ -213,10 +206,10 @@ mod tests {
 
     #[test]
     fn levels_say_hops_and_obscure_ones_and_are_about_equally_frequent() {
-        let (familiar, tasks) = Familiar::new(&FamiliarWorld::default()).unwrap();
-        let (again, same_tasks) = Familiar::new(&FamiliarWorld::default()).unwrap();
+        let (_, tasks) = Familiar::new(&FamiliarWorld::default()).unwrap();
+        let (_, same_tasks) = Familiar::new(&FamiliarWorld::default()).unwrap();
         assert_eq!((tasks.train.len(), tasks.validation.len(), tasks.test.len()), (240, 96, 240));
-        assert_eq!((&tasks.test, &familiar.needed), (&same_tasks.test, &again.needed));
+        assert_eq!(tasks.test, same_tasks.test);
         let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
         let mut texts = HashSet::new();
         for task in tasks.train.iter().chain(&tasks.validation).chain(&tasks.test) {
@@ -224,7 +217,7 @@ mod tests {
             let level = task.level.unwrap() as usize;
             let (hops, obscure) = (level / 10, (level % 10).saturating_sub(1));
             assert_eq!(hops, task.supporting.len());
-            let needed = familiar.needed_searches(task).unwrap();
+            let needed = task.needed_calls.unwrap() as usize;
             assert!((obscure..=hops).contains(&needed), "{task:?} {needed}");
             assert!(task.id.contains(&format!("-{level}-{needed}-")), "{task:?}");
             *counts.entry(level as u32).or_default() += 1;
@@ -240,17 +233,16 @@ mod tests {
         let world = FamiliarWorld { people: 40, works: 20, places: 10, ..Default::default() };
         let world = FamiliarWorld { train: 60, validation: 5, test: 20, ..world };
         let nothing = FamiliarWorld { told: Share::literal(0.0), ..world.clone() };
-        let (familiar, tasks) = Familiar::new(&nothing).unwrap();
+        let (_, tasks) = Familiar::new(&nothing).unwrap();
         for task in &tasks.train {
             // all h hops are obscure and needed: level 10 h + 1 + h
             let hops = task.supporting.len();
-            assert_eq!(familiar.needed_searches(task), Some(hops));
+            assert_eq!(task.needed_calls, Some(hops as u32));
             assert_eq!(task.level, Some(11 * hops as u32 + 1));
         }
-        let (familiar, tasks) = Familiar::new(&world).unwrap();
-        let known = tasks.train.iter().filter(|task| familiar.needed_searches(task) == Some(0));
+        let (_, tasks) = Familiar::new(&world).unwrap();
+        let known = tasks.train.iter().filter(|task| task.needed_calls == Some(0));
         assert!(known.count() > 5);
-        assert_eq!(familiar.needed_searches(&Task::default()), None);
     }
 
     #[test]

@@ -287,8 +287,8 @@ impl Environment for QaEnvironment {
                 share(task.supporting.iter().all(|title| shown.contains(title))),
             ));
         }
-        if let Some(needed) = self.familiar.as_ref().and_then(|world| world.needed_searches(task)) {
-            metrics.extend(familiar_metrics(task, trajectory, needed));
+        if let Some(needed) = task.needed_calls {
+            metrics.extend(familiar_metrics(task, trajectory, needed as usize));
         }
         metrics
     }
@@ -498,10 +498,7 @@ mod tests {
         let questions = QuestionSource::FamiliarWorld(FamiliarWorld::default());
         let config = QaConfig { questions, ..QaConfig::default() };
         let environment = QaEnvironment::new(&config, &mut ()).unwrap();
-        let needs = |task: &&Task| {
-            let familiar = environment.familiar.as_ref().unwrap();
-            task.supporting.len() == 3 && familiar.needed_searches(task) == Some(1)
-        };
+        let needs = |task: &&Task| task.supporting.len() == 3 && task.needed_calls == Some(1);
         let task = environment.tasks(Split::Test).iter().find(needs).unwrap();
         let record = CallRecord::new(None, ToolOutcome::new(CallStatus::Ok, "", 0.0));
         let after = |searches: usize, success: bool| {
