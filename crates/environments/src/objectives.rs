@@ -18,6 +18,8 @@ pub struct Scoring<'a> {
     /// What its calls cost: the sum of their tools' prices, their number where all have the price
     /// 1.
     pub cost: f64,
+    /// The same by the prices that their tools are listed with, whatever was drawn.
+    pub expected_cost: f64,
     /// What the run remembers about tasks.
     pub memory: &'a RunMemory,
 }

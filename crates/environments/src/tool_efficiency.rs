@@ -4,6 +4,10 @@
 //! tool's price. Public notes give `N_optimal` as the fewest calls among successes, for `N_call >=
 //! N_optimal`. What a cheaper episode earns they leave open (`below_optimal`): it was wrong, or
 //! what is enough is not the fewest.
+//!
+//! Where prices are drawn, `N_optimal` is a sum of listed prices L, and the calls cost C. Then
+//! `N_call - N_optimal` is `L - N_optimal` if that is below 0, and `max(C - N_optimal, 0)` else: to
+//! call too little is no matter of luck, and a low price is none of calling too little.
 
 use crate::{Objective, Scoring};
 use paretopo_settings::{NonNegative, Share};
@@ -95,7 +99,9 @@ impl Objective for ToolEfficiency {
             (None, BeforeFirstSuccess::FewestCalls) => 0.0,
             (None, BeforeFirstSuccess::Neutral) => return Some(0.0),
         };
-        Some(self.of_distance(scoring.cost - optimal))
+        let expected = scoring.expected_cost - optimal;
+        let excess = if expected < 0.0 { expected } else { (scoring.cost - optimal).max(0.0) };
+        Some(self.of_distance(excess))
     }
 
     fn name(&self) -> Option<&'static str> {
@@ -127,6 +133,16 @@ mod tests {
 
     /// `r_tool` of each of a group of (right, calls), under these settings.
     fn scored(settings: &str, outcomes: &[(bool, usize)], memory: &mut RunMemory) -> Vec<f64> {
+        let unpriced = |(right, calls): &(bool, usize)| (*right, vec![None; *calls]);
+        scored_at(settings, &outcomes.iter().map(unpriced).collect::<Vec<_>>(), memory)
+    }
+
+    /// The same of (right, the price that was drawn with each call).
+    fn scored_at(
+        settings: &str,
+        outcomes: &[(bool, Vec<Option<f64>>)],
+        memory: &mut RunMemory,
+    ) -> Vec<f64> {
         let efficiency: ToolEfficiency = toml::from_str(settings).expect("settings");
         let mut objectives = usual_objectives();
         objectives[1] = objective("tool_efficiency", efficiency);
@@ -134,8 +150,12 @@ mod tests {
         let resources = Resources { python_worker: vec!["true".into()], ..Resources::default() };
         let built = ToolEnvironment::build(&math, &[], &objectives, &resources, &mut ()).unwrap();
         let task = built.tasks(Split::Train)[0].clone();
-        let played = |(right, calls): &(bool, usize)| Trajectory {
-            calls: vec![CallRecord::new(None, ToolOutcome::new(CallStatus::Ok, "", 0.0)); *calls],
+        let call = |price: &Option<f64>| CallRecord {
+            price: *price,
+            ..CallRecord::new(None, ToolOutcome::new(CallStatus::Ok, "", 0.0))
+        };
+        let played = |(right, prices): &(bool, Vec<Option<f64>>)| Trajectory {
+            calls: prices.iter().map(call).collect(),
             answer: Some(if *right { task.answers[0].clone() } else { "no number".into() }),
             ..Trajectory::empty(TrajectoryId::new("test", 0, 0), "", 0)
         };
@@ -187,6 +207,20 @@ mod tests {
         close(&with("distance"), &[0.606_531, 1.0, 0.606_531]);
         close(&with("zero_penalty"), &[1.0, 1.0, 0.606_531]);
         close(&with("no_reward"), &[0.0, 1.0, 0.606_531]);
+    }
+
+    #[test]
+    fn a_low_price_is_not_a_call_too_few() {
+        // N_optimal is 1, the listed price of a call
+        let at = |price| (true, vec![Some(price)]);
+        let outcomes = [at(0.25), at(1.0), at(3.0), (false, vec![])];
+        let found = scored_at("alpha = 0.5", &outcomes, &mut RunMemory::default());
+        // no distance, none, 2, and a call too few: exp(-0.5 * 2) = 0.367879, exp(-0.5) = 0.606531
+        close(&found, &[1.0, 1.0, 0.367_879, 0.606_531]);
+        // two calls at 0.25 each cost less than the one that is enough
+        let spare = (true, vec![Some(0.25), Some(0.25)]);
+        let found = scored_at("alpha = 0.5", &[at(1.0), spare], &mut RunMemory::default());
+        close(&found, &[1.0, 1.0]);
     }
 
     #[test]

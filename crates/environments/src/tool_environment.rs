@@ -168,8 +168,14 @@ pub fn score_group(
     }
     let names = environment.objective_names();
     for trajectory in group.iter_mut() {
-        let cost = environment.cost(trajectory);
-        let scoring = Scoring { environment: &**environment, task, trajectory, cost, memory };
+        let scoring = Scoring {
+            environment: &**environment,
+            task,
+            trajectory,
+            cost: environment.cost(trajectory),
+            expected_cost: environment.expected_cost(trajectory),
+            memory,
+        };
         let rewards = environment
             .objectives
             .iter()
