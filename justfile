@@ -14,7 +14,7 @@ default:
 
 # --- experiments ---
 
-# Train ParetoPO, GRPO, OTC and scalarized with three seeds; ends with a table and a picture (under 20 minutes on two cores)
+# Train ParetoPO, GDPO, scalarized and HDPO at three settings of their knobs; ends with tables and a picture of their fronts (under 20 minutes on two cores)
 [group('experiments')]
 exp-math choice=backend:
     @just backend={{trim_start_match(choice, "backend=")}} quick math
@@ -23,51 +23,61 @@ exp-math choice=backend:
 quick experiment features="":
     cargo run {{lean}}{{features}} -- --backend {{backend}} compare experiments/{{experiment}}/quick.toml --out runs/exp-{{experiment}}-{{backend}}
 
-# The same with all methods and ten seeds
+# Five methods swept over their knobs, eight more, twenty seeds; goes on from experiments/math/runs.jsonl
 [group('experiments')]
 exp-math-full:
     {{paretopo-lean}} compare experiments/math/full.toml --out runs/exp-math-full-{{backend}}
-
-# Make the shipped policy anew: tokenizer, then supervised training on demonstrations (about half an hour on one core)
-[group('experiments')]
-warm-start-math:
-    rm -f models/tiny-math/tokenizer.json
-    {{paretopo-lean}} new tokenizer models/tiny-math
-    RAYON_NUM_THREADS=1 {{paretopo-lean}} sft experiments/math/warm_start.toml --run runs/warm-start-math
-    cp runs/warm-start-math/policy/model.safetensors models/tiny-math/
-
-# Make the shipped policy of the graded world anew (about twelve minutes on one core)
-[group('experiments')]
-warm-start-graded-math:
-    rm -f models/graded-math/tokenizer.json
-    {{paretopo-lean}} new graded-tokenizer models/graded-math
-    RAYON_NUM_THREADS=1 {{paretopo-lean}} sft experiments/math/graded_warm_start.toml --run runs/warm-start-graded-math
-    cp runs/warm-start-graded-math/policy/model.safetensors models/graded-math/
-
-# Which tools the graded world has: baselines alone, in each of its candidates
-[group('experiments')]
-choose-graded-math:
-    {{paretopo-lean}} compare experiments/math/graded_worlds.toml --out runs/choose-graded-math-{{backend}}
-
-# The graded world: fronts of ParetoPO and three baselines beside the line and the oracle router
-[group('experiments')]
-exp-math-graded:
-    {{paretopo-lean}} compare experiments/math/graded.toml --out runs/exp-math-graded-{{backend}}
-
-# ParetoPO's open choices, one at a time, three seeds
-[group('experiments')]
-exp-math-choices:
-    {{paretopo-lean}} compare experiments/math/choices.toml --out runs/exp-math-choices-{{backend}}
-
-# Three methods with twice the steps, three seeds
-[group('experiments')]
-exp-math-longer:
-    {{paretopo-lean}} compare experiments/math/longer.toml --out runs/exp-math-longer-{{backend}}
 
 # The learning rate of every math method, with equal effort, on validation problems
 [group('experiments')]
 tune-math:
     {{paretopo-lean}} compare experiments/math/tuning.toml --out runs/tune-math-{{backend}}
+
+# Which tools the graded world has: baselines alone, in each of its candidates
+[group('experiments')]
+choose-math:
+    {{paretopo-lean}} compare experiments/math/worlds.toml --out runs/choose-math-{{backend}}
+
+# Make the shipped policy of the graded world anew (about twelve minutes on one core)
+[group('experiments')]
+warm-start-math:
+    rm -f models/graded-math/tokenizer.json
+    {{paretopo-lean}} new graded-tokenizer models/graded-math
+    RAYON_NUM_THREADS=1 {{paretopo-lean}} sft experiments/math/warm_start.toml --run runs/warm-start-math
+    cp runs/warm-start-math/policy/model.safetensors models/graded-math/
+
+# Math with a Python tool, the first world: ParetoPO, GRPO, OTC and scalarized with three seeds
+[group('experiments')]
+exp-math-python choice=backend:
+    @just backend={{trim_start_match(choice, "backend=")}} quick math-python
+
+# The same with all methods and ten seeds
+[group('experiments')]
+exp-math-python-full:
+    {{paretopo-lean}} compare experiments/math-python/full.toml --out runs/exp-math-python-full-{{backend}}
+
+# There: ParetoPO's open choices, one at a time, three seeds
+[group('experiments')]
+exp-math-python-choices:
+    {{paretopo-lean}} compare experiments/math-python/choices.toml --out runs/exp-math-python-choices-{{backend}}
+
+# There: three methods with twice the steps, three seeds
+[group('experiments')]
+exp-math-python-longer:
+    {{paretopo-lean}} compare experiments/math-python/longer.toml --out runs/exp-math-python-longer-{{backend}}
+
+# There: the learning rate of every method, with equal effort, on validation problems
+[group('experiments')]
+tune-math-python:
+    {{paretopo-lean}} compare experiments/math-python/tuning.toml --out runs/tune-math-python-{{backend}}
+
+# There: make the shipped policy anew: tokenizer, then supervised training on demonstrations (about half an hour on one core)
+[group('experiments')]
+warm-start-math-python:
+    rm -f models/tiny-math/tokenizer.json
+    {{paretopo-lean}} new tokenizer models/tiny-math
+    RAYON_NUM_THREADS=1 {{paretopo-lean}} sft experiments/math-python/warm_start.toml --run runs/warm-start-math-python
+    cp runs/warm-start-math-python/policy/model.safetensors models/tiny-math/
 
 # Questions of which the policy knows a part by heart: ParetoPO, GRPO, GDPO and scalarized with three seeds (under 20 minutes on two cores)
 [group('experiments')]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 fn command(folder: &Path, text: &str, more: &[&str]) -> Command {
     std::fs::create_dir_all(folder).unwrap();
-    std::fs::copy(checkout("experiments/math/grpo.toml"), folder.join("grpo.toml")).unwrap();
+    std::fs::copy(checkout("experiments/math-python/grpo.toml"), folder.join("grpo.toml")).unwrap();
     std::fs::write(folder.join("experiment.toml"), text).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_paretopo"));
     command.current_dir(folder).args(["-q", "compare", "experiment.toml"]);
@@ -224,9 +224,18 @@ fn a_run_of_the_ledger_is_done_without_its_folder() {
         let text = |out: &str| std::fs::read_to_string(here.join(out).join(name)).unwrap();
         assert_eq!(text("first"), text("second"), "{name}");
     }
-    // a kill within the second line: its run is made again
+    // a kill within the second line: only the first run is finished
     let cut = lines.len() - 20;
     std::fs::write(&ledger, &lines[..cut]).unwrap();
+    let (count, said) = made("partly", &["--finished"]);
+    assert!(count == 0 && said.contains("1 of 2 runs are finished"), "{count} {said}");
+    let partly = std::fs::read_to_string(here.join("partly/results.json")).unwrap();
+    let partly: serde_json::Value = serde_json::from_str(&partly).unwrap();
+    assert_eq!(partly["runs"], serde_json::json!([runs("first")[0]]));
+    let none = ["--finished", "--out", "none", "--set", "evaluation.tasks=8"];
+    let output = compare(here, &text, &[&SHORT[..], &none].concat());
+    assert_refused(&output, &["none of the 2 runs is finished", "hint:"]);
+    // its run is made again
     let (count, said) = made("third", &[]);
     assert_eq!(count, 1, "{said}");
     assert!(said.contains("`runs.jsonl`: line 2 is cut off"), "{said}");

@@ -26,7 +26,7 @@ const SETTINGS: [&str; 11] = [
 
 fn compare(folder: &Path, methods: &str) -> Output {
     for name in ["paretopo.toml", "scalarized.toml"] {
-        std::fs::copy(checkout("experiments/math").join(name), folder.join(name)).unwrap();
+        std::fs::copy(checkout("experiments/math-python").join(name), folder.join(name)).unwrap();
     }
     let set: Vec<String> = SETTINGS.iter().map(|setting| format!("{setting:?}")).collect();
     let text = format!("seeds = [1]\nset = [{}]\n{methods}", set.join(", "));

@@ -26,7 +26,7 @@ fn command(run: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_paretopo"));
     command
         .args(["--quiet", "train"])
-        .arg(checkout("experiments/math/paretopo.toml"))
+        .arg(checkout("experiments/math-python/paretopo.toml"))
         .arg("--run")
         .arg(run);
     for setting in SETTINGS {

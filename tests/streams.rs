@@ -131,7 +131,8 @@ fn a_terminal_that_goes_away_ends_no_run() {
 fn a_comparison_goes_on_without_its_streams() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    std::fs::copy(crate::checkout("experiments/math/grpo.toml"), here.join("grpo.toml")).unwrap();
+    std::fs::copy(crate::checkout("experiments/math-python/grpo.toml"), here.join("grpo.toml"))
+        .unwrap();
     let text = "seeds = [1, 2]\n[[methods]]\nname = \"GRPO\"\nconfig = \"grpo.toml\"\n";
     std::fs::write(here.join("experiment.toml"), text).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_paretopo"));

@@ -139,6 +139,9 @@ pub(crate) enum Command {
         /// Print which runs there are, and which programs they would start, and stop
         #[arg(long)]
         dry_run: bool,
+        /// Make the table and the figures of the runs that are finished, and start none
+        #[arg(long, conflicts_with = "dry_run")]
+        finished: bool,
         /// Runs at a time; one per core when absent
         #[arg(long, value_parser = count(1, 1024), allow_negative_numbers = true)]
         jobs: Option<usize>,

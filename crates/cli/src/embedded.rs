@@ -20,17 +20,16 @@ const POLICIES: [(&str, &[File]); 4] =
     [policy!("tiny-math"), policy!("graded-math"), policy!("tiny-qa"), policy!("tiny-qa-familiar")];
 
 macro_rules! experiment_files {
-    ($($name:literal),*) => { [$(($name, include_str!(concat!("../embedded/experiment/", $name, ".toml")))),*] };
+    ($($name:literal),*) => { [$(($name, include_str!(concat!("../embedded/experiment/", $name)))),*] };
 }
 
-/// The quick experiment and the configurations that it names.
+/// The quick experiment, and the files that it names.
 pub(crate) const EXPERIMENT: &[(&str, &str)] =
-    &experiment_files!("quick", "paretopo", "grpo", "otc", "scalarized");
+    &experiment_files!("quick.toml", "paretopo.toml", "controls.json", "results.json");
 
-/// A configuration that the quick experiment names.
-pub(crate) fn experiment_config(file: &Path) -> &'static str {
-    let is_meant = |(name, _): &&(&str, &str)| file == Path::new(&format!("{name}.toml"));
-    let found = EXPERIMENT.iter().find(is_meant);
+/// A file that the quick experiment names.
+pub(crate) fn experiment_file(file: &Path) -> &'static str {
+    let found = EXPERIMENT.iter().find(|(name, _)| file == Path::new(name));
     found.map(|(_, text)| *text).expect("the experiment in the binary names files in the binary")
 }
 

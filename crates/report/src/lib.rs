@@ -67,7 +67,7 @@ pub use objectives::{
 pub use palette::Palette;
 pub use paretopo_records::RecordError;
 pub use phases::{Phases, phases_table, read_phases};
-pub use results::{RunResult, read_run, row_name};
+pub use results::{RunResult, by_preference, read_run, row_name};
 pub use significance::{holm, paired_permutation_test, seeds_for, visible_effect};
 pub use statistics::{bootstrap_interval, igd_plus, mean, pareto_front, volume_of};
 pub use table::{MethodSummary, environment_table, levels_table, summarise_methods, summary_table};

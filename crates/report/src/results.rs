@@ -1,7 +1,7 @@
 //! What a finished run left in its folder.
 
 use crate::{Place, lowest_calls};
-use paretopo_records::{RecordError, read_evaluation, read_metrics};
+use paretopo_records::{PreferencePoint, RecordError, read_evaluation, read_metrics};
 use paretopo_trajectory::ObjectiveValues;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -43,6 +43,10 @@ pub struct RunResult {
     /// Share of right answers where no call can be made, at the end (`evaluation.head_skill`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_skill: Option<f64>,
+    /// What the same policy achieves where it is told other preferences
+    /// (`evaluation.preferences`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preferences: Vec<PreferencePoint>,
     /// The lines of `metrics.jsonl`; empty for methods without training.
     #[serde(skip)]
     pub metrics: Vec<BTreeMap<String, f64>>,
@@ -86,6 +90,28 @@ impl RunResult {
     }
 }
 
+/// The runs with a policy that is told preferences in as many pieces as it was told, each with its
+/// preference as its setting: the front of a single policy. Others stay as they are.
+pub fn by_preference(runs: &[RunResult]) -> Vec<RunResult> {
+    let told = |run: &RunResult, told: &PreferencePoint| {
+        let weights: Vec<String> =
+            told.preference.values().iter().map(|weight| format!("{weight:.1}")).collect();
+        RunResult {
+            setting: Some(weights.join("/")),
+            em: told.em,
+            calls: told.calls,
+            point: told.point.clone(),
+            preferences: Vec::new(),
+            ..run.clone()
+        }
+    };
+    let pieces = |run: &RunResult| match run.preferences.is_empty() {
+        true => vec![run.clone()],
+        false => run.preferences.iter().map(|point| told(run, point)).collect(),
+    };
+    runs.iter().flat_map(pieces).collect()
+}
+
 /// Reads `evaluation.json` and, if present, `metrics.jsonl`.
 ///
 /// # Errors
@@ -110,7 +136,37 @@ pub fn read_run(folder: &Path, method: &str, seed: u64) -> Result<RunResult, Rec
             .collect(),
         lowest_calls: lowest_calls(&metrics),
         head_skill: stored.head_skill,
+        preferences: stored.preferences,
         environment: stored.environment,
         metrics,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::tests::run;
+
+    #[test]
+    fn a_policy_that_is_told_preferences_is_a_front_of_its_own() {
+        let names = ["r_task".to_owned(), "r_tool".to_owned()].into();
+        let told = |weights: [f64; 2], em, calls| PreferencePoint {
+            preference: ObjectiveValues::new(&names, weights.to_vec()),
+            em,
+            calls,
+            ..PreferencePoint::default()
+        };
+        let points = vec![told([0.8, 0.2], 0.9, 1.5), told([0.2, 0.8], 0.6, 0.25)];
+        let runs = [
+            run("GDPO", 1, 0.7, 1.0),
+            RunResult { preferences: points, ..run("told", 1, 0.7, 1.0) },
+        ];
+        let pieces = by_preference(&runs);
+        assert_eq!(pieces[0], runs[0]);
+        let rows: Vec<String> = pieces[1..].iter().map(|piece| piece.row().into_owned()).collect();
+        assert_eq!(rows, ["told 0.8/0.2", "told 0.2/0.8"]);
+        assert_eq!(pieces[2].place(), Place { calls: 0.25, em: 0.6 });
+        // two pieces of one seed are one front with two places
+        assert_eq!(crate::fronts::mean_places(&pieces, "told").len(), 2);
+    }
 }

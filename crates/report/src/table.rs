@@ -254,6 +254,7 @@ pub(crate) mod tests {
             environment: [("f1".to_owned(), em)].into(),
             lowest_calls: None,
             head_skill: None,
+            preferences: vec![],
             metrics: vec![],
         }
     }

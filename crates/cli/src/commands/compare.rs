@@ -55,10 +55,7 @@ pub(super) fn compare(
     options: &Options<'_>,
 ) -> Result<(), Problem> {
     let Options { backend, quiet, cancelled, .. } = *options;
-    let unwritable = |error: std::io::Error| {
-        Problem::mistake(format!("cannot create `{}`: {error}", out.display()))
-    };
-    std::fs::create_dir_all(out).map_err(unwritable)?;
+    make_folder(out)?;
     if experiment.is_none() {
         builtin(out)?;
     }
@@ -66,6 +63,7 @@ pub(super) fn compare(
     let mut ledger = Ledger::open(plan.runs.take())?;
     output::open_log(out);
     let (waiting, known) = divided(&plan.queue, &mut ledger)?;
+    let waiting: Vec<Job> = waiting.into_iter().map(|index| plan.queue[index].clone()).collect();
     let at_a_time =
         jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let started = Instant::now();
@@ -104,12 +102,47 @@ pub(super) fn compare(
     Ok(())
 }
 
-/// The runs that are to be made, and by their number in the queue the results of those of which
+/// Tables and figures of the runs that are finished; none is started.
+pub(super) fn finished(
+    experiment: Option<&Path>,
+    out: &Path,
+    set: &[String],
+) -> Result<(), Problem> {
+    let mut plan = planned(experiment, out, set)?;
+    let mut ledger = Ledger::open(plan.runs.take())?;
+    let (waiting, mut known) = divided(&plan.queue, &mut ledger)?;
+    let total = plan.queue.len();
+    let queue = std::mem::take(&mut plan.queue).into_iter();
+    let done = queue.enumerate().filter(|(index, _)| !waiting.contains(index));
+    let mut results = Vec::new();
+    for (index, job) in done {
+        results.push(match known.remove(&index) {
+            Some(result) => result,
+            None => job.result().map_err(damaged_result)?,
+        });
+        plan.queue.push(job);
+    }
+    if results.is_empty() {
+        return Err(Problem::mistake(format!(
+            "none of the {total} runs is finished\nhint: run the same command without `--finished`"
+        )));
+    }
+    errln!("{} of {total} runs are finished", results.len());
+    make_folder(out)?;
+    report(&results, &plan, out)
+}
+
+fn make_folder(out: &Path) -> Result<(), Problem> {
+    std::fs::create_dir_all(out)
+        .map_err(|error| Problem::mistake(format!("cannot create `{}`: {error}", out.display())))
+}
+
+/// By their numbers in the queue the runs that are to be made, and the results of those of which
 /// only the ledger tells.
 fn divided(
     queue: &[Job],
     ledger: &mut Ledger,
-) -> Result<(Vec<Job>, BTreeMap<usize, RunResult>), Problem> {
+) -> Result<(Vec<usize>, BTreeMap<usize, RunResult>), Problem> {
     if let Some(path) = ledger.path() {
         for damaged in &ledger.damaged {
             let path = path.display();
@@ -124,7 +157,7 @@ fn divided(
             continue;
         }
         match ledger.find(job)? {
-            None => waiting.push(job.clone()),
+            None => waiting.push(index),
             Some(line) => {
                 *commits.entry(line.commit.clone()).or_insert(0usize) += 1;
                 // the names are those of today's experiment
@@ -175,7 +208,7 @@ pub(super) fn dry_run(
     programs::print(queue.iter().map(|job| &job.resolved), "")
 }
 
-/// Writes the built-in configurations.
+/// Writes the built-in experiment.
 fn builtin(out: &Path) -> Result<(), Problem> {
     let folder = out.join("configs");
     let failed = |error: std::io::Error| {
@@ -183,7 +216,7 @@ fn builtin(out: &Path) -> Result<(), Problem> {
     };
     std::fs::create_dir_all(&folder).map_err(failed)?;
     for (name, text) in embedded::EXPERIMENT {
-        std::fs::write(folder.join(format!("{name}.toml")), text).map_err(failed)?;
+        std::fs::write(folder.join(name), text).map_err(failed)?;
     }
     Ok(())
 }

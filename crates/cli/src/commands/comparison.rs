@@ -10,9 +10,9 @@ use crate::problem::Problem;
 use paretopo_records::latest_archive;
 use paretopo_report::{
     Against, Curve, Frame, FrontSummary, MethodSummary, ObjectiveSummary, Palette, RunResult,
-    against_table, archive_svg, controls_table, curves_svg, environment_table, front_picture,
-    front_svg, fronts_table, lead_against_each, levels_table, objectives_picture, objectives_table,
-    pairs_svg, parallel_svg, shared_names, summarise_fronts, summarise_methods,
+    against_table, archive_svg, by_preference, controls_table, curves_svg, environment_table,
+    front_picture, front_svg, fronts_table, lead_against_each, levels_table, objectives_picture,
+    objectives_table, pairs_svg, parallel_svg, shared_names, summarise_fronts, summarise_methods,
     summarise_objectives, summary_table,
 };
 use paretopo_training::write_atomically;
@@ -83,8 +83,9 @@ pub(super) fn report(results: &[RunResult], plan: &Plan, out: &Path) -> Result<(
     let methods = summarise_methods(results, &rows);
     let objectives = summarise_objectives(results, &rows);
     let frame = frame(plan);
-    let fronts = summarise_fronts(results, &frame);
-    let lead = lead_against_each(results, &frame);
+    let places = by_preference(results);
+    let fronts = summarise_fronts(&places, &frame);
+    let lead = lead_against_each(&places, &frame);
     let tables = [
         is_about_fronts(&fronts, &frame).then(|| fronts_table(&fronts)),
         lead.as_ref().and_then(|(lead, against)| against_table(lead, against)),
@@ -109,7 +110,7 @@ pub(super) fn report(results: &[RunResult], plan: &Plan, out: &Path) -> Result<(
     write_atomically(&out.join("results.json"), &json)?;
     let palette = Palette::of(results, &frame.baselines);
     let mut figures = vec![
-        ("front.svg", front_svg(results, &frame, &plan.behind, &palette)),
+        ("front.svg", front_svg(&places, &frame, &plan.behind, &palette)),
         ("curves.svg", curves(results, &palette)),
         ("archive.svg", archive(plan, results, &palette)),
     ];

@@ -265,13 +265,25 @@ pub(super) struct Plan {
     pub(super) behind: Vec<Behind>,
 }
 
-/// A JSON file beside an experiment.
-fn beside<T: serde::de::DeserializeOwned>(folder: &Path, name: &Path) -> Result<T, Problem> {
+/// What a file beside an experiment holds; without a folder that of the program.
+fn text_beside(folder: Option<&Path>, name: &Path) -> Result<String, Problem> {
+    let Some(folder) = folder else { return Ok(embedded::experiment_file(name).to_owned()) };
     let path = folder.join(name);
-    let text =
-        paretopo_reading::read_text(&path).map_err(|error| Problem::unreadable(&path, &error))?;
-    serde_json::from_str(&text)
-        .map_err(|error| Problem::mistake(format!("`{}`: {error}", path.display())))
+    paretopo_reading::read_text(&path).map_err(|error| Problem::unreadable(&path, &error))
+}
+
+/// A JSON file beside an experiment.
+fn beside<T: serde::de::DeserializeOwned>(
+    folder: Option<&Path>,
+    name: &Path,
+) -> Result<T, Problem> {
+    serde_json::from_str(&text_beside(folder, name)?)
+        .map_err(|error| Problem::mistake(format!("`{}`: {error}", place(folder, name).display())))
+}
+
+/// How messages call a file beside an experiment.
+fn place(folder: Option<&Path>, name: &Path) -> PathBuf {
+    folder.unwrap_or(Path::new("")).join(name)
 }
 
 /// The fronts of a `results.json`.
@@ -281,9 +293,9 @@ struct Shown {
     fronts: Vec<Behind>,
 }
 
-fn controls(folder: &Path, name: &Path) -> Result<Controls, Problem> {
+fn controls(folder: Option<&Path>, name: &Path) -> Result<Controls, Problem> {
     let controls: Controls = beside(folder, name)?;
-    let place = folder.join(name);
+    let place = place(folder, name);
     let wrong = |reason| Problem::mistake(format!("`{}`: {reason}", place.display()));
     controls.check().map_err(wrong)?;
     Ok(controls)
@@ -319,14 +331,13 @@ pub(super) fn planned(
             second.folder.display()
         )));
     }
-    let here = folder.unwrap_or(Path::new(""));
-    let controls = read.controls.as_deref().map(|name| controls(here, name)).transpose()?;
+    let controls = read.controls.as_deref().map(|name| controls(folder, name)).transpose()?;
     let shown: Option<Shown> =
-        read.shown_over.as_deref().map(|name| beside(here, name)).transpose()?;
+        read.shown_over.as_deref().map(|name| beside(folder, name)).transpose()?;
     Ok(Plan {
         queue,
         methods,
-        runs: read.runs.map(|name| here.join(name)),
+        runs: read.runs.map(|name| place(folder, &name)),
         controls,
         behind: shown.map(|shown| shown.fronts).unwrap_or_default(),
     })
@@ -348,11 +359,7 @@ fn plan(
                 Some(folder) => folder.join(&method.config),
                 None => out.join("configs").join(&method.config),
             };
-            let text = match folder {
-                Some(_) => paretopo_reading::read_text(&config)
-                    .map_err(|error| Problem::unreadable(&config, &error))?,
-                None => embedded::experiment_config(&method.config).to_owned(),
-            };
+            let text = text_beside(folder, &method.config)?;
             let mut settings = experiment.set.clone();
             settings.extend(method.set.iter().chain(set).cloned());
             settings.push(format!("seed={seed}"));

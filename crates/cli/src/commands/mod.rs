@@ -77,6 +77,9 @@ pub(crate) fn run(command: Command, options: &Options<'_>) -> Result<(), Problem
         Command::Compare { experiment, out, set, dry_run: true, .. } => {
             compare::dry_run(experiment.as_deref(), &out, &set)
         }
+        Command::Compare { experiment, out, set, finished: true, .. } => {
+            compare::finished(experiment.as_deref(), &out, &set)
+        }
         Command::Compare { experiment, out, set, jobs, .. } => {
             compare::compare(experiment.as_deref(), &out, &set, jobs, options)
         }

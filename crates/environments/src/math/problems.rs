@@ -9,7 +9,7 @@
 //! | 4 | a two-digit times a two-digit number | hardly |
 //! | 5 | two steps: (a + b) * c, a * b + c, a * b - c | hardly |
 //!
-//! How well the shipped policy does each in its head is measured in `experiments/math/README.md`.
+//! How well the shipped policy does each in its head is measured in `experiments/math-python/README.md`.
 
 use paretopo_trajectory::{Split, stable_hash};
 use rand::Rng;

@@ -32,8 +32,8 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PolicySource {
-    /// A small policy inside the binary: `tiny-math` (made by `just warm-start-math`),
-    /// `graded-math` (`just warm-start-graded-math`), `tiny-qa` (`just warm-start-qa`) or
+    /// A small policy inside the binary: `tiny-math` (made by `just warm-start-math-python`),
+    /// `graded-math` (`just warm-start-math`), `tiny-qa` (`just warm-start-qa`) or
     /// `tiny-qa-familiar` (`just warm-start-qa-familiar`).
     Embedded {
         /// Which of them.
