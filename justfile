@@ -28,6 +28,31 @@ quick experiment features="":
 exp-math-full:
     {{paretopo-lean}} compare experiments/math/full.toml --out runs/exp-math-full-{{backend}}
 
+# ParetoPO with one thing changed at a time, ten seeds
+[group('experiments')]
+exp-math-ablations:
+    {{paretopo-lean}} compare experiments/math/ablations.toml --out runs/exp-math-ablations-{{backend}}
+
+# What a distorted price does to each method, ten seeds
+[group('experiments')]
+exp-math-prices:
+    {{paretopo-lean}} compare experiments/math/prices.toml --out runs/exp-math-prices-{{backend}}
+
+# Three and four objectives, ten seeds
+[group('experiments')]
+exp-math-objectives:
+    {{paretopo-lean}} compare experiments/math/objectives.toml --out runs/exp-math-objectives-{{backend}}
+
+# One policy that is told a preference beside a policy for each, ten seeds
+[group('experiments')]
+exp-math-preferences:
+    {{paretopo-lean}} compare experiments/math/preferences.toml --out runs/exp-math-preferences-{{backend}}
+
+# The picture of the README: four methods of the full experiment, from its finished runs
+[group('experiments')]
+picture-math:
+    {{paretopo-lean}} compare experiments/math/picture.toml --finished --out runs/picture-math-{{backend}}
+
 # The learning rate of every math method, with equal effort, on validation problems
 [group('experiments')]
 tune-math:
@@ -79,17 +104,17 @@ warm-start-math-python:
     RAYON_NUM_THREADS=1 {{paretopo-lean}} sft experiments/math-python/warm_start.toml --run runs/warm-start-math-python
     cp runs/warm-start-math-python/policy/model.safetensors models/tiny-math/
 
-# Questions of which the policy knows a part by heart: ParetoPO, GRPO, GDPO and scalarized with three seeds (under 20 minutes on two cores)
+# Questions of which the policy knows a part by heart: ParetoPO, GDPO, scalarized and GRPO, two settings of their knobs (under 20 minutes on two cores)
 [group('experiments')]
 exp-qa choice=backend:
     @just backend={{trim_start_match(choice, "backend=")}} quick qa ,full
 
-# The same with eight methods, four of them at three settings, and ten seeds
+# The same with eight methods, four of them at three settings, and ten seeds; goes on from experiments/qa/runs.jsonl
 [group('experiments')]
 exp-qa-full:
     {{paretopo}} compare experiments/qa/full.toml --out runs/exp-qa-full-{{backend}}
 
-# The learning rate of five methods, on validation questions
+# The learning rate of every method, on validation questions
 [group('experiments')]
 tune-qa:
     {{paretopo}} compare experiments/qa/tuning.toml --out runs/tune-qa-{{backend}}
@@ -102,7 +127,7 @@ warm-start-qa:
     RAYON_NUM_THREADS=1 {{paretopo}} sft experiments/qa/warm_start.toml --run runs/warm-start-qa
     cp runs/warm-start-qa/policy/model.safetensors models/tiny-qa/
 
-# Make the policy anew that knows a part of its world by heart (about 7 minutes on one core)
+# Make the policy anew that knows a part of its world by heart (about 6 minutes on one core)
 [group('experiments')]
 warm-start-qa-familiar:
     rm -f models/tiny-qa-familiar/tokenizer.json

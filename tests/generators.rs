@@ -137,7 +137,7 @@ fn a_row_that_fails_is_data_and_changes_no_other() {
     let text = policy_text();
     let environment = Scripted::new(problems(), "1", Duration::ZERO);
     let requests = requests(&environment);
-    let prompt = text.opening(&environment, &environment.task[3], false).unwrap().len();
+    let prompt = text.opening(&environment, &environment.task[3], &ToolSyntax::FencedPython {}).unwrap().len();
     let play = |failing| {
         let manners = Manners { failing, ..Manners::default() };
         let generators = ScriptedGenerators::new(logits(&text), manners);

@@ -128,7 +128,7 @@ fn lengths(split: Split) -> Vec<usize> {
     let environment = crate::agent::math();
     let text = PolicyText::from_folder(&checkout("models/tiny-math")).unwrap();
     let tasks = environment.tasks(split).iter();
-    tasks.map(|task| text.opening(&environment, task, false).unwrap().len()).collect()
+    tasks.map(|task| text.opening(&environment, task, &ToolSyntax::FencedPython {}).unwrap().len()).collect()
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn a_session_keeps_its_variables_over_the_calls_of_one_episode() {
                 .build_environment(&resources, &mut ())
                 .unwrap();
             let task = &environment.tasks(Split::Test)[0];
-            let prompt = text.opening(&environment, task, false).unwrap();
+            let prompt = text.opening(&environment, task, &ToolSyntax::FencedPython {}).unwrap();
             let generators =
                 ScriptedGenerators::new(in_turn(&text, &prompt, &turns), Manners::default());
             let request = |sample| RolloutRequest {

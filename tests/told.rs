@@ -46,7 +46,7 @@ fn an_episode_without_calls_never_begins_one_wherever_tokens_are_drawn() {
     // the problems are such as the policy likes to give to its tool
     assert!(calls(&play(SamplingPlace::Host, false)) >= 6);
     let here = play(SamplingPlace::Host, true);
-    let opening = config.syntax.open_string();
+    let opening = config.syntax.in_turn().unwrap().open_string();
     for own in &here {
         assert!(own.tool_free && own.calls.is_empty(), "{}", own.response);
         assert!(!own.response.contains(opening), "{}", own.response);

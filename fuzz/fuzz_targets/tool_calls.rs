@@ -3,10 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use paretopo_chat::{Parsed, ToolSyntax};
+use paretopo_chat::{CallFormat, InTurn, Parsed, behind_thinking};
 
 fuzz_target!(|text: &str| {
-    for syntax in [ToolSyntax::FencedPython {}, ToolSyntax::Hermes {}, ToolSyntax::SearchTags {}] {
+    for syntax in [InTurn::FencedPython, InTurn::Hermes, InTurn::SearchTags] {
         if let Some(call) = syntax.completed_call(text) {
             assert!(text.contains(call));
         }
@@ -20,4 +20,17 @@ fuzz_target!(|text: &str| {
             );
         }
     }
+    let formats = [
+        CallFormat::Hermes,
+        CallFormat::Qwen3Xml,
+        CallFormat::Llama3Json,
+        CallFormat::Pythonic,
+        CallFormat::Mistral,
+    ];
+    for format in formats {
+        let calls = format.parse(text, &[]);
+        assert!(!calls.contains(&Parsed::None));
+        assert!(calls.len() <= text.len());
+    }
+    assert!(text.ends_with(behind_thinking(text, false)));
 });

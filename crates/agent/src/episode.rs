@@ -1,11 +1,13 @@
 //! An episode while it is played: what the policy has read and written, and what it waits for.
 
 use crate::rollout::RolloutRequest;
-use crate::tool_desk::Tenancy;
+use crate::protocol::Protocol;
+use crate::tool_desk::{Submitted, Tenancy};
 use paretopo_chat::TurnText;
 use paretopo_generation::Drawn;
 use paretopo_trajectory::{
-    Alternative, Author, CallRecord, FinishReason, Segment, Span, TokenId, ToolCall, Trajectory,
+    Alternative, Author, CallRecord, FinishReason, Segment, Span, TokenId, ToolCall, ToolOutcome,
+    Trajectory,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,18 +15,28 @@ use std::time::Instant;
 /// What an episode does.
 pub(crate) enum State {
     Generating,
-    /// For the outcome of a call.
+    /// For the outcomes of the calls of a turn, in their order.
     Waiting {
-        ticket: u64,
-        call: ToolCall,
-        /// Seconds from the episode's beginning to the call.
-        began: f32,
-        /// The round in which the outcome is delivered.
+        asked: Vec<Asked>,
+        /// The round in which the outcomes are delivered.
         due: u64,
-        /// When it is given up.
-        give_up: Instant,
     },
     Finished(FinishReason),
+}
+
+/// A call that a turn asks for.
+pub(crate) struct Asked {
+    /// `None` if what was written is none.
+    pub(crate) call: Option<ToolCall>,
+    /// Seconds from the episode's beginning to the call.
+    pub(crate) began: f32,
+    pub(crate) outcome: Awaited,
+}
+
+/// What a call came to.
+pub(crate) enum Awaited {
+    Here(ToolOutcome),
+    Due(Submitted),
 }
 
 pub(crate) struct Episode<'a> {
@@ -41,8 +53,8 @@ pub(crate) struct Episode<'a> {
     /// What tools keep for it, until it ends.
     pub(crate) tenancy: Option<Arc<Tenancy>>,
     segments: Vec<Segment>,
-    /// What the policy wrote, without what tools returned.
-    model_text: String,
+    /// What the policy said, without what it thought and what tools returned.
+    said: String,
     response: String,
     seconds: f32,
 }
@@ -63,7 +75,7 @@ impl<'a> Episode<'a> {
             started: Instant::now(),
             tenancy: Some(tenancy),
             segments: vec![Segment::given(Author::Prompt, prompt.to_vec()).at(Span::default())],
-            model_text: String::new(),
+            said: String::new(),
             response: String::new(),
             seconds: 0.0,
         }
@@ -73,16 +85,20 @@ impl<'a> Episode<'a> {
         matches!(self.state, State::Finished(_))
     }
 
+    /// The latest id that the policy has drawn.
+    pub(crate) fn last_drawn(&self) -> Option<TokenId> {
+        let by_model = self.segments.iter().rfind(|segment| segment.author == Author::Model);
+        by_model.and_then(|segment| segment.ids.last().copied())
+    }
+
     /// All ids, in the order in which the model saw them.
     pub(crate) fn ids(&self) -> Vec<TokenId> {
         self.segments.iter().flat_map(|segment| segment.ids.iter().copied()).collect()
     }
 
-    pub(crate) fn finish(&mut self, reason: FinishReason) {
+    pub(crate) fn finish(&mut self, reason: FinishReason, protocol: &Protocol) {
         if !self.is_finished() {
-            self.model_text.push_str(self.turn.text());
-            self.response.push_str(self.turn.text());
-            self.turn = TurnText::default();
+            self.end_turn(protocol);
             self.seconds = self.started.elapsed().as_secs_f32();
             self.state = State::Finished(reason);
             self.tenancy = None;
@@ -120,28 +136,34 @@ impl<'a> Episode<'a> {
         self.length += 1;
     }
 
-    /// Puts a call with its outcome behind the turn, which it ends: the markers and the tool's
-    /// output as ids and as text. It was asked for `began` seconds from the episode's beginning.
-    pub(crate) fn push_outcome(
+    fn end_turn(&mut self, protocol: &Protocol) {
+        let turn = std::mem::take(&mut self.turn);
+        self.said.push_str(protocol.said(turn.text()));
+        self.response.push_str(turn.text());
+    }
+
+    /// Puts the outcomes of a turn's calls behind it: each call with the seconds from the episode's
+    /// beginning to it, and what the policy reads, piece by piece, as ids and as text.
+    pub(crate) fn push_outcomes(
         &mut self,
-        call: CallRecord,
-        began: f32,
-        parts: [(Author, Vec<TokenId>); 3],
-        text: [&str; 3],
+        calls: Vec<(CallRecord, f32)>,
+        pieces: Vec<(Author, Vec<TokenId>)>,
+        text: &str,
+        protocol: &Protocol,
     ) {
         let asked = self.segments.iter().rposition(|segment| segment.author == Author::Model);
-        let turn = std::mem::take(&mut self.turn);
-        self.model_text.push_str(turn.text());
-        self.response.push_str(turn.text());
-        self.response.extend(text);
+        self.end_turn(protocol);
+        self.response.push_str(text);
         let now = self.now();
-        for (author, ids) in parts {
+        for (author, ids) in pieces {
             self.length += ids.len();
             let time = Span { began: now, ended: now };
             self.segments.push(Segment::given(author, ids).at(time));
         }
-        let time = Some(Span { began, ended: now });
-        self.calls.push(CallRecord { segment: asked, time, ..call });
+        for (call, began) in calls {
+            let time = Some(Span { began, ended: now });
+            self.calls.push(CallRecord { segment: asked, time, ..call });
+        }
     }
 
     /// The record of a finished episode, not yet scored; `answer` finds the answer in what the policy
@@ -158,7 +180,7 @@ impl<'a> Episode<'a> {
             segments: std::mem::take(&mut self.segments),
             calls: std::mem::take(&mut self.calls),
             finish: finish.clone(),
-            answer: answer(&self.model_text),
+            answer: answer(&self.said),
             response: std::mem::take(&mut self.response),
             seconds: self.seconds,
             tool_free: request.tool_free,

@@ -3,18 +3,21 @@
 //!
 //! [`rollout`] deals out episodes to workers; each plays its part by the turn loop (`play`), which
 //! knows a [`paretopo_generation::Generator`] and no tensor. What an episode holds stands in
-//! `episode`, the calls that are under way in `tool_desk`.
+//! `episode`, how its turns end in `protocol`, the calls that are under way in `tool_desk`.
 
+mod demonstrated;
 mod episode;
 mod play;
 mod policy_text;
 mod preference;
 mod prompts;
+mod protocol;
 mod rollout;
 mod rollout_config;
 mod tool_desk;
 mod workers;
 
+pub use demonstrated::Authored;
 pub use policy_text::PolicyText;
 pub use preference::{PreferenceConfig, Told, normalised};
 pub use prompts::{LongPrompts, leaves_room, open_tasks, require_question};

@@ -6,25 +6,21 @@
 //! or an episode becomes part of its trajectory. A generator that is lost is opened anew, and the
 //! episodes go on in it from their ids; [`RESTARTS`] times in a row without a token between.
 
-use crate::episode::{Episode, State};
+use crate::episode::{Asked, Awaited, Episode, State};
+use crate::protocol::{Output, Protocol};
 use crate::rollout::{RolloutContext, RolloutError, RolloutRequest, RolloutStatistics};
 use crate::rollout_config::{RolloutConfig, ToolSchedule};
-use crate::tool_desk::{Submitted, ToolDesk, refused};
+use crate::tool_desk::{ToolDesk, refused};
 use paretopo_chat::{ChatError, Parsed};
 use paretopo_generation::{
     Drawn, Event, GenerationError, GenerationSettings, GenerationStatistics, Generator, Row,
 };
 use paretopo_tools::truncate_middle;
-use paretopo_trajectory::{
-    Author, CallRecord, FinishReason, TokenId, ToolCall, ToolOutcome, Trajectory,
-};
+use paretopo_trajectory::{CallRecord, FinishReason, TokenId, ToolCall, ToolOutcome, Trajectory};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-/// A call, if what was written is one, and the seconds from its episode's beginning to it.
-type Asked = (Option<ToolCall>, f32);
 
 /// How often in a row a generator is opened anew before a token comes.
 const RESTARTS: usize = 3;
@@ -38,6 +34,7 @@ pub(crate) struct TurnLoop<'a> {
     context: &'a RolloutContext<'a>,
     config: &'a RolloutConfig,
     requests: &'a [RolloutRequest<'a>],
+    protocol: Protocol,
     settings: GenerationSettings,
     generator: Box<dyn Generator + 'a>,
     desk: ToolDesk<'a>,
@@ -105,7 +102,8 @@ impl<'a> TurnLoop<'a> {
             memory: (config.cache_mib > 0).then_some(config.cache_mib << 20),
         };
         let forbids = requests.iter().any(|request| request.tool_free);
-        let call = forbids.then(|| context.text.beginning_of_calls(&config.syntax)).transpose()?;
+        let protocol = context.text.protocol(&config.syntax, &context.environment.tools)?;
+        let call = forbids.then(|| context.text.beginning_of_calls(&protocol)).transpose()?;
         let row = |(key, request): (usize, &RolloutRequest<'_>)| {
             let ids = prompts[key].clone();
             let budget = config.max_sampled_tokens.min(context.context - ids.len());
@@ -120,6 +118,7 @@ impl<'a> TurnLoop<'a> {
             context,
             config,
             requests,
+            protocol,
             settings,
             generator,
             desk: ToolDesk::new(
@@ -176,7 +175,7 @@ impl<'a> TurnLoop<'a> {
             match event {
                 Event::Drawn(drawn) => self.take(&drawn)?,
                 Event::Failed { row, reason } => {
-                    self.episodes[row].finish(FinishReason::Failed(reason));
+                    self.episodes[row].finish(FinishReason::Failed(reason), &self.protocol);
                 }
             }
         }
@@ -237,7 +236,7 @@ impl<'a> TurnLoop<'a> {
         Ok(())
     }
 
-    /// Puts a drawn token to its episode, and ends it or calls a tool where that token or a budget
+    /// Puts a drawn token to its episode, and ends it or calls tools where that token or a budget
     /// says so. What was drawn behind that is of no account.
     fn take(&mut self, drawn: &Drawn) -> Result<(), Failure> {
         let key = drawn.row;
@@ -246,14 +245,25 @@ impl<'a> TurnLoop<'a> {
             return Ok(());
         }
         episode.push_drawn(self.context.weight_version, drawn);
+        let is_full = |episode: &Episode<'_>| {
+            episode.sampled >= self.config.max_sampled_tokens
+                || episode.length >= self.context.context
+        };
         if self.context.text.end_ids.contains(&drawn.id) {
-            self.finish(key, FinishReason::Stop);
-            return Ok(());
+            let calls = self.protocol.calls(episode.turn.text());
+            let is_over = calls.is_empty() || episode.request.tool_free || self.desk.is_empty();
+            if is_over {
+                self.finish(key, FinishReason::Stop);
+                return Ok(());
+            }
+            if is_full(episode) {
+                self.finish(key, FinishReason::Length);
+                return Ok(());
+            }
+            return self.call(key, calls);
         }
         episode.turn.push(&self.context.text.tokenizer, drawn.id)?;
-        if episode.sampled >= self.config.max_sampled_tokens
-            || episode.length >= self.context.context
-        {
+        if is_full(episode) {
             self.finish(key, FinishReason::Length);
             return Ok(());
         }
@@ -262,10 +272,10 @@ impl<'a> TurnLoop<'a> {
 
     /// Submits the call that the turn has just completed, if any.
     fn call_if_asked(&mut self, key: usize) -> Result<(), Failure> {
-        let syntax = &self.config.syntax;
         let episode = &mut self.episodes[key];
         if episode.request.tool_free {
-            if episode.turn.text().contains(syntax.open_string()) {
+            let begun = |open: &str| episode.turn.text().contains(open);
+            if self.protocol.open_string().is_some_and(begun) {
                 let reason = "what generates began a call though that was forbidden";
                 self.finish(key, FinishReason::Failed(reason.into()));
             }
@@ -274,103 +284,112 @@ impl<'a> TurnLoop<'a> {
         if self.desk.is_empty() || episode.calls.len() >= self.config.max_calls {
             return Ok(());
         }
-        let Some(written) = syntax.completed_call(episode.turn.text()) else { return Ok(()) };
-        let call = match syntax.parse(written) {
-            Parsed::None => return Ok(()),
-            Parsed::Malformed(reason) => {
-                self.generator.pause(key, episode.length);
-                let asked = (None, episode.now());
-                return self.append(asked, refused(reason), key);
-            }
-            Parsed::Call(call) => call,
-        };
-        self.generator.pause(key, episode.length);
-        let tenancy = episode.tenancy.as_ref().expect("an episode has it until it ends");
-        match self.desk.submit(&call, tenancy, &episode.calls) {
-            Err(outcome) => {
-                let asked = (Some(call), episode.now());
-                self.append(asked, outcome, key)
-            }
-            Ok(Submitted { ticket, give_up }) => {
-                let lag = match self.config.tool_schedule {
-                    ToolSchedule::FixedLag { steps } => steps.max(1),
-                    ToolSchedule::AsReady {} => 0,
-                };
-                let due = self.round + lag;
-                let began = episode.now();
-                episode.state = State::Waiting { ticket, call, began, due, give_up };
-                Ok(())
-            }
+        match self.protocol.completed(episode.turn.text()) {
+            Some(call) => self.call(key, vec![call]),
+            None => Ok(()),
         }
     }
 
-    /// Hands outcomes to the episodes that are due, in the order of the episodes.
+    /// Submits the calls of a turn, each to its tool. What is no call, is not allowed or goes beyond
+    /// the budget is answered at once, and the policy reads why.
+    fn call(&mut self, key: usize, calls: Vec<Parsed>) -> Result<(), Failure> {
+        let episode = &self.episodes[key];
+        self.generator.pause(key, episode.length);
+        let began = episode.now();
+        let tenancy = episode.tenancy.as_ref().expect("an episode has it until it ends");
+        let mut asked: Vec<Asked> = Vec::with_capacity(calls.len());
+        for parsed in calls {
+            let earlier = || {
+                let made = episode.calls.iter().map(|record| record.call.as_ref());
+                made.chain(asked.iter().map(|asked| asked.call.as_ref()))
+            };
+            let (call, outcome) = match parsed {
+                Parsed::None => continue,
+                Parsed::Malformed(reason) => (None, Awaited::Here(refused(reason))),
+                Parsed::Call(call) if earlier().count() >= self.config.max_calls => {
+                    let most = self.config.max_calls;
+                    let reason = format!("ToolError: at most {most} calls may be made");
+                    (Some(call), Awaited::Here(refused(reason)))
+                }
+                Parsed::Call(call) => {
+                    let earlier: Vec<Option<&ToolCall>> = earlier().collect();
+                    let outcome = match self.desk.submit(&call, tenancy, &earlier) {
+                        Ok(submitted) => Awaited::Due(submitted),
+                        Err(outcome) => Awaited::Here(outcome),
+                    };
+                    (Some(call), outcome)
+                }
+            };
+            asked.push(Asked { call, began, outcome });
+        }
+        if asked.iter().all(|asked| matches!(asked.outcome, Awaited::Here(_))) {
+            return self.append(asked, key);
+        }
+        let lag = match self.config.tool_schedule {
+            ToolSchedule::FixedLag { steps } => steps.max(1),
+            ToolSchedule::AsReady {} => 0,
+        };
+        self.episodes[key].state = State::Waiting { asked, due: self.round + lag };
+        Ok(())
+    }
+
+    /// Hands outcomes to the episodes that are due, in the order of the episodes. One whose turn made
+    /// several calls waits for all of them.
     fn deliver_outcomes(&mut self) -> Result<(), Failure> {
         self.desk.receive(Duration::ZERO);
+        let held = matches!(self.config.tool_schedule, ToolSchedule::FixedLag { .. });
         for key in 0..self.episodes.len() {
-            let State::Waiting { ticket, due, give_up, .. } = self.episodes[key].state else {
-                continue;
-            };
-            let held = matches!(self.config.tool_schedule, ToolSchedule::FixedLag { .. });
-            if held && self.round < due {
+            let State::Waiting { asked, due } = &mut self.episodes[key].state else { continue };
+            if held && self.round < *due {
                 continue;
             }
             let started = Instant::now();
-            while held
-                && !self.desk.has(ticket)
-                && Instant::now() < give_up
-                && !self.context.cancelled.load(Ordering::Relaxed)
-            {
-                self.desk.receive(Duration::from_millis(20));
+            for asked in asked.iter_mut() {
+                let Awaited::Due(submitted) = &asked.outcome else { continue };
+                while held
+                    && !self.desk.has(submitted.ticket)
+                    && Instant::now() < submitted.give_up
+                    && !self.context.cancelled.load(Ordering::Relaxed)
+                {
+                    self.desk.receive(Duration::from_millis(20));
+                }
+                if let Some(outcome) = self.desk.outcome(submitted.ticket, submitted.give_up) {
+                    asked.outcome = Awaited::Here(outcome);
+                }
             }
             self.stalled_seconds += started.elapsed().as_secs_f64();
-            let Some(outcome) = self.desk.outcome(ticket, give_up) else { continue };
-            let state = std::mem::replace(&mut self.episodes[key].state, State::Generating);
-            if let State::Waiting { call, began, .. } = state {
-                self.append((Some(call), began), outcome, key)?;
+            if asked.iter().all(|asked| matches!(asked.outcome, Awaited::Here(_))) {
+                let asked = std::mem::take(asked);
+                self.episodes[key].state = State::Generating;
+                self.append(asked, key)?;
             }
         }
         Ok(())
     }
 
-    /// Puts a tool's output behind the turn, marked as the tool's, and lets the episode go on.
-    fn append(
-        &mut self,
-        asked: Asked,
-        mut outcome: ToolOutcome,
-        key: usize,
-    ) -> Result<(), Failure> {
-        let config = self.config;
-        let tokenizer = &self.context.text.tokenizer;
-        let (before, after) = config.syntax.output_markers();
-        let most = CHARACTERS_PER_TOKEN * config.max_output_tokens.max(1);
-        if outcome.text.len() > most {
-            let (text, is_cut) = truncate_middle(&outcome.text, most);
-            outcome.truncated |= is_cut;
-            outcome.text = text;
+    /// Puts the outcomes of a turn's calls behind it, marked as the tools', and lets the episode go
+    /// on.
+    fn append(&mut self, asked: Vec<Asked>, key: usize) -> Result<(), Failure> {
+        let mut calls = Vec::with_capacity(asked.len());
+        let mut outputs = Vec::with_capacity(asked.len());
+        for (place, Asked { call, began, outcome }) in asked.into_iter().enumerate() {
+            let Awaited::Here(mut outcome) = outcome else {
+                unreachable!("an episode goes on when all its calls have an outcome")
+            };
+            outputs.push(self.shown(&mut outcome)?);
+            let episode = &self.episodes[key];
+            let tenancy = episode.tenancy.as_ref().expect("an episode has it until it ends");
+            let place = episode.calls.len() + place;
+            let price =
+                call.as_ref().and_then(|call| self.desk.drawn_price(call, tenancy, place));
+            calls.push((CallRecord { price, ..CallRecord::new(call, outcome) }, began));
         }
-        let mut output = tokenizer.encode_plain(&outcome.text)?;
-        if output.len() > config.max_output_tokens {
-            let ellipsis = tokenizer.encode_plain("...")?;
-            output = config.output_truncation.apply(&output, config.max_output_tokens, &ellipsis);
-            outcome.truncated = true;
-        }
-        let shown =
-            if outcome.truncated { tokenizer.decode(&output)? } else { outcome.text.clone() };
-        let parts = [
-            (Author::Template, tokenizer.encode_plain(before)?),
-            (Author::Tool, output),
-            (Author::Template, tokenizer.encode_plain(after)?),
-        ];
-        let ids: Vec<TokenId> = parts.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
         let episode = &mut self.episodes[key];
-        let tenancy = episode.tenancy.as_ref().expect("an episode has it until it ends");
-        let called = asked.0.as_ref();
-        let place = episode.calls.len();
-        let price = called.and_then(|call| self.desk.drawn_price(call, tenancy, place));
-        let (call, began) = asked;
-        let record = CallRecord { price, ..CallRecord::new(call, outcome) };
-        episode.push_outcome(record, began, parts, [before, &shown, after]);
+        let end = episode.last_drawn();
+        let answered = self.protocol.answered(&self.context.text.tokenizer, &outputs, end)?;
+        let pieces = answered.pieces.iter();
+        let ids: Vec<TokenId> = pieces.flat_map(|(_, ids)| ids.iter().copied()).collect();
+        episode.push_outcomes(calls, answered.pieces, &answered.text, &self.protocol);
         if episode.length >= self.context.context {
             self.finish(key, FinishReason::Length);
             return Ok(());
@@ -383,8 +402,28 @@ impl<'a> TurnLoop<'a> {
         Ok(())
     }
 
+    /// What the policy reads of an outcome, cut to what may be shown.
+    fn shown(&self, outcome: &mut ToolOutcome) -> Result<Output, ChatError> {
+        let config = self.config;
+        let tokenizer = &self.context.text.tokenizer;
+        let most = CHARACTERS_PER_TOKEN * config.max_output_tokens.max(1);
+        if outcome.text.len() > most {
+            let (text, is_cut) = truncate_middle(&outcome.text, most);
+            outcome.truncated |= is_cut;
+            outcome.text = text;
+        }
+        let mut ids = tokenizer.encode_foreign(&outcome.text)?;
+        if ids.len() > config.max_output_tokens {
+            let ellipsis = tokenizer.encode_foreign("...")?;
+            ids = config.output_truncation.apply(&ids, config.max_output_tokens, &ellipsis);
+            outcome.truncated = true;
+        }
+        let text = if outcome.truncated { tokenizer.decode(&ids)? } else { outcome.text.clone() };
+        Ok(Output { ids, text })
+    }
+
     fn finish(&mut self, key: usize, reason: FinishReason) {
-        self.episodes[key].finish(reason);
+        self.episodes[key].finish(reason, &self.protocol);
         match self.place_in_waiting(key) {
             Some(place) => drop(self.waiting.remove(place)),
             None => self.generator.release(key),

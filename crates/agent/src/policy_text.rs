@@ -1,9 +1,12 @@
 //! The text side of a checkpoint: tokenizer, chat template, and the tokens that end a turn.
 
-use paretopo_chat::{ChatError, ChatTemplate, TemplateContext, Tokenizer, ToolSyntax};
+use crate::protocol::Protocol;
+use paretopo_chat::{ChatError, ChatTemplate, ChatTurns, Conversation, Tokenizer, ToolSyntax};
 use paretopo_environments::ToolEnvironment;
 use paretopo_generation::{ForbiddenText, SamplingConfig, sampling_of};
-use paretopo_trajectory::{Role, Task, TokenId};
+use paretopo_tools::ListedTool;
+use paretopo_trajectory::{Role, Task, TokenId, ToolSpec};
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,8 +22,10 @@ pub struct PolicyText {
     pub end_ids: Vec<TokenId>,
     /// `generation_config.json`, if there is one, and where it is.
     generation: Option<(PathBuf, serde_json::Value)>,
-    /// What begins a call, of the syntax that was last asked for.
-    calls: Mutex<Option<(ToolSyntax, Arc<ForbiddenText>)>>,
+    /// What begins a call, by its text.
+    calls: Mutex<HashMap<&'static str, Arc<ForbiddenText>>>,
+    /// The turns of the tools that were asked for last.
+    turns: Mutex<Option<(ToolSyntax, Vec<ToolSpec>, Arc<ChatTurns>)>>,
 }
 
 impl PolicyText {
@@ -70,8 +75,8 @@ impl PolicyText {
             });
         }
         let generation = generation.map(|value| (folder.join("generation_config.json"), value));
-        let calls = Mutex::default();
-        Ok(Self { tokenizer, template, end_ids, generation, calls })
+        let (calls, turns) = (Mutex::default(), Mutex::default());
+        Ok(Self { tokenizer, template, end_ids, generation, calls, turns })
     }
 
     /// How `generation_config.json` says that tokens are to be drawn; `None` if there is no such
@@ -89,28 +94,66 @@ impl PolicyText {
         sampling_of(value).map(Some).map_err(invalid)
     }
 
+    /// How this policy's turns end and are answered. For a chat model that is derived from its
+    /// template, once for a list of tools.
+    ///
+    /// # Errors
+    /// When the template does not say how calls are written, or refuses tools.
+    pub(crate) fn protocol(
+        &self,
+        syntax: &ToolSyntax,
+        tools: &[ListedTool],
+    ) -> Result<Protocol, ChatError> {
+        if let Some(in_turn) = syntax.in_turn() {
+            return Ok(Protocol::InTurn(in_turn));
+        }
+        let specs: Vec<ToolSpec> = tools.iter().map(|tool| tool.spec()).collect();
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, with, known)) = turns.as_ref()
+            && of == syntax
+            && *with == specs
+        {
+            return Ok(Protocol::Chat(known.clone()));
+        }
+        let ends = self.end_ids.iter().map(|id| self.tokenizer.decode(&[*id]));
+        let ends = ends.collect::<Result<_, _>>()?;
+        let derived = Arc::new(ChatTurns::new(&self.template, &specs, syntax, ends)?);
+        *turns = Some((syntax.clone(), specs, derived.clone()));
+        Ok(Protocol::Chat(derived))
+    }
+
     /// What begins a call, and which tokens spell it: for rows that must not begin one. It is made
     /// once from the vocabulary.
     ///
     /// # Errors
-    /// When a token cannot be decoded, or none would be left to draw.
-    pub fn beginning_of_calls(&self, syntax: &ToolSyntax) -> Result<Arc<ForbiddenText>, ChatError> {
+    /// When a token cannot be decoded, none would be left to draw, or calls begin in no way of
+    /// their own.
+    pub(crate) fn beginning_of_calls(
+        &self,
+        protocol: &Protocol,
+    ) -> Result<Arc<ForbiddenText>, ChatError> {
+        let Some(open) = protocol.open_string() else {
+            return Err(ChatError::Turns(
+                "calls cannot be forbidden (`tool_free`): in this format they begin as answers may\n\
+                 hint: take a format with a marker, such as `hermes`"
+                    .into(),
+            ));
+        };
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, known)) = calls.as_ref().filter(|(of, _)| of == syntax) {
+        if let Some(known) = calls.get(open) {
             return Ok(known.clone());
         }
         let ids = 0..self.tokenizer.vocab_size() as TokenId;
         let spelled: Vec<String> =
             ids.map(|id| self.tokenizer.decode(&[id])).collect::<Result<_, _>>()?;
         let refused = |reason: &str| ChatError::Tokenizer(reason.to_owned());
-        let found = ForbiddenText::new(syntax.open_string(), spelled).map_err(refused)?;
-        let found = Arc::new(found);
-        *calls = Some((syntax.clone(), found.clone()));
+        let found = Arc::new(ForbiddenText::new(open, spelled).map_err(refused)?);
+        calls.insert(open, found.clone());
         Ok(found)
     }
 
-    /// The ids that open an episode on `task`; tools are described by the template only where
-    /// `describe_tools`.
+    /// The ids that open an episode on `task`; where the syntax has it so, the template describes
+    /// the tools.
     ///
     /// # Errors
     /// When the template or the tokenizer fails, or the template renders nothing to read.
@@ -118,9 +161,9 @@ impl PolicyText {
         &self,
         environment: &ToolEnvironment,
         task: &Task,
-        describe_tools: bool,
+        syntax: &ToolSyntax,
     ) -> Result<Vec<TokenId>, ChatError> {
-        self.opening_told(environment, task, "", describe_tools)
+        self.opening_told(environment, task, "", syntax)
     }
 
     /// [`Self::opening`] with something told in front of the question: of the last message that is
@@ -133,9 +176,9 @@ impl PolicyText {
         environment: &ToolEnvironment,
         task: &Task,
         told: &str,
-        describe_tools: bool,
+        syntax: &ToolSyntax,
     ) -> Result<Vec<TokenId>, ChatError> {
-        let text = self.render(environment, task, told, describe_tools)?;
+        let text = self.render(environment, task, told, syntax)?;
         let ids = self.tokenizer.encode(&text)?;
         if ids.is_empty() || self.template.is_blank(&text) {
             let file = self.template.file().to_owned();
@@ -153,18 +196,18 @@ impl PolicyText {
         &self,
         environment: &ToolEnvironment,
         task: &Task,
-        describe_tools: bool,
+        syntax: &ToolSyntax,
     ) -> Result<(), ChatError> {
         // already the first character differs
         let question = if task.question.starts_with('0') { "1 or 2?" } else { "0 or 3?" };
         let other = Task { question: question.into(), ..task.clone() };
-        let asked = self.render(environment, task, "", describe_tools)?;
+        let asked = self.render(environment, task, "", syntax)?;
         if self.template.is_blank(&asked) {
             let file = self.template.file().to_owned();
             return Err(ChatError::EmptyOpening { file, task: task.id.clone() });
         }
         // an error about the other question alone is a difference, too
-        match self.render(environment, &other, "", describe_tools) {
+        match self.render(environment, &other, "", syntax) {
             Ok(text) if text == asked => Err(ChatError::QuestionLeftOut {
                 file: self.template.file().to_owned(),
                 task: task.id.clone(),
@@ -179,20 +222,20 @@ impl PolicyText {
         environment: &ToolEnvironment,
         task: &Task,
         told: &str,
-        describe_tools: bool,
+        syntax: &ToolSyntax,
     ) -> Result<String, ChatError> {
         let mut messages = environment.opening(task);
         let last = messages.iter_mut().rev().find(|message| message.role == Role::User);
         if let Some(question) = last {
             question.content.insert_str(0, told);
         }
-        let tools: Vec<_> =
-            environment.tools.iter().filter(|_| describe_tools).map(|tool| tool.spec()).collect();
-        self.template.render(TemplateContext {
-            messages: &messages,
-            tools: &tools,
-            add_generation_prompt: true,
-        })
+        let described = environment.tools.iter().filter(|_| syntax.describes_tools());
+        let tools: Vec<_> = described.map(|tool| tool.spec()).collect();
+        let conversation = Conversation {
+            variables: syntax.variables(),
+            ..Conversation::new(&messages, &tools, true)
+        };
+        Ok(self.template.render_conversation(&conversation)?.text)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The prompts of tasks as ids, and what becomes of a task whose prompt is too long.
 
 use crate::{PolicyText, RolloutConfig};
-use paretopo_chat::{ChatError, ToolSyntax};
+use paretopo_chat::ChatError;
 use paretopo_environments::ToolEnvironment;
 use paretopo_trajectory::{Task, TokenId};
 use rayon::prelude::*;
@@ -35,12 +35,11 @@ pub fn open_tasks(
     config: &RolloutConfig,
     tasks: &[(&Task, &str)],
 ) -> Result<Vec<Vec<TokenId>>, ChatError> {
-    let describe_tools = matches!(config.syntax, ToolSyntax::Hermes {});
     // a template may have a process for each thread that renders: a few tasks do not need many
     let opened: Vec<Result<_, _>> = tasks
         .par_iter()
         .with_min_len(FEW)
-        .map(|(task, told)| text.opening_told(environment, task, told, describe_tools))
+        .map(|(task, told)| text.opening_told(environment, task, told, &config.syntax))
         .collect();
     opened.into_iter().collect()
 }
@@ -57,7 +56,7 @@ pub fn require_question(
     tasks: &[Task],
 ) -> Result<(), ChatError> {
     let Some(task) = tasks.first() else { return Ok(()) };
-    text.require_question(environment, task, matches!(config.syntax, ToolSyntax::Hermes {}))
+    text.require_question(environment, task, &config.syntax)
 }
 
 /// Whether a prompt of so many tokens leaves room for a token to answer with.

@@ -2,9 +2,7 @@
 
 use paretopo_settings::Seconds;
 use paretopo_tools::{CallContext, CallTerms, FAILED_CALL, ListedTool, Luck, Tool, ToolPool};
-use paretopo_trajectory::{
-    CallRecord, CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec, TrajectoryId,
-};
+use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec, TrajectoryId};
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -115,7 +113,8 @@ impl<'a> ToolDesk<'a> {
         listed.terms_of_call(&mut tenancy.luck(earlier)).price
     }
 
-    /// Hands a call to its tool; `earlier` are the calls that its episode has made before.
+    /// Hands a call to its tool; `earlier` are the calls that its episode has made before, `None`
+    /// where what was written was none.
     ///
     /// # Errors
     /// When there is no tool of that name, the episode has called it as often as it may, or the
@@ -124,13 +123,13 @@ impl<'a> ToolDesk<'a> {
         &mut self,
         call: &ToolCall,
         tenancy: &Arc<Tenancy>,
-        earlier: &[CallRecord],
+        earlier: &[Option<&ToolCall>],
     ) -> Result<Submitted, ToolOutcome> {
         let Some(listed) = self.by_name.get(call.name.as_str()) else {
             return Err(refused(format!("ToolError: there is no tool `{}`", call.name)));
         };
-        let is_same = |record: &&CallRecord| {
-            record.call.as_ref().is_some_and(|earlier| earlier.name == call.name)
+        let is_same = |earlier: &&Option<&ToolCall>| {
+            earlier.is_some_and(|earlier| earlier.name == call.name)
         };
         if earlier.iter().filter(is_same).count() >= listed.max_calls {
             let (name, most) = (&call.name, listed.max_calls);
@@ -274,12 +273,10 @@ mod tests {
         let tools = [ListedTool { max_calls: 2, ..diary }, other];
         let mut desk = ToolDesk::new(&tools, 1, Seconds::literal(5.0));
         let tenancy = desk.begin(&TrajectoryId::new("t", 0, 0), 1);
-        let record = |name: &str| {
-            CallRecord::new(Some(call(name, 0)), ToolOutcome::new(CallStatus::Ok, "", 0.0))
-        };
-        let mut earlier = vec![record("other"), record("diary"), record("other")];
+        let (of_diary, of_other) = (call("diary", 0), call("other", 0));
+        let mut earlier = vec![Some(&of_other), Some(&of_diary), None, Some(&of_other)];
         assert!(desk.submit(&call("diary", 0), &tenancy, &earlier).is_ok());
-        earlier.push(record("diary"));
+        earlier.push(Some(&of_diary));
         let refused = desk.submit(&call("diary", 0), &tenancy, &earlier).err().unwrap();
         assert_eq!(refused.text, "ToolError: `diary` may be called 2 times");
         assert_eq!((refused.status, refused.fault), (CallStatus::Error, Some(Fault::Call)));
@@ -292,12 +289,11 @@ mod tests {
         let tools = [ListedTool { failure_rate: 0.5, price_deviation: 1.0, ..plain }];
         let mut desk = ToolDesk::new(&tools, 1, Seconds::literal(5.0));
         let id = TrajectoryId::new("t", 0, 0);
-        let record =
-            CallRecord::new(Some(call("diary", 0)), ToolOutcome::new(CallStatus::Ok, "", 0.0));
+        let made = call("diary", 0);
         let mut played = |seed: u64| -> Vec<(bool, Option<f64>)> {
             let tenancy = desk.begin(&id, seed);
             let of_place = |place: usize| {
-                let earlier = vec![record.clone(); place];
+                let earlier = vec![Some(&made); place];
                 let failed = desk.submit(&call("diary", 0), &tenancy, &earlier).err();
                 let is_chance =
                     |outcome: &ToolOutcome| outcome.text == FAILED_CALL && outcome.fault.is_none();

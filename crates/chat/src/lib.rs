@@ -2,9 +2,9 @@
 //! stops.
 //!
 //! ````
-//! use paretopo_chat::{Parsed, ToolSyntax};
+//! use paretopo_chat::{InTurn, Parsed};
 //!
-//! let syntax = ToolSyntax::FencedPython {};
+//! let syntax = InTurn::FencedPython;
 //! let turn = "Let me compute.\n```python\nprint(6 * 7)\n``` and so on";
 //! // the turn is cut behind its first complete call
 //! let cut = syntax.completed_call(turn).expect("a call is complete");
@@ -20,6 +20,8 @@
 //! episode and the text that a tool returned. What the policy samples is only ever decoded, to look
 //! for stop strings, calls and answers.
 
+mod calls;
+mod chat_turns;
 mod jinja;
 mod syntax;
 mod template;
@@ -27,10 +29,12 @@ mod template_workers;
 mod tokenizer;
 mod turn_text;
 
-pub use syntax::{Parsed, ToolSyntax};
+pub use calls::{CallFormat, behind_thinking};
+pub use chat_turns::ChatTurns;
+pub use syntax::{InTurn, Parsed, ToolSyntax};
 pub use template::{ChatTemplate, TemplateContext};
 pub use template_workers::{TEMPLATE_WORKER_MEMORY, isolate_templates, template_worker};
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{Piece, Tokenizer};
 pub use turn_text::TurnText;
 
 use std::path::PathBuf;
@@ -86,6 +90,9 @@ pub enum ChatError {
         /// The task.
         task: String,
     },
+    /// Turns of tools cannot be derived from the chat template.
+    #[error("{0}")]
+    Turns(String),
     /// The chat template could not be rendered.
     #[error("the chat template failed: {0}")]
     Template(String),

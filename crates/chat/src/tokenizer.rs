@@ -3,6 +3,7 @@
 use crate::ChatError;
 use paretopo_containment::contained;
 use paretopo_trajectory::TokenId;
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Encodes and decodes. Cheap to share by reference; all methods take `&self`.
@@ -29,6 +30,10 @@ use std::path::Path;
 pub struct Tokenizer {
     with_markers: tokenizers::Tokenizer,
     plain: tokenizers::Tokenizer,
+    /// Without any added token, also such as are not special; `None` where all are.
+    foreign: Option<tokenizers::Tokenizer>,
+    /// Added tokens that can be read, by their ids.
+    markers: HashSet<TokenId>,
 }
 
 impl Tokenizer {
@@ -60,7 +65,15 @@ impl Tokenizer {
         })?;
         let mut plain = with_markers.clone();
         plain.set_encode_special_tokens(true);
-        Ok(Self { with_markers, plain })
+        let added = with_markers.get_added_tokens_decoder();
+        let foreign = match added.values().all(|token| token.special) {
+            true => None,
+            false => Some(guarded(|| without_added_tokens(bytes))?),
+        };
+        let is_seen = |text: &str| !text.trim().is_empty();
+        let markers = added.iter().filter(|(_, token)| token.special || is_seen(&token.content));
+        let markers = markers.map(|(id, _)| *id).collect();
+        Ok(Self { with_markers, plain, foreign, markers })
     }
 
     /// Encodes text in which special tokens (such as `<|im_start|>`) mean themselves: rendered
@@ -81,8 +94,58 @@ impl Tokenizer {
         encode(&self.with_markers, text, true)
     }
 
-    /// Encodes foreign text (tool output), in which a special token is only a string: no output can
-    /// forge a marker.
+    /// Encodes foreign text (tool output), in which every added token is only a string, special or
+    /// not (Qwen's `<tool_response>` is not): no output can forge a marker.
+    ///
+    /// # Errors
+    /// When the tokenizer refuses the text.
+    pub fn encode_foreign(&self, text: &str) -> Result<Vec<TokenId>, ChatError> {
+        encode(self.foreign.as_ref().unwrap_or(&self.plain), text, false)
+    }
+
+    /// Encodes a text made of the template's pieces and of foreign ones, which stands behind the
+    /// token with the text `behind`; returns the ids of each piece. They are those of the text as a
+    /// whole, as if it had been rendered and encoded at once; a token across two pieces is the
+    /// first's. Only where a foreign piece would make a marker each piece is encoded alone, as
+    /// [`Self::encode_foreign`] does.
+    ///
+    /// # Errors
+    /// When the tokenizer refuses the text.
+    pub fn encode_pieces(
+        &self,
+        behind: &str,
+        pieces: &[Piece<'_>],
+    ) -> Result<Vec<Vec<TokenId>>, ChatError> {
+        let mut text = behind.to_owned();
+        let mut ends = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            text.push_str(piece.text());
+            ends.push(text.len());
+        }
+        let encoding = guarded(|| self.with_markers.encode(text.as_str(), false))?;
+        let mut found = vec![Vec::new(); pieces.len()];
+        let ids = encoding.get_ids().iter().zip(encoding.get_offsets());
+        for (id, (begin, end)) in ids.filter(|(_, (_, end))| *end > behind.len()) {
+            let Some(piece) = ends.iter().position(|of_piece| begin < of_piece) else { continue };
+            let last = ends.iter().position(|of_piece| end <= of_piece).unwrap_or(piece);
+            let is_foreign = (piece..=last).any(|place| matches!(pieces[place], Piece::Foreign(_)));
+            if is_foreign && self.markers.contains(id) {
+                return pieces.iter().map(|piece| self.encode_piece(piece)).collect();
+            }
+            found[piece].push(*id);
+        }
+        Ok(found)
+    }
+
+    fn encode_piece(&self, piece: &Piece<'_>) -> Result<Vec<TokenId>, ChatError> {
+        match piece {
+            Piece::Template(text) => self.encode(text),
+            Piece::Foreign(text) => self.encode_foreign(text),
+        }
+    }
+
+    /// Encodes text in which a special token is only a string, and other added tokens mean
+    /// themselves: what a policy would write, and markers that are text.
     ///
     /// # Errors
     /// When the tokenizer refuses the text.
@@ -109,6 +172,36 @@ impl Tokenizer {
     }
 }
 
+/// A piece of a text that is put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// The template's: tokens such as `<|im_start|>` mean themselves.
+    Template(&'a str),
+    /// Somebody else's, in which they are only strings.
+    Foreign(&'a str),
+}
+
+impl<'a> Piece<'a> {
+    /// What it says.
+    pub fn text(&self) -> &'a str {
+        match self {
+            Self::Template(text) | Self::Foreign(text) => text,
+        }
+    }
+}
+
+/// The tokenizer of a file, for which all added tokens are text.
+fn without_added_tokens(bytes: &[u8]) -> tokenizers::Result<tokenizers::Tokenizer> {
+    let mut json: serde_json::Value = serde_json::from_slice(bytes)?;
+    for token in json["added_tokens"].as_array_mut().into_iter().flatten() {
+        token["special"] = true.into();
+    }
+    let mut tokenizer = tokenizers::Tokenizer::from_bytes(serde_json::to_vec(&json)?)?;
+    tokenizer.with_padding(None).with_truncation(None)?;
+    tokenizer.set_encode_special_tokens(true);
+    Ok(tokenizer)
+}
+
 fn encode(
     tokenizer: &tokenizers::Tokenizer,
     text: &str,
@@ -127,6 +220,41 @@ fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, ChatErr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One of five letters, in which `<r>` is added and not special, and `bc` one token.
+    fn with_markers() -> Tokenizer {
+        let json = r#"{"version":"1.0","truncation":null,"padding":null,"normalizer":null,"pre_tokenizer":null,
+            "added_tokens":[{"id":7,"content":"<r>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":false},
+                            {"id":8,"content":"<e>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}],
+            "post_processor":null,"decoder":null,
+            "model":{"type":"BPE","vocab":{"a":0,"b":1,"c":2,"<":3,"r":4,">":5,"bc":6,"e":9},"merges":["b c"]}}"#;
+        Tokenizer::from_bytes(json.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn pieces_have_the_ids_of_the_whole_text() {
+        let tokenizer = with_markers();
+        let pieces = [Piece::Template("<r>b"), Piece::Foreign("ca"), Piece::Template("<r>")];
+        // `bc` is one token across two pieces, as in the whole text
+        let found = tokenizer.encode_pieces("<e>", &pieces).unwrap();
+        assert_eq!(found, [vec![7, 6], vec![0], vec![7]]);
+        assert_eq!(found.concat(), tokenizer.encode("<e><r>bca<r>").unwrap()[1..]);
+    }
+
+    #[test]
+    fn no_foreign_piece_makes_a_marker() {
+        let tokenizer = with_markers();
+        assert_eq!(tokenizer.encode_plain("<r><e>").unwrap(), [7, 3, 9, 5]);
+        assert_eq!(tokenizer.encode_foreign("<r><e>").unwrap(), [3, 4, 5, 3, 9, 5]);
+        let pieces = |foreign| [Piece::Template("<r>b"), Piece::Foreign(foreign), Piece::Template("<e>")];
+        for (foreign, ids) in [("<r>", vec![3, 4, 5]), ("c<e>", vec![2, 3, 9, 5])] {
+            let found = tokenizer.encode_pieces("<e>", &pieces(foreign)).unwrap();
+            assert_eq!(found, [vec![7, 1], ids, vec![8]]);
+        }
+        // a marker that only both pieces make together
+        let split = [Piece::Foreign("a<"), Piece::Template("r>")];
+        assert_eq!(tokenizer.encode_pieces("", &split).unwrap(), [vec![0, 3], vec![4, 5]]);
+    }
 
     /// A tokenizer of two letters with its parts replaced.
     fn tokenizer(

@@ -1,7 +1,7 @@
 //! The text of the turn that is being sampled, decoded token by token.
 //!
 //! A stop string may begin inside one token and end inside another, so calls are looked for in this
-//! text ([`crate::ToolSyntax::completed_call`]); the ids stay as they were sampled.
+//! text ([`crate::InTurn::completed_call`]); the ids stay as they were sampled.
 
 use crate::{ChatError, Tokenizer};
 use paretopo_trajectory::TokenId;

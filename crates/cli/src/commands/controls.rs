@@ -40,7 +40,8 @@ fn known(text: &str) -> Result<(u32, f64), Problem> {
 
 /// A level's share is that of its episodes in the evaluation without calls. Its calls are those that
 /// its tasks need, where they say it, and its tool skill that of episodes which made them; else both
-/// are those of the other evaluation. Calls that are given count before all.
+/// are those of the other evaluation. Calls that are given count before all: they are what that
+/// evaluation's policy makes, with the skill that it has.
 fn measured(
     head: &Evaluation,
     tool: &Evaluation,
@@ -59,9 +60,10 @@ fn measured(
     let episodes: usize = head.levels.values().map(|level| level.episodes).sum();
     let skill = |(level, own): (&u32, &LevelSummary)| {
         let with_tool = &tool.levels[level];
-        let given = known.get(level).copied().or(with_tool.needed_calls);
-        let calls = given.unwrap_or(with_tool.calls);
-        let tool_skill = with_tool.em_with_needed_calls.unwrap_or(with_tool.em);
+        let needed = with_tool.needed_calls.zip(with_tool.em_with_needed_calls);
+        let made = || (with_tool.calls, with_tool.em);
+        let given = known.get(level).map(|calls| (*calls, with_tool.em));
+        let (calls, tool_skill) = given.or(needed).unwrap_or_else(made);
         LevelSkill {
             level: *level,
             share: own.episodes as f64 / episodes as f64,
@@ -99,6 +101,15 @@ mod tests {
             calls,
         };
         assert_eq!(found, [level(0, 0.75, 0.9, 0.95, 1.1), level(3, 0.25, 0.1, 0.9, 2.0)]);
+        // where tasks say what they need, that counts, unless calls are given
+        let mut telling = tool.clone();
+        let level = telling.levels.get_mut(&0).unwrap();
+        (level.needed_calls, level.em_with_needed_calls) = (Some(1.0), Some(0.99));
+        let first = |known: &[(u32, f64)]| {
+            let found = measured(&head, &telling, &known.iter().copied().collect()).unwrap();
+            (found[0].tool_skill, found[0].calls)
+        };
+        assert_eq!((first(&[]), first(&[(0, 2.0)])), ((0.99, 1.0), (0.95, 2.0)));
         let error = measured(&tool, &tool, &BTreeMap::new()).unwrap_err();
         assert!(error.contains("3.600 calls an episode"), "{error}");
         let other = evaluation(&[(0, 30, 0.9, 1.0)]);

@@ -67,10 +67,10 @@ pub struct Teaching {
 impl Default for Teaching {
     fn default() -> Self {
         Self {
-            by_heart: const { NonNegative::literal(0.30) },
-            searched: const { NonNegative::literal(0.25) },
-            fitting: const { NonNegative::literal(0.25) },
-            redundant: const { NonNegative::literal(0.20) },
+            by_heart: const { NonNegative::literal(0.20) },
+            searched: const { NonNegative::literal(0.20) },
+            fitting: const { NonNegative::literal(0.45) },
+            redundant: const { NonNegative::literal(0.15) },
             drills: const { Share::literal(0.25) },
             preferences: const { Share::literal(0.30) },
             topk: 1,

@@ -77,8 +77,7 @@ pub(super) fn measure<F: ModelFamily, B: AutodiffBackend>(
     Ok(fitting)
 }
 
-/// Turns a demonstration into ids piece by piece, as the turn loop would have: the agent's text,
-/// then the tool's between its markers.
+/// A demonstration as ids, of which those that the policy is to write are trained on.
 fn to_sequence(
     id: String,
     demonstration: &Demonstration,
@@ -87,42 +86,15 @@ fn to_sequence(
     syntax: &ToolSyntax,
 ) -> Result<TrainingSequence, ChatError> {
     let task = Task { id, question: demonstration.question.clone(), ..Task::default() };
-    let opening = text.opening(environment, &task, matches!(syntax, ToolSyntax::Hermes {}))?;
+    let opening = text.opening(environment, &task, syntax)?;
     let mut sequence = TrainingSequence {
         mask: vec![false; opening.len()],
         ids: opening,
         ..TrainingSequence::default()
     };
-    let mut push = |ids: Vec<u32>, trained: bool| {
-        sequence.mask.resize(sequence.mask.len() + ids.len(), trained);
+    for (author, ids) in text.demonstrated(environment, &demonstration.turns, syntax)? {
+        sequence.mask.resize(sequence.mask.len() + ids.len(), author == Author::Model);
         sequence.ids.extend(ids);
-    };
-    let (before, after) = syntax.output_markers();
-    for turn in &demonstration.turns {
-        match turn {
-            DemonstrationTurn::Call(call) => {
-                let wrong = || {
-                    ChatError::Template(format!(
-                        "the configured syntax cannot express a call of `{}`",
-                        call.name
-                    ))
-                };
-                let written = syntax.render_call(call).ok_or_else(wrong)?;
-                push(text.tokenizer.encode_plain(&written)?, true);
-            }
-            DemonstrationTurn::Output(output) => {
-                for piece in [before, output, after] {
-                    push(text.tokenizer.encode_plain(piece)?, false);
-                }
-            }
-            DemonstrationTurn::Text(written) => {
-                push(text.tokenizer.encode_plain(written)?, true);
-            }
-            DemonstrationTurn::Answer(answer) => {
-                push(text.tokenizer.encode_plain(answer)?, true);
-                push(text.end_ids[..1].to_vec(), true);
-            }
-        }
     }
     Ok(sequence)
 }
