@@ -20,6 +20,7 @@
 //! episode and the text that a tool returned. What the policy samples is only ever decoded, to look
 //! for stop strings, calls and answers.
 
+mod conversation;
 mod jinja;
 mod syntax;
 mod template;
@@ -27,6 +28,7 @@ mod template_workers;
 mod tokenizer;
 mod turn_text;
 
+pub use conversation::{Conversation, Rendered};
 pub use syntax::{Parsed, ToolSyntax};
 pub use template::{ChatTemplate, TemplateContext};
 pub use template_workers::{TEMPLATE_WORKER_MEMORY, isolate_templates, template_worker};
