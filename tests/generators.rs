@@ -6,6 +6,7 @@ use crate::scripted::{Scripted, check_authorship, local, markov, play_on};
 use crate::scripted_generator::{Manners, ScriptedGenerators};
 use crate::{Plain, rows_of, with_kernels};
 use paretopo_agent::{PolicyText, RolloutConfig, RolloutError, RolloutRequest, ToolSchedule};
+use paretopo_chat::ToolSyntax;
 use paretopo_engine::{LocalGenerators, SamplingPlace, StateSize};
 use paretopo_generation::{Recorded, SamplingConfig, log_softmax};
 use paretopo_models::{CausalLm, ForwardInput};
@@ -137,7 +138,10 @@ fn a_row_that_fails_is_data_and_changes_no_other() {
     let text = policy_text();
     let environment = Scripted::new(problems(), "1", Duration::ZERO);
     let requests = requests(&environment);
-    let prompt = text.opening(&environment, &environment.task[3], &ToolSyntax::FencedPython {}).unwrap().len();
+    let prompt = text
+        .opening(&environment, &environment.task[3], &ToolSyntax::FencedPython {})
+        .unwrap()
+        .len();
     let play = |failing| {
         let manners = Manners { failing, ..Manners::default() };
         let generators = ScriptedGenerators::new(logits(&text), manners);

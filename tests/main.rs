@@ -8,6 +8,7 @@
 
 mod adapters;
 mod agent;
+mod chat_turns;
 mod checkpoints;
 mod command_line;
 mod comparing;

@@ -3,6 +3,7 @@
 
 use crate::checkout;
 use paretopo_agent::PolicyText;
+use paretopo_chat::ToolSyntax;
 use paretopo_trajectory::Split;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -128,7 +129,9 @@ fn lengths(split: Split) -> Vec<usize> {
     let environment = crate::agent::math();
     let text = PolicyText::from_folder(&checkout("models/tiny-math")).unwrap();
     let tasks = environment.tasks(split).iter();
-    tasks.map(|task| text.opening(&environment, task, &ToolSyntax::FencedPython {}).unwrap().len()).collect()
+    tasks
+        .map(|task| text.opening(&environment, task, &ToolSyntax::FencedPython {}).unwrap().len())
+        .collect()
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::agent::policy_text;
 use crate::scripted::{check_authorship, play_on};
 use crate::scripted_generator::{Manners, ScriptedGenerators};
 use paretopo_agent::{PolicyText, RolloutConfig, RolloutRequest};
+use paretopo_chat::ToolSyntax;
 use paretopo_environments::Resources;
 use paretopo_tools::{PythonConfig, PythonInterpreter, ToolEntry};
 use paretopo_training::RunConfig;

@@ -115,7 +115,7 @@ fn what_is_preferred_stands_in_front_of_the_question_and_in_the_trajectory() {
     for (own, request) in played.iter().zip(&requests) {
         assert_eq!(own.preference, request.preference);
         let told = config.preference.as_ref().unwrap().words(&own.preference);
-        let wanted = text.opening_told(&environment, request.task, &told, false).unwrap();
+        let wanted = text.opening_told(&environment, request.task, &told, &config.syntax).unwrap();
         assert_eq!(own.segments[0].ids, wanted);
     }
     assert!(played[0].preference.is_empty() && played[1].preference.values() == [0.5, 0.5]);

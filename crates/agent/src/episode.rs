@@ -1,7 +1,7 @@
 //! An episode while it is played: what the policy has read and written, and what it waits for.
 
-use crate::rollout::RolloutRequest;
 use crate::protocol::Protocol;
+use crate::rollout::RolloutRequest;
 use crate::tool_desk::{Submitted, Tenancy};
 use paretopo_chat::TurnText;
 use paretopo_generation::Drawn;

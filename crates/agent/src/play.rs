@@ -380,8 +380,7 @@ impl<'a> TurnLoop<'a> {
             let episode = &self.episodes[key];
             let tenancy = episode.tenancy.as_ref().expect("an episode has it until it ends");
             let place = episode.calls.len() + place;
-            let price =
-                call.as_ref().and_then(|call| self.desk.drawn_price(call, tenancy, place));
+            let price = call.as_ref().and_then(|call| self.desk.drawn_price(call, tenancy, place));
             calls.push((CallRecord { price, ..CallRecord::new(call, outcome) }, began));
         }
         let episode = &mut self.episodes[key];

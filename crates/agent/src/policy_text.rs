@@ -17,7 +17,7 @@ pub struct PolicyText {
     /// The tokenizer.
     pub tokenizer: Tokenizer,
     /// The chat template.
-    pub template: ChatTemplate,
+    pub template: Arc<ChatTemplate>,
     /// Ids that end the policy's turn, at least one; the tokenizer's own first.
     pub end_ids: Vec<TokenId>,
     /// `generation_config.json`, if there is one, and where it is.
@@ -25,7 +25,15 @@ pub struct PolicyText {
     /// What begins a call, by its text.
     calls: Mutex<HashMap<&'static str, Arc<ForbiddenText>>>,
     /// The turns of the tools that were asked for last.
-    turns: Mutex<Option<(ToolSyntax, Vec<ToolSpec>, Arc<ChatTurns>)>>,
+    turns: Mutex<Option<Derived>>,
+}
+
+/// Turns that were derived for a syntax and its tools.
+#[derive(Debug)]
+struct Derived {
+    syntax: ToolSyntax,
+    tools: Vec<ToolSpec>,
+    turns: Arc<ChatTurns>,
 }
 
 impl PolicyText {
@@ -76,7 +84,7 @@ impl PolicyText {
         }
         let generation = generation.map(|value| (folder.join("generation_config.json"), value));
         let (calls, turns) = (Mutex::default(), Mutex::default());
-        Ok(Self { tokenizer, template, end_ids, generation, calls, turns })
+        Ok(Self { tokenizer, template: template.into(), end_ids, generation, calls, turns })
     }
 
     /// How `generation_config.json` says that tokens are to be drawn; `None` if there is no such
@@ -108,18 +116,16 @@ impl PolicyText {
             return Ok(Protocol::InTurn(in_turn));
         }
         let specs: Vec<ToolSpec> = tools.iter().map(|tool| tool.spec()).collect();
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, with, known)) = turns.as_ref()
-            && of == syntax
-            && *with == specs
-        {
-            return Ok(Protocol::Chat(known.clone()));
+        let mut known = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = |derived: &&Derived| derived.syntax == *syntax && derived.tools == specs;
+        if let Some(derived) = known.as_ref().filter(is_same) {
+            return Ok(Protocol::Chat(derived.turns.clone()));
         }
         let ends = self.end_ids.iter().map(|id| self.tokenizer.decode(&[*id]));
         let ends = ends.collect::<Result<_, _>>()?;
-        let derived = Arc::new(ChatTurns::new(&self.template, &specs, syntax, ends)?);
-        *turns = Some((syntax.clone(), specs, derived.clone()));
-        Ok(Protocol::Chat(derived))
+        let turns = Arc::new(ChatTurns::new(&self.template, &specs, syntax, ends)?);
+        *known = Some(Derived { syntax: syntax.clone(), tools: specs, turns: turns.clone() });
+        Ok(Protocol::Chat(turns))
     }
 
     /// What begins a call, and which tokens spell it: for rows that must not begin one. It is made

@@ -128,9 +128,8 @@ impl<'a> ToolDesk<'a> {
         let Some(listed) = self.by_name.get(call.name.as_str()) else {
             return Err(refused(format!("ToolError: there is no tool `{}`", call.name)));
         };
-        let is_same = |earlier: &&Option<&ToolCall>| {
-            earlier.is_some_and(|earlier| earlier.name == call.name)
-        };
+        let is_same =
+            |earlier: &&Option<&ToolCall>| earlier.is_some_and(|earlier| earlier.name == call.name);
         if earlier.iter().filter(is_same).count() >= listed.max_calls {
             let (name, most) = (&call.name, listed.max_calls);
             return Err(refused(format!("ToolError: `{name}` may be called {most} times")));

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The turns of one policy with one list of tools.
 #[derive(Debug)]
 pub struct ChatTurns {
-    template: ChatTemplate,
+    template: Arc<ChatTemplate>,
     tools: Vec<ToolSpec>,
     format: CallFormat,
     /// Of the template.
@@ -42,7 +42,7 @@ impl ChatTurns {
     /// When the template names no format of calls and none is given, or when it does not render
     /// such a conversation so that it can be taken apart: it refuses tools, or leaves results out.
     pub fn new(
-        template: &ChatTemplate,
+        template: &Arc<ChatTemplate>,
         tools: &[ToolSpec],
         syntax: &ToolSyntax,
         ends: Vec<String>,
@@ -158,8 +158,14 @@ impl ChatTurns {
         let asked = format!("{word}Asked");
         let result = |place: usize| format!("{word}Result{place}End");
         let results: Vec<String> = (0..outputs).map(result).collect();
-        // some templates render either the text of a turn or its calls
-        let text = self.rendered(&self.conversation(&asked, &results), true)?;
+        // a template that allows one call a turn may still be asked for several results
+        let text = match self.rendered(&self.conversation(&asked, &results, outputs), true) {
+            Err(_) if outputs > 1 => {
+                self.rendered(&self.conversation(&asked, &results, 1), true)?
+            }
+            other => other?,
+        };
+        // some render either the text of a turn or its calls
         let behind_user = text.rfind(USER).map_or(0, |at| at + USER.len());
         let from = text.find(&asked).map_or(behind_user, |at| at + asked.len());
         let first = text[from..].find(&result(0)).map(|at| from + at);
@@ -169,7 +175,8 @@ impl ChatTurns {
         // the last one before the first result: where a turn's text is left out, the user's turn has
         // one, too
         let end = self.ends.iter().filter(|end| !end.is_empty());
-        let end = end.filter_map(|end| Some(from + text[from..first].rfind(end.as_str())? + end.len()));
+        let end =
+            end.filter_map(|end| Some(from + text[from..first].rfind(end.as_str())? + end.len()));
         let Some(mut rest) = end.max().map(|end| &text[end..]) else {
             let ends = self.ends.join("`, `");
             return Err(self.refused(&format!(
@@ -191,8 +198,8 @@ impl ChatTurns {
         Ok(pieces)
     }
 
-    /// A user, an assistant that calls, and what the tools returned.
-    fn conversation(&self, asked: &str, results: &[String]) -> Vec<Value> {
+    /// A user, an assistant that makes so many calls, and what the tools returned.
+    fn conversation(&self, asked: &str, results: &[String], calls: usize) -> Vec<Value> {
         let tool = self.tools.first().map_or("tool", |tool| tool.name.as_str());
         // Mistral's templates want nine letters or digits
         let id = |place: usize| format!("{:09}", place + 1);
@@ -200,18 +207,16 @@ impl ChatTurns {
             let function = json!({ "name": tool, "arguments": {} });
             json!({ "id": id(place), "type": "function", "function": function })
         };
-        let calls: Vec<Value> = (0..results.len()).map(call).collect();
+        let calls: Vec<Value> = (0..calls).map(call).collect();
         let assistant = json!({ "role": "assistant", "content": asked, "tool_calls": calls });
-        let result = |(place, content): (usize, &String)| {
-            json!({ "role": "tool", "name": tool, "tool_call_id": id(place), "content": content })
-        };
+        let result = |(place, content): (usize, &String)| json!({ "role": "tool", "name": tool, "tool_call_id": id(place), "content": content });
         [user(), assistant].into_iter().chain(results.iter().enumerate().map(result)).collect()
     }
 
     /// How the template writes a result.
     fn form_of_results(&self) -> Result<Form, ChatError> {
         let probe = " a \"quoted\"\n\u{e4} line ";
-        let text = self.rendered(&self.conversation("", &[probe.to_owned()]), true)?;
+        let text = self.rendered(&self.conversation("", &[probe.to_owned()], 1), true)?;
         let forms = [Form::AsItIs, Form::Trimmed, Form::Json];
         let found = forms.into_iter().find(|form| text.contains(form.of(probe).as_ref()));
         found.ok_or_else(|| self.refused("it rewrites what a tool returns"))
@@ -264,7 +269,7 @@ impl Form {
 }
 
 /// What the user of the conversation with placeholders says.
-const USER: &str = "UserXq7Asks";
+const USER: &str = "WhoseTurnIsIt?";
 
 fn user() -> Value {
     json!({ "role": "user", "content": USER })

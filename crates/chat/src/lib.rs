@@ -22,6 +22,7 @@
 
 mod calls;
 mod chat_turns;
+mod conversation;
 mod jinja;
 mod syntax;
 mod template;
@@ -31,6 +32,7 @@ mod turn_text;
 
 pub use calls::{CallFormat, behind_thinking};
 pub use chat_turns::ChatTurns;
+pub use conversation::{Conversation, Rendered};
 pub use syntax::{InTurn, Parsed, ToolSyntax};
 pub use template::{ChatTemplate, TemplateContext};
 pub use template_workers::{TEMPLATE_WORKER_MEMORY, isolate_templates, template_worker};

@@ -125,7 +125,7 @@ impl InTurn {
 
     /// A turn's text up to the end of its first complete call. The turn may run on beyond it, as
     /// its last token may.
-    pub fn completed_call<'t>(self, turn: &'t str) -> Option<&'t str> {
+    pub fn completed_call(self, turn: &str) -> Option<&str> {
         let open = turn.find(self.open_string())?;
         // the fence that closes an empty program shares its newline with the opening
         let from =

@@ -2,10 +2,12 @@
 //! `apply_chat_template` does.
 
 use crate::ChatError;
+use crate::conversation::{Conversation, Rendered};
 use crate::jinja::Jinja;
 use crate::template_workers::{self, TemplateWorkers};
 use paretopo_trajectory::{Message, ToolSpec};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -24,14 +26,41 @@ enum Engine {
     Workers(&'static TemplateWorkers),
 }
 
+/// The template of a checkpoint that has but one, or that is meant where there are no tools.
+const DEFAULT: &str = "default";
+/// The template that is meant where there are tools.
+const TOOL_USE: &str = "tool_use";
+/// Keys of `tokenizer_config.json` whose tokens a template may mention.
+const SPECIAL_TOKENS: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+
 /// What a checkpoint's files say.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Source {
-    pub(crate) template: String,
-    pub(crate) bos_token: String,
-    pub(crate) eos_token: String,
-    pub(crate) pad_token: String,
-    pub(crate) unk_token: String,
+    /// Templates by their names.
+    pub(crate) templates: BTreeMap<String, String>,
+    /// Special tokens by their keys. A template can ask whether there is one.
+    pub(crate) special_tokens: BTreeMap<String, String>,
+}
+
+impl Source {
+    /// The name of the template that renders a conversation.
+    pub(crate) fn chosen(&self, has_tools: bool) -> Result<&'static str, String> {
+        let known = |name: &str| self.templates.contains_key(name);
+        match has_tools {
+            true if known(TOOL_USE) => Ok(TOOL_USE),
+            _ if known(DEFAULT) => Ok(DEFAULT),
+            _ => {
+                let names: Vec<_> = self.templates.keys().map(String::as_str).collect();
+                let names = names.join("`, `");
+                Err(format!("no template is called `{DEFAULT}`; there are `{names}`"))
+            }
+        }
+    }
+
+    fn token(&self, name: &str) -> &str {
+        self.special_tokens.get(name).map_or("", String::as_str)
+    }
 }
 
 /// What a template renders.
@@ -46,11 +75,11 @@ pub struct TemplateContext<'a> {
 }
 
 impl ChatTemplate {
-    /// Reads `chat_template.jinja`, or else `tokenizer_config.json`'s `chat_template`, from a
-    /// checkpoint folder.
+    /// Reads `chat_template.jinja` and `additional_chat_templates/*.jinja`, or else
+    /// `tokenizer_config.json`'s `chat_template`, from a checkpoint folder.
     ///
     /// # Errors
-    /// When neither holds a template, or it does not parse.
+    /// When none holds a template, or one does not parse.
     pub fn from_folder(folder: &Path) -> Result<Self, ChatError> {
         let path = folder.join("tokenizer_config.json");
         let text = paretopo_reading::read_text(&path)
@@ -62,23 +91,19 @@ impl ChatTemplate {
         };
         let config: serde_json::Value =
             serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
-        let own_file = folder.join("chat_template.jinja");
-        let (path, template) = match paretopo_reading::read_text(&own_file) {
-            Ok(template) => (own_file, template),
-            // one that is there and cannot be read is not passed over
-            Err(source) if source.kind() != ErrorKind::NotFound => {
-                return Err(ChatError::Read { path: own_file, source });
-            }
-            Err(_) => match pick_template(&config["chat_template"]) {
-                Some(template) => (path.clone(), template),
-                None => {
+        let (path, templates) = match templates_in_files(folder)? {
+            Some(found) => found,
+            None => {
+                let templates = named_templates(&config["chat_template"]);
+                if templates.is_empty() {
                     return Err(invalid(
                         "no `chat_template`; this is a base model without a chat format".into(),
                     ));
                 }
-            },
+                (path.clone(), templates)
+            }
         };
-        match Self::new(&template, &config) {
+        match Self::parsed(templates, &config) {
             Ok(template) => Ok(Self { file: path, ..template }),
             Err(ChatError::Template(reason)) => {
                 Err(ChatError::Invalid { path, what: "chat template", reason })
@@ -94,18 +119,24 @@ impl ChatTemplate {
     /// # Errors
     /// When the template does not parse.
     pub fn new(template: &str, tokenizer_config: &serde_json::Value) -> Result<Self, ChatError> {
+        let templates = BTreeMap::from([(DEFAULT.to_owned(), template.to_owned())]);
+        Self::parsed(templates, tokenizer_config)
+    }
+
+    fn parsed(
+        templates: BTreeMap<String, String>,
+        tokenizer_config: &serde_json::Value,
+    ) -> Result<Self, ChatError> {
         // a special token is a string, or an object with its `content`
         let token = |name: &str| {
             let value = &tokenizer_config[name];
-            value.as_str().or_else(|| value["content"].as_str()).unwrap_or_default().to_owned()
+            let token = value.as_str().or_else(|| value["content"].as_str())?;
+            Some((name.to_owned(), token.to_owned()))
         };
-        let source = Source {
-            template: template.to_owned(),
-            bos_token: token("bos_token"),
-            eos_token: token("eos_token"),
-            pad_token: token("pad_token"),
-            unk_token: token("unk_token"),
-        };
+        let special_tokens = SPECIAL_TOKENS.into_iter().filter_map(token).collect();
+        let source = Source { templates, special_tokens };
+        // that no template will ever be chosen is said before the first conversation
+        source.chosen(true).map_err(ChatError::Template)?;
         let engine = match template_workers::installed() {
             Some(workers) => workers.parse(&source).map(|()| Engine::Workers(workers)),
             None => Jinja::new(source.clone()).map(|jinja| Engine::Here(Box::new(jinja))),
@@ -138,11 +169,47 @@ impl ChatTemplate {
     /// When the template raises an exception, uses something that Jinja here does not know, or
     /// renders more than 16 MiB; in a worker also when it takes too much time or memory.
     pub fn render(&self, context: TemplateContext<'_>) -> Result<String, ChatError> {
+        let TemplateContext { messages, tools, add_generation_prompt } = context;
+        let conversation = Conversation::new(messages, tools, add_generation_prompt);
+        Ok(self.render_conversation(&conversation)?.text)
+    }
+
+    /// Renders a conversation with calls, reasoning and whatever else its template reads, to the
+    /// byte as transformers does. What an assistant wrote is marked where the template has
+    /// `{% generation %}` blocks.
+    ///
+    /// ```
+    /// use paretopo_chat::{ChatTemplate, Conversation};
+    /// use serde_json::json;
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let template = "{% for message in messages %}<{{ message.role }}>\
+    ///         {% generation %}{{ message.tool_calls }}{% endgeneration %}{% endfor %}";
+    ///     let template = ChatTemplate::new(template, &json!({}))?;
+    ///     let conversation: Conversation = serde_json::from_value(json!({
+    ///         "messages": [{ "role": "assistant", "tool_calls": [{ "ok": true }] }],
+    ///     }))?;
+    ///     let rendered = template.render_conversation(&conversation)?;
+    ///     assert_eq!(rendered.text, "<assistant>[{'ok': True}]");
+    ///     assert_eq!(rendered.assistant, [11..25]);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Self::render`].
+    pub fn render_conversation(&self, conversation: &Conversation) -> Result<Rendered, ChatError> {
         match &self.engine {
-            Engine::Here(jinja) => jinja.render(context),
-            Engine::Workers(workers) => workers.render(&self.source, context),
+            Engine::Here(jinja) => jinja.render(conversation),
+            Engine::Workers(workers) => workers.render(&self.source, conversation),
         }
         .map_err(ChatError::Template)
+    }
+
+    /// The text of the template that is chosen with tools, or without.
+    pub fn text(&self, has_tools: bool) -> &str {
+        let chosen = self.source.chosen(has_tools).ok();
+        chosen.and_then(|name| self.source.templates.get(name)).map_or("", String::as_str)
     }
 
     /// The file that it was read from.
@@ -153,8 +220,8 @@ impl ChatTemplate {
     /// Whether nothing in a rendered text can be read: there are but spaces, characters without
     /// width and the tokens for beginning, end, padding and the unknown.
     pub fn is_blank(&self, text: &str) -> bool {
-        let Source { bos_token, eos_token, pad_token, unk_token, .. } = &self.source;
-        let tokens = [bos_token, eos_token, pad_token, unk_token];
+        let tokens = ["bos_token", "eos_token", "pad_token", "unk_token"];
+        let tokens = tokens.map(|name| self.source.token(name));
         let mut rest = text.to_owned();
         for token in tokens.into_iter().filter(|token| !token.is_empty()) {
             rest = rest.replace(token, " ");
@@ -169,18 +236,62 @@ impl ChatTemplate {
     /// The token that ends an assistant turn, as named by the tokenizer configuration; empty if
     /// there is none.
     pub fn eos_token(&self) -> &str {
-        &self.source.eos_token
+        self.source.token("eos_token")
     }
 }
 
-/// `chat_template` is a string, or a list of named templates of which `default` is meant.
-fn pick_template(value: &serde_json::Value) -> Option<String> {
+/// `chat_template` is a string, or a list of named templates.
+fn named_templates(value: &serde_json::Value) -> BTreeMap<String, String> {
     if let Some(template) = value.as_str() {
-        return Some(template.to_owned());
+        return BTreeMap::from([(DEFAULT.to_owned(), template.to_owned())]);
     }
-    let named = value.as_array()?;
-    let chosen = named.iter().find(|entry| entry["name"] == "default").or(named.first())?;
-    Some(chosen["template"].as_str()?.to_owned())
+    let named = |entry: &serde_json::Value| {
+        Some((entry["name"].as_str()?.to_owned(), entry["template"].as_str()?.to_owned()))
+    };
+    value.as_array().into_iter().flatten().filter_map(named).collect()
+}
+
+/// Templates by their names, and where one of them was read.
+type Found = (PathBuf, BTreeMap<String, String>);
+
+/// The templates that lie in files of their own, and the path of one of them. They take the place
+/// of all that `tokenizer_config.json` says.
+fn templates_in_files(folder: &Path) -> Result<Option<Found>, ChatError> {
+    let mut paths = vec![(DEFAULT.to_owned(), folder.join("chat_template.jinja"))];
+    let additional = folder.join("additional_chat_templates");
+    match std::fs::read_dir(&additional) {
+        Ok(entries) => {
+            for entry in entries {
+                let path = entry
+                    .map_err(|source| ChatError::Read { path: additional.clone(), source })?
+                    .path();
+                if path.extension().is_some_and(|extension| extension == "jinja")
+                    && let Some(name) = path.file_stem().and_then(|name| name.to_str())
+                {
+                    paths.push((name.to_owned(), path.clone()));
+                }
+            }
+        }
+        Err(source) if source.kind() == ErrorKind::NotFound => {}
+        Err(source) => return Err(ChatError::Read { path: additional, source }),
+    }
+    paths[1..].sort();
+    let mut first = None;
+    let mut templates = BTreeMap::new();
+    for (name, path) in paths {
+        match paretopo_reading::read_text(&path) {
+            Ok(template) => {
+                templates.insert(name, template);
+                first.get_or_insert(path);
+            }
+            // one that is there and cannot be read is not passed over
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                return Err(ChatError::Read { path, source });
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(first.map(|path| (path, templates)))
 }
 
 #[cfg(test)]

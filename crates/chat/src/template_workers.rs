@@ -6,10 +6,10 @@
 //! as `paretopo template-worker`, its memory held by the allocator, its time by the parent. A
 //! worker that failed is replaced.
 
+use crate::conversation::{Conversation, Rendered};
 use crate::jinja::Jinja;
-use crate::template::{Source, TemplateContext};
+use crate::template::Source;
 use paretopo_containment::{Farewell, IdleWorkers, Worker, WorkerFailure, serve};
-use paretopo_trajectory::{Message, ToolSpec};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -50,35 +50,18 @@ pub fn template_worker() -> std::io::Result<()> {
 fn answer(latest: &mut Option<Jinja>, request: Request<'_>) -> Answer {
     let known = latest.take().filter(|jinja| *jinja.source() == *request.source);
     let jinja = latest.insert(known.map_or_else(|| Jinja::new(request.source.into_owned()), Ok)?);
-    request.conversation.map(|conversation| jinja.render(conversation.context())).transpose()
+    request.conversation.map(|conversation| jinja.render(&conversation)).transpose()
 }
 
 #[derive(Serialize, Deserialize)]
 struct Request<'a> {
     source: Cow<'a, Source>,
     /// What to render; nothing, to see whether the template parses.
-    conversation: Option<Conversation<'a>>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Conversation<'a> {
-    messages: Cow<'a, [Message]>,
-    tools: Cow<'a, [ToolSpec]>,
-    add_generation_prompt: bool,
-}
-
-impl Conversation<'_> {
-    fn context(&self) -> TemplateContext<'_> {
-        TemplateContext {
-            messages: &self.messages,
-            tools: &self.tools,
-            add_generation_prompt: self.add_generation_prompt,
-        }
-    }
+    conversation: Option<Cow<'a, Conversation>>,
 }
 
 /// The text, if one was asked for, or what is wrong with the template.
-type Answer = Result<Option<String>, String>;
+type Answer = Result<Option<Rendered>, String>;
 
 /// Workers by the command that starts them. Each rendering in flight has one of its own.
 #[derive(Debug)]
@@ -97,12 +80,10 @@ impl TemplateWorkers {
     pub(crate) fn render(
         &self,
         source: &Source,
-        context: TemplateContext<'_>,
-    ) -> Result<String, String> {
-        let TemplateContext { messages, tools, add_generation_prompt } = context;
-        let conversation =
-            Conversation { messages: messages.into(), tools: tools.into(), add_generation_prompt };
-        let request = Request { source: Cow::Borrowed(source), conversation: Some(conversation) };
+        conversation: &Conversation,
+    ) -> Result<Rendered, String> {
+        let conversation = Some(Cow::Borrowed(conversation));
+        let request = Request { source: Cow::Borrowed(source), conversation };
         self.ask(&request)?.ok_or_else(|| "its worker answered something else".into())
     }
 
@@ -142,20 +123,21 @@ impl TemplateWorkers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use paretopo_trajectory::Message;
+
+    fn source(template: &str) -> Source {
+        let templates = [("default".to_owned(), template.to_owned())].into();
+        Source { templates, ..Source::default() }
+    }
 
     #[test]
     fn one_worker_serves_several_templates() {
         let messages = [Message { role: paretopo_trajectory::Role::User, content: "Hi".into() }];
         let render = |latest: &mut Option<Jinja>, template: &str| {
-            let [bos_token, eos_token, pad_token, unk_token] = [const { String::new() }; 4];
-            let source =
-                Source { template: template.into(), bos_token, eos_token, pad_token, unk_token };
-            let conversation = Conversation {
-                messages: messages[..].into(),
-                tools: Cow::Owned(Vec::new()),
-                add_generation_prompt: false,
-            };
-            answer(latest, Request { source: Cow::Owned(source), conversation: Some(conversation) })
+            let conversation = Cow::Owned(Conversation::new(&messages, &[], false));
+            let source = Cow::Owned(source(template));
+            answer(latest, Request { source, conversation: Some(conversation) })
+                .map(|rendered| rendered.map(|rendered| rendered.text))
         };
         let mut latest = None;
         for _ in 0..2 {
@@ -167,8 +149,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_does_not_start_or_ends_is_an_error() {
-        let [bos_token, eos_token, pad_token, unk_token, template] = [const { String::new() }; 5];
-        let source = Source { template, bos_token, eos_token, pad_token, unk_token };
+        let source = source("");
         let killed = Worker::start(&["true".into()], 100, Farewell::Kill).unwrap();
         let workers =
             TemplateWorkers { command: vec!["false".into()], idle: IdleWorkers::default() };

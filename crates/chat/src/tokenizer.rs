@@ -246,7 +246,8 @@ mod tests {
         let tokenizer = with_markers();
         assert_eq!(tokenizer.encode_plain("<r><e>").unwrap(), [7, 3, 9, 5]);
         assert_eq!(tokenizer.encode_foreign("<r><e>").unwrap(), [3, 4, 5, 3, 9, 5]);
-        let pieces = |foreign| [Piece::Template("<r>b"), Piece::Foreign(foreign), Piece::Template("<e>")];
+        let pieces =
+            |foreign| [Piece::Template("<r>b"), Piece::Foreign(foreign), Piece::Template("<e>")];
         for (foreign, ids) in [("<r>", vec![3, 4, 5]), ("c<e>", vec![2, 3, 9, 5])] {
             let found = tokenizer.encode_pieces("<e>", &pieces(foreign)).unwrap();
             assert_eq!(found, [vec![7, 1], ids, vec![8]]);

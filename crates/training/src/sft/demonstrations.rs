@@ -5,9 +5,9 @@ use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::{LongPrompts, PolicyText};
 use paretopo_algorithms::losses::{Aggregation, token_weights};
 use paretopo_chat::{ChatError, ToolSyntax};
-use paretopo_environments::{Demonstration, DemonstrationTurn, ToolEnvironment};
+use paretopo_environments::{Demonstration, ToolEnvironment};
 use paretopo_models::{ModelConfig, ModelFamily};
-use paretopo_trajectory::Task;
+use paretopo_trajectory::{Author, Task};
 use std::path::Path;
 
 /// Demonstrations that are measured before the run. They are drawn without end, so not all can be:

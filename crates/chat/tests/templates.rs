@@ -1,0 +1,115 @@
+//! Published chat templates are rendered to the byte as transformers renders them.
+//!
+//! `tests/fixtures/make_templates.py` made the expectations and says how. With the folder that its
+//! `--texts` wrote in `TEMPLATE_TEXTS`, a failure shows where the two texts part.
+
+use paretopo_chat::{ChatTemplate, Conversation};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// Renderings that differ from transformers', by template and conversation, and why.
+const DIFFERENT: [(&str, &str, &str); 0] = [];
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/templates")
+}
+
+/// The conversation that the fixture tells, at the time of the fixture.
+fn conversation(told: &Value) -> Conversation {
+    let mut told = told.clone();
+    let fields = told.as_object_mut().expect("a conversation is an object");
+    fields.entry("add_generation_prompt").or_insert(true.into());
+    // 2025-03-07 14:05:09: 20154 days of 86400 s and 50709 s
+    fields.insert("now".into(), (20_154_i64 * 86_400 + 50_709).into());
+    serde_json::from_value(told).expect("the fixture tells conversations")
+}
+
+fn hash(text: &str) -> String {
+    Sha256::digest(text).iter().fold(String::new(), |mut hash, byte| {
+        let _ = write!(hash, "{byte:02x}");
+        hash
+    })
+}
+
+/// What is wrong with a rendering, if anything is.
+fn difference(
+    name: &str,
+    title: &str,
+    rendered: Result<paretopo_chat::Rendered, paretopo_chat::ChatError>,
+    expected: &Value,
+) -> Option<String> {
+    let rendered = match (rendered, expected["error"].as_str()) {
+        (Err(_), Some(_)) => return None,
+        (Ok(rendered), Some(error)) => {
+            let message = &expected["message"];
+            return Some(format!("{error} {message}, here it is {:?}", rendered.text));
+        }
+        (Err(error), None) => return Some(format!("here {error}")),
+        (Ok(rendered), None) => rendered,
+    };
+    let is_same = match expected["text"].as_str() {
+        Some(text) => text == rendered.text,
+        None => expected["sha256"].as_str() == Some(&hash(&rendered.text)),
+    };
+    if !is_same {
+        return Some(parting(name, title, &rendered.text));
+    }
+    // transformers counts characters
+    let characters = |byte: usize| rendered.text[..byte].chars().count();
+    let spans: Vec<_> = rendered
+        .assistant
+        .iter()
+        .map(|span| serde_json::json!([characters(span.start), characters(span.end)]))
+        .collect();
+    let expected = expected["assistant"].as_array().cloned().unwrap_or_default();
+    (spans != expected).then(|| format!("spans {spans:?} for {expected:?}"))
+}
+
+/// Where a text parts from the one that transformers rendered, if that is at hand.
+fn parting(name: &str, title: &str, text: &str) -> String {
+    let Some(folder) = std::env::var_os("TEMPLATE_TEXTS") else { return "another text".into() };
+    let path = Path::new(&folder).join(format!("{name}.{title}.txt"));
+    let Ok(expected) = std::fs::read_to_string(&path) else { return "another text".into() };
+    let same: usize = text
+        .chars()
+        .zip(expected.chars())
+        .take_while(|(one, other)| one == other)
+        .map(|(c, _)| c.len_utf8())
+        .sum();
+    let short = |text: &str| text.chars().take(60).collect::<String>();
+    let before: String = text[..same].chars().rev().take(30).collect();
+    let before: String = before.chars().rev().collect();
+    format!("after {before:?} here {:?} for {:?}", short(&text[same..]), short(&expected[same..]))
+}
+
+#[test]
+fn published_templates_render_as_transformers_renders_them() {
+    let text = std::fs::read_to_string(fixtures().join("expected.json")).unwrap();
+    let fixture: Value = serde_json::from_str(&text).unwrap();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for (name, expected) in fixture["templates"].as_object().unwrap() {
+        let source = std::fs::read_to_string(fixtures().join(name)).unwrap();
+        let template = ChatTemplate::new(&source, &fixture["special_tokens"]);
+        for (title, expected) in expected.as_object().unwrap() {
+            count += 1;
+            let rendered = match &template {
+                Ok(template) => {
+                    template.render_conversation(&conversation(&fixture["conversations"][title]))
+                }
+                Err(error) => Err(paretopo_chat::ChatError::Template(error.to_string())),
+            };
+            let found = difference(name, title, rendered, expected);
+            let is_known = DIFFERENT.iter().any(|known| (known.0, known.1) == (name, title));
+            match found {
+                Some(found) if !is_known => wrong.push(format!("{name} {title}: {found}")),
+                None if is_known => wrong.push(format!("{name} {title}: no longer different")),
+                _ => {}
+            }
+        }
+    }
+    assert!(count >= 1_800, "{count} renderings");
+    assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
+}
