@@ -80,7 +80,11 @@ impl CallFormat {
             Some(Self::Hermes)
         } else if has("[TOOL_CALLS]") {
             Some(Self::Mistral)
-        } else if has("<|tool_call_start|>") || has("<|python_start|>") || has("func_name1(") {
+        } else if has("<|tool_list_start|>")
+            || has("<|tool_call_start|>")
+            || has("<|python_start|>")
+            || has("func_name1(")
+        {
             Some(Self::Pythonic)
         } else if has("<|python_tag|>") || (has("\"parameters\": ") && has("<|start_header_id|>")) {
             Some(Self::Llama3Json)
