@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// Renderings that differ from transformers', by template and conversation, and why.
 const DIFFERENT: [(&str, &str, &str); 0] = [];
 
+/// Small templates that are rendered otherwise, and why.
+const UNLIKE: [(&str, &str); 0] = [];
+
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/templates")
 }
@@ -112,4 +115,26 @@ fn published_templates_render_as_transformers_renders_them() {
     }
     assert!(count >= 1_800, "{count} renderings");
     assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn the_language_is_jinja2_in_pythons_hands() {
+    let text = std::fs::read_to_string(fixtures().join("expected.json")).unwrap();
+    let fixture: Value = serde_json::from_str(&text).unwrap();
+    let mut told = fixture["conversations"]["one_call"].clone();
+    told["variables"] = fixture["extra"].clone();
+    let mut wrong = Vec::new();
+    for (source, expected) in fixture["language"].as_object().unwrap() {
+        let rendered = ChatTemplate::new(source, &fixture["special_tokens"])
+            .and_then(|template| template.render_conversation(&conversation(&told)));
+        let shown = rendered.as_ref().map_or(String::new(), |rendered| rendered.text.clone());
+        let is_known = UNLIKE.iter().any(|known| known.0 == source);
+        match difference("", "", rendered, expected) {
+            Some(found) if !is_known => wrong
+                .push(format!("{source}\n    {found}\n    {shown:?}\n    {}", expected["text"])),
+            None if is_known => wrong.push(format!("{source}: no longer different")),
+            _ => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
 }

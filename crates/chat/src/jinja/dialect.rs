@@ -2,8 +2,15 @@
 //! source, rewritten before it is parsed.
 //!
 //! - Ends of lines are `\n`, as Jinja2's lexer makes them.
-//! - `{% generation %}` of transformers becomes a call of [`GENERATION`] with a body.
+//! - `{% generation %}` of transformers becomes a block that the filter [`GENERATION`]
+//!   is applied to.
 //! - `a ~ b` becomes a call of [`CONCATENATE`], which prints values as Python does.
+//! - `a + b` becomes a call of [`ADD`] in a template that escapes or marks texts as safe, since
+//!   adding to a safe text escapes.
+//! - What `{% for %}` goes through passes [`ITERABLE`], since Python does not go through `None`.
+//! - `{% set a.b = c %}` reads `a` too, by [`ASSIGNED`]: minijinja does not hand to a macro what it
+//!   only assigns to.
+//! - `-a.b` is `-(a.b)`.
 //! - `a.items` that is not called becomes a call of [`ATTRIBUTE`], since a dictionary's methods come
 //!   before its keys.
 //! - Texts in quotes are written without the escapes that the two know differently.
@@ -11,12 +18,19 @@
 use super::methods::DICTIONARY_METHODS;
 use std::ops::Range;
 
-/// The function behind `{% generation %}`.
+/// The filter behind `{% generation %}`.
 pub(super) const GENERATION: &str = "generation__";
 /// The function behind `~`.
 pub(super) const CONCATENATE: &str = "concatenate__";
 /// The function behind an attribute that may be a dictionary's method.
 pub(super) const ATTRIBUTE: &str = "attribute__";
+
+/// The function behind `+`.
+pub(super) const ADD: &str = "add__";
+/// The function that what a loop goes through passes.
+pub(super) const ITERABLE: &str = "iterable__";
+/// The function that what is assigned to an attribute passes.
+pub(super) const ASSIGNED: &str = "assigned__";
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
@@ -24,6 +38,14 @@ enum Kind {
     Number,
     Text,
     Operator,
+}
+
+/// What has to be known of the whole template.
+struct Template {
+    /// Names that a namespace is bound to; its attributes are never methods.
+    namespaces: Vec<String>,
+    /// Whether texts are escaped or marked as safe.
+    escapes: bool,
 }
 
 /// A token of an expression and where it stands in the tag.
@@ -36,7 +58,7 @@ struct Token {
 /// The source as minijinja is to read it.
 pub(super) fn rewrite(source: &str) -> String {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
-    let namespaces = namespaces(&source);
+    let template = Template { namespaces: namespaces(&source), escapes: escapes(&source) };
     let mut result = String::with_capacity(source.len());
     let mut rest = source.as_str();
     while let Some(at) = rest.find('{') {
@@ -59,7 +81,7 @@ pub(super) fn rewrite(source: &str) -> String {
         if opening == "{#" {
             result.push_str(inside);
         } else {
-            result.push_str(&rewrite_tag(inside, opening == "{%", &namespaces));
+            result.push_str(&rewrite_tag(inside, opening == "{%", &template));
         }
         rest = &rest[end..];
         if opening == "{%" && bare(inside) == "raw" {
@@ -160,20 +182,22 @@ fn tokens(text: &str) -> Vec<Token> {
     tokens
 }
 
-fn rewrite_tag(inside: &str, is_statement: bool, namespaces: &[String]) -> String {
+fn rewrite_tag(inside: &str, is_statement: bool, template: &Template) -> String {
     if is_statement {
         let signs = |sign: char| if "-+".contains(sign) { sign.to_string() } else { String::new() };
         let first = inside.chars().next().map(signs).unwrap_or_default();
         let last = inside.chars().next_back().map(signs).unwrap_or_default();
         match bare(inside) {
-            "generation" => return format!("{first} call {GENERATION}() {last}"),
-            "endgeneration" => return format!("{first} endcall {last}"),
+            "generation" => return format!("{first} filter {GENERATION} {last}"),
+            "endgeneration" => return format!("{first} endfilter {last}"),
             _ => {}
         }
     }
     let plain = rewrite_texts(inside);
-    let attributes = rewrite_attributes(&plain, is_statement, namespaces);
-    rewrite_concatenations(&attributes, is_statement)
+    let attributes = rewrite_attributes(&plain, is_statement, &template.namespaces);
+    let negations = rewrite_negations(&attributes, is_statement);
+    let operators = rewrite_operators(&negations, is_statement, template.escapes);
+    if is_statement { rewrite_statement(&operators) } else { operators }
 }
 
 /// Texts with backslashes, written with escapes that both know.
@@ -255,7 +279,53 @@ fn unescaped(text: &str) -> String {
     result + rest
 }
 
-/// Names that a namespace is bound to; its attributes are never methods.
+/// Whether a filter may mark texts as safe.
+fn escapes(source: &str) -> bool {
+    source.split('|').skip(1).any(|behind| {
+        let name = behind.trim_start();
+        let end = name.find(|c: char| !c.is_alphanumeric()).unwrap_or(name.len());
+        matches!(&name[..end], "safe" | "escape" | "e" | "forceescape")
+    })
+}
+
+/// What `{% for %}` goes through and what `{% set %}` assigns to an attribute.
+fn rewrite_statement(inside: &str) -> String {
+    let tokens = tokens(inside);
+    let text = |index: usize| tokens.get(index).map_or("", |token| &inside[token.at.clone()]);
+    let first = usize::from(matches!(text(0), "-" | "+"));
+    let is_sign = |index: usize| index + 1 == tokens.len() && matches!(text(index), "-" | "+");
+    let mut depth = 0_usize;
+    let mut from = None;
+    let mut to = tokens.len();
+    for index in first + 1..tokens.len() {
+        match text(index) {
+            "(" | "[" | "{" => depth += 1,
+            ")" | "]" | "}" => depth = depth.saturating_sub(1),
+            "in" if depth == 0 && text(first) == "for" && from.is_none() => from = Some(index + 1),
+            "=" if depth == 0 && text(first) == "set" && from.is_none() => from = Some(index + 1),
+            "if" | "recursive" if depth == 0 && text(first) == "for" && from.is_some() => {
+                to = index;
+                break;
+            }
+            _ if is_sign(index) => to = index,
+            _ => {}
+        }
+    }
+    let Some(from) = from.filter(|from| *from < to) else { return inside.to_owned() };
+    let mut edits = Edits::default();
+    if text(first) == "for" {
+        edits.insert(tokens[from].at.start, format!("{ITERABLE}(("));
+    } else if from == first + 5 && text(first + 2) == "." {
+        let (name, attribute) = (text(first + 1), text(first + 3));
+        edits.insert(tokens[from].at.start, format!("{ASSIGNED}({name}, \"{attribute}\", ("));
+    } else {
+        return inside.to_owned();
+    }
+    edits.insert(tokens[to - 1].at.end, "))");
+    edits.apply(inside)
+}
+
+/// Names that a namespace is bound to.
 fn namespaces(source: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut rest = source;
@@ -282,6 +352,12 @@ impl Edits {
 
     fn insert(&mut self, at: usize, text: impl Into<String>) {
         self.replace(at..at, text);
+    }
+
+    /// Inserts before what is inserted at the same place already.
+    fn insert_in_front(&mut self, at: usize, text: impl Into<String>) {
+        let before = self.0.iter().position(|(range, _)| range.start == at && range.is_empty());
+        self.0.insert(before.unwrap_or(self.0.len()), (at..at, text.into()));
     }
 
     fn apply(mut self, text: &str) -> String {
@@ -366,34 +442,85 @@ fn is_keyword(word: &str) -> bool {
     matches!(word, "and" | "or" | "not" | "in" | "is" | "if" | "else")
 }
 
+/// A sign binds less than what stands behind its operand: `-a[0]` is `-(a[0])`.
+fn rewrite_negations(inside: &str, is_statement: bool) -> String {
+    let tokens = tokens(inside);
+    let text = |index: usize| tokens.get(index).map_or("", |token| &inside[token.at.clone()]);
+    let mut edits = Edits::default();
+    // the first sign of a tag strips white space
+    for index in 1..tokens.len() {
+        let is_sign = text(index) == "-"
+            && (!is_boundary(&tokens, index, inside)
+                || (is_statement && index == 1 + usize::from(matches!(text(0), "-" | "+"))));
+        let operand = index + 1;
+        let is_name = |at: usize| tokens.get(at).is_some_and(|token| token.kind == Kind::Name);
+        if !is_sign || !(is_name(operand) || text(operand) == "(") {
+            continue;
+        }
+        let mut end = operand;
+        let mut depth = 0_usize;
+        while end < tokens.len() {
+            match text(end) {
+                "(" | "[" | "{" => depth += 1,
+                ")" | "]" | "}" => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            let goes_on = matches!(text(end + 1), "." | "(" | "[") || text(end) == ".";
+            end += 1;
+            if depth == 0 && !goes_on {
+                break;
+            }
+        }
+        if end > operand + 1 {
+            edits.insert(tokens[operand].at.start, "(");
+            edits.insert(tokens[end - 1].at.end, ")");
+        }
+    }
+    edits.apply(inside)
+}
+
 /// What a bracket holds, as far as it has been read.
 struct Level {
-    /// The first token of the operand that is being read.
+    /// The first token of the sum that is being read, and whether it is a call yet.
+    sum: usize,
+    is_sum_open: bool,
+    /// The first token of the operand of `~` that is being read, and whether it is in a call yet.
     operand: usize,
-    /// Whether a `~` has been read in this chain of operands.
     is_open: bool,
 }
 
-fn rewrite_concatenations(inside: &str, is_statement: bool) -> String {
-    if !inside.contains('~') {
+impl Level {
+    fn at(token: usize) -> Self {
+        Self { sum: token, is_sum_open: false, operand: token, is_open: false }
+    }
+
+    /// Ends the chain of `~`, and with `sum` the sum that it is a part of.
+    fn close(&self, edits: &mut Edits, end: usize, sum: bool) {
+        for _ in 0..usize::from(self.is_open) + usize::from(sum && self.is_sum_open) {
+            edits.insert(end, ")");
+        }
+    }
+}
+
+fn rewrite_operators(inside: &str, is_statement: bool, escapes: bool) -> String {
+    if !inside.contains('~') && !(escapes && inside.contains('+')) {
         return inside.to_owned();
     }
     let tokens = tokens(inside);
     let text = |index: usize| &inside[tokens[index].at.clone()];
     let mut edits = Edits::default();
-    let mut levels = vec![Level { operand: 0, is_open: false }];
+    let mut levels = vec![Level::at(0)];
     let signs = usize::from(matches!(tokens.first().map(|_| text(0)), Some("-" | "+")));
     for index in 0..tokens.len() {
         let level = levels.last_mut().expect("the outermost level is never closed");
         let end_before = if index > 0 { tokens[index - 1].at.end } else { 0 };
+        let is_boundary = is_statement && index <= signs || is_boundary(&tokens, index, inside);
         match text(index) {
             "(" | "[" | "{" if tokens[index].kind == Kind::Operator => {
-                levels.push(Level { operand: index + 1, is_open: false });
+                levels.push(Level::at(index + 1));
             }
             ")" | "]" | "}" if tokens[index].kind == Kind::Operator => {
-                if level.is_open {
-                    edits.insert(end_before, ")");
-                }
+                level.close(&mut edits, end_before, true);
                 if levels.len() > 1 {
                     levels.pop();
                 }
@@ -405,18 +532,30 @@ fn rewrite_concatenations(inside: &str, is_statement: bool) -> String {
                 }
                 edits.replace(tokens[index].at.clone(), ",");
             }
-            _ if is_statement && index <= signs || is_boundary(&tokens, index, inside) => {
-                if level.is_open {
-                    edits.insert(end_before, ")");
+            // the last sign of a tag strips white space
+            "+" if escapes && is_boundary && index > signs && index + 1 < tokens.len() => {
+                level.close(&mut edits, end_before, false);
+                if !level.is_sum_open {
+                    edits.insert_in_front(tokens[level.sum].at.start, format!("{ADD}("));
                 }
-                *level = Level { operand: index + 1, is_open: false };
+                edits.replace(tokens[index].at.clone(), ",");
+                let sum = level.sum;
+                *level = Level { sum, is_sum_open: true, ..Level::at(index + 1) };
+            }
+            // `a + b - c` is a call of which something is taken
+            "-" if escapes && is_boundary && index > signs && index + 1 < tokens.len() => {
+                level.close(&mut edits, end_before, true);
+                *level = Level { sum: level.sum, ..Level::at(index + 1) };
+            }
+            _ if is_boundary => {
+                level.close(&mut edits, end_before, true);
+                *level = Level::at(index + 1);
             }
             _ => {}
         }
     }
-    // a tag may end with the sign that strips white space, which is a boundary
-    if levels.last().is_some_and(|level| level.is_open) {
-        edits.insert(tokens.last().map_or(0, |token| token.at.end), ")");
+    if let Some(level) = levels.last() {
+        level.close(&mut edits, tokens.last().map_or(0, |token| token.at.end), true);
     }
     edits.apply(inside)
 }
@@ -482,6 +621,33 @@ mod tests {
     }
 
     #[test]
+    fn loops_and_assignments_pass_functions() {
+        check(
+            "{%- for a, b in c.d if e in f -%}",
+            "{%- for a, b in iterable__((c.d)) if e in f -%}",
+        );
+        check("{% for a in b recursive %}", "{% for a in iterable__((b)) recursive %}");
+        check("{% set a.b = c, d -%}", "{% set a.b = assigned__(a, \"b\", (c, d)) -%}");
+        check("{% set a = b == c %}", "{% set a = b == c %}");
+    }
+
+    #[test]
+    fn signs_stand_before_all_of_their_operand() {
+        check("{{- -a.b[0](c)|abs - d }}", "{{- -(a.b[0](c))|abs - d }}");
+        check("{{ a[-b.c:] - d.e }}", "{{ a[-(b.c):] - d.e }}");
+    }
+
+    #[test]
+    fn sums_become_calls_where_texts_are_safe() {
+        check("{{ a + b }}", "{{ a + b }}");
+        check(
+            "{{ a|safe + b - c + d ~ e * f }}{{+ -g + h }}",
+            "{{ add__(add__(a|safe , b) - c , concatenate__(d , e * f)) }}{{+ add__(-g , h) }}",
+        );
+        check("{{ a|e ~ b + c }}", "{{ add__(concatenate__(a|e , b) , c) }}");
+    }
+
+    #[test]
     fn methods_that_are_not_called_become_calls() {
         check(
             "{{ f(a.b[0].items) + x.items() }}",
@@ -491,15 +657,18 @@ mod tests {
             "{% set ns = namespace(keys=1) %}{{ ns.keys }}",
             "{% set ns = namespace(keys=1) %}{{ ns.keys }}",
         );
-        check("{% set ns.items = a.items %}", "{% set ns.items = attribute__(a, \"items\") %}");
+        check(
+            "{% set ns.items = a.items %}",
+            "{% set ns.items = assigned__(ns, \"items\", (attribute__(a, \"items\"))) %}",
+        );
         check("{{ a.items.values }}", "{{ attribute__(attribute__(a, \"items\"), \"values\") }}");
     }
 
     #[test]
-    fn generation_blocks_become_calls_and_the_rest_stays() {
+    fn generation_blocks_become_filters_and_the_rest_stays() {
         check(
             "{%- generation -%}\r\nx{% endgeneration %}{# {% generation %} ~ #}{",
-            "{%- call generation__() -%}\nx{% endcall %}{# {% generation %} ~ #}{",
+            "{%- filter generation__ -%}\nx{% endfilter %}{# {% generation %} ~ #}{",
         );
         check(
             "{% raw %}{{ a ~ b }}{% endraw %}{{ a ~ b",

@@ -11,6 +11,7 @@ mod generators;
 mod json_text;
 mod kinds;
 mod methods;
+mod operators;
 mod printing;
 mod spans;
 
@@ -54,9 +55,14 @@ impl Jinja {
             let now = state.lookup(NOW).and_then(|now| i64::try_from(now).ok());
             clock::strftime(now.unwrap_or_else(clock::now), format)
         });
-        environment.add_function(dialect::CONCATENATE, methods::concatenate);
+        environment.add_function(dialect::CONCATENATE, operators::concatenate);
+        environment.add_function(dialect::ADD, operators::add);
+        environment.add_function(dialect::ITERABLE, operators::iterable);
+        environment.add_function(dialect::ASSIGNED, operators::assigned);
         environment.add_function(dialect::ATTRIBUTE, methods::attribute);
-        environment.add_function(dialect::GENERATION, spans::generation);
+        environment.add_filter(dialect::GENERATION, spans::generation);
+        environment.add_function("cycler", minijinja_contrib::globals::cycler);
+        environment.add_function("joiner", minijinja_contrib::globals::joiner);
         filters::add(&mut environment);
         kinds::add(&mut environment);
         // without the listing of all variables that builds with debug assertions add to an error

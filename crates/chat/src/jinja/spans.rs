@@ -5,7 +5,6 @@
 //! text ends up, also where a macro renders it.
 
 use crate::conversation::{Conversation, Rendered};
-use minijinja::value::Kwargs;
 use minijinja::{Error, State, Value};
 
 /// The first character that may become a mark: the first private plane of Unicode.
@@ -55,11 +54,9 @@ impl Markers {
     }
 }
 
-/// The function behind `{% generation %}`: its body's text between the marks.
-pub(super) fn generation(state: &State<'_, '_>, options: Kwargs) -> Result<String, Error> {
-    let caller: Value = options.get("caller")?;
-    let body = caller.call(state, &[])?;
-    let body = super::printing::python_str(&body)?;
+/// The filter behind `{% generation %}`: its body's text between the marks.
+pub(super) fn generation(state: &State<'_, '_>, body: &Value) -> Result<String, Error> {
+    let body = super::printing::python_str(body)?;
     let marks = state.lookup(super::MARKERS).unwrap_or_default();
     let mut marks = marks.as_str().unwrap_or_default().chars();
     let mut marked = String::from_iter(marks.next());
