@@ -72,7 +72,7 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     environment.add_filter("selectattr", selectattr);
     environment.add_filter("rejectattr", rejectattr);
     environment.add_filter("unique", |state: &State<'_, '_>, value: Value, options: Kwargs| {
-        Generator::over(&filters::unique(state, value, options)?)
+        Generator::over(&filters::unique(state, iterable(&value)?, options)?)
     });
 }
 
@@ -358,6 +358,9 @@ fn round(
             let digits = usize::try_from(precision).unwrap_or(0);
             Value::from(format!("{number:.digits$}").parse::<f64>().unwrap_or(number))
         }
+        "common" if value.is_integer() => {
+            truncated((number * scale).round_ties_even() / scale).map_or(value.clone(), Value::from)
+        }
         "common" => Value::from((number * scale).round_ties_even() / scale),
         "ceil" => Value::from((number * scale).ceil() / scale),
         "floor" => Value::from((number * scale).floor() / scale),
@@ -374,12 +377,13 @@ fn sum(
     let attribute = attribute.or(named.get::<Option<Value>>("attribute")?);
     let start = start.or(named.get::<Option<Value>>("start")?);
     named.assert_all_used()?;
-    let mut parts = vec![start.unwrap_or_else(|| Value::from(0))];
+    let mut sum = start.unwrap_or_else(|| Value::from(0));
     for item in iterable(value)?.try_iter()? {
-        parts.push(match &attribute {
+        let item = match &attribute {
             Some(attribute) => item.get_item(attribute)?,
             None => item,
-        });
+        };
+        sum = operators::add_two(&sum, &item)?;
     }
-    operators::add(Rest(parts))
+    Ok(sum)
 }

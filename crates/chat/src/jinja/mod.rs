@@ -17,6 +17,7 @@ mod spans;
 
 use crate::conversation::{Conversation, Rendered};
 use crate::template::Source;
+use minijinja::value::Rest;
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 use paretopo_containment::contained;
 use spans::Markers;
@@ -61,7 +62,9 @@ impl Jinja {
         environment.add_function(dialect::ASSIGNED, operators::assigned);
         environment.add_function(dialect::ATTRIBUTE, methods::attribute);
         environment.add_filter(dialect::GENERATION, spans::generation);
-        environment.add_function("cycler", minijinja_contrib::globals::cycler);
+        environment.add_function("cycler", |items: Rest<Value>| {
+            minijinja_contrib::globals::cycler(items.to_vec())
+        });
         environment.add_function("joiner", minijinja_contrib::globals::joiner);
         filters::add(&mut environment);
         kinds::add(&mut environment);

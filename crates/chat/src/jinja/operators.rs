@@ -45,7 +45,8 @@ pub(super) fn add(parts: Rest<Value>) -> Result<Value, Error> {
     Ok(sum)
 }
 
-fn add_two(left: &Value, right: &Value) -> Result<Value, Error> {
+/// `a + b`.
+pub(super) fn add_two(left: &Value, right: &Value) -> Result<Value, Error> {
     let is_list = |value: &Value| {
         matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable)
             && value.downcast_object_ref::<Generator>().is_none()
