@@ -71,9 +71,10 @@ impl Jinja {
         // without the listing of all variables that builds with debug assertions add to an error
         environment.set_debug(false);
         for (name, template) in &source.templates {
-            let (name, template) = (name.clone(), dialect::rewrite(template));
             contained(|| {
-                environment.add_template_owned(name, template).map_err(|error| error.to_string())
+                environment
+                    .add_template_owned(name.clone(), dialect::rewrite(template))
+                    .map_err(|error| error.to_string())
             })
             .flatten()?;
         }
@@ -90,7 +91,8 @@ impl Jinja {
         let name = self.source.chosen(conversation.tools.is_some())?;
         let template =
             self.environment.get_template(name).expect("added when the templates were parsed");
-        let markers = Markers::unlike(&self.source.templates[name], conversation);
+        let source = &self.source.templates[name];
+        let markers = source.contains("generation").then(|| Markers::unlike(source, conversation));
         let mut variables: BTreeMap<&str, Value> = BTreeMap::new();
         for (name, token) in &self.source.special_tokens {
             variables.insert(name, Value::from(token.as_str()));
@@ -102,7 +104,9 @@ impl Jinja {
         variables.insert("tools", Value::from_serialize(&conversation.tools));
         variables.insert("documents", Value::from_serialize(&conversation.documents));
         variables.insert("add_generation_prompt", Value::from(conversation.add_generation_prompt));
-        variables.insert(MARKERS, Value::from(markers.as_text()));
+        if let Some(markers) = markers {
+            variables.insert(MARKERS, Value::from(markers.as_text()));
+        }
         if let Some(now) = conversation.now {
             variables.insert(NOW, Value::from(now));
         }
@@ -115,7 +119,10 @@ impl Jinja {
                 LONGEST_TEXT >> 20
             ));
         }
-        Ok(markers.taken_from(&text))
+        Ok(match markers {
+            Some(markers) => markers.taken_from(&text),
+            None => Rendered { text, ..Rendered::default() },
+        })
     }
 }
 

@@ -64,3 +64,23 @@ pub(super) fn generation(state: &State<'_, '_>, body: &Value) -> Result<String, 
     marked.extend(marks.next());
     Ok(marked)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A user's text holds the characters that would be the first marks: others are taken.
+    #[test]
+    fn no_text_of_a_conversation_is_a_mark() {
+        let conversation = Conversation {
+            variables: [("said".to_owned(), "\u{f0000}x\u{f0002}".into())].into_iter().collect(),
+            ..Conversation::default()
+        };
+        let markers = Markers::unlike("{{ '\u{f0001}' }}", &conversation);
+        assert_eq!(markers, Markers { open: '\u{f0003}', close: '\u{f0004}' });
+        let rendered = markers.taken_from("a\u{f0003}\u{f0000}b\u{f0004}c\u{f0004}");
+        assert_eq!(rendered.text, "a\u{f0000}bc");
+        // a letter, then a character of four bytes and a letter
+        assert_eq!(rendered.assistant.first(), Some(&(1..6)));
+    }
+}

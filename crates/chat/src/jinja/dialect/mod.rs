@@ -174,6 +174,7 @@ fn namespaces(source: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[track_caller]
     fn check(source: &str, expected: &str) {
@@ -264,5 +265,19 @@ mod tests {
     fn escapes_are_pythons() {
         check(r#"{{ '\d\x41\u00e9\101\'"' }}"#, r#"{{ "\\dAéA'\"" }}"#);
         check(r"{{ 'a\nb' }}", "{{ \"a\nb\" }}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_template_panics(
+            template in "(\\{\\{|\\}\\}|\\{%|%\\}|-|\\+|~|\\.|items|for |in |set |=|if |ns|\\(|\\)|\\[|\\]|\\||safe|'|\\\\|x41|ä| |generation|raw|endraw){0,30}"
+        ) {
+            let _ = rewrite(&template);
+        }
+
+        #[test]
+        fn text_without_tags_stays(text in "[^{\r]{0,40}") {
+            prop_assert_eq!(rewrite(&text), text);
+        }
     }
 }
