@@ -34,11 +34,14 @@ const TOOL_USE: &str = "tool_use";
 const SPECIAL_TOKENS: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
+/// Templates by their names.
+type Templates = BTreeMap<String, String>;
+
 /// What a checkpoint's files say.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Source {
     /// Templates by their names.
-    pub(crate) templates: BTreeMap<String, String>,
+    pub(crate) templates: Templates,
     /// Special tokens by their keys. A template can ask whether there is one.
     pub(crate) special_tokens: BTreeMap<String, String>,
 }
@@ -124,7 +127,7 @@ impl ChatTemplate {
     }
 
     fn parsed(
-        templates: BTreeMap<String, String>,
+        templates: Templates,
         tokenizer_config: &serde_json::Value,
     ) -> Result<Self, ChatError> {
         // a special token is a string, or an object with its `content`
@@ -241,7 +244,7 @@ impl ChatTemplate {
 }
 
 /// `chat_template` is a string, or a list of named templates.
-fn named_templates(value: &serde_json::Value) -> BTreeMap<String, String> {
+fn named_templates(value: &serde_json::Value) -> Templates {
     if let Some(template) = value.as_str() {
         return BTreeMap::from([(DEFAULT.to_owned(), template.to_owned())]);
     }
@@ -251,12 +254,9 @@ fn named_templates(value: &serde_json::Value) -> BTreeMap<String, String> {
     value.as_array().into_iter().flatten().filter_map(named).collect()
 }
 
-/// Templates by their names, and where one of them was read.
-type Found = (PathBuf, BTreeMap<String, String>);
-
 /// The templates that lie in files of their own, and the path of one of them. They take the place
 /// of all that `tokenizer_config.json` says.
-fn templates_in_files(folder: &Path) -> Result<Option<Found>, ChatError> {
+fn templates_in_files(folder: &Path) -> Result<Option<(PathBuf, Templates)>, ChatError> {
     let mut paths = vec![(DEFAULT.to_owned(), folder.join("chat_template.jinja"))];
     let additional = folder.join("additional_chat_templates");
     match std::fs::read_dir(&additional) {

@@ -216,7 +216,11 @@ impl Repository {
                     || (name.starts_with("model-") && name.ends_with(".safetensors"))
             }
         };
-        let is_wanted = |name: &&String| TEXT.contains(&name.as_str()) || is_weights(name);
+        // further templates, such as one for conversations with tools
+        let is_template =
+            |name: &str| name.starts_with("additional_chat_templates/") && name.ends_with(".jinja");
+        let is_wanted =
+            |name: &&String| TEXT.contains(&name.as_str()) || is_template(name) || is_weights(name);
         if !names.iter().any(|name| name == "config.json") {
             return Err(self.missing("config.json"));
         }

@@ -50,7 +50,12 @@ pub(super) struct Tuple(Vec<Value>);
 impl Tuple {
     /// The pair of a key and its value.
     pub(super) fn pair(key: Value, value: Value) -> Value {
-        Value::from_object(Self(vec![key, value]))
+        Self::of(vec![key, value])
+    }
+
+    /// The tuple of some values.
+    pub(super) fn of(values: Vec<Value>) -> Value {
+        Value::from_object(Self(values))
     }
 }
 

@@ -23,15 +23,15 @@ struct Style {
 /// `value | tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
 pub(super) fn to_json(
     value: &Value,
-    ensure_ascii: Option<bool>,
+    ensure_ascii: Option<Value>,
     indent: Option<Value>,
     separators: Option<Value>,
     options: Kwargs,
 ) -> Result<String, Error> {
-    let named_ascii: Option<bool> = options.get("ensure_ascii")?;
+    let ensure_ascii = ensure_ascii.or(options.get::<Option<Value>>("ensure_ascii")?);
     let indent = indent.or(options.get::<Option<Value>>("indent")?);
     let separators = separators.or(options.get::<Option<Value>>("separators")?);
-    let sort_keys: Option<bool> = options.get("sort_keys")?;
+    let sort_keys: Option<Value> = options.get("sort_keys")?;
     options.assert_all_used()?;
     let indent = match indent.filter(|indent| !indent.is_none()) {
         None => None,
@@ -51,11 +51,11 @@ pub(super) fn to_json(
         None => (", ".into(), ": ".into()),
     };
     let style = Style {
-        ensure_ascii: ensure_ascii.or(named_ascii).unwrap_or(false),
+        ensure_ascii: ensure_ascii.is_some_and(|value| value.is_true()),
         indent,
         between_items,
         behind_key,
-        sort_keys: sort_keys.unwrap_or(false),
+        sort_keys: sort_keys.is_some_and(|value| value.is_true()),
     };
     let mut text = String::new();
     style.write(&mut text, value, 0)?;

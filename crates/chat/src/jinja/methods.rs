@@ -4,7 +4,6 @@
 //! What transformers' sandbox forbids (`append`, `pop`) is unknown here, and so an error too.
 
 use super::generators::Tuple;
-use super::printing::python_str;
 use minijinja::value::{Object, ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State, Value};
 use std::sync::Arc;
@@ -80,7 +79,7 @@ fn text_method(text: &str, method: &str, arguments: &[Value]) -> Result<Option<V
                 text.rsplit_once(separator).map(|(before, after)| [before, separator, after])
             };
             let missing = if method == "partition" { [text, "", ""] } else { ["", "", text] };
-            texts(parts.unwrap_or(missing).into_iter())
+            Tuple::of(parts.unwrap_or(missing).into_iter().map(Value::from).collect())
         }
         "removeprefix" => {
             let (prefix,): (&str,) = from_args(arguments)?;
@@ -133,6 +132,14 @@ fn text_method(text: &str, method: &str, arguments: &[Value]) -> Result<Option<V
                 }
                 _ => format!("{filling}{text}"),
             })
+        }
+        "center" => {
+            let (width, fill): (usize, Option<&str>) = from_args(arguments)?;
+            let missing = width.saturating_sub(text.chars().count()).min(1 << 24);
+            // CPython gives the odd one to the left if the width is odd
+            let left = missing / 2 + (missing & width & 1);
+            let fill = fill.unwrap_or(" ");
+            Value::from(fill.repeat(left) + text + &fill.repeat(missing - left))
         }
         _ => return Ok(None),
     }))
@@ -326,11 +333,6 @@ pub(super) fn attribute(value: &Value, name: &str) -> Result<Value, Error> {
         return Ok(Value::from_object(BoundMethod { map, name: name.to_owned() }));
     }
     value.get_attr(name)
-}
-
-/// `a ~ b`: the texts of both, as Python prints them.
-pub(super) fn concatenate(parts: minijinja::value::Rest<Value>) -> Result<String, Error> {
-    parts.iter().map(python_str).collect()
 }
 
 #[cfg(test)]

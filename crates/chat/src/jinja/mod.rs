@@ -11,11 +11,13 @@ mod generators;
 mod json_text;
 mod kinds;
 mod methods;
+mod operators;
 mod printing;
 mod spans;
 
 use crate::conversation::{Conversation, Rendered};
 use crate::template::Source;
+use minijinja::value::Rest;
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 use paretopo_containment::contained;
 use spans::Markers;
@@ -54,17 +56,25 @@ impl Jinja {
             let now = state.lookup(NOW).and_then(|now| i64::try_from(now).ok());
             clock::strftime(now.unwrap_or_else(clock::now), format)
         });
-        environment.add_function(dialect::CONCATENATE, methods::concatenate);
+        environment.add_function(dialect::CONCATENATE, operators::concatenate);
+        environment.add_function(dialect::ADD, operators::add);
+        environment.add_function(dialect::ITERABLE, operators::iterable);
+        environment.add_function(dialect::ASSIGNED, operators::assigned);
         environment.add_function(dialect::ATTRIBUTE, methods::attribute);
-        environment.add_function(dialect::GENERATION, spans::generation);
+        environment.add_filter(dialect::GENERATION, spans::generation);
+        environment.add_function("cycler", |items: Rest<Value>| {
+            minijinja_contrib::globals::cycler(items.to_vec())
+        });
+        environment.add_function("joiner", minijinja_contrib::globals::joiner);
         filters::add(&mut environment);
         kinds::add(&mut environment);
         // without the listing of all variables that builds with debug assertions add to an error
         environment.set_debug(false);
         for (name, template) in &source.templates {
-            let (name, template) = (name.clone(), dialect::rewrite(template));
             contained(|| {
-                environment.add_template_owned(name, template).map_err(|error| error.to_string())
+                environment
+                    .add_template_owned(name.clone(), dialect::rewrite(template))
+                    .map_err(|error| error.to_string())
             })
             .flatten()?;
         }
@@ -81,7 +91,8 @@ impl Jinja {
         let name = self.source.chosen(conversation.tools.is_some())?;
         let template =
             self.environment.get_template(name).expect("added when the templates were parsed");
-        let markers = Markers::unlike(&self.source.templates[name], conversation);
+        let source = &self.source.templates[name];
+        let markers = source.contains("generation").then(|| Markers::unlike(source, conversation));
         let mut variables: BTreeMap<&str, Value> = BTreeMap::new();
         for (name, token) in &self.source.special_tokens {
             variables.insert(name, Value::from(token.as_str()));
@@ -93,7 +104,9 @@ impl Jinja {
         variables.insert("tools", Value::from_serialize(&conversation.tools));
         variables.insert("documents", Value::from_serialize(&conversation.documents));
         variables.insert("add_generation_prompt", Value::from(conversation.add_generation_prompt));
-        variables.insert(MARKERS, Value::from(markers.as_text()));
+        if let Some(markers) = markers {
+            variables.insert(MARKERS, Value::from(markers.as_text()));
+        }
         if let Some(now) = conversation.now {
             variables.insert(NOW, Value::from(now));
         }
@@ -106,7 +119,10 @@ impl Jinja {
                 LONGEST_TEXT >> 20
             ));
         }
-        Ok(markers.taken_from(&text))
+        Ok(match markers {
+            Some(markers) => markers.taken_from(&text),
+            None => Rendered { text, ..Rendered::default() },
+        })
     }
 }
 

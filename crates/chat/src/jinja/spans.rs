@@ -5,7 +5,6 @@
 //! text ends up, also where a macro renders it.
 
 use crate::conversation::{Conversation, Rendered};
-use minijinja::value::Kwargs;
 use minijinja::{Error, State, Value};
 
 /// The first character that may become a mark: the first private plane of Unicode.
@@ -55,15 +54,33 @@ impl Markers {
     }
 }
 
-/// The function behind `{% generation %}`: its body's text between the marks.
-pub(super) fn generation(state: &State<'_, '_>, options: Kwargs) -> Result<String, Error> {
-    let caller: Value = options.get("caller")?;
-    let body = caller.call(state, &[])?;
-    let body = super::printing::python_str(&body)?;
+/// The filter behind `{% generation %}`: its body's text between the marks.
+pub(super) fn generation(state: &State<'_, '_>, body: &Value) -> Result<String, Error> {
+    let body = super::printing::python_str(body)?;
     let marks = state.lookup(super::MARKERS).unwrap_or_default();
     let mut marks = marks.as_str().unwrap_or_default().chars();
     let mut marked = String::from_iter(marks.next());
     marked.push_str(&body);
     marked.extend(marks.next());
     Ok(marked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A user's text holds the characters that would be the first marks: others are taken.
+    #[test]
+    fn no_text_of_a_conversation_is_a_mark() {
+        let conversation = Conversation {
+            variables: [("said".to_owned(), "\u{f0000}x\u{f0002}".into())].into_iter().collect(),
+            ..Conversation::default()
+        };
+        let markers = Markers::unlike("{{ '\u{f0001}' }}", &conversation);
+        assert_eq!(markers, Markers { open: '\u{f0003}', close: '\u{f0004}' });
+        let rendered = markers.taken_from("a\u{f0003}\u{f0000}b\u{f0004}c\u{f0004}");
+        assert_eq!(rendered.text, "a\u{f0000}bc");
+        // a letter, then a character of four bytes and a letter
+        assert_eq!(rendered.assistant.first(), Some(&(1..6)));
+    }
 }
