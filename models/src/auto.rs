@@ -1,10 +1,11 @@
 //! The architecture named by `model_type`, as transformers' `AutoModelForCausalLM` picks it.
 //!
-//! To add one: write its file, and a line in the list at the end of this one.
+//! To add one: write its file, and a line in the list at the end of this one. Its `Settings`, if it
+//! has any, come last in that line.
 
-use crate::family::{ModelConfig, ModelFamily, Placement};
+use crate::family::{ModelConfig, ModelFamily, Placement, parse_config};
 use crate::layers::{Architecture, AttentionState, CausalDecoder, DecoderConfig, HeadLayout};
-use crate::layers::{Differences, Projection};
+use crate::layers::{Projection, causal_decoder};
 use crate::{CausalLm, DecodingState, Footprint, ForwardInput, Kernels, LinearMap, PackedWeights};
 use burn::module::{AutodiffModule, Module};
 use burn::tensor::Tensor;
@@ -17,7 +18,8 @@ pub struct AutoFamily;
 
 /// Declares [`AutoConfig`], [`AutoModel`] and what differs between their variants.
 macro_rules! architectures {
-    ($($(#[$doc:meta])* $variant:ident($config:ty) = $model_type:literal, $class:literal;)+) => {
+    ($($(#[$doc:meta])* $variant:ident($config:ty) = $model_type:literal, $class:literal
+        $(, $settings:expr)?;)+) => {
         /// A `config.json`.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "model_type")]
@@ -34,6 +36,14 @@ macro_rules! architectures {
         impl AutoConfig {
             /// The supported values of `model_type`.
             pub const MODEL_TYPES: &[&str] = &[$($model_type),+];
+
+            /// What an architecture computes and takes for settings that are not there.
+            fn settings(model_type: &str) -> Settings {
+                match model_type {
+                    $($($model_type => $settings,)?)+
+                    _ => Settings::default(),
+                }
+            }
 
             fn architecture(&self) -> &dyn Architecture {
                 match self { $(Self::$variant(config) => config,)+ }
@@ -66,15 +76,34 @@ impl AutoConfig {
     pub fn decoder(&self) -> &DecoderConfig {
         self.architecture().decoder()
     }
+}
 
-    fn differences(&self) -> Differences {
-        self.architecture().differences()
+/// How a `config.json` of an architecture is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Settings {
+    /// Settings that change the numbers and that this architecture computes, or checks itself.
+    pub(crate) computed: &'static [&'static str],
+    /// What transformers takes for settings that are not in the file, as JSON.
+    pub(crate) defaults: &'static [(&'static str, &'static str)],
+}
+
+impl Settings {
+    /// The settings of the file, and those that are not in it.
+    fn complete(self, mut value: serde_json::Value) -> Result<serde_json::Value, String> {
+        let Some(given) = value.as_object_mut() else { return Ok(value) };
+        for (name, default) in self.defaults {
+            if !given.contains_key(*name) {
+                let default = serde_json::from_str(default).map_err(|error| error.to_string())?;
+                given.insert((*name).into(), default);
+            }
+        }
+        Ok(value)
     }
 }
 
 impl ModelConfig for AutoConfig {
     fn check(&self) -> Result<(), String> {
-        self.decoder().shape(self.differences()).map(drop)
+        causal_decoder::shape(self.architecture()).map(drop)
     }
 
     fn vocab_size(&self) -> usize {
@@ -94,11 +123,11 @@ impl ModelConfig for AutoConfig {
     }
 
     fn footprint(&self) -> Footprint {
-        self.decoder().footprint()
+        self.architecture().footprint()
     }
 
     fn linear_maps(&self) -> Box<dyn Iterator<Item = LinearMap> + '_> {
-        Box::new(self.decoder().linear_maps())
+        self.architecture().linear_maps()
     }
 
     fn is_superfluous(&self, tensor: &str) -> bool {
@@ -116,8 +145,14 @@ impl ModelFamily for AutoFamily {
         AutoConfig::MODEL_TYPES.to_vec()
     }
 
+    fn parse(value: serde_json::Value) -> Result<AutoConfig, String> {
+        let model_type = value.get("model_type").and_then(|name| name.as_str());
+        let settings = AutoConfig::settings(model_type.unwrap_or_default());
+        parse_config(settings.complete(value)?, AutoConfig::MODEL_TYPES, settings.computed)
+    }
+
     fn init<B: Backend>(config: &AutoConfig, place: &Placement<B>) -> Result<AutoModel<B>, String> {
-        Ok(config.wrap(config.decoder().init(config.differences(), place)?))
+        Ok(config.wrap(causal_decoder::init(config.architecture(), place)?))
     }
 
     fn valid<B: AutodiffBackend>(model: &AutoModel<B>) -> AutoModel<B::InnerBackend> {

@@ -1,8 +1,8 @@
 //! Decoder language models, exact against Hugging Face transformers, and their checkpoints.
 //!
-//! One file per architecture ([`llama`], [`qwen2`], [`qwen3`]): its configuration with the field
-//! names of `config.json`, and the model with the field names of the checkpoint's keys. What the
-//! three share lies in [`layers`]. [`AutoFamily`] picks one by `model_type`; adding an architecture
+//! One file per architecture ([`llama`], [`qwen2`], [`qwen3`], and others):
+//! its configuration with the field names of `config.json`, and the layer with the field names of
+//! the checkpoint's keys. What they share lies in [`layers`]. [`AutoFamily`] picks one by `model_type`; adding an architecture
 //! is a file, a line in `auto.rs`, and a parity fixture. A crate of your own can bring a
 //! [`ModelFamily`] with models of its own: everything else is generic over it. [`OneOf`] joins it
 //! with the shipped ones; `examples/architecture` is such a crate.
