@@ -10,12 +10,14 @@ pub(crate) type Plain = burn_flex::Flex;
 pub(crate) type Tracked = Autodiff<Plain>;
 
 /// The tiny checkpoints of `fixtures/make_models.py`.
-pub(crate) const CASES: [&str; 5] = [
+pub(crate) const CASES: [&str; 7] = [
     "llama",
     "llama_tied_rope3_bias",
     "qwen2",
     "qwen3",
     "llama_yarn",
+    "mistral",
+    "ministral3",
 ];
 
 /// The CPU without kernels, where layers are burn's operations as on every backend.

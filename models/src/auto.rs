@@ -222,4 +222,10 @@ architectures! {
     Qwen2(crate::qwen2::Qwen2Config) = "qwen2", "Qwen2ForCausalLM";
     /// Qwen3 (dense); see [`crate::qwen3`].
     Qwen3(crate::qwen3::Qwen3Config) = "qwen3", "Qwen3ForCausalLM";
+    /// Mistral; see [`crate::mistral`].
+    Mistral(crate::mistral::MistralConfig) = "mistral", "MistralForCausalLM",
+        crate::mistral::SETTINGS;
+    /// Ministral 3; see [`crate::ministral3`].
+    Ministral3(crate::ministral3::Ministral3Config) = "ministral3", "Ministral3ForCausalLM",
+        crate::ministral3::SETTINGS;
 }
