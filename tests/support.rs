@@ -10,7 +10,7 @@ pub(crate) type Plain = burn_flex::Flex;
 pub(crate) type Tracked = Autodiff<Plain>;
 
 /// The tiny checkpoints of `fixtures/make_models.py`.
-pub(crate) const CASES: [&str; 7] = [
+pub(crate) const CASES: [&str; 8] = [
     "llama",
     "llama_tied_rope3_bias",
     "qwen2",
@@ -18,6 +18,7 @@ pub(crate) const CASES: [&str; 7] = [
     "llama_yarn",
     "mistral",
     "ministral3",
+    "smollm3",
 ];
 
 /// The CPU without kernels, where layers are burn's operations as on every backend.

@@ -228,4 +228,7 @@ architectures! {
     /// Ministral 3; see [`crate::ministral3`].
     Ministral3(crate::ministral3::Ministral3Config) = "ministral3", "Ministral3ForCausalLM",
         crate::ministral3::SETTINGS;
+    /// SmolLM3; see [`crate::smollm3`].
+    SmolLm3(crate::smollm3::SmolLm3Config) = "smollm3", "SmolLM3ForCausalLM",
+        crate::smollm3::SETTINGS;
 }

@@ -59,6 +59,7 @@ mod parameters;
 mod peft_config;
 pub mod qwen2;
 pub mod qwen3;
+pub mod smollm3;
 mod soup;
 mod state;
 mod unsupported;
