@@ -231,4 +231,6 @@ architectures! {
     /// SmolLM3; see [`crate::smollm3`].
     SmolLm3(crate::smollm3::SmolLm3Config) = "smollm3", "SmolLM3ForCausalLM",
         crate::smollm3::SETTINGS;
+    /// OLMo 3; see [`crate::olmo3`].
+    Olmo3(crate::olmo3::Olmo3Config) = "olmo3", "Olmo3ForCausalLM", crate::olmo3::SETTINGS;
 }

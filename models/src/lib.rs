@@ -53,6 +53,7 @@ pub mod layers;
 pub mod llama;
 pub mod ministral3;
 pub mod mistral;
+pub mod olmo3;
 mod one_of;
 mod packed;
 mod parameters;

@@ -5,6 +5,7 @@ use super::{
     Architecture, Attention, AttentionKind, AttentionState, Differences, FeedForward, HeadLayout,
     Projection, RmsNorm, RotaryEmbedding, embed,
 };
+use crate::olmo3::Olmo3Layer;
 use crate::{ForwardInput, Kernels};
 use burn::module::{Module, Param};
 use burn::nn::Embedding;
@@ -141,6 +142,8 @@ pub enum LayerKind {
     /// A norm in front of each part.
     #[default]
     PreNorm,
+    /// See [`crate::olmo3`].
+    Olmo3,
 }
 
 /// A layer; its kind is no part of its parameters' keys.
@@ -149,6 +152,8 @@ pub enum LayerKind {
 pub enum Layer<B: Backend> {
     /// Llama's.
     PreNorm(DecoderLayer<B>),
+    /// See [`crate::olmo3`].
+    Olmo3(Olmo3Layer<B>),
 }
 
 impl<B: Backend> Layer<B> {
@@ -160,6 +165,7 @@ impl<B: Backend> Layer<B> {
     ) -> Self {
         match kind {
             LayerKind::PreNorm => Self::PreNorm(DecoderLayer::new(shape, attention, device)),
+            LayerKind::Olmo3 => Self::Olmo3(Olmo3Layer::new(shape, attention, device)),
         }
     }
 
@@ -171,12 +177,14 @@ impl<B: Backend> Layer<B> {
     ) -> Tensor<B, 2> {
         match self {
             Self::PreNorm(layer) => layer.forward(x, layout, state),
+            Self::Olmo3(layer) => layer.forward(x, layout, state),
         }
     }
 
     fn maps(&mut self) -> Vec<NamedMap<'_, B>> {
         match self {
             Self::PreNorm(layer) => layer.maps(),
+            Self::Olmo3(layer) => layer.maps(),
         }
     }
 }
