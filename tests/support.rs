@@ -10,7 +10,7 @@ pub(crate) type Plain = burn_flex::Flex;
 pub(crate) type Tracked = Autodiff<Plain>;
 
 /// The tiny checkpoints of `fixtures/make_models.py`.
-pub(crate) const CASES: [&str; 9] = [
+pub(crate) const CASES: [&str; 10] = [
     "llama",
     "llama_tied_rope3_bias",
     "qwen2",
@@ -20,6 +20,7 @@ pub(crate) const CASES: [&str; 9] = [
     "ministral3",
     "smollm3",
     "olmo3",
+    "gemma3",
 ];
 
 /// The CPU without kernels, where layers are burn's operations as on every backend.

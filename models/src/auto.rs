@@ -233,4 +233,7 @@ architectures! {
         crate::smollm3::SETTINGS;
     /// OLMo 3; see [`crate::olmo3`].
     Olmo3(crate::olmo3::Olmo3Config) = "olmo3", "Olmo3ForCausalLM", crate::olmo3::SETTINGS;
+    /// Gemma 3 (text); see [`crate::gemma3`].
+    Gemma3(crate::gemma3::Gemma3Config) = "gemma3_text", "Gemma3ForCausalLM",
+        crate::gemma3::SETTINGS;
 }

@@ -1,6 +1,6 @@
 //! Decoder language models, exact against Hugging Face transformers, and their checkpoints.
 //!
-//! One file per architecture ([`llama`], [`qwen2`], [`qwen3`], [`mistral`] and others):
+//! One file per architecture ([`llama`], [`qwen2`], [`qwen3`], [`mistral`], [`gemma3`] and others):
 //! its configuration with the field names of `config.json`, and the layer with the field names of
 //! the checkpoint's keys. What they share lies in [`layers`]. [`AutoFamily`] picks one by `model_type`; adding an architecture
 //! is a file, a line in `auto.rs`, and a parity fixture. A crate of your own can bring a
@@ -47,6 +47,7 @@ mod family;
 mod finite;
 mod footprint;
 mod fused;
+pub mod gemma3;
 mod input;
 mod key_value_cache;
 pub mod layers;

@@ -5,6 +5,7 @@ use super::{
     Architecture, Attention, AttentionKind, AttentionState, Differences, FeedForward, HeadLayout,
     Projection, RmsNorm, RotaryEmbedding, embed,
 };
+use crate::gemma3::Gemma3Layer;
 use crate::olmo3::Olmo3Layer;
 use crate::{ForwardInput, Kernels};
 use burn::module::{Module, Param};
@@ -144,6 +145,8 @@ pub enum LayerKind {
     PreNorm,
     /// See [`crate::olmo3`].
     Olmo3,
+    /// See [`crate::gemma3`].
+    Gemma3,
 }
 
 /// A layer; its kind is no part of its parameters' keys.
@@ -154,6 +157,8 @@ pub enum Layer<B: Backend> {
     PreNorm(DecoderLayer<B>),
     /// See [`crate::olmo3`].
     Olmo3(Olmo3Layer<B>),
+    /// See [`crate::gemma3`].
+    Gemma3(Gemma3Layer<B>),
 }
 
 impl<B: Backend> Layer<B> {
@@ -166,6 +171,7 @@ impl<B: Backend> Layer<B> {
         match kind {
             LayerKind::PreNorm => Self::PreNorm(DecoderLayer::new(shape, attention, device)),
             LayerKind::Olmo3 => Self::Olmo3(Olmo3Layer::new(shape, attention, device)),
+            LayerKind::Gemma3 => Self::Gemma3(Gemma3Layer::new(shape, attention, device)),
         }
     }
 
@@ -178,6 +184,7 @@ impl<B: Backend> Layer<B> {
         match self {
             Self::PreNorm(layer) => layer.forward(x, layout, state),
             Self::Olmo3(layer) => layer.forward(x, layout, state),
+            Self::Gemma3(layer) => layer.forward(x, layout, state),
         }
     }
 
@@ -185,6 +192,7 @@ impl<B: Backend> Layer<B> {
         match self {
             Self::PreNorm(layer) => layer.maps(),
             Self::Olmo3(layer) => layer.maps(),
+            Self::Gemma3(layer) => layer.maps(),
         }
     }
 }
