@@ -10,7 +10,7 @@ pub(crate) type Plain = burn_flex::Flex;
 pub(crate) type Tracked = Autodiff<Plain>;
 
 /// The tiny checkpoints of `fixtures/make_models.py`.
-pub(crate) const CASES: [&str; 10] = [
+pub(crate) const CASES: [&str; 12] = [
     "llama",
     "llama_tied_rope3_bias",
     "qwen2",
@@ -21,6 +21,8 @@ pub(crate) const CASES: [&str; 10] = [
     "smollm3",
     "olmo3",
     "gemma3",
+    "qwen3_moe",
+    "qwen3_moe_dense",
 ];
 
 /// The CPU without kernels, where layers are burn's operations as on every backend.

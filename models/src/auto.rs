@@ -236,4 +236,120 @@ architectures! {
     /// Gemma 3 (text); see [`crate::gemma3`].
     Gemma3(crate::gemma3::Gemma3Config) = "gemma3_text", "Gemma3ForCausalLM",
         crate::gemma3::SETTINGS;
+    /// Qwen3 with experts; see [`crate::qwen3_moe`].
+    Qwen3Moe(crate::qwen3_moe::Qwen3MoeConfig) = "qwen3_moe", "Qwen3MoeForCausalLM",
+        crate::qwen3_moe::SETTINGS;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// A small `config.json` with these settings beside the common ones.
+    fn parse(model_type: &str, settings: Value) -> Result<AutoConfig, String> {
+        let mut value = json!({
+            "model_type": model_type, "vocab_size": 8, "hidden_size": 8, "intermediate_size": 8,
+            "num_hidden_layers": 4, "num_attention_heads": 2, "num_key_value_heads": 1,
+            "max_position_embeddings": 64
+        });
+        for (name, setting) in settings.as_object().unwrap() {
+            value[name] = setting.clone();
+        }
+        AutoFamily::parse(value)
+    }
+
+    /// Of each layer: which rotation, and how large a window.
+    fn attention(config: &AutoConfig) -> Vec<(Option<usize>, Option<usize>)> {
+        let kind = |layer| config.architecture().attention(layer);
+        (0..4).map(kind).map(|kind| (kind.rotation, kind.window)).collect()
+    }
+
+    #[test]
+    fn what_is_not_in_a_file_is_what_transformers_takes() {
+        let none = json!({});
+        let mistral = parse("mistral", none.clone()).unwrap();
+        assert_eq!(attention(&mistral), [(Some(0), Some(4096)); 4]);
+        let all = parse("mistral", json!({ "sliding_window": null })).unwrap();
+        assert_eq!(attention(&all), [(Some(0), None); 4]);
+        let turned = (Some(0), None);
+        let smollm3 = parse("smollm3", none.clone()).unwrap();
+        assert_eq!(attention(&smollm3), [turned, turned, turned, (None, None)]);
+        assert!(smollm3.decoder().tie_word_embeddings);
+        let slides = (Some(1), Some(4096));
+        let olmo3 = parse("olmo3", none.clone()).unwrap();
+        assert_eq!(attention(&olmo3), [slides, slides, slides, (Some(0), None)]);
+        assert_eq!(olmo3.decoder().rms_norm_eps, 1e-5);
+        let gemma3 = parse("gemma3_text", none).unwrap();
+        assert_eq!(attention(&gemma3), [slides; 4]);
+        assert_eq!(
+            (gemma3.decoder().head_dim, gemma3.decoder().tie_word_embeddings),
+            (Some(256), true)
+        );
+        let pattern = parse("gemma3_text", json!({ "sliding_window_pattern": 2 })).unwrap();
+        let full = (Some(0), None);
+        assert_eq!(attention(&pattern), [slides, full, slides, full]);
+    }
+
+    #[test]
+    fn rope_parameters_of_each_kind_of_layer_may_stand_as_before() {
+        let yarn = json!({ "rope_type": "yarn", "factor": 8.0,
+            "original_max_position_embeddings": 8 });
+        let mut full = yarn.clone();
+        full["rope_theta"] = json!(5e5);
+        let sliding = json!({ "rope_type": "default", "rope_theta": 1e4 });
+        let new = json!({ "rope_parameters":
+            { "full_attention": full, "sliding_attention": sliding } });
+        let old = json!({ "rope_theta": 5e5, "rope_local_base_freq": 1e4, "rope_scaling": yarn });
+        let rotations =
+            |settings: Value| parse("gemma3_text", settings)?.architecture().rotations();
+        assert_eq!(rotations(new.clone()), rotations(old));
+        assert_ne!(rotations(new.clone()), rotations(json!({})));
+        let mut both = new;
+        both["rope_theta"] = json!(1e6);
+        let error = rotations(both).unwrap_err();
+        assert!(error.contains("`full_attention`") && error.contains("`rope_theta`"), "{error}");
+        let flat = json!({ "rope_parameters": { "rope_type": "default", "rope_theta": 1e4 } });
+        assert!(rotations(flat).unwrap_err().contains("a table for `full_attention`"));
+        let error = parse("olmo3", json!({ "rope_theta": 1e4 })).unwrap_err();
+        assert!(error.starts_with("`rope_theta` is 10000"), "{error}");
+    }
+
+    #[test]
+    fn settings_that_are_not_computed_are_refused_by_name() {
+        let kinds =
+            json!(["full_attention", "sliding_attention", "linear_attention", "full_attention"]);
+        for (model_type, name, setting) in [
+            ("mistral", "layer_types", json!(vec!["sliding_attention"; 4])),
+            ("mistral", "sliding_window", json!(0)),
+            ("mistral", "use_sliding_window", json!(true)),
+            ("mistral", "hidden_act", json!("gelu")),
+            ("ministral3", "rope_parameters", json!({ "rope_type": "longrope", "factor": 2 })),
+            ("ministral3", "rope_parameters", json!({ "llama_4_scaling_beta": 0.1 })),
+            ("smollm3", "no_rope_layers", json!([1, 0])),
+            ("smollm3", "layer_types", json!(vec!["sliding_attention"; 4])),
+            ("smollm3", "query_pre_attn_scalar", json!(16)),
+            ("olmo3", "layer_types", kinds.clone()),
+            ("olmo3", "sliding_window", json!(null)),
+            ("olmo3", "mlp_bias", json!(true)),
+            ("mistral", "attention_bias", json!(true)),
+            ("gemma3_text", "layer_types", kinds),
+            ("gemma3_text", "layer_types", json!(["full_attention"])),
+            ("gemma3_text", "attn_logit_softcapping", json!(50.0)),
+            ("gemma3_text", "final_logit_softcapping", json!(-1.0)),
+            ("gemma3_text", "query_pre_attn_scalar", json!(0)),
+            ("gemma3_text", "use_bidirectional_attention", json!(true)),
+            ("gemma3_text", "hidden_activation", json!("relu")),
+            ("qwen3_moe", "num_experts_per_tok", json!(200)),
+            ("qwen3_moe", "decoder_sparse_step", json!(0)),
+            ("qwen3_moe", "use_sliding_window", json!(true)),
+            ("qwen3_moe", "n_routed_experts", json!(4)),
+            ("llama", "num_experts", json!(4)),
+            ("llama", "sliding_window", json!(4)),
+        ] {
+            let error = parse(model_type, json!({ name: setting })).unwrap_err();
+            let is_beta = name == "rope_parameters" && error.contains("`llama_4_scaling_beta`");
+            assert!(error.contains(name) || is_beta, "{model_type}: {error}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::gemma3::Gemma3Layer;
 use crate::olmo3::Olmo3Layer;
+use crate::qwen3_moe::{Qwen3MoeLayer, Routing};
 use crate::{ForwardInput, Kernels};
 use burn::module::{Module, Param};
 use burn::nn::Embedding;
@@ -147,6 +148,8 @@ pub enum LayerKind {
     Olmo3,
     /// See [`crate::gemma3`].
     Gemma3,
+    /// See [`crate::qwen3_moe`].
+    Qwen3Moe(Routing),
 }
 
 /// A layer; its kind is no part of its parameters' keys.
@@ -159,6 +162,8 @@ pub enum Layer<B: Backend> {
     Olmo3(Olmo3Layer<B>),
     /// See [`crate::gemma3`].
     Gemma3(Gemma3Layer<B>),
+    /// See [`crate::qwen3_moe`].
+    Qwen3Moe(Qwen3MoeLayer<B>),
 }
 
 impl<B: Backend> Layer<B> {
@@ -172,6 +177,9 @@ impl<B: Backend> Layer<B> {
             LayerKind::PreNorm => Self::PreNorm(DecoderLayer::new(shape, attention, device)),
             LayerKind::Olmo3 => Self::Olmo3(Olmo3Layer::new(shape, attention, device)),
             LayerKind::Gemma3 => Self::Gemma3(Gemma3Layer::new(shape, attention, device)),
+            LayerKind::Qwen3Moe(routing) => {
+                Self::Qwen3Moe(Qwen3MoeLayer::new(shape, attention, routing, device))
+            }
         }
     }
 
@@ -185,6 +193,7 @@ impl<B: Backend> Layer<B> {
             Self::PreNorm(layer) => layer.forward(x, layout, state),
             Self::Olmo3(layer) => layer.forward(x, layout, state),
             Self::Gemma3(layer) => layer.forward(x, layout, state),
+            Self::Qwen3Moe(layer) => layer.forward(x, layout, state),
         }
     }
 
@@ -193,6 +202,7 @@ impl<B: Backend> Layer<B> {
             Self::PreNorm(layer) => layer.maps(),
             Self::Olmo3(layer) => layer.maps(),
             Self::Gemma3(layer) => layer.maps(),
+            Self::Qwen3Moe(layer) => layer.maps(),
         }
     }
 }
