@@ -10,7 +10,20 @@ pub(crate) type Plain = burn_flex::Flex;
 pub(crate) type Tracked = Autodiff<Plain>;
 
 /// The tiny checkpoints of `fixtures/make_models.py`.
-pub(crate) const CASES: [&str; 4] = ["llama", "llama_tied_rope3_bias", "qwen2", "qwen3"];
+pub(crate) const CASES: [&str; 12] = [
+    "llama",
+    "llama_tied_rope3_bias",
+    "qwen2",
+    "qwen3",
+    "llama_yarn",
+    "mistral",
+    "ministral3",
+    "smollm3",
+    "olmo3",
+    "gemma3",
+    "qwen3_moe",
+    "qwen3_moe_dense",
+];
 
 /// The CPU without kernels, where layers are burn's operations as on every backend.
 pub(crate) fn plain<B: Backend<Device: Default>>() -> Placement<B> {

@@ -1,10 +1,11 @@
 //! The architecture named by `model_type`, as transformers' `AutoModelForCausalLM` picks it.
 //!
-//! To add one: write its file, and a line in the list at the end of this one.
+//! To add one: write its file, and a line in the list at the end of this one. Its `Settings`, if it
+//! has any, come last in that line.
 
-use crate::family::{ModelConfig, ModelFamily, Placement};
+use crate::family::{ModelConfig, ModelFamily, Placement, parse_config};
 use crate::layers::{Architecture, AttentionState, CausalDecoder, DecoderConfig, HeadLayout};
-use crate::layers::{Differences, Projection};
+use crate::layers::{Projection, causal_decoder};
 use crate::{CausalLm, DecodingState, Footprint, ForwardInput, Kernels, LinearMap, PackedWeights};
 use burn::module::{AutodiffModule, Module};
 use burn::tensor::Tensor;
@@ -17,7 +18,8 @@ pub struct AutoFamily;
 
 /// Declares [`AutoConfig`], [`AutoModel`] and what differs between their variants.
 macro_rules! architectures {
-    ($($(#[$doc:meta])* $variant:ident($config:ty) = $model_type:literal, $class:literal;)+) => {
+    ($($(#[$doc:meta])* $variant:ident($config:ty) = $model_type:literal, $class:literal
+        $(, $settings:expr)?;)+) => {
         /// A `config.json`.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "model_type")]
@@ -34,6 +36,14 @@ macro_rules! architectures {
         impl AutoConfig {
             /// The supported values of `model_type`.
             pub const MODEL_TYPES: &[&str] = &[$($model_type),+];
+
+            /// What an architecture computes and takes for settings that are not there.
+            fn settings(model_type: &str) -> Settings {
+                match model_type {
+                    $($($model_type => $settings,)?)+
+                    _ => Settings::default(),
+                }
+            }
 
             fn architecture(&self) -> &dyn Architecture {
                 match self { $(Self::$variant(config) => config,)+ }
@@ -66,15 +76,34 @@ impl AutoConfig {
     pub fn decoder(&self) -> &DecoderConfig {
         self.architecture().decoder()
     }
+}
 
-    fn differences(&self) -> Differences {
-        self.architecture().differences()
+/// How a `config.json` of an architecture is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Settings {
+    /// Settings that change the numbers and that this architecture computes, or checks itself.
+    pub(crate) computed: &'static [&'static str],
+    /// What transformers takes for settings that are not in the file, as JSON.
+    pub(crate) defaults: &'static [(&'static str, &'static str)],
+}
+
+impl Settings {
+    /// The settings of the file, and those that are not in it.
+    fn complete(self, mut value: serde_json::Value) -> Result<serde_json::Value, String> {
+        let Some(given) = value.as_object_mut() else { return Ok(value) };
+        for (name, default) in self.defaults {
+            if !given.contains_key(*name) {
+                let default = serde_json::from_str(default).map_err(|error| error.to_string())?;
+                given.insert((*name).into(), default);
+            }
+        }
+        Ok(value)
     }
 }
 
 impl ModelConfig for AutoConfig {
     fn check(&self) -> Result<(), String> {
-        self.decoder().shape(self.differences()).map(drop)
+        causal_decoder::shape(self.architecture()).map(drop)
     }
 
     fn vocab_size(&self) -> usize {
@@ -94,11 +123,11 @@ impl ModelConfig for AutoConfig {
     }
 
     fn footprint(&self) -> Footprint {
-        self.decoder().footprint()
+        self.architecture().footprint()
     }
 
     fn linear_maps(&self) -> Box<dyn Iterator<Item = LinearMap> + '_> {
-        Box::new(self.decoder().linear_maps())
+        self.architecture().linear_maps()
     }
 
     fn is_superfluous(&self, tensor: &str) -> bool {
@@ -116,8 +145,14 @@ impl ModelFamily for AutoFamily {
         AutoConfig::MODEL_TYPES.to_vec()
     }
 
+    fn parse(value: serde_json::Value) -> Result<AutoConfig, String> {
+        let model_type = value.get("model_type").and_then(|name| name.as_str());
+        let settings = AutoConfig::settings(model_type.unwrap_or_default());
+        parse_config(settings.complete(value)?, AutoConfig::MODEL_TYPES, settings.computed)
+    }
+
     fn init<B: Backend>(config: &AutoConfig, place: &Placement<B>) -> Result<AutoModel<B>, String> {
-        Ok(config.wrap(config.decoder().init(config.differences(), place)?))
+        Ok(config.wrap(causal_decoder::init(config.architecture(), place)?))
     }
 
     fn valid<B: AutodiffBackend>(model: &AutoModel<B>) -> AutoModel<B::InnerBackend> {
@@ -187,4 +222,134 @@ architectures! {
     Qwen2(crate::qwen2::Qwen2Config) = "qwen2", "Qwen2ForCausalLM";
     /// Qwen3 (dense); see [`crate::qwen3`].
     Qwen3(crate::qwen3::Qwen3Config) = "qwen3", "Qwen3ForCausalLM";
+    /// Mistral; see [`crate::mistral`].
+    Mistral(crate::mistral::MistralConfig) = "mistral", "MistralForCausalLM",
+        crate::mistral::SETTINGS;
+    /// Ministral 3; see [`crate::ministral3`].
+    Ministral3(crate::ministral3::Ministral3Config) = "ministral3", "Ministral3ForCausalLM",
+        crate::ministral3::SETTINGS;
+    /// SmolLM3; see [`crate::smollm3`].
+    SmolLm3(crate::smollm3::SmolLm3Config) = "smollm3", "SmolLM3ForCausalLM",
+        crate::smollm3::SETTINGS;
+    /// OLMo 3; see [`crate::olmo3`].
+    Olmo3(crate::olmo3::Olmo3Config) = "olmo3", "Olmo3ForCausalLM", crate::olmo3::SETTINGS;
+    /// Gemma 3 (text); see [`crate::gemma3`].
+    Gemma3(crate::gemma3::Gemma3Config) = "gemma3_text", "Gemma3ForCausalLM",
+        crate::gemma3::SETTINGS;
+    /// Qwen3 with experts; see [`crate::qwen3_moe`].
+    Qwen3Moe(crate::qwen3_moe::Qwen3MoeConfig) = "qwen3_moe", "Qwen3MoeForCausalLM",
+        crate::qwen3_moe::SETTINGS;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// A small `config.json` with these settings beside the common ones.
+    fn parse(model_type: &str, settings: Value) -> Result<AutoConfig, String> {
+        let mut value = json!({
+            "model_type": model_type, "vocab_size": 8, "hidden_size": 8, "intermediate_size": 8,
+            "num_hidden_layers": 4, "num_attention_heads": 2, "num_key_value_heads": 1,
+            "max_position_embeddings": 64
+        });
+        for (name, setting) in settings.as_object().unwrap() {
+            value[name] = setting.clone();
+        }
+        AutoFamily::parse(value)
+    }
+
+    /// Of each layer: which rotation, and how large a window.
+    fn attention(config: &AutoConfig) -> Vec<(Option<usize>, Option<usize>)> {
+        let kind = |layer| config.architecture().attention(layer);
+        (0..4).map(kind).map(|kind| (kind.rotation, kind.window)).collect()
+    }
+
+    #[test]
+    fn what_is_not_in_a_file_is_what_transformers_takes() {
+        let none = json!({});
+        let mistral = parse("mistral", none.clone()).unwrap();
+        assert_eq!(attention(&mistral), [(Some(0), Some(4096)); 4]);
+        let all = parse("mistral", json!({ "sliding_window": null })).unwrap();
+        assert_eq!(attention(&all), [(Some(0), None); 4]);
+        let turned = (Some(0), None);
+        let smollm3 = parse("smollm3", none.clone()).unwrap();
+        assert_eq!(attention(&smollm3), [turned, turned, turned, (None, None)]);
+        assert!(smollm3.decoder().tie_word_embeddings);
+        let slides = (Some(1), Some(4096));
+        let olmo3 = parse("olmo3", none.clone()).unwrap();
+        assert_eq!(attention(&olmo3), [slides, slides, slides, (Some(0), None)]);
+        assert_eq!(olmo3.decoder().rms_norm_eps, 1e-5);
+        let gemma3 = parse("gemma3_text", none).unwrap();
+        assert_eq!(attention(&gemma3), [slides; 4]);
+        assert_eq!(
+            (gemma3.decoder().head_dim, gemma3.decoder().tie_word_embeddings),
+            (Some(256), true)
+        );
+        let pattern = parse("gemma3_text", json!({ "sliding_window_pattern": 2 })).unwrap();
+        let full = (Some(0), None);
+        assert_eq!(attention(&pattern), [slides, full, slides, full]);
+    }
+
+    #[test]
+    fn rope_parameters_of_each_kind_of_layer_may_stand_as_before() {
+        let yarn = json!({ "rope_type": "yarn", "factor": 8.0,
+            "original_max_position_embeddings": 8 });
+        let mut full = yarn.clone();
+        full["rope_theta"] = json!(5e5);
+        let sliding = json!({ "rope_type": "default", "rope_theta": 1e4 });
+        let new = json!({ "rope_parameters":
+            { "full_attention": full, "sliding_attention": sliding } });
+        let old = json!({ "rope_theta": 5e5, "rope_local_base_freq": 1e4, "rope_scaling": yarn });
+        let rotations =
+            |settings: Value| parse("gemma3_text", settings)?.architecture().rotations();
+        assert_eq!(rotations(new.clone()), rotations(old));
+        assert_ne!(rotations(new.clone()), rotations(json!({})));
+        let mut both = new;
+        both["rope_theta"] = json!(1e6);
+        let error = rotations(both).unwrap_err();
+        assert!(error.contains("`full_attention`") && error.contains("`rope_theta`"), "{error}");
+        let flat = json!({ "rope_parameters": { "rope_type": "default", "rope_theta": 1e4 } });
+        assert!(rotations(flat).unwrap_err().contains("a table for `full_attention`"));
+        let error = parse("olmo3", json!({ "rope_theta": 1e4 })).unwrap_err();
+        assert!(error.starts_with("`rope_theta` is 10000"), "{error}");
+    }
+
+    #[test]
+    fn settings_that_are_not_computed_are_refused_by_name() {
+        let kinds =
+            json!(["full_attention", "sliding_attention", "linear_attention", "full_attention"]);
+        for (model_type, name, setting) in [
+            ("mistral", "layer_types", json!(vec!["sliding_attention"; 4])),
+            ("mistral", "sliding_window", json!(0)),
+            ("mistral", "use_sliding_window", json!(true)),
+            ("mistral", "hidden_act", json!("gelu")),
+            ("ministral3", "rope_parameters", json!({ "rope_type": "longrope", "factor": 2 })),
+            ("ministral3", "rope_parameters", json!({ "llama_4_scaling_beta": 0.1 })),
+            ("smollm3", "no_rope_layers", json!([1, 0])),
+            ("smollm3", "layer_types", json!(vec!["sliding_attention"; 4])),
+            ("smollm3", "query_pre_attn_scalar", json!(16)),
+            ("olmo3", "layer_types", kinds.clone()),
+            ("olmo3", "sliding_window", json!(null)),
+            ("olmo3", "mlp_bias", json!(true)),
+            ("mistral", "attention_bias", json!(true)),
+            ("gemma3_text", "layer_types", kinds),
+            ("gemma3_text", "layer_types", json!(["full_attention"])),
+            ("gemma3_text", "attn_logit_softcapping", json!(50.0)),
+            ("gemma3_text", "final_logit_softcapping", json!(-1.0)),
+            ("gemma3_text", "query_pre_attn_scalar", json!(0)),
+            ("gemma3_text", "use_bidirectional_attention", json!(true)),
+            ("gemma3_text", "hidden_activation", json!("relu")),
+            ("qwen3_moe", "num_experts_per_tok", json!(200)),
+            ("qwen3_moe", "decoder_sparse_step", json!(0)),
+            ("qwen3_moe", "use_sliding_window", json!(true)),
+            ("qwen3_moe", "n_routed_experts", json!(4)),
+            ("llama", "num_experts", json!(4)),
+            ("llama", "sliding_window", json!(4)),
+        ] {
+            let error = parse(model_type, json!({ name: setting })).unwrap_err();
+            let is_beta = name == "rope_parameters" && error.contains("`llama_4_scaling_beta`");
+            assert!(error.contains(name) || is_beta, "{model_type}: {error}");
+        }
+    }
 }

@@ -88,16 +88,7 @@ pub trait ModelFamily: Clone + Debug + Send + Sync + 'static {
     /// # Errors
     /// Names a setting that is missing, malformed or not supported.
     fn parse(value: serde_json::Value) -> Result<Self::Config, String> {
-        check_model_type(&value, &Self::model_types())?;
-        let computed = Self::computed_settings();
-        let settings = value.as_object().into_iter().flatten();
-        let others = settings.filter(|(name, _)| !computed.contains(&name.as_str()));
-        let others = others.map(|(name, value)| (name.clone(), value.clone()));
-        refuse_unsupported(&others.collect())?;
-        let config: Self::Config =
-            serde_json::from_value(value).map_err(|error| error.to_string())?;
-        config.check()?;
-        Ok(config)
+        parse_config(value, &Self::model_types(), Self::computed_settings())
     }
 
     /// A model with the shapes of the configuration: matrices zero, scales of norms 1. A checkpoint
@@ -113,6 +104,22 @@ pub trait ModelFamily: Clone + Debug + Send + Sync + 'static {
     /// The same weights without autodiff: `model.valid()`, in a place where no bound need say that
     /// a model has it.
     fn valid<B: AutodiffBackend>(model: &Self::Model<B>) -> Self::Model<B::InnerBackend>;
+}
+
+/// [`ModelFamily::parse`] with the types and the settings that are computed.
+pub(crate) fn parse_config<C: ModelConfig>(
+    value: serde_json::Value,
+    model_types: &[&str],
+    computed: &[&str],
+) -> Result<C, String> {
+    check_model_type(&value, model_types)?;
+    let settings = value.as_object().into_iter().flatten();
+    let others = settings.filter(|(name, _)| !computed.contains(&name.as_str()));
+    let others = others.map(|(name, value)| (name.clone(), value.clone()));
+    refuse_unsupported(&others.collect())?;
+    let config: C = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    config.check()?;
+    Ok(config)
 }
 
 /// # Errors

@@ -40,8 +40,16 @@ pub enum Visible<B: Backend> {
         /// list where all are alike.
         real: Vec<Vec<bool>>,
     },
-    /// That of one token a row, as it is added to attention scores, `[batch, columns]`.
-    Step(Tensor<B, 2>),
+    /// One token a row, which sees all real columns.
+    Step {
+        /// Added to attention scores, `[batch, columns]`; `None` where all columns are real.
+        mask: Option<Tensor<B, 2>>,
+        /// How many real ones are in front of each real column, `[batch, columns]`, where a layer
+        /// looks at the newest alone.
+        places: Option<Tensor<B, 2>>,
+        /// Real columns of the longest row.
+        longest: usize,
+    },
     /// Added to attention scores, `[batch or 1, 1, time, past + time]`.
     Given(Tensor<B, 4>),
 }
@@ -57,29 +65,90 @@ impl<B: Backend> Visible<B> {
     /// What is added to attention scores, `[batch or 1, 1, time, past + time]`; `None` when
     /// everything may be attended to.
     pub fn mask(&self, device: &B::Device) -> Option<Tensor<B, 4>> {
-        let (past, real) = match self {
-            Self::Given(mask) => return Some(mask.clone()),
-            Self::Step(mask) => {
-                let [rows, columns] = mask.dims();
-                return Some(mask.clone().reshape([rows, 1, 1, columns]));
-            }
-            Self::Causal { past, real } => (*past, real),
-        };
-        let columns = real.first().map_or(past, Vec::len);
-        let time = columns - past;
-        if time <= 1 && real.iter().flatten().all(|real| *real) {
-            return None;
-        }
-        let mut mask = Vec::with_capacity(real.len() * time * columns);
-        for real in real {
-            for query in 0..time {
-                let allowed = |(key, real): (usize, &bool)| *real && key <= past + query;
-                let value = |column| if allowed(column) { 0.0 } else { BLOCKED };
-                mask.extend(real.iter().enumerate().map(value));
-            }
-        }
-        Some(crate::from_host(mask, [real.len(), 1, time, columns], device))
+        self.mask_within(usize::MAX, device)
     }
+
+    /// [`Self::mask`] where each token sees the newest `window` of what it may see, which are its
+    /// own and those in front of it.
+    pub fn mask_within(&self, window: usize, device: &B::Device) -> Option<Tensor<B, 4>> {
+        match self {
+            Self::Given(mask) if self.exceeds(window) => Some(newest(mask, window)),
+            Self::Given(mask) => Some(mask.clone()),
+            Self::Step { mask, places, longest } => {
+                let mask = match (mask, places) {
+                    (mask, _) if *longest <= window => mask.clone()?,
+                    (_, Some(places)) => newest_places(places, window),
+                    (Some(mask), None) => mask.clone(),
+                    (None, None) => Tensor::zeros([1, *longest], device),
+                };
+                let [rows, columns] = mask.dims();
+                let mask = mask.reshape([rows, 1, 1, columns]);
+                let is_done = *longest <= window || places.is_some();
+                Some(if is_done { mask } else { newest(&mask, window) })
+            }
+            Self::Causal { past, real } => {
+                let columns = real.first().map_or(*past, Vec::len);
+                let time = columns - past;
+                let all = !self.exceeds(window) && real.iter().flatten().all(|real| *real);
+                if time <= 1 && all {
+                    return None;
+                }
+                let mask = real.iter().flat_map(|real| causal(real, *past, window)).collect();
+                Some(crate::from_host(mask, [real.len(), 1, time, columns], device))
+            }
+        }
+    }
+
+    /// Whether a token may see more than `window` ones; a mask of one's own is not looked at.
+    pub(crate) fn exceeds(&self, window: usize) -> bool {
+        let count = |real: &Vec<bool>| real.iter().filter(|real| **real).count();
+        match self {
+            Self::Given(mask) => mask.dims()[3] > window,
+            Self::Step { longest, .. } => *longest > window,
+            Self::Causal { real, .. } => {
+                real.first().is_some_and(|columns| columns.len() > window)
+                    && real.iter().any(|real| count(real) > window)
+            }
+        }
+    }
+}
+
+/// The mask of a row's tokens behind `past` columns, each of which sees at most `window` real ones.
+fn causal(real: &[bool], past: usize, window: usize) -> Vec<f32> {
+    // how many real ones there are up to each column
+    let counts: Vec<usize> = real
+        .iter()
+        .scan(0, |count, real| {
+            *count += usize::from(*real);
+            Some(*count)
+        })
+        .collect();
+    let mut mask = Vec::with_capacity((real.len() - past) * real.len());
+    for query in past..real.len() {
+        let sees = |key: usize| real[key] && key <= query && counts[query] - counts[key] < window;
+        mask.extend((0..real.len()).map(|key| if sees(key) { 0.0 } else { BLOCKED }));
+    }
+    mask
+}
+
+/// The mask of one token behind each row, given the places of its columns.
+///
+/// # Shapes
+/// - `places`, output: `[batch, columns]`
+fn newest_places<B: Backend>(places: &Tensor<B, 2>, window: usize) -> Tensor<B, 2> {
+    let behind = places.clone().max_dim(1) - places.clone();
+    Tensor::zeros_like(places).mask_fill(behind.greater_equal_elem(window as f32), BLOCKED)
+}
+
+/// A mask in which each token sees the last `window` of the columns that it saw; made on the host.
+fn newest<B: Backend>(mask: &Tensor<B, 4>, window: usize) -> Tensor<B, 4> {
+    let shape = mask.dims();
+    let mut values = crate::to_host(mask.clone());
+    for row in values.chunks_mut(shape[3].max(1)) {
+        let seen = row.iter_mut().rev().filter(|value| **value > BLOCKED / 2.0);
+        seen.skip(window).for_each(|value| *value = BLOCKED);
+    }
+    crate::from_host(values, shape, &mask.device())
 }
 
 impl<B: Backend> ForwardInput<B> {
@@ -170,9 +239,14 @@ impl<B: Backend> ForwardInput<B> {
         let (time, tokens, positions, real) = padded_in_front(rows, |row| state.length(row) as u32);
         let past = state.columns();
         state.register(rows, time);
-        let mask = if time == 1 { state.step_mask(device) } else { None };
-        let columns = || (0..rows.len()).map(|row| state.real(row).to_vec()).collect();
-        let visible = mask.map_or_else(|| Visible::causal(past, columns()), Visible::Step);
+        let visible = if time == 1 {
+            let longest = (0..rows.len()).map(|row| state.length(row)).max().unwrap_or(0);
+            let mask = state.step_mask(device);
+            Visible::Step { mask, places: state.step_places(device), longest }
+        } else {
+            let columns = (0..rows.len()).map(|row| state.real(row).to_vec()).collect();
+            Visible::causal(past, columns)
+        };
         Self::new(tokens, [rows.len(), time], positions, real, visible, device)
     }
 }
@@ -214,7 +288,11 @@ impl<B: AutodiffBackend> ForwardInput<B> {
                 Visible::Causal { past, real } => {
                     Visible::Causal { past: *past, real: real.clone() }
                 }
-                Visible::Step(mask) => Visible::Step(mask.clone().inner()),
+                Visible::Step { mask, places, longest } => Visible::Step {
+                    mask: mask.clone().map(Tensor::inner),
+                    places: places.clone().map(Tensor::inner),
+                    longest: *longest,
+                },
                 Visible::Given(mask) => Visible::Given(mask.clone().inner()),
             },
             precision: self.precision,
@@ -244,6 +322,35 @@ mod tests {
         assert_eq!(step.real, [true, false, true]);
         assert_eq!(step.positions, [2, 0, 0]);
         assert_eq!([0, 1, 2].map(|row| state.length(row)), [3, 1, 1]);
+    }
+
+    #[test]
+    fn a_window_counts_real_tokens_and_not_columns() {
+        let device = Default::default();
+        let blocked = |mask: Tensor<B, 4>| -> Vec<u8> {
+            crate::to_host(mask).into_iter().map(|value| u8::from(value == BLOCKED)).collect()
+        };
+        let input = ForwardInput::<B>::right_padded(&[&[7, 8, 9]], &device);
+        let mask = input.visible.mask_within(2, &device).unwrap();
+        assert_eq!(blocked(mask), [0, 1, 1, 0, 0, 1, 1, 0, 0]);
+        // a mask of one's own is cut alike
+        let given = Visible::Given(input.visible.mask(&device).unwrap());
+        assert_eq!(blocked(given.mask_within(2, &device).unwrap()), [0, 1, 1, 0, 0, 1, 1, 0, 0]);
+        // with two places, of which the first row leaves one empty
+        let mut state = DecodingState::<B, _>::new(vec![AttentionState::empty(2)], 2);
+        state.layer_mut(0).look_at(Some(2));
+        for rows in [[&[1, 2][..], &[5]], [&[], &[6]], [&[3], &[7]]] {
+            let input = ForwardInput::cached(&rows, &mut state, &device);
+            if rows == [&[3][..], &[7]] {
+                // columns 1, 2, gap, 3 and gap, 5, 6, 7: each row sees its last two
+                let mask = input.visible.mask_within(2, &device).unwrap();
+                assert_eq!(blocked(mask), [1, 0, 1, 0, 1, 1, 0, 0]);
+                // and as many as there are
+                let mask = input.visible.mask_within(3, &device).unwrap();
+                assert_eq!(blocked(mask), [0, 0, 1, 0, 1, 0, 0, 0]);
+                assert!(!input.visible.exceeds(3) && input.visible.exceeds(2));
+            }
+        }
     }
 
     #[test]

@@ -42,6 +42,12 @@ pub trait KeyValueCache<B: Backend>: Debug + Send + Sync {
         real: &[bool],
     ) -> Tensor<B, 2>;
 
+    /// The same, of which nothing has been read, for tokens that see the newest `window` ones of
+    /// their row alone; `None` where the backend has no such cache.
+    fn within(&self, _window: usize) -> Option<Box<dyn KeyValueCache<B>>> {
+        None
+    }
+
     /// The given rows, in the given order; a row may be named several times, and `None` is one of
     /// which nothing has been read.
     fn select(&self, rows: &[Option<usize>]) -> Box<dyn KeyValueCache<B>>;

@@ -1,8 +1,8 @@
 //! Decoder language models, exact against Hugging Face transformers, and their checkpoints.
 //!
-//! One file per architecture ([`llama`], [`qwen2`], [`qwen3`]): its configuration with the field
-//! names of `config.json`, and the model with the field names of the checkpoint's keys. What the
-//! three share lies in [`layers`]. [`AutoFamily`] picks one by `model_type`; adding an architecture
+//! One file per architecture ([`llama`], [`qwen2`], [`qwen3`], [`mistral`], [`gemma3`] and others):
+//! its configuration with the field names of `config.json`, and the layer with the field names of
+//! the checkpoint's keys. What they share lies in [`layers`]. [`AutoFamily`] picks one by `model_type`; adding an architecture
 //! is a file, a line in `auto.rs`, and a parity fixture. A crate of your own can bring a
 //! [`ModelFamily`] with models of its own: everything else is generic over it. [`OneOf`] joins it
 //! with the shipped ones; `examples/architecture` is such a crate.
@@ -47,16 +47,22 @@ mod family;
 mod finite;
 mod footprint;
 mod fused;
+pub mod gemma3;
 mod input;
 mod key_value_cache;
 pub mod layers;
 pub mod llama;
+pub mod ministral3;
+pub mod mistral;
+pub mod olmo3;
 mod one_of;
 mod packed;
 mod parameters;
 mod peft_config;
 pub mod qwen2;
 pub mod qwen3;
+pub mod qwen3_moe;
+pub mod smollm3;
 mod soup;
 mod state;
 mod unsupported;

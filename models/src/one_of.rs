@@ -231,6 +231,10 @@ impl<B: Backend, First: LayerState<B>, Second: LayerState<B>> LayerState<B>
         of_either!(self, state => state.has_columns())
     }
 
+    fn window(&self) -> Option<usize> {
+        of_either!(self, state => state.window())
+    }
+
     fn bytes(&self) -> usize {
         of_either!(self, state => state.bytes())
     }

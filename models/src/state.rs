@@ -50,6 +50,12 @@ pub trait LayerState<B: Backend>: Clone + Debug + Send {
         true
     }
 
+    /// How many of the newest columns are looked at, if not all; known as soon as something was
+    /// read.
+    fn window(&self) -> Option<usize> {
+        None
+    }
+
     /// Bytes held on the device.
     fn bytes(&self) -> usize;
 }
@@ -88,12 +94,14 @@ pub struct DecodingState<B: Backend, S: LayerState<B>> {
     real: Vec<Vec<bool>>,
     /// [`Self::step_mask`] of the last step, `[rows, columns]`.
     mask: Option<Tensor<B, 2>>,
+    /// [`Self::step_places`] of the last step, `[rows, columns]`.
+    places: Option<Tensor<B, 2>>,
 }
 
 impl<B: Backend, S: LayerState<B>> DecodingState<B, S> {
     /// The state of `rows` sequences of which nothing has been read, given that of each layer.
     pub fn new(layers: Vec<S>, rows: usize) -> Self {
-        Self { layers, real: vec![Vec::new(); rows], mask: None }
+        Self { layers, real: vec![Vec::new(); rows], mask: None, places: None }
     }
 
     /// Number of sequences.
@@ -113,8 +121,8 @@ impl<B: Backend, S: LayerState<B>> DecodingState<B, S> {
 
     /// Bytes held on the device.
     pub fn bytes(&self) -> usize {
-        let mask = self.mask.as_ref().map_or(0, tensor_bytes);
-        mask + self.layers.iter().map(S::bytes).sum::<usize>()
+        let kept = self.mask.iter().chain(&self.places);
+        kept.map(tensor_bytes).sum::<usize>() + self.layers.iter().map(S::bytes).sum::<usize>()
     }
 
     /// Which columns of a row hold a real token.
@@ -160,6 +168,36 @@ impl<B: Backend, S: LayerState<B>> DecodingState<B, S> {
         Some(mask)
     }
 
+    /// How many real columns are in front of each real one, `[rows, columns]`, and a number far
+    /// below 0 at the others; `None` where no layer looks at the newest ones alone. It grows as
+    /// [`Self::step_mask`] does.
+    pub(crate) fn step_places(&mut self, device: &B::Device) -> Option<Tensor<B, 2>> {
+        self.layers.iter().find_map(S::window)?;
+        let (rows, columns) = (self.rows(), self.columns());
+        let places = match self.places.take().filter(|places| places.dims()[1] + 1 == columns) {
+            Some(places) => {
+                let newest = |real: &Vec<bool>| match real.last() {
+                    Some(true) => real.iter().filter(|real| **real).count() as f32 - 1.0,
+                    _ => BLOCKED,
+                };
+                let newest = self.real.iter().map(newest).collect();
+                Tensor::cat(vec![places, from_host(newest, [rows, 1], device)], 1)
+            }
+            None => {
+                let places = self.real.iter().flat_map(|real| {
+                    real.iter().scan(0.0, |count, real| {
+                        let place = if *real { *count } else { BLOCKED };
+                        *count += f32::from(*real);
+                        Some(place)
+                    })
+                });
+                from_host(places.collect(), [rows, columns], device)
+            }
+        };
+        self.places = Some(places.clone());
+        Some(places)
+    }
+
     /// What the layer of that number remembers.
     pub fn layer_mut(&mut self, index: usize) -> &mut S {
         &mut self.layers[index]
@@ -168,7 +206,7 @@ impl<B: Backend, S: LayerState<B>> DecodingState<B, S> {
     /// With another state for each layer.
     pub(crate) fn map<T: LayerState<B>>(self, change: impl Fn(S) -> T) -> DecodingState<B, T> {
         let layers = self.layers.into_iter().map(change).collect();
-        DecodingState { layers, real: self.real, mask: None }
+        DecodingState { layers, real: self.real, mask: None, places: None }
     }
 
     /// The given rows, in the given order; a row may be named several times (a shared prompt).
@@ -195,6 +233,7 @@ impl<B: Backend, S: LayerState<B>> DecodingState<B, S> {
             layers: layers.map(|(first, second)| first.merge(second)).collect(),
             real: first.real.into_iter().chain(second.real).collect(),
             mask: None,
+            places: None,
         }
     }
 

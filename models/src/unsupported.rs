@@ -120,7 +120,7 @@ pub(crate) fn refuse_unsupported(config: &Map<String, Value>) -> Result<(), Stri
         return refused("no_rope_layers", value, "1 in all layers");
     }
     let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
-    let qwen = ["qwen2", "qwen3"].contains(&model_type);
+    let qwen = ["qwen2", "qwen3", "qwen3_moe"].contains(&model_type);
     // Qwen's is behind `use_sliding_window`, which all its checkpoints have at false
     if let Some(value) = given("sliding_window")
         && !qwen
@@ -129,8 +129,13 @@ pub(crate) fn refuse_unsupported(config: &Map<String, Value>) -> Result<(), Stri
     {
         return refused("sliding_window", value, "none below `max_position_embeddings`");
     }
-    if let Some(value) = given("mlp_bias").filter(|_| qwen) {
+    let mistral = ["mistral", "ministral3"].contains(&model_type);
+    let without_biases = qwen || mistral || ["olmo3", "gemma3_text"].contains(&model_type);
+    if let Some(value) = given("mlp_bias").filter(|_| without_biases) {
         return refused("mlp_bias", value, "false");
+    }
+    if let Some(value) = given("attention_bias").filter(|_| mistral) {
+        return refused("attention_bias", value, "false");
     }
     for name in ["qkv_bias", "use_qkv_bias"] {
         if let Some(value) = given(name).filter(|_| model_type != "qwen2") {
@@ -138,7 +143,7 @@ pub(crate) fn refuse_unsupported(config: &Map<String, Value>) -> Result<(), Stri
         }
     }
     for name in ["qk_norm", "use_qk_norm", "qk_layernorm"] {
-        if let Some(value) = given(name).filter(|_| model_type != "qwen3") {
+        if let Some(value) = given(name).filter(|_| !["qwen3", "qwen3_moe"].contains(&model_type)) {
             return refused(name, value, "false");
         }
     }

@@ -26,6 +26,8 @@ pub(crate) type KeysValues<B> = (Tensor<B, 4>, Tensor<B, 4>);
 pub struct AttentionState<B: Backend> {
     rows: usize,
     held: Held<B>,
+    /// That of the layer, once something was read.
+    window: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -80,23 +82,25 @@ impl<B: Backend> Clone for AttentionState<B> {
                 Held::Cache(cache.select(&all))
             }
         };
-        Self { rows: self.rows, held }
+        Self { rows: self.rows, held, window: self.window }
     }
 }
 
 impl<B: Backend> AttentionState<B> {
     /// The state of `rows` sequences of which nothing has been read.
     pub fn empty(rows: usize) -> Self {
-        Self { rows, held: Held::Columns(Columns::nothing()) }
+        Self { rows, held: Held::Columns(Columns::nothing()), window: None }
     }
 
-    /// The backend's own cache for queries like `queries`, if it has one. Which of the two ways is
-    /// gone is decided when the first tokens are read.
+    /// The backend's own cache for queries like `queries` of a layer with that window, if it has
+    /// one. Which of the two ways is gone is decided when the first tokens are read.
     pub(super) fn cache(
         &mut self,
         layout: &HeadLayout<B>,
         queries: &Tensor<B, 2>,
+        window: Option<usize>,
     ) -> Option<&mut dyn KeyValueCache<B>> {
+        self.look_at(window);
         if let Held::Columns(columns) = &self.held
             && columns.are_none()
             && layout.is_causal()
@@ -105,7 +109,12 @@ impl<B: Backend> AttentionState<B> {
             let (heads, kv_heads) = (layout.heads, layout.kv_heads);
             let head_dim = queries.dims()[1] / heads;
             let heads = AttentionHeads { heads, kv_heads, head_dim };
-            if let Some(cache) = fused.key_value_cache(heads, self.rows) {
+            let cache = fused.key_value_cache(heads, self.rows);
+            let cache = match window {
+                Some(window) => cache.and_then(|cache| cache.within(window)),
+                None => cache,
+            };
+            if let Some(cache) = cache {
                 self.held = Held::Cache(cache);
             }
         }
@@ -116,6 +125,11 @@ impl<B: Backend> AttentionState<B> {
                 Some(cache.as_mut())
             }
         }
+    }
+
+    /// Notes that the layer sees the newest `window` columns alone.
+    pub(crate) fn look_at(&mut self, window: Option<usize>) {
+        self.window = window;
     }
 
     /// Adds the newest columns and returns all of them, in one or two parts from left to right.
@@ -140,7 +154,7 @@ impl<B: Backend> AttentionState<B> {
             // its rows have no columns in common
             cache => cache,
         };
-        Self { rows: self.rows, held }
+        Self { rows: self.rows, held, window: self.window }
     }
 }
 
@@ -212,13 +226,14 @@ impl<B: Backend> LayerState<B> for AttentionState<B> {
     fn select(self, rows: &[usize]) -> Self {
         if let Held::Cache(cache) = &self.held {
             let chosen: Vec<Option<usize>> = rows.iter().copied().map(Some).collect();
-            return Self { rows: rows.len(), held: Held::Cache(cache.select(&chosen)) };
+            return Self { rows: rows.len(), held: Held::Cache(cache.select(&chosen)), ..self };
         }
         Self { rows: rows.len(), ..self.map(|tensor, _| select_rows(tensor, rows)) }
     }
 
     fn merge(self, below: Self) -> Self {
         let counts @ [rows, rows_below] = [self.rows, below.rows];
+        let window = self.window.or(below.window);
         let held = match (self.held, below.held) {
             (Held::Columns(first), Held::Columns(second)) => {
                 Held::Columns(first.merge(second, counts))
@@ -239,7 +254,7 @@ impl<B: Backend> LayerState<B> for AttentionState<B> {
             }
             _ => panic!("{MASK_FIRST}"),
         };
-        Self { rows: rows + rows_below, held }
+        Self { rows: rows + rows_below, held, window }
     }
 
     fn pad_front(self, columns: usize) -> Self {
@@ -257,6 +272,10 @@ impl<B: Backend> LayerState<B> for AttentionState<B> {
 
     fn has_columns(&self) -> bool {
         matches!(self.held, Held::Columns(_))
+    }
+
+    fn window(&self) -> Option<usize> {
+        self.window.filter(|_| self.has_columns())
     }
 
     fn bytes(&self) -> usize {

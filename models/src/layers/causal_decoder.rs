@@ -1,10 +1,10 @@
-//! What Llama, Qwen2 and Qwen3 have in common as a whole: the fields of their `config.json`, and a
+//! What the architectures have in common as a whole: the fields of their `config.json`, and a
 //! decoder with an output matrix.
 
 use super::unembed_rows;
 use super::{
-    AttentionState, Decoder, DecoderShape, HeadLayout, Projection, RopeParameters, RotaryEmbedding,
-    unembed,
+    Activation, AttentionKind, AttentionState, Decoder, DecoderShape, HeadLayout, LayerKind,
+    LengthFactor, Projection, RopeParameters, RotaryEmbedding, unembed,
 };
 use crate::packed::{pack_projections, projection_bytes};
 use crate::{
@@ -90,6 +90,26 @@ pub struct Differences {
     pub feed_forward_bias: bool,
     /// Whether queries and keys are normalised per head.
     pub query_key_norm: bool,
+    /// Whether they are normalised over all heads together.
+    pub query_key_norm_over_heads: bool,
+    /// Whether norms scale with `1 + weight`.
+    pub norms_around_one: bool,
+    /// Whether embedded tokens are multiplied with `sqrt(hidden_size)`.
+    pub scaled_embedding: bool,
+    /// What the gate of feed-forward blocks goes through.
+    pub activation: Activation,
+}
+
+impl Differences {
+    /// Numbers in the biases of a layer, given the features that its maps give.
+    fn biases(self, hidden_size: f64, queries: f64, keys: f64, inner: f64) -> f64 {
+        let parts = [
+            (self.query_key_value_bias, queries + 2.0 * keys),
+            (self.output_bias, hidden_size),
+            (self.feed_forward_bias, hidden_size + 2.0 * inner),
+        ];
+        parts.iter().filter(|(has, _)| *has).map(|(_, count)| count).sum()
+    }
 }
 
 /// The configuration of an architecture made of these parts.
@@ -99,10 +119,101 @@ pub trait Architecture {
 
     /// In what this checkpoint differs from others.
     fn differences(&self) -> Differences;
+
+    /// The kind of the layer of that number.
+    fn layer(&self, _number: usize) -> LayerKind {
+        LayerKind::default()
+    }
+
+    /// The attention of the layer of that number.
+    fn attention(&self, _layer: usize) -> AttentionKind {
+        AttentionKind::default()
+    }
+
+    /// The rotations that [`AttentionKind::rotation`] tells apart.
+    ///
+    /// # Errors
+    /// Says which setting is not supported, out of range or contradicts another.
+    fn rotations(&self) -> Result<Vec<RotaryEmbedding>, String> {
+        Ok(vec![self.decoder().rotary()?])
+    }
+
+    /// A factor of queries at late positions.
+    fn length_factor(&self) -> Option<LengthFactor> {
+        None
+    }
+
+    /// `c` of `c tanh(logits / c)`, to which logits are bounded.
+    fn logit_softcapping(&self) -> Option<f64> {
+        None
+    }
+
+    /// Whether a model can be made of the settings that the architecture does not share.
+    ///
+    /// # Errors
+    /// Says which setting is not supported, out of range or contradicts another.
+    fn check(&self) -> Result<(), String> {
+        self.decoder().check_activation()
+    }
+
+    /// See [`crate::ModelConfig::footprint`].
+    fn footprint(&self) -> Footprint {
+        self.decoder().footprint(self.differences())
+    }
+
+    /// See [`crate::ModelConfig::linear_maps`].
+    fn linear_maps(&self) -> Box<dyn Iterator<Item = LinearMap> + '_> {
+        Box::new(self.decoder().linear_maps())
+    }
+}
+
+/// An architecture that is told by [`Differences`] alone.
+struct Shared {
+    decoder: DecoderConfig,
+    differences: Differences,
+}
+
+impl Architecture for Shared {
+    fn decoder(&self) -> &DecoderConfig {
+        &self.decoder
+    }
+
+    fn differences(&self) -> Differences {
+        self.differences
+    }
+}
+
+/// A model with zero weights.
+///
+/// # Errors
+/// Says which setting is not supported.
+pub(crate) fn init<B: Backend>(
+    architecture: &dyn Architecture,
+    place: &Placement<B>,
+) -> Result<CausalDecoder<B>, String> {
+    let config = architecture.decoder();
+    let shape = shape(architecture)?;
+    let shape = DecoderShape { kernels: place.kernels.clone(), ..shape };
+    let head = || Projection::new(config.hidden_size, config.vocab_size, false, &place.device);
+    Ok(CausalDecoder {
+        model: Decoder::new(architecture, &shape, &place.device)?,
+        lm_head: (!config.tie_word_embeddings).then(head),
+        packed_head: Packed::default(),
+        logit_softcapping: architecture.logit_softcapping(),
+    })
+}
+
+/// # Errors
+/// Says which setting is not supported, out of range or contradicts another.
+pub(crate) fn shape(architecture: &dyn Architecture) -> Result<DecoderShape, String> {
+    architecture.check()?;
+    let shape = architecture.decoder().shape(architecture.differences())?;
+    let rotary = architecture.rotations()?.into_iter().next();
+    Ok(DecoderShape { rotary: rotary.unwrap_or(shape.rotary), ..shape })
 }
 
 impl DecoderConfig {
-    /// A model with zero weights.
+    /// A model with zero weights that differs from others in `differences` alone.
     ///
     /// # Errors
     /// Says which setting is not supported.
@@ -111,17 +222,11 @@ impl DecoderConfig {
         differences: Differences,
         place: &Placement<B>,
     ) -> Result<CausalDecoder<B>, String> {
-        let shape = DecoderShape { kernels: place.kernels.clone(), ..self.shape(differences)? };
-        let head = || Projection::new(self.hidden_size, self.vocab_size, false, &place.device);
-        Ok(CausalDecoder {
-            model: Decoder::new(&shape, &place.device),
-            lm_head: (!self.tie_word_embeddings).then(head),
-            packed_head: Packed::default(),
-        })
+        init(&Shared { decoder: self.clone(), differences }, place)
     }
 
     /// Key-value heads, and features of a head.
-    fn heads(&self) -> (usize, usize) {
+    pub(crate) fn heads(&self) -> (usize, usize) {
         let heads = self.num_attention_heads;
         let head_dim = self.head_dim.or(self.hidden_size.checked_div(heads));
         (self.num_key_value_heads.unwrap_or(heads), head_dim.unwrap_or(0))
@@ -159,7 +264,7 @@ impl DecoderConfig {
     /// layer, the inputs of both norms and their factors (`6 H` in f32), the softmax (`3 h` in f32
     /// for each token of the sequence), the attention products (`2 Q + 2 K`) and the gated product
     /// (`3 I`); remembered are a token's keys and values (`2 K`).
-    pub fn footprint(&self) -> Footprint {
+    pub fn footprint(&self, differences: Differences) -> Footprint {
         let (kv_heads, head_dim) = self.heads();
         let [vocab_size, hidden_size, inner, count, heads] = [
             self.vocab_size,
@@ -172,7 +277,9 @@ impl DecoderConfig {
         let queries = heads * head_dim as f64;
         let keys = kv_heads as f64 * head_dim as f64;
         let maps = self.layer_maps();
-        let parameters = maps.iter().map(|(_, from, to)| *from as f64 * *to as f64).sum();
+        let parameters = maps.iter().map(|(_, from, to)| *from as f64 * *to as f64);
+        let parameters =
+            parameters.sum::<f64>() + differences.biases(hidden_size, queries, keys, inner);
         let embedding = vocab_size * hidden_size;
         let layer = LayerFootprint {
             count,
@@ -194,11 +301,19 @@ impl DecoderConfig {
     }
 
     /// # Errors
-    /// Says which setting is not supported, out of range or contradicts another.
-    pub(crate) fn shape(&self, differences: Differences) -> Result<DecoderShape, String> {
+    /// When the activation is another than SiLU.
+    pub(crate) fn check_activation(&self) -> Result<(), String> {
         if !["silu", "swish"].contains(&self.hidden_act.as_str()) {
             return Err(format!("`hidden_act` must be `silu`, not `{}`", self.hidden_act));
         }
+        Ok(())
+    }
+
+    /// The shape, with a rotation that is not scaled.
+    ///
+    /// # Errors
+    /// Says which setting is not supported, out of range or contradicts another.
+    fn shape(&self, differences: Differences) -> Result<DecoderShape, String> {
         let heads = self.num_attention_heads;
         let (kv_heads, head_dim) = self.heads();
         if kv_heads == 0 || heads == 0 || !heads.is_multiple_of(kv_heads) {
@@ -242,16 +357,33 @@ impl DecoderConfig {
             head_dim,
             rms_norm_eps: self.rms_norm_eps,
             differences,
-            rotary: self.rotary(head_dim)?,
+            rotary: RotaryEmbedding::new(head_dim, 1e4, &RopeParameters::default())?,
             kernels: Kernels::none(),
         })
     }
 
     /// The rotation that `rope_parameters`, `rope_scaling` and `rope_theta` describe together.
-    fn rotary(&self, head_dim: usize) -> Result<RotaryEmbedding, String> {
-        let (new, old) = (self.rope_parameters.as_ref(), self.rope_scaling.as_ref());
+    ///
+    /// # Errors
+    /// Says which setting is not supported, out of range or contradicts another.
+    pub(crate) fn rotary(&self) -> Result<RotaryEmbedding, String> {
+        self.rotary_or(10_000.0)
+    }
+
+    /// The same with another base where none is given.
+    ///
+    /// # Errors
+    /// Says which setting is not supported, out of range or contradicts another.
+    pub(crate) fn rotary_or(&self, usual: f64) -> Result<RotaryEmbedding, String> {
+        let (_, head_dim) = self.heads();
         let in_old = |reason| format!("`rope_scaling`: {reason}");
         let in_new = |reason| format!("`rope_parameters`: {reason}");
+        let filled = |rope: &Option<RopeParameters>| {
+            rope.clone().map(|rope| self.in_context(rope)).transpose()
+        };
+        let new = filled(&self.rope_parameters).map_err(in_new)?;
+        let old = filled(&self.rope_scaling).map_err(in_old)?;
+        let (new, old) = (new.as_ref(), old.as_ref());
         if let (Some(new), Some(old)) = (new, old) {
             old.scales_as(old).map_err(in_old)?;
             new.scales_as(new).map_err(in_new)?;
@@ -268,7 +400,7 @@ impl DecoderConfig {
         ];
         let mut given = places.into_iter().filter_map(|(place, theta)| Some((place, theta?)));
         let theta = match given.next() {
-            None => 10_000.0,
+            None => usual,
             Some((first, theta)) => {
                 if let Some((second, other)) = given.find(|(_, other)| *other != theta) {
                     return Err(format!(
@@ -284,6 +416,20 @@ impl DecoderConfig {
             (None, None) => RotaryEmbedding::new(head_dim, theta, &RopeParameters::default()),
         }
     }
+
+    /// A scaling with the context that it is for.
+    ///
+    /// # Errors
+    /// When it states another.
+    pub(crate) fn in_context(&self, mut rope: RopeParameters) -> Result<RopeParameters, String> {
+        let context = self.max_position_embeddings as f64;
+        match rope.max_position_embeddings.replace(context) {
+            Some(stated) if stated != context => Err(format!(
+                "`max_position_embeddings` is {stated}, but that of the model is {context}"
+            )),
+            _ => Ok(rope),
+        }
+    }
 }
 
 /// A decoder with its output matrix; fields are named as the checkpoint's keys.
@@ -295,6 +441,7 @@ pub struct CausalDecoder<B: Backend> {
     pub lm_head: Option<Projection<B>>,
     /// The embedding as an output matrix, where it is one.
     packed_head: Packed<B>,
+    logit_softcapping: Option<f64>,
 }
 
 impl<B: Backend> CausalLm<B> for CausalDecoder<B> {
@@ -357,9 +504,14 @@ impl<B: Backend> CausalLm<B> for CausalDecoder<B> {
     }
 
     fn unembed(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
-        if let Some(packed) = self.packed_head.get().filter(|_| hidden.dtype() == DType::F32) {
-            return unembed_rows(hidden, |rows| packed.products(rows, &[]).remove(0));
+        let packed = self.packed_head.get().filter(|_| hidden.dtype() == DType::F32);
+        let logits = match packed {
+            Some(packed) => unembed_rows(hidden, |rows| packed.products(rows, &[]).remove(0)),
+            None => unembed(self.lm_head.as_ref(), &self.model.embed_tokens, hidden),
+        };
+        match self.logit_softcapping {
+            Some(bound) => (logits / bound).tanh() * bound,
+            None => logits,
         }
-        unembed(self.lm_head.as_ref(), &self.model.embed_tokens, hidden)
     }
 }

@@ -8,7 +8,8 @@ use super::{RotaryEmbedding, Rotation};
 use crate::{ForwardInput, Kernels, Visible};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Index lists, rotations and the mask of one forward pass.
 #[derive(Clone, Debug)]
@@ -19,10 +20,14 @@ pub struct HeadLayout<B: Backend> {
     pub(super) heads: usize,
     pub(super) kv_heads: usize,
     pub(super) kernels: Kernels,
-    /// Rotation of query and key heads.
-    pub rotation: Rotation<B>,
+    /// Rotations of query and key heads, of which a layer takes one or none.
+    pub rotations: Arc<[Rotation<B>]>,
+    /// What each token's queries are multiplied with, `[tokens, 1]`.
+    pub(super) query_factors: Option<Tensor<B, 2>>,
     visible: Visible<B>,
     mask: OnceLock<Option<Tensor<B, 2>>>,
+    /// Masks of so many of the newest columns.
+    windows: Arc<Mutex<BTreeMap<usize, Option<Tensor<B, 2>>>>>,
     /// Which tokens are no padding.
     pub(super) real: Arc<[bool]>,
     /// Seed of what adapters drop; `None` outside of training.
@@ -47,9 +52,21 @@ impl<B: Backend> HeadLayout<B> {
         kv_heads: usize,
         kernels: &Kernels,
     ) -> Self {
+        Self::with_rotations(input, std::slice::from_ref(rotary), heads, kv_heads, kernels)
+    }
+
+    /// The same for layers that do not all turn queries and keys alike.
+    pub fn with_rotations(
+        input: &ForwardInput<B>,
+        rotary: &[RotaryEmbedding],
+        heads: usize,
+        kv_heads: usize,
+        kernels: &Kernels,
+    ) -> Self {
         let device = input.tokens.device();
         let [batch, time] = input.tokens.dims();
-        let rotation = rotary.rotation(&input.positions, kernels, &device);
+        let rotation =
+            |rotary: &RotaryEmbedding| rotary.rotation(&input.positions, kernels, &device);
         Self {
             batch,
             time,
@@ -57,9 +74,11 @@ impl<B: Backend> HeadLayout<B> {
             kv_heads,
             kernels: kernels.clone(),
             indices: OnceLock::new(),
-            rotation,
+            rotations: rotary.iter().map(rotation).collect(),
+            query_factors: None,
             visible: input.visible.clone(),
             mask: OnceLock::new(),
+            windows: Arc::default(),
             real: input.real.as_slice().into(),
             dropout: input.dropout,
             device,
@@ -75,6 +94,34 @@ impl<B: Backend> HeadLayout<B> {
             Some(mask.reshape([rows, self.time * columns]))
         });
         made.as_ref()
+    }
+
+    /// [`Self::mask`] where each token sees the newest `window` of them alone.
+    pub fn mask_within(&self, window: Option<usize>) -> Option<Tensor<B, 2>> {
+        let Some(window) = window.filter(|window| self.visible.exceeds(*window)) else {
+            return self.mask().cloned();
+        };
+        let make = || {
+            let mask = self.visible.mask_within(window, &self.device)?;
+            let [rows, _, _, columns] = mask.dims();
+            Some(mask.reshape([rows, self.time * columns]))
+        };
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        windows.entry(window).or_insert_with(make).clone()
+    }
+
+    /// The same, with each token's queries multiplied with the factor of its position.
+    pub(super) fn with_query_factors(
+        mut self,
+        input: &ForwardInput<B>,
+        factor: impl Fn(u32) -> f32,
+    ) -> Self {
+        let factors: Vec<f32> = input.positions.iter().map(|place| factor(*place)).collect();
+        if factors.iter().any(|factor| *factor != 1.0) {
+            let shape = [factors.len(), 1];
+            self.query_factors = Some(crate::from_host(factors, shape, &self.device));
+        }
+        self
     }
 
     /// `None` with one token a sequence: the two layouts are the same.

@@ -1,4 +1,4 @@
-//! What Llama, Qwen2 and Qwen3 share, and parts for architectures of your own.
+//! What the architectures share, and parts for architectures of your own.
 //!
 //! | part | computes |
 //! |---|---|
@@ -8,29 +8,32 @@
 //! | [`RotaryEmbedding`] | positions, by turning all features of a head or the first few |
 //! | [`HeadLayout::attend`] | attention over queries, keys and values, with or without a state |
 //! | [`AttentionState`] | what a layer of attention remembers |
-//! | [`Attention`], [`FeedForward`], [`DecoderLayer`], [`Decoder`] | the blocks of Llama and Qwen |
+//! | [`Attention`], [`FeedForward`], [`DecoderLayer`], [`Decoder`] | the blocks of Llama and others |
 //!
 //! A weight lies in its checkpoint under the path of its field. A matrix inside a [`Projection`], or
 //! burn's `Linear`, lies there transposed, as in PyTorch's `Linear`; every other tensor as it is.
 
 mod attention;
 mod attention_state;
-mod causal_decoder;
+pub(crate) mod causal_decoder;
 mod decoder;
 mod feed_forward;
 mod head_layout;
 mod layer_norm;
+mod layer_types;
 mod norm;
 mod projection;
 mod rotary;
 
-pub use attention::Attention;
+pub use attention::{Attention, AttentionKind};
 pub use attention_state::AttentionState;
 pub use causal_decoder::{Architecture, CausalDecoder, DecoderConfig, Differences};
-pub use decoder::{Decoder, DecoderLayer, DecoderShape};
-pub use feed_forward::FeedForward;
+pub use decoder::{Decoder, DecoderLayer, DecoderShape, Layer, LayerKind, LengthFactor};
+pub(crate) use decoder::{NamedMap, attention_maps, mlp_maps};
+pub use feed_forward::{Activation, FeedForward};
 pub use head_layout::HeadLayout;
 pub use layer_norm::LayerNorm;
+pub(crate) use layer_types::{RotaryKind, check_layer_types, check_window, is_sliding};
 pub use norm::RmsNorm;
 pub use projection::{LowRank, Projection};
 pub use rotary::{RopeParameters, RotaryEmbedding, Rotation};

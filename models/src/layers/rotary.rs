@@ -1,7 +1,7 @@
 //! Rotary position embedding in the half-split layout of Hugging Face checkpoints (feature `i` is
 //! paired with `i + d/2`), over all features of a head or the first few, with the `default`,
-//! `linear` and `llama3` scalings. Left out: `yarn`, `dynamic`, `longrope` and `proportional`,
-//! which are refused.
+//! `linear`, `dynamic`, `yarn` (Peng et al., 2023, arXiv 2309.00071) and `llama3` scalings. Left
+//! out: `longrope` and `proportional`, which are refused.
 
 use super::{in_f32, matching};
 use crate::Kernels;
@@ -9,6 +9,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use paretopo_settings::Range;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -18,7 +19,7 @@ pub struct RopeParameters {
     /// Base of the frequencies; before transformers 5 it stands at the top level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rope_theta: Option<f64>,
-    /// `default`, `linear` or `llama3`.
+    /// `default`, `linear`, `dynamic`, `yarn` or `llama3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rope_type: Option<String>,
     /// The older name of `rope_type`; transformers 4 writes both.
@@ -33,9 +34,34 @@ pub struct RopeParameters {
     /// `llama3`: wavelengths below `original / high_freq_factor` stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high_freq_factor: Option<f64>,
-    /// `llama3`: the context that the model was first trained with, in tokens.
+    /// `llama3` and `yarn`: the context that the model was first trained with, in tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original_max_position_embeddings: Option<f64>,
+    /// `dynamic`: up to so many tokens nothing is scaled. It is that of the `config.json`, which an
+    /// architecture fills in; a few checkpoints state it here once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_position_embeddings: Option<f64>,
+    /// `yarn`: what sines and cosines are multiplied with. When absent
+    /// `m(mscale) / m(mscale_all_dim)` with `m(s) = 1 + 0.1 s ln(factor)` if both are given, and
+    /// `m(1)` if not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention_factor: Option<f64>,
+    /// `yarn`: features that turn more often than this within the original context stay; 32 when
+    /// absent or 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beta_fast: Option<f64>,
+    /// `yarn`: features that turn less often are stretched fully; 1 when absent or 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beta_slow: Option<f64>,
+    /// `yarn`: see `attention_factor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mscale: Option<f64>,
+    /// `yarn`: see `attention_factor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mscale_all_dim: Option<f64>,
+    /// `yarn`: whether the range between the two is widened to whole feature pairs; so when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncate: Option<bool>,
     /// Share of the features that rotate. Only 1 is supported here; an architecture that computes
     /// another reads it, takes it out, and calls [`RotaryEmbedding::partial`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,7 +95,47 @@ fn within(name: &str, value: f64, range: Range) -> Result<f64, String> {
 enum Scaling {
     Default,
     Linear { factor: f64 },
+    Dynamic { factor: f64, context: f64 },
+    Yarn(Yarn),
     Llama3 { factor: f64, low: f64, high: f64, original: f64 },
+}
+
+/// The numbers of `yarn`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Yarn {
+    factor: f64,
+    /// What sines and cosines are multiplied with.
+    attention_factor: f64,
+    fast: f64,
+    slow: f64,
+    original: f64,
+    truncate: bool,
+}
+
+impl Yarn {
+    /// `frequency_i ((1 - r_i) + r_i / factor)` with `r_i` from 0 to 1 between the pairs that turn
+    /// `fast` and `slow` times within the original context: in pairs `i` of `d` features
+    /// `d ln(original / (2 pi turns)) / (2 ln theta)`.
+    fn scale(&self, frequencies: &mut [f64], theta: f64) {
+        let features = 2.0 * frequencies.len() as f64;
+        let pair = |turns: f64| {
+            let wavelength = self.original / (turns * 2.0 * std::f64::consts::PI);
+            features * wavelength.ln() / (2.0 * theta.ln())
+        };
+        let (mut low, mut high) = (pair(self.fast), pair(self.slow));
+        if self.truncate {
+            (low, high) = (low.floor(), high.ceil());
+        }
+        let low = low.max(0.0);
+        let mut high = high.min(features - 1.0);
+        if low == high {
+            high += 0.001;
+        }
+        for (pair, frequency) in frequencies.iter_mut().enumerate() {
+            let ramp = ((pair as f64 - low) / (high - low)).clamp(0.0, 1.0);
+            *frequency *= (1.0 - ramp) + ramp / self.factor;
+        }
+    }
 }
 
 impl RopeParameters {
@@ -86,6 +152,11 @@ impl RopeParameters {
         }
     }
 
+    /// Whether nothing is scaled.
+    pub(crate) fn is_default(&self) -> bool {
+        self.kind() == Ok("default")
+    }
+
     /// The numbers that are given, by name; `rope_theta` and `partial_rotary_factor` belong to
     /// every type.
     fn given(&self) -> impl Iterator<Item = &str> {
@@ -94,6 +165,12 @@ impl RopeParameters {
             ("low_freq_factor", self.low_freq_factor),
             ("high_freq_factor", self.high_freq_factor),
             ("original_max_position_embeddings", self.original_max_position_embeddings),
+            ("attention_factor", self.attention_factor),
+            ("beta_fast", self.beta_fast),
+            ("beta_slow", self.beta_slow),
+            ("mscale", self.mscale),
+            ("mscale_all_dim", self.mscale_all_dim),
+            ("truncate", self.truncate.map(f64::from)),
         ];
         let other = self.other.iter().filter(|(_, value)| !value.is_null());
         known
@@ -113,7 +190,17 @@ impl RopeParameters {
         let kind = self.kind()?;
         let needed: &[&str] = match kind {
             "default" => &[],
-            "linear" => &["factor"],
+            "linear" | "dynamic" => &["factor"],
+            "yarn" => &[
+                "factor",
+                "original_max_position_embeddings",
+                "attention_factor",
+                "beta_fast",
+                "beta_slow",
+                "mscale",
+                "mscale_all_dim",
+                "truncate",
+            ],
             "llama3" => &[
                 "factor",
                 "low_freq_factor",
@@ -122,7 +209,7 @@ impl RopeParameters {
             ],
             other => {
                 return Err(format!(
-                    "the rope type `{other}` is not supported (`default`, `linear` and `llama3` are)"
+                    "the rope type `{other}` is not supported (`default`, `linear`, `dynamic`, `yarn` and `llama3` are)"
                 ));
             }
         };
@@ -146,18 +233,55 @@ impl RopeParameters {
         if kind == "linear" {
             return Ok(Scaling::Linear { factor });
         }
+        let length = |name: &str, value: Option<f64>| match value {
+            None => positive(name, None),
+            Some(value) => within(name, value, LENGTHS),
+        };
+        if kind == "dynamic" {
+            let context = length("max_position_embeddings", self.max_position_embeddings)?;
+            if factor < 1.0 {
+                return Err(format!("`factor` must be at least 1 for `dynamic`, not {factor}"));
+            }
+            return Ok(Scaling::Dynamic { factor, context });
+        }
+        let original =
+            length("original_max_position_embeddings", self.original_max_position_embeddings)?;
+        if kind == "yarn" {
+            return self.yarn(factor, original).map(Scaling::Yarn);
+        }
         let low = positive("low_freq_factor", self.low_freq_factor)?;
         let high = positive("high_freq_factor", self.high_freq_factor)?;
-        let original = match self.original_max_position_embeddings {
-            None => positive("original_max_position_embeddings", None)?,
-            Some(value) => within("original_max_position_embeddings", value, LENGTHS)?,
-        };
         if low >= high {
             return Err(format!(
                 "`low_freq_factor` ({low}) must be below `high_freq_factor` ({high})"
             ));
         }
         Ok(Scaling::Llama3 { factor, low, high, original })
+    }
+
+    /// # Errors
+    /// Names what is out of range.
+    fn yarn(&self, factor: f64, original: f64) -> Result<Yarn, String> {
+        let given = |name: &str, value: Option<f64>| match value {
+            None | Some(0.0) => Ok(None),
+            Some(value) => within(name, value, FACTORS).map(Some),
+        };
+        let fast = given("beta_fast", self.beta_fast)?.unwrap_or(32.0);
+        let slow = given("beta_slow", self.beta_slow)?.unwrap_or(1.0);
+        if fast < slow {
+            return Err(format!("`beta_fast` ({fast}) must not be below `beta_slow` ({slow})"));
+        }
+        let scale =
+            |mscale: f64| if factor <= 1.0 { 1.0 } else { 1.0 + 0.1 * mscale * factor.ln() };
+        let [mscale, all] =
+            [given("mscale", self.mscale)?, given("mscale_all_dim", self.mscale_all_dim)?];
+        let attention_factor = match (self.attention_factor, mscale.zip(all)) {
+            (Some(stated), _) => within("attention_factor", stated, FACTORS)?,
+            (None, Some((mscale, all))) => scale(mscale) / scale(all),
+            (None, None) => scale(1.0),
+        };
+        let truncate = self.truncate.unwrap_or(true);
+        Ok(Yarn { factor, attention_factor, fast, slow, original, truncate })
     }
 
     /// Whether both scale alike; the base is not compared.
@@ -169,11 +293,18 @@ impl RopeParameters {
     }
 }
 
+/// `theta^(-i / pairs)`, `i < pairs`.
+fn powers(theta: f64, pairs: usize) -> Vec<f64> {
+    (0..pairs).map(|pair| theta.powf(-(pair as f64) / pairs as f64)).collect()
+}
+
 /// The frequencies of each feature pair.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RotaryEmbedding {
     frequencies: Vec<f64>,
     head_dim: usize,
+    theta: f64,
+    scaling: Scaling,
 }
 
 impl RotaryEmbedding {
@@ -203,14 +334,18 @@ impl RotaryEmbedding {
                 "{rotary_dim} features of a head of {head_dim} rotate; it must be an even number from 2 to {head_dim}"
             ));
         }
-        let mut frequencies: Vec<f64> = (0..rotary_dim / 2)
-            .map(|pair| theta.powf(-2.0 * pair as f64 / rotary_dim as f64))
-            .collect();
-        match parameters.scaling()? {
-            Scaling::Default => {}
+        let scaling = parameters.scaling()?;
+        if matches!(scaling, Scaling::Dynamic { .. }) && rotary_dim == 2 {
+            return Err("the rope type `dynamic` needs more than 2 features that rotate".into());
+        }
+        let mut frequencies = powers(theta, rotary_dim / 2);
+        match scaling {
+            Scaling::Default | Scaling::Dynamic { .. } => {}
             Scaling::Linear { factor } => {
                 frequencies.iter_mut().for_each(|frequency| *frequency /= factor);
             }
+            Scaling::Yarn(yarn) if theta > 1.0 => yarn.scale(&mut frequencies, theta),
+            Scaling::Yarn(_) => return Err("`yarn` needs a `rope_theta` above 1".into()),
             Scaling::Llama3 { factor, low, high, original } => {
                 for frequency in &mut frequencies {
                     let wavelength = 2.0 * std::f64::consts::PI / *frequency;
@@ -220,7 +355,22 @@ impl RotaryEmbedding {
                 }
             }
         }
-        Ok(Self { frequencies, head_dim })
+        Ok(Self { frequencies, head_dim, theta, scaling })
+    }
+
+    /// The frequencies for so many tokens read together. `dynamic` has others beyond the context
+    /// `c`, those of the base `theta (factor tokens / c - (factor - 1))^(d / (d - 2))`; no recipe
+    /// reads that far, and what was remembered before keeps its rotation, as in transformers.
+    fn frequencies(&self, tokens: u32) -> Cow<'_, [f64]> {
+        match self.scaling {
+            Scaling::Dynamic { factor, context } if f64::from(tokens) > context => {
+                let features = 2.0 * self.frequencies.len() as f64;
+                let stretch = factor * f64::from(tokens) / context - (factor - 1.0);
+                let theta = self.theta * stretch.powf(features / (features - 2.0));
+                powers(theta, self.frequencies.len()).into()
+            }
+            _ => self.frequencies.as_slice().into(),
+        }
     }
 
     /// Sines and cosines for the given positions, shared by all layers of a forward pass.
@@ -237,14 +387,19 @@ impl RotaryEmbedding {
         let shape = [positions.len(), head_dim];
         let mut cos = Vec::with_capacity(shape[0] * shape[1]);
         let mut sin = Vec::with_capacity(shape[0] * shape[1]);
+        let frequencies = self.frequencies(positions.iter().max().map_or(0, |last| last + 1));
+        let factor = match self.scaling {
+            Scaling::Yarn(yarn) => yarn.attention_factor as f32,
+            _ => 1.0,
+        };
         for position in positions {
             let begun = cos.len();
-            for frequency in &self.frequencies {
+            for frequency in frequencies.iter() {
                 // in f32 like transformers, whose angle is the f32 product of position and
                 // frequency
                 let (sine, cosine) = (*position as f32 * *frequency as f32).sin_cos();
-                cos.push(cosine);
-                sin.push(sine);
+                cos.push(factor * cosine);
+                sin.push(factor * sine);
             }
             // both halves have the same angles; what does not turn has the angle 0
             cos.extend_from_within(begun..);
@@ -370,6 +525,60 @@ mod tests {
             (scaled.frequencies[0] - 1.0).abs() < 1e-12
                 && (scaled.frequencies[1] - 0.01 / 8.0).abs() < 1e-12
         );
+    }
+
+    #[test]
+    fn yarn_stretches_slow_features_and_scales_what_turns() {
+        // 4 pairs of 8 features, theta 10000, original context 64: the pair that turns n times is
+        //   8 ln(64 / (2 pi n)) / (2 ln 10000): 0.70697 for n = 2 and 1.61006 for n = 0.25
+        // to whole pairs: from 0 to 2, so that the ramp is 0, 1/2, 1, 1
+        //   frequencies 1, 0.1 (1/2 + 1/2 / 4), 0.01 / 4, 0.001 / 4
+        // attention factor 1 + 0.1 ln 4 = 1.138629
+        let parameters = RopeParameters {
+            rope_type: Some("yarn".into()),
+            factor: Some(4.0),
+            original_max_position_embeddings: Some(64.0),
+            beta_fast: Some(2.0),
+            beta_slow: Some(0.25),
+            ..RopeParameters::default()
+        };
+        let rope = RotaryEmbedding::new(8, 10_000.0, &parameters).unwrap();
+        let expected = [1.0, 0.0625, 0.0025, 0.000_25];
+        let close = |(got, want): (&f64, f64)| (got - want).abs() < 1e-12;
+        assert!(rope.frequencies.iter().zip(expected).all(close), "{:?}", rope.frequencies);
+        let device = Default::default();
+        let x = Tensor::<burn_flex::Flex, 2>::ones([1, 8], &device);
+        let turned = crate::to_host(rope.rotation(&[0], &Kernels::none(), &device).apply(x));
+        assert!(turned.iter().all(|value| (value - 1.138_629_4).abs() < 1e-6), "{turned:?}");
+        // as they are: from 0.70697 to 1.61006, where pair 1 has (1 - 0.70697) / 0.90309 = 0.32448
+        let exact = RopeParameters { truncate: Some(false), ..parameters.clone() };
+        let rope = RotaryEmbedding::new(8, 10_000.0, &exact).unwrap();
+        assert!((rope.frequencies[1] - 0.1 * (1.0 - 0.75 * 0.324_48)).abs() < 1e-5);
+        // (1 + 0.1 * 2 ln 4) / (1 + 0.1 * 0.5 ln 4) = 1.194474
+        let scaled =
+            RopeParameters { mscale: Some(2.0), mscale_all_dim: Some(0.5), ..parameters.clone() };
+        let Ok(Scaling::Yarn(yarn)) = scaled.scaling() else { panic!("it is yarn") };
+        assert!((yarn.attention_factor - 1.194_474).abs() < 1e-5, "{yarn:?}");
+        let stated = RopeParameters { attention_factor: Some(0.5), ..scaled };
+        let Ok(Scaling::Yarn(yarn)) = stated.scaling() else { panic!("it is yarn") };
+        assert_eq!(yarn.attention_factor, 0.5);
+        let error = RopeParameters { beta_fast: Some(0.1), ..parameters }.scaling().unwrap_err();
+        assert!(error.contains("`beta_fast`"), "{error}");
+    }
+
+    #[test]
+    fn dynamic_changes_nothing_within_the_context() {
+        let parameters = RopeParameters {
+            rope_type: Some("dynamic".into()),
+            factor: Some(3.0),
+            max_position_embeddings: Some(8.0),
+            ..RopeParameters::default()
+        };
+        let rope = RotaryEmbedding::new(4, 100.0, &parameters).unwrap();
+        assert_eq!(rope.frequencies(8).as_ref(), powers(100.0, 2));
+        // 12 tokens: theta 100 (3 * 12 / 8 - 2)^(4 / 2) = 625, whose root is 25
+        let beyond = rope.frequencies(12);
+        assert!((beyond[0] - 1.0).abs() < 1e-12 && (beyond[1] - 0.04).abs() < 1e-12, "{beyond:?}");
     }
 
     fn read(text: &str) -> Result<Vec<f64>, String> {

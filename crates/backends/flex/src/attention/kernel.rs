@@ -35,8 +35,10 @@ pub(super) struct Keys {
     pub(super) panels: usize,
     /// Queries of a token.
     pub(super) group: usize,
-    /// Tokens that the queries of the first token see; those of each further token see one more.
+    /// Tokens up to that of the first query, itself included; each further one has one more.
     pub(super) sees: usize,
+    /// How many of these it sees, the newest.
+    pub(super) window: usize,
 }
 
 impl Path {
@@ -80,7 +82,7 @@ unsafe fn attend<L: Lanes, const VECTORS: usize, const MOST: usize>(
     // tiles have at most 8 rows, and of more than one panel at most 4; a block is a row of
     // registers
     const { assert!(MOST <= 8 && VECTORS * L::COUNT == BLOCK) };
-    let Keys { head_dim, panels, group, sees } = keys;
+    let Keys { head_dim, panels, group, sees, window } = keys;
     let count = scratch.queries.len() / head_dim;
     let width = panels * BLOCK;
     scratch.attended.clear();
@@ -103,7 +105,9 @@ unsafe fn attend<L: Lanes, const VECTORS: usize, const MOST: usize>(
             for row in 0..rows {
                 let seen = sees + (first + row) / group;
                 let row = std::slice::from_raw_parts_mut(weights.add(row * columns), columns);
-                masked_softmax(&mut row[..seen], seen, None);
+                let from = seen.saturating_sub(window);
+                row[..from].fill(0.0);
+                masked_softmax(&mut row[from..seen], seen - from, None);
                 row[seen..].fill(0.0);
             }
             let shares = Operand { x: weights, stride: columns, depth: BLOCK, steps: blocks };

@@ -104,6 +104,8 @@ pub(crate) struct Cache {
     path: Path,
     layout: Layout,
     rows: Vec<Tokens>,
+    /// How many tokens of its row a query sees, the newest.
+    window: usize,
 }
 
 impl std::fmt::Debug for Cache {
@@ -132,7 +134,12 @@ impl Cache {
     /// For `rows` sequences of which nothing has been read; the processor must have the path's
     /// instructions.
     pub(crate) fn new(heads: AttentionHeads, rows: usize, path: Path) -> Self {
-        Self { path, layout: Layout::new(heads), rows: vec![Tokens::default(); rows] }
+        Self {
+            path,
+            layout: Layout::new(heads),
+            rows: vec![Tokens::default(); rows],
+            window: usize::MAX,
+        }
     }
 
     /// Appends the real tokens, and says who attends to what.
@@ -213,13 +220,16 @@ impl Cache {
             scratch.queries.extend(queries[heads_of_group].iter().map(|query| query * scale));
         }
         let blocks = (block.sees + block.count - 1).div_ceil(BLOCK);
+        // what is in front of the first query's window is not read
+        let skipped = block.sees.saturating_sub(self.window) / BLOCK;
         scratch.keys.clear();
         scratch.values.clear();
-        for block in &row.blocks[..blocks] {
+        for block in &row.blocks[skipped..blocks] {
             scratch.keys.push(block[layout.keys(kv_head)..].as_ptr());
             scratch.values.push(block[layout.values(kv_head)..].as_ptr());
         }
-        let keys = Keys { head_dim, panels: layout.panels, group, sees: block.sees };
+        let sees = block.sees - skipped * BLOCK;
+        let keys = Keys { head_dim, panels: layout.panels, group, sees, window: self.window };
         // SAFETY: as the caller promises; blocks hold what the layout says
         unsafe { self.path.attend(scratch, keys) };
         let width = layout.panels * BLOCK;
@@ -247,6 +257,11 @@ impl KeyValueCache<Flex> for Cache {
         let blocks = self.append(keys.storage(), values.storage(), real);
         let attended = self.attended(queries.storage(), &blocks);
         wrap(from_values(attended, Shape::new([tokens, width])))
+    }
+
+    fn within(&self, window: usize) -> Option<Box<dyn KeyValueCache<Flex>>> {
+        let rows = vec![Tokens::default(); self.rows.len()];
+        Some(Box::new(Self { rows, window, ..*self }))
     }
 
     fn select(&self, rows: &[Option<usize>]) -> Box<dyn KeyValueCache<Flex>> {

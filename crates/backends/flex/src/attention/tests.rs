@@ -211,3 +211,41 @@ fn rows_that_begin_alike_share_blocks_until_they_part() {
     shared.merge(&grown);
     assert_eq!(shared.bytes(), (3 + 3) * block);
 }
+
+#[test]
+fn a_window_sees_the_newest_alone() {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    for path in Path::all() {
+        for heads in SHAPES {
+            let (width, tokens) = (heads.heads * heads.head_dim, 75);
+            let given = random(&mut rng, heads, tokens);
+            // one token, part of a block, a block, more, and all
+            for window in [1, 5, 16, 40, 75, 100] {
+                let new = || {
+                    let cache = Cache::new(heads, 1, path).within(window).unwrap();
+                    cache.as_any().downcast_ref::<Cache>().unwrap().clone()
+                };
+                let together = attend(&mut new(), &given, &vec![true; tokens]);
+                for token in 0..tokens {
+                    let places: Vec<usize> =
+                        (0..=token).skip((token + 1).saturating_sub(window)).collect();
+                    let wanted = plainly(&part(&given, heads, &places), heads);
+                    let wanted = &wanted[wanted.len() - width..];
+                    let got = &together[token * width..(token + 1) * width];
+                    for (got, wanted) in got.iter().zip(wanted) {
+                        let error = (f64::from(*got) - wanted).abs();
+                        assert!(error < 2e-5, "{path:?} {heads:?} {window}, {token}: {error:e}");
+                    }
+                }
+                // a token at a time gives the same bits, also behind rows taken out
+                let mut cache = new();
+                for token in 0..tokens {
+                    let got = attend(&mut cache, &part(&given, heads, &[token]), &[true]);
+                    assert!(got == together[token * width..(token + 1) * width]);
+                    let selected = cache.select(&[Some(0)]);
+                    cache = selected.as_any().downcast_ref::<Cache>().unwrap().clone();
+                }
+            }
+        }
+    }
+}
