@@ -33,8 +33,8 @@ pub struct Conversation {
 pub struct Rendered {
     /// The text.
     pub text: String,
-    /// The bytes of `text` that stand in the template's `{% generation %}` blocks: what an assistant
-    /// wrote. Empty where the template has no such blocks.
+    /// The bytes of `text` that stand in the template's `{% generation %}` blocks: what an
+    /// assistant wrote. Empty where the template has no such blocks.
     pub assistant: Vec<Range<usize>>,
 }
 

@@ -6,7 +6,7 @@ use crate::{ConfigError, PolicySource, Precision, RunConfig, Stage, Surroundings
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType};
 use paretopo_agent::{PolicyText, RolloutContext, Workers};
-use paretopo_durable::write;
+use paretopo_durable::{create_folder, sync, write};
 use paretopo_engine::{LocalGenerators, StateSize};
 use paretopo_environments::ToolEnvironment;
 use paretopo_generation::Generators;
@@ -22,6 +22,9 @@ use std::sync::atomic::AtomicBool;
 /// Files besides the weights that make a folder a usable checkpoint.
 const TEXT_FILES: [&str; 4] =
     ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
+
+/// The folder of templates that are chosen by their names.
+const FURTHER_TEMPLATES: &str = "additional_chat_templates";
 
 /// Ids that a policy reads before it is written.
 const PROBED: u32 = 8;
@@ -175,11 +178,31 @@ impl<F: ModelFamily, B: Backend> Policy<F, B> {
     ) -> Result<(), TrainingError> {
         save_folder(folder, &self.config, model)?;
         for name in TEXT_FILES {
-            let (from, to) = (self.folder.join(name), folder.join(name));
-            if from.exists() && from != to {
-                let text = std::fs::read(&from)
-                    .map_err(|source| TrainingError::Access { path: from, source })?;
-                write(&to, &text)?;
+            copy_if_there(&self.folder.join(name), &folder.join(name))?;
+        }
+        self.save_further_templates(folder)
+    }
+
+    /// Copies the templates that a checkpoint has beside its own, such as one for tools.
+    fn save_further_templates(&self, folder: &Path) -> Result<(), TrainingError> {
+        let from = self.folder.join(FURTHER_TEMPLATES);
+        let failed = |source| TrainingError::Access { path: from.clone(), source };
+        let entries = match std::fs::read_dir(&from) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        let to = folder.join(FURTHER_TEMPLATES);
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            if let Some(name) = path.file_name()
+                && path.extension().is_some_and(|extension| extension == "jinja")
+            {
+                create_folder(&to)?;
+                copy_if_there(&path, &to.join(name))?;
+                // only the files of the checkpoint's own folder are synchronised as it is put
+                // in place
+                sync(&to.join(name))?;
             }
         }
         Ok(())
@@ -263,6 +286,15 @@ impl<F: ModelFamily, B: Backend> Policy<F, B> {
         }
         Ok(model)
     }
+}
+
+fn copy_if_there(from: &Path, to: &Path) -> Result<(), TrainingError> {
+    if from.exists() && from != to {
+        let text = std::fs::read(from)
+            .map_err(|source| TrainingError::Access { path: from.into(), source })?;
+        write(to, &text)?;
+    }
+    Ok(())
 }
 
 /// Whether the model knows what the tokenizer may give it.

@@ -1,5 +1,5 @@
-//! Operators that Python gives another meaning than minijinja: `~`, and `+` where texts are escaped;
-//! what a loop goes through and what an assignment assigns.
+//! Operators that Python gives another meaning than minijinja: `~`, and `+` where texts are
+//! escaped; what a loop goes through and what an assignment assigns.
 
 use super::generators::Generator;
 use super::printing::python_str;

@@ -1,5 +1,5 @@
-//! Values as Python prints them: `str()` for what stands in `{{ }}` or is joined to a text, `repr()`
-//! inside of lists and dictionaries.
+//! Values as Python prints them: `str()` for what stands in `{{ }}` or is joined to a text,
+//! `repr()` inside of lists and dictionaries.
 //!
 //! Objects that Python prints with an address, such as functions, have no text that could be equal
 //! and are printed as minijinja does.
@@ -147,7 +147,9 @@ mod tests {
             true, null, 1, 1.0, 1.5e-7, 1e16, 123456.75, -0.0, 1e-4, "it's", "\"'", "a\nä\u{200b}",
             {"k": {}, "l": []}
         ]);
-        let expected = r#"[True, None, 1, 1.0, 1.5e-07, 1e+16, 123456.75, -0.0, 0.0001, "it's", '"\'', 'a\nä\u200b', {'k': {}, 'l': []}]"#;
+        let numbers = "True, None, 1, 1.0, 1.5e-07, 1e+16, 123456.75, -0.0, 0.0001";
+        let texts = r#""it's", '"\'', 'a\nä\u200b', {'k': {}, 'l': []}"#;
+        let expected = format!("[{numbers}, {texts}]");
         assert_eq!(python_str(&Value::from_serialize(value)).unwrap(), expected);
         assert_eq!(python_str(&Value::from("it's")).unwrap(), "it's");
         assert_eq!(python_str(&Value::UNDEFINED).unwrap(), "");

@@ -11,8 +11,8 @@
 //! - `{% set a.b = c %}` reads `a` too, by [`ASSIGNED`]: minijinja does not hand to a macro what it
 //!   only assigns to.
 //! - `-a.b` is `-(a.b)`.
-//! - `a.items` that is not called becomes a call of [`ATTRIBUTE`], since a dictionary's methods come
-//!   before its keys.
+//! - `a.items` that is not called becomes a call of [`ATTRIBUTE`], since a dictionary's methods
+//!   come before its keys.
 //! - Texts in quotes are written without the escapes that the two know differently.
 
 mod attributes;
@@ -33,7 +33,6 @@ pub(super) const GENERATION: &str = "generation__";
 pub(super) const CONCATENATE: &str = "concatenate__";
 /// The function behind an attribute that may be a dictionary's method.
 pub(super) const ATTRIBUTE: &str = "attribute__";
-
 /// The function behind `+`.
 pub(super) const ADD: &str = "add__";
 /// The function that what a loop goes through passes.
@@ -252,7 +251,8 @@ mod tests {
     fn generation_blocks_become_filters_and_the_rest_stays() {
         check(
             "{%- generation -%}\r\nx{% endgeneration %}{# {% generation %} ~ #}{",
-            "{%- with generation__ = 1 %}{% filter generation__ -%}\nx{% endfilter %}{% endwith %}{# {% generation %} ~ #}{",
+            "{%- with generation__ = 1 %}{% filter generation__ -%}\nx{% endfilter %}{% endwith %}\
+             {# {% generation %} ~ #}{",
         );
         check(
             "{% raw %}{{ a ~ b }}{% endraw %}{{ a ~ b",
