@@ -22,8 +22,8 @@ fn relative(got: &[f32], want: &[f32]) -> f64 {
 }
 
 /// bf16 has 8 bits, so a number is off by up to 2^-9 = 0.002, and weights of deviation 0.3 amplify
-/// that. transformers in bf16 differs from itself in f32 by 0.021 to 0.024 in the logits of these
-/// four checkpoints and by 0.036 to 0.070 in their gradients; at most twice that is allowed here.
+/// that. transformers in bf16 differs from itself in f32 by up to 0.024 in the logits of these
+/// checkpoints and by up to 0.070 in their gradients; at most twice that is allowed here.
 /// f16 has 3 bits more and is off by an eighth.
 const LOGITS: [(FloatDType, f64); 2] = [(FloatDType::BF16, 0.05), (FloatDType::F16, 0.05 / 8.0)];
 const GRADIENTS: f64 = 0.12;

@@ -134,6 +134,24 @@ fn flex_keeps_rows_apart_and_others_keep_columns() {
     }
 }
 
+#[test]
+fn flex_keeps_windows_apart_too() {
+    // layers with a window and without, with positions and without, and a scale of their own
+    for case in ["mistral", "smollm3", "gemma3"] {
+        let folder = checkout("tests/fixtures/models").join(case);
+        let device = Default::default();
+        for (place, has_columns) in [(with_kernels(), false), (crate::plain(), true)] {
+            let model = load::<Plain>(&folder, &place).1;
+            let mut state = model.empty_state(1);
+            let input = ForwardInput::cached(&[&[3, 1, 4]], &mut state, &device);
+            model.hidden(&input, Some(&mut state));
+            for layer in 0..model.depth() {
+                assert_eq!(state.layer_mut(layer).has_columns(), has_columns, "{case}, {layer}");
+            }
+        }
+    }
+}
+
 /// What each of `keys` draws: ids and the bits of their log-probabilities. Some rows get a long
 /// insertion behind their fifth token, others a short one.
 fn drawn(
