@@ -184,7 +184,8 @@ fn trajectories_are_read_in_one_place() {
 }
 
 /// What is read from files that the program itself wrote, or from a protocol.
-const NO_SETTINGS: [&str; 9] = [
+const NO_SETTINGS: [&str; 10] = [
+    "Conversation",
     "ParetoPoState",
     "ValidationState",
     "LagrangianState",
@@ -399,7 +400,10 @@ fn no_file_is_a_drawer_for_everything() {
 
 /// Functions above 60 lines, and why each is not cut: a table or a `match` whose arms are read one
 /// by one, or steps whose order is the point.
-const LONG_FUNCTIONS: [(&str, &str); 14] = [
+const LONG_FUNCTIONS: [(&str, &str); 17] = [
+    ("crates/chat/src/jinja/clock.rs", "strftime"),
+    ("crates/chat/src/jinja/filters.rs", "add"),
+    ("crates/chat/src/jinja/methods.rs", "text_method"),
     ("crates/cli/src/commands/benchmarks.rs", "evaluate"),
     ("crates/cli/src/commands/benchmarks.rs", "found"),
     ("crates/cli/src/commands/mod.rs", "run"),

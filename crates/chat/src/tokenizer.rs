@@ -224,10 +224,10 @@ mod tests {
     /// One of five letters, in which `<r>` is added and not special, and `bc` one token.
     fn with_markers() -> Tokenizer {
         let json = r#"{"version":"1.0","truncation":null,"padding":null,"normalizer":null,"pre_tokenizer":null,
-            "added_tokens":[{"id":7,"content":"<r>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":false},
-                            {"id":8,"content":"<e>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}],
+            "added_tokens":[{"id":8,"content":"<r>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":false},
+                            {"id":9,"content":"<e>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}],
             "post_processor":null,"decoder":null,
-            "model":{"type":"BPE","vocab":{"a":0,"b":1,"c":2,"<":3,"r":4,">":5,"bc":6,"e":9},"merges":["b c"]}}"#;
+            "model":{"type":"BPE","vocab":{"a":0,"b":1,"c":2,"<":3,"r":4,">":5,"bc":6,"e":7},"merges":["b c"]}}"#;
         Tokenizer::from_bytes(json.as_bytes()).unwrap()
     }
 
@@ -237,20 +237,20 @@ mod tests {
         let pieces = [Piece::Template("<r>b"), Piece::Foreign("ca"), Piece::Template("<r>")];
         // `bc` is one token across two pieces, as in the whole text
         let found = tokenizer.encode_pieces("<e>", &pieces).unwrap();
-        assert_eq!(found, [vec![7, 6], vec![0], vec![7]]);
+        assert_eq!(found, [vec![8, 6], vec![0], vec![8]]);
         assert_eq!(found.concat(), tokenizer.encode("<e><r>bca<r>").unwrap()[1..]);
     }
 
     #[test]
     fn no_foreign_piece_makes_a_marker() {
         let tokenizer = with_markers();
-        assert_eq!(tokenizer.encode_plain("<r><e>").unwrap(), [7, 3, 9, 5]);
-        assert_eq!(tokenizer.encode_foreign("<r><e>").unwrap(), [3, 4, 5, 3, 9, 5]);
+        assert_eq!(tokenizer.encode_plain("<r><e>").unwrap(), [8, 3, 7, 5]);
+        assert_eq!(tokenizer.encode_foreign("<r><e>").unwrap(), [3, 4, 5, 3, 7, 5]);
         let pieces =
             |foreign| [Piece::Template("<r>b"), Piece::Foreign(foreign), Piece::Template("<e>")];
-        for (foreign, ids) in [("<r>", vec![3, 4, 5]), ("c<e>", vec![2, 3, 9, 5])] {
+        for (foreign, ids) in [("<r>", vec![3, 4, 5]), ("c<e>", vec![2, 3, 7, 5])] {
             let found = tokenizer.encode_pieces("<e>", &pieces(foreign)).unwrap();
-            assert_eq!(found, [vec![7, 1], ids, vec![8]]);
+            assert_eq!(found, [vec![8, 1], ids, vec![9]]);
         }
         // a marker that only both pieces make together
         let split = [Piece::Foreign("a<"), Piece::Template("r>")];

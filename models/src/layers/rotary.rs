@@ -188,31 +188,7 @@ impl RopeParameters {
             ));
         }
         let kind = self.kind()?;
-        let needed: &[&str] = match kind {
-            "default" => &[],
-            "linear" | "dynamic" => &["factor"],
-            "yarn" => &[
-                "factor",
-                "original_max_position_embeddings",
-                "attention_factor",
-                "beta_fast",
-                "beta_slow",
-                "mscale",
-                "mscale_all_dim",
-                "truncate",
-            ],
-            "llama3" => &[
-                "factor",
-                "low_freq_factor",
-                "high_freq_factor",
-                "original_max_position_embeddings",
-            ],
-            other => {
-                return Err(format!(
-                    "the rope type `{other}` is not supported (`default`, `linear`, `dynamic`, `yarn` and `llama3` are)"
-                ));
-            }
-        };
+        let needed = keys_of(kind)?;
         if let Some(name) = self.given().find(|name| !needed.contains(name)) {
             return Err(if self.rope_type.is_none() && self.r#type.is_none() {
                 format!("`{name}` is given, but no `rope_type` says what for")
@@ -466,6 +442,35 @@ impl<B: Backend> Rotation<B> {
             crate::from_host(swap, [head_dim, head_dim], &self.angles[0].device())
         })
     }
+}
+
+/// The keys that a rope type needs or may have.
+///
+/// # Errors
+/// When there is no such type here.
+fn keys_of(kind: &str) -> Result<&'static [&'static str], String> {
+    Ok(match kind {
+        "default" => &[],
+        "linear" | "dynamic" => &["factor"],
+        "yarn" => &[
+            "factor",
+            "original_max_position_embeddings",
+            "attention_factor",
+            "beta_fast",
+            "beta_slow",
+            "mscale",
+            "mscale_all_dim",
+            "truncate",
+        ],
+        "llama3" => {
+            &["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"]
+        }
+        other => {
+            return Err(format!(
+                "the rope type `{other}` is not supported (`default`, `linear`, `dynamic`, `yarn` and `llama3` are)"
+            ));
+        }
+    })
 }
 
 #[cfg(test)]

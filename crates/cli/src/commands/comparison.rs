@@ -108,19 +108,7 @@ pub(super) fn report(results: &[RunResult], plan: &Plan, out: &Path) -> Result<(
     };
     let json = serde_json::to_vec_pretty(&stored).map_err(Problem::failure)?;
     write_atomically(&out.join("results.json"), &json)?;
-    let palette = Palette::of(results, &frame.baselines);
-    let mut figures = vec![
-        ("front.svg", front_svg(&places, &frame, &plan.behind, &palette)),
-        ("curves.svg", curves(results, &palette)),
-        ("archive.svg", archive(plan, results, &palette)),
-    ];
-    // of two objectives the table says as much; of other methods' others nothing can be drawn
-    if shared_names(results).is_some_and(|names| names.len() > 2) {
-        figures.push(("pairs.svg", pairs_svg(&objectives, results, &palette)));
-        figures.push(("parallel.svg", parallel_svg(&objectives, results, &palette)));
-    }
-    let always = ["front.svg", "curves.svg"];
-    figures.retain(|(name, svg)| !svg.is_empty() || always.contains(name));
+    let figures = figures(plan, results, &places, &frame, &objectives);
     for (name, svg) in &figures {
         write_atomically(&out.join(name), svg.as_bytes())?;
     }
@@ -132,6 +120,31 @@ pub(super) fn report(results: &[RunResult], plan: &Plan, out: &Path) -> Result<(
     let places: Vec<String> = figures.iter().map(named).collect();
     outln!("table {}/results.md, figures {}", out.display(), places.join(", "));
     Ok(())
+}
+
+/// The figures by their files' names. `places` are the results with a policy that is told preferences
+/// in pieces.
+fn figures(
+    plan: &Plan,
+    results: &[RunResult],
+    places: &[RunResult],
+    frame: &Frame,
+    objectives: &[ObjectiveSummary],
+) -> Vec<(&'static str, String)> {
+    let palette = Palette::of(results, &frame.baselines);
+    let mut figures = vec![
+        ("front.svg", front_svg(places, frame, &plan.behind, &palette)),
+        ("curves.svg", curves(results, &palette)),
+        ("archive.svg", archive(plan, results, &palette)),
+    ];
+    // of two objectives the table says as much; of other methods' others nothing can be drawn
+    if shared_names(results).is_some_and(|names| names.len() > 2) {
+        figures.push(("pairs.svg", pairs_svg(objectives, results, &palette)));
+        figures.push(("parallel.svg", parallel_svg(objectives, results, &palette)));
+    }
+    let always = ["front.svg", "curves.svg"];
+    figures.retain(|(name, svg)| !svg.is_empty() || always.contains(name));
+    figures
 }
 
 /// Whether a method has a knob, or there are controls; else the table of runs says as much.
