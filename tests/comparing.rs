@@ -231,7 +231,9 @@ fn a_run_of_the_ledger_is_done_without_its_folder() {
     assert!(count == 0 && said.contains("1 of 2 runs are finished"), "{count} {said}");
     let partly = std::fs::read_to_string(here.join("partly/results.json")).unwrap();
     let partly: serde_json::Value = serde_json::from_str(&partly).unwrap();
-    assert_eq!(partly["runs"], serde_json::json!([runs("first")[0]]));
+    // whichever of the two ended first
+    let done = partly["runs"].as_array().unwrap();
+    assert!(done.len() == 1 && runs("first").as_array().unwrap().contains(&done[0]), "{done:?}");
     let none = ["--finished", "--out", "none", "--set", "evaluation.tasks=8"];
     let output = compare(here, &text, &[&SHORT[..], &none].concat());
     assert_refused(&output, &["none of the 2 runs is finished", "hint:"]);

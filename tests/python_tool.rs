@@ -98,8 +98,8 @@ fn names_do_not_survive_a_call() {
 fn a_busy_worker_ends_with_its_parent() {
     let slow = "{{ (range(100000) | list * 10000000) | sum }}";
     let request = serde_json::json!({
-        "source": { "template": slow, "bos_token": "", "eos_token": "", "pad_token": "", "unk_token": "" },
-        "conversation": { "messages": [], "tools": [], "add_generation_prompt": false },
+        "source": { "templates": { "default": slow }, "special_tokens": {} },
+        "conversation": { "messages": [] },
     });
     // as a message of number 1: eight bytes of it, four of the length, little endian
     let body = request.to_string();
