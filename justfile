@@ -239,7 +239,7 @@ fmt:
 [group('benchmarks')]
 bench smollm2 corpus questions pairs threads="2" rounds="3": (bench-peers smollm2 threads rounds) (bench-step threads rounds) (bench-group-step smollm2 threads rounds) (bench-parts corpus questions pairs) (bench-scaling smollm2 threads) bench-search (bench-grading rounds pairs) (bench-memory smollm2)
 
-# A flame graph (needs perf; inferno is installed) and a table of phases of any recipe, e.g. `just profile train experiments/math/grpo.toml --set train.steps=20`
+# A flame graph (needs perf; inferno is installed) and a table of phases of any recipe, e.g. `just profile train experiments/math-python/grpo.toml --set train.steps=20`
 [group('benchmarks')]
 profile recipe *arguments:
     cargo install --quiet --locked inferno@0.12.8 --root target/tools
