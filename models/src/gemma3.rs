@@ -9,8 +9,7 @@ use crate::auto::Settings;
 use crate::layers::{
     Activation, Architecture, Attention, AttentionKind, AttentionState, DecoderConfig,
     DecoderShape, Differences, FeedForward, HeadLayout, LayerKind, NamedMap, RmsNorm,
-    RopeParameters, RotaryEmbedding, RotaryKind, attention_maps, check_layer_types, check_window,
-    is_sliding, mlp_maps,
+    RopeParameters, RotaryEmbedding, RotaryKind, check_windows, is_sliding, layer_maps,
 };
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -152,14 +151,8 @@ impl Architecture for Gemma3Config {
         if self.sliding_window_pattern == Some(0) {
             return Err("`sliding_window_pattern` must be at least 1, not 0".into());
         }
-        check_window(self.sliding_window)?;
-        check_layer_types(self.layer_types.as_deref(), count)?;
-        if self.sliding_window.is_none() && (0..count).any(|layer| self.slides(layer)) {
-            return Err(
-                "`layer_types` has `sliding_attention`, which needs `sliding_window`".into()
-            );
-        }
-        Ok(())
+        let slides = |layer| self.slides(layer);
+        check_windows(self.layer_types.as_deref(), self.sliding_window, count, slides)
     }
 
     /// As that of Llama, with the inputs and factors of two more norms (`6 H`) and what GELU keeps
@@ -223,7 +216,6 @@ impl<B: Backend> Gemma3Layer<B> {
     }
 
     pub(crate) fn maps(&mut self) -> Vec<NamedMap<'_, B>> {
-        let mlp = mlp_maps("mlp", &mut self.mlp);
-        attention_maps(&mut self.self_attn).into_iter().chain(mlp).collect()
+        layer_maps(&mut self.self_attn, &mut self.mlp)
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! One file per architecture ([`llama`], [`qwen2`], [`qwen3`], [`mistral`], [`gemma3`] and others):
 //! its configuration with the field names of `config.json`, and the layer with the field names of
-//! the checkpoint's keys. What they share lies in [`layers`]. [`AutoFamily`] picks one by `model_type`; adding an architecture
-//! is a file, a line in `auto.rs`, and a parity fixture. A crate of your own can bring a
-//! [`ModelFamily`] with models of its own: everything else is generic over it. [`OneOf`] joins it
-//! with the shipped ones; `examples/architecture` is such a crate.
+//! the checkpoint's keys. What they share lies in [`layers`]. [`AutoFamily`] picks one by
+//! `model_type`; adding an architecture is a file, a line in `auto.rs`, and a parity fixture. A
+//! crate of your own can bring a [`ModelFamily`] with models of its own: everything else is generic
+//! over it. [`OneOf`] joins it with the shipped ones; `examples/architecture` is such a crate.
 //!
 //! ```
 //! use burn_flex::Flex;

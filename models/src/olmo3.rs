@@ -7,7 +7,7 @@ use crate::auto::Settings;
 use crate::layers::{
     Architecture, Attention, AttentionKind, AttentionState, DecoderConfig, DecoderShape,
     Differences, FeedForward, HeadLayout, NamedMap, RmsNorm, RotaryEmbedding, RotaryKind,
-    attention_maps, check_layer_types, check_window, is_sliding, mlp_maps,
+    check_windows, is_sliding, layer_maps,
 };
 use crate::layers::{LayerKind, RopeParameters};
 use burn::module::Module;
@@ -94,14 +94,8 @@ impl Architecture for Olmo3Config {
     fn check(&self) -> Result<(), String> {
         let count = self.decoder.num_hidden_layers;
         self.decoder.check_activation()?;
-        check_window(self.sliding_window)?;
-        check_layer_types(self.layer_types.as_deref(), count)?;
-        if self.sliding_window.is_none() && (0..count).any(|layer| self.slides(layer)) {
-            return Err(
-                "`layer_types` has `sliding_attention`, which needs `sliding_window`".into()
-            );
-        }
-        Ok(())
+        let slides = |layer| self.slides(layer);
+        check_windows(self.layer_types.as_deref(), self.sliding_window, count, slides)
     }
 }
 
@@ -145,7 +139,6 @@ impl<B: Backend> Olmo3Layer<B> {
     }
 
     pub(crate) fn maps(&mut self) -> Vec<NamedMap<'_, B>> {
-        let mlp = mlp_maps("mlp", &mut self.mlp);
-        attention_maps(&mut self.self_attn).into_iter().chain(mlp).collect()
+        layer_maps(&mut self.self_attn, &mut self.mlp)
     }
 }

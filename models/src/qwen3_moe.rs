@@ -90,7 +90,7 @@ impl Qwen3MoeConfig {
         !is_usual && self.num_experts > 0 && (layer + 1).is_multiple_of(self.decoder_sparse_step)
     }
 
-    /// The linear maps of a layer that experts add or take the place of.
+    /// The linear maps of a layer's experts, which take the place of the usual block's.
     fn expert_maps(&self, layer: usize) -> impl Iterator<Item = LinearMap> + '_ {
         let (hidden, inner) = (self.decoder.hidden_size, self.moe_intermediate_size);
         (0..self.num_experts).flat_map(move |expert| {
@@ -188,17 +188,12 @@ impl Architecture for Qwen3MoeConfig {
     }
 
     fn linear_maps(&self) -> Box<dyn Iterator<Item = LinearMap> + '_> {
-        let usual = self.decoder.linear_maps().filter(|map| {
-            let layer = map.key.split('.').nth(2).and_then(|number| number.parse().ok());
-            !(map.key.contains(".mlp.") && layer.is_some_and(|layer| self.is_sparse(layer)))
-        });
-        let last = |map: &LinearMap| map.key.ends_with("self_attn.o_proj");
-        let mut layer = 0;
-        Box::new(usual.flat_map(move |map| {
-            let experts = last(&map).then_some(layer).filter(|layer| self.is_sparse(*layer));
-            layer += usize::from(last(&map));
-            let more = experts.into_iter().flat_map(|layer| self.expert_maps(layer));
-            std::iter::once(map).chain(more).collect::<Vec<_>>()
+        Box::new((0..self.decoder.num_hidden_layers).flat_map(|layer| {
+            let is_sparse = self.is_sparse(layer);
+            let usual = self.decoder.linear_maps_of(layer).into_iter();
+            let usual = usual.filter(move |map| !(is_sparse && map.key.contains(".mlp.")));
+            let experts = is_sparse.then(|| self.expert_maps(layer));
+            usual.chain(experts.into_iter().flatten())
         }))
     }
 }

@@ -79,22 +79,22 @@ impl PolicyText {
         let (mut text, mut calls): (String, Vec<ToolCall>) = Default::default();
         let mut outputs: Vec<Output> = Vec::new();
         for turn in turns {
-            if let DemonstrationTurn::Output(output) = turn {
-                if outputs.is_empty() {
-                    pieces.extend(self.turn(chat, &mut text, &mut calls)?);
-                }
-                outputs.push(self.output(output)?);
-                continue;
+            if !matches!(turn, DemonstrationTurn::Output(_)) {
+                pieces.extend(self.answers(chat, &mut outputs)?);
             }
-            pieces.extend(self.answers(chat, &mut outputs)?);
             match turn {
+                DemonstrationTurn::Output(output) => {
+                    if outputs.is_empty() {
+                        pieces.extend(self.turn(chat, &mut text, &mut calls)?);
+                    }
+                    outputs.push(self.output(output)?);
+                }
                 DemonstrationTurn::Call(call) => calls.push(call.clone()),
                 DemonstrationTurn::Text(said) => text.push_str(said),
                 DemonstrationTurn::Answer(answer) => {
                     text.push_str(answer);
                     pieces.extend(self.turn(chat, &mut text, &mut calls)?);
                 }
-                DemonstrationTurn::Output(_) => {}
             }
         }
         pieces.extend(self.answers(chat, &mut outputs)?);

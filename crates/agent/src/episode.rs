@@ -1,5 +1,6 @@
 //! An episode while it is played: what the policy has read and written, and what it waits for.
 
+use crate::Authored;
 use crate::protocol::Protocol;
 use crate::rollout::RolloutRequest;
 use crate::tool_desk::{Submitted, Tenancy};
@@ -31,6 +32,12 @@ pub(crate) struct Asked {
     /// Seconds from the episode's beginning to the call.
     pub(crate) began: f32,
     pub(crate) outcome: Awaited,
+}
+
+impl Asked {
+    pub(crate) fn is_answered(&self) -> bool {
+        matches!(self.outcome, Awaited::Here(_))
+    }
 }
 
 /// What a call came to.
@@ -147,7 +154,7 @@ impl<'a> Episode<'a> {
     pub(crate) fn push_outcomes(
         &mut self,
         calls: Vec<(CallRecord, f32)>,
-        pieces: Vec<(Author, Vec<TokenId>)>,
+        pieces: Vec<Authored>,
         text: &str,
         protocol: &Protocol,
     ) {

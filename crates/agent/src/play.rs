@@ -250,12 +250,12 @@ impl<'a> TurnLoop<'a> {
                 || episode.length >= self.context.context
         };
         if self.context.text.end_ids.contains(&drawn.id) {
-            let calls = self.protocol.calls(episode.turn.text());
-            let is_over = calls.is_empty() || episode.request.tool_free || self.desk.is_empty();
-            if is_over {
+            let may_call = !episode.request.tool_free && !self.desk.is_empty();
+            let written = may_call.then(|| self.protocol.calls(episode.turn.text()));
+            let Some(calls) = written.filter(|calls| !calls.is_empty()) else {
                 self.finish(key, FinishReason::Stop);
                 return Ok(());
-            }
+            };
             if is_full(episode) {
                 self.finish(key, FinishReason::Length);
                 return Ok(());
@@ -322,7 +322,7 @@ impl<'a> TurnLoop<'a> {
             };
             asked.push(Asked { call, began, outcome });
         }
-        if asked.iter().all(|asked| matches!(asked.outcome, Awaited::Here(_))) {
+        if asked.iter().all(Asked::is_answered) {
             return self.append(asked, key);
         }
         let lag = match self.config.tool_schedule {
@@ -358,7 +358,7 @@ impl<'a> TurnLoop<'a> {
                 }
             }
             self.stalled_seconds += started.elapsed().as_secs_f64();
-            if asked.iter().all(|asked| matches!(asked.outcome, Awaited::Here(_))) {
+            if asked.iter().all(Asked::is_answered) {
                 let asked = std::mem::take(asked);
                 self.episodes[key].state = State::Generating;
                 self.append(asked, key)?;

@@ -4,6 +4,7 @@
 //! model's turn ends by its own token; all its calls are answered together, and the next turn is
 //! opened as the template opens it.
 
+use crate::Authored;
 use paretopo_chat::{ChatError, ChatTurns, InTurn, Parsed, Piece, Tokenizer};
 use paretopo_trajectory::{Author, TokenId};
 use std::borrow::Cow;
@@ -18,7 +19,7 @@ pub(crate) enum Protocol {
 
 /// What stands behind a turn: ids by who wrote them, and the text.
 pub(crate) struct Answered {
-    pub(crate) pieces: Vec<(Author, Vec<TokenId>)>,
+    pub(crate) pieces: Vec<Authored>,
     pub(crate) text: String,
 }
 

@@ -28,8 +28,11 @@ pub struct ChatTurns {
     variables: Map<String, Value>,
     /// Texts of the tokens that end a turn.
     ends: Vec<String>,
-    /// Whether the prompt has opened the thinking already.
-    is_thinking: bool,
+    /// When this was derived, in seconds since 1970: what templates tell of the date is the same in
+    /// all that is compared.
+    now: i64,
+    /// What a question and the header of the policy's turn are rendered as.
+    opening: String,
     form: Form,
     between: Mutex<BTreeMap<usize, Arc<[String]>>>,
 }
@@ -69,12 +72,12 @@ impl ChatTurns {
             format,
             variables: syntax.variables(),
             ends,
-            is_thinking: false,
+            now: crate::jinja::now(),
+            opening: String::new(),
             form: Form::AsItIs,
             between: Mutex::default(),
         };
-        let opening = turns.rendered(&[user()], true)?;
-        turns.is_thinking = opening.trim_end().ends_with("<think>");
+        turns.opening = turns.rendered(&[user()], true)?;
         if has_tools {
             turns.between(1)?;
             turns.form = turns.form_of_results()?;
@@ -89,7 +92,8 @@ impl ChatTurns {
 
     /// What of a turn is said and not only thought.
     pub fn said<'t>(&self, turn: &'t str) -> &'t str {
-        behind_thinking(turn, self.is_thinking)
+        // some prompts have opened the thinking already
+        behind_thinking(turn, self.opening.trim_end().ends_with("<think>"))
     }
 
     /// The calls of a finished turn; none where it is an answer.
@@ -124,17 +128,11 @@ impl ChatTurns {
     /// When the template does not write it behind what it opens a turn with.
     pub fn turn(&self, text: &str, calls: &[ToolCall]) -> Result<String, ChatError> {
         let mut assistant = json!({ "role": "assistant", "content": text });
-        let written = |(place, call): (usize, &ToolCall)| {
-            let function = json!({ "name": call.name, "arguments": call.arguments });
-            json!({ "id": format!("{:09}", place + 1), "type": "function", "function": function })
-        };
-        let calls: Vec<Value> = calls.iter().enumerate().map(written).collect();
         if !calls.is_empty() {
-            assistant["tool_calls"] = calls.into();
+            assistant["tool_calls"] = told(calls.iter().map(|call| (&*call.name, &call.arguments)));
         }
-        let opening = self.rendered(&[user()], true)?;
         let whole = self.rendered(&[user(), assistant], false)?;
-        let Some(turn) = whole.strip_prefix(&opening) else {
+        let Some(turn) = whole.strip_prefix(&self.opening) else {
             return Err(self.refused("it writes a turn in another way than it opens one"));
         };
         let ends = self.ends.iter().filter(|end| !end.is_empty());
@@ -201,15 +199,13 @@ impl ChatTurns {
     /// A user, an assistant that makes so many calls, and what the tools returned.
     fn conversation(&self, asked: &str, results: &[String], calls: usize) -> Vec<Value> {
         let tool = self.tools.first().map_or("tool", |tool| tool.name.as_str());
-        // Mistral's templates want nine letters or digits
-        let id = |place: usize| format!("{:09}", place + 1);
-        let call = |place: usize| {
-            let function = json!({ "name": tool, "arguments": {} });
-            json!({ "id": id(place), "type": "function", "function": function })
-        };
-        let calls: Vec<Value> = (0..calls).map(call).collect();
+        let nothing = json!({});
+        let calls = told((0..calls).map(|_| (tool, &nothing)));
         let assistant = json!({ "role": "assistant", "content": asked, "tool_calls": calls });
-        let result = |(place, content): (usize, &String)| json!({ "role": "tool", "name": tool, "tool_call_id": id(place), "content": content });
+        let result = |(place, content): (usize, &String)| {
+            let id = call_id(place);
+            json!({ "role": "tool", "name": tool, "tool_call_id": id, "content": content })
+        };
         [user(), assistant].into_iter().chain(results.iter().enumerate().map(result)).collect()
     }
 
@@ -227,6 +223,7 @@ impl ChatTurns {
         let conversation = Conversation {
             messages: messages.iter().map(as_map).collect(),
             variables: self.variables.clone(),
+            now: Some(self.now),
             ..Conversation::new(&[], &self.tools, opens)
         };
         match self.template.render_conversation(&conversation) {
@@ -270,6 +267,20 @@ impl Form {
 
 /// What the user of the conversation with placeholders says.
 const USER: &str = "WhoseTurnIsIt?";
+
+/// The id of the call at a place of its turn; Mistral's templates want nine letters or digits.
+fn call_id(place: usize) -> String {
+    format!("{:09}", place + 1)
+}
+
+/// `tool_calls` of a message, given names and arguments.
+fn told<'c>(calls: impl Iterator<Item = (&'c str, &'c Value)>) -> Value {
+    let call = |(place, (name, arguments)): (usize, _)| {
+        let function = json!({ "name": name, "arguments": arguments });
+        json!({ "id": call_id(place), "type": "function", "function": function })
+    };
+    calls.enumerate().map(call).collect()
+}
 
 fn user() -> Value {
     json!({ "role": "user", "content": USER })

@@ -251,12 +251,15 @@ impl DecoderConfig {
 
     /// See [`crate::ModelConfig::linear_maps`].
     pub fn linear_maps(&self) -> impl Iterator<Item = LinearMap> + '_ {
-        (0..self.num_hidden_layers).flat_map(|layer| {
-            self.layer_maps().map(|(name, d_input, d_output)| LinearMap {
-                key: format!("model.layers.{layer}.{name}"),
-                d_input,
-                d_output,
-            })
+        (0..self.num_hidden_layers).flat_map(|layer| self.linear_maps_of(layer))
+    }
+
+    /// Those of the layer of that number.
+    pub(crate) fn linear_maps_of(&self, layer: usize) -> [LinearMap; 7] {
+        self.layer_maps().map(|(name, d_input, d_output)| LinearMap {
+            key: format!("model.layers.{layer}.{name}"),
+            d_input,
+            d_output,
         })
     }
 

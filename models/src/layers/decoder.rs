@@ -109,10 +109,7 @@ impl<B: Backend> DecoderLayer<B> {
     }
 
     fn maps(&mut self) -> Vec<NamedMap<'_, B>> {
-        attention_maps(&mut self.self_attn)
-            .into_iter()
-            .chain(mlp_maps("mlp", &mut self.mlp))
-            .collect()
+        layer_maps(&mut self.self_attn, &mut self.mlp)
     }
 }
 
@@ -136,6 +133,14 @@ pub(crate) fn mlp_maps<'a, B: Backend>(
         (format!("{name}.up_proj"), &mut block.up_proj),
         (format!("{name}.down_proj"), &mut block.down_proj),
     ]
+}
+
+/// The linear maps of a layer with one attention and one feed-forward block.
+pub(crate) fn layer_maps<'a, B: Backend>(
+    attention: &'a mut Attention<B>,
+    feed_forward: &'a mut FeedForward<B>,
+) -> Vec<NamedMap<'a, B>> {
+    attention_maps(attention).into_iter().chain(mlp_maps("mlp", feed_forward)).collect()
 }
 
 /// Which of [`Layer`] a layer is.

@@ -45,6 +45,24 @@ pub(crate) fn check_window(sliding_window: Option<usize>) -> Result<(), String> 
     }
 }
 
+/// Whether windows are told as an architecture needs them that has both kinds of layers.
+///
+/// # Errors
+/// When `layer_types` is malformed, or a layer that slides has no window.
+pub(crate) fn check_windows(
+    layer_types: Option<&[String]>,
+    sliding_window: Option<usize>,
+    count: usize,
+    slides: impl Fn(usize) -> bool,
+) -> Result<(), String> {
+    check_window(sliding_window)?;
+    check_layer_types(layer_types, count)?;
+    if sliding_window.is_none() && (0..count).any(slides) {
+        return Err("`layer_types` has `sliding_attention`, which needs `sliding_window`".into());
+    }
+    Ok(())
+}
+
 /// How a kind of layers turns queries and keys.
 pub(crate) struct RotaryKind<'a> {
     /// Its name in `layer_types` and `rope_parameters`.

@@ -29,11 +29,13 @@ pub use attention::{Attention, AttentionKind};
 pub use attention_state::AttentionState;
 pub use causal_decoder::{Architecture, CausalDecoder, DecoderConfig, Differences};
 pub use decoder::{Decoder, DecoderLayer, DecoderShape, Layer, LayerKind, LengthFactor};
-pub(crate) use decoder::{NamedMap, attention_maps, mlp_maps};
+pub(crate) use decoder::{NamedMap, attention_maps, layer_maps, mlp_maps};
 pub use feed_forward::{Activation, FeedForward};
 pub use head_layout::HeadLayout;
 pub use layer_norm::LayerNorm;
-pub(crate) use layer_types::{RotaryKind, check_layer_types, check_window, is_sliding};
+pub(crate) use layer_types::{
+    RotaryKind, check_layer_types, check_window, check_windows, is_sliding,
+};
 pub use norm::RmsNorm;
 pub use projection::{LowRank, Projection};
 pub use rotary::{RopeParameters, RotaryEmbedding, Rotation};

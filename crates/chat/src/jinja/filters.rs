@@ -5,8 +5,9 @@ use super::generators::{Generator, Tuple};
 use super::methods::{capitalize, lines, pairs, strip};
 use super::operators::{self, escaped, iterable};
 use super::printing::python_str;
+use super::refused;
 use minijinja::value::{Kwargs, Rest, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, State, Value, filters};
+use minijinja::{Environment, Error, State, Value, filters};
 use std::borrow::Cow;
 
 /// Adds the filters that minijinja answers differently.
@@ -106,8 +107,9 @@ fn or_empty(value: &Value) -> Value {
     if value.is_true() { value.clone() } else { Value::from(Vec::<Value>::new()) }
 }
 
-fn refused(reason: &str) -> Error {
-    Error::new(ErrorKind::InvalidOperation, reason.to_owned())
+/// What a filter was told to take of an item; without that the item.
+fn attribute_of(item: Value, attribute: Option<&Value>) -> Result<Value, Error> {
+    attribute.map_or(Ok(item.clone()), |attribute| item.get_item(attribute))
 }
 
 fn is_generator(value: &Value) -> bool {
@@ -150,10 +152,7 @@ fn join(value: &Value, between: Option<Value>, named: Kwargs) -> Result<String, 
     let between = between.map(|between| python_str(&between)).transpose()?.unwrap_or_default();
     let mut joined = String::new();
     for (index, item) in iterable(value)?.try_iter()?.enumerate() {
-        let item = match &attribute {
-            Some(attribute) => item.get_item(attribute)?,
-            None => item,
-        };
+        let item = attribute_of(item, attribute.as_ref())?;
         joined.push_str(if index > 0 { &between } else { "" });
         joined.push_str(&python_str(&item)?);
     }
@@ -379,10 +378,7 @@ fn sum(
     named.assert_all_used()?;
     let mut sum = start.unwrap_or_else(|| Value::from(0));
     for item in iterable(value)?.try_iter()? {
-        let item = match &attribute {
-            Some(attribute) => item.get_item(attribute)?,
-            None => item,
-        };
+        let item = attribute_of(item, attribute.as_ref())?;
         sum = operators::add_two(&sum, &item)?;
     }
     Ok(sum)

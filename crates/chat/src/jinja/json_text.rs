@@ -3,8 +3,9 @@
 
 use super::generators::Generator;
 use super::printing::float;
+use super::refused;
 use minijinja::value::{Kwargs, ValueKind};
-use minijinja::{Error, ErrorKind, Value};
+use minijinja::{Error, Value};
 use std::fmt::Write;
 
 /// How deep a value may be nested.
@@ -63,12 +64,11 @@ pub(super) fn to_json(
 }
 
 fn not_two_texts() -> Error {
-    Error::new(ErrorKind::InvalidOperation, "`separators` of tojson are not two texts")
+    refused("`separators` of tojson are not two texts")
 }
 
 fn not_json(what: impl std::fmt::Display) -> Error {
-    let reason = format!("object of type {what} is not JSON serializable");
-    Error::new(ErrorKind::InvalidOperation, reason)
+    refused(format!("object of type {what} is not JSON serializable"))
 }
 
 impl Style {

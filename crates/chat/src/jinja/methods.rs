@@ -4,8 +4,9 @@
 //! What transformers' sandbox forbids (`append`, `pop`) is unknown here, and so an error too.
 
 use super::generators::Tuple;
+use super::refused;
 use minijinja::value::{Object, ValueKind, from_args};
-use minijinja::{Error, ErrorKind, State, Value};
+use minijinja::{Error, State, Value};
 use std::sync::Arc;
 
 /// Methods of a dictionary: as an attribute, each hides a key of its name.
@@ -47,10 +48,6 @@ pub(super) fn call(
             minijinja_contrib::pycompat::unknown_method_callback(state, value, method, arguments)
         }
     }
-}
-
-fn refused(reason: &str) -> Error {
-    Error::new(ErrorKind::InvalidOperation, reason.to_owned())
 }
 
 fn texts(parts: impl Iterator<Item = impl Into<String>>) -> Value {

@@ -17,11 +17,12 @@ mod spans;
 
 use crate::conversation::{Conversation, Rendered};
 use crate::template::Source;
+pub(crate) use clock::now;
 use minijinja::value::Rest;
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 use paretopo_containment::contained;
 use spans::Markers;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Steps that a rendering may take; a template from elsewhere may loop for ever. The longest known
 /// ones take some thousand a message.
@@ -38,6 +39,8 @@ const NOW: &str = "now__";
 pub(crate) struct Jinja {
     environment: Environment<'static>,
     source: Source,
+    /// The templates that have `{% generation %}` blocks.
+    marking: BTreeSet<String>,
 }
 
 impl Jinja {
@@ -50,7 +53,7 @@ impl Jinja {
         environment.set_unknown_method_callback(methods::call);
         environment.set_formatter(print);
         environment.add_function("raise_exception", |message: &Value| -> Result<Value, Error> {
-            Err(Error::new(ErrorKind::InvalidOperation, printing::python_str(message)?))
+            Err(refused(printing::python_str(message)?))
         });
         environment.add_function("strftime_now", |state: &State<'_, '_>, format: &str| {
             let now = state.lookup(NOW).and_then(|now| i64::try_from(now).ok());
@@ -70,15 +73,20 @@ impl Jinja {
         kinds::add(&mut environment);
         // without the listing of all variables that builds with debug assertions add to an error
         environment.set_debug(false);
+        let mut marking = BTreeSet::new();
         for (name, template) in &source.templates {
             contained(|| {
+                let template = dialect::rewrite(template);
+                if template.contains(dialect::GENERATION) {
+                    marking.insert(name.clone());
+                }
                 environment
-                    .add_template_owned(name.clone(), dialect::rewrite(template))
+                    .add_template_owned(name.clone(), template)
                     .map_err(|error| error.to_string())
             })
             .flatten()?;
         }
-        Ok(Self { environment, source })
+        Ok(Self { environment, source, marking })
     }
 
     /// The templates that were parsed.
@@ -92,7 +100,8 @@ impl Jinja {
         let template =
             self.environment.get_template(name).expect("added when the templates were parsed");
         let source = &self.source.templates[name];
-        let markers = source.contains("generation").then(|| Markers::unlike(source, conversation));
+        let is_marking = self.marking.contains(name);
+        let markers = is_marking.then(|| Markers::unlike(source, conversation));
         let mut variables: BTreeMap<&str, Value> = BTreeMap::new();
         for (name, token) in &self.source.special_tokens {
             variables.insert(name, Value::from(token.as_str()));
@@ -124,6 +133,11 @@ impl Jinja {
             None => Rendered { text, ..Rendered::default() },
         })
     }
+}
+
+/// What a template asks for and cannot have.
+fn refused(reason: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidOperation, reason.into())
 }
 
 /// What `{{ value }}` writes.

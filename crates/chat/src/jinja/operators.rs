@@ -3,12 +3,9 @@
 
 use super::generators::Generator;
 use super::printing::python_str;
+use super::refused;
 use minijinja::value::{Rest, ValueKind};
-use minijinja::{Error, ErrorKind, Value};
-
-fn refused(reason: String) -> Error {
-    Error::new(ErrorKind::InvalidOperation, reason)
-}
+use minijinja::{Error, Value};
 
 /// `markupsafe.escape`: a safe text is left as it is.
 pub(super) fn escaped(value: &Value) -> Result<String, Error> {
@@ -78,7 +75,7 @@ pub(super) fn add_two(left: &Value, right: &Value) -> Result<Value, Error> {
 /// read to its end, as Jinja2 does to tell the last item.
 pub(super) fn iterable(value: &Value) -> Result<Value, Error> {
     match value.kind() {
-        ValueKind::None => Err(refused("`None` is not iterable".into())),
+        ValueKind::None => Err(refused("`None` is not iterable")),
         ValueKind::Iterable if value.downcast_object_ref::<Generator>().is_some() => {
             Ok(value.try_iter()?.collect())
         }

@@ -5,8 +5,9 @@
 //! and are printed as minijinja does.
 
 use super::generators::Generator;
+use super::refused;
 use minijinja::value::ValueKind;
-use minijinja::{Error, ErrorKind, Value};
+use minijinja::{Error, Value};
 use std::fmt::Write;
 
 /// How deep a list may lie in lists; a template can nest them without an end.
@@ -27,7 +28,7 @@ pub(super) fn python_str(value: &Value) -> Result<String, Error> {
 
 fn represent(text: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
     if depth == 0 {
-        return Err(Error::new(ErrorKind::InvalidOperation, "a value is nested too deeply"));
+        return Err(refused("a value is nested too deeply"));
     }
     match value.kind() {
         ValueKind::Undefined => text.push_str("Undefined"),

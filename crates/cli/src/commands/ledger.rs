@@ -4,6 +4,7 @@
 use super::experiment::Job;
 use crate::embedded;
 use crate::problem::Problem;
+use chrono::DateTime;
 use paretopo_report::{Curve, Line, RunResult, append_to_ledger, read_ledger};
 use paretopo_training::{PolicySource, RunConfig};
 use std::collections::BTreeMap;
@@ -154,18 +155,10 @@ fn commit_of(folder: &Path) -> String {
     commit.unwrap_or(env!("PARETOPO_COMMIT")).to_owned()
 }
 
-/// The day of a second since 1970, in UTC, as `2026-11-26`: days since 0000-03-01 fall into eras of
-/// 400 years, so that the leap day is a year's last.
+/// The day of a second since 1970, in UTC, as `2026-11-26`.
 fn day(seconds: u64) -> String {
-    let days = seconds / 86_400 + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    // from March
-    let month = (5 * of_year + 2) / 153;
-    let of_month = of_year - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    format!("{:04}-{month:02}-{of_month:02}", era * 400 + year + next)
+    let seconds = i64::try_from(seconds).unwrap_or_default();
+    DateTime::from_timestamp(seconds, 0).unwrap_or_default().format("%Y-%m-%d").to_string()
 }
 
 #[cfg(test)]
