@@ -24,7 +24,7 @@ pub enum PackedWeights {
     /// As they are.
     F32,
     /// Rounded to bf16: half the bytes to read, and log-probabilities that differ from those of the
-    /// weights themselves.
+    /// weights themselves. A backend may round what it multiplies them with, too.
     Bf16,
 }
 

@@ -63,7 +63,8 @@ pub enum RolloutPrecision {
     Same,
     /// Rounded to bf16. Faster, and the log-probabilities of rollouts differ from those of the
     /// training: the metric `logprob_mismatch` says by how much, and `train.importance_cap` corrects
-    /// for it. On the CPU sums stay f32; elsewhere the whole forward pass is bf16.
+    /// for it. On the CPU sums stay f32, and what is multiplied with the weights is rounded only
+    /// where the processor multiplies bf16 (AVX512-BF16); elsewhere the whole forward pass is bf16.
     Bf16,
 }
 

@@ -61,7 +61,7 @@ impl Path {
         unsafe {
             match self {
                 #[cfg(target_arch = "x86_64")]
-                Self::Avx512 => avx512(scratch, keys),
+                Self::Avx512Bf16 | Self::Avx512 => avx512(scratch, keys),
                 #[cfg(target_arch = "x86_64")]
                 Self::Avx2 => avx2(scratch, keys),
                 Self::Portable => attend::<Portable, 2, 4>(scratch, keys),

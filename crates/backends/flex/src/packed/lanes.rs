@@ -23,12 +23,13 @@ pub(crate) trait Lanes: Copy {
     unsafe fn store(to: *mut f32, vector: Self::Vector);
 }
 
-/// A weight as it lies in memory.
-pub(crate) trait Weight: Copy + Send + Sync + 'static {
-    /// Zero.
-    const ZERO: Self;
+/// A weight as it lies in memory; or several, one below the other.
+pub(crate) trait Weight: Copy + Default + Send + Sync + 'static {
+    /// Rows of the matrix that it holds.
+    const ROWS: usize;
 
-    fn of(value: f32) -> Self;
+    /// What lies in these rows of a column.
+    fn of(rows: impl Fn(usize) -> f32) -> Self;
 
     /// # Safety
     /// See [`Lanes`].
@@ -36,10 +37,10 @@ pub(crate) trait Weight: Copy + Send + Sync + 'static {
 }
 
 impl Weight for f32 {
-    const ZERO: Self = 0.0;
+    const ROWS: usize = 1;
 
-    fn of(value: f32) -> Self {
-        value
+    fn of(rows: impl Fn(usize) -> f32) -> Self {
+        rows(0)
     }
 
     #[inline(always)]
@@ -49,10 +50,10 @@ impl Weight for f32 {
 }
 
 impl Weight for bf16 {
-    const ZERO: Self = bf16::ZERO;
+    const ROWS: usize = 1;
 
-    fn of(value: f32) -> Self {
-        bf16::from_f32(value)
+    fn of(rows: impl Fn(usize) -> f32) -> Self {
+        Self::from_f32(rows(0))
     }
 
     #[inline(always)]
@@ -100,7 +101,7 @@ impl Lanes for Portable {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Lanes, bf16};
+    use super::{Lanes, Weight, bf16};
     use std::arch::x86_64::*;
 
     /// `avx2`, `fma`.
@@ -177,7 +178,84 @@ mod x86 {
             unsafe { _mm512_storeu_ps(to, vector) }
         }
     }
+
+    /// Two neighbouring rows of a column, rounded to bf16, the first in the lower half; or two
+    /// neighbouring numbers of `x`. Only [`Avx512Bf16`] computes with them.
+    #[derive(Clone, Copy, Debug, Default)]
+    #[repr(transparent)]
+    pub(crate) struct Pair(u32);
+
+    impl Pair {
+        /// The bits, as [`Lanes::splat`] and [`Lanes::load`] move them.
+        #[inline(always)]
+        pub(crate) fn carried(first: f32, second: f32) -> f32 {
+            f32::from_bits(upper_half(first) >> 16 | upper_half(second))
+        }
+    }
+
+    /// The nearest bf16, of two the even one, as the f32 that it is; no number stays none.
+    #[inline(always)]
+    fn upper_half(value: f32) -> u32 {
+        let bits = value.to_bits();
+        // 1/2 in the last place that is kept, a little less where that place is even
+        let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+        let kept = if value.is_nan() { bits | 1 << 22 } else { rounded };
+        kept & 0xffff_0000
+    }
+
+    impl Weight for Pair {
+        const ROWS: usize = 2;
+
+        fn of(rows: impl Fn(usize) -> f32) -> Self {
+            Self(Self::carried(rows(0), rows(1)).to_bits())
+        }
+
+        #[inline(always)]
+        unsafe fn load<L: Lanes>(from: *const Self) -> L::Vector {
+            unsafe { L::load(from.cast()) }
+        }
+    }
+
+    /// `avx512bf16`: a lane of `a` and `b` is a [`Pair`], and `a b + c` is `a0 b0 + a1 b1 + c`, with
+    /// sums in f32.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx512Bf16;
+
+    impl Lanes for Avx512Bf16 {
+        type Vector = __m512;
+        const COUNT: usize = 16;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> __m512 {
+            unsafe { Avx512::splat(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> __m512 {
+            unsafe { Avx512::load(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_half(from: *const bf16) -> __m512 {
+            unsafe { Avx512::load_half(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn multiply_add(a: __m512, b: __m512, c: __m512) -> __m512 {
+            // no closure does this: it would be compiled for any processor
+            unsafe {
+                let a = std::mem::transmute::<__m512, __m512bh>(a);
+                let b = std::mem::transmute::<__m512, __m512bh>(b);
+                _mm512_dpbf16_ps(c, a, b)
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, vector: __m512) {
+            unsafe { Avx512::store(to, vector) }
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86::{Avx2, Avx512};
+pub(crate) use x86::{Avx2, Avx512, Avx512Bf16, Pair};

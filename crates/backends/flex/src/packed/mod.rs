@@ -4,6 +4,7 @@
 //! weight once, in the order in which it lies, and arranges nothing. Threads divide the panels: all
 //! work on one product, and together read the matrix once. Weights are f32 or bf16; `x`, sums and `y`
 //! are f32. The widest instructions of the processor are chosen when a matrix is packed ([`Path`]).
+//! Where these multiply pairs of bf16, `x` is rounded to bf16, too, if the weights are.
 //!
 //! burn's own product (the `gemm` crate) packs the matrix anew in every call, which for few rows is
 //! most of its work.
@@ -17,6 +18,8 @@ use burn_flex::{Flex, FlexTensor};
 use half::bf16;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use lanes::{Avx2, Avx512};
+#[cfg(target_arch = "x86_64")]
+use lanes::{Avx512Bf16, Pair};
 pub(crate) use lanes::{Lanes, Portable, Weight};
 pub(crate) use panels::Output;
 use panels::Product;
@@ -37,6 +40,9 @@ pub(crate) fn threads_for(multiplications: usize) -> usize {
 /// The instructions that a packed matrix is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Path {
+    /// As [`Self::Avx512`], but bf16 weights are multiplied in pairs, and with bf16.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
     /// 16 numbers in 32 registers.
     #[cfg(target_arch = "x86_64")]
     Avx512,
@@ -59,6 +65,9 @@ impl Path {
             if is_x86_feature_detected!("avx512f") {
                 found.insert(0, Self::Avx512);
             }
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16") {
+                found.insert(0, Self::Avx512Bf16);
+            }
         }
         found
     }
@@ -73,7 +82,7 @@ impl Path {
     fn width(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => 48,
+            Self::Avx512Bf16 | Self::Avx512 => 48,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => 16,
             Self::Portable => 16,
@@ -101,7 +110,7 @@ impl Path {
         unsafe {
             match self {
                 #[cfg(target_arch = "x86_64")]
-                Self::Avx512 => avx512(product, panels),
+                Self::Avx512Bf16 | Self::Avx512 => avx512(product, panels),
                 #[cfg(target_arch = "x86_64")]
                 Self::Avx2 => avx2(product, panels),
                 Self::Portable => panels::run::<Portable, W, 2, 4>(product, panels),
@@ -110,10 +119,52 @@ impl Path {
     }
 }
 
+/// Computes the columns of some panels with pairs of `x`.
+///
+/// # Safety
+/// See [`Path::run`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn run_pairs(product: &Product<'_, Pair>, panels: Range<usize>) {
+    // SAFETY: as the caller promises
+    unsafe { panels::run::<Avx512Bf16, Pair, 3, 8>(product, panels) }
+}
+
 /// Weights in panels.
 enum Panels {
     Single(Vec<f32>),
     Half(Vec<bf16>),
+    #[cfg(target_arch = "x86_64")]
+    Pairs(Vec<Pair>),
+}
+
+/// Rows that are multiplied.
+struct Rows<'a> {
+    /// `[rows, depth]`
+    x: &'a [f32],
+    /// The same in pairs of bf16, `[rows, ceil(depth / 2)]`, if a matrix needs them.
+    pairs: Vec<f32>,
+}
+
+/// `x` in pairs of bf16, row by row of `depth`, an odd last number beside a zero.
+#[cfg(target_arch = "x86_64")]
+fn in_pairs(x: &[f32], depth: usize) -> Vec<f32> {
+    let depth = depth.max(1);
+    let mut pairs = vec![0.0; x.len() / depth * depth.div_ceil(2)];
+    crate::kernels::vectorised(
+        #[inline(always)]
+        || {
+            for (x, pairs) in x.chunks_exact(depth).zip(pairs.chunks_exact_mut(depth.div_ceil(2))) {
+                for (x, pair) in x.chunks_exact(2).zip(&mut *pairs) {
+                    *pair = Pair::carried(x[0], x[1]);
+                }
+                if depth % 2 == 1 {
+                    pairs[depth / 2] = Pair::carried(x[depth - 1], 0.0);
+                }
+            }
+        },
+    );
+    pairs
 }
 
 /// A packed matrix.
@@ -132,6 +183,10 @@ impl Matrix {
         let (depth, columns) = (shape[0], shape[1]);
         let panels = match weights {
             PackedWeights::F32 => Panels::Single(panels_of(matrix, path.width())),
+            #[cfg(target_arch = "x86_64")]
+            PackedWeights::Bf16 if path == Path::Avx512Bf16 => {
+                Panels::Pairs(panels_of(matrix, path.width()))
+            }
             PackedWeights::Bf16 => Panels::Half(panels_of(matrix, path.width())),
         };
         Self { path, depth, columns, panels }
@@ -141,11 +196,17 @@ impl Matrix {
         self.columns.div_ceil(self.path.width())
     }
 
+    #[cfg(target_arch = "x86_64")]
+    fn has_pairs(&self) -> bool {
+        matches!(self.panels, Panels::Pairs(_))
+    }
+
     /// Computes some panels of `x W`.
     ///
     /// # Safety
     /// `y` has room for `[rows, columns]`, and nobody else writes to these panels' columns.
-    unsafe fn run(&self, x: &[f32], y: Output, panels: Range<usize>) {
+    unsafe fn run(&self, rows: &Rows<'_>, y: Output, panels: Range<usize>) {
+        let Rows { x, pairs } = rows;
         let (depth, columns) = (self.depth, self.columns);
         // SAFETY: the path was chosen among those that the processor has; panels were made for it
         unsafe {
@@ -156,12 +217,18 @@ impl Matrix {
                 Panels::Half(weights) => {
                     self.path.run(&Product { x, depth, weights, columns, y }, panels)
                 }
+                #[cfg(target_arch = "x86_64")]
+                Panels::Pairs(weights) => {
+                    let depth = depth.div_ceil(2);
+                    run_pairs(&Product { x: pairs, depth, weights, columns, y }, panels)
+                }
             }
         }
     }
 }
 
-/// Panels of `width` columns, each `[depth, width]`, the last filled up with zeros.
+/// Panels of `width` columns, each `[depth, width]` or, with several rows in a weight, fewer; rows
+/// and columns that fill up the last ones are zeros.
 fn panels_of<W: Weight>(matrix: &FlexTensor, width: usize) -> Vec<W> {
     let shape = matrix.shape();
     let (depth, columns) = (shape[0], shape[1]);
@@ -169,12 +236,17 @@ fn panels_of<W: Weight>(matrix: &FlexTensor, width: usize) -> Vec<W> {
     let start = layout.start_offset();
     let [row, column] = [0, 1].map(|dimension| layout.strides()[dimension]);
     let values: &[f32] = matrix.storage();
-    let at = |i: usize, j: usize| {
-        let place = start as isize + i as isize * row + j as isize * column;
-        W::of(values[place as usize])
+    let at = |step: usize, j: usize| {
+        W::of(|below| match step * W::ROWS + below {
+            i if i < depth => {
+                values[(start as isize + i as isize * row + j as isize * column) as usize]
+            }
+            _ => 0.0,
+        })
     };
-    let mut panels = vec![W::ZERO; columns.div_ceil(width) * width * depth];
-    panels.par_chunks_exact_mut((width * depth).max(1)).enumerate().for_each(|(panel, weights)| {
+    let steps = depth.div_ceil(W::ROWS);
+    let mut panels = vec![W::default(); columns.div_ceil(width) * width * steps];
+    panels.par_chunks_exact_mut((width * steps).max(1)).enumerate().for_each(|(panel, weights)| {
         let first = panel * width;
         let count = width.min(columns - first);
         if column == 1 {
@@ -186,7 +258,7 @@ fn panels_of<W: Weight>(matrix: &FlexTensor, width: usize) -> Vec<W> {
         } else {
             // a transposed matrix is read along its own rows
             for j in 0..count {
-                for i in 0..depth {
+                for i in 0..steps {
                     weights[i * width + j] = at(i, first + j);
                 }
             }
@@ -205,12 +277,17 @@ fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
     let places: Vec<Output> = outputs.iter_mut().map(|y| Output(y.as_mut_ptr())).collect();
     let columns: usize = matrices.iter().map(|matrix| matrix.columns).sum();
     let threads = threads_for(rows * depth * columns);
+    #[cfg(target_arch = "x86_64")]
+    let pairs = matrices.iter().any(|matrix| matrix.has_pairs()).then(|| in_pairs(x, depth));
+    #[cfg(not(target_arch = "x86_64"))]
+    let pairs = None;
+    let x = Rows { x, pairs: pairs.unwrap_or_default() };
     let part = |thread: usize| {
         for (matrix, y) in matrices.iter().zip(&places) {
             let panels = matrix.panel_count();
             let own = panels * thread / threads..panels * (thread + 1) / threads;
             // SAFETY: outputs have room for all rows and columns; each thread has its own panels
-            unsafe { matrix.run(x, *y, own) }
+            unsafe { matrix.run(&x, *y, own) }
         }
     };
     match threads {
@@ -242,6 +319,8 @@ impl PackedMatrix<Flex> for Matrix {
         match &self.panels {
             Panels::Single(weights) => 4 * weights.len(),
             Panels::Half(weights) => 2 * weights.len(),
+            #[cfg(target_arch = "x86_64")]
+            Panels::Pairs(weights) => 4 * weights.len(),
         }
     }
 

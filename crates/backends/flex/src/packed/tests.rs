@@ -34,6 +34,7 @@ fn the_paths_are_those_that_the_processor_has() {
     let has = |flag: &str| flags.split_whitespace().any(|found| found == flag);
     let names: Vec<String> = Path::all().iter().map(|path| format!("{path:?}")).collect();
     if cfg!(target_arch = "x86_64") && !flags.is_empty() {
+        assert_eq!(names.contains(&"Avx512Bf16".to_owned()), has("avx512_bf16"));
         assert_eq!(names.contains(&"Avx512".to_owned()), has("avx512f"));
         assert_eq!(names.contains(&"Avx2".to_owned()), has("avx2") && has("fma"));
     }
@@ -71,9 +72,10 @@ fn bf16_weights_are_rounded_and_nothing_else_is() {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     let (depth, columns, rows) = (96, 50, 5);
     let weights = random(&mut rng, depth * columns);
-    let rounded: Vec<f32> = weights.iter().map(|weight| bf16::from_f32(*weight).to_f32()).collect();
+    let rounded = in_bf16(&weights);
     let x = random(&mut rng, rows * depth);
-    for path in Path::all() {
+    // where pairs are multiplied, `x` is rounded as well: see the next test
+    for path in Path::all().into_iter().filter(|path| !multiplies_pairs(*path)) {
         let half =
             Matrix::new(&tensor(weights.clone(), [depth, columns]), PackedWeights::Bf16, path);
         let single =
@@ -81,6 +83,56 @@ fn bf16_weights_are_rounded_and_nothing_else_is() {
         assert_eq!(run(&half, &x), run(&single, &x), "{path:?}");
         assert_eq!(half.bytes() * 2, single.bytes());
     }
+}
+
+fn in_bf16(values: &[f32]) -> Vec<f32> {
+    values.iter().map(|value| bf16::from_f32(*value).to_f32()).collect()
+}
+
+fn multiplies_pairs(path: Path) -> bool {
+    format!("{path:?}") == "Avx512Bf16"
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn pairs_of_bf16_are_multiplied_and_summed_in_f32() {
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    for path in Path::all().into_iter().filter(|path| multiplies_pairs(*path)) {
+        // also odd depths, whose last pair is half empty
+        for (depth, columns) in [(1, 1), (2, 48), (7, 15), (64, 49), (33, 100), (576, 193)] {
+            let weights = random(&mut rng, depth * columns);
+            let matrix = tensor(weights.clone(), [depth, columns]);
+            let packed = Matrix::new(&matrix, PackedWeights::Bf16, path);
+            assert!(packed.has_pairs());
+            assert_eq!(packed.bytes(), 4 * depth.div_ceil(2) * columns.div_ceil(48) * 48);
+            for rows in [1, 2, 5, 8, 9, 64] {
+                let x = random(&mut rng, rows * depth);
+                let wanted = plain(&in_bf16(&x), &in_bf16(&weights), depth, columns);
+                for (got, (sum, size)) in run(&packed, &x).iter().zip(&wanted) {
+                    let bound = depth as f64 * 2f64.powi(-24) * size;
+                    let error = (f64::from(*got) - sum).abs();
+                    assert!(error <= bound, "{path:?} {rows} x {depth} x {columns}: {error:e}");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn numbers_become_pairs_as_bf16_rounds_them() {
+    // 1 + 2^-8 lies between 1 and 1 + 2^-7, and 1 is even; 1 + 3 2^-8 between 1 + 2^-7 and 1 + 2^-6
+    let halfway = [1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0];
+    assert_eq!(in_bf16(&halfway), [1.0, 1.0 + 1.0 / 64.0]);
+    let x = [halfway[0], halfway[1], -0.0, f32::MAX, f32::NEG_INFINITY, 1e-40, f32::NAN];
+    let pairs = in_pairs(&x, x.len());
+    assert_eq!(pairs.len(), 4);
+    let halves =
+        pairs.iter().flat_map(|pair| [pair.to_bits() as u16, (pair.to_bits() >> 16) as u16]);
+    let wanted = x.iter().chain(&[0.0]).map(|value| bf16::from_f32(*value).to_bits());
+    assert_eq!(halves.collect::<Vec<_>>(), wanted.collect::<Vec<_>>());
+    // two rows of three: each row begins a pair
+    assert_eq!(in_pairs(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3).len(), 4);
 }
 
 #[test]
