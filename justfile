@@ -237,7 +237,7 @@ fmt:
 
 # Every benchmark, about two hours on two cores with nothing else on them; results go to experiments/speed and the terminal. SMOLLM2 is a checkpoint folder, the rest as for `bench-parts`
 [group('benchmarks')]
-bench smollm2 corpus questions pairs threads="2" rounds="3": (bench-peers smollm2 threads rounds) (bench-step threads rounds) (bench-group-step smollm2 threads rounds) (bench-parts corpus questions pairs) (bench-scaling smollm2 threads) bench-search (bench-grading rounds pairs) (bench-memory smollm2)
+bench smollm2 corpus questions pairs threads="2" rounds="3": (bench-peers smollm2 threads rounds) (bench-step threads rounds) (bench-group-step smollm2 threads rounds) (bench-parts corpus questions pairs) (bench-scaling smollm2 threads) bench-search (bench-grading rounds pairs) bench-python (bench-memory smollm2)
 
 # A flame graph (needs perf; inferno is installed) and a table of phases of any recipe, e.g. `just profile train experiments/math-python/grpo.toml --set train.steps=20`
 [group('benchmarks')]

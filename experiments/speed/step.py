@@ -26,7 +26,7 @@ def ours(binary, *settings):
     """Seconds of the middle step, its phases, tokens and calls of an episode, memory, and the prompts."""
     run = pathlib.Path(tempfile.mkdtemp()) / "run"
     fixed = [f"train.steps={STEPS}", "train.validate_every=0", "evaluation.tasks=1", "train.save_trajectories_every=1", *settings]
-    command = [binary, "--quiet", "train", str(HERE.parent / "math/grpo.toml"), "--run", str(run)]
+    command = [binary, "--quiet", "train", str(HERE.parent / "math-python/grpo.toml"), "--run", str(run)]
     subprocess.run(command + [part for setting in fixed for part in ("--set", setting)], check=True, capture_output=True, env=ENVIRONMENT)
     steps = [json.loads(line) for line in open(run / "metrics.jsonl")]
     seconds = lambda step: step["rollout/seconds"] + step["phase/grading_seconds"] + step["update/seconds"]
