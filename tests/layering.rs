@@ -72,6 +72,7 @@ fn the_foundations_depend_on_nothing_of_ours() {
         "crates/pareto",
         "crates/reading",
         "crates/settings",
+        "crates/vectorised",
     ] {
         check_absent(member, &["paretopo-"]);
     }

@@ -2,6 +2,7 @@
 
 use crate::Points;
 use paretopo_settings::{RepetitionPenalty, Share, Temperature, TopP, whole, within};
+use paretopo_vectorised::{log_sum_exp, sum_of_exponentials};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -51,18 +52,12 @@ pub struct Sampled {
     pub sampling_logprob: f32,
 }
 
-/// `log(sum(exp(logits)))`, stable.
-fn log_sum_exp(logits: impl Iterator<Item = f32> + Clone) -> f32 {
-    let highest = logits.clone().fold(f32::NEG_INFINITY, f32::max);
-    highest + logits.map(|logit| (logit - highest).exp()).sum::<f32>().ln()
-}
-
 /// Log-probabilities of all tokens.
 ///
 /// # Shapes
 /// - `logits`, output: `vocab_size` values
 pub fn log_softmax(logits: &[f32]) -> Vec<f32> {
-    let normaliser = log_sum_exp(logits.iter().copied());
+    let normaliser = log_sum_exp(logits);
     logits.iter().map(|logit| logit - normaliser).collect()
 }
 
@@ -94,7 +89,7 @@ pub fn sample_allowed(
     config: &SamplingConfig,
     points: &mut Points,
 ) -> Option<Sampled> {
-    let normaliser = log_sum_exp(logits.iter().copied());
+    let normaliser = log_sum_exp(logits);
     if !normaliser.is_finite() || logits.iter().any(|logit| !logit.is_finite()) {
         return None;
     }
@@ -120,24 +115,26 @@ pub fn sample_allowed(
             .fold(0, |best, (index, score)| if *score > scores[best] { index } else { best });
         return Some(drawn(best, 0.0));
     }
-    let tempered = |index: usize| scores[index] / temperature;
     if config.top_k == 0 && config.top_p.single() >= 1.0 && config.min_p.single() == 0.0 {
         let as_they_are = temperature == 1.0 && penalty == 1.0 && forbidden.is_empty();
-        let total = if as_they_are {
-            normaliser
-        } else {
-            log_sum_exp(scores.iter().map(|score| score / temperature))
+        let (scores, total) = match as_they_are {
+            true => (scores, normaliser),
+            false => {
+                let tempered: Vec<f32> = scores.iter().map(|score| score / temperature).collect();
+                let total = log_sum_exp(&tempered);
+                (Cow::Owned(tempered), total)
+            }
         };
-        let index = draw(0..scores.len(), |index| (tempered(index) - total).exp(), points.draw());
-        return Some(drawn(index, tempered(index) - total));
+        let index = draw(&scores, total, points.draw());
+        return Some(drawn(index, scores[index] - total));
     }
     let mut candidates = candidates_of(&scores, config);
     // in the order of ids, so that the draw does not depend on how candidates were found
     candidates.sort_unstable();
-    let total = log_sum_exp(candidates.iter().map(|index| tempered(*index)));
-    let index =
-        draw(candidates.iter().copied(), |index| (tempered(index) - total).exp(), points.draw());
-    Some(drawn(index, tempered(index) - total))
+    let tempered: Vec<f32> = candidates.iter().map(|index| scores[*index] / temperature).collect();
+    let total = log_sum_exp(&tempered);
+    let place = draw(&tempered, total, points.draw());
+    Some(drawn(candidates[place], tempered[place] - total))
 }
 
 /// The ids that top-k, top-p and min-p leave, each of what the one before it has left.
@@ -223,7 +220,7 @@ pub fn likeliest(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
     candidates.select_nth_unstable_by(count - 1, descending);
     candidates.truncate(count);
     candidates.sort_unstable_by(descending);
-    let normaliser = log_sum_exp(logits.iter().copied());
+    let normaliser = log_sum_exp(logits);
     candidates.into_iter().map(|index| (index as u32, logits[index] - normaliser)).collect()
 }
 
@@ -240,7 +237,7 @@ pub fn likeliest(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
 /// # Shapes
 /// - `logits`: `vocab_size` values
 pub fn entropy(logits: &[f32]) -> f32 {
-    let normaliser = log_sum_exp(logits.iter().copied());
+    let normaliser = log_sum_exp(logits);
     let weighted = logits.iter().map(|logit| {
         let logprob = logit - normaliser;
         f64::from(logprob.exp()) * f64::from(logprob)
@@ -260,25 +257,32 @@ fn penalised(logits: &[f32], earlier: impl Iterator<Item = u32>, penalty: f32) -
     scores
 }
 
-/// Inverse transform sampling; rounding may leave a little mass, which goes to the last candidate
-/// of positive probability.
-fn draw(
-    candidates: impl Iterator<Item = usize>,
-    probability: impl Fn(usize) -> f32,
-    mut point: f32,
-) -> usize {
-    let mut last = 0;
-    for index in candidates {
-        let probability = probability(index);
-        if probability > 0.0 {
-            last = index;
-            if point < probability {
-                return index;
-            }
-            point -= probability;
+/// Scores whose probabilities are added up at once on the way to the point.
+const BLOCK: usize = 256;
+
+/// Inverse transform sampling: the first place at which the probabilities `exp(score - total)` add
+/// up to more than the point. Rounding may leave a little mass, which goes to the last place of
+/// positive probability.
+fn draw(scores: &[f32], total: f32, mut point: f32) -> usize {
+    let probability = |place: usize| (scores[place] - total).exp();
+    let mut begin = 0;
+    for block in scores.chunks(BLOCK) {
+        let mass = sum_of_exponentials(block, total);
+        if point < mass {
+            break;
         }
+        point -= mass;
+        begin += block.len();
     }
-    last
+    // to the end: by rounding the point may lie a little behind the block
+    for place in begin..scores.len() {
+        let mass = probability(place);
+        if point < mass {
+            return place;
+        }
+        point -= mass;
+    }
+    (0..scores.len()).rev().find(|place| probability(*place) > 0.0).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -308,6 +312,25 @@ mod tests {
             got.iter().zip(want).all(|(a, b)| (a - b).abs() < 0.015),
             "{got:?} is not {want:?}"
         );
+    }
+
+    /// As many tokens as three blocks and a half, of which every seventh has a share.
+    #[test]
+    fn a_point_falls_where_the_shares_before_it_add_up_to_it() {
+        let count = 7 * BLOCK / 2;
+        let is_possible = |place: usize| place.is_multiple_of(7);
+        let possible = (0..count).filter(|place| is_possible(*place)).count();
+        let score = |place| if is_possible(place) { 0.0 } else { f32::NEG_INFINITY };
+        let scores: Vec<f32> = (0..count).map(score).collect();
+        let total = log_sum_exp(&scores);
+        assert!((total - (possible as f32).ln()).abs() < 1e-6);
+        for number in [0, 1, 40, 99, possible - 1] {
+            // in the middle of the share of the so-many-th
+            let point = (number as f32 + 0.5) / possible as f32;
+            assert_eq!(draw(&scores, total, point), 7 * number);
+        }
+        // what rounding leaves goes to the last that is possible
+        assert_eq!(draw(&scores, total, 1.0), 7 * (possible - 1));
     }
 
     #[test]
@@ -417,7 +440,7 @@ mod tests {
     fn sorted_nucleus(logits: &[f32], top_p: f32) -> Vec<usize> {
         let mut order: Vec<usize> = (0..logits.len()).collect();
         order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
-        let total = log_sum_exp(order.iter().map(|index| logits[*index]));
+        let total = log_sum_exp(logits);
         let mut mass = 0.0;
         let inside = order.iter().take_while(|index| {
             let needed = mass < top_p;

@@ -1,7 +1,7 @@
 //! The kernels as burn operations, without and with autodiff.
 
 use crate::attention;
-use crate::kernels::{self, vectorised};
+use crate::kernels;
 use crate::packed::{self, Path};
 use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -13,6 +13,7 @@ use burn_flex::{Flex, FlexTensor};
 use paretopo_models::{
     AdamWState, AdamWStep, AttentionHeads, FusedOps, KeyValueCache, PackedMatrix, PackedWeights,
 };
+use paretopo_vectorised::vectorised;
 use rayon::prelude::*;
 use std::sync::Arc;
 

@@ -39,6 +39,7 @@ pub(crate) trait Weight: Copy + Default + Send + Sync + 'static {
 impl Weight for f32 {
     const ROWS: usize = 1;
 
+    #[inline(always)]
     fn of(rows: impl Fn(usize) -> f32) -> Self {
         rows(0)
     }
@@ -52,6 +53,7 @@ impl Weight for f32 {
 impl Weight for bf16 {
     const ROWS: usize = 1;
 
+    #[inline(always)]
     fn of(rows: impl Fn(usize) -> f32) -> Self {
         Self::from_f32(rows(0))
     }
@@ -186,28 +188,45 @@ mod x86 {
     pub(crate) struct Pair(u32);
 
     impl Pair {
-        /// The bits, as [`Lanes::splat`] and [`Lanes::load`] move them.
+        /// The two numbers rounded to the nearest bf16, of two the even one.
         #[inline(always)]
-        pub(crate) fn carried(first: f32, second: f32) -> f32 {
-            f32::from_bits(upper_half(first) >> 16 | upper_half(second))
+        fn new(first: f32, second: f32) -> Self {
+            let [first, second] = [first, second].map(|value| bf16::from_f32(value).to_bits());
+            Self(u32::from(first) | u32::from(second) << 16)
         }
-    }
 
-    /// The nearest bf16, of two the even one, as the f32 that it is; no number stays none.
-    #[inline(always)]
-    fn upper_half(value: f32) -> u32 {
-        let bits = value.to_bits();
-        // 1/2 in the last place that is kept, a little less where that place is even
-        let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
-        let kept = if value.is_nan() { bits | 1 << 22 } else { rounded };
-        kept & 0xffff_0000
+        /// Numbers in pairs, an odd last one beside a zero, as bits that [`Lanes::splat`] and
+        /// [`Lanes::load`] move.
+        ///
+        /// # Safety
+        /// The processor has `avx512bf16`. `pairs` has room for half as many as there are numbers.
+        #[target_feature(enable = "avx512f,avx512bf16")]
+        pub(crate) unsafe fn of_row(x: &[f32], pairs: &mut [f32]) {
+            let together = 2 * Avx512::COUNT;
+            let (whole, rest) = x.split_at(x.len() / together * together);
+            for (place, from) in whole.chunks_exact(together).enumerate() {
+                // SAFETY: both halves lie within `x`, and as many pairs as a half has numbers within
+                // `pairs`, as the caller promises
+                unsafe {
+                    let [low, high] = [0, 1].map(|half| from.as_ptr().add(half * Avx512::COUNT));
+                    let found = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(high), _mm512_loadu_ps(low));
+                    let to = pairs.as_mut_ptr().add(place * Avx512::COUNT);
+                    to.cast::<__m512bh>().write_unaligned(found);
+                }
+            }
+            for (from, pair) in rest.chunks(2).zip(&mut pairs[whole.len() / 2..]) {
+                let found = Self::new(from[0], from.get(1).copied().unwrap_or(0.0));
+                *pair = f32::from_bits(found.0);
+            }
+        }
     }
 
     impl Weight for Pair {
         const ROWS: usize = 2;
 
+        #[inline(always)]
         fn of(rows: impl Fn(usize) -> f32) -> Self {
-            Self(Self::carried(rows(0), rows(1)).to_bits())
+            Self::new(rows(0), rows(1))
         }
 
         #[inline(always)]

@@ -146,24 +146,19 @@ struct Rows<'a> {
     pairs: Vec<f32>,
 }
 
-/// `x` in pairs of bf16, row by row of `depth`, an odd last number beside a zero.
+/// `x` in pairs of bf16, row by row of `depth`.
+///
+/// # Safety
+/// The processor has the instructions of [`Path::Avx512Bf16`].
 #[cfg(target_arch = "x86_64")]
-fn in_pairs(x: &[f32], depth: usize) -> Vec<f32> {
+unsafe fn in_pairs(x: &[f32], depth: usize) -> Vec<f32> {
     let depth = depth.max(1);
-    let mut pairs = vec![0.0; x.len() / depth * depth.div_ceil(2)];
-    crate::kernels::vectorised(
-        #[inline(always)]
-        || {
-            for (x, pairs) in x.chunks_exact(depth).zip(pairs.chunks_exact_mut(depth.div_ceil(2))) {
-                for (x, pair) in x.chunks_exact(2).zip(&mut *pairs) {
-                    *pair = Pair::carried(x[0], x[1]);
-                }
-                if depth % 2 == 1 {
-                    pairs[depth / 2] = Pair::carried(x[depth - 1], 0.0);
-                }
-            }
-        },
-    );
+    let each = depth.div_ceil(2);
+    let mut pairs = vec![0.0; x.len() / depth * each];
+    for (x, pairs) in x.chunks_exact(depth).zip(pairs.chunks_exact_mut(each)) {
+        // SAFETY: as the caller promises; a row has room for its pairs
+        unsafe { Pair::of_row(x, pairs) }
+    }
     pairs
 }
 
@@ -245,14 +240,20 @@ fn panels_of<W: Weight>(matrix: &FlexTensor, width: usize) -> Vec<W> {
         })
     };
     let steps = depth.div_ceil(W::ROWS);
+    let nothing = vec![0.0; width];
     let mut panels = vec![W::default(); columns.div_ceil(width) * width * steps];
     panels.par_chunks_exact_mut((width * steps).max(1)).enumerate().for_each(|(panel, weights)| {
         let first = panel * width;
         let count = width.min(columns - first);
         if column == 1 {
-            for (i, weights) in weights.chunks_exact_mut(width).enumerate() {
+            let columns_of = |i: usize| match i < depth {
+                true => &values[(start as isize + i as isize * row) as usize + first..][..count],
+                false => &nothing[..count],
+            };
+            for (step, weights) in weights.chunks_exact_mut(width).enumerate() {
+                let rows = [0, W::ROWS - 1].map(|below| columns_of(step * W::ROWS + below));
                 for (j, weight) in weights[..count].iter_mut().enumerate() {
-                    *weight = at(i, first + j);
+                    *weight = W::of(|below| rows[below][j]);
                 }
             }
         } else {
@@ -272,13 +273,17 @@ fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
     let depth = matrices[0].depth;
     assert!(matrices.iter().all(|matrix| matrix.depth == depth), "one `x` for all matrices");
     let rows = x.len() / depth.max(1);
+    // not filled with zeros, which for many rows takes as long as a tenth of the product
     let mut outputs: Vec<Vec<f32>> =
-        matrices.iter().map(|matrix| vec![0.0; rows * matrix.columns]).collect();
+        matrices.iter().map(|matrix| Vec::with_capacity(rows * matrix.columns)).collect();
     let places: Vec<Output> = outputs.iter_mut().map(|y| Output(y.as_mut_ptr())).collect();
     let columns: usize = matrices.iter().map(|matrix| matrix.columns).sum();
     let threads = threads_for(rows * depth * columns);
     #[cfg(target_arch = "x86_64")]
-    let pairs = matrices.iter().any(|matrix| matrix.has_pairs()).then(|| in_pairs(x, depth));
+    let pairs = matrices.iter().any(|matrix| matrix.has_pairs()).then(|| {
+        // SAFETY: the matrix was packed for these instructions, which the processor has
+        unsafe { in_pairs(x, depth) }
+    });
     #[cfg(not(target_arch = "x86_64"))]
     let pairs = None;
     let x = Rows { x, pairs: pairs.unwrap_or_default() };
@@ -293,6 +298,10 @@ fn products(x: &[f32], matrices: &[&Matrix]) -> Vec<Vec<f32>> {
     match threads {
         1 => part(0),
         _ => (0..threads).into_par_iter().with_max_len(1).for_each(part),
+    }
+    for (y, matrix) in outputs.iter_mut().zip(matrices) {
+        // SAFETY: the threads have written all rows of all panels, and these hold all columns
+        unsafe { y.set_len(rows * matrix.columns) }
     }
     outputs
 }
