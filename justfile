@@ -151,6 +151,16 @@ smollm2-gsm8k model data:
 gsm8k model data:
     {{paretopo}} evaluate experiments/gsm8k/smollm2.toml --model {{model}} --set 'environment.problems.path={{data}}' --out runs/gsm8k
 
+# Warm-start a chat model on word problems as conversations with a Python tool, in its own chat format, and evaluate it before and after (about an hour on two cores for SmolLM2-135M-Instruct). PROBLEMS has "question", "answer", "program"; TEST "question", "answer"
+[group('experiments')]
+chat model problems test:
+    mkdir -p runs/chat
+    python3 experiments/chat/conversations.py {{problems}} runs/chat/conversations.jsonl
+    {{paretopo}} evaluate experiments/chat/evaluate.toml --model {{model}} --set 'environment.problems.path={{test}}' --out runs/chat/before
+    {{paretopo}} sft experiments/chat/sft.toml --model {{model}} --run runs/chat/sft
+    {{paretopo}} evaluate experiments/chat/evaluate.toml --model runs/chat/sft/policy --set 'environment.problems.path={{test}}' --out runs/chat/after
+    {{paretopo}} evaluate experiments/chat/evaluate.toml --model runs/chat/sft/policy --set 'environment.problems.path={{test}}' --tool-free --out runs/chat/after-head
+
 # --- development ---
 
 # All tests

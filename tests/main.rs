@@ -8,11 +8,13 @@
 
 mod adapters;
 mod agent;
+mod chat_families;
 mod chat_turns;
 mod checkpoints;
 mod command_line;
 mod comparing;
 mod configurations;
+mod conversations;
 mod fused;
 mod generators;
 mod grading;

@@ -172,6 +172,43 @@ fn long_prompts_stop_a_run_before_it_begins_or_are_left_out() {
 }
 
 #[test]
+fn prompts_may_have_a_limit_of_their_own_and_be_cut_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    policy(&here.join("policy"), &[]);
+    let mut test = lengths(Split::Test)[..40].to_vec();
+    let (first, tokens) = (test.iter().enumerate().max_by_key(|(_, tokens)| **tokens)).unwrap();
+    let (first, limit) = (first, tokens - 2);
+    test.retain(|tokens| *tokens > limit);
+    let limited = format!("rollout.max_prompt_tokens={limit}");
+    let with = |more: &str| {
+        let settings = ["evaluation.tasks=40", &limited, more];
+        run(here, &["evaluate", "--out", more], &settings)
+    };
+    let error = refused(&with("rollout.long_prompts=stop"));
+    let said = format!("{} of 40 test tasks have prompts of more than {limit} tokens", test.len());
+    assert!(error.contains(&said) && error.contains("`rollout.max_prompt_tokens`"), "{error}");
+    let told = succeeded(&with("rollout.long_prompts=cut"));
+    assert!(told.contains(&format!("cut: {said}")), "{told}");
+    // all forty are played, the longest with the end of its question
+    let path = here.join("rollout.long_prompts=cut/trajectories.jsonl");
+    let played = std::fs::read_to_string(path).unwrap();
+    let played: Vec<Value> =
+        played.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(played.len(), 40);
+    let id = format!("test-{first}");
+    let cut = played.iter().find(|episode| episode["task_id"] == *id).unwrap();
+    let ids: Vec<u32> = serde_json::from_value(cut["segments"][0]["ids"].clone()).unwrap();
+    let text = PolicyText::from_folder(&here.join("policy")).unwrap();
+    let prompt = text.tokenizer.decode(&ids).unwrap();
+    let environment = crate::agent::math();
+    let question = &environment.tasks(Split::Test)[first].question;
+    let words: Vec<&str> = question.split_whitespace().collect();
+    let end = words[words.len() - 3..].join(" ");
+    assert!(prompt.contains(&end) && !prompt.contains(question.as_str()), "{prompt}");
+}
+
+#[test]
 fn long_prompts_of_every_split_that_is_played_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();

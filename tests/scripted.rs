@@ -141,9 +141,21 @@ pub(crate) fn play_on(
     requests: &[RolloutRequest<'_>],
     config: &RolloutConfig,
 ) -> Result<Vec<Trajectory>, RolloutError> {
+    play_in(256, text, generators, environment, requests, config)
+}
+
+/// The same in a context of so many tokens.
+pub(crate) fn play_in(
+    context: usize,
+    text: &PolicyText,
+    generators: &dyn Generators,
+    environment: &ToolEnvironment,
+    requests: &[RolloutRequest<'_>],
+    config: &RolloutConfig,
+) -> Result<Vec<Trajectory>, RolloutError> {
     let context = RolloutContext {
         generators,
-        context: 256,
+        context,
         text,
         environment,
         weight_version: 0,

@@ -36,7 +36,8 @@ fuzz_target!(|input: &str| {
     };
     let environment = Scripted::new(vec![task], output, Duration::ZERO);
     let task = &environment.task[0];
-    let opening = text.opening(&environment, task, false).expect("an opening");
+    let config = RolloutConfig::default();
+    let opening = text.opening(&environment, task, &config.syntax).expect("an opening");
     // special tokens in a script mean themselves: the policy can sample any id
     let script: Vec<u32> = opening
         .last()
@@ -58,7 +59,7 @@ fuzz_target!(|input: &str| {
         max_calls: (seed % 4) as usize,
         max_sampled_tokens: 48,
         max_output_tokens: 24,
-        ..RolloutConfig::default()
+        ..config
     };
     let manners = Manners {
         chunk: 1 + (seed >> 8) as usize % 9,

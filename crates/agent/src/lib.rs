@@ -7,6 +7,7 @@
 
 mod demonstrated;
 mod episode;
+mod lessons;
 mod play;
 mod policy_text;
 mod preference;
@@ -18,6 +19,7 @@ mod tool_desk;
 mod workers;
 
 pub use demonstrated::Authored;
+pub use lessons::Lesson;
 pub use policy_text::PolicyText;
 pub use preference::{PreferenceConfig, Told, normalised};
 pub use prompts::{LongPrompts, leaves_room, open_tasks, require_question};

@@ -121,11 +121,14 @@ impl PolicyText {
         if let Some(derived) = known.as_ref().filter(is_same) {
             return Ok(Protocol::Chat(derived.turns.clone()));
         }
-        let ends = self.end_ids.iter().map(|id| self.tokenizer.decode(&[*id]));
-        let ends = ends.collect::<Result<_, _>>()?;
-        let turns = Arc::new(ChatTurns::new(&self.template, &specs, syntax, ends)?);
+        let turns = Arc::new(ChatTurns::new(&self.template, &specs, syntax, self.ends()?)?);
         *known = Some(Derived { syntax: syntax.clone(), tools: specs, turns: turns.clone() });
         Ok(Protocol::Chat(turns))
+    }
+
+    /// The texts of the tokens that end a turn.
+    pub(crate) fn ends(&self) -> Result<Vec<String>, ChatError> {
+        self.end_ids.iter().map(|id| self.tokenizer.decode(&[*id])).collect()
     }
 
     /// What begins a call, and which tokens spell it: for rows that must not begin one. It is made

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 /// Tasks that one thread opens.
 const FEW: usize = 32;
 
-/// What a task does whose prompt leaves no room to answer: it has as many tokens as the model's
-/// context or more.
+/// What a task does whose prompt is too long: it has more tokens than `rollout.max_prompt_tokens`, or
+/// leaves no room to answer in the model's context.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LongPrompts {
@@ -21,6 +21,9 @@ pub enum LongPrompts {
     Stop,
     /// It is left out, and said.
     Skip,
+    /// Its question loses words at its beginning until the prompt fits, and that is said. Where
+    /// this does not help, and with demonstrations and conversations, it is as `skip`.
+    Cut,
 }
 
 /// The prompt of each task, in the same order, with what is told in front of its question. Rendered and

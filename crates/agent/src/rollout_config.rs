@@ -90,7 +90,12 @@ pub struct RolloutConfig {
     pub max_output_tokens: usize,
     /// What longer output loses.
     pub output_truncation: OutputTruncation,
-    /// What a task does whose prompt leaves no room in the model's context.
+    /// Tokens a prompt may have; 0 for as many as leave room to answer in the model's context.
+    #[serde(deserialize_with = "within::<0, 10_000_000, _, _>")]
+    #[serde(skip_serializing_if = "is_default")]
+    #[schemars(schema_with = "whole::<0, 10_000_000>")]
+    pub max_prompt_tokens: usize,
+    /// What a task does whose prompt has more tokens, or leaves no room in the model's context.
     pub long_prompts: LongPrompts,
     /// Seconds a call may take.
     pub call_seconds: Seconds,
@@ -135,6 +140,16 @@ impl RolloutConfig {
         self.preference.as_ref().map(|config| config.usual(objectives)).unwrap_or_default()
     }
 
+    /// Tokens a prompt may have with a model of such a context: one less, so that there is room for a
+    /// token to answer with, or what is configured.
+    pub fn prompt_limit(&self, context: usize) -> usize {
+        let fitting = context.saturating_sub(1);
+        match self.max_prompt_tokens {
+            0 => fitting,
+            most => most.min(fitting),
+        }
+    }
+
     /// What a prompt tells of a preference in front of the question.
     pub fn told(&self, preference: &ObjectiveValues) -> String {
         self.preference.as_ref().map(|config| config.words(preference)).unwrap_or_default()
@@ -154,6 +169,7 @@ impl Default for RolloutConfig {
             max_sampled_tokens: 96,
             max_output_tokens: 256,
             output_truncation: OutputTruncation::Tail,
+            max_prompt_tokens: 0,
             long_prompts: LongPrompts::Stop,
             call_seconds: const { Seconds::literal(5.0) },
             episode_seconds: const { Seconds::literal(600.0) },

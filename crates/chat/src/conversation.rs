@@ -56,6 +56,63 @@ impl Conversation {
         }
     }
 
+    /// A row of a data set: `messages`, and where they are there `tools` (a list, or a text that
+    /// holds one), `documents`, `chat_template_kwargs` and `add_generation_prompt`. Other columns
+    /// are left alone.
+    ///
+    /// ```
+    /// use paretopo_chat::Conversation;
+    /// use serde_json::json;
+    ///
+    /// let row = json!({
+    ///     "messages": [{ "role": "user", "content": "Hi" }], "tools": "[]", "source": "mine",
+    /// });
+    /// let conversation = Conversation::of_row(&row).unwrap();
+    /// assert_eq!((conversation.messages.len(), conversation.tools), (1, Some(vec![])));
+    /// let error = Conversation::of_row(&json!({ "messages": ["Hi"] })).unwrap_err();
+    /// assert_eq!(error, "message 1 is no object with a `role`");
+    /// ```
+    ///
+    /// # Errors
+    /// Says which column, or which message, is not what it should be.
+    pub fn of_row(row: &Value) -> Result<Self, String> {
+        let list = |name: &str| match &row[name] {
+            Value::Null => Ok(None),
+            Value::Array(list) => Ok(Some(list.clone())),
+            // what has no one type in a table is written as a text
+            Value::String(text) => match serde_json::from_str(text) {
+                _ if text.is_empty() => Ok(None),
+                Ok(list) => Ok(list),
+                Err(error) => Err(format!("`{name}` is a text that holds no list: {error}")),
+            },
+            other => Err(format!("`{name}` is no list: {other}")),
+        };
+        let Some(messages) = list("messages")?.filter(|messages| !messages.is_empty()) else {
+            return Err(
+                "no `messages`: a conversation is a list of them, each with a `role`".into()
+            );
+        };
+        let message = |(place, message): (usize, Value)| match message {
+            Value::Object(message) if message.get("role").is_some_and(Value::is_string) => {
+                Ok(message)
+            }
+            _ => Err(format!("message {} is no object with a `role`", place + 1)),
+        };
+        let variables = match &row["chat_template_kwargs"] {
+            Value::Null => Map::new(),
+            Value::Object(variables) => variables.clone(),
+            other => return Err(format!("`chat_template_kwargs` is no object: {other}")),
+        };
+        Ok(Self {
+            messages: messages.into_iter().enumerate().map(message).collect::<Result<_, _>>()?,
+            tools: list("tools")?,
+            documents: list("documents")?,
+            add_generation_prompt: row["add_generation_prompt"].as_bool().unwrap_or(false),
+            variables,
+            now: None,
+        })
+    }
+
     /// The messages as transformers hands them to a template: without what is null, and with the
     /// reasoning under the name that templates read, whatever name it came under.
     pub(crate) fn messages_as_read(&self) -> Vec<Map<String, Value>> {
@@ -87,5 +144,32 @@ mod tests {
         let expected =
             r#"{"thinking":"why","role":"assistant","reasoning":"why","reasoning_content":"why"}"#;
         assert_eq!(serde_json::to_string(&read).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_row_is_refused_by_column_and_message() {
+        for (row, reason) in [
+            (json!({ "prompt": "Hi" }), "no `messages`"),
+            (json!({ "messages": [] }), "no `messages`"),
+            (json!({ "messages": 7 }), "`messages` is no list: 7"),
+            (json!({ "messages": [{ "role": "user" }, { "from": "gpt" }] }), "message 2 is no"),
+            (json!({ "messages": [{ "role": "user" }], "tools": "[1" }), "`tools` is a text that"),
+            (json!({ "messages": [{ "role": "user" }], "tools": {} }), "`tools` is no list: {}"),
+            (
+                json!({ "messages": [{ "role": "user" }], "chat_template_kwargs": [] }),
+                "`chat_template_kwargs` is no object",
+            ),
+        ] {
+            let error = Conversation::of_row(&row).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+        let row = json!({
+            "messages": r#"[{"role": "user"}]"#, "tools": r#"[{"type": "function"}]"#,
+            "chat_template_kwargs": { "enable_thinking": false }, "add_generation_prompt": true,
+        });
+        let read = Conversation::of_row(&row).unwrap();
+        assert_eq!(read.tools, Some(vec![json!({ "type": "function" })]));
+        assert_eq!(read.variables["enable_thinking"], false);
+        assert!(read.add_generation_prompt && read.messages.len() == 1);
     }
 }

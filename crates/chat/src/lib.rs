@@ -24,6 +24,7 @@ mod calls;
 mod chat_turns;
 mod conversation;
 mod jinja;
+mod lessons;
 mod syntax;
 mod template;
 mod template_workers;

@@ -90,7 +90,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR", default_value = "runs/train")]
         run: PathBuf,
     },
-    /// Warm-start a policy on the environment's demonstrations
+    /// Warm-start a policy on the environment's demonstrations, or on conversations (`sft.data`)
     Sft {
         #[command(flatten)]
         config: ConfigArguments,
@@ -204,6 +204,17 @@ pub(crate) enum Command {
         model: PathBuf,
         /// JSON lines; `-` for standard input
         file: PathBuf,
+    },
+    /// Show conversations as a policy reads them, and what of them it would learn to write:
+    /// `{"messages":[..],"tools":[..]}` -> `{"text":..,"ids":[..],"assistant":[..],"trained":[..]}`
+    Render {
+        /// The policy: a checkpoint folder, or a model on the hub as `owner/name[@revision]`
+        model: String,
+        /// JSON lines; `-` for standard input
+        file: PathBuf,
+        /// Print JSON lines on a terminal, too, in place of the text in colour
+        #[arg(long)]
+        json: bool,
     },
     /// Rank points: `{"point":[..]}` -> the same with `"rank"`, then `{"hypervolume":..}`
     Front {

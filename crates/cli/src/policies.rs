@@ -72,6 +72,28 @@ pub(crate) fn folder(source: &PolicySource, progress: &mut Progress) -> Result<P
     }
 }
 
+/// The folder of a policy of which everything but the weights is needed.
+pub(crate) fn text_folder(
+    source: &PolicySource,
+    progress: &mut Progress,
+) -> Result<PathBuf, Problem> {
+    let PolicySource::Hub { name, revision, .. } = source else { return folder(source, progress) };
+    let repository = Repository::open(Kind::Model, name, revision).map_err(Problem::mistake)?;
+    let is_text = |file: &String| {
+        let is_template = file.starts_with("additional_chat_templates/");
+        !file.contains('/') && (file.ends_with(".json") || file.ends_with(".jinja")) || is_template
+    };
+    // whatever is missing is named by who reads it
+    let mut found = config_folder(source, progress)?;
+    for file in repository.list().map_err(Problem::mistake)?.iter().filter(|file| is_text(file)) {
+        let path = repository.file(file, &mut |_, _, _| {}).map_err(Problem::mistake)?;
+        if !file.contains('/') {
+            found = path.parent().map(Path::to_owned).unwrap_or(found);
+        }
+    }
+    Ok(found)
+}
+
 /// The folder of a policy whose `config.json` is all that is needed.
 pub(crate) fn config_folder(
     source: &PolicySource,

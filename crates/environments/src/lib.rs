@@ -24,8 +24,8 @@ mod tool_environment;
 mod word_level;
 
 pub use data::{
-    AnswerForm, BadRows, Columns, DataError, DatasetKind, DatasetSource, FileSource,
-    KNOWN_DATASETS, KnownDataset, Question,
+    AnswerForm, BadRows, Columns, DataError, DatasetKind, DatasetSource, FileRow, FileSource,
+    KNOWN_DATASETS, KnownDataset, Question, file_rows,
 };
 pub use demonstration::{Demonstration, DemonstrationTurn};
 pub use environment::{Environment, final_answer};

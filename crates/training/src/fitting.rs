@@ -1,10 +1,9 @@
-//! Which tasks fit the policy: their prompts leave room to answer in its context. Found out before
-//! anything is played, so that no run meets a prompt that is too long.
+//! Which tasks fit the policy: their prompts are short enough and leave room to answer in its
+//! context. Found out before anything is played, so that no run meets a prompt that is too long.
 
 use crate::{Observer, RunConfig, Surroundings, TrainingError};
-use paretopo_agent::{
-    LongPrompts, PolicyText, RolloutConfig, leaves_room, open_tasks, require_question,
-};
+use paretopo_agent::{LongPrompts, PolicyText, RolloutConfig, open_tasks, require_question};
+use paretopo_chat::ChatError;
 use paretopo_environments::{Demonstration, Environment, ToolEnvironment};
 use paretopo_models::{ModelConfig, ModelFamily, read_config};
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
@@ -24,10 +23,10 @@ pub(crate) struct Reader<'a> {
     pub(crate) cancelled: &'a AtomicBool,
 }
 
-/// An environment without the tasks that do not fit.
+/// An environment without the tasks that do not fit, and with others cut.
 struct Fitting {
     inner: Box<dyn Environment>,
-    /// The tasks of the splits in which some do not.
+    /// The tasks of the splits in which some did not fit.
     remaining: HashMap<Split, Vec<Task>>,
 }
 
@@ -64,9 +63,9 @@ impl Environment for Fitting {
 /// What of a split was measured.
 #[derive(Default)]
 struct Measured {
-    /// The places of the tasks that fit.
-    fitting: Vec<usize>,
-    /// Ids and tokens of those that do not.
+    /// The places of the tasks that fit, and what became of those that were cut.
+    fitting: Vec<(usize, Option<Task>)>,
+    /// Ids and tokens of those that do not fit as they are.
     long: Vec<(String, usize)>,
 }
 
@@ -83,7 +82,8 @@ pub(crate) fn played_splits(config: &RunConfig, trains: bool) -> Vec<(Split, usi
     splits
 }
 
-/// The environment without the tasks, among those that are played, whose prompts are too long.
+/// The environment without the tasks, among those that are played, whose prompts are too long, or
+/// with such tasks cut.
 /// Every prompt is opened, so a template that renders nothing is found, too; and so is one that leaves
 /// the question out.
 ///
@@ -109,24 +109,30 @@ pub(crate) fn fitting(
             continue;
         }
         let name = format!("{split:?}").to_lowercase();
-        let said = describe(&measured, &name, reader.context);
+        let said = describe(&measured, &name, &too_long(rollout, reader.context));
         if rollout.long_prompts == LongPrompts::Stop {
             problems.push(said);
         } else if measured.fitting.is_empty() {
             problems.push(format!("{said}; no {name} task is left"));
         } else {
-            observer.note(&format!("left out: {said}"));
+            let cut = measured.fitting.iter().filter(|(_, cut)| cut.is_some()).count();
+            observer.note(&match cut {
+                0 => format!("left out: {said}"),
+                _ if cut == measured.long.len() => format!("cut: {said}"),
+                _ => format!("cut, or left out but for {cut}: {said}"),
+            });
             let tasks = environment.tasks(split);
-            let fitting = measured.fitting.iter().map(|place| tasks[*place].clone());
+            let fitting = measured.fitting.into_iter();
+            let fitting = fitting.map(|(place, cut)| cut.unwrap_or_else(|| tasks[place].clone()));
             remaining.insert(split, fitting.collect());
         }
     }
     if !problems.is_empty() {
         let hint = match rollout.long_prompts {
             LongPrompts::Stop => {
-                "take a policy with a longer context, or leave such tasks out with `rollout.long_prompts=skip`"
+                "take a policy with a longer context, or leave such tasks out or cut them with `rollout.long_prompts=skip` or `cut`"
             }
-            LongPrompts::Skip => "take a policy with a longer context",
+            LongPrompts::Skip | LongPrompts::Cut => "take a policy with a longer context",
         };
         return Err(TrainingError::LongPrompts(format!("{}\nhint: {hint}", problems.join("\n"))));
     }
@@ -135,6 +141,18 @@ pub(crate) fn fitting(
     }
     let inner = environment.environment;
     Ok(ToolEnvironment { environment: Box::new(Fitting { inner, remaining }), ..environment })
+}
+
+/// What is wrong with prompts that do not fit.
+fn too_long(rollout: &RolloutConfig, context: usize) -> String {
+    let limit = rollout.prompt_limit(context);
+    match limit + 1 < context {
+        true => format!("of more than {limit} tokens (`rollout.max_prompt_tokens`)"),
+        false => format!(
+            "that leave no room to answer in the model's context of {context} tokens \
+             (`max_position_embeddings`)"
+        ),
+    }
 }
 
 /// That the syntax of calls names a tool that is not there, if so.
@@ -183,7 +201,7 @@ fn measure(
         // those that stop the run count as played
         let played = match rollout.long_prompts {
             LongPrompts::Stop => done,
-            LongPrompts::Skip => found.fitting.len(),
+            LongPrompts::Skip | LongPrompts::Cut => found.fitting.len(),
         };
         let block = &tasks[done..tasks.len().min(done + BLOCK.min(wanted - played))];
         if block.is_empty() {
@@ -194,11 +212,20 @@ fn measure(
         }
         let opened: Vec<(&Task, &str)> = block.iter().map(|task| (task, told.as_str())).collect();
         let prompts = open_tasks(reader.text, environment, rollout, &opened)?;
+        let limit = rollout.prompt_limit(reader.context);
         for (index, (task, prompt)) in block.iter().zip(prompts).enumerate() {
-            if leaves_room(prompt.len(), reader.context) {
-                found.fitting.push(done + index);
-            } else {
-                found.long.push((task.id.clone(), prompt.len()));
+            if prompt.len() <= limit {
+                found.fitting.push((done + index, None));
+                continue;
+            }
+            found.long.push((task.id.clone(), prompt.len()));
+            if rollout.long_prompts == LongPrompts::Cut {
+                let tokens = |task: &Task| {
+                    let opened = open_tasks(reader.text, environment, rollout, &[(task, &told)])?;
+                    Ok(opened[0].len())
+                };
+                let cut = cut(task, limit, tokens)?;
+                found.fitting.extend(cut.map(|task| (done + index, Some(task))));
             }
         }
         done += block.len();
@@ -209,8 +236,35 @@ fn measure(
     Ok(found)
 }
 
-fn describe(measured: &Measured, split: &str, context: usize) -> String {
+/// The task with the longest end of its question, from a word's beginning on, whose prompt has at
+/// most `limit` tokens; `None` where that is no word.
+fn cut(
+    task: &Task,
+    limit: usize,
+    tokens: impl Fn(&Task) -> Result<usize, ChatError>,
+) -> Result<Option<Task>, ChatError> {
+    let question = task.question.trim();
+    let from = |start: usize| Task { question: question[start..].to_owned(), ..task.clone() };
+    let is_start =
+        |(_, pair): &(usize, [char; 2])| pair[0].is_whitespace() && !pair[1].is_whitespace();
+    let behind = question.char_indices().skip(1);
+    let pairs = question.chars().zip(behind).map(|(before, (at, c))| (at, [before, c]));
+    let starts: Vec<usize> = pairs.filter(is_start).map(|(at, _)| at).collect();
+    // the first start from which it fits: later ones are shorter
+    let (mut low, mut high) = (0, starts.len());
+    while low < high {
+        let middle = (low + high) / 2;
+        match tokens(&from(starts[middle]))? <= limit {
+            true => high = middle,
+            false => low = middle + 1,
+        }
+    }
+    Ok(starts.get(low).map(|start| from(*start)))
+}
+
+fn describe(measured: &Measured, split: &str, why: &str) -> String {
     let Measured { fitting, long } = measured;
+    let cut = fitting.iter().filter(|(_, cut)| cut.is_some()).count();
     let mut named: Vec<String> =
         long.iter().take(SHOWN).map(|(id, tokens)| format!("`{id}` ({tokens})")).collect();
     if long.len() > SHOWN {
@@ -218,9 +272,9 @@ fn describe(measured: &Measured, split: &str, context: usize) -> String {
     }
     let longest = long.iter().map(|(_, tokens)| *tokens).max().unwrap_or_default();
     format!(
-        "{} of {} {split} tasks have prompts that leave no room to answer in the model's context of {context} tokens (`max_position_embeddings`); the longest has {longest}: {}",
+        "{} of {} {split} tasks have prompts {why}; the longest has {longest}: {}",
         long.len(),
-        long.len() + fitting.len(),
+        long.len() + fitting.len() - cut,
         named.join(", ")
     )
 }
@@ -277,9 +331,10 @@ mod tests {
     #[test]
     fn long_prompts_are_counted_and_the_first_are_named() {
         let long = (0..7).map(|index| (format!("t{index}"), 100 + index)).collect();
-        let measured = Measured { fitting: vec![0, 4, 8], long };
-        let said = describe(&measured, "test", 90);
-        for part in ["7 of 10 test tasks", "context of 90 tokens", "longest has 106"] {
+        let fitting = [0, 4, 8].map(|place| (place, None)).to_vec();
+        let measured = Measured { fitting, long };
+        let said = describe(&measured, "test", "of more than 90 tokens");
+        for part in ["7 of 10 test tasks", "of more than 90 tokens", "longest has 106"] {
             assert!(said.contains(part), "{said}");
         }
         assert!(
@@ -287,5 +342,17 @@ mod tests {
                 "`t0` (100), `t1` (101), `t2` (102), `t3` (103), `t4` (104), and 2 more"
             )
         );
+    }
+    #[test]
+    fn a_question_is_cut_at_a_word_to_what_fits() {
+        let task =
+            Task { id: "t".into(), question: " one  two three\nfour ".into(), ..Task::default() };
+        // as many tokens as characters, and three around them
+        let tokens = |task: &Task| Ok(task.question.chars().count() + 3);
+        let cut = |limit| cut(&task, limit, tokens).unwrap().map(|task| task.question);
+        assert_eq!(cut(17).as_deref(), Some("two three\nfour"));
+        assert_eq!(cut(16).as_deref(), Some("three\nfour"));
+        assert_eq!(cut(7).as_deref(), Some("four"));
+        assert_eq!(cut(6), None);
     }
 }

@@ -44,7 +44,7 @@ pub use policy::Policy;
 pub use rl::{BadNumbers, KeepConfig, OldLogprobs, TrainConfig, train, train_in};
 pub use run::{RunFolder, RunMetadata, TrainingState, write_atomically};
 pub use score::{ScoreRequest, Scores};
-pub use sft::{SftConfig, sft};
+pub use sft::{ConversationFile, SftConfig, sft};
 pub use stage::{Stage, out_of_memory, write_reason};
 
 use burn::module::Module;

@@ -12,6 +12,7 @@ mod lines;
 mod new;
 mod recipes;
 mod remaining;
+mod render;
 mod search;
 mod soup;
 mod tools;
@@ -92,6 +93,7 @@ pub(crate) fn run(command: Command, options: &Options<'_>) -> Result<(), Problem
         Command::Doctor => doctor::doctor(),
         Command::Check { fixtures, out } => tools::check(&fixtures, out.as_deref(), options),
         Command::Score { model, file } => tools::score(&model, &file, options),
+        Command::Render { model, file, json } => render::render(&model, &file, json, options),
         Command::Search { corpus, query: Some(query), topk, .. } => {
             search::query(&corpus, &query, topk, quiet)
         }

@@ -118,6 +118,10 @@ pub(crate) fn run(
     progress.log_into(run);
     pick(&backend)(index, &config, run, &surroundings, &mut progress)?;
     drop(progress);
+    if !plans && !config.sft.data.is_empty() {
+        outln!("wrote {}", run.join("policy").display());
+        return Ok(());
+    }
     show_evaluation_of(run)
 }
 

@@ -164,6 +164,18 @@ impl DatasetSource {
     }
 }
 
+/// A row with its line (JSON lines) or number (otherwise), counted from 1; or what is wrong with
+/// that line.
+pub type FileRow = (usize, Result<Value, String>);
+
+/// All rows of a file, whatever they hold: JSON (one list), JSON lines or parquet.
+///
+/// # Errors
+/// When the file cannot be read as a whole; a line that is no JSON is a row that says so.
+pub fn file_rows(path: &Path) -> Result<Vec<FileRow>, DataError> {
+    rows::read_rows(path)
+}
+
 /// Reads a file of questions with the usual column names.
 ///
 /// # Errors

@@ -3,20 +3,16 @@
 //! table that was converted by a program that took the mark for a letter has it in the name of its
 //! first column.
 
-use super::DataError;
+use super::{DataError, FileRow};
 use paretopo_reading::MARK;
 use serde_json::Value;
 use std::path::Path;
-
-/// A row with its line (JSON lines) or number (otherwise), counted from 1; or what is wrong with
-/// that line.
-pub(super) type Row = (usize, Result<Value, String>);
 
 /// All rows.
 ///
 /// # Errors
 /// When the file cannot be read as a whole; a line that is no JSON is a row that says so.
-pub(super) fn read_rows(path: &Path) -> Result<Vec<Row>, DataError> {
+pub(super) fn read_rows(path: &Path) -> Result<Vec<FileRow>, DataError> {
     let read = |source| DataError::Read { path: path.into(), source };
     let wrong = |line: usize, reason: String| DataError::Line { path: path.into(), line, reason };
     let bytes = std::fs::read(path).map_err(read)?;
@@ -47,7 +43,7 @@ pub(super) fn read_rows(path: &Path) -> Result<Vec<Row>, DataError> {
         .collect())
 }
 
-fn numbered(rows: Vec<Value>) -> Vec<Row> {
+fn numbered(rows: Vec<Value>) -> Vec<FileRow> {
     let rows = rows.into_iter().map(with_unmarked_names).enumerate();
     rows.map(|(index, row)| (index + 1, Ok(row))).collect()
 }

@@ -11,6 +11,25 @@ use paretopo_environments::ToolEnvironment;
 use paretopo_models::ModelFamily;
 use paretopo_records::write_evaluation;
 
+/// The policy goes to `run/policy`, and its adapter, if one was trained, to `run/adapter`; it is
+/// returned with its adapter merged.
+///
+/// # Errors
+/// When the policy is not finite, before it is written; when something cannot be written.
+pub(crate) fn write_policy<F: ModelFamily, B: AutodiffBackend>(
+    policy: Policy<F, B>,
+    folder: &RunFolder,
+) -> Result<Policy<F, B>, TrainingError> {
+    Stage::Writing.begin();
+    policy.require_computes(&F::valid(&policy.model))?;
+    if policy.adapter.is_some() {
+        put_folder(&folder.path().join("adapter"), |place| policy.save_adapter(place))?;
+    }
+    let policy = policy.merged();
+    put_folder(&folder.path().join("policy"), |place| policy.save(&policy.model, place))?;
+    Ok(policy)
+}
+
 /// What the end of a run needs besides its policy.
 pub(crate) struct Conclusion<'a, B: AutodiffBackend> {
     pub(crate) config: &'a RunConfig,
@@ -21,8 +40,7 @@ pub(crate) struct Conclusion<'a, B: AutodiffBackend> {
 }
 
 impl<B: AutodiffBackend> Conclusion<'_, B> {
-    /// The policy goes to `run/policy` (and its adapter, if one was trained, to `run/adapter`), its
-    /// evaluation to `run/evaluation.json`.
+    /// The policy is written ([`write_policy`]); its evaluation goes to `run/evaluation.json`.
     ///
     /// # Errors
     /// When the policy is not finite, before it is written; when all episodes failed or an objective is
@@ -34,13 +52,7 @@ impl<B: AutodiffBackend> Conclusion<'_, B> {
         observer: &mut dyn Observer,
     ) -> Result<(), TrainingError> {
         let Self { config, folder, environment, device, surroundings } = *self;
-        Stage::Writing.begin();
-        policy.require_computes(&F::valid(&policy.model))?;
-        if policy.adapter.is_some() {
-            put_folder(&folder.path().join("adapter"), |place| policy.save_adapter(place))?;
-        }
-        let policy = policy.merged();
-        put_folder(&folder.path().join("policy"), |place| policy.save(&policy.model, place))?;
+        let policy = write_policy(policy, folder)?;
         let mut model = for_rollouts(F::valid(&policy.model), config, device)?;
         let episodes = config.evaluation.episodes(&**environment);
         let workers = surroundings.rollout_workers(config, &mut model, episodes)?;

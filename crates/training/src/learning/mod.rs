@@ -5,6 +5,7 @@ pub(crate) mod arrangement;
 pub(crate) mod batch;
 mod gradient;
 mod gradient_sum;
+pub(crate) mod logprobs;
 mod optimizer;
 mod optimizer_config;
 mod passes;

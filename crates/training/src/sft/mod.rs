@@ -1,12 +1,14 @@
-//! The warm-start recipe: next-token cross-entropy on demonstrations, on the tokens that the agent
-//! writes.
+//! The warm-start recipe: next-token cross-entropy on an environment's demonstrations or on
+//! conversations of one's own, on the tokens that the agent writes.
 
 mod config;
+mod conversations;
 mod demonstrations;
+mod draws;
 
-pub use config::SftConfig;
+pub use config::{ConversationFile, SftConfig};
 
-use crate::evaluation::conclusion::Conclusion;
+use crate::evaluation::conclusion::{Conclusion, write_policy};
 use crate::evaluation::{require_tasks, sampling_of};
 use crate::fitting::{fitting, played_splits};
 use crate::learning::arrangement::micro_batches;
@@ -18,6 +20,7 @@ use crate::{
     TrainingError, TrainingSequence, TrainingState, accumulate_gradient, total_gradient,
 };
 use burn::tensor::backend::AutodiffBackend;
+use conversations::Conversations;
 use demonstrations::{measure, sequence_of, weigh};
 use paretopo_agent::Workers;
 use paretopo_environments::ToolEnvironment;
@@ -27,11 +30,14 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// Trains a policy on the environment's demonstrations and writes it to `run/policy`.
+/// Trains a policy on the environment's demonstrations, or on the conversations that
+/// [`SftConfig::data`] names, and writes it to `run/policy`. After demonstrations it is evaluated
+/// in the environment.
 ///
 /// # Errors
-/// When something cannot be read or written, the environment has no demonstrations or they do not
-/// fit into the model's context, or the loss or a weight is no number.
+/// When something cannot be read or written, the environment has no demonstrations, a conversation
+/// is none or cannot be rendered, they do not fit into the model's context, or the loss or a weight
+/// is no number.
 pub fn sft<F: ModelFamily, B: AutodiffBackend>(
     config: &RunConfig,
     run: &Path,
@@ -46,16 +52,56 @@ pub fn sft<F: ModelFamily, B: AutodiffBackend>(
         }
         start = start.step(observer)?;
     }
-    let conclusion = Conclusion {
-        config,
-        folder: &start.folder,
-        environment: &start.environment,
-        device: &place.device,
-        surroundings,
+    let step = start.state.step;
+    let written = match &start.lessons {
+        Lessons::Demonstrations { environment, .. } => {
+            let (folder, device) = (&start.folder, &place.device);
+            Conclusion { config, folder, environment, device, surroundings }.write(
+                start.policy,
+                start.state.updates,
+                observer,
+            )
+        }
+        Lessons::Conversations(_) => write_policy(start.policy, &start.folder).map(drop),
     };
-    conclusion
-        .write(start.policy, start.state.updates, observer)
-        .map_err(|error| error.at_step(start.state.step))
+    written.map_err(|error| error.at_step(step))
+}
+
+/// What is learnt from.
+enum Lessons {
+    Demonstrations {
+        environment: ToolEnvironment,
+        /// Demonstrations that take the place of those that are too long.
+        fitting: Vec<TrainingSequence>,
+    },
+    Conversations(Conversations),
+}
+
+impl Lessons {
+    /// # Errors
+    /// When they cannot be had, or are too long, and that is to stop the run.
+    fn prepare<F: ModelFamily, B: AutodiffBackend>(
+        config: &RunConfig,
+        run: &Path,
+        policy: &Policy<F, B>,
+        surroundings: &Surroundings<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, TrainingError> {
+        let cancelled = surroundings.cancelled;
+        if !config.sft.data.is_empty() {
+            let found = Conversations::load(config, policy, cancelled, observer)?;
+            return Ok(Self::Conversations(found));
+        }
+        let environment = surroundings.environment(config, observer)?;
+        require_tasks(&environment, config.evaluation.split)?;
+        // better now than after hours of training
+        sampling_of(&config.evaluation, &policy.text)?;
+        let reader = policy.reader(cancelled);
+        let splits = played_splits(config, false);
+        let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
+        let fitting = measure(config, run, policy, &environment, observer)?;
+        Ok(Self::Demonstrations { environment, fitting })
+    }
 }
 
 /// A run between two steps.
@@ -64,10 +110,8 @@ struct WarmStart<'a, F: ModelFamily, B: AutodiffBackend> {
     run: &'a Path,
     place: &'a Placement<B>,
     folder: RunFolder,
-    environment: ToolEnvironment,
     policy: Policy<F, B>,
-    /// Demonstrations that take the place of those that are too long.
-    fitting: Vec<TrainingSequence>,
+    lessons: Lessons,
     workers: Workers,
     optimizer: AdamW<B>,
     state: TrainingState,
@@ -93,15 +137,8 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> WarmStart<'a, F, B> {
         for note in folder.take_notes() {
             observer.note(&note);
         }
-        let environment = surroundings.environment(config, observer)?;
-        require_tasks(&environment, config.evaluation.split)?;
         let mut policy = Policy::<F, B>::load(config, &surroundings.policy_folder, place)?;
-        // better now than after hours of training
-        sampling_of(&config.evaluation, &policy.text)?;
-        let reader = policy.reader(surroundings.cancelled);
-        let splits = played_splits(config, false);
-        let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
-        let fitting = measure(config, run, &policy, &environment, observer)?;
+        let mut lessons = Lessons::prepare(config, run, &policy, surroundings, observer)?;
         let workers = surroundings.workers(config, &policy.model)?;
         let mut optimizer = AdamW::new(config.sft.optimizer, config.sft.steps);
         let mut note = |message: &str| observer.note(message);
@@ -110,18 +147,10 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> WarmStart<'a, F, B> {
         let state = restored.unwrap_or_default();
         state.require_of_sft(run, config)?;
         folder.rewind(state.step, &mut note)?;
-        Ok(Self {
-            config,
-            run,
-            place,
-            folder,
-            environment,
-            policy,
-            fitting,
-            workers,
-            optimizer,
-            state,
-        })
+        if let Lessons::Conversations(conversations) = &mut lessons {
+            conversations.skip(state.step * config.sft.batch_size as u64);
+        }
+        Ok(Self { config, run, place, folder, policy, lessons, workers, optimizer, state })
     }
 
     fn step(mut self, observer: &mut dyn Observer) -> Result<Self, TrainingError> {
@@ -143,7 +172,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> WarmStart<'a, F, B> {
             return Err(TrainingError::Policy { step: Some(step), reason });
         }
         let workers = self.workers.count() as f64;
-        let metrics = [
+        let mut metrics = vec![
             ("loss", sums.loss),
             ("gradient_norm", norm),
             ("learning_rate", learning_rate),
@@ -151,15 +180,25 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> WarmStart<'a, F, B> {
             ("phase/backward_seconds", sums.backward_seconds / workers),
             ("phase/optimizer_seconds", updating.elapsed().as_secs_f64()),
             ("tokens_per_second", tokens as f64 / started.elapsed().as_secs_f64()),
-            ("long_demonstrations", long as f64),
         ];
+        self.state.step += 1;
+        self.state.updates = self.optimizer.updates();
+        let is_last = self.state.step == settings.steps;
+        match &self.lessons {
+            Lessons::Demonstrations { .. } => metrics.push(("long_demonstrations", long as f64)),
+            Lessons::Conversations(held_back)
+                if is_last || self.state.step.is_multiple_of(settings.validate_every) =>
+            {
+                let (model, place) = (F::valid(&self.policy.model), self.place.inner());
+                let loss = held_back.validation_loss(&model, self.config, &self.workers, &place);
+                metrics.extend(loss.map(|loss| ("validation_loss", loss)));
+            }
+            Lessons::Conversations(_) => {}
+        }
         let metrics: Metrics =
             metrics.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         self.folder.log(step, &metrics)?;
-        self.state.step += 1;
-        self.state.updates = self.optimizer.updates();
         observer.step(self.state.step, settings.steps, &metrics);
-        let is_last = self.state.step == settings.steps;
         if self.state.step.is_multiple_of(settings.checkpoint_every) || is_last {
             let keep = self.config.train.keep.latest;
             checkpoint::save(self.run, &self.policy, &self.optimizer, &self.state, keep)?;
@@ -167,19 +206,22 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> WarmStart<'a, F, B> {
         Ok(self)
     }
 
-    /// The step's demonstrations, and how many were too long.
-    fn sequences(&self) -> Result<(Vec<TrainingSequence>, usize), TrainingError> {
+    /// What the step learns from, and how many demonstrations were too long.
+    fn sequences(&mut self) -> Result<(Vec<TrainingSequence>, usize), TrainingError> {
         let size = self.config.sft.batch_size;
+        let (environment, fitting) = match &mut self.lessons {
+            Lessons::Conversations(conversations) => return Ok((conversations.next(size), 0)),
+            Lessons::Demonstrations { environment, fitting } => (environment, fitting),
+        };
         let first = self.state.step * size as u64;
         let mut sequences = Vec::with_capacity(size);
         let mut long = 0;
         for index in first..first + size as u64 {
-            let environment = &self.environment;
             let sequence = sequence_of(self.config, self.run, &self.policy, environment, index)?;
             if sequence.ids.len() <= self.policy.config.context() {
                 sequences.push(sequence);
             } else {
-                sequences.push(self.fitting[index as usize % self.fitting.len()].clone());
+                sequences.push(fitting[index as usize % fitting.len()].clone());
                 long += 1;
             }
         }

@@ -12,6 +12,7 @@ pub(super) use loss::UpdateSums;
 pub(super) use sequences::sequences;
 
 use crate::learning::arrangement::micro_batches;
+use crate::learning::logprobs::logprobs_of;
 use crate::rl::{BadNumbers, OldLogprobs};
 use crate::seeds::{Purpose, derive_seed};
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
 };
 use burn::tensor::backend::AutodiffBackend;
 use loss::{Terms, loss_of};
-use old_logprobs::{logprobs_of, recompute};
+use old_logprobs::recompute;
 use paretopo_agent::Workers;
 use paretopo_algorithms::losses::token_weights;
 use paretopo_models::{ModelFamily, Placement};
@@ -76,20 +77,17 @@ impl<F: ModelFamily, B: AutodiffBackend> Update<'_, F, B> {
         let mut corrections: Vec<Vec<f32>> = sequences.iter().map(ones).collect();
         let mut sums = UpdateSums::default();
         let recomputes = settings.old_logprobs == OldLogprobs::Recompute;
+        let place = self.place.inner();
+        let logprobs = |model: &F::Model<B::InnerBackend>, sequences: &[TrainingSequence]| {
+            let (tokens, precision) = (settings.micro_batch_tokens, self.config.precision);
+            logprobs_of(model, sequences, tokens, precision, self.workers, &place)
+        };
         if recomputes {
-            let trainer = logprobs_of(
-                &F::valid(&model),
-                &sequences,
-                self.config,
-                self.workers,
-                &self.place.inner(),
-            );
+            let trainer = logprobs(&F::valid(&model), &sequences);
             let cap = settings.importance_cap;
             corrections = recompute(&mut sequences, trainer, cap, &mut sums.mismatch);
         }
-        let references = self.reference.map(|model| {
-            logprobs_of(model, &sequences, self.config, self.workers, &self.place.inner())
-        });
+        let references = self.reference.map(|model| logprobs(model, &sequences));
         let mut dropped = 0;
         for chosen in minibatches(sequences.len(), self.config, self.step) {
             let (places, members) = members(&sequences, &corrections, &chosen, settings);
@@ -305,7 +303,9 @@ mod tests {
         ];
         let plain = AutoFamily::valid(model);
         let workers = Workers::default();
-        let logprobs = logprobs_of(&plain, &sequences, config, &workers, &place().inner());
+        let (tokens, precision) = (config.train.micro_batch_tokens, config.precision);
+        let place = place().inner();
+        let logprobs = logprobs_of(&plain, &sequences, tokens, precision, &workers, &place);
         for (sequence, logprobs) in sequences.iter_mut().zip(logprobs) {
             sequence.old_logprobs = logprobs.iter().map(|logprob| logprob + offset).collect();
         }

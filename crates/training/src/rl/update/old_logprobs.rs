@@ -5,35 +5,8 @@
 //! been drawn from the sampler's distribution (truncated importance sampling; Ionides, 2008).
 
 use super::loss::Mismatch;
-use crate::learning::arrangement::micro_batches;
-use crate::{MicroBatch, RunConfig, TrainingSequence, response_logprobs};
-use burn::tensor::backend::Backend;
-use paretopo_agent::Workers;
-use paretopo_models::{CausalLm, Placement, to_host};
+use crate::TrainingSequence;
 use paretopo_settings::Positive;
-
-/// Log-probabilities of the sampled tokens of each sequence under a model without gradients.
-pub(super) fn logprobs_of<B: Backend, M: CausalLm<B>>(
-    model: &M,
-    sequences: &[TrainingSequence],
-    config: &RunConfig,
-    workers: &Workers,
-    place: &Placement<B>,
-) -> Vec<Vec<f32>> {
-    let mut found = vec![Vec::new(); sequences.len()];
-    let score = |(): &mut (), group: Vec<usize>, tell: &mut dyn FnMut((usize, Vec<f32>))| {
-        let rows: Vec<&TrainingSequence> = group.iter().map(|index| &sequences[*index]).collect();
-        let batch = MicroBatch::<B>::new(&rows, &place.device).in_precision(config.precision);
-        let (logprobs, _) = response_logprobs(model, &batch, false);
-        let longest = logprobs.dims()[1];
-        for (index, row) in group.into_iter().zip(to_host(logprobs).chunks(longest)) {
-            tell((index, row[..sequences[index].old_logprobs.len()].to_vec()));
-        }
-    };
-    let groups = micro_batches(sequences, config.train.micro_batch_tokens);
-    workers.run(vec![(); workers.count()], groups, score, &mut |(index, row)| found[index] = row);
-    found
-}
 
 /// Replaces the sampler's log-probabilities by the trainer's, of which `mismatch` then knows the
 /// difference, and returns each token's correction: 1 without a cap.
