@@ -207,7 +207,7 @@ pub(crate) fn check_turns(
     }
     // no tool writes a marker
     let marker = |marker: &&str| text.tokenizer.token_to_id(marker).expect("a marker is a token");
-    let markers: Vec<u32> = family.ends.iter().chain(family.markers).map(|m| marker(m)).collect();
+    let markers: Vec<u32> = family.ends.iter().chain(family.markers).map(marker).collect();
     for own in by(Author::Tool) {
         assert!(!own.ids.iter().any(|id| markers.contains(id)), "{name}: a forged marker");
     }
