@@ -39,6 +39,46 @@ fn load(folder: &Path) -> Result<AutoModel<Plain>, String> {
         .map_err(|e| e.to_string())
 }
 
+/// Parameters have other names there, beside tensors that are none of the text.
+#[test]
+fn the_text_of_a_checkpoint_with_images_is_the_model() {
+    let copy = tempfile::tempdir().unwrap();
+    let config = value!({
+        "model_type": "qwen3_5", "text_config": json(&fixture("qwen3_5").join("config.json")),
+        "vision_config": { "depth": 1 }
+    });
+    std::fs::write(copy.path().join("config.json"), config.to_string()).unwrap();
+    let tensors = load_tensors(&fixture("qwen3_5").join("model.safetensors")).unwrap();
+    let write = |more: &[&str]| {
+        let renamed = |name: &str| name.replacen("model.", "model.language_model.", 1);
+        let text = tensors.values().map(|tensor| {
+            let values = tensor.values.clone();
+            SavedTensor {
+                name: renamed(&tensor.name),
+                shape: tensor.shape.clone(),
+                values: Box::new(move || values.clone()),
+            }
+        });
+        let others = more.iter().map(|name| SavedTensor {
+            name: name.to_string(),
+            shape: vec![1],
+            values: Box::new(|| vec![0.5]),
+        });
+        let all: Vec<SavedTensor> = text.chain(others).collect();
+        write_tensors(&copy.path().join("model.safetensors"), &all).unwrap();
+    };
+    let ids = ids(&json(&fixture("qwen3_5").join("expected.json"))["ids"]);
+    let want = logits(&load(&fixture("qwen3_5")).unwrap(), &ids);
+    write(&["model.visual.blocks.0.norm1.weight", "mtp.norm.weight"]);
+    assert_eq!(logits(&load(copy.path()).unwrap(), &ids), want);
+    write(&["model.language_model.other.weight"]);
+    let error = load(copy.path()).unwrap_err();
+    assert!(
+        error.contains("`model.language_model.other.weight` belongs to no parameter"),
+        "{error}"
+    );
+}
+
 #[test]
 fn rope_settings_of_transformers_4_and_5_are_the_same_model() {
     let ids = ids(&json(&fixture("llama").join("expected.json"))["ids"]);

@@ -10,7 +10,7 @@ pub(crate) type Plain = burn_flex::Flex;
 pub(crate) type Tracked = Autodiff<Plain>;
 
 /// The tiny checkpoints of `fixtures/make_models.py`.
-pub(crate) const CASES: [&str; 12] = [
+pub(crate) const CASES: [&str; 14] = [
     "llama",
     "llama_tied_rope3_bias",
     "qwen2",
@@ -23,6 +23,8 @@ pub(crate) const CASES: [&str; 12] = [
     "gemma3",
     "qwen3_moe",
     "qwen3_moe_dense",
+    "qwen3_5",
+    "qwen3_5_tied",
 ];
 
 /// The CPU without kernels, where layers are burn's operations as on every backend.

@@ -4,7 +4,7 @@
 //! has any, come last in that line.
 
 use crate::family::{ModelConfig, ModelFamily, Placement, parse_config};
-use crate::layers::{Architecture, AttentionState, CausalDecoder, DecoderConfig, HeadLayout};
+use crate::layers::{Architecture, CausalDecoder, DecoderConfig, DecoderState, HeadLayout};
 use crate::layers::{Projection, causal_decoder};
 use crate::{CausalLm, DecodingState, Footprint, ForwardInput, Kernels, LinearMap, PackedWeights};
 use burn::module::{AutodiffModule, Module};
@@ -133,7 +133,12 @@ impl ModelConfig for AutoConfig {
     fn is_superfluous(&self, tensor: &str) -> bool {
         // buffers that old checkpoints carry along, and the copy of a tied embedding
         tensor.ends_with("rotary_emb.inv_freq")
+            || self.architecture().is_superfluous(tensor)
             || self.decoder().tie_word_embeddings && tensor == "lm_head.weight"
+    }
+
+    fn other_name(&self, key: &str) -> Option<String> {
+        self.architecture().other_name(key)
     }
 }
 
@@ -142,13 +147,14 @@ impl ModelFamily for AutoFamily {
     type Model<B: Backend> = AutoModel<B>;
 
     fn model_types() -> Vec<&'static str> {
-        AutoConfig::MODEL_TYPES.to_vec()
+        [AutoConfig::MODEL_TYPES, &[crate::qwen3_5::WITH_IMAGES]].concat()
     }
 
     fn parse(value: serde_json::Value) -> Result<AutoConfig, String> {
+        let value = crate::qwen3_5::text_part(value)?;
         let model_type = value.get("model_type").and_then(|name| name.as_str());
         let settings = AutoConfig::settings(model_type.unwrap_or_default());
-        parse_config(settings.complete(value)?, AutoConfig::MODEL_TYPES, settings.computed)
+        parse_config(settings.complete(value)?, &Self::model_types(), settings.computed)
     }
 
     fn init<B: Backend>(config: &AutoConfig, place: &Placement<B>) -> Result<AutoModel<B>, String> {
@@ -161,14 +167,14 @@ impl ModelFamily for AutoFamily {
 }
 
 impl<B: Backend> CausalLm<B> for AutoModel<B> {
-    type State = AttentionState<B>;
+    type State = DecoderState<B>;
     type Layout = HeadLayout<B>;
 
     fn kernels(&self) -> &Kernels {
         self.decoder().kernels()
     }
 
-    fn empty_state(&self, rows: usize) -> DecodingState<B, AttentionState<B>> {
+    fn empty_state(&self, rows: usize) -> DecodingState<B, DecoderState<B>> {
         self.decoder().empty_state(rows)
     }
 
@@ -189,7 +195,7 @@ impl<B: Backend> CausalLm<B> for AutoModel<B> {
         index: usize,
         x: Tensor<B, 2>,
         layout: &HeadLayout<B>,
-        state: Option<&mut AttentionState<B>>,
+        state: Option<&mut DecoderState<B>>,
     ) -> Tensor<B, 2> {
         self.decoder().layer(index, x, layout, state)
     }
@@ -239,11 +245,15 @@ architectures! {
     /// Qwen3 with experts; see [`crate::qwen3_moe`].
     Qwen3Moe(crate::qwen3_moe::Qwen3MoeConfig) = "qwen3_moe", "Qwen3MoeForCausalLM",
         crate::qwen3_moe::SETTINGS;
+    /// Qwen3.5 (text); see [`crate::qwen3_5`].
+    Qwen3_5(crate::qwen3_5::Qwen3_5Config) = "qwen3_5_text", "Qwen3_5ForCausalLM",
+        crate::qwen3_5::SETTINGS;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layers::LayerKind;
     use serde_json::{Value, json};
 
     /// A small `config.json` with these settings beside the common ones.
@@ -286,6 +296,9 @@ mod tests {
             (gemma3.decoder().head_dim, gemma3.decoder().tie_word_embeddings),
             (Some(256), true)
         );
+        let qwen3_5 = parse("qwen3_5_text", json!({})).unwrap();
+        let is_full = |layer| qwen3_5.architecture().layer(layer) == LayerKind::Qwen3_5Full;
+        assert_eq!([0, 1, 2, 3].map(is_full), [false, false, false, true]);
         let pattern = parse("gemma3_text", json!({ "sliding_window_pattern": 2 })).unwrap();
         let full = (Some(0), None);
         assert_eq!(attention(&pattern), [slides, full, slides, full]);
@@ -313,6 +326,51 @@ mod tests {
         assert!(rotations(flat).unwrap_err().contains("a table for `full_attention`"));
         let error = parse("olmo3", json!({ "rope_theta": 1e4 })).unwrap_err();
         assert!(error.starts_with("`rope_theta` is 10000"), "{error}");
+    }
+
+    #[test]
+    fn text_turns_by_one_position_in_a_share_of_features() {
+        let rotations =
+            |settings: Value| parse("qwen3_5_text", settings)?.architecture().rotations();
+        // as published; of text the three positions are the same
+        let published = json!({ "rope_parameters": {
+            "rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5,
+            "mrope_section": [11, 11, 10], "mrope_interleaved": true
+        } });
+        let half = rotations(json!({ "partial_rotary_factor": 0.5 }));
+        assert_eq!(rotations(published.clone()), half);
+        let quarter = rotations(json!({ "rope_theta": 1e4, "partial_rotary_factor": 0.25 }));
+        assert_eq!(rotations(json!({})), quarter);
+        assert_ne!(half, quarter);
+        let mut both = published;
+        both["partial_rotary_factor"] = json!(0.25);
+        let error = rotations(both).unwrap_err();
+        assert!(error.contains("is 0.5 and 0.25"), "{error}");
+    }
+
+    #[test]
+    fn a_model_that_reads_images_is_taken_for_its_text() {
+        let text = parse("qwen3_5_text", json!({ "eos_token_id": 7 })).unwrap();
+        let mut part = serde_json::to_value(&text).unwrap();
+        let images = |part: &Value| {
+            AutoFamily::parse(json!({
+                "model_type": "qwen3_5", "text_config": part, "vision_config": { "depth": 2 },
+                "image_token_id": 5, "tie_word_embeddings": true
+            }))
+        };
+        assert_eq!(images(&part), Ok(text.clone()));
+        part.as_object_mut().unwrap().remove("model_type");
+        assert_eq!(images(&part), Ok(text.clone()));
+        // of the text's part as of any configuration
+        part["logit_scale"] = json!(0.5);
+        assert!(images(&part).unwrap_err().contains("`logit_scale`"));
+        for name in ["mtp.fc.weight", "model.visual.merger.norm.weight"] {
+            assert!(text.is_superfluous(name), "{name}");
+        }
+        assert!(!text.is_superfluous("model.language_model.norm.weight"));
+        let other = text.other_name("model.norm.weight").unwrap();
+        assert_eq!(other, "model.language_model.norm.weight");
+        assert_eq!(text.other_name("lm_head.weight"), None);
     }
 
     #[test]
@@ -344,6 +402,20 @@ mod tests {
             ("qwen3_moe", "decoder_sparse_step", json!(0)),
             ("qwen3_moe", "use_sliding_window", json!(true)),
             ("qwen3_moe", "n_routed_experts", json!(4)),
+            ("qwen3_5_text", "layer_types", json!(vec!["sliding_attention"; 4])),
+            ("qwen3_5_text", "layer_types", json!(["linear_attention"])),
+            ("qwen3_5_text", "full_attention_interval", json!(0)),
+            ("qwen3_5_text", "attn_output_gate", json!(false)),
+            ("qwen3_5_text", "linear_conv_kernel_dim", json!(1)),
+            ("qwen3_5_text", "linear_num_key_heads", json!(3)),
+            ("qwen3_5_text", "linear_num_value_heads", json!(0)),
+            ("qwen3_5_text", "partial_rotary_factor", json!(0.001)),
+            ("qwen3_5_text", "hidden_act", json!("gelu")),
+            ("qwen3_5_text", "mlp_bias", json!(true)),
+            ("qwen3_5_text", "num_experts", json!(4)),
+            ("qwen3_5", "quantization_config", json!({ "quant_method": "fp8" })),
+            ("qwen3_5", "text_config", json!({ "model_type": "qwen3_text" })),
+            ("qwen3_5", "text_config", json!(null)),
             ("llama", "num_experts", json!(4)),
             ("llama", "sliding_window", json!(4)),
         ] {

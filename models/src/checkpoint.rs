@@ -98,8 +98,10 @@ pub fn load_folder_as<F: ModelFamily, B: Backend>(
     let model =
         F::init(&config, place).map_err(|reason| invalid(&folder.join("config.json"), reason))?;
     weights.forget(|name| config.is_superfluous(name));
+    let held: BTreeSet<String> = weights.names().cloned().collect();
     let model = fill_parameters(model, &mut weights, precision, folder, |key| {
-        (!is_adapter_parameter(key)).then(|| key.to_owned())
+        let other = config.other_name(key).filter(|name| held.contains(name));
+        (!is_adapter_parameter(key)).then(|| other.unwrap_or_else(|| key.to_owned()))
     });
     Ok((config, model?))
 }

@@ -53,6 +53,12 @@ pub trait ModelConfig:
     fn is_superfluous(&self, _tensor: &str) -> bool {
         false
     }
+
+    /// Another name that a checkpoint may have for the parameter of that key; taken where it is
+    /// there.
+    fn other_name(&self, _key: &str) -> Option<String> {
+        None
+    }
 }
 
 /// Configurations and the models that they describe, on every backend.

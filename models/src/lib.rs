@@ -61,6 +61,7 @@ mod parameters;
 mod peft_config;
 pub mod qwen2;
 pub mod qwen3;
+pub mod qwen3_5;
 pub mod qwen3_moe;
 pub mod smollm3;
 mod soup;

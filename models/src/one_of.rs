@@ -28,7 +28,8 @@ pub enum OneOfConfig<First: ModelFamily, Second: ModelFamily> {
     Second(Second::Config),
 }
 
-/// A model, a layer's state or a layout of one of two families.
+/// A model, a layer's state or a layout of one of two families; what a layer of one of two kinds
+/// remembers ([`crate::layers::DecoderState`]).
 #[derive(Clone, Debug)]
 pub enum Either<First, Second> {
     /// Of the first.
@@ -158,6 +159,13 @@ impl<First: ModelFamily, Second: ModelFamily> ModelConfig for OneOfConfig<First,
         match self {
             Self::First(config) => config.is_superfluous(tensor),
             Self::Second(config) => config.is_superfluous(tensor),
+        }
+    }
+
+    fn other_name(&self, key: &str) -> Option<String> {
+        match self {
+            Self::First(config) => config.other_name(key),
+            Self::Second(config) => config.other_name(key),
         }
     }
 }

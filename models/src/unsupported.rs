@@ -130,7 +130,8 @@ pub(crate) fn refuse_unsupported(config: &Map<String, Value>) -> Result<(), Stri
         return refused("sliding_window", value, "none below `max_position_embeddings`");
     }
     let mistral = ["mistral", "ministral3"].contains(&model_type);
-    let without_biases = qwen || mistral || ["olmo3", "gemma3_text"].contains(&model_type);
+    let others = ["olmo3", "gemma3_text", "qwen3_5_text"];
+    let without_biases = qwen || mistral || others.contains(&model_type);
     if let Some(value) = given("mlp_bias").filter(|_| without_biases) {
         return refused("mlp_bias", value, "false");
     }

@@ -58,7 +58,7 @@ impl PolicyText {
             if listed.is_empty()
                 && let Some(config) = config
             {
-                listed = end_ids_of(&config["eos_token_id"]).map_err(|reason| {
+                listed = end_ids_of(eos_token_id(config)).map_err(|reason| {
                     let what = "list of tokens that end a turn";
                     ChatError::Invalid { path: folder.join(name), what, reason }
                 })?;
@@ -264,6 +264,14 @@ fn optional_json(path: &Path, what: &'static str) -> Result<Option<serde_json::V
     Ok(Some(config))
 }
 
+/// The `eos_token_id` of a configuration, or of its text's part where the model reads images, too.
+fn eos_token_id(config: &serde_json::Value) -> &serde_json::Value {
+    match &config["eos_token_id"] {
+        serde_json::Value::Null => &config["text_config"]["eos_token_id"],
+        stated => stated,
+    }
+}
+
 /// The ids of an `eos_token_id`: a number, a list of numbers, or null for none.
 fn end_ids_of(value: &serde_json::Value) -> Result<Vec<TokenId>, String> {
     let id = |value: &serde_json::Value| value.as_u64().and_then(|id| TokenId::try_from(id).ok());
@@ -278,6 +286,14 @@ fn end_ids_of(value: &serde_json::Value) -> Result<Vec<TokenId>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_that_reads_images_has_its_end_in_its_texts_part() {
+        let read = |text: &str| eos_token_id(&serde_json::from_str(text).unwrap()).clone();
+        assert_eq!(read(r#"{"eos_token_id": 1, "text_config": {"eos_token_id": 2}}"#), 1);
+        assert_eq!(read(r#"{"text_config": {"eos_token_id": 2}}"#), 2);
+        assert_eq!(read("{}"), serde_json::Value::Null);
+    }
 
     #[test]
     fn the_ids_that_end_a_turn_are_a_number_or_a_list() {

@@ -98,11 +98,11 @@ impl<B: Backend> Attention<B> {
     }
 }
 
-/// Each part of a token that is as long as the norm, normalised.
 fn normalise<B: Backend>(norm: &Option<RmsNorm<B>>, x: Tensor<B, 2>) -> Tensor<B, 2> {
-    let Some(norm) = norm else { return x };
-    let ([tokens, width], [size]) = (x.dims(), norm.weight.dims());
-    norm.forward(x.reshape([tokens * width / size, size])).reshape([tokens, width])
+    match norm {
+        Some(norm) => norm.forward_parts(x),
+        None => x,
+    }
 }
 
 impl<B: Backend> HeadLayout<B> {

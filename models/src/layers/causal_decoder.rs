@@ -3,7 +3,7 @@
 
 use super::unembed_rows;
 use super::{
-    Activation, AttentionKind, AttentionState, Decoder, DecoderShape, HeadLayout, LayerKind,
+    Activation, AttentionKind, Decoder, DecoderShape, DecoderState, HeadLayout, LayerKind,
     LengthFactor, Projection, RopeParameters, RotaryEmbedding, unembed,
 };
 use crate::packed::{pack_projections, projection_bytes};
@@ -154,6 +154,16 @@ pub trait Architecture {
     /// Says which setting is not supported, out of range or contradicts another.
     fn check(&self) -> Result<(), String> {
         self.decoder().check_activation()
+    }
+
+    /// Whether transformers passes over a checkpoint's tensor of that name.
+    fn is_superfluous(&self, _tensor: &str) -> bool {
+        false
+    }
+
+    /// See [`crate::ModelConfig::other_name`].
+    fn other_name(&self, _key: &str) -> Option<String> {
+        None
     }
 
     /// See [`crate::ModelConfig::footprint`].
@@ -379,6 +389,22 @@ impl DecoderConfig {
     /// Says which setting is not supported, out of range or contradicts another.
     pub(crate) fn rotary_or(&self, usual: f64) -> Result<RotaryEmbedding, String> {
         let (_, head_dim) = self.heads();
+        self.partial_rotary(head_dim, usual)
+    }
+
+    /// The same of the first `rotary_dim` features of each head.
+    ///
+    /// # Errors
+    /// Says which setting is not supported, out of range or contradicts another.
+    pub(crate) fn partial_rotary(
+        &self,
+        rotary_dim: usize,
+        usual: f64,
+    ) -> Result<RotaryEmbedding, String> {
+        let (_, head_dim) = self.heads();
+        let rotary = |theta: f64, rope: &RopeParameters| {
+            RotaryEmbedding::partial(rotary_dim, head_dim, theta, rope)
+        };
         let in_old = |reason| format!("`rope_scaling`: {reason}");
         let in_new = |reason| format!("`rope_parameters`: {reason}");
         let filled = |rope: &Option<RopeParameters>| {
@@ -414,9 +440,9 @@ impl DecoderConfig {
             }
         };
         match (new, old) {
-            (Some(new), _) => RotaryEmbedding::new(head_dim, theta, new).map_err(in_new),
-            (None, Some(old)) => RotaryEmbedding::new(head_dim, theta, old).map_err(in_old),
-            (None, None) => RotaryEmbedding::new(head_dim, theta, &RopeParameters::default()),
+            (Some(new), _) => rotary(theta, new).map_err(in_new),
+            (None, Some(old)) => rotary(theta, old).map_err(in_old),
+            (None, None) => rotary(theta, &RopeParameters::default()),
         }
     }
 
@@ -448,15 +474,16 @@ pub struct CausalDecoder<B: Backend> {
 }
 
 impl<B: Backend> CausalLm<B> for CausalDecoder<B> {
-    type State = AttentionState<B>;
+    type State = DecoderState<B>;
     type Layout = HeadLayout<B>;
 
     fn kernels(&self) -> &Kernels {
         self.model.kernels()
     }
 
-    fn empty_state(&self, rows: usize) -> DecodingState<B, AttentionState<B>> {
-        DecodingState::new(vec![AttentionState::empty(rows); self.depth()], rows)
+    fn empty_state(&self, rows: usize) -> DecodingState<B, DecoderState<B>> {
+        let layers = self.model.layers.iter().map(|layer| layer.empty_state(rows));
+        DecodingState::new(layers.collect(), rows)
     }
 
     fn layout(&self, input: &ForwardInput<B>) -> HeadLayout<B> {
@@ -476,7 +503,7 @@ impl<B: Backend> CausalLm<B> for CausalDecoder<B> {
         index: usize,
         x: Tensor<B, 2>,
         layout: &HeadLayout<B>,
-        state: Option<&mut AttentionState<B>>,
+        state: Option<&mut DecoderState<B>>,
     ) -> Tensor<B, 2> {
         self.model.layer(index, x, layout, state)
     }

@@ -2,13 +2,14 @@
 //! that of Llama here.
 
 use super::{
-    Architecture, Attention, AttentionKind, AttentionState, Differences, FeedForward, HeadLayout,
-    Projection, RmsNorm, RotaryEmbedding, embed,
+    Architecture, Attention, AttentionKind, AttentionState, DeltaNetShape, DeltaNetState,
+    Differences, FeedForward, HeadLayout, Projection, RmsNorm, RotaryEmbedding, embed,
 };
 use crate::gemma3::Gemma3Layer;
 use crate::olmo3::Olmo3Layer;
+use crate::qwen3_5::{Qwen3_5FullLayer, Qwen3_5LinearLayer};
 use crate::qwen3_moe::{Qwen3MoeLayer, Routing};
-use crate::{ForwardInput, Kernels};
+use crate::{Either, ForwardInput, Kernels};
 use burn::module::{Module, Param};
 use burn::nn::Embedding;
 use burn::tensor::Tensor;
@@ -155,6 +156,29 @@ pub enum LayerKind {
     Gemma3,
     /// See [`crate::qwen3_moe`].
     Qwen3Moe(Routing),
+    /// Full attention; see [`crate::qwen3_5`].
+    Qwen3_5Full,
+    /// Linear attention; see [`crate::qwen3_5`].
+    Qwen3_5Linear(DeltaNetShape),
+}
+
+/// What a layer remembers: keys and values, or the state of a recurrence.
+pub type DecoderState<B> = Either<AttentionState<B>, DeltaNetState<B>>;
+
+/// That of a layer of attention.
+fn attending<B: Backend>(state: Option<&mut DecoderState<B>>) -> Option<&mut AttentionState<B>> {
+    state.map(|state| match state {
+        Either::First(state) => state,
+        Either::Second(_) => unreachable!("a layer is given what it remembers"),
+    })
+}
+
+/// That of a recurrent layer.
+fn recurrent<B: Backend>(state: Option<&mut DecoderState<B>>) -> Option<&mut DeltaNetState<B>> {
+    state.map(|state| match state {
+        Either::First(_) => unreachable!("a layer is given what it remembers"),
+        Either::Second(state) => state,
+    })
 }
 
 /// A layer; its kind is no part of its parameters' keys.
@@ -169,6 +193,10 @@ pub enum Layer<B: Backend> {
     Gemma3(Gemma3Layer<B>),
     /// See [`crate::qwen3_moe`].
     Qwen3Moe(Qwen3MoeLayer<B>),
+    /// See [`crate::qwen3_5`].
+    Qwen3_5Full(Qwen3_5FullLayer<B>),
+    /// See [`crate::qwen3_5`].
+    Qwen3_5Linear(Qwen3_5LinearLayer<B>),
 }
 
 impl<B: Backend> Layer<B> {
@@ -185,6 +213,10 @@ impl<B: Backend> Layer<B> {
             LayerKind::Qwen3Moe(routing) => {
                 Self::Qwen3Moe(Qwen3MoeLayer::new(shape, attention, routing, device))
             }
+            LayerKind::Qwen3_5Full => Self::Qwen3_5Full(Qwen3_5FullLayer::new(shape, device)),
+            LayerKind::Qwen3_5Linear(own) => {
+                Self::Qwen3_5Linear(Qwen3_5LinearLayer::new(shape, own, device))
+            }
         }
     }
 
@@ -192,13 +224,27 @@ impl<B: Backend> Layer<B> {
         &self,
         x: Tensor<B, 2>,
         layout: &HeadLayout<B>,
-        state: Option<&mut AttentionState<B>>,
+        state: Option<&mut DecoderState<B>>,
     ) -> Tensor<B, 2> {
         match self {
-            Self::PreNorm(layer) => layer.forward(x, layout, state),
-            Self::Olmo3(layer) => layer.forward(x, layout, state),
-            Self::Gemma3(layer) => layer.forward(x, layout, state),
-            Self::Qwen3Moe(layer) => layer.forward(x, layout, state),
+            Self::PreNorm(layer) => layer.forward(x, layout, attending(state)),
+            Self::Olmo3(layer) => layer.forward(x, layout, attending(state)),
+            Self::Gemma3(layer) => layer.forward(x, layout, attending(state)),
+            Self::Qwen3Moe(layer) => layer.forward(x, layout, attending(state)),
+            Self::Qwen3_5Full(layer) => layer.forward(x, layout, attending(state)),
+            Self::Qwen3_5Linear(layer) => layer.forward(x, layout, recurrent(state)),
+        }
+    }
+
+    /// What it remembers of `rows` sequences of which nothing has been read.
+    pub(crate) fn empty_state(&self, rows: usize) -> DecoderState<B> {
+        match self {
+            Self::PreNorm(_)
+            | Self::Olmo3(_)
+            | Self::Gemma3(_)
+            | Self::Qwen3Moe(_)
+            | Self::Qwen3_5Full(_) => Either::First(AttentionState::empty(rows)),
+            Self::Qwen3_5Linear(_) => Either::Second(DeltaNetState::empty(rows)),
         }
     }
 
@@ -208,6 +254,8 @@ impl<B: Backend> Layer<B> {
             Self::Olmo3(layer) => layer.maps(),
             Self::Gemma3(layer) => layer.maps(),
             Self::Qwen3Moe(layer) => layer.maps(),
+            Self::Qwen3_5Full(layer) => layer.maps(),
+            Self::Qwen3_5Linear(layer) => layer.maps(),
         }
     }
 }
@@ -324,7 +372,7 @@ impl<B: Backend> Decoder<B> {
         index: usize,
         x: Tensor<B, 2>,
         layout: &HeadLayout<B>,
-        state: Option<&mut AttentionState<B>>,
+        state: Option<&mut DecoderState<B>>,
     ) -> Tensor<B, 2> {
         self.layers[index].forward(x, layout, state)
     }

@@ -4,6 +4,8 @@
 //! The rows of `head_dim` values are moved by gathering, which copies whole rows and leaves
 //! everything contiguous on every backend.
 
+use super::gated_delta_net::DeltaNetShape;
+use super::recurrent_layout::RecurrentLayout;
 use super::{RotaryEmbedding, Rotation};
 use crate::{ForwardInput, Kernels, Visible};
 use burn::tensor::backend::Backend;
@@ -33,6 +35,7 @@ pub struct HeadLayout<B: Backend> {
     /// Seed of what adapters drop; `None` outside of training.
     pub dropout: Option<u64>,
     indices: OnceLock<Option<Indices<B>>>,
+    recurrent: OnceLock<RecurrentLayout<B>>,
 }
 
 /// For each row of the target layout its row in the source layout.
@@ -74,6 +77,7 @@ impl<B: Backend> HeadLayout<B> {
             kv_heads,
             kernels: kernels.clone(),
             indices: OnceLock::new(),
+            recurrent: OnceLock::new(),
             rotations: rotary.iter().map(rotation).collect(),
             query_factors: None,
             visible: input.visible.clone(),
@@ -137,6 +141,12 @@ impl<B: Backend> HeadLayout<B> {
         made.as_ref()
     }
 
+    /// The same for layers that read tokens one after the other, all of which have one shape.
+    pub(super) fn recurrent(&self, shape: DeltaNetShape) -> &RecurrentLayout<B> {
+        let dims = [self.batch, self.time];
+        self.recurrent.get_or_init(|| RecurrentLayout::new(dims, &self.real, shape, &self.device))
+    }
+
     /// Whether each token sees what is real in front of it, and no mask says otherwise.
     pub(super) fn is_causal(&self) -> bool {
         !matches!(self.visible, Visible::Given(_))
@@ -176,7 +186,8 @@ impl<B: Backend> HeadLayout<B> {
     }
 }
 
-fn gather<B: Backend>(
+/// Rows of `head_dim` values in another order; as they are without one.
+pub(super) fn gather<B: Backend>(
     x: Tensor<B, 2>,
     indices: Option<&Tensor<B, 1, Int>>,
     head_dim: usize,
@@ -190,7 +201,7 @@ fn gather<B: Backend>(
 }
 
 /// For each row of the target layout its row in the source layout.
-fn indices<B: Backend>(
+pub(super) fn indices<B: Backend>(
     batch: usize,
     time: usize,
     heads: usize,

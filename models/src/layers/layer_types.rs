@@ -18,16 +18,26 @@ pub(crate) fn is_sliding(
 }
 
 /// # Errors
-/// When the list is not one of known kinds for each layer.
+/// When the list is not `full_attention` or `sliding_attention` for each layer.
 pub(crate) fn check_layer_types(
     layer_types: Option<&[String]>,
     count: usize,
 ) -> Result<(), String> {
+    check_kinds(KINDS, layer_types, count)
+}
+
+/// # Errors
+/// When the list is not one of two kinds for each layer.
+pub(crate) fn check_kinds(
+    known: [&str; 2],
+    layer_types: Option<&[String]>,
+    count: usize,
+) -> Result<(), String> {
     let Some(kinds) = layer_types else { return Ok(()) };
-    if let Some(kind) = kinds.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
+    if let Some(kind) = kinds.iter().find(|kind| !known.contains(&kind.as_str())) {
         return Err(format!(
             "`layer_types` has `{kind}`, which is not supported (`{}` and `{}` are)",
-            KINDS[0], KINDS[1]
+            known[0], known[1]
         ));
     }
     if kinds.len() != count {

@@ -8,6 +8,7 @@
 //! | [`RotaryEmbedding`] | positions, by turning all features of a head or the first few |
 //! | [`HeadLayout::attend`] | attention over queries, keys and values, with or without a state |
 //! | [`AttentionState`] | what a layer of attention remembers |
+//! | [`GatedDeltaNet`], [`DeltaNetState`] | linear attention, and what it remembers |
 //! | [`Attention`], [`FeedForward`], [`DecoderLayer`], [`Decoder`] | the blocks of Llama and others |
 //!
 //! A weight lies in its checkpoint under the path of its field. A matrix inside a [`Projection`], or
@@ -17,24 +18,30 @@ mod attention;
 mod attention_state;
 pub(crate) mod causal_decoder;
 mod decoder;
+mod delta_rule;
 mod feed_forward;
+mod gated_delta_net;
 mod head_layout;
 mod layer_norm;
 mod layer_types;
 mod norm;
 mod projection;
+mod recurrent_layout;
 mod rotary;
 
 pub use attention::{Attention, AttentionKind};
 pub use attention_state::AttentionState;
 pub use causal_decoder::{Architecture, CausalDecoder, DecoderConfig, Differences};
-pub use decoder::{Decoder, DecoderLayer, DecoderShape, Layer, LayerKind, LengthFactor};
+pub use decoder::{
+    Decoder, DecoderLayer, DecoderShape, DecoderState, Layer, LayerKind, LengthFactor,
+};
 pub(crate) use decoder::{NamedMap, attention_maps, layer_maps, mlp_maps};
 pub use feed_forward::{Activation, FeedForward};
+pub use gated_delta_net::{DeltaNetShape, DeltaNetState, GatedDeltaNet, ShortConvolution};
 pub use head_layout::HeadLayout;
 pub use layer_norm::LayerNorm;
 pub(crate) use layer_types::{
-    RotaryKind, check_layer_types, check_window, check_windows, is_sliding,
+    RotaryKind, check_kinds, check_layer_types, check_window, check_windows, is_sliding,
 };
 pub use norm::RmsNorm;
 pub use projection::{LowRank, Projection};

@@ -53,6 +53,15 @@ impl<B: Backend> RmsNorm<B> {
             &x,
         )
     }
+
+    /// [`Self::forward`] of each part of a token that is as long as the norm.
+    ///
+    /// # Shapes
+    /// - `x`, output: `[tokens, parts * size]`
+    pub(crate) fn forward_parts(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let ([tokens, width], [size]) = (x.dims(), self.weight.dims());
+        self.forward(x.reshape([tokens * width / size, size])).reshape([tokens, width])
+    }
 }
 
 #[cfg(test)]
