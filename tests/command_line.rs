@@ -151,8 +151,8 @@ fn the_default_backend_agrees_with_pytorch() {
     );
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     let checks: serde_json::Value = serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap();
-    // twelve checkpoints; ten comparisons in f32, four of them of drawing, two in half precisions
-    assert_eq!(checks["checks"].as_array().unwrap().len(), 12 * 12);
+    // fourteen checkpoints; ten comparisons in f32, four of them of drawing, two in half precisions
+    assert_eq!(checks["checks"].as_array().unwrap().len(), 14 * 12);
     // what has no fixtures is said, and a wrong number is a failure
     assert_eq!(
         paretopo(&["check", folder.path().to_str().unwrap()], folder.path(), "").status.code(),
