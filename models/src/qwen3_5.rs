@@ -264,7 +264,8 @@ impl Architecture for Qwen3_5Config {
     }
 
     /// Layers of full attention are those of Llama, with a gate for each feature attended to: `H Q`
-    /// parameters, and `3 Q` kept. The others have [`DeltaNetShape::kept`] in place of attention's.
+    /// parameters, and `3 Q` kept. The others have what `DeltaNetShape::kept` says in place of
+    /// attention's.
     fn footprint(&self) -> Footprint {
         let decoder = &self.decoder;
         let mut footprint = decoder.footprint(self.differences());
