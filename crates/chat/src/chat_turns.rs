@@ -172,10 +172,8 @@ impl ChatTurns {
         };
         // the last one before the first result: where a turn's text is left out, the user's turn has
         // one, too
-        let end = self.ends.iter().filter(|end| !end.is_empty());
-        let end =
-            end.filter_map(|end| Some(from + text[from..first].rfind(end.as_str())? + end.len()));
-        let Some(mut rest) = end.max().map(|end| &text[end..]) else {
+        let end = behind_last_end(&text[from..first], &self.ends);
+        let Some(mut rest) = end.map(|end| &text[from + end..]) else {
             let ends = self.ends.join("`, `");
             return Err(self.refused(&format!(
                 "it does not end a turn that calls with a token that ends turns (`{ends}`)"
@@ -240,6 +238,12 @@ impl ChatTurns {
             self.template.file().display()
         ))
     }
+}
+
+/// Where the last token that ends a turn ends.
+pub(crate) fn behind_last_end(text: &str, ends: &[String]) -> Option<usize> {
+    let ends = ends.iter().filter(|end| !end.is_empty());
+    ends.filter_map(|end| Some(text.rfind(end.as_str())? + end.len())).max()
 }
 
 /// How a template writes a tool's result.

@@ -7,6 +7,7 @@
 //! Where `t` writes what the policy has read in another way (Hermes 3 does so with the latest
 //! results), the turn is what stands behind the only header there.
 
+use crate::chat_turns::behind_last_end;
 use crate::{ChatError, ChatTemplate, Conversation, Rendered};
 use serde_json::Value;
 use std::ops::Range;
@@ -105,8 +106,7 @@ impl ChatTemplate {
             return refused("writes a turn in another way than it opens one");
         };
         let turn = &text[begin..];
-        let ends = ends.iter().filter(|end| !end.is_empty());
-        match ends.filter_map(|end| Some(turn.rfind(end.as_str())? + end.len())).max() {
+        match behind_last_end(turn, ends) {
             Some(end) => {
                 let turn = begin..begin + end;
                 Ok((text, turn))

@@ -83,15 +83,12 @@ pub(crate) fn text_folder(
         let is_template = file.starts_with("additional_chat_templates/");
         !file.contains('/') && (file.ends_with(".json") || file.ends_with(".jinja")) || is_template
     };
+    let folder = config_folder(source, progress)?;
     // whatever is missing is named by who reads it
-    let mut found = config_folder(source, progress)?;
     for file in repository.list().map_err(Problem::mistake)?.iter().filter(|file| is_text(file)) {
-        let path = repository.file(file, &mut |_, _, _| {}).map_err(Problem::mistake)?;
-        if !file.contains('/') {
-            found = path.parent().map(Path::to_owned).unwrap_or(found);
-        }
+        repository.file(file, &mut |_, _, _| {}).map_err(Problem::mistake)?;
     }
-    Ok(found)
+    Ok(folder)
 }
 
 /// The folder of a policy whose `config.json` is all that is needed.
