@@ -39,6 +39,39 @@ fn load(folder: &Path) -> Result<AutoModel<Plain>, String> {
         .map_err(|e| e.to_string())
 }
 
+/// All experts of a layer in one tensor, as transformers 5 has them in memory.
+#[test]
+fn stacked_experts_are_the_experts() {
+    let copy = changed("qwen3_moe", &[]);
+    let path = copy.path().join("model.safetensors");
+    let mut tensors = load_tensors(&path).unwrap();
+    let mut stacked: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
+    for layer in 0..2 {
+        let experts = format!("model.layers.{layer}.mlp.experts");
+        let mut take = |expert: usize, name: &str| {
+            tensors.remove(&format!("{experts}.{expert}.{name}.weight")).unwrap().values
+        };
+        let (mut gate_up, mut down) = (Vec::new(), Vec::new());
+        for expert in 0..4 {
+            gate_up.extend(take(expert, "gate_proj"));
+            gate_up.extend(take(expert, "up_proj"));
+            down.extend(take(expert, "down_proj"));
+        }
+        // 4 experts, 8 wide, of hidden states of 16
+        stacked.push((format!("{experts}.gate_up_proj"), vec![4, 2 * 8, 16], gate_up));
+        stacked.push((format!("{experts}.down_proj"), vec![4, 16, 8], down));
+    }
+    let others = tensors.into_values().map(|tensor| (tensor.name, tensor.shape, tensor.values));
+    let saved = stacked.into_iter().chain(others).map(|(name, shape, values)| {
+        let values = Box::new(move || values.clone());
+        SavedTensor { name, shape, values }
+    });
+    write_tensors(&path, &saved.collect::<Vec<_>>()).unwrap();
+    let ids = ids(&json(&fixture("qwen3_moe").join("expected.json"))["ids"]);
+    let want = logits(&load(&fixture("qwen3_moe")).unwrap(), &ids);
+    assert_eq!(logits(&load(copy.path()).unwrap(), &ids), want);
+}
+
 /// Parameters have other names there, beside tensors that are none of the text.
 #[test]
 fn the_text_of_a_checkpoint_with_images_is_the_model() {

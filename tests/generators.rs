@@ -223,7 +223,7 @@ fn entropies_and_alternatives_are_recorded_on_request() {
     let environment = Scripted::new(problems(), "1", Duration::ZERO);
     let requests = &requests(&environment)[..2];
     let device = Default::default();
-    let recorded = Recorded { entropy: true, alternatives: 3 };
+    let recorded = Recorded { entropy: true, alternatives: 3, experts: false };
     let config = RolloutConfig { recorded, ..config() };
     let generators = local::<Plain, _>(&model, &device);
     for own in play_on(&text, &generators, &environment, requests, &config).unwrap() {

@@ -15,6 +15,7 @@ mod command_line;
 mod comparing;
 mod configurations;
 mod conversations;
+mod experts;
 mod fused;
 mod generators;
 mod grading;

@@ -92,6 +92,7 @@ impl Scripted<'_> {
             sampling_logprob: drawn.sampling_logprob,
             entropy: self.settings.recorded.entropy.then(|| entropy(&logits)),
             alternatives: likeliest(&logits, self.settings.recorded.alternatives),
+            experts: None,
         }
     }
 }

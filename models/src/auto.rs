@@ -6,7 +6,10 @@
 use crate::family::{ModelConfig, ModelFamily, Placement, parse_config};
 use crate::layers::{Architecture, CausalDecoder, DecoderConfig, DecoderState, HeadLayout};
 use crate::layers::{Projection, causal_decoder};
-use crate::{CausalLm, DecodingState, Footprint, ForwardInput, Kernels, LinearMap, PackedWeights};
+use crate::{
+    CausalLm, DecodingState, ExpertCounts, Footprint, ForwardInput, Kernels, LinearMap,
+    PackedWeights,
+};
 use burn::module::{AutodiffModule, Module};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -206,6 +209,10 @@ impl<B: Backend> CausalLm<B> for AutoModel<B> {
 
     fn projections_mut(&mut self) -> Vec<(String, &mut Projection<B>)> {
         self.decoder_mut().projections_mut()
+    }
+
+    fn experts(&self) -> Option<ExpertCounts> {
+        self.decoder().experts()
     }
 
     fn pack(&mut self, weights: PackedWeights) {

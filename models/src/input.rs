@@ -6,7 +6,7 @@
 //! depend on what it is batched with.
 
 use crate::state::BLOCKED;
-use crate::{DecodingState, LayerState, upload};
+use crate::{DecodingState, ExpertChoice, LayerState, upload};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{FloatDType, Int, Tensor, TensorData};
 
@@ -26,6 +26,8 @@ pub struct ForwardInput<B: Backend> {
     pub precision: Option<FloatDType>,
     /// Seed of what adapters drop in training.
     pub dropout: Option<u64>,
+    /// Who chooses which experts read each token, in a model that has some.
+    pub experts: ExpertChoice,
 }
 
 /// Which columns each token may attend to. The tensor is made by [`Self::mask`], for layers that
@@ -222,6 +224,7 @@ impl<B: Backend> ForwardInput<B> {
             visible,
             precision: None,
             dropout: None,
+            experts: ExpertChoice::Router,
         }
     }
 
@@ -297,6 +300,7 @@ impl<B: AutodiffBackend> ForwardInput<B> {
             },
             precision: self.precision,
             dropout: self.dropout,
+            experts: self.experts.clone(),
         }
     }
 }

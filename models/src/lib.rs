@@ -43,6 +43,7 @@
 mod adapter;
 mod auto;
 mod checkpoint;
+mod experts;
 mod family;
 mod finite;
 mod footprint;
@@ -65,6 +66,7 @@ pub mod qwen3_5;
 pub mod qwen3_moe;
 pub mod smollm3;
 mod soup;
+mod stacked_experts;
 mod state;
 mod unsupported;
 mod upload;
@@ -76,6 +78,7 @@ pub use adapter::{
 };
 pub use auto::{AutoConfig, AutoFamily, AutoModel};
 pub use checkpoint::{CheckpointError, load_folder, load_folder_as, read_config, save_folder};
+pub use experts::{BY_ROUTER, ExpertChoice, ExpertCounts, GivenExperts, RecordedExperts};
 pub use family::{ModelConfig, ModelFamily, Placement};
 pub use finite::{
     NotFinite, find_not_finite, first_bad_parameter, first_not_finite, first_overflow,
@@ -157,6 +160,11 @@ pub trait CausalLm<B: Backend>: Module<B> + Sync + 'static {
     /// (`model.layers.0.self_attn.q_proj`): the paths of these fields, layer by layer, as
     /// [`ModelConfig::linear_maps`] lists them.
     fn projections_mut(&mut self) -> Vec<(String, &mut Projection<B>)>;
+
+    /// Its mixtures of experts. Their layers let [`ForwardInput::experts`] settle each choice.
+    fn experts(&self) -> Option<ExpertCounts> {
+        None
+    }
 
     /// Makes the model ready for generating: keeps matrices a second time as the backend's products
     /// of few rows read them, if it has such ([`crate::Packed`]). A model with matrices outside of

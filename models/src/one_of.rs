@@ -4,7 +4,8 @@
 use crate::family::{ModelConfig, ModelFamily, Placement, check_model_type};
 use crate::layers::Projection;
 use crate::{
-    CausalLm, DecodingState, Footprint, ForwardInput, Kernels, LayerState, LinearMap, PackedWeights,
+    CausalLm, DecodingState, ExpertCounts, Footprint, ForwardInput, Kernels, LayerState, LinearMap,
+    PackedWeights,
 };
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
 use burn::tensor::Tensor;
@@ -305,6 +306,10 @@ impl<B: Backend, First: CausalLm<B>, Second: CausalLm<B>> CausalLm<B> for Either
 
     fn projections_mut(&mut self) -> Vec<(String, &mut Projection<B>)> {
         of_either!(self, model => model.projections_mut())
+    }
+
+    fn experts(&self) -> Option<ExpertCounts> {
+        of_either!(self, model => model.experts())
     }
 
     fn pack(&mut self, weights: PackedWeights) {

@@ -4,9 +4,9 @@
 //! with the usual block.
 //!
 //! The router's choice is made on the host, from its probabilities: each expert then reads the
-//! tokens that chose it and no others. Left out: the loss that balances experts
-//! (`router_aux_loss_coef`), which acts in pre-training alone; choices that are recorded and
-//! replayed; checkpoints that hold experts stacked in one tensor.
+//! tokens that chose it and no others. It can be recorded, and given back where the same tokens are
+//! trained on ([`crate::ExpertChoice`]). Left out: the loss that balances experts
+//! (`router_aux_loss_coef`), which acts in pre-training alone.
 
 use crate::auto::Settings;
 use crate::layers::{
@@ -14,7 +14,7 @@ use crate::layers::{
     Differences, FeedForward, HeadLayout, LayerKind, NamedMap, Projection, RmsNorm, attention_maps,
     in_f32, matching, mlp_maps,
 };
-use crate::{Footprint, LayerFootprint, LinearMap, upload};
+use crate::{ExpertChoice, Footprint, LayerFootprint, LinearMap, upload};
 use burn::module::Module;
 use burn::tensor::activation::softmax;
 use burn::tensor::backend::Backend;
@@ -82,6 +82,8 @@ pub struct Routing {
     pub intermediate_size: usize,
     /// Whether the weights of a token's experts are scaled to a sum of 1.
     pub normalised: bool,
+    /// Layers with experts in front of it.
+    pub in_front: usize,
 }
 
 impl Qwen3MoeConfig {
@@ -131,6 +133,7 @@ impl Architecture for Qwen3MoeConfig {
             chosen: self.num_experts_per_tok,
             intermediate_size: self.moe_intermediate_size,
             normalised: self.norm_topk_prob,
+            in_front: (0..number).filter(|layer| self.is_sparse(*layer)).count(),
         })
     }
 
@@ -145,8 +148,8 @@ impl Architecture for Qwen3MoeConfig {
                 return Err(format!("`{name}` must be a whole number from 1 to 2^30, not {count}"));
             }
         }
-        if self.num_experts > 1 << 16 {
-            return Err(format!("`num_experts` must be at most 65536, not {}", self.num_experts));
+        if self.num_experts > 1 << 15 {
+            return Err(format!("`num_experts` must be at most 32768, not {}", self.num_experts));
         }
         if self.num_experts > 0 && self.num_experts_per_tok > self.num_experts {
             return Err(format!(
@@ -220,6 +223,7 @@ pub struct Experts<B: Backend> {
     pub experts: Vec<FeedForward<B>>,
     chosen: usize,
     normalised: bool,
+    in_front: usize,
 }
 
 impl<B: Backend> Experts<B> {
@@ -230,28 +234,36 @@ impl<B: Backend> Experts<B> {
             experts: (0..routing.experts).map(expert).collect(),
             chosen: routing.chosen,
             normalised: routing.normalised,
+            in_front: routing.in_front,
         }
     }
 
-    /// `sum_e p_e expert_e(x)` over the `chosen` largest of `p = softmax(x G)`, which are divided by
-    /// their sum if the architecture says so.
+    /// `sum_e p_e expert_e(x)` over the `chosen` largest of `p = softmax(x G)`, or over those that
+    /// `choice` gives; `p_e` are divided by their sum if the architecture says so.
     ///
     /// # Shapes
     /// - `x`, output: `[tokens, hidden_size]`
-    pub fn forward(&self, x: Tensor<B, 2>, dropout: Option<u64>) -> Tensor<B, 2> {
+    pub fn forward(
+        &self,
+        x: Tensor<B, 2>,
+        choice: &ExpertChoice,
+        dropout: Option<u64>,
+    ) -> Tensor<B, 2> {
         let device = x.device();
         let count = self.experts.len();
         let probabilities = softmax(in_f32(self.gate.forward(x.clone(), None)), 1);
-        let chosen = choose(&crate::to_host(probabilities.clone().detach()), count, self.chosen);
-        let mut mask = vec![0.0; chosen.len() * count];
+        let by_router = choose(&crate::to_host(probabilities.clone().detach()), count, self.chosen);
+        let chosen = choice.settle(self.in_front, by_router, self.chosen);
+        let tokens = chosen.len() / self.chosen;
+        let mut mask = vec![0.0; tokens * count];
         let mut tokens_of = vec![Vec::new(); count];
-        for (token, experts) in chosen.iter().enumerate() {
-            for expert in experts {
+        for (token, experts) in chosen.chunks(self.chosen).enumerate() {
+            for expert in experts.iter().map(|expert| usize::from(*expert)) {
                 mask[token * count + expert] = 1.0;
-                tokens_of[*expert].push(token);
+                tokens_of[expert].push(token);
             }
         }
-        let mask = crate::from_host(mask, [chosen.len(), count], &device);
+        let mask = crate::from_host(mask, [tokens, count], &device);
         let mut weights = probabilities * mask;
         if self.normalised {
             weights = weights.clone() / weights.sum_dim(1);
@@ -279,15 +291,16 @@ impl<B: Backend> Experts<B> {
 /// For each token the experts of its largest probabilities; of equal ones the first.
 ///
 /// # Shapes
-/// - `probabilities`: `[tokens, experts]`
-fn choose(probabilities: &[f32], experts: usize, chosen: usize) -> Vec<Vec<usize>> {
+/// - `probabilities`: `[tokens, experts]`; output: `[tokens, chosen]`
+fn choose(probabilities: &[f32], experts: usize, chosen: usize) -> Vec<u16> {
     let of_token = |row: &[f32]| {
-        let mut order: Vec<usize> = (0..experts).collect();
-        order.sort_by(|a, b| row[*b].total_cmp(&row[*a]));
+        // a configuration has fewer than 2^16
+        let mut order: Vec<u16> = (0..experts as u16).collect();
+        order.sort_by(|a, b| row[usize::from(*b)].total_cmp(&row[usize::from(*a)]));
         order.truncate(chosen);
         order
     };
-    probabilities.chunks(experts).map(of_token).collect()
+    probabilities.chunks(experts).flat_map(of_token).collect()
 }
 
 impl<B: Backend> Qwen3MoeLayer<B> {
@@ -318,7 +331,12 @@ impl<B: Backend> Qwen3MoeLayer<B> {
         let y = self.input_layernorm.forward(x.clone());
         let x = x + self.self_attn.forward(y, layout, state);
         let y = self.post_attention_layernorm.forward(x.clone());
-        x + self.mlp.forward(y, layout.dropout)
+        x + self.mlp.forward(y, &layout.experts, layout.dropout)
+    }
+
+    /// Experts, and how many of them read a token.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.mlp.experts.len(), self.mlp.chosen)
     }
 
     pub(crate) fn maps(&mut self) -> Vec<NamedMap<'_, B>> {
@@ -336,6 +354,6 @@ mod tests {
     #[test]
     fn the_largest_probabilities_choose() {
         let probabilities = [0.1, 0.2, 0.4, 0.3, 0.25, 0.25, 0.25, 0.25];
-        assert_eq!(choose(&probabilities, 4, 2), [[2, 3], [0, 1]]);
+        assert_eq!(choose(&probabilities, 4, 2), [2, 3, 0, 1]);
     }
 }

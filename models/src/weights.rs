@@ -2,7 +2,7 @@
 //! second copy of a model is ever held.
 
 use crate::checkpoint::{CheckpointError, access, invalid};
-use crate::{NotFinite, first_not_finite};
+use crate::{NotFinite, first_not_finite, stacked_experts};
 use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
@@ -31,12 +31,22 @@ struct MappedFile {
     metadata: Metadata,
 }
 
-/// The tensors of some safetensors files, mapped into memory and each taken once.
+/// Where a tensor is stored.
+#[derive(Debug)]
+struct Stored {
+    /// The file's place.
+    file: usize,
+    /// Where it is a part of a tensor that holds many experts.
+    part: Option<stacked_experts::Part>,
+}
+
+/// The tensors of some safetensors files, mapped into memory and each taken once. What holds many
+/// experts in one tensor is the tensors of each of them.
 #[derive(Debug)]
 pub struct WeightFiles {
     files: Vec<MappedFile>,
-    /// The file of each tensor that has not been taken.
-    places: BTreeMap<String, usize>,
+    /// Those that have not been taken.
+    places: BTreeMap<String, Stored>,
 }
 
 impl WeightFiles {
@@ -55,9 +65,20 @@ impl WeightFiles {
             let read = SafeTensors::read_metadata(&bytes);
             let (header, metadata) = read
                 .map_err(|error| invalid(path, format!("not a whole safetensors file: {error}")))?;
-            for name in metadata.tensors().into_keys() {
-                if places.insert(name.clone(), files.len()).is_some() {
-                    return Err(invalid(path, format!("`{name}` stands in another file too")));
+            for (name, info) in metadata.tensors() {
+                let file = files.len();
+                let parts = match stacked_experts::parts(&name, &info.shape) {
+                    parts if parts.is_empty() => vec![(name, Stored { file, part: None })],
+                    parts => parts
+                        .into_iter()
+                        .map(|(name, part)| (name, Stored { file, part: Some(part) }))
+                        .collect(),
+                };
+                for (name, stored) in parts {
+                    if places.contains_key(&name) {
+                        return Err(invalid(path, format!("`{name}` stands twice in the files")));
+                    }
+                    places.insert(name, stored);
                 }
             }
             files.push(MappedFile {
@@ -75,10 +96,16 @@ impl WeightFiles {
     /// # Errors
     /// When it is stored in an unsupported number type, or holds a value that is not finite.
     pub fn take(&mut self, name: &str) -> Option<Result<NamedTensor, CheckpointError>> {
-        let file = &self.files[self.places.remove(name)?];
-        let info = file.metadata.info(name)?;
+        let Stored { file, part } = self.places.remove(name)?;
+        let file = &self.files[file];
+        let info = file.metadata.info(part.as_ref().map_or(name, |part| &part.of))?;
         let (from, to) = info.data_offsets;
-        let values = to_f32(&file.bytes[file.start + from..file.start + to], info.dtype);
+        let bytes = &file.bytes[file.start + from..file.start + to];
+        let (bytes, shape) = match part {
+            Some(part) => (part.bytes(bytes, &info.shape), part.shape),
+            None => (bytes, info.shape.clone()),
+        };
+        let values = to_f32(bytes, info.dtype);
         let values = match values {
             Ok(values) => values,
             Err(reason) => return Some(Err(invalid(&file.path, format!("`{name}` {reason}")))),
@@ -87,7 +114,7 @@ impl WeightFiles {
             let found = NotFinite { tensor: name.to_owned(), value };
             return Some(Err(CheckpointError::NotFinite { path: file.path.clone(), found }));
         }
-        Some(Ok(NamedTensor { name: name.to_owned(), shape: info.shape.clone(), values }))
+        Some(Ok(NamedTensor { name: name.to_owned(), shape, values }))
     }
 
     /// Numbers in all tensors together.
@@ -104,9 +131,10 @@ impl WeightFiles {
     /// The tensors that have not been taken, and whether each is stored in integers or numbers of
     /// fewer than 16 bits.
     pub(crate) fn packed(&self) -> impl Iterator<Item = (&str, bool)> + Clone {
-        self.places.iter().map(|(name, file)| {
+        self.places.iter().map(|(name, stored)| {
             let plain = [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64, Dtype::BOOL];
-            let info = self.files[*file].metadata.info(name);
+            let of = stored.part.as_ref().map_or(name, |part| &part.of);
+            let info = self.files[stored.file].metadata.info(of);
             (name.as_str(), info.is_some_and(|info| !plain.contains(&info.dtype)))
         })
     }

@@ -7,8 +7,8 @@ use crate::tool_desk::{Submitted, Tenancy};
 use paretopo_chat::TurnText;
 use paretopo_generation::Drawn;
 use paretopo_trajectory::{
-    Alternative, Author, CallRecord, FinishReason, Segment, Span, TokenId, ToolCall, ToolOutcome,
-    Trajectory,
+    Alternative, Author, CallRecord, ExpertRecord, FinishReason, Segment, Span, TokenId, ToolCall,
+    ToolOutcome, Trajectory,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -60,6 +60,7 @@ pub(crate) struct Episode<'a> {
     /// What tools keep for it, until it ends.
     pub(crate) tenancy: Option<Arc<Tenancy>>,
     segments: Vec<Segment>,
+    experts: ExpertRecord,
     /// What the policy said, without what it thought and what tools returned.
     said: String,
     response: String,
@@ -82,6 +83,7 @@ impl<'a> Episode<'a> {
             started: Instant::now(),
             tenancy: Some(tenancy),
             segments: vec![Segment::given(Author::Prompt, prompt.to_vec()).at(Span::default())],
+            experts: ExpertRecord::default(),
             said: String::new(),
             response: String::new(),
             seconds: 0.0,
@@ -139,6 +141,9 @@ impl<'a> Episode<'a> {
         if let Some(time) = &mut segment.time {
             time.ended = now;
         }
+        if let Some((place, read)) = &drawn.experts {
+            self.experts.extend(*place, read);
+        }
         self.sampled += 1;
         self.length += 1;
     }
@@ -185,6 +190,7 @@ impl<'a> Episode<'a> {
         let request = self.request;
         Trajectory {
             segments: std::mem::take(&mut self.segments),
+            experts: std::mem::take(&mut self.experts),
             calls: std::mem::take(&mut self.calls),
             finish: finish.clone(),
             answer: answer(&self.said),

@@ -7,8 +7,12 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use paretopo_models::{CausalLm, DecodingState, ForwardInput, select_rows};
+use paretopo_models::{
+    CausalLm, DecodingState, ExpertChoice, ForwardInput, LayerState, RecordedExperts, select_rows,
+};
+use paretopo_trajectory::{ExpertRecord, ReadExperts};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Prompt tokens, padding included, that are read in one forward pass; bounds memory.
@@ -16,8 +20,12 @@ const PREFILL_TOKENS: usize = 4096;
 /// A shorter common beginning of all prompts is read with each of them.
 const SHARED_FROM: usize = 32;
 
-/// Ids that all prompts begin with, and what is remembered of them, of one row.
-type Beginning<B, S> = (Vec<u32>, DecodingState<B, S>);
+/// Ids that all prompts begin with, what is remembered of them, of one row, and their experts.
+struct Beginning<B: Backend, S: LayerState<B>> {
+    ids: Vec<u32>,
+    state: DecodingState<B, S>,
+    experts: Vec<u16>,
+}
 
 /// The engine. Rows are known by the key that they were admitted with.
 ///
@@ -52,6 +60,8 @@ pub struct Engine<'a, B: Backend, M: CausalLm<B>> {
     keys: Vec<usize>,
     /// What all prompts begin with, and its state of one row.
     shared: Option<Beginning<B, M::State>>,
+    /// Where experts are recorded, those of each row that are not taken yet.
+    experts: Option<BTreeMap<usize, ReadExperts>>,
     /// Tokens read by the model so far, padding not counted.
     pub tokens_read: u64,
     /// Seconds of reading prompts and blocks so far.
@@ -69,10 +79,27 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
             state: model.empty_state(0),
             keys: Vec::new(),
             shared: None,
+            experts: None,
             tokens_read: 0,
             prefill_seconds: 0.0,
             decode_seconds: 0.0,
         }
+    }
+
+    /// The same, with a record of which experts read each id, if the model has some.
+    pub fn recording_experts(mut self) -> Self {
+        self.experts = self.model.experts().map(|_| BTreeMap::new());
+        self
+    }
+
+    /// The experts of what a row has read since they were last taken; `None` where none are
+    /// recorded.
+    pub fn take_experts(&mut self, key: usize) -> Option<ReadExperts> {
+        let (place, record) = self.experts.as_mut()?.get_mut(&key)?;
+        let ids = record.ids();
+        let taken = ExpertRecord { experts: std::mem::take(&mut record.experts), ..*record };
+        *place += ids;
+        Some((*place - ids, taken))
     }
 
     /// The keys of the rows, in the order in which [`Self::step`] wants and returns values.
@@ -95,8 +122,10 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
         }
         if different && length >= SHARED_FROM {
             let mut state = self.model.empty_state(1);
-            self.read(&[&first[..length]], &mut state);
-            self.shared = Some((first[..length].to_vec(), state));
+            let ids = first[..length].to_vec();
+            let (_, mut experts) = self.read(&[&ids], &mut state);
+            let experts = experts.pop().unwrap_or_default();
+            self.shared = Some(Beginning { ids, state, experts });
         }
     }
 
@@ -116,27 +145,32 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
             });
         }
         let mut state = self.model.empty_state(0);
-        let mut logits = Vec::new();
+        let (mut logits, mut experts) = (Vec::new(), Vec::new());
         let longest = distinct.iter().map(|prompt| prompt.len()).max().unwrap_or(1).max(1);
         let shared = self
             .shared
             .take()
-            .filter(|(prefix, _)| distinct.iter().all(|prompt| prompt.starts_with(prefix)));
+            .filter(|shared| distinct.iter().all(|prompt| prompt.starts_with(&shared.ids)));
         for block in distinct.chunks((PREFILL_TOKENS / longest).max(1)) {
-            let (skipped, mut block_state) = match &shared {
-                Some((prefix, state)) => {
-                    (prefix.len(), state.clone().select(&vec![0; block.len()]))
+            let (skipped, mut block_state, first) = match &shared {
+                Some(Beginning { ids, state, experts }) => {
+                    (ids.len(), state.clone().select(&vec![0; block.len()]), experts.as_slice())
                 }
-                None => (0, self.model.empty_state(block.len())),
+                None => (0, self.model.empty_state(block.len()), [].as_slice()),
             };
             let rows: Vec<&[u32]> = block.iter().map(|prompt| &prompt[skipped..]).collect();
-            logits.push(self.read(&rows, &mut block_state));
+            let (read, chosen) = self.read(&rows, &mut block_state);
+            logits.push(read);
+            experts.extend(chosen.into_iter().map(|chosen| [first, &chosen].concat()));
             state = state.merge(block_state);
         }
         self.shared = shared;
         let rows: Vec<usize> = new.iter().map(|(_, prompt)| place[prompt]).collect();
         self.state = self.take_state().merge(state.select(&rows));
         self.keys.extend(new.iter().map(|(key, _)| *key));
+        for ((key, _), row) in new.iter().zip(&rows) {
+            self.note_experts(*key, true, experts.get(*row));
+        }
         self.prefill_seconds += started.elapsed().as_secs_f64();
         let logits = if logits.len() == 1 { logits.remove(0) } else { Tensor::cat(logits, 0) };
         select_rows(logits, &rows)
@@ -151,8 +185,11 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
         let started = Instant::now();
         let rows: Vec<&[u32]> = tokens.iter().map(|token| token.as_slice()).collect();
         let mut state = self.take_state();
-        let logits = self.read(&rows, &mut state);
+        let (logits, experts) = self.read(&rows, &mut state);
         self.state = state;
+        for (place, experts) in experts.iter().enumerate() {
+            self.note_experts(self.keys[place], false, Some(experts));
+        }
         self.decode_seconds += started.elapsed().as_secs_f64();
         logits
     }
@@ -175,7 +212,10 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
         let whole = self.take_state();
         let mut extended = whole.clone().select(&moved).trim();
         let rows: Vec<&[u32]> = blocks.iter().map(|(_, ids)| *ids).collect();
-        let logits = self.read(&rows, &mut extended);
+        let (logits, experts) = self.read(&rows, &mut extended);
+        for ((key, _), experts) in blocks.iter().zip(&experts) {
+            self.note_experts(*key, false, Some(experts));
+        }
         self.state = whole.select(&staying).merge(extended);
         self.keys = staying.iter().chain(&moved).map(|row| self.keys[*row]).collect();
         self.prefill_seconds += started.elapsed().as_secs_f64();
@@ -188,6 +228,9 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
             (0..self.keys.len()).filter(|row| !finished(self.keys[*row])).collect();
         if staying.len() == self.keys.len() {
             return;
+        }
+        if let Some(experts) = &mut self.experts {
+            experts.retain(|key, _| !finished(*key));
         }
         let state = self.take_state();
         if !staying.is_empty() {
@@ -206,12 +249,47 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
         self.state.columns()
     }
 
-    /// The logits behind each row's ids, `[rows, vocab_size]`.
-    fn read(&mut self, rows: &[&[u32]], state: &mut DecodingState<B, M::State>) -> Tensor<B, 2> {
+    /// Puts what a row has read to its record, which begins anew where the row does.
+    fn note_experts(&mut self, key: usize, begins: bool, chosen: Option<&Vec<u16>>) {
+        let (Some(held), Some(chosen), Some(counts)) =
+            (&mut self.experts, chosen, self.model.experts())
+        else {
+            return;
+        };
+        let record = ExpertRecord { per_id: counts.per_token(), experts: Vec::new() };
+        let (place, record) = held.entry(key).or_insert((0, record));
+        if begins {
+            *place = 0;
+            record.experts.clear();
+        }
+        record.experts.extend(chosen);
+    }
+
+    /// The logits behind each row's ids, `[rows, vocab_size]`, and the experts of these ids, a list
+    /// a row, where they are recorded.
+    fn read(
+        &mut self,
+        rows: &[&[u32]],
+        state: &mut DecodingState<B, M::State>,
+    ) -> (Tensor<B, 2>, Vec<Vec<u16>>) {
         self.tokens_read += rows.iter().map(|row| row.len() as u64).sum::<u64>();
-        let input = ForwardInput::cached(rows, state, &self.device);
+        let mut input = ForwardInput::cached(rows, state, &self.device);
+        let record = self.experts.is_some().then(Arc::<RecordedExperts>::default);
+        if let Some(record) = &record {
+            input.experts = ExpertChoice::Recorded(record.clone());
+        }
         let time = input.tokens.dims()[1];
         let hidden = self.model.hidden(&input, Some(state));
-        self.model.unembed(hidden.narrow(1, time - 1, 1)).squeeze_dim(1)
+        let logits = self.model.unembed(hidden.narrow(1, time - 1, 1)).squeeze_dim(1);
+        let experts = record.map(|record| {
+            let tokens = record.by_token(input.real.len());
+            let rows = tokens.chunks(time).zip(input.real.chunks(time));
+            let of_row = |(tokens, real): (&[Vec<u16>], &[bool])| {
+                let read = tokens.iter().zip(real).filter(|(_, real)| **real);
+                read.flat_map(|(experts, _)| experts.iter().copied()).collect()
+            };
+            rows.map(of_row).collect()
+        });
+        (logits, experts.unwrap_or_default())
     }
 }

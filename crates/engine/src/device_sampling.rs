@@ -370,7 +370,7 @@ mod tests {
             (0..40).map(|row| forbidden_of(row, vocab_size as u32)).collect();
         let forbidden: Vec<&[u32]> = forbidden.iter().map(Vec::as_slice).collect();
         let points: Vec<f32> = (0..40).map(|row| Points::new(row, 0).draw()).collect();
-        let recorded = Recorded { entropy: true, alternatives: 3 };
+        let recorded = Recorded { entropy: true, alternatives: 3, experts: false };
         let settings = DeviceDraw {
             sampling: &sampling,
             recorded,

@@ -80,7 +80,10 @@ impl<B: Backend, M: CausalLm<B>> Generators for LocalGenerators<'_, B, M> {
         settings: &GenerationSettings,
     ) -> Result<Box<dyn Generator + '_>, GenerationError> {
         Ok(Box::new(LocalGenerator {
-            engine: Engine::new(self.model, self.device),
+            engine: match settings.recorded.experts {
+                true => Engine::new(self.model, self.device).recording_experts(),
+                false => Engine::new(self.model, self.device),
+            },
             place: self.place,
             state_size: self.state_size,
             settings: settings.clone(),
@@ -324,6 +327,7 @@ impl<B: Backend, M: CausalLm<B>> LocalGenerator<'_, B, M> {
                 sampling_logprob: sampled.sampling_logprob,
                 entropy: drawn.entropy,
                 alternatives: drawn.alternatives,
+                experts: self.engine.take_experts(key),
             }));
         }
         self.statistics.sampling_seconds += started.elapsed().as_secs_f64();

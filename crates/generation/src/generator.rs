@@ -7,7 +7,7 @@
 
 use crate::{ForbiddenText, SamplingConfig};
 use paretopo_settings::{whole, within};
-use paretopo_trajectory::TokenId;
+use paretopo_trajectory::{ReadExperts, TokenId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub type RowKey = usize;
 
 /// What is recorded of each drawn token besides its two log-probabilities.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Recorded {
     /// The entropy of the untempered distribution, in nats.
@@ -25,6 +25,16 @@ pub struct Recorded {
     #[serde(deserialize_with = "within::<0, 20, _, _>")]
     #[schemars(schema_with = "whole::<0, 20>")]
     pub alternatives: usize,
+    /// Which experts read each id, of a policy that has mixtures of experts. What trains on the ids
+    /// then reads them with the same experts (rollout routing replay; Ma et al., 2025, arXiv
+    /// 2510.11370), and metrics tell how often it would have chosen others.
+    pub experts: bool,
+}
+
+impl Default for Recorded {
+    fn default() -> Self {
+        Self { entropy: false, alternatives: 0, experts: true }
+    }
 }
 
 /// What all rows of a generator have in common.
@@ -75,6 +85,9 @@ pub struct Drawn {
     pub entropy: Option<f32>,
     /// See [`Recorded::alternatives`]; the likeliest first, of equals the one with the lower id.
     pub alternatives: Vec<(TokenId, f32)>,
+    /// Which experts read the ids of the row that it has read since it last drew, and the place of
+    /// the first of them; see [`Recorded::experts`].
+    pub experts: Option<ReadExperts>,
 }
 
 /// What a step brings.

@@ -7,8 +7,8 @@
 //! before its output. The name is `task-sample`, which is unique where each was played once.
 
 use crate::{
-    Author, CallRecord, FinishReason, FormatVersion, ObjectiveValues, Segment, TokenId, ToolCall,
-    ToolOutcome, Trajectory, TrajectoryId, numbers,
+    Author, CallRecord, ExpertRecord, FinishReason, FormatVersion, ObjectiveValues, Segment,
+    TokenId, ToolCall, ToolOutcome, Trajectory, TrajectoryId, numbers,
 };
 use serde::Deserialize;
 
@@ -82,6 +82,7 @@ impl From<FirstTrajectory> for Trajectory {
             preference: ObjectiveValues::default(),
             tool_free: false,
             segments: first.segments.into_iter().map(convert).collect(),
+            experts: ExpertRecord::default(),
             calls,
             finish: first.finish,
             response: first.response,

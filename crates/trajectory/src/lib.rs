@@ -31,6 +31,7 @@
 //! ever turned into ids a second time. Everything else in the project either makes these records
 //! (`agent`), scores them (`environments`), learns from them (`training`) or draws them (`report`).
 
+mod experts;
 mod first_format;
 mod format;
 #[cfg(test)]
@@ -45,6 +46,7 @@ mod tool;
 mod trajectory;
 mod turns;
 
+pub use experts::{ExpertRecord, ReadExperts};
 pub use format::{FormatError, FormatVersion};
 pub use identity::TrajectoryId;
 pub use objectives::ObjectiveValues;

@@ -1,6 +1,9 @@
 //! A finished episode: its segments, calls and what they were worth.
 
-use crate::{Author, CallRecord, FormatVersion, ObjectiveValues, Segment, TokenId, TrajectoryId};
+use crate::{
+    Author, CallRecord, ExpertRecord, FormatVersion, ObjectiveValues, Segment, TokenId,
+    TrajectoryId,
+};
 use serde::{Deserialize, Serialize};
 
 /// Why an episode ended.
@@ -42,6 +45,9 @@ pub struct Trajectory {
     pub tool_free: bool,
     /// What the model saw and wrote, in order.
     pub segments: Vec<Segment>,
+    /// Which experts read its ids, of a policy that has some; in no file.
+    #[serde(skip)]
+    pub experts: ExpertRecord,
     /// The tool calls, in order.
     pub calls: Vec<CallRecord>,
     /// Why it ended.
@@ -67,6 +73,7 @@ impl Trajectory {
             preference: ObjectiveValues::default(),
             tool_free: false,
             segments: Vec::new(),
+            experts: ExpertRecord::default(),
             calls: Vec::new(),
             finish: FinishReason::Stop,
             response: String::new(),

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::packed::{pack_projections, projection_bytes};
 use crate::{
-    CausalLm, DecodingState, Footprint, ForwardInput, Kernels, LayerFootprint, LinearMap, Packed,
-    PackedWeights, Placement,
+    CausalLm, DecodingState, ExpertCounts, Footprint, ForwardInput, Kernels, LayerFootprint,
+    LinearMap, Packed, PackedWeights, Placement,
 };
 use burn::module::Module;
 use burn::tensor::backend::Backend;
@@ -514,6 +514,10 @@ impl<B: Backend> CausalLm<B> for CausalDecoder<B> {
 
     fn projections_mut(&mut self) -> Vec<(String, &mut Projection<B>)> {
         self.model.projections_mut()
+    }
+
+    fn experts(&self) -> Option<ExpertCounts> {
+        self.model.experts()
     }
 
     fn pack(&mut self, weights: PackedWeights) {

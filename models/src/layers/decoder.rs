@@ -9,7 +9,7 @@ use crate::gemma3::Gemma3Layer;
 use crate::olmo3::Olmo3Layer;
 use crate::qwen3_5::{Qwen3_5FullLayer, Qwen3_5LinearLayer};
 use crate::qwen3_moe::{Qwen3MoeLayer, Routing};
-use crate::{Either, ForwardInput, Kernels};
+use crate::{Either, ExpertCounts, ForwardInput, Kernels};
 use burn::module::{Module, Param};
 use burn::nn::Embedding;
 use burn::tensor::Tensor;
@@ -354,6 +354,17 @@ impl<B: Backend> Decoder<B> {
             Some(scale) => x * scale,
             None => x,
         }
+    }
+
+    /// See [`crate::CausalLm::experts`].
+    pub fn experts(&self) -> Option<ExpertCounts> {
+        let counts = self.layers.iter().filter_map(|layer| match layer {
+            Layer::Qwen3Moe(layer) => Some(layer.counts()),
+            _ => None,
+        });
+        let counts: Vec<(usize, usize)> = counts.collect();
+        let (experts, chosen) = *counts.first()?;
+        Some(ExpertCounts { layers: counts.len(), experts, chosen })
     }
 
     /// See [`crate::CausalLm::projections_mut`].

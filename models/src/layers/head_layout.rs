@@ -7,7 +7,7 @@
 use super::gated_delta_net::DeltaNetShape;
 use super::recurrent_layout::RecurrentLayout;
 use super::{RotaryEmbedding, Rotation};
-use crate::{ForwardInput, Kernels, Visible};
+use crate::{ExpertChoice, ForwardInput, Kernels, Visible};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
 use std::collections::BTreeMap;
@@ -34,6 +34,8 @@ pub struct HeadLayout<B: Backend> {
     pub(super) real: Arc<[bool]>,
     /// Seed of what adapters drop; `None` outside of training.
     pub dropout: Option<u64>,
+    /// See [`ForwardInput::experts`].
+    pub experts: ExpertChoice,
     indices: OnceLock<Option<Indices<B>>>,
     recurrent: OnceLock<RecurrentLayout<B>>,
 }
@@ -85,6 +87,7 @@ impl<B: Backend> HeadLayout<B> {
             windows: Arc::default(),
             real: input.real.as_slice().into(),
             dropout: input.dropout,
+            experts: input.experts.clone(),
             device,
         }
     }

@@ -311,7 +311,8 @@ mod tests {
         let config = MathConfig { problems, ..MathConfig::default() };
         let environment = MathEnvironment::new(&config, &mut ()).unwrap();
         let mut questions = HashSet::new();
-        for (split, count) in [(Split::Train, 1200), (Split::Validation, 300), (Split::Test, 1000)] {
+        for (split, count) in [(Split::Train, 1200), (Split::Validation, 300), (Split::Test, 1000)]
+        {
             let tasks = environment.tasks(split);
             assert_eq!(tasks.len(), count);
             assert!(tasks.iter().all(|task| questions.insert(task.question.clone())));

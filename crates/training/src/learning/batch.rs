@@ -11,6 +11,8 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{FloatDType, Int, Tensor, TensorData};
 use paretopo_models::{CausalLm, from_host};
+use paretopo_trajectory::ExpertRecord;
+use std::sync::Arc;
 
 /// A sequence to learn from. All lists but `ids` and `mask` have one entry per id that `mask`
 /// marks.
@@ -29,6 +31,9 @@ pub struct TrainingSequence {
     /// Where its turns differ, the advantage of each token in place of that; empty where they do
     /// not.
     pub token_advantages: Vec<f32>,
+    /// Which experts read the ids when they were sampled, and are to read them again; those of the
+    /// router where this does not say.
+    pub experts: Arc<ExpertRecord>,
 }
 
 impl TrainingSequence {
@@ -42,6 +47,7 @@ impl TrainingSequence {
             weights: vec![1.0 / trained as f32; trained],
             advantage: 0.0,
             token_advantages: Vec::new(),
+            experts: Arc::default(),
             ids,
         }
     }
@@ -145,6 +151,18 @@ impl<B: Backend> MicroBatch<B> {
             advantages: from_host(advantages, [shape[0], columns], device),
             shape,
         }
+    }
+
+    /// The same, with the experts that the router chooses, whatever the sequences say.
+    pub(crate) fn routed_anew(mut self) -> Self {
+        self.passes.set_router();
+        self
+    }
+
+    /// Of how many tokens and layers the experts were given, and in how many of these the router
+    /// would have chosen others, so far.
+    pub(crate) fn expert_differences(&self) -> (u64, u64) {
+        self.passes.expert_differences()
     }
 
     /// Tokens that a layer reads, padding included.

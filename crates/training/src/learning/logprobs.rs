@@ -7,31 +7,40 @@ use burn::tensor::backend::Backend;
 use paretopo_agent::Workers;
 use paretopo_models::{CausalLm, Placement, to_host};
 
-/// Log-probabilities of the trained tokens of each sequence, of which at most `tokens` are in a
-/// micro-batch.
+/// How sequences are read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scoring {
+    /// Tokens of a micro-batch, at most.
+    pub(crate) tokens: usize,
+    /// The number type of activations.
+    pub(crate) precision: FloatDType,
+    /// Whether by the sequences' experts, else by those of the model's router.
+    pub(crate) replay: bool,
+}
+
+/// Log-probabilities of the trained tokens of each sequence.
 ///
 /// # Shapes
 /// - output: as the sequences' `old_logprobs`
 pub(crate) fn logprobs_of<B: Backend, M: CausalLm<B>>(
     model: &M,
     sequences: &[TrainingSequence],
-    tokens: usize,
-    precision: impl Into<FloatDType>,
+    scoring: Scoring,
     workers: &Workers,
     place: &Placement<B>,
 ) -> Vec<Vec<f32>> {
-    let precision = precision.into();
     let mut found = vec![Vec::new(); sequences.len()];
     let score = |(): &mut (), group: Vec<usize>, tell: &mut dyn FnMut((usize, Vec<f32>))| {
         let rows: Vec<&TrainingSequence> = group.iter().map(|index| &sequences[*index]).collect();
-        let batch = MicroBatch::<B>::new(&rows, &place.device).in_precision(precision);
+        let batch = MicroBatch::<B>::new(&rows, &place.device).in_precision(scoring.precision);
+        let batch = if scoring.replay { batch } else { batch.routed_anew() };
         let (logprobs, _) = response_logprobs(model, &batch, false);
         let longest = logprobs.dims()[1];
         for (index, row) in group.into_iter().zip(to_host(logprobs).chunks(longest)) {
             tell((index, row[..sequences[index].old_logprobs.len()].to_vec()));
         }
     };
-    let groups = micro_batches(sequences, tokens);
+    let groups = micro_batches(sequences, scoring.tokens);
     workers.run(vec![(); workers.count()], groups, score, &mut |(index, row)| found[index] = row);
     found
 }

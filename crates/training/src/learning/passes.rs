@@ -10,7 +10,11 @@ use super::TrainingSequence;
 use super::arrangement::{Arrangement, prompt, read};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{FloatDType, Tensor};
-use paretopo_models::{CausalLm, DecodingState, ForwardInput, LayerState, Visible};
+use paretopo_models::{
+    BY_ROUTER, CausalLm, DecodingState, ExpertChoice, ForwardInput, GivenExperts, LayerState,
+    Visible,
+};
+use std::sync::Arc;
 
 /// What is read in each pass.
 #[derive(Debug)]
@@ -54,6 +58,30 @@ impl Rows {
     }
 }
 
+/// The experts of what a pass reads, which are known of ids of its sequences; each of its rows goes
+/// on from a place of its sequence.
+fn experts_of<'a>(
+    real: &[bool],
+    rows: impl ExactSizeIterator<Item = (&'a TrainingSequence, usize)> + Clone,
+) -> ExpertChoice {
+    let per_token = rows.clone().map(|(one, _)| one.experts.per_id).max().unwrap_or(0);
+    if per_token == 0 {
+        return ExpertChoice::Router;
+    }
+    let time = real.len() / rows.len();
+    let mut experts = Vec::with_capacity(real.len() * per_token);
+    for ((sequence, mut place), real) in rows.zip(real.chunks(time)) {
+        for real in real {
+            match sequence.experts.of(place).filter(|_| *real) {
+                Some(known) => experts.extend_from_slice(known),
+                None => experts.resize(experts.len() + per_token, BY_ROUTER),
+            }
+            place += usize::from(*real);
+        }
+    }
+    ExpertChoice::Given(Arc::new(GivenExperts::new(per_token, experts)))
+}
+
 impl<B: Backend> Passes<B> {
     /// Pads and uploads the sequences.
     pub(crate) fn new(
@@ -64,7 +92,8 @@ impl<B: Backend> Passes<B> {
         let mut places = vec![Place::default(); sequences.len()];
         if !arrangement.is_shared() {
             let rows: Vec<&[u32]> = sequences.iter().map(|sequence| read(sequence)).collect();
-            let input = ForwardInput::right_padded(&rows, device);
+            let mut input = ForwardInput::right_padded(&rows, device);
+            input.experts = experts_of(&input.real, sequences.iter().map(|one| (*one, 0)));
             let [_, time] = input.tokens.dims();
             for (row, place) in places.iter_mut().enumerate() {
                 place.behind = row * time;
@@ -74,7 +103,9 @@ impl<B: Backend> Passes<B> {
         let prompts: Vec<&[u32]> =
             arrangement.prompts.iter().map(|row| prompt(sequences[*row])).collect();
         let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.len()).collect();
-        let first = ForwardInput::left_padded(&prompts, device);
+        let mut first = ForwardInput::left_padded(&prompts, device);
+        let of_prompts = arrangement.prompts.iter().map(|row| (sequences[*row], 0));
+        first.experts = experts_of(&first.real, of_prompts);
         let [_, columns] = first.tokens.dims();
         let mut tokens = prompts.len() * columns;
         for (place, origin) in places.iter_mut().zip(&arrangement.origins) {
@@ -87,7 +118,9 @@ impl<B: Backend> Passes<B> {
             let rows: Vec<&[u32]> =
                 pass.iter().map(|row| &read(sequences[*row])[places[*row].in_front..]).collect();
             let pasts: Vec<usize> = of.iter().map(|origin| lengths[*origin]).collect();
-            let input = ForwardInput::behind(&rows, &pasts, columns, device);
+            let mut input = ForwardInput::behind(&rows, &pasts, columns, device);
+            let behind = pass.iter().zip(&pasts).map(|(row, past)| (sequences[*row], *past));
+            input.experts = experts_of(&input.real, behind);
             let [_, time] = input.tokens.dims();
             for (index, row) in pass.iter().enumerate() {
                 places[*row].behind = tokens + index * time;
@@ -106,6 +139,20 @@ impl<B: Backend> Passes<B> {
 
     pub(crate) fn set_precision(&mut self, precision: FloatDType) {
         self.inputs.iter_mut().for_each(|input| input.precision = Some(precision));
+    }
+
+    pub(crate) fn set_router(&mut self) {
+        self.inputs.iter_mut().for_each(|input| input.experts = ExpertChoice::Router);
+    }
+
+    /// See [`super::MicroBatch::expert_differences`].
+    pub(crate) fn expert_differences(&self) -> (u64, u64) {
+        let of_pass = |input: &ForwardInput<B>| match &input.experts {
+            ExpertChoice::Given(given) => given.differences(),
+            _ => (0, 0),
+        };
+        let passes = self.inputs.iter().map(of_pass);
+        passes.fold((0, 0), |sum, pass| (sum.0 + pass.0, sum.1 + pass.1))
     }
 
     /// Each pass draws what adapters drop for itself: that of a prompt is drawn once for all its
@@ -135,6 +182,7 @@ impl<B: Backend> Passes<B> {
             visible: Visible::Causal { past: 0, real: Vec::new() },
             precision: self.inputs[0].precision,
             dropout: self.inputs[0].dropout,
+            experts: ExpertChoice::Router,
         };
         let x = model.embed(&all);
         let mut start = 0;

@@ -7,14 +7,16 @@ use crate::evaluation::summary::environment_metrics;
 use crate::run::run_folder::{peak_memory_mib, resident_memory_mib};
 use crate::{Metrics, TrainingState};
 use paretopo_environments::ToolEnvironment;
+use paretopo_models::ExpertCounts;
 use paretopo_records::EpisodeSummary;
-use paretopo_trajectory::Trajectory;
+use paretopo_trajectory::{ExpertRecord, Trajectory};
 
 /// What was played, what it was worth, and what it took.
 pub(super) fn of_batch(
     batch: &Batch,
     environment: &ToolEnvironment,
     state: &TrainingState,
+    experts: Option<ExpertCounts>,
     metrics: &mut Metrics,
 ) {
     let mut put = |name: &str, value: f64| {
@@ -23,6 +25,11 @@ pub(super) fn of_batch(
     of_rewards(batch, environment, &mut put);
     of_episodes(batch, &mut put);
     of_memory(batch, state, &mut put);
+    if let Some(counts) = experts {
+        let records = batch.groups.iter().flatten().map(|one| &one.experts);
+        let found = ExpertRecord::imbalance(records, counts.layers, counts.experts);
+        found.into_iter().for_each(|found| put("experts/imbalance", found));
+    }
     let groups = batch.tasks.iter().zip(batch.groups.iter().map(Vec::as_slice));
     for (name, value) in environment_metrics(environment, groups) {
         put(&format!("environment/{name}"), value);
@@ -130,6 +137,10 @@ pub(super) fn of_update(
         ("update/tokens_per_second", ids as f64 / seconds.max(1e-9)),
     ];
     metrics.extend(values.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    let [compared, different] = sums.experts;
+    if compared > 0.0 {
+        metrics.insert("experts/mismatch".to_owned(), different / compared);
+    }
     let memory = [("peak_memory_mib", peak_memory_mib()), ("memory_mib", resident_memory_mib())];
     for (name, mebibytes) in memory {
         metrics.extend(mebibytes.map(|mebibytes| (name.to_owned(), mebibytes)));

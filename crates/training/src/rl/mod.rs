@@ -26,7 +26,7 @@ use burn::tensor::backend::AutodiffBackend;
 use collect::{Batch, Collecting};
 use paretopo_agent::Workers;
 use paretopo_environments::ToolEnvironment;
-use paretopo_models::{ModelFamily, Placement, without_adapter};
+use paretopo_models::{CausalLm, ModelFamily, Placement, without_adapter};
 use paretopo_trajectory::Split;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -158,7 +158,8 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         if saved {
             batch.save(&self.folder, "", step)?;
         }
-        metrics::of_batch(&batch, &self.environment, &self.state, &mut metrics);
+        let experts = self.policy.model.experts();
+        metrics::of_batch(&batch, &self.environment, &self.state, experts, &mut metrics);
         let started = Instant::now();
         let (mut training, sums) = self.update(&batch)?;
         training.tell_skipped(&sums, &batch, observer)?;

@@ -3,7 +3,7 @@
 use super::config::ConversationFile;
 use super::demonstrations::weigh;
 use super::draws::Draws;
-use crate::learning::logprobs::logprobs_of;
+use crate::learning::logprobs::{Scoring, logprobs_of};
 use crate::{Observer, Policy, RunConfig, TrainingError, TrainingSequence};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use paretopo_agent::{Lesson, LongPrompts, PolicyText, Workers};
@@ -107,8 +107,9 @@ impl Conversations {
         if self.validation.is_empty() {
             return None;
         }
-        let (tokens, precision) = (config.sft.micro_batch_tokens, config.precision);
-        let found = logprobs_of(model, &self.validation, tokens, precision, workers, place);
+        let precision = config.precision.into();
+        let scoring = Scoring { tokens: config.sft.micro_batch_tokens, precision, replay: true };
+        let found = logprobs_of(model, &self.validation, scoring, workers, place);
         let all = || found.iter().flatten();
         Some(-all().map(|logprob| f64::from(*logprob)).sum::<f64>() / all().count() as f64)
     }

@@ -39,6 +39,8 @@ pub(in crate::rl) struct UpdateSums {
     pub(in crate::rl) clipped_high: f64,
     pub(in crate::rl) largest_log_ratio: f64,
     pub(in crate::rl) mismatch: Mismatch,
+    /// Tokens and layers with given experts, and those in which the router would choose others.
+    pub(in crate::rl) experts: [f64; 2],
     pub(in crate::rl) kl: f64,
     pub(in crate::rl) entropy: f64,
     pub(in crate::rl) gradient_norm: f64,
@@ -63,6 +65,8 @@ impl UpdateSums {
         self.clipped_high += other.clipped_high;
         self.largest_log_ratio = self.largest_log_ratio.max(other.largest_log_ratio);
         self.mismatch.add(other.mismatch.sum, other.mismatch.tokens);
+        self.experts[0] += other.experts[0];
+        self.experts[1] += other.experts[1];
         self.kl += other.kl;
         self.entropy += other.entropy;
         self.forward_seconds += other.forward_seconds;
@@ -191,6 +195,7 @@ mod tests {
             weights: vec![0.3, 0.7],
             advantage,
             token_advantages: token_advantages.to_vec(),
+            ..TrainingSequence::default()
         };
         for ratio in [RatioLevel::Token, RatioLevel::Sequence] {
             for surrogate in [Surrogate::Clipped, Surrogate::Cispo] {
@@ -233,6 +238,7 @@ mod tests {
             weights: vec![0.5, 0.5],
             advantage: 9.0,
             token_advantages: vec![2.0, -1.0],
+            ..TrainingSequence::default()
         };
         let batch = MicroBatch::new(&[&sequence], &Default::default());
         // rho = 1: -(2 - 1) / 2; -rho A w = -1 and 0.5

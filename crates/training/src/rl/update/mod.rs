@@ -12,7 +12,7 @@ pub(super) use loss::UpdateSums;
 pub(super) use sequences::sequences;
 
 use crate::learning::arrangement::micro_batches;
-use crate::learning::logprobs::logprobs_of;
+use crate::learning::logprobs::{Scoring, logprobs_of};
 use crate::rl::{BadNumbers, OldLogprobs};
 use crate::seeds::{Purpose, derive_seed};
 use crate::{
@@ -56,6 +56,8 @@ struct Minibatch<'a> {
     references: Option<Vec<&'a Vec<f32>>>,
     /// For adapters that drop features.
     seed: u64,
+    /// Whether the weights are those that sampled.
+    is_first: bool,
     /// Whether the sampler's log-probabilities may be compared with those of the trainer: these are
     /// of the same weights, and the sequences have the sampler's.
     compares: bool,
@@ -78,16 +80,19 @@ impl<F: ModelFamily, B: AutodiffBackend> Update<'_, F, B> {
         let mut sums = UpdateSums::default();
         let recomputes = settings.old_logprobs == OldLogprobs::Recompute;
         let place = self.place.inner();
-        let logprobs = |model: &F::Model<B::InnerBackend>, sequences: &[TrainingSequence]| {
-            let (tokens, precision) = (settings.micro_batch_tokens, self.config.precision);
-            logprobs_of(model, sequences, tokens, precision, self.workers, &place)
-        };
+        let logprobs =
+            |model: &F::Model<B::InnerBackend>, sequences: &[TrainingSequence], replay| {
+                let precision = self.config.precision.into();
+                let scoring = Scoring { tokens: settings.micro_batch_tokens, precision, replay };
+                logprobs_of(model, sequences, scoring, self.workers, &place)
+            };
         if recomputes {
-            let trainer = logprobs(&F::valid(&model), &sequences);
+            let trainer = logprobs(&F::valid(&model), &sequences, true);
             let cap = settings.importance_cap;
             corrections = recompute(&mut sequences, trainer, cap, &mut sums.mismatch);
         }
-        let references = self.reference.map(|model| logprobs(model, &sequences));
+        // another policy, whose experts are its own
+        let references = self.reference.map(|model| logprobs(model, &sequences, false));
         let mut dropped = 0;
         for chosen in minibatches(sequences.len(), self.config, self.step) {
             let (places, members) = members(&sequences, &corrections, &chosen, settings);
@@ -98,6 +103,7 @@ impl<F: ModelFamily, B: AutodiffBackend> Update<'_, F, B> {
                 members: &members,
                 references,
                 seed: derive_seed(self.config.seed, self.step, Purpose::Dropout(dropped)),
+                is_first: sums.updates == 0.0,
                 compares: sums.updates == 0.0 && !recomputes,
             };
             dropped += members.len() as u64;
@@ -176,6 +182,10 @@ impl<F: ModelFamily, B: AutodiffBackend> Update<'_, F, B> {
                 Ok::<_, BadUpdate>(loss)
             },
         )?;
+        if minibatch.is_first {
+            let (compared, different) = batch.expert_differences();
+            sums.experts = [compared as f64, different as f64];
+        }
         sums.backward_seconds = started.elapsed().as_secs_f64() - sums.forward_seconds;
         Ok(sums)
     }
@@ -303,9 +313,10 @@ mod tests {
         ];
         let plain = AutoFamily::valid(model);
         let workers = Workers::default();
-        let (tokens, precision) = (config.train.micro_batch_tokens, config.precision);
+        let precision = config.precision.into();
+        let scoring = Scoring { tokens: config.train.micro_batch_tokens, precision, replay: true };
         let place = place().inner();
-        let logprobs = logprobs_of(&plain, &sequences, tokens, precision, &workers, &place);
+        let logprobs = logprobs_of(&plain, &sequences, scoring, &workers, &place);
         for (sequence, logprobs) in sequences.iter_mut().zip(logprobs) {
             sequence.old_logprobs = logprobs.iter().map(|logprob| logprob + offset).collect();
         }
