@@ -25,8 +25,8 @@ pub struct Recorded {
     #[serde(deserialize_with = "within::<0, 20, _, _>")]
     #[schemars(schema_with = "whole::<0, 20>")]
     pub alternatives: usize,
-    /// Which experts read each id, of a policy that has mixtures of experts. What trains on the ids
-    /// then reads them with the same experts (rollout routing replay; Ma et al., 2025, arXiv
+    /// Which experts read each id, of a policy that has mixtures of experts. What trains on the
+    /// ids then reads them with the same experts (rollout routing replay; Ma et al., 2025, arXiv
     /// 2510.11370), and metrics tell how often it would have chosen others.
     pub experts: bool,
 }

@@ -2,7 +2,7 @@
 //! from the JSON Schema. What several tables share has one section, to which all link.
 
 use super::described::{Choice, Described, Key, Shape};
-use super::values::{inline, without_defaults, wrapped};
+use super::values::{WIDTH, inline, without_defaults, wrapped};
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -158,7 +158,7 @@ impl<'a> Page<'a> {
 
     fn paragraph(&mut self, text: &str) {
         for paragraph in text.split("\n\n").filter(|paragraph| !paragraph.is_empty()) {
-            let lines = wrapped(paragraph, "", "");
+            let lines = wrapped(paragraph, "", "", WIDTH);
             let _ = writeln!(self.text, "\n{}", lines.join("\n"));
         }
     }

@@ -4,7 +4,7 @@ use super::described::{Described, Shape};
 use serde_json::{Map, Value};
 
 /// Where lines end.
-const WIDTH: usize = 100;
+pub(super) const WIDTH: usize = 100;
 
 /// A value as it stands behind `=`. What is `null` is left out; alone, it is no value.
 pub(super) fn inline(value: &Value) -> Option<String> {
@@ -55,14 +55,15 @@ pub(super) fn without_defaults(described: Described<'_>, schema: &Value, value: 
     others.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>().into()
 }
 
-/// Lines of words, the first and the later ones behind what they begin with.
-pub(super) fn wrapped(text: &str, first: &str, later: &str) -> Vec<String> {
+/// Lines of words of at most `width` characters, the first and the later ones behind what they begin
+/// with.
+pub(super) fn wrapped(text: &str, first: &str, later: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = first.to_owned();
     let mut has_words = false;
     for word in text.split_whitespace() {
         let columns = line.chars().count() + 1 + word.chars().count();
-        if has_words && columns > WIDTH {
+        if has_words && columns > width {
             lines.push(std::mem::replace(&mut line, later.to_owned()));
             has_words = false;
         }

@@ -3,7 +3,7 @@
 //! the JSON Schema.
 
 use super::described::{Choice, Described, Key, Shape};
-use super::values::{shown, to_toml, wrapped};
+use super::values::{WIDTH, shown, to_toml, wrapped};
 use serde_json::Value as Schema;
 use toml::{Table, Value};
 
@@ -12,7 +12,7 @@ const DEEPEST: usize = 8;
 
 /// The file: `values` are written, and described by `schema`.
 pub(super) fn written(schema: &Schema, values: &Table) -> String {
-    let mut writer = Writer::new(Described::new(schema));
+    let mut writer = Writer::new(Described::new(schema), WIDTH);
     writer.table(&[], schema, values);
     let text = writer.lines.join("\n");
     format!("{}\n", text.trim_start_matches('\n'))
@@ -21,13 +21,15 @@ pub(super) fn written(schema: &Schema, values: &Table) -> String {
 struct Writer<'a> {
     described: Described<'a>,
     lines: Vec<String>,
+    /// Characters of a line.
+    width: usize,
     /// Whether what `type` can be stands above already, at an earlier table of the same list.
     is_listed: bool,
 }
 
 impl<'a> Writer<'a> {
-    fn new(described: Described<'a>) -> Self {
-        Self { described, lines: Vec::new(), is_listed: false }
+    fn new(described: Described<'a>, width: usize) -> Self {
+        Self { described, lines: Vec::new(), width, is_listed: false }
     }
 }
 
@@ -133,7 +135,7 @@ impl<'a> Writer<'a> {
 
     /// A table that has no value, as it would be, behind `#`.
     fn absent(&mut self, path: &[&str], header: &str, schema: &'a Schema) {
-        let mut inner = Writer::new(self.described);
+        let mut inner = Writer::new(self.described, self.width - "# ".len());
         inner.lines.push(format!("[{header}]"));
         let table = match self.described.shape(schema) {
             Shape::Kinds(kinds) => {
@@ -163,7 +165,7 @@ impl<'a> Writer<'a> {
                 true => format!("- {:?}", choice.name),
                 false => format!("- {:?}: {first}", choice.name),
             };
-            self.lines.extend(wrapped(&text, "# ", "#   "));
+            self.lines.extend(wrapped(&text, "# ", "#   ", self.width));
         }
     }
 
@@ -172,7 +174,7 @@ impl<'a> Writer<'a> {
             if place > 0 {
                 self.lines.push("#".into());
             }
-            self.lines.extend(wrapped(paragraph, "# ", "# "));
+            self.lines.extend(wrapped(paragraph, "# ", "# ", self.width));
         }
     }
 }

@@ -1,10 +1,12 @@
 //! How the sequences of a micro-batch are read: whole, or their prompts once and what follows them
 //! in passes of its own.
 //!
-//! A pass pads its rows to the longest. With `P` prompts padded to `p`, from which `R` rows go on in
-//! passes of `r` rows padded to `s`, that costs
+//! A pass pads its rows to the longest, so those of similar length share one: that is as little
+//! padding as long rows of several sequences have, and no sequence needs a mask to hide others from
+//! it. With `P` prompts padded to `p`, from which `R` rows go on in passes of `r` rows padded to `s`,
+//! that costs
 //!
-//! `P p + sum of r s + R p / 8` instead of `R (p + s)`,
+//! `P p + sum of r s + R p / 8` instead of `sum of r (p + s)`,
 //!
 //! where the last term stands for what each row remembers of its prompt: keys and values, which are
 //! less than an eighth of what a layer keeps of a token that it reads. Only numbers of tokens are
@@ -27,7 +29,8 @@ pub(crate) struct Arrangement {
     pub(crate) prompts: Vec<usize>,
     /// For each row its prompt's place among `prompts`.
     pub(crate) origins: Vec<usize>,
-    /// The rows of each further pass. One that has nothing to read behind its prompt is in none.
+    /// The rows of each pass, behind that of the prompts. One that has nothing to read behind its
+    /// prompt is in none.
     pub(crate) passes: Vec<Vec<usize>>,
     /// Tokens that are held, padding included.
     pub(crate) tokens: usize,
@@ -57,18 +60,18 @@ impl Arrangement {
     /// The cheaper one.
     pub(crate) fn of(rows: &[&TrainingSequence]) -> Self {
         let (whole, shared) = (Self::whole(rows), Self::shared(rows));
-        if shared.tokens + PASS * shared.passes.len() < whole.tokens { shared } else { whole }
+        // the prompts' pass is one more
+        let further = PASS * shared.passes.len();
+        let apart = PASS * whole.passes.len().saturating_sub(1);
+        if shared.tokens + further < whole.tokens + apart { shared } else { whole }
     }
 
-    /// One pass over all.
+    /// Every row by itself.
     pub(crate) fn whole(rows: &[&TrainingSequence]) -> Self {
-        let longest = rows.iter().map(|row| read(row).len()).max().unwrap_or(0);
-        Self {
-            passes: vec![(0..rows.len()).collect()],
-            tokens: rows.len() * longest,
-            columns: longest,
-            ..Self::default()
-        }
+        let length = |row: usize| read(rows[row]).len();
+        let (passes, tokens) = passes((0..rows.len()).collect(), length);
+        let columns = passes.first().map_or(0, |pass| length(pass[0]));
+        Self { passes, tokens, columns, ..Self::default() }
     }
 
     /// Every prompt once.
@@ -82,16 +85,13 @@ impl Arrangement {
             }));
         }
         let longest = prompts.iter().map(|place| prompt(rows[*place]).len()).max().unwrap_or(0);
-        let mut order: Vec<usize> = (0..rows.len()).filter(|row| behind(rows[*row]) > 0).collect();
-        order.sort_by_key(|row| std::cmp::Reverse(behind(rows[*row])));
-        let lengths: Vec<usize> = order.iter().map(|row| behind(rows[*row])).collect();
-        let passes: Vec<Vec<usize>> =
-            alike(&lengths).into_iter().map(|pass| order[pass].to_vec()).collect();
-        let read: usize = passes.iter().map(|pass| pass.len() * behind(rows[pass[0]])).sum();
+        let length = |row: usize| behind(rows[row]);
+        let going_on = (0..rows.len()).filter(|row| length(*row) > 0).collect();
+        let (passes, read) = passes(going_on, length);
         let remembered = (rows.len() * longest).div_ceil(REMEMBERED);
         Self {
             tokens: prompts.len() * longest + read + remembered,
-            columns: longest + lengths.first().unwrap_or(&0),
+            columns: longest + passes.first().map_or(0, |pass| length(pass[0])),
             prompts,
             origins,
             passes,
@@ -102,6 +102,16 @@ impl Arrangement {
     pub(crate) fn is_shared(&self) -> bool {
         !self.prompts.is_empty()
     }
+}
+
+/// Rows of similar length together, the longest first, and the tokens that they are padded to.
+fn passes(mut rows: Vec<usize>, length: impl Fn(usize) -> usize) -> (Vec<Vec<usize>>, usize) {
+    rows.sort_by_key(|row| std::cmp::Reverse(length(*row)));
+    let lengths: Vec<usize> = rows.iter().map(|row| length(*row)).collect();
+    let passes: Vec<Vec<usize>> =
+        alike(&lengths).into_iter().map(|pass| rows[pass].to_vec()).collect();
+    let tokens = passes.iter().map(|pass| pass.len() * length(pass[0])).sum();
+    (passes, tokens)
 }
 
 /// Cuts descending lengths so that all parts, each padded to its longest, cost the least, with
@@ -182,14 +192,15 @@ fn of_similar_length(
     mut places: Vec<usize>,
     tokens: usize,
 ) -> Vec<Vec<usize>> {
-    places.sort_by_key(|place| (std::cmp::Reverse(sequences[*place].ids.len()), *place));
+    places.sort_by_key(|place| (std::cmp::Reverse(read(&sequences[*place]).len()), *place));
     let mut groups: Vec<Vec<usize>> = Vec::new();
-    let mut longest = 0;
+    let mut open: Vec<&TrainingSequence> = Vec::new();
     for place in places {
+        open.push(&sequences[place]);
         match groups.last_mut() {
-            Some(group) if (group.len() + 1) * longest <= tokens => group.push(place),
+            Some(group) if Arrangement::whole(&open).tokens <= tokens => group.push(place),
             _ => {
-                longest = sequences[place].ids.len().max(1);
+                open = vec![&sequences[place]];
                 groups.push(vec![place]);
             }
         }
@@ -224,7 +235,7 @@ mod tests {
         // 80 + 18 + 20 + 64 = 182 is more than 2 * 89
         let found = of(&[rollout(7, 80, 10), rollout(7, 80, 10)]);
         assert_eq!(found, Arrangement::whole(&[&rollout(7, 80, 10), &rollout(7, 80, 10)]));
-        assert_eq!(found.tokens, 178);
+        assert_eq!((found.tokens, found.columns), (178, 89));
         // other prompts have nothing in common
         assert!(!of(&[rollout(7, 100, 10), rollout(8, 100, 10)]).is_shared());
     }
@@ -246,6 +257,12 @@ mod tests {
         // together 4 * 40 + 64 = 224; apart 2 * 40 + 2 * 10 + 2 * 64 = 228
         assert_eq!(alike(&[40, 40, 10, 10]), std::slice::from_ref(&(0..4)));
         assert!(alike(&[]).is_empty());
+        // whole: two rows of 199 and three of 19 are 455 and a pass of 64, padded alike 995
+        let rows: Vec<TrainingSequence> =
+            [20, 200, 20, 200, 20].map(|length| rollout(length as u32, 5, length - 5)).into();
+        let found = of(&rows);
+        assert_eq!(found.passes, [vec![1, 3], vec![0, 2, 4]]);
+        assert_eq!((found.tokens, found.columns, found.is_shared()), (455, 199, false));
     }
 
     #[test]
@@ -256,9 +273,9 @@ mod tests {
             .map(|(place, length)| rollout(50 + place as u32, 1, length - 1))
             .collect();
         let groups = micro_batches(&sequences, 20);
-        // 30 alone although it is too long; 9 and 7 padded to 18; 7 and 5 padded to 14; adding 2
-        // would make 21
-        assert_eq!(groups, [vec![5], vec![1, 3], vec![4, 0], vec![2]]);
+        // the last id is not read: 29 alone although it is too long; 8 and 6 padded to 16; adding
+        // another 6 would make 24; 6, 4 and 1 padded to 18
+        assert_eq!(groups, [vec![5], vec![1, 3], vec![4, 0, 2]]);
     }
 
     #[test]

@@ -165,6 +165,11 @@ impl<B: Backend> MicroBatch<B> {
         self.passes.expert_differences()
     }
 
+    /// How many of [`Self::tokens`] are padding.
+    pub fn padding(&self) -> usize {
+        self.passes.padding()
+    }
+
     /// Tokens that a layer reads, padding included.
     pub fn tokens(&self) -> usize {
         self.passes.tokens()

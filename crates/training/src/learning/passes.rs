@@ -1,5 +1,5 @@
-//! The forward passes of a micro-batch: one over whole sequences, or one over prompts and others
-//! over what follows them, which go on from what the layers remember of the prompts.
+//! The forward passes of a micro-batch: over whole sequences, or one over prompts and others over
+//! what follows them, which go on from what the layers remember of the prompts.
 //!
 //! With `s = layer(x_p)` what a layer remembers of the prompts, each further pass is
 //! `layer(x_r; select(s, rows))`. Selecting is differentiable: the gradient of a prompt's state is
@@ -20,7 +20,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Passes<B: Backend> {
     inputs: Vec<ForwardInput<B>>,
-    /// For each pass behind the first, which row of the first each of its rows goes on from.
+    /// For each pass behind the first, which row of the first each of its rows goes on from; empty
+    /// where rows are whole.
     origins: Vec<Vec<usize>>,
 }
 
@@ -91,14 +92,20 @@ impl<B: Backend> Passes<B> {
     ) -> (Self, Rows) {
         let mut places = vec![Place::default(); sequences.len()];
         if !arrangement.is_shared() {
-            let rows: Vec<&[u32]> = sequences.iter().map(|sequence| read(sequence)).collect();
-            let mut input = ForwardInput::right_padded(&rows, device);
-            input.experts = experts_of(&input.real, sequences.iter().map(|one| (*one, 0)));
-            let [_, time] = input.tokens.dims();
-            for (row, place) in places.iter_mut().enumerate() {
-                place.behind = row * time;
+            let (mut inputs, mut tokens) = (Vec::new(), 0);
+            for pass in &arrangement.passes {
+                let rows: Vec<&[u32]> = pass.iter().map(|row| read(sequences[*row])).collect();
+                let mut input = ForwardInput::right_padded(&rows, device);
+                let whole = pass.iter().map(|row| (sequences[*row], 0));
+                input.experts = experts_of(&input.real, whole);
+                let [_, time] = input.tokens.dims();
+                for (index, row) in pass.iter().enumerate() {
+                    places[*row].behind = tokens + index * time;
+                }
+                tokens += pass.len() * time;
+                inputs.push(input);
             }
-            return (Self { inputs: vec![input], origins: Vec::new() }, Rows(places));
+            return (Self { inputs, origins: Vec::new() }, Rows(places));
         }
         let prompts: Vec<&[u32]> =
             arrangement.prompts.iter().map(|row| prompt(sequences[*row])).collect();
@@ -130,6 +137,11 @@ impl<B: Backend> Passes<B> {
             origins.push(of);
         }
         (Self { inputs, origins }, Rows(places))
+    }
+
+    /// How many of [`Self::tokens`] are padding.
+    pub(crate) fn padding(&self) -> usize {
+        self.inputs.iter().flat_map(|input| &input.real).filter(|real| !**real).count()
     }
 
     /// Tokens that are read, padding included.
@@ -225,13 +237,16 @@ impl<B: Backend, M: CausalLm<B>> Layers<'_, B, M> {
         index: usize,
         x: Vec<Tensor<B, 2>>,
     ) -> Vec<Tensor<B, 2>> {
-        let mut state = self.empty.as_mut().map(|empty| empty.layer_mut(index).clone());
         let mut passes = x.into_iter().zip(&self.layouts);
-        let (x, layout) = passes.next().expect("there is a first pass");
-        let mut found = vec![model.layer(index, x, layout, state.as_mut())];
+        let Some(empty) = &mut self.empty else {
+            return passes.map(|(x, layout)| model.layer(index, x, layout, None)).collect();
+        };
+        let mut state = empty.layer_mut(index).clone();
+        let (x, layout) = passes.next().expect("there is a pass over the prompts");
+        let mut found = vec![model.layer(index, x, layout, Some(&mut state))];
         for ((x, layout), origins) in passes.zip(self.origins) {
-            let mut state = state.clone().map(|state| state.select(origins));
-            found.push(model.layer(index, x, layout, state.as_mut()));
+            let mut state = state.clone().select(origins);
+            found.push(model.layer(index, x, layout, Some(&mut state)));
         }
         found
     }

@@ -121,6 +121,9 @@ struct WarmStart<'a, F: ModelFamily, B: AutodiffBackend> {
 #[derive(Clone, Copy, Default)]
 struct Sums {
     loss: f64,
+    /// Tokens that were read, padding included.
+    read: usize,
+    padding: usize,
     forward_seconds: f64,
     backward_seconds: f64,
 }
@@ -179,6 +182,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> WarmStart<'a, F, B> {
             ("phase/forward_seconds", sums.forward_seconds / workers),
             ("phase/backward_seconds", sums.backward_seconds / workers),
             ("phase/optimizer_seconds", updating.elapsed().as_secs_f64()),
+            ("padding", sums.padding as f64 / sums.read.max(1) as f64),
             ("tokens_per_second", tokens as f64 / started.elapsed().as_secs_f64()),
         ];
         self.state.step += 1;
@@ -243,6 +247,8 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> WarmStart<'a, F, B> {
         let mut sums = Sums::default();
         for part in parts {
             sums.loss += part.loss;
+            sums.read += part.read;
+            sums.padding += part.padding;
             sums.forward_seconds += part.forward_seconds;
             sums.backward_seconds += part.backward_seconds;
         }
@@ -263,7 +269,8 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> WarmStart<'a, F, B> {
             .in_precision(self.config.precision)
             .with_dropout(derive_seed(self.config.seed, self.state.step, purpose));
         let weights = batch.weights.clone();
-        let mut sums = Sums::default();
+        let (read, padding) = (batch.tokens(), batch.padding());
+        let mut sums = Sums { read, padding, ..Sums::default() };
         let memory = self.config.sft.memory;
         accumulate_gradient::<F, B, Infallible>(
             model,
