@@ -17,7 +17,7 @@ use paretopo_agent::{
     rollout,
 };
 use paretopo_environments::{DataError, RunMemory, ToolEnvironment, bad_reward, score_group};
-use paretopo_generation::SamplingConfig;
+use paretopo_generation::{Recorded, SamplingConfig};
 use paretopo_records::Evaluation;
 use paretopo_trajectory::{ObjectiveValues, Split, Task, Trajectory, TrajectoryId};
 use std::time::Instant;
@@ -177,7 +177,9 @@ impl Playing<'_> {
         observer: &mut dyn Observer,
     ) -> Result<(Vec<Trajectory>, RolloutStatistics), TrainingError> {
         let sampling = sampling_of(self.config, self.context.text)?;
-        let rollout_config = RolloutConfig { sampling, ..self.rollout.clone() };
+        // nothing is trained on these
+        let recorded = Recorded { experts: false, ..self.rollout.recorded };
+        let rollout_config = RolloutConfig { sampling, recorded, ..self.rollout.clone() };
         let mut earlier = finished.as_mut().map(|finished| finished.take()).unwrap_or_default();
         let key = |request: &RolloutRequest<'_>| (request.task.id.clone(), request.sample);
         let is_missing = |request: &&RolloutRequest<'_>| !earlier.contains_key(&key(request));
