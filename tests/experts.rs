@@ -1,13 +1,12 @@
 //! Mixtures of experts: what the sampler's routers chose is recorded id by id, however rows were
 //! read, and the trainer reads each id with the same experts.
 
+use crate::packed::five_at_a_time;
 use crate::prompts::{ids, rollout};
 use crate::{Plain, Tracked, assert_close, checkout, load, rows_of, with_kernels};
 use burn::module::AutodiffModule;
 use paretopo_engine::{LocalGenerators, SamplingPlace, StateSize};
-use paretopo_generation::{
-    Event, GenerationSettings, Generators, Recorded, Row, RowKey, SamplingConfig,
-};
+use paretopo_generation::{Event, Generators, Row, RowKey};
 use paretopo_models::{
     AutoModel, CausalLm, ExpertChoice, ExpertCounts, ForwardInput, RecordedExperts, to_host,
 };
@@ -42,14 +41,7 @@ fn played(model: &AutoModel<Plain>, memory: Option<u64>) -> Vec<(Vec<u32>, Exper
     let device = Default::default();
     let generators =
         LocalGenerators { model, device: &device, place: SamplingPlace::Host, state_size };
-    let settings = GenerationSettings {
-        sampling: SamplingConfig::default(),
-        recorded: Recorded::default(),
-        end_ids: Vec::new(),
-        batch_size: 5,
-        memory,
-    };
-    let mut generator = generators.open(&settings).unwrap();
+    let mut generator = generators.open(&five_at_a_time(memory)).unwrap();
     let row = |key: RowKey| {
         let prompt = [ids(1, 33), ids(key as u32 / 2, 2 + key / 2)].concat();
         let (seed, drawn, budget) = (key as u64, 0, DRAWN);

@@ -152,6 +152,17 @@ fn flex_keeps_windows_apart_too() {
     }
 }
 
+/// Rows that draw until their budgets are used up.
+pub(crate) fn five_at_a_time(memory: Option<u64>) -> GenerationSettings {
+    GenerationSettings {
+        sampling: SamplingConfig::default(),
+        recorded: Recorded::default(),
+        end_ids: Vec::new(),
+        batch_size: 5,
+        memory,
+    }
+}
+
 /// What each of `keys` draws: ids and the bits of their log-probabilities. Some rows get a long
 /// insertion behind their fifth token, others a short one.
 fn drawn(
@@ -163,13 +174,7 @@ fn drawn(
     let state_size = StateSize { per_token: 1, per_row: 0 };
     let place = SamplingPlace::Host;
     let generators = LocalGenerators { model, device: &Default::default(), place, state_size };
-    let settings = GenerationSettings {
-        sampling: SamplingConfig::default(),
-        recorded: Recorded::default(),
-        end_ids: Vec::new(),
-        batch_size: 5,
-        memory,
-    };
+    let settings = five_at_a_time(memory);
     let mut generator = generators.open(&settings).unwrap();
     let ids = |key: usize, count: usize| (0..count).map(|id| (id * 7 + key) as u32 % 40).collect();
     let row = |key: &RowKey| {

@@ -190,7 +190,7 @@ impl<'a> Episode<'a> {
         let request = self.request;
         Trajectory {
             segments: std::mem::take(&mut self.segments),
-            experts: std::mem::take(&mut self.experts),
+            experts: Arc::new(std::mem::take(&mut self.experts)),
             calls: std::mem::take(&mut self.calls),
             finish: finish.clone(),
             answer: answer(&self.said),

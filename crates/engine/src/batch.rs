@@ -5,12 +5,13 @@
 //! new rows share is read once. Long insertions (tool output) are read in one block instead of
 //! token by token.
 
+use crate::untaken_experts::UntakenExperts;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use paretopo_models::{
     CausalLm, DecodingState, ExpertChoice, ForwardInput, LayerState, RecordedExperts, select_rows,
 };
-use paretopo_trajectory::{ExpertRecord, ReadExperts};
+use paretopo_trajectory::ReadExperts;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -61,7 +62,7 @@ pub struct Engine<'a, B: Backend, M: CausalLm<B>> {
     /// What all prompts begin with, and its state of one row.
     shared: Option<Beginning<B, M::State>>,
     /// Where experts are recorded, those of each row that are not taken yet.
-    experts: Option<BTreeMap<usize, ReadExperts>>,
+    experts: Option<UntakenExperts>,
     /// Tokens read by the model so far, padding not counted.
     pub tokens_read: u64,
     /// Seconds of reading prompts and blocks so far.
@@ -88,18 +89,14 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
 
     /// The same, with a record of which experts read each id, if the model has some.
     pub fn recording_experts(mut self) -> Self {
-        self.experts = self.model.experts().map(|_| BTreeMap::new());
+        self.experts = self.model.experts().map(|counts| UntakenExperts::new(counts.per_token()));
         self
     }
 
     /// The experts of what a row has read since they were last taken; `None` where none are
     /// recorded.
     pub fn take_experts(&mut self, key: usize) -> Option<ReadExperts> {
-        let (place, record) = self.experts.as_mut()?.get_mut(&key)?;
-        let ids = record.ids();
-        let taken = ExpertRecord { experts: std::mem::take(&mut record.experts), ..*record };
-        *place += ids;
-        Some((*place - ids, taken))
+        self.experts.as_mut()?.take(key)
     }
 
     /// The keys of the rows, in the order in which [`Self::step`] wants and returns values.
@@ -168,8 +165,10 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
         let rows: Vec<usize> = new.iter().map(|(_, prompt)| place[prompt]).collect();
         self.state = self.take_state().merge(state.select(&rows));
         self.keys.extend(new.iter().map(|(key, _)| *key));
-        for ((key, _), row) in new.iter().zip(&rows) {
-            self.note_experts(*key, true, experts.get(*row));
+        if let Some(held) = &mut self.experts {
+            for ((key, _), row) in new.iter().zip(&rows) {
+                held.begin(*key, experts[*row].clone());
+            }
         }
         self.prefill_seconds += started.elapsed().as_secs_f64();
         let logits = if logits.len() == 1 { logits.remove(0) } else { Tensor::cat(logits, 0) };
@@ -187,8 +186,8 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
         let mut state = self.take_state();
         let (logits, experts) = self.read(&rows, &mut state);
         self.state = state;
-        for (place, experts) in experts.iter().enumerate() {
-            self.note_experts(self.keys[place], false, Some(experts));
+        if let Some(held) = &mut self.experts {
+            self.keys.iter().zip(&experts).for_each(|(key, experts)| held.go_on(*key, experts));
         }
         self.decode_seconds += started.elapsed().as_secs_f64();
         logits
@@ -213,8 +212,8 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
         let mut extended = whole.clone().select(&moved).trim();
         let rows: Vec<&[u32]> = blocks.iter().map(|(_, ids)| *ids).collect();
         let (logits, experts) = self.read(&rows, &mut extended);
-        for ((key, _), experts) in blocks.iter().zip(&experts) {
-            self.note_experts(*key, false, Some(experts));
+        if let Some(held) = &mut self.experts {
+            blocks.iter().zip(&experts).for_each(|((key, _), experts)| held.go_on(*key, experts));
         }
         self.state = whole.select(&staying).merge(extended);
         self.keys = staying.iter().chain(&moved).map(|row| self.keys[*row]).collect();
@@ -230,7 +229,7 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
             return;
         }
         if let Some(experts) = &mut self.experts {
-            experts.retain(|key, _| !finished(*key));
+            experts.retire(&finished);
         }
         let state = self.take_state();
         if !staying.is_empty() {
@@ -247,22 +246,6 @@ impl<'a, B: Backend, M: CausalLm<B>> Engine<'a, B, M> {
     /// Number of columns that rows share, gaps included.
     pub fn columns(&self) -> usize {
         self.state.columns()
-    }
-
-    /// Puts what a row has read to its record, which begins anew where the row does.
-    fn note_experts(&mut self, key: usize, begins: bool, chosen: Option<&Vec<u16>>) {
-        let (Some(held), Some(chosen), Some(counts)) =
-            (&mut self.experts, chosen, self.model.experts())
-        else {
-            return;
-        };
-        let record = ExpertRecord { per_id: counts.per_token(), experts: Vec::new() };
-        let (place, record) = held.entry(key).or_insert((0, record));
-        if begins {
-            *place = 0;
-            record.experts.clear();
-        }
-        record.experts.extend(chosen);
     }
 
     /// The logits behind each row's ids, `[rows, vocab_size]`, and the experts of these ids, a list

@@ -64,6 +64,7 @@ mod device_sampling;
 mod local;
 mod read_back;
 mod rows;
+mod untaken_experts;
 
 pub use batch::Engine;
 pub use device_sampling::{DeviceDraw, draw_on_device};

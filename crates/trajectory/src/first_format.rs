@@ -7,10 +7,11 @@
 //! before its output. The name is `task-sample`, which is unique where each was played once.
 
 use crate::{
-    Author, CallRecord, ExpertRecord, FinishReason, FormatVersion, ObjectiveValues, Segment,
-    TokenId, ToolCall, ToolOutcome, Trajectory, TrajectoryId, numbers,
+    Author, CallRecord, FinishReason, FormatVersion, ObjectiveValues, Segment, TokenId, ToolCall,
+    ToolOutcome, Trajectory, TrajectoryId, numbers,
 };
 use serde::Deserialize;
+use std::sync::Arc;
 
 /// A line of the first format.
 #[derive(Deserialize)]
@@ -82,7 +83,7 @@ impl From<FirstTrajectory> for Trajectory {
             preference: ObjectiveValues::default(),
             tool_free: false,
             segments: first.segments.into_iter().map(convert).collect(),
-            experts: ExpertRecord::default(),
+            experts: Arc::default(),
             calls,
             finish: first.finish,
             response: first.response,

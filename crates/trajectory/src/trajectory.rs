@@ -5,6 +5,7 @@ use crate::{
     TrajectoryId,
 };
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Why an episode ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +48,7 @@ pub struct Trajectory {
     pub segments: Vec<Segment>,
     /// Which experts read its ids, of a policy that has some; in no file.
     #[serde(skip)]
-    pub experts: ExpertRecord,
+    pub experts: Arc<ExpertRecord>,
     /// The tool calls, in order.
     pub calls: Vec<CallRecord>,
     /// Why it ended.
@@ -73,7 +74,7 @@ impl Trajectory {
             preference: ObjectiveValues::default(),
             tool_free: false,
             segments: Vec::new(),
-            experts: ExpertRecord::default(),
+            experts: Arc::default(),
             calls: Vec::new(),
             finish: FinishReason::Stop,
             response: String::new(),

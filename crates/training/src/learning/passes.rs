@@ -91,50 +91,43 @@ impl<B: Backend> Passes<B> {
         device: &B::Device,
     ) -> (Self, Rows) {
         let mut places = vec![Place::default(); sequences.len()];
-        if !arrangement.is_shared() {
-            let (mut inputs, mut tokens) = (Vec::new(), 0);
-            for pass in &arrangement.passes {
-                let rows: Vec<&[u32]> = pass.iter().map(|row| read(sequences[*row])).collect();
-                let mut input = ForwardInput::right_padded(&rows, device);
-                let whole = pass.iter().map(|row| (sequences[*row], 0));
-                input.experts = experts_of(&input.real, whole);
-                let [_, time] = input.tokens.dims();
-                for (index, row) in pass.iter().enumerate() {
-                    places[*row].behind = tokens + index * time;
-                }
-                tokens += pass.len() * time;
-                inputs.push(input);
+        let (mut inputs, mut origins) = (Vec::new(), Vec::new());
+        let (mut tokens, mut columns) = (0, 0);
+        if arrangement.is_shared() {
+            let prompts: Vec<&[u32]> =
+                arrangement.prompts.iter().map(|row| prompt(sequences[*row])).collect();
+            let mut first = ForwardInput::left_padded(&prompts, device);
+            let of_prompts = arrangement.prompts.iter().map(|row| (sequences[*row], 0));
+            first.experts = experts_of(&first.real, of_prompts);
+            columns = first.tokens.dims()[1];
+            tokens = prompts.len() * columns;
+            for (place, origin) in places.iter_mut().zip(&arrangement.origins) {
+                place.in_front = prompts[*origin].len();
+                place.first = (origin + 1) * columns - place.in_front;
             }
-            return (Self { inputs, origins: Vec::new() }, Rows(places));
+            inputs.push(first);
         }
-        let prompts: Vec<&[u32]> =
-            arrangement.prompts.iter().map(|row| prompt(sequences[*row])).collect();
-        let lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.len()).collect();
-        let mut first = ForwardInput::left_padded(&prompts, device);
-        let of_prompts = arrangement.prompts.iter().map(|row| (sequences[*row], 0));
-        first.experts = experts_of(&first.real, of_prompts);
-        let [_, columns] = first.tokens.dims();
-        let mut tokens = prompts.len() * columns;
-        for (place, origin) in places.iter_mut().zip(&arrangement.origins) {
-            place.in_front = lengths[*origin];
-            place.first = (origin + 1) * columns - lengths[*origin];
-        }
-        let (mut inputs, mut origins) = (vec![first], Vec::new());
         for pass in &arrangement.passes {
-            let of: Vec<usize> = pass.iter().map(|row| arrangement.origins[*row]).collect();
-            let rows: Vec<&[u32]> =
-                pass.iter().map(|row| &read(sequences[*row])[places[*row].in_front..]).collect();
-            let pasts: Vec<usize> = of.iter().map(|origin| lengths[*origin]).collect();
-            let mut input = ForwardInput::behind(&rows, &pasts, columns, device);
-            let behind = pass.iter().zip(&pasts).map(|(row, past)| (sequences[*row], *past));
-            input.experts = experts_of(&input.real, behind);
+            // whole rows have nothing in front
+            let pasts: Vec<usize> = pass.iter().map(|row| places[*row].in_front).collect();
+            let rows = pass.iter().zip(&pasts);
+            let ids: Vec<&[u32]> =
+                rows.clone().map(|(row, past)| &read(sequences[*row])[*past..]).collect();
+            let mut input = match arrangement.is_shared() {
+                true => ForwardInput::behind(&ids, &pasts, columns, device),
+                false => ForwardInput::right_padded(&ids, device),
+            };
+            let from = rows.map(|(row, past)| (sequences[*row], *past));
+            input.experts = experts_of(&input.real, from);
             let [_, time] = input.tokens.dims();
             for (index, row) in pass.iter().enumerate() {
                 places[*row].behind = tokens + index * time;
             }
             tokens += pass.len() * time;
             inputs.push(input);
-            origins.push(of);
+            if arrangement.is_shared() {
+                origins.push(pass.iter().map(|row| arrangement.origins[*row]).collect());
+            }
         }
         (Self { inputs, origins }, Rows(places))
     }

@@ -26,7 +26,7 @@ pub(super) fn of_batch(
     of_episodes(batch, &mut put);
     of_memory(batch, state, &mut put);
     if let Some(counts) = experts {
-        let records = batch.groups.iter().flatten().map(|one| &one.experts);
+        let records = batch.groups.iter().flatten().map(|one| &*one.experts);
         let found = ExpertRecord::imbalance(records, counts.layers, counts.experts);
         found.into_iter().for_each(|found| put("experts/imbalance", found));
     }
@@ -137,10 +137,7 @@ pub(super) fn of_update(
         ("update/tokens_per_second", ids as f64 / seconds.max(1e-9)),
     ];
     metrics.extend(values.into_iter().map(|(name, value)| (name.to_owned(), value)));
-    let [compared, different] = sums.experts;
-    if compared > 0.0 {
-        metrics.insert("experts/mismatch".to_owned(), different / compared);
-    }
+    metrics.extend(sums.experts.known().map(|share| ("experts/mismatch".to_owned(), share)));
     let memory = [("peak_memory_mib", peak_memory_mib()), ("memory_mib", resident_memory_mib())];
     for (name, mebibytes) in memory {
         metrics.extend(mebibytes.map(|mebibytes| (name.to_owned(), mebibytes)));

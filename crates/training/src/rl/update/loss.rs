@@ -10,23 +10,29 @@ use burn::tensor::backend::AutodiffBackend;
 use paretopo_algorithms::losses::{kl_penalty, policy_loss};
 use paretopo_models::{from_host, to_host};
 
-/// The mean of `|trainer - sampler|` over tokens, in nats: what the log-probabilities of the same
-/// weights differ by.
+/// What trainer and sampler differ by with the same weights, as a mean over what was compared: of
+/// log-probabilities `|trainer - sampler|` in nats, over tokens; of experts whether others would be
+/// chosen, over tokens and layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(in crate::rl) struct Mismatch {
     sum: f64,
-    tokens: f64,
+    compared: f64,
 }
 
 impl Mismatch {
-    pub(super) fn add(&mut self, sum: f64, tokens: f64) {
+    pub(super) fn add(&mut self, sum: f64, compared: f64) {
         self.sum += sum;
-        self.tokens += tokens;
+        self.compared += compared;
     }
 
-    /// 0 of no token.
+    /// 0 of nothing.
     pub(in crate::rl) fn mean(&self) -> f64 {
-        self.sum / self.tokens.max(1.0)
+        self.sum / self.compared.max(1.0)
+    }
+
+    /// The same, `None` of nothing.
+    pub(in crate::rl) fn known(&self) -> Option<f64> {
+        (self.compared > 0.0).then(|| self.mean())
     }
 }
 
@@ -39,8 +45,8 @@ pub(in crate::rl) struct UpdateSums {
     pub(in crate::rl) clipped_high: f64,
     pub(in crate::rl) largest_log_ratio: f64,
     pub(in crate::rl) mismatch: Mismatch,
-    /// Tokens and layers with given experts, and those in which the router would choose others.
-    pub(in crate::rl) experts: [f64; 2],
+    /// Where experts were given.
+    pub(in crate::rl) experts: Mismatch,
     pub(in crate::rl) kl: f64,
     pub(in crate::rl) entropy: f64,
     pub(in crate::rl) gradient_norm: f64,
@@ -64,9 +70,8 @@ impl UpdateSums {
         self.clipped_low += other.clipped_low;
         self.clipped_high += other.clipped_high;
         self.largest_log_ratio = self.largest_log_ratio.max(other.largest_log_ratio);
-        self.mismatch.add(other.mismatch.sum, other.mismatch.tokens);
-        self.experts[0] += other.experts[0];
-        self.experts[1] += other.experts[1];
+        self.mismatch.add(other.mismatch.sum, other.mismatch.compared);
+        self.experts.add(other.experts.sum, other.experts.compared);
         self.kl += other.kl;
         self.entropy += other.entropy;
         self.forward_seconds += other.forward_seconds;

@@ -56,11 +56,8 @@ struct Minibatch<'a> {
     references: Option<Vec<&'a Vec<f32>>>,
     /// For adapters that drop features.
     seed: u64,
-    /// Whether the weights are those that sampled.
+    /// Whether the weights are those that sampled, so that sampler and trainer may be compared.
     is_first: bool,
-    /// Whether the sampler's log-probabilities may be compared with those of the trainer: these are
-    /// of the same weights, and the sequences have the sampler's.
-    compares: bool,
 }
 
 impl<F: ModelFamily, B: AutodiffBackend> Update<'_, F, B> {
@@ -104,7 +101,6 @@ impl<F: ModelFamily, B: AutodiffBackend> Update<'_, F, B> {
                 references,
                 seed: derive_seed(self.config.seed, self.step, Purpose::Dropout(dropped)),
                 is_first: sums.updates == 0.0,
-                compares: sums.updates == 0.0 && !recomputes,
             };
             dropped += members.len() as u64;
             let (gradient, norm, part) = match self.gradient_of(&model, &job) {
@@ -177,14 +173,17 @@ impl<F: ModelFamily, B: AutodiffBackend> Update<'_, F, B> {
             sum,
             |logprobs, entropy| {
                 let terms = Terms { logprobs, entropy, reference: reference.as_deref() };
-                let loss = loss_of(settings, &batch, terms, minibatch.compares, &mut sums)?;
+                // else the sequences no longer have the sampler's
+                let compares =
+                    minibatch.is_first && settings.old_logprobs != OldLogprobs::Recompute;
+                let loss = loss_of(settings, &batch, terms, compares, &mut sums)?;
                 sums.forward_seconds = started.elapsed().as_secs_f64();
                 Ok::<_, BadUpdate>(loss)
             },
         )?;
         if minibatch.is_first {
             let (compared, different) = batch.expert_differences();
-            sums.experts = [compared as f64, different as f64];
+            sums.experts.add(different as f64, compared as f64);
         }
         sums.backward_seconds = started.elapsed().as_secs_f64() - sums.forward_seconds;
         Ok(sums)

@@ -3,7 +3,6 @@
 use crate::{RunConfig, TrainingSequence};
 use paretopo_algorithms::Advantages;
 use paretopo_trajectory::{FinishReason, Trajectory};
-use std::sync::Arc;
 
 /// The trajectories with their advantages and the sampler's log-probabilities, without weights. One
 /// that ran out of tokens has no trained token where that is asked for (`train.mask_overlong`).
@@ -27,7 +26,7 @@ pub(in crate::rl) fn sequences(
             ids,
             mask,
             weights: Vec::new(),
-            experts: Arc::new(trajectory.experts.clone()),
+            experts: trajectory.experts.clone(),
             // from here on in tensors
             advantage: advantage as f32,
             token_advantages: spread
