@@ -5,7 +5,6 @@
 
 use libfuzzer_sys::fuzz_target;
 use paretopo_agent::{PolicyText, RolloutConfig};
-use paretopo_environments::Environment;
 use paretopo_fuzz::{checkout, pair};
 use paretopo_trajectory::Task;
 use std::hash::{DefaultHasher, Hash, Hasher};
