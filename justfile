@@ -28,6 +28,13 @@ quick experiment features="":
 exp-math-full:
     {{paretopo-lean}} compare experiments/math/full.toml --out runs/exp-math-full-{{backend}}
 
+# Its tables and figures from the runs that are finished, put into experiments/math
+[group('experiments')]
+tables-math:
+    {{paretopo-lean}} compare experiments/math/full.toml --finished --out runs/tables-math-{{backend}}
+    cp runs/tables-math-{{backend}}/results.json runs/tables-math-{{backend}}/front.svg runs/tables-math-{{backend}}/curves.svg experiments/math/
+    python3 experiments/tables.py experiments/math/results.json experiments/math/README.md
+
 # ParetoPO with one thing changed at a time, ten seeds
 [group('experiments')]
 exp-math-ablations:

@@ -193,6 +193,9 @@ pub(crate) enum Command {
         /// Folder of fixtures
         #[arg(default_value = "tests/fixtures/models")]
         fixtures: PathBuf,
+        /// Compare logits and gradients alone, where a device compiles its kernels slowly
+        #[arg(long)]
+        gradients: bool,
         /// Write the comparisons to a JSON file, too
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,

@@ -7,7 +7,7 @@ use crate::decoding::for_rollouts;
 use crate::evaluation::require_tasks;
 use crate::fitting::{fitting, played_splits};
 use crate::{
-    Check, Evaluation, FinishedEpisodes, Observer, Policy, RunConfig, ScoreRequest, Scores,
+    Check, CheckDepth, Evaluation, FinishedEpisodes, Observer, Policy, RunConfig, ScoreRequest, Scores,
     Surroundings, TrainingError, train,
 };
 use burn::tensor::backend::AutodiffBackend;
@@ -57,6 +57,7 @@ type Solve = fn(usize, &RunConfig, &str, &Surroundings<'_>) -> Result<Trajectory
 type CheckFixtures = fn(
     usize,
     &Path,
+    CheckDepth,
     &mut dyn FnMut(Check) -> Result<(), TrainingError>,
 ) -> Result<(), TrainingError>;
 type Score = fn(usize, &Path, &[ScoreRequest]) -> Result<Vec<Scores>, TrainingError>;
@@ -115,9 +116,9 @@ impl EntryPoints {
                 let place = place::<C>(index)?.inner();
                 crate::score::score::<F, Inner<C>>(folder, requests, &place)
             },
-            check: |index, fixtures, hear| {
+            check: |index, fixtures, depth, hear| {
                 let place = place::<C>(index)?;
-                crate::check::check::<F, C::Backend>(fixtures, &place, C::TF32, hear)
+                crate::check::check::<F, C::Backend>(fixtures, &place, C::TF32, depth, hear)
             },
         }
     }

@@ -27,7 +27,7 @@ mod sft;
 mod solve;
 mod stage;
 
-pub use check::Check;
+pub use check::{Check, CheckDepth};
 pub use config::{ConfigError, Pieces, PolicySource, Precision, RunConfig};
 pub use entry::{BackendChoice, EntryPoints, Recipe};
 pub use error::TrainingError;

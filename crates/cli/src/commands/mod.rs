@@ -26,7 +26,7 @@ use crate::output;
 use crate::problem::Problem;
 use crate::program::own_name;
 use paretopo_environments::Resources;
-use paretopo_training::{EntryPoints, Pieces};
+use paretopo_training::{CheckDepth, EntryPoints, Pieces};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -91,7 +91,10 @@ pub(crate) fn run(command: Command, options: &Options<'_>) -> Result<(), Problem
         Command::Phases { run } => phases(&run),
         Command::Devices => tools::devices(options),
         Command::Doctor => doctor::doctor(),
-        Command::Check { fixtures, out } => tools::check(&fixtures, out.as_deref(), options),
+        Command::Check { fixtures, gradients, out } => {
+            let depth = if gradients { CheckDepth::Gradients } else { CheckDepth::Whole };
+            tools::check(&fixtures, depth, out.as_deref(), options)
+        }
         Command::Score { model, file } => tools::score(&model, &file, options),
         Command::Render { model, file, json } => render::render(&model, &file, json, options),
         Command::Search { corpus, query: Some(query), topk, .. } => {

@@ -11,7 +11,7 @@ use paretopo_environments::qa;
 use paretopo_grading::answers_equal;
 use paretopo_settings::{NonNegative, Seconds, read_table};
 use paretopo_tools::{PythonConfig, PythonLimits, PythonTool};
-use paretopo_training::{Check, RunConfig, ScoreRequest, TrainingError};
+use paretopo_training::{Check, CheckDepth, RunConfig, ScoreRequest, TrainingError};
 use paretopo_trajectory::CallStatus;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -249,6 +249,7 @@ pub(super) fn grade(file: &Path, kind: GradeKind) -> Result<(), Problem> {
 
 pub(super) fn check(
     fixtures: &Path,
+    depth: CheckDepth,
     out: Option<&Path>,
     options: &Options<'_>,
 ) -> Result<(), Problem> {
@@ -257,7 +258,7 @@ pub(super) fn check(
     outln!("backend {}:{index}\n", backend.name);
     outln!("| case | comparison | difference | allowed | |\n|---|---|---|---|---|");
     let mut checks = Vec::new();
-    (backend.check)(index, fixtures, &mut |check: Check| {
+    (backend.check)(index, fixtures, depth, &mut |check: Check| {
         let verdict = if check.passed() { "ok" } else { "FAILED" };
         let Check { case, what, difference, tolerance } = &check;
         outln!("| {case} | {what} | {difference:.1e} | {tolerance:.0e} | {verdict} |");

@@ -87,6 +87,15 @@ struct ExpectedTraining {
     losses: Vec<f32>,
 }
 
+/// How much is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckDepth {
+    /// Everything.
+    Whole,
+    /// Logits in f32 and the gradients, where a device takes seconds to compile a kernel.
+    Gradients,
+}
+
 /// Hears of each comparison as it is made; an error ends them.
 pub(crate) type Hear<'a> = &'a mut dyn FnMut(Check) -> Result<(), TrainingError>;
 
@@ -99,6 +108,7 @@ pub(crate) fn check<F: ModelFamily, B: AutodiffBackend>(
     fixtures: &Path,
     place: &Placement<B>,
     tf32: bool,
+    depth: CheckDepth,
     hear: Hear<'_>,
 ) -> Result<(), TrainingError> {
     let mut folders = Vec::new();
@@ -114,7 +124,11 @@ pub(crate) fn check<F: ModelFamily, B: AutodiffBackend>(
         });
     }
     for folder in &folders {
-        check_case::<F, B>(folder, place, tf32, hear)?;
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let expected = read(&folder.join("expected.json"))?;
+        let allowed = if tf32 { TF32 } else { F32 };
+        let mut case = Case { name, folder, expected, allowed, depth, hear };
+        check_case::<F, B>(&mut case, place)?;
     }
     Ok(())
 }
@@ -131,6 +145,7 @@ struct Case<'a> {
     folder: &'a Path,
     expected: Expected,
     allowed: Allowed,
+    depth: CheckDepth,
     hear: Hear<'a>,
 }
 
@@ -139,23 +154,29 @@ impl Case<'_> {
         let case = self.name.clone();
         (self.hear)(Check { case, what: what.into(), difference, tolerance })
     }
+
+    /// The sequence, all of its tokens with an advantage of 1.
+    fn batch<B: Backend>(&self, device: &B::Device) -> MicroBatch<B> {
+        let ids = self.expected.ids.clone();
+        let sequence = TrainingSequence { advantage: 1.0, ..TrainingSequence::whole(ids) };
+        MicroBatch::new(&[&sequence], device)
+    }
 }
 
 fn check_case<F: ModelFamily, B: AutodiffBackend>(
-    folder: &Path,
+    case: &mut Case<'_>,
     place: &Placement<B>,
-    tf32: bool,
-    hear: Hear<'_>,
 ) -> Result<(), TrainingError> {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let expected = read(&folder.join("expected.json"))?;
-    let allowed = if tf32 { TF32 } else { F32 };
-    let mut case = Case { name, folder, expected, allowed, hear };
-    let (_, model) = load_folder::<F, B>(folder, place)?;
+    let (_, model) = load_folder::<F, B>(case.folder, place)?;
     let plain = F::valid(&model);
-    check_logits(&mut case, &plain, &place.device)?;
-    check_training::<F, B>(&mut case, model, &place.device)?;
-    check_generation(&mut case, &plain, &place.device)
+    check_logits(case, &plain, &place.device)?;
+    check_gradients::<F, B>(case, &model, &place.device)?;
+    if case.depth == CheckDepth::Gradients {
+        return Ok(());
+    }
+    check_logprobs(case, &plain, &place.device)?;
+    check_training::<F, B>(case, model, &place.device)?;
+    check_generation(case, &plain, &place.device)
 }
 
 fn check_logits<B: Backend, M: CausalLm<B>>(
@@ -165,7 +186,15 @@ fn check_logits<B: Backend, M: CausalLm<B>>(
 ) -> Result<(), TrainingError> {
     let want: Vec<f32> = case.expected.logits.concat();
     let got = logits(plain, &case.expected.ids, None, device);
-    case.put("logits", difference(&got, &want), case.allowed.forward)?;
+    case.put("logits", difference(&got, &want), case.allowed.forward)
+}
+
+fn check_logprobs<B: Backend, M: CausalLm<B>>(
+    case: &mut Case<'_>,
+    plain: &M,
+    device: &B::Device,
+) -> Result<(), TrainingError> {
+    let want: Vec<f32> = case.expected.logits.concat();
     for (name, number, tolerance) in [("bf16", DType::BF16, BF16), ("f16", DType::F16, F16)] {
         if B::supports_dtype(device, number) {
             let number = FloatDType::from(number);
@@ -181,25 +210,29 @@ fn check_logits<B: Backend, M: CausalLm<B>>(
     case.put("log-probabilities", difference(&to_host(logprobs), &want), case.allowed.forward)
 }
 
+fn check_gradients<F: ModelFamily, B: AutodiffBackend>(
+    case: &mut Case<'_>,
+    model: &F::Model<B>,
+    device: &B::Device,
+) -> Result<(), TrainingError> {
+    let (gradient, _) = policy_gradient::<F, B>(model, &case.batch(device));
+    let found: BTreeMap<String, Vec<f32>> =
+        gradient.named(model).into_iter().map(|tensor| (tensor.name, tensor.values)).collect();
+    let tensors = load_tensors(&case.folder.join("gradients.safetensors"))?;
+    let of = |(name, want): (&String, &NamedTensor)| {
+        found.get(name).map_or(f64::INFINITY, |got| difference(got, &want.values))
+    };
+    let worst = tensors.iter().map(of).fold(0.0, f64::max);
+    case.put("gradients of the policy loss", worst, case.allowed.gradients)
+}
+
 fn check_training<F: ModelFamily, B: AutodiffBackend>(
     case: &mut Case<'_>,
     model: F::Model<B>,
     device: &B::Device,
 ) -> Result<(), TrainingError> {
     let training: ExpectedTraining = read(&case.folder.join("training.json"))?;
-    let ids = case.expected.ids.clone();
-    let sequence = TrainingSequence { advantage: 1.0, ..TrainingSequence::whole(ids) };
-    let batch = || MicroBatch::<B>::new(&[&sequence], device);
-    let (gradient, _) = policy_gradient::<F, B>(&model, &batch());
-    let found: BTreeMap<String, Vec<f32>> =
-        gradient.named(&model).into_iter().map(|tensor| (tensor.name, tensor.values)).collect();
-    let tensors = load_tensors(&case.folder.join("gradients.safetensors"))?;
-    let of = |(name, want): (&String, &NamedTensor)| {
-        found.get(name).map_or(f64::INFINITY, |got| difference(got, &want.values))
-    };
-    let worst = tensors.iter().map(of).fold(0.0, f64::max);
-    case.put("gradients of the policy loss", worst, case.allowed.gradients)?;
-
+    let batch = || case.batch(device);
     let trained = train::<F, B>(model.clone(), const { LearningRate::literal(0.01) }, 3, batch).0;
     let got = logits(&F::valid(&trained), &case.expected.ids, None, device);
     let want = &case.expected.trained_logits;
