@@ -191,6 +191,11 @@ check-one architecture="qwen3":
     rm -rf target/one-architecture && mkdir -p target/one-architecture && ln -s "$PWD/tests/fixtures/models/{{architecture}}" target/one-architecture/
     XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}" {{paretopo-lean}} check target/one-architecture
 
+# Logits and gradients alone, of every architecture
+[group('development')]
+check-gradients:
+    XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}" {{paretopo-lean}} check --gradients
+
 # Make docs/configuration.md anew from the types; the tests hold it against them
 [group('development')]
 reference:

@@ -153,6 +153,10 @@ fn the_default_backend_agrees_with_pytorch() {
     let checks: serde_json::Value = serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap();
     // fourteen checkpoints; ten comparisons in f32, four of them of drawing, two in half precisions
     assert_eq!(checks["checks"].as_array().unwrap().len(), 14 * 12);
+    // logits and gradients alone
+    let output = paretopo(&["check", fixtures.to_str().unwrap(), "--gradients"], folder.path(), "");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("28 comparisons in"), "{text}");
     // what has no fixtures is said, and a wrong number is a failure
     assert_eq!(
         paretopo(&["check", folder.path().to_str().unwrap()], folder.path(), "").status.code(),

@@ -7,8 +7,8 @@ use crate::decoding::for_rollouts;
 use crate::evaluation::require_tasks;
 use crate::fitting::{fitting, played_splits};
 use crate::{
-    Check, CheckDepth, Evaluation, FinishedEpisodes, Observer, Policy, RunConfig, ScoreRequest, Scores,
-    Surroundings, TrainingError, train,
+    Check, CheckDepth, Evaluation, FinishedEpisodes, Observer, Policy, RunConfig, ScoreRequest,
+    Scores, Surroundings, TrainingError, train,
 };
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_engine::SamplingPlace;

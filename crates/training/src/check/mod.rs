@@ -156,10 +156,9 @@ impl Case<'_> {
     }
 
     /// The sequence, all of its tokens with an advantage of 1.
-    fn batch<B: Backend>(&self, device: &B::Device) -> MicroBatch<B> {
+    fn sequence(&self) -> TrainingSequence {
         let ids = self.expected.ids.clone();
-        let sequence = TrainingSequence { advantage: 1.0, ..TrainingSequence::whole(ids) };
-        MicroBatch::new(&[&sequence], device)
+        TrainingSequence { advantage: 1.0, ..TrainingSequence::whole(ids) }
     }
 }
 
@@ -215,7 +214,8 @@ fn check_gradients<F: ModelFamily, B: AutodiffBackend>(
     model: &F::Model<B>,
     device: &B::Device,
 ) -> Result<(), TrainingError> {
-    let (gradient, _) = policy_gradient::<F, B>(model, &case.batch(device));
+    let batch = MicroBatch::new(&[&case.sequence()], device);
+    let (gradient, _) = policy_gradient::<F, B>(model, &batch);
     let found: BTreeMap<String, Vec<f32>> =
         gradient.named(model).into_iter().map(|tensor| (tensor.name, tensor.values)).collect();
     let tensors = load_tensors(&case.folder.join("gradients.safetensors"))?;
@@ -232,7 +232,8 @@ fn check_training<F: ModelFamily, B: AutodiffBackend>(
     device: &B::Device,
 ) -> Result<(), TrainingError> {
     let training: ExpectedTraining = read(&case.folder.join("training.json"))?;
-    let batch = || case.batch(device);
+    let sequence = case.sequence();
+    let batch = || MicroBatch::<B>::new(&[&sequence], device);
     let trained = train::<F, B>(model.clone(), const { LearningRate::literal(0.01) }, 3, batch).0;
     let got = logits(&F::valid(&trained), &case.expected.ids, None, device);
     let want = &case.expected.trained_logits;
