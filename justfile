@@ -202,6 +202,12 @@ reference:
     rm -f docs/configuration.md
     {{paretopo}} new reference docs/configuration.md
 
+# The pages of docs/ as a site in target/book (mdbook is installed)
+[group('development')]
+docs:
+    test -x target/tools/bin/mdbook || cargo install --quiet --locked mdbook@0.5.4 --no-default-features --features search --root target/tools
+    target/tools/bin/mdbook build
+
 # Pack every crate and try to publish all of them in the order of their dependencies; nothing is uploaded (needs crates.io's index and a clean tree, or `--allow-dirty`). Pass "" to also compile each from its package
 [group('development')]
 publish-check *arguments="--no-verify":

@@ -8,11 +8,13 @@
 
 mod adapters;
 mod agent;
+mod book;
 mod chat_families;
 mod chat_turns;
 mod checkpoints;
 mod command_line;
 mod comparing;
+mod concepts;
 mod configurations;
 mod conversations;
 mod experts;

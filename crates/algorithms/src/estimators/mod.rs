@@ -34,7 +34,7 @@ pub use error::EstimatorError;
 pub use gd2po::Gd2poConfig;
 pub use hdpo::HdpoConfig;
 pub use lagrangian::{LagrangianConfig, LagrangianState};
-pub use paretopo::ParetoPoConfig;
+pub use paretopo::{ParetoPoConfig, ParetoPoState};
 pub use shipped::{Chebyshev, DrGrpo, Grpo, Rloo, Scalarized, TaskConfig, WeightedConfig};
 pub use smooth_chebyshev::SmoothChebyshevConfig;
 pub use softmin::SoftminConfig;
