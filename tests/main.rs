@@ -31,6 +31,8 @@ mod objectives;
 mod openings;
 #[cfg(target_os = "linux")]
 mod out_of_memory;
+#[cfg(target_os = "linux")]
+mod outside;
 mod packed;
 mod parity_algorithms;
 mod parity_models;

@@ -13,7 +13,10 @@ fn scene(folder: &Path) {
     std::fs::write(&program, text).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let config = "[environment]\ntype = \"math\"\npython = { interpreter = \"cpython\", cpython = \
-                  { interpreter = \"bin/interpreter\" } }\n";
+                  { interpreter = \"bin/interpreter\" } }\n[[objectives]]\ntype = \"task\"\n\
+                  [[objectives]]\ntype = \"command\"\nname = \"r_judge\"\nprogram = { command = \
+                  \"bin/judge\" }\n";
+    std::os::unix::fs::symlink(&program, folder.join("bin/judge")).unwrap();
     std::fs::write(folder.join("config.toml"), config).unwrap();
     let methods = "[[methods]]\nname = \"a\"\nconfig = \"config.toml\"\n";
     std::fs::write(folder.join("experiment.toml"), format!("seeds = [1, 2]\n{methods}")).unwrap();
@@ -41,6 +44,9 @@ fn dry_runs_and_plans_start_no_program_and_name_those_that_a_run_starts() {
     };
     let program = here.join("bin/interpreter");
     let line = format!("  {}: runs the policy's programs, sandboxed", program.display());
+    let judge = here.join("bin/judge");
+    let target = program.display();
+    let judge = format!("  {} ({target}): judges the policy's episodes", judge.display());
     let itself = "(this program): renders chat templates";
     for arguments in [
         &["train", "config.toml", "--dry-run"][..],
@@ -54,6 +60,7 @@ fn dry_runs_and_plans_start_no_program_and_name_those_that_a_run_starts() {
         let text = named(arguments);
         assert!(text.contains("starts these programs and no others:"), "{arguments:?}: {text}");
         assert!(text.contains(&line) && text.contains(itself), "{arguments:?}: {text}");
+        assert!(text.contains(&judge), "{arguments:?}: {text}");
     }
     let runs = named(&["compare", "experiment.toml", "--dry-run"]);
     assert!(runs.contains("runs/compare/runs/a-2: a (seed 2)"), "{runs}");

@@ -242,7 +242,7 @@ fn a_reward_that_is_no_number_stops_a_run_or_its_group_is_left_out_and_counted()
         let resources = Resources { python_worker: python_worker(), cache: std::env::temp_dir() };
         let mut environment = config.build_environment(&resources, &mut ()).unwrap();
         environment.objectives[1] =
-            NamedObjective { name: "r_ratio".into(), objective: Arc::new(Ratio) };
+            NamedObjective { name: "r_ratio".into(), objective: Arc::new(Ratio), judge: None };
         let surroundings = Surroundings {
             resources,
             cancelled: &crate::scripted::NEVER,

@@ -48,7 +48,42 @@ fn configurations() -> Vec<(String, Vec<&'static str>)> {
     let remote = "[environment]\ntype = 'qa'\n\
          questions = { type = 'dataset', name = 'hotpotqa' }\n\
          [[tools]]\ntype = 'search'\npassages = { type = 'remote', url = 'http://127.0.0.1:9/retrieve' }";
+    let outside = r#"
+[environment]
+type = 'math'
+[environment.problems]
+type = 'generated'
+seed = 1
+level_weights = [1, 1, 1, 1, 1, 1]
+train = 4
+validation = 1
+test = 1
+[[tools]]
+type = 'command'
+name = 'echo'
+description = 'd'
+parameters = '{"type": "object"}'
+program = { command = 'sh', args = ['-c', 'cat'], cwd = '.', env = { A = 'b' } }
+limits = { start_seconds = 0.5, concurrency = 1 }
+[[tools]]
+type = 'http'
+description = 'd'
+server = { url = 'http://127.0.0.1:9', bearer_from = 'PATH' }
+[[objectives]]
+type = 'task'
+[[objectives]]
+type = 'command'
+name = 'r_a'
+program = { command = 'false', args = ['-c'] }
+[[objectives]]
+type = 'http'
+name = 'r_b'
+server = { url = 'http://127.0.0.1:9', bearer_from = 'PATH' }
+[estimator]
+type = 'scalarized'
+weights = [0.5, 0.3, 0.2]"#;
     let mut configurations = vec![
+        (outside.to_owned(), vec!["tools", "objectives"]),
         (small.to_owned(), vec![""]),
         (
             optional.to_owned(),

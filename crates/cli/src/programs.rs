@@ -15,7 +15,10 @@ fn listed<'a>(configs: impl IntoIterator<Item = &'a RunConfig>) -> Result<Vec<St
     let mut programs = BTreeSet::new();
     for config in configs {
         programs.insert(format!("{} (this program): renders chat templates", itself.display()));
-        for program in config.tools().iter().flat_map(|entry| entry.tool.programs()) {
+        let tools = config.tools();
+        let of_tools = tools.iter().flat_map(|entry| entry.tool.programs());
+        let judges = config.objectives.iter().filter_map(|objective| objective.judge());
+        for program in of_tools.chain(judges.flat_map(|judge| judge.programs())) {
             let does = program.does;
             programs.insert(match program.path {
                 None => format!("{} (this program): {does}", itself.display()),

@@ -28,14 +28,17 @@
 //! where time and memory are bounded. A [`Worker`] is a process: it can be killed at a deadline,
 //! its memory can be limited, its crash is an answer. Nothing that it says in a [`Conversation`]
 //! is believed but the answer that waits. [`serve`] is the other end of one. [`end_with_parent`] is
-//! for processes that nobody may be left to kill.
+//! for processes that nobody may be left to kill. A [`LineProcess`] is a program of somebody else
+//! that answers lines.
 
 mod channel;
 mod conversation;
+mod lines;
 mod panics;
 mod worker;
 
 pub use conversation::{Conversation, WorkerFailure};
+pub use lines::{Launch, LineProcess};
 pub use panics::{contained, silence_contained_panics};
 pub use worker::{Farewell, IdleWorkers, Worker, end_with_parent, say, serve};
 

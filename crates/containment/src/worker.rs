@@ -111,7 +111,7 @@ impl Worker {
     }
 }
 
-fn kill_group(child: &Child) {
+pub(crate) fn kill_group(child: &Child) {
     // SAFETY: kill takes two numbers and touches no memory
     #[expect(unsafe_code, reason = "the standard library kills a process, not a group")]
     unsafe {

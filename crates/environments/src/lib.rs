@@ -13,12 +13,14 @@ mod data;
 mod demonstration;
 mod environment;
 mod environment_settings;
+mod judge;
 pub mod math;
 mod memory;
 mod objectives;
 mod opening;
 mod preference_tokens;
 pub mod qa;
+mod scoring;
 mod tool_efficiency;
 mod tool_environment;
 mod word_level;
@@ -33,6 +35,7 @@ pub use environment_settings::{
     EnvironmentConfig, EnvironmentSettings, Environments, environment, register_environment,
     with_dataset,
 };
+pub use judge::{CommandReward, HttpReward, Judge, ObjectiveName};
 pub use math::{MathConfig, MathEnvironment};
 pub use memory::{RunMemory, Tries};
 pub use objectives::{
@@ -43,5 +46,6 @@ pub use opening::{Example, Opening};
 pub use paretopo_tools::{LoadObserver, Resources};
 pub use preference_tokens::preference_token;
 pub use qa::{QaConfig, QaEnvironment};
+pub use scoring::{score_group, score_groups};
 pub use tool_efficiency::{BeforeFirstSuccess, BelowOptimal, NOptimal, ToolEfficiency};
-pub use tool_environment::{ToolEnvironment, bad_reward, score_group};
+pub use tool_environment::ToolEnvironment;

@@ -1,7 +1,8 @@
 //! Objectives: pure functions of a task, a trajectory and the run's memory, with values in [0, 1].
 
-use crate::{DataError, Environment, RunMemory, ToolEfficiency};
+use crate::{CommandReward, DataError, Environment, HttpReward, Judge, RunMemory, ToolEfficiency};
 use paretopo_settings::{Chosen, Piece, Positive, Registry, Settings};
+use paretopo_tools::Service;
 use paretopo_trajectory::{CallStatus, Task, Trajectory};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,7 +47,13 @@ pub trait Objective: Send + Sync + 'static {
 
     /// The name in metrics and tables, where it is not the `type` under which it is registered. Of
     /// objectives of one name the later ones get their place behind it: `r_length_3`.
-    fn name(&self) -> Option<&'static str> {
+    fn name(&self) -> Option<&str> {
+        None
+    }
+
+    /// Who gives its values where they come from outside of this process. It is asked for all
+    /// rollouts of a task at once, and [`Self::score`] is not.
+    fn judge(&self) -> Option<Judge> {
         None
     }
 }
@@ -84,6 +91,8 @@ impl Piece for dyn Objective {
             register_objective::<ToolEfficiency>(&mut all, "tool_efficiency");
             register_objective::<ResponseLength>(&mut all, "response_length");
             register_objective::<Format>(&mut all, "format");
+            register_objective::<CommandReward>(&mut all, "command");
+            register_objective::<HttpReward>(&mut all, "http");
             Arc::new(all)
         });
         SHIPPED.clone()
@@ -106,13 +115,28 @@ pub struct NamedObjective {
     pub name: String,
     /// The objective.
     pub objective: Arc<dyn Objective>,
+    /// Its judge, if it has one and that has started.
+    pub judge: Option<Arc<Service>>,
+}
+
+impl NamedObjective {
+    /// Starts its judge, if it has one.
+    ///
+    /// # Errors
+    /// Says whose, and why it does not start.
+    pub fn start(&mut self) -> Result<(), DataError> {
+        let Some(judge) = self.objective.judge() else { return Ok(()) };
+        let said = |reason| DataError::Setting(format!("the objective `{}`: {reason}", self.name));
+        self.judge = Some(Arc::new(judge.start(&self.name).map_err(said)?));
+        Ok(())
+    }
 }
 
 /// Names a reward vector. One that has the name of an objective before it gets its place behind it:
 /// `r_length`, `r_length_3`.
 ///
 /// # Errors
-/// When its first objective is not task success.
+/// When its first objective is not task success, or the settings of a judge make no sense.
 pub fn named_objectives(configs: &[ObjectiveConfig]) -> Result<Vec<NamedObjective>, DataError> {
     if configs.first().map(ObjectiveConfig::name) != Some(TASK) {
         return Err(DataError::Setting(
@@ -125,7 +149,14 @@ pub fn named_objectives(configs: &[ObjectiveConfig]) -> Result<Vec<NamedObjectiv
         let own = Objective::name(&**config).unwrap_or(config.name());
         let is_taken = named.iter().any(|other| other.name == own);
         let name = if is_taken { format!("{own}_{}", place + 1) } else { own.to_owned() };
-        named.push(NamedObjective { name, objective: config.piece() });
+        if let Some(judge) = config.judge() {
+            let said = |reason: String| match reason.strip_prefix('`') {
+                Some(rest) => DataError::Setting(format!("`objectives[{place}].{rest}")),
+                None => DataError::Setting(format!("`objectives[{place}]`: {reason}")),
+            };
+            judge.check().map_err(said)?;
+        }
+        named.push(NamedObjective { name, objective: config.piece(), judge: None });
     }
     Ok(named)
 }
@@ -141,7 +172,7 @@ impl Objective for TaskSuccess {
         Some(scoring.environment.task_reward(scoring.task, scoring.trajectory))
     }
 
-    fn name(&self) -> Option<&'static str> {
+    fn name(&self) -> Option<&str> {
         Some("r_task")
     }
 }
@@ -159,7 +190,7 @@ impl Objective for ResponseLength {
         Some((-(scoring.trajectory.sampled_tokens() as f64) / self.scale.get()).exp())
     }
 
-    fn name(&self) -> Option<&'static str> {
+    fn name(&self) -> Option<&str> {
         Some("r_length")
     }
 }
@@ -177,7 +208,7 @@ impl Objective for Format {
         Some(f64::from(u8::from(clean)))
     }
 
-    fn name(&self) -> Option<&'static str> {
+    fn name(&self) -> Option<&str> {
         Some("r_format")
     }
 }

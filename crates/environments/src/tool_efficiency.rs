@@ -104,7 +104,7 @@ impl Objective for ToolEfficiency {
         Some(self.of_distance(excess))
     }
 
-    fn name(&self) -> Option<&'static str> {
+    fn name(&self) -> Option<&str> {
         Some("r_tool")
     }
 }

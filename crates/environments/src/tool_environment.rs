@@ -2,13 +2,12 @@
 //! are judged: what a run plays.
 
 use crate::{
-    DataError, Environment, EnvironmentConfig, NamedObjective, ObjectiveConfig, RunMemory, Scoring,
-    named_objectives,
+    DataError, Environment, EnvironmentConfig, NamedObjective, ObjectiveConfig, named_objectives,
 };
 use paretopo_tools::{
     ListedTool, LoadObserver, Resources, ToolEntry, ToolSurroundings, start_tools,
 };
-use paretopo_trajectory::{CallRecord, ObjectiveValues, Split, Task, Trajectory};
+use paretopo_trajectory::{CallRecord, Split, Trajectory};
 use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -36,10 +35,10 @@ impl Deref for ToolEnvironment {
 }
 
 impl ToolEnvironment {
-    /// Makes the environment, and starts the tools.
+    /// Makes the environment, and starts the tools and the judges.
     ///
     /// # Errors
-    /// When data cannot be read, a tool cannot start, or a setting makes no sense.
+    /// When data cannot be read, a tool or a judge cannot start, or a setting makes no sense.
     pub fn build(
         environment: &EnvironmentConfig,
         tools: &[ToolEntry],
@@ -48,13 +47,14 @@ impl ToolEnvironment {
         observer: &mut dyn LoadObserver,
     ) -> Result<Self, DataError> {
         environment.check()?;
-        let objectives = named_objectives(objectives)?;
+        let mut objectives = named_objectives(objectives)?;
         let mut environment = environment.build(resources, observer)?;
         require_unique_ids(environment.as_ref())?;
         note_shared_questions(environment.as_ref(), observer);
         let passages = environment.take_passages();
         let mut surroundings = ToolSurroundings { resources, passages: &passages, observer };
         let tools = start_tools(tools, &mut surroundings).map_err(DataError::Setting)?;
+        objectives.iter_mut().try_for_each(NamedObjective::start)?;
         Ok(Self { environment, tools, objectives })
     }
 
@@ -150,60 +150,10 @@ fn note_shared_questions(environment: &dyn Environment, observer: &mut dyn LoadO
     }
 }
 
-/// Scores the rollouts of one task: first success, then the memory (`N_optimal`), then every
-/// objective.
-///
-/// The memory moves *before* the group is scored, so a group's own first success already counts
-/// (method, "Setting"). An objective that does not apply scores 0.
-pub fn score_group(
-    environment: &ToolEnvironment,
-    task: &Task,
-    group: &mut [Trajectory],
-    memory: &mut RunMemory,
-) {
-    for trajectory in group.iter_mut() {
-        let is_right = environment.succeeded(task, trajectory);
-        trajectory.success = Some(is_right);
-        memory.record(&task.id, environment.expected_cost(trajectory), is_right);
-    }
-    let names = environment.objective_names();
-    for trajectory in group.iter_mut() {
-        let scoring = Scoring {
-            environment: &**environment,
-            task,
-            trajectory,
-            cost: environment.cost(trajectory),
-            expected_cost: environment.expected_cost(trajectory),
-            memory,
-        };
-        let rewards = environment
-            .objectives
-            .iter()
-            .map(|named| named.objective.score(&scoring).unwrap_or(0.0));
-        let rewards = rewards.collect();
-        trajectory.objectives = ObjectiveValues::new(&names, rewards);
-    }
-}
-
-/// How far rounding may take a reward out of [0, 1].
-const ROUNDING: f64 = 1e-6;
-
-/// The first reward of a scored group that is not in [0, 1], in words: objective, value, rollout
-/// and task. Hypervolumes are measured from 0, and the ideal is 1.
-pub fn bad_reward(task: &Task, group: &[Trajectory]) -> Option<String> {
-    group.iter().find_map(|trajectory| {
-        let is_sound = |value: f64| (-ROUNDING..=1.0 + ROUNDING).contains(&value);
-        let (name, value) = trajectory.objectives.iter().find(|(_, value)| !is_sound(*value))?;
-        Some(format!(
-            "`{name}` gave {value}, which is not in [0, 1], for rollout {} of task `{}`",
-            trajectory.sample, task.id
-        ))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use paretopo_trajectory::Task;
 
     struct Twice(Vec<Task>);
 
@@ -248,25 +198,6 @@ mod tests {
         let expected =
             "warning: 1 of 2 test tasks ask what a training task asks, `c` first".to_owned();
         assert_eq!(notes.0, [expected]);
-    }
-
-    #[test]
-    fn rewards_are_in_the_unit_interval() {
-        let task = Task { id: "one".into(), ..Task::default() };
-        let names: Arc<[String]> = ["r_task".to_owned(), "r_own".to_owned()].into();
-        let group = |value: f64| {
-            let id = paretopo_trajectory::TrajectoryId::new("t", 0, 0);
-            let objectives = ObjectiveValues::new(&names, vec![1.0, value]);
-            [Trajectory { objectives, ..Trajectory::empty(id, "", 0) }]
-        };
-        for sound in [0.0, 0.3, 1.0, 1.0 + 1e-9] {
-            assert_eq!(bad_reward(&task, &group(sound)), None);
-        }
-        for bad in [-0.5, 1.5, f64::NAN, f64::INFINITY] {
-            let reason =
-                format!("`r_own` gave {bad}, which is not in [0, 1], for rollout 0 of task `one`");
-            assert_eq!(bad_reward(&task, &group(bad)), Some(reason));
-        }
     }
 
     #[test]

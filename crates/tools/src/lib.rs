@@ -9,12 +9,14 @@
 //! reason about.
 
 mod calculator;
+mod found;
 mod listed;
 mod luck;
 mod output;
 mod pool;
 mod python;
 mod search;
+mod service;
 
 pub use calculator::{CalculatorConfig, CalculatorTool};
 pub use listed::{
@@ -31,6 +33,10 @@ pub use python::{
     evaluate_python, python_sandbox, python_worker,
 };
 pub use search::{PassageSource, SearchConfig, SearchTool};
+pub use service::{
+    Asked, CommandTool, HttpTool, ProgramConfig, ServerConfig, Service, ServiceFailure,
+    ServiceLimits, ServiceRequest, Waiting,
+};
 
 use paretopo_trajectory::{ToolCall, ToolOutcome, ToolSpec, TrajectoryId};
 use std::time::{Duration, Instant};

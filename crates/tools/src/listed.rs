@@ -1,6 +1,6 @@
 //! Tools as a configuration lists them: each with its settings, its price and its limit of calls.
 
-use crate::{CalculatorConfig, Luck, PythonConfig, SearchConfig, Tool};
+use crate::{CalculatorConfig, CommandTool, HttpTool, Luck, PythonConfig, SearchConfig, Tool};
 use paretopo_retrieval::Passage;
 use paretopo_settings::{
     Chosen, LogDeviation, NonNegative, Piece, Registry, Settings, Share, whole, within,
@@ -134,6 +134,8 @@ impl Piece for dyn ToolSettings {
             register_tool::<CalculatorConfig>(&mut all, "calculator");
             register_tool::<PythonConfig>(&mut all, "python");
             register_tool::<SearchConfig>(&mut all, "search");
+            register_tool::<CommandTool>(&mut all, "command");
+            register_tool::<HttpTool>(&mut all, "http");
             Arc::new(all)
         });
         SHIPPED.clone()

@@ -104,7 +104,7 @@ pub enum TrainingError {
         /// The episodes, written out.
         episodes: Option<PathBuf>,
     },
-    /// An objective gave something that is not in [0, 1] in an evaluation.
+    /// An objective gave nothing, or something that is not in [0, 1], in an evaluation.
     #[error("{what}: {reason}{}\nhint: mend the objective (`objectives`)", kept(.episodes))]
     EvaluatedReward {
         /// The evaluation.
@@ -114,7 +114,7 @@ pub enum TrainingError {
         /// The episodes, written out.
         episodes: Option<PathBuf>,
     },
-    /// An objective gave something that is not in [0, 1].
+    /// An objective gave nothing, or something that is not in [0, 1].
     #[error(
         "step {step}: {reason}; its trajectories are in `{batch}`\nhint: mend the objective (`objectives`), or leave such groups out with `train.bad_numbers = \"skip\"`"
     )]

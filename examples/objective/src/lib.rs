@@ -22,7 +22,7 @@ impl Objective for FreshCalls {
         Some(self.share.get().powf(repeats.saturating_sub(self.forgiven) as f64))
     }
 
-    fn name(&self) -> Option<&'static str> {
+    fn name(&self) -> Option<&str> {
         Some("r_fresh")
     }
 }

@@ -2,8 +2,9 @@
 //! system it starts, found without starting any.
 
 use super::{PythonConfig, PythonInterpreter, PythonTool};
+#[cfg(target_os = "linux")]
+use crate::found::found;
 use crate::{StartedProgram, Tool, ToolSettings, ToolSurroundings};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 impl ToolSettings for PythonConfig {
@@ -42,30 +43,11 @@ impl ToolSettings for PythonConfig {
     }
 }
 
-/// Where the system finds a program: a name alone in the folders of `PATH`, any other path from
-/// where this program runs.
-#[cfg(target_os = "linux")]
-fn found(program: &Path) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt;
-    let is_program = |path: &PathBuf| {
-        std::fs::metadata(path)
-            .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-    };
-    if program.as_os_str().as_encoded_bytes().contains(&b'/') {
-        return std::path::absolute(program).unwrap_or_else(|_| program.to_owned());
-    }
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    let places = std::env::split_paths(&folders).map(|folder| folder.join(program));
-    places
-        .filter_map(|place| std::path::absolute(place).ok())
-        .find(is_program)
-        .unwrap_or_else(|| program.to_owned())
-}
-
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
     use crate::CpythonConfig;
+    use std::path::PathBuf;
 
     fn programs(interpreter: PythonInterpreter, program: &str) -> Vec<PathBuf> {
         let cpython = CpythonConfig { interpreter: program.into(), ..CpythonConfig::default() };

@@ -1,7 +1,7 @@
 //! The end of a training recipe: the policy is written and evaluated.
 
 use crate::decoding::for_rollouts;
-use crate::evaluation::{Playing, bad_reward_in};
+use crate::evaluation::{Played, Playing};
 use crate::{
     EpisodeFailures, Observer, Policy, RunConfig, RunFolder, Stage, Surroundings, TrainingError,
 };
@@ -66,13 +66,14 @@ impl<B: AutodiffBackend> Conclusion<'_, B> {
             seed: config.seed,
             name: "evaluate",
         };
-        let (evaluation, trajectories) = playing.play_and_summarise(None, observer)?;
+        let played = playing.play_and_summarise(None, observer)?;
+        let Played { evaluation, trajectories, bad_reward } = played;
         let episodes = folder.save_trajectories("evaluation", trajectories.iter())?;
         if let Some(failures) = EpisodeFailures::of(&trajectories) {
             let what = "the evaluation of the trained policy".into();
             return Err(TrainingError::EpisodesFailed { what, failures, episodes: Some(episodes) });
         }
-        if let Some(reason) = bad_reward_in(environment, &config.evaluation, &trajectories) {
+        if let Some(reason) = bad_reward {
             let what = "the evaluation of the trained policy".into();
             return Err(TrainingError::EvaluatedReward { what, reason, episodes: Some(episodes) });
         }

@@ -16,7 +16,7 @@ use paretopo_agent::{
     PolicyText, RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, normalised,
     rollout,
 };
-use paretopo_environments::{DataError, RunMemory, ToolEnvironment, bad_reward, score_group};
+use paretopo_environments::{DataError, RunMemory, ToolEnvironment, score_groups};
 use paretopo_generation::{Recorded, SamplingConfig};
 use paretopo_records::Evaluation;
 use paretopo_trajectory::{ObjectiveValues, Split, Task, Trajectory, TrajectoryId};
@@ -38,8 +38,7 @@ pub fn evaluate(
 ) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
     let playing = Playing { context, rollout: rollout_config, config, seed, name: "evaluate" };
     let found = playing.play_and_summarise(finished.as_mut(), observer)?;
-    let reason = bad_reward_in(context.environment, config, &found.1);
-    if let Some(reason) = reason {
+    if let Some(reason) = found.bad_reward {
         // a mended objective judges the same episodes
         let episodes = finished.map(|finished| finished.path().to_owned());
         return Err(TrainingError::EvaluatedReward {
@@ -48,7 +47,9 @@ pub fn evaluate(
             episodes,
         });
     }
-    let Some(failures) = EpisodeFailures::of(&found.1) else { return Ok(found) };
+    let Some(failures) = EpisodeFailures::of(&found.trajectories) else {
+        return Ok((found.evaluation, found.trajectories));
+    };
     let what = match &finished {
         Some(_) => "the evaluation",
         None => "the evaluation (a folder, `--out`, would keep its episodes)",
@@ -57,18 +58,12 @@ pub fn evaluate(
     Err(TrainingError::EpisodesFailed { what: what.into(), failures, episodes })
 }
 
-/// The first reward of an evaluation's episodes that is not in [0, 1], in words.
-pub(crate) fn bad_reward_in(
-    environment: &ToolEnvironment,
-    config: &EvaluationConfig,
-    trajectories: &[Trajectory],
-) -> Option<String> {
-    let groups = trajectories.chunks(config.samples);
-    environment
-        .tasks(config.split)
-        .iter()
-        .zip(groups)
-        .find_map(|(task, group)| bad_reward(task, group))
+/// What an evaluation has brought.
+pub(crate) struct Played {
+    pub(crate) evaluation: Evaluation,
+    pub(crate) trajectories: Vec<Trajectory>,
+    /// Why a group has no sound reward, the first one that has none.
+    pub(crate) bad_reward: Option<String>,
 }
 
 /// An evaluation to be played.
@@ -90,7 +85,7 @@ impl Playing<'_> {
         &self,
         mut finished: Option<&mut FinishedEpisodes>,
         observer: &mut dyn Observer,
-    ) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
+    ) -> Result<Played, TrainingError> {
         Stage::Evaluation.begin();
         let Self { context, config, .. } = *self;
         require_tasks(context.environment, config.split)?;
@@ -103,7 +98,7 @@ impl Playing<'_> {
         let requests = self.requests(tasks, config.tool_free, &usual);
         let (mut trajectories, statistics) = self.play(&requests, finished, observer)?;
         let grading = Instant::now();
-        self.score(tasks, &mut trajectories);
+        let mut bad_reward = self.score(tasks, &mut trajectories);
         let grading_seconds = grading.elapsed().as_secs_f64();
         let mut evaluation = summarise(
             context.environment,
@@ -117,15 +112,17 @@ impl Playing<'_> {
         evaluation.phases =
             phases.into_iter().map(|(phase, seconds)| (phase.to_owned(), seconds)).collect();
         if config.head_skill {
-            let alone = self.again(tasks, true, &usual, observer)?;
+            let (alone, bad) = self.again(tasks, true, &usual, observer)?;
+            bad_reward = bad_reward.or(bad);
             put_head_skill(&mut evaluation, tasks, &alone);
         }
         for weights in &config.preferences {
             let preference = normalised(weights, &names);
-            let played = self.again(tasks, config.tool_free, &preference, observer)?;
+            let (played, bad) = self.again(tasks, config.tool_free, &preference, observer)?;
+            bad_reward = bad_reward.or(bad);
             evaluation.preferences.push(preferred(preference, tasks, &played));
         }
-        Ok((evaluation, trajectories))
+        Ok(Played { evaluation, trajectories, bad_reward })
     }
 
     /// Another play of the same tasks, scored; it is not kept.
@@ -135,18 +132,19 @@ impl Playing<'_> {
         tool_free: bool,
         preference: &ObjectiveValues,
         observer: &mut dyn Observer,
-    ) -> Result<Vec<Trajectory>, TrainingError> {
+    ) -> Result<(Vec<Trajectory>, Option<String>), TrainingError> {
         let requests = self.requests(tasks, tool_free, preference);
         let (mut played, _) = self.play(&requests, None, observer)?;
-        self.score(tasks, &mut played);
-        Ok(played)
+        let bad_reward = self.score(tasks, &mut played);
+        Ok((played, bad_reward))
     }
 
-    fn score(&self, tasks: &[Task], trajectories: &mut [Trajectory]) {
+    /// Returns why a group has no sound reward, of the first one that has none.
+    fn score(&self, tasks: &[Task], trajectories: &mut [Trajectory]) -> Option<String> {
+        let (environment, size) = (self.context.environment, self.config.samples);
         let mut memory = RunMemory::default();
-        for (task, group) in tasks.iter().zip(trajectories.chunks_mut(self.config.samples)) {
-            score_group(self.context.environment, task, group, &mut memory);
-        }
+        let faults = score_groups(environment, tasks, trajectories, size, &mut memory);
+        faults.into_iter().flatten().next()
     }
 
     /// All episodes, task by task.

@@ -7,7 +7,7 @@ use crate::seeds::{Purpose, derive_seed};
 use crate::{EpisodeFailures, Observer, RunConfig, RunFolder, Stage, TrainingError, TrainingState};
 use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics, rollout};
 use paretopo_algorithms::{Advantages, EstimatorError, Group, Progress, advantages};
-use paretopo_environments::{bad_reward, score_group};
+use paretopo_environments::score_groups;
 use paretopo_trajectory::{Split, Task, Trajectory, TrajectoryId};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -24,8 +24,10 @@ pub(super) struct Batch {
     /// Scoring and estimating advantages.
     pub(super) grading_seconds: f64,
     pub(super) refills: usize,
-    /// Groups with a reward that is not in [0, 1], of which nothing is learnt.
+    /// Groups that lack a reward in [0, 1], of which nothing is learnt.
     pub(super) skipped_groups: usize,
+    /// What the last of them lacks.
+    pub(super) skipped_for: String,
 }
 
 impl Batch {
@@ -43,8 +45,7 @@ impl Batch {
     pub(super) fn failures(&self, size: usize) -> Option<EpisodeFailures> {
         if self.groups.is_empty() && self.skipped_groups > 0 {
             let episodes = self.skipped_groups * size;
-            let reason =
-                "a reward of its group is not in [0, 1], so that nothing is learnt of it".into();
+            let reason = format!("nothing is learnt of its group: {}", self.skipped_for);
             return Some(EpisodeFailures { episodes, failed: episodes, reason, share: 1.0 });
         }
         EpisodeFailures::of(self.groups.iter().flatten())
@@ -154,7 +155,7 @@ impl Collecting<'_> {
         Ok(trajectories)
     }
 
-    /// Scores the groups and puts them to the batch, but for those with a reward that is no number.
+    /// Scores the groups and puts them to the batch, but for those that lack a sound reward.
     fn score(
         &self,
         new: Vec<Task>,
@@ -164,13 +165,16 @@ impl Collecting<'_> {
         observer: &mut dyn Observer,
     ) -> Result<(), TrainingError> {
         let grading = Instant::now();
+        let size = self.config.train.rollouts_per_prompt;
+        let mut played = played;
+        let environment = self.context.environment;
+        let faults = score_groups(environment, &new, &mut played, size, &mut state.memory);
         let mut played = played.into_iter();
-        for task in new {
-            let size = self.config.train.rollouts_per_prompt;
-            let mut group: Vec<Trajectory> = played.by_ref().take(size).collect();
-            score_group(self.context.environment, &task, &mut group, &mut state.memory);
-            if let Some(reason) = bad_reward(&task, &group) {
+        for (task, fault) in new.into_iter().zip(faults) {
+            let group: Vec<Trajectory> = played.by_ref().take(size).collect();
+            if let Some(reason) = fault {
                 let what = format!("group-{}", batch.skipped_groups);
+                batch.skipped_for.clone_from(&reason);
                 self.leave_out(state.step, &what, reason, &group, observer)?;
                 batch.skipped_groups += 1;
                 continue;

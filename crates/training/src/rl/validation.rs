@@ -2,7 +2,7 @@
 
 use super::collect::Collecting;
 use crate::evaluation::summary::validated_volume;
-use crate::evaluation::{Playing, bad_reward_in};
+use crate::evaluation::{Played, Playing};
 use crate::run::checkpoint;
 use crate::{
     EpisodeFailures, EvaluationConfig, Metrics, Observer, Policy, RunFolder, TrainingError,
@@ -37,7 +37,8 @@ impl Collecting<'_> {
             seed: config.seed,
             name: &format!("validation-{}", state.step),
         };
-        let (validation, trajectories) = playing.play_and_summarise(None, observer)?;
+        let played = playing.play_and_summarise(None, observer)?;
+        let Played { evaluation: validation, trajectories, bad_reward } = played;
         if let Some(failures) = EpisodeFailures::of(&trajectories) {
             let name = format!("failed-validation-{:06}", state.step);
             let path = self.folder.save_trajectories(&name, trajectories.iter())?;
@@ -48,7 +49,7 @@ impl Collecting<'_> {
             ));
             return Ok(None);
         }
-        if let Some(reason) = bad_reward_in(self.context.environment, &settings, &trajectories) {
+        if let Some(reason) = bad_reward {
             self.leave_out(state.step, "validation", reason, &trajectories, observer)?;
             return Ok(None);
         }

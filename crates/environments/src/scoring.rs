@@ -1,0 +1,150 @@
+//! From episodes to reward vectors, group by group. What judges outside of this process are asked
+//! for all groups at once, so that they work at as many as they can.
+
+use crate::judge::AskedRewards;
+use crate::{RunMemory, Scoring, ToolEnvironment};
+use paretopo_trajectory::{ObjectiveValues, Task, Trajectory};
+
+/// Scores the rollouts of tasks, `size` of each: first success, then the memory (`N_optimal`), then
+/// every objective. Returns why a group has no sound rewards, for each group: `None` where it has.
+///
+/// The memory moves *before* a group is scored, so a group's own first success already counts
+/// (method, "Setting"). An objective that does not apply scores 0; a judge that does not answer
+/// gives no number.
+pub fn score_groups(
+    environment: &ToolEnvironment,
+    tasks: &[Task],
+    trajectories: &mut [Trajectory],
+    size: usize,
+    memory: &mut RunMemory,
+) -> Vec<Option<String>> {
+    let size = size.max(1);
+    for (task, group) in tasks.iter().zip(trajectories.chunks_mut(size)) {
+        for trajectory in group {
+            trajectory.success = Some(environment.succeeded(task, trajectory));
+        }
+    }
+    let groups = tasks.iter().zip(trajectories.chunks(size));
+    let asked: Vec<Judgements> =
+        groups.map(|(task, group)| ask(environment, task, group)).collect();
+    let groups = tasks.iter().zip(trajectories.chunks_mut(size)).zip(asked);
+    groups.map(|((task, group), asked)| score(environment, task, group, memory, asked)).collect()
+}
+
+/// The same of the rollouts of one task.
+pub fn score_group(
+    environment: &ToolEnvironment,
+    task: &Task,
+    group: &mut [Trajectory],
+    memory: &mut RunMemory,
+) -> Option<String> {
+    let size = group.len();
+    score_groups(environment, std::slice::from_ref(task), group, size, memory).pop().flatten()
+}
+
+/// What the judges were asked about a group, one for each objective that has one.
+type Judgements = Vec<Option<AskedRewards>>;
+
+fn ask(environment: &ToolEnvironment, task: &Task, group: &[Trajectory]) -> Judgements {
+    let objectives = environment.objectives.iter();
+    let asked = objectives.map(|named| {
+        let judge = named.judge.as_ref()?;
+        Some(AskedRewards::send(judge, &named.name, task, group))
+    });
+    asked.collect()
+}
+
+fn score(
+    environment: &ToolEnvironment,
+    task: &Task,
+    group: &mut [Trajectory],
+    memory: &mut RunMemory,
+    asked: Judgements,
+) -> Option<String> {
+    for trajectory in group.iter() {
+        let is_right = trajectory.success == Some(true);
+        memory.record(&task.id, environment.expected_cost(trajectory), is_right);
+    }
+    let mut missing = None;
+    let mut columns: Vec<Vec<f64>> = Vec::with_capacity(asked.len());
+    for (named, asked) in environment.objectives.iter().zip(asked) {
+        let column = match asked.map(AskedRewards::receive) {
+            Some(Ok(rewards)) => rewards,
+            Some(Err(reason)) => {
+                let (name, id) = (&named.name, &task.id);
+                missing.get_or_insert(format!("`{name}` gave nothing for task `{id}`: {reason}"));
+                vec![f64::NAN; group.len()]
+            }
+            None => {
+                let scorings = group.iter().map(|one| scoring(environment, task, one, memory));
+                let value = |scoring| named.objective.score(&scoring).unwrap_or(0.0);
+                scorings.map(value).collect()
+            }
+        };
+        columns.push(column);
+    }
+    let names = environment.objective_names();
+    for (place, trajectory) in group.iter_mut().enumerate() {
+        let rewards = columns.iter().map(|column| column[place]).collect();
+        trajectory.objectives = ObjectiveValues::new(&names, rewards);
+    }
+    missing.or_else(|| bad_reward(task, group))
+}
+
+/// What the objectives look at.
+fn scoring<'a>(
+    environment: &'a ToolEnvironment,
+    task: &'a Task,
+    trajectory: &'a Trajectory,
+    memory: &'a RunMemory,
+) -> Scoring<'a> {
+    Scoring {
+        environment: &**environment,
+        task,
+        trajectory,
+        cost: environment.cost(trajectory),
+        expected_cost: environment.expected_cost(trajectory),
+        memory,
+    }
+}
+
+/// How far rounding may take a reward out of [0, 1].
+const ROUNDING: f64 = 1e-6;
+
+/// The first reward of a scored group that is not in [0, 1], in words: objective, value, rollout
+/// and task. Hypervolumes are measured from 0, and the ideal is 1.
+fn bad_reward(task: &Task, group: &[Trajectory]) -> Option<String> {
+    group.iter().find_map(|trajectory| {
+        let is_sound = |value: f64| (-ROUNDING..=1.0 + ROUNDING).contains(&value);
+        let (name, value) = trajectory.objectives.iter().find(|(_, value)| !is_sound(*value))?;
+        Some(format!(
+            "`{name}` gave {value}, which is not in [0, 1], for rollout {} of task `{}`",
+            trajectory.sample, task.id
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn rewards_are_in_the_unit_interval() {
+        let task = Task { id: "one".into(), ..Task::default() };
+        let names: Arc<[String]> = ["r_task".to_owned(), "r_own".to_owned()].into();
+        let group = |value: f64| {
+            let id = paretopo_trajectory::TrajectoryId::new("t", 0, 0);
+            let objectives = ObjectiveValues::new(&names, vec![1.0, value]);
+            [Trajectory { objectives, ..Trajectory::empty(id, "", 0) }]
+        };
+        for sound in [0.0, 0.3, 1.0, 1.0 + 1e-9] {
+            assert_eq!(bad_reward(&task, &group(sound)), None);
+        }
+        for bad in [-0.5, 1.5, f64::NAN, f64::INFINITY] {
+            let reason =
+                format!("`r_own` gave {bad}, which is not in [0, 1], for rollout 0 of task `one`");
+            assert_eq!(bad_reward(&task, &group(bad)), Some(reason));
+        }
+    }
+}
