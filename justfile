@@ -17,7 +17,13 @@ default:
 # Train ParetoPO, GDPO, scalarized and HDPO at three settings of their knobs; ends with tables and a picture of their fronts (under 20 minutes on two cores)
 [group('experiments')]
 exp-math choice=backend:
-    @just backend={{trim_start_match(choice, "backend=")}} quick math
+    @just {{if choice == "generator=vllm" { "served-math" } else { "backend=" + trim_start_match(choice, "backend=") + " quick math" }}}
+
+# Two methods, few steps, with rollouts on a vLLM server that it starts and stops (`VLLM` is its path)
+[private]
+served-math:
+    cargo build {{lean}}
+    experiments/math/vllm.sh cargo run {{lean}} -- --backend {{backend}} compare experiments/math/vllm.toml --jobs 1 --out runs/exp-math-vllm
 
 [private]
 quick experiment features="":

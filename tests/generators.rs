@@ -97,6 +97,24 @@ fn however_a_generator_behaves_an_episode_is_the_same() {
 }
 
 #[test]
+fn what_is_drawn_behind_a_call_that_is_answered_at_once_is_of_no_account() {
+    let text = policy_text();
+    // each further call is refused without asking the tool
+    let environment = Scripted::new(problems(), "1", Duration::ZERO).allowing(0);
+    let requests = requests(&environment);
+    let play = |chunk| {
+        let generators =
+            ScriptedGenerators::new(logits(&text), Manners { chunk, ..Default::default() });
+        written(&play_on(&text, &generators, &environment, &requests, &config()).unwrap())
+    };
+    let wanted = play(1);
+    assert!(wanted.iter().any(|own| own.2 > 0 && own.3.contains("may be called 0 times")));
+    for chunk in [2, 7, 100] {
+        assert_eq!(play(chunk), wanted, "chunks of {chunk}");
+    }
+}
+
+#[test]
 fn the_models_generator_draws_what_the_scripted_one_does() {
     let text = policy_text();
     let environment = Scripted::new(problems(), "1", Duration::ZERO);

@@ -37,6 +37,7 @@ fn what_knows_text_does_not_know_burn() {
         "crates/generation",
         "crates/grading",
         "crates/report",
+        "crates/serving",
         "crates/vectorised",
     ] {
         check_absent(

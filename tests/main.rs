@@ -49,6 +49,7 @@ mod sandbox;
 mod scripted;
 mod scripted_generator;
 mod search;
+mod serving;
 mod sessions;
 mod settings;
 mod statistics;

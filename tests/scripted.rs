@@ -54,6 +54,12 @@ impl Scripted {
         };
         Self { task, environment }
     }
+
+    /// The same, where an episode may call the tool so many times.
+    pub(crate) fn allowing(mut self, calls: usize) -> Self {
+        self.environment.tools[0].max_calls = calls;
+        self
+    }
 }
 
 impl Environment for Tasks {

@@ -57,6 +57,8 @@ pub(crate) struct Episode<'a> {
     /// Ids in all segments.
     pub(crate) length: usize,
     pub(crate) started: Instant,
+    /// The round in which it last called.
+    pub(crate) called: u64,
     /// What tools keep for it, until it ends.
     pub(crate) tenancy: Option<Arc<Tenancy>>,
     segments: Vec<Segment>,
@@ -81,6 +83,7 @@ impl<'a> Episode<'a> {
             sampled: 0,
             length: prompt.len(),
             started: Instant::now(),
+            called: 0,
             tenancy: Some(tenancy),
             segments: vec![Segment::given(Author::Prompt, prompt.to_vec()).at(Span::default())],
             experts: ExpertRecord::default(),

@@ -241,7 +241,8 @@ impl<'a> TurnLoop<'a> {
     fn take(&mut self, drawn: &Drawn) -> Result<(), Failure> {
         let key = drawn.row;
         let episode = &mut self.episodes[key];
-        if !matches!(episode.state, State::Generating) {
+        // behind a call that was answered at once, it generates already
+        if !matches!(episode.state, State::Generating) || episode.called == self.round {
             return Ok(());
         }
         episode.push_drawn(self.context.weight_version, drawn);
@@ -295,6 +296,8 @@ impl<'a> TurnLoop<'a> {
     fn call(&mut self, key: usize, calls: Vec<Parsed>) -> Result<(), Failure> {
         let episode = &self.episodes[key];
         self.generator.pause(key, episode.length);
+        self.episodes[key].called = self.round;
+        let episode = &self.episodes[key];
         let began = episode.now();
         let tenancy = episode.tenancy.as_ref().expect("an episode has it until it ends");
         let mut asked: Vec<Asked> = Vec::with_capacity(calls.len());

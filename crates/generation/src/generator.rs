@@ -135,6 +135,9 @@ pub enum GenerationError {
     /// What generates is gone, and its rows with it; they can go on in another one.
     #[error("{0}")]
     Lost(String),
+    /// What generates refuses, and would again.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// How much work was done.

@@ -6,6 +6,7 @@
 use crate::decoding::for_rollouts;
 use crate::evaluation::require_tasks;
 use crate::fitting::{fitting, played_splits};
+use crate::generating::Source;
 use crate::{
     Check, CheckDepth, Evaluation, FinishedEpisodes, Observer, Policy, RunConfig, ScoreRequest,
     Scores, Surroundings, TrainingError, train,
@@ -143,13 +144,20 @@ fn evaluate_policy<C: BackendChoice, F: ModelFamily>(
     let environment = surroundings.environment(config, observer)?;
     require_tasks(&environment, config.evaluation.split)?;
     let policy = Policy::<F, Inner<C>>::load(config, &surroundings.policy_folder, &place)?.merged();
-    let reader = policy.reader(surroundings.cancelled);
+    let mut source = Source::open(config, &policy, None)?;
+    let reader = policy.reader(&source, surroundings.cancelled);
     let splits = played_splits(config, false);
     let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
     let mut model = for_rollouts(policy.model.clone(), config, device)?;
     let episodes = config.evaluation.episodes(&*environment);
     let workers = surroundings.rollout_workers(config, &mut model, episodes)?;
-    let generators = policy.generators(&model, device, config.precision, surroundings);
-    let context = policy.context(&generators, &environment, 0, surroundings.cancelled, &workers);
-    crate::evaluate(&context, &config.rollout, &config.evaluation, config.seed, finished, observer)
+    source.give(&policy, &model, 0, config, &environment)?;
+    let local = policy.generators(&model, device, config.precision, surroundings);
+    let generators = source.generators(&local);
+    let context = policy.context(generators, &environment, 0, surroundings.cancelled, &workers);
+    let context = source.bounded(context);
+    let (rollout, evaluation) = (&config.rollout, &config.evaluation);
+    let found = crate::evaluate(&context, rollout, evaluation, config.seed, finished, observer)?;
+    source.confirm()?;
+    Ok(found)
 }

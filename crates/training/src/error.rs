@@ -34,6 +34,9 @@ pub enum TrainingError {
     /// A rollout as a whole.
     #[error("a rollout failed: {0}")]
     Rollout(RolloutError),
+    /// Servers that generate.
+    #[error(transparent)]
+    Serving(paretopo_serving::ServingError),
     /// A file of the run.
     #[error("cannot access `{path}`: {source}")]
     Access {

@@ -16,6 +16,7 @@ mod failures;
 #[cfg(test)]
 mod faults;
 mod fitting;
+mod generating;
 mod learning;
 mod plan;
 mod policy;
@@ -34,6 +35,7 @@ pub use error::TrainingError;
 pub use evaluation::{EvaluationConfig, FinishedEpisodes, evaluate, summarise};
 pub use failures::EpisodeFailures;
 pub use fitting::check_prompts;
+pub use generating::GeneratorConfig;
 pub use learning::{
     AdamW, GradientSum, LearningRateSchedule, MemoryConfig, MicroBatch, OptimizerConfig,
     TrainingSequence, accumulate_gradient, response_logprobs, total_gradient,

@@ -2,6 +2,7 @@
 //! is trained on it.
 
 use crate::fitting::Reader;
+use crate::generating::Source;
 use crate::{ConfigError, PolicySource, Precision, RunConfig, Stage, Surroundings, TrainingError};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType};
@@ -121,8 +122,8 @@ impl<F: ModelFamily, B: Backend> Policy<F, B> {
     }
 
     /// What tasks have to fit.
-    pub(crate) fn reader<'a>(&'a self, cancelled: &'a AtomicBool) -> Reader<'a> {
-        Reader { text: &self.text, context: self.config.context(), cancelled }
+    pub(crate) fn reader<'a>(&'a self, source: &Source, cancelled: &'a AtomicBool) -> Reader<'a> {
+        Reader { text: &self.text, context: source.context(self.config.context()), cancelled }
     }
 
     /// The same with its adapter added to the weights.

@@ -89,7 +89,7 @@ fn require_fitting(ids: &[u32], config: &impl ModelConfig) -> Result<(), String>
 
 /// # Errors
 /// When logits are no numbers, or overflow made all of them equal.
-fn scores_of<B: Backend, M: CausalLm<B>>(
+pub(crate) fn scores_of<B: Backend, M: CausalLm<B>>(
     model: &M,
     ids: &[u32],
     device: &B::Device,

@@ -1,6 +1,7 @@
 //! One episode on a question that somebody asks.
 
 use crate::decoding::for_rollouts;
+use crate::generating::Source;
 use crate::{EpisodeFailures, Policy, RunConfig, Surroundings, TrainingError};
 use burn::tensor::backend::Backend;
 use paretopo_agent::{RolloutRequest, require_question, rollout};
@@ -28,8 +29,12 @@ pub(crate) fn solve<F: ModelFamily, B: Backend>(
         answers: vec![String::new()],
         ..Task::default()
     };
-    let generators = policy.generators(&model, device, config.precision, surroundings);
-    let context = policy.context(&generators, &environment, 0, surroundings.cancelled, &workers);
+    let mut source = Source::open(config, &policy, None)?;
+    source.give(&policy, &model, 0, config, &environment)?;
+    let local = policy.generators(&model, device, config.precision, surroundings);
+    let generators = source.generators(&local);
+    let context = policy.context(generators, &environment, 0, surroundings.cancelled, &workers);
+    let context = source.bounded(context);
     let rollouts = &config.rollout;
     require_question(&policy.text, &environment, rollouts, std::slice::from_ref(&task))?;
     let request = RolloutRequest {

@@ -12,7 +12,7 @@ mod written;
 
 pub use pieces::Pieces;
 
-use crate::{EvaluationConfig, OldLogprobs, SftConfig, TrainConfig};
+use crate::{EvaluationConfig, GeneratorConfig, OldLogprobs, SftConfig, TrainConfig};
 use burn::tensor::FloatDType;
 use paretopo_agent::RolloutConfig;
 use paretopo_algorithms::estimators::ParetoPoConfig;
@@ -160,6 +160,10 @@ pub struct RunConfig {
     /// The reward vector; the first must be `task`.
     #[schemars(schema_with = "pieces::objectives_schema")]
     pub objectives: Vec<ObjectiveConfig>,
+    /// Where the tokens of rollouts and evaluations are drawn; in this process when absent. A warm start
+    /// always evaluates in this process.
+    #[serde(skip_serializing_if = "is_local")]
+    pub generator: GeneratorConfig,
     /// Budgets and limits of rollouts.
     pub rollout: RolloutConfig,
     /// How rewards become advantages.
@@ -184,6 +188,7 @@ impl Default for RunConfig {
             environment: environment("math", MathConfig::default()),
             tools: None,
             objectives: usual_objectives(),
+            generator: GeneratorConfig::default(),
             rollout: RolloutConfig::default(),
             estimator: estimator("paretopo", ParetoPoConfig::default()),
             train: TrainConfig::default(),
@@ -191,6 +196,10 @@ impl Default for RunConfig {
             evaluation: EvaluationConfig::default(),
         }
     }
+}
+
+fn is_local(generator: &GeneratorConfig) -> bool {
+    *generator == GeneratorConfig::default()
 }
 
 /// What can be wrong with a configuration.
@@ -356,6 +365,7 @@ impl RunConfig {
         }
         named_objectives(&self.objectives).map_err(said)?;
         self.check_preferences()?;
+        crate::generating::check(self)?;
         self.estimator.fits(self.objectives.len()).map_err(ConfigError::Setting)
     }
 

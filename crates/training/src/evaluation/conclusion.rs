@@ -2,6 +2,7 @@
 
 use crate::decoding::for_rollouts;
 use crate::evaluation::{Played, Playing};
+use crate::generating::Source;
 use crate::{
     EpisodeFailures, Observer, Policy, RunConfig, RunFolder, Stage, Surroundings, TrainingError,
 };
@@ -48,17 +49,28 @@ impl<B: AutodiffBackend> Conclusion<'_, B> {
     pub(crate) fn write<F: ModelFamily>(
         &self,
         policy: Policy<F, B>,
+        source: &mut Source,
         weight_version: u64,
         observer: &mut dyn Observer,
     ) -> Result<(), TrainingError> {
         let Self { config, folder, environment, device, surroundings } = *self;
+        // before the adapter is merged, which servers have beside the weights
+        let model = F::valid(&policy.model);
+        source.give(&policy, &model, weight_version, config, environment)?;
         let policy = write_policy(policy, folder)?;
         let mut model = for_rollouts(F::valid(&policy.model), config, device)?;
         let episodes = config.evaluation.episodes(&**environment);
         let workers = surroundings.rollout_workers(config, &mut model, episodes)?;
-        let generators = policy.generators(&model, device, config.precision, surroundings);
+        let local = policy.generators(&model, device, config.precision, surroundings);
         let cancelled = surroundings.cancelled;
-        let context = policy.context(&generators, environment, weight_version, cancelled, &workers);
+        let context = policy.context(
+            source.generators(&local),
+            environment,
+            weight_version,
+            cancelled,
+            &workers,
+        );
+        let context = source.bounded(context);
         let playing = Playing {
             context: &context,
             rollout: &config.rollout,
@@ -68,6 +80,7 @@ impl<B: AutodiffBackend> Conclusion<'_, B> {
         };
         let played = playing.play_and_summarise(None, observer)?;
         let Played { evaluation, trajectories, bad_reward } = played;
+        source.confirm()?;
         let episodes = folder.save_trajectories("evaluation", trajectories.iter())?;
         if let Some(failures) = EpisodeFailures::of(&trajectories) {
             let what = "the evaluation of the trained policy".into();

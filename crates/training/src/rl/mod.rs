@@ -17,6 +17,7 @@ use crate::decoding::for_rollouts;
 use crate::evaluation::conclusion::Conclusion;
 use crate::evaluation::{require_tasks, sampling_of};
 use crate::fitting::{fitting, played_splits};
+use crate::generating::Source;
 use crate::run::checkpoint;
 use crate::{
     AdamW, EpisodeFailures, Metrics, Observer, Policy, RunConfig, RunFolder, Surroundings,
@@ -82,6 +83,8 @@ struct Training<'a, F: ModelFamily, B: AutodiffBackend> {
     folder: RunFolder,
     environment: ToolEnvironment,
     policy: Policy<F, B>,
+    /// What generates with it.
+    source: Source,
     /// What the KL penalty is taken against: of a policy with an adapter, the policy without it.
     reference: Option<F::Model<B::InnerBackend>>,
     workers: Workers,
@@ -112,7 +115,8 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         }
         let mut policy = Policy::<F, B>::load(config, &surroundings.policy_folder, place)?;
         sampling_of(&config.evaluation, &policy.text)?;
-        let reader = policy.reader(surroundings.cancelled);
+        let source = Source::open(config, &policy, Some(folder.path()))?;
+        let reader = policy.reader(&source, surroundings.cancelled);
         let splits = played_splits(config, true);
         let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
         let reference = (config.train.kl.coefficient.get() != 0.0)
@@ -138,6 +142,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
             folder,
             environment,
             policy,
+            source,
             reference,
             workers,
             optimizer,
@@ -184,15 +189,16 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         let episodes = config.train.prompts_per_step * config.train.rollouts_per_prompt;
         let mut model = for_rollouts(F::valid(&self.policy.model), config, device)?;
         let workers = self.surroundings.rollout_workers(config, &mut model, episodes)?;
-        let generators =
-            self.policy.generators(&model, device, config.precision, self.surroundings);
+        self.give_weights(&model, metrics, observer)?;
+        let local = self.policy.generators(&model, device, config.precision, self.surroundings);
         let context = self.policy.context(
-            &generators,
+            self.source.generators(&local),
             &self.environment,
             self.state.updates,
             self.surroundings.cancelled,
             &workers,
         );
+        let context = self.source.bounded(context);
         let collecting = Collecting { config, context: &context, folder: &self.folder };
         let every = config.train.validate_every;
         if every > 0 && self.state.step.is_multiple_of(every) {
@@ -212,7 +218,28 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
                 )?;
             }
         }
-        collecting.collect(&mut self.state, observer)
+        let batch = collecting.collect(&mut self.state, observer)?;
+        self.source.confirm()?;
+        Ok(batch)
+    }
+
+    /// Servers that generate get this step's weights.
+    fn give_weights(
+        &mut self,
+        model: &F::Model<B::InnerBackend>,
+        metrics: &mut Metrics,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainingError> {
+        let version = self.state.updates;
+        let (policy, environment) = (&self.policy, &self.environment);
+        let given = self.source.give(policy, model, version, self.config, environment)?;
+        let Some(given) = given else { return Ok(()) };
+        metrics.insert("generator/update_seconds".into(), given.seconds);
+        metrics.insert("generator/difference".into(), given.difference);
+        given.away.iter().for_each(|away| {
+            observer.note(&format!("a server is away, and gets its weights later: {away}"));
+        });
+        Ok(())
     }
 
     /// Notes of the estimator, and whether the step's episodes failed.
@@ -322,7 +349,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         Ok(())
     }
 
-    fn conclude(self, observer: &mut dyn Observer) -> Result<(), TrainingError> {
+    fn conclude(mut self, observer: &mut dyn Observer) -> Result<(), TrainingError> {
         let conclusion = Conclusion {
             config: self.config,
             folder: &self.folder,
@@ -331,7 +358,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
             surroundings: self.surroundings,
         };
         conclusion
-            .write(self.policy, self.state.updates, observer)
+            .write(self.policy, &mut self.source, self.state.updates, observer)
             .map_err(|error| error.at_step(self.state.step))
     }
 }

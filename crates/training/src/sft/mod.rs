@@ -11,6 +11,7 @@ pub use config::{ConversationFile, SftConfig};
 use crate::evaluation::conclusion::{Conclusion, write_policy};
 use crate::evaluation::{require_tasks, sampling_of};
 use crate::fitting::{fitting, played_splits};
+use crate::generating::Source;
 use crate::learning::arrangement::micro_batches;
 use crate::run::checkpoint;
 use crate::run::run_folder::write_atomically;
@@ -58,6 +59,7 @@ pub fn sft<F: ModelFamily, B: AutodiffBackend>(
             let (folder, device) = (&start.folder, &place.device);
             Conclusion { config, folder, environment, device, surroundings }.write(
                 start.policy,
+                &mut Source::local(),
                 start.state.updates,
                 observer,
             )
@@ -96,7 +98,7 @@ impl Lessons {
         require_tasks(&environment, config.evaluation.split)?;
         // better now than after hours of training
         sampling_of(&config.evaluation, &policy.text)?;
-        let reader = policy.reader(cancelled);
+        let reader = policy.reader(&Source::local(), cancelled);
         let splits = played_splits(config, false);
         let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
         let fitting = measure(config, run, policy, &environment, observer)?;

@@ -1,0 +1,181 @@
+//! Runs whose tokens are drawn on servers. The server is a small one of the protocol that computes
+//! with the folders it is given, so that numbers are those of the policy.
+
+use crate::{Plain, checkout, json, load, plain};
+use paretopo_models::{AutoModel, CausalLm, ForwardInput, freeze, load_adapter, to_host};
+use paretopo_training::RunConfig;
+use server::{Fault, Manners, Server};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+
+#[path = "../crates/serving/tests/server/mod.rs"]
+mod server;
+
+const POLICY: &str = "models/graded-math";
+
+/// The policy with what a folder has: all weights, or an adapter.
+fn model(weights: Option<&PathBuf>) -> AutoModel<Plain> {
+    let base = || load::<Plain>(&checkout(POLICY), &plain()).1;
+    match weights {
+        None => base(),
+        Some(folder) if folder.join("adapter_config.json").exists() => {
+            load_adapter(freeze(base()), folder, &Default::default()).unwrap().1
+        }
+        Some(folder) => load::<Plain>(folder, &plain()).1,
+    }
+}
+
+fn serve(manners: Manners) -> Server {
+    let models: Mutex<HashMap<Option<PathBuf>, Arc<AutoModel<Plain>>>> = Mutex::default();
+    let logits = move |weights: Option<&PathBuf>, ids: &[u32]| {
+        let own = models
+            .lock()
+            .unwrap()
+            .entry(weights.cloned())
+            .or_insert_with(|| Arc::new(model(weights)))
+            .clone();
+        let hidden = own.hidden(&ForwardInput::right_padded(&[ids], &Default::default()), None);
+        let logits = own.unembed(hidden);
+        let size = logits.dims()[2];
+        to_host(logits)[(ids.len() - 1) * size..].to_vec()
+    };
+    Server::start(manners, Box::new(logits))
+}
+
+fn paretopo(command: &str, servers: &[&Server], settings: &[&str], place: [&str; 2]) -> Output {
+    let urls: Vec<String> = servers.iter().map(|server| format!("'{}'", server.url())).collect();
+    let generator = format!(
+        "generator={{ type = 'vllm', urls = [{}], backoff_seconds = 0.01 }}",
+        urls.join(", ")
+    );
+    let mut child = Command::new(env!("CARGO_BIN_EXE_paretopo"));
+    child.args(["--quiet", command]).arg(checkout("experiments/math/paretopo.toml")).args(place);
+    let small = [
+        "train.steps=3",
+        "train.prompts_per_step=2",
+        "train.rollouts_per_prompt=4",
+        "train.optimizer.learning_rate=1e-3",
+        "evaluation.tasks=4",
+        "evaluation.head_skill=false",
+        "rollout.max_sampled_tokens=40",
+    ];
+    let given = if servers.is_empty() { None } else { Some(generator.as_str()) };
+    for setting in small.iter().chain(settings).copied().chain(given) {
+        child.args(["--set", setting]);
+    }
+    child.output().unwrap()
+}
+
+#[track_caller]
+fn require_success(output: &Output) {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn metrics(run: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn train(servers: &[&Server], settings: &[&str]) -> (tempfile::TempDir, Output) {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let output = paretopo("train", servers, settings, ["--run", run.to_str().unwrap()]);
+    (folder, output)
+}
+
+/// Each step's rollouts are of the weights behind the step before it.
+#[track_caller]
+fn check_learnt(run: &Path) {
+    let metrics = metrics(run);
+    assert_eq!(metrics.len(), 3);
+    for step in &metrics {
+        let number = |name: &str| step[name].as_f64().unwrap();
+        assert!(number("logprob_mismatch") < 1e-4, "{step}");
+        assert!(number("generator/difference") < 1e-4, "{step}");
+        assert!(number("generator/update_seconds") > 0.0, "{step}");
+    }
+    assert!(run.join("policy/model.safetensors").exists());
+    assert_eq!(json(&run.join("evaluation.json"))["episodes"], 4);
+}
+
+#[test]
+fn a_run_gives_servers_each_version_of_its_weights() {
+    let fault = Manners { fault: Fault::Cut, faults: 3, after: 2, ..Manners::default() };
+    let [one, two] = [serve(Manners::default()), serve(fault)];
+    let (folder, output) = train(&[&one, &two], &[]);
+    require_success(&output);
+    let run = folder.path().join("run");
+    check_learnt(&run);
+    // the version of the start and one behind each step
+    assert_eq!(one.asked("/collective_rpc"), 4);
+    let kept: Vec<String> = std::fs::read_dir(run.join("served"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(kept, ["version-3"]);
+}
+
+#[test]
+fn a_run_gives_servers_each_version_of_its_adapter() {
+    let server = serve(Manners::default());
+    let (folder, output) = train(&[&server], &["lora={ rank = 4, alpha = 8.0 }"]);
+    require_success(&output);
+    check_learnt(&folder.path().join("run"));
+    assert_eq!((server.asked("/v1/load_lora_adapter"), server.asked("/collective_rpc")), (4, 0));
+}
+
+#[test]
+fn a_run_stops_where_a_server_keeps_old_weights() {
+    let server = serve(Manners { keeps_old_weights: true, ..Manners::default() });
+    let (folder, output) = train(&[&server], &[]);
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("does not compute with the weights it was given (version 1)"), "{said}");
+    assert!(said.contains("hint: restart it"), "{said}");
+    // the step before was sound
+    assert_eq!(metrics(&folder.path().join("run")).len(), 1);
+}
+
+#[test]
+fn an_evaluation_on_a_server_is_that_of_this_process() {
+    let server = serve(Manners::default());
+    let play = |servers: &[&Server]| {
+        let folder = tempfile::tempdir().unwrap();
+        let out = ["--out", folder.path().to_str().unwrap()];
+        let settings = ["evaluation.sampling.temperature=0"];
+        require_success(&paretopo("evaluate", servers, &settings, out));
+        let text = std::fs::read_to_string(folder.path().join("trajectories.jsonl")).unwrap();
+        let ids = |line: &str| {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            value["segments"].as_array().unwrap().iter().map(|own| own["ids"].clone()).collect()
+        };
+        let mut all: Vec<Vec<serde_json::Value>> = text.lines().map(ids).collect();
+        all.sort_by_key(|own| format!("{own:?}"));
+        all
+    };
+    assert_eq!(play(&[&server]), play(&[]));
+    // nothing was given that it had already
+    assert_eq!(server.asked("/collective_rpc"), 0);
+}
+
+#[test]
+fn settings_of_this_process_are_refused_beside_servers() {
+    let generator = "generator={ type = 'sglang', urls = ['http://127.0.0.1:1'] }";
+    let error = |setting: &str| {
+        let parsed = RunConfig::parse("", "", &[generator.into(), setting.into()]);
+        parsed.unwrap_err().to_string()
+    };
+    for (setting, named) in [
+        ("rollout.precision=bf16", "`rollout.precision`"),
+        ("rollout.cache_mib=64", "`rollout.cache_mib`"),
+        ("rollout.recorded={ entropy = true }", "`rollout.recorded`"),
+        ("generator.urls=[]", "`generator.urls` names no server"),
+        ("generator.url=x", "unknown field `url`"),
+        ("generator={ type = 'local', urls = [] }", "unknown field `urls`"),
+        ("generator={ type = 'tgi' }", "`tgi` is none of `local`, `vllm`, `sglang`"),
+    ] {
+        assert!(error(setting).contains(named), "{setting}: {}", error(setting));
+    }
+}
