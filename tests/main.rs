@@ -22,6 +22,7 @@ mod fused;
 mod generators;
 mod grading;
 mod half_precision;
+mod health;
 mod hub;
 mod hybrid;
 mod layering;

@@ -186,8 +186,12 @@ pub(crate) enum Command {
     },
     /// List the compiled-in backends and whether their devices are there
     Devices,
-    /// Say what this machine offers to hold programs that a model wrote, and try it
-    Doctor,
+    /// Say what is wrong with a run, and what to try; without one, what this machine offers to hold
+    /// programs that a model wrote
+    Doctor {
+        /// Folder of a run, also of one that is at work
+        run: Option<PathBuf>,
+    },
     /// Hold a backend against PyTorch's numbers for tiny models of every architecture
     Check {
         /// Folder of fixtures

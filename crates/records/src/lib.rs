@@ -28,6 +28,7 @@
 //! can be read is read, and the rest is named with its file and line. Nothing here knows burn or
 //! how a run is made.
 
+mod episode_files;
 mod episodes;
 mod evaluation;
 mod line_index;
@@ -36,12 +37,13 @@ mod metrics;
 mod state;
 mod trajectories;
 
+pub use episode_files::{EpisodeFile, episode_files};
 pub use episodes::EpisodeSummary;
 pub use evaluation::{
     EVALUATION, Evaluation, LevelSummary, PreferencePoint, read_evaluation, write_evaluation,
 };
 pub use lines::LineError;
-pub use metrics::{METRICS, last_metrics, read_metrics};
+pub use metrics::{METRICS, NewSteps, Step, last_metrics, read_metrics, read_new_metrics};
 pub use state::latest_archive;
 pub use trajectories::{Trajectories, TrajectoryFile, write_trajectories};
 

@@ -13,8 +13,8 @@ pub const METRICS: &str = "metrics.jsonl";
 /// Bytes at a file's end that hold its last line, many times over.
 const END: u64 = 1 << 18;
 
-/// Numbers by name; what was no number (`null`) is left out.
-type Step = BTreeMap<String, f64>;
+/// A step's numbers by name; what was no number (`null`) is left out.
+pub type Step = BTreeMap<String, f64>;
 
 fn step(line: &[u8]) -> serde_json::Result<Step> {
     let numbers: BTreeMap<String, Option<f64>> =
@@ -66,6 +66,47 @@ pub fn read_metrics(folder: &Path) -> Result<Vec<Step>, RecordError> {
     }
 }
 
+/// What a file of metrics held behind a place in it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NewSteps {
+    /// The steps, in the file's order.
+    pub steps: Vec<Step>,
+    /// How many whole lines could not be read.
+    pub unreadable: usize,
+    /// The place behind the last whole line, to go on from.
+    pub end: u64,
+}
+
+/// The steps of a run that may be at work: those behind the place `from`, 0 for all. A line that is
+/// not whole yet is left for the next time; one that cannot be read is counted. A file that has
+/// become shorter, as that of a resumed run, is read from its beginning.
+///
+/// # Errors
+/// When the file is there and cannot be read.
+pub fn read_new_metrics(folder: &Path, from: u64) -> Result<NewSteps, RecordError> {
+    let path = folder.join(METRICS);
+    let Some(mut file) = opened(&path)? else { return Ok(NewSteps::default()) };
+    let length = file.metadata().map_err(of(&path))?.len();
+    let from = if from > length { 0 } else { from };
+    file.seek(SeekFrom::Start(from)).map_err(of(&path))?;
+    let mut reader = BufReader::new(file);
+    let mut new = NewSteps { end: from, ..NewSteps::default() };
+    let mut buffer = Vec::new();
+    loop {
+        let (taken, line) = next_line(&mut reader, &mut buffer).map_err(of(&path))?;
+        match line {
+            Line::Whole { ended: false } => return Ok(new),
+            Line::TooLong => new.unreadable += 1,
+            Line::Whole { .. } if is_blank(&buffer) => {}
+            Line::Whole { .. } => match step(&buffer) {
+                Ok(step) => new.steps.push(step),
+                Err(_) => new.unreadable += 1,
+            },
+        }
+        new.end += taken;
+    }
+}
+
 /// The last step that can be read; `None` before the first.
 ///
 /// # Errors
@@ -89,6 +130,25 @@ pub fn last_metrics(folder: &Path) -> Result<Option<Step>, RecordError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_at_work_is_read_on_from_where_its_last_whole_line_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path();
+        assert_eq!(read_new_metrics(here, 0).unwrap(), NewSteps::default());
+        let write = |text: &str| std::fs::write(here.join(METRICS), text).unwrap();
+        // 11 + 1 bytes, a damaged line of 2 + 1, and the beginning of one
+        write("{\"step\":0.0}\n{x\n{\"step\":1");
+        let new = read_new_metrics(here, 0).unwrap();
+        assert_eq!((new.steps.len(), new.unreadable, new.end), (1, 1, 16));
+        write("{\"step\":0.0}\n{x\n{\"step\":1}\n");
+        let next = read_new_metrics(here, new.end).unwrap();
+        assert_eq!((next.steps[0]["step"], next.unreadable, next.end), (1.0, 0, 27));
+        assert_eq!(read_new_metrics(here, next.end).unwrap().steps, []);
+        // a resumed run has dropped steps
+        write("{\"step\":5}\n");
+        assert_eq!(read_new_metrics(here, next.end).unwrap().steps[0]["step"], 5.0);
+    }
 
     #[test]
     fn steps_are_read_in_order_and_the_last_one_alone() {

@@ -6,6 +6,7 @@ mod comparison;
 mod controls;
 mod doctor;
 mod experiment;
+mod health;
 mod knob;
 mod ledger;
 mod lines;
@@ -90,7 +91,8 @@ pub(crate) fn run(command: Command, options: &Options<'_>) -> Result<(), Problem
         Command::New { what, target } => new::new(what, &target),
         Command::Phases { run } => phases(&run),
         Command::Devices => tools::devices(options),
-        Command::Doctor => doctor::doctor(),
+        Command::Doctor { run: Some(run) } => health::doctor(&run),
+        Command::Doctor { run: None } => doctor::doctor(),
         Command::Check { fixtures, gradients, out } => {
             let depth = if gradients { CheckDepth::Gradients } else { CheckDepth::Whole };
             tools::check(&fixtures, depth, out.as_deref(), options)
