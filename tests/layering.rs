@@ -40,6 +40,7 @@ fn what_knows_text_does_not_know_burn() {
         "crates/report",
         "crates/serving",
         "crates/vectorised",
+        "crates/view",
     ] {
         check_absent(
             member,
@@ -107,6 +108,7 @@ fn texts_are_read_in_one_place() {
         "report",
         "retrieval",
         "training",
+        "view",
     ] {
         for path in sources(&checkout("crates").join(member).join("src")) {
             let text = std::fs::read_to_string(&path).unwrap();

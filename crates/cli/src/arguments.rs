@@ -295,6 +295,18 @@ pub(crate) enum Command {
         )]
         topk: usize,
     },
+    /// Show runs and their trajectories on a page in the browser, live; or write it as one file
+    View {
+        /// Folders of runs, or folders that hold such; `runs` when absent
+        #[arg(value_name = "RUN")]
+        runs: Vec<PathBuf>,
+        /// Write the page with all it shows to a file of HTML, and serve nothing
+        #[arg(long, value_name = "FILE")]
+        export: Option<PathBuf>,
+        /// Where to listen; port 0 for any. By default on this machine alone
+        #[arg(long, default_value = "127.0.0.1:8017", conflicts_with = "export")]
+        address: String,
+    },
     /// Run a program in the Python tool's sandbox and print what the model would read
     Python {
         /// The program; `-` for standard input

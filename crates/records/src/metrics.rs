@@ -10,8 +10,8 @@ use std::path::Path;
 /// The file's name in a run's folder.
 pub const METRICS: &str = "metrics.jsonl";
 
-/// Bytes at a file's end that hold its last line, many times over.
-const END: u64 = 1 << 18;
+/// Bytes at a file's end in which its last line is looked for, few first.
+const ENDS: [u64; 2] = [1 << 13, 1 << 18];
 
 /// A step's numbers by name; what was no number (`null`) is left out.
 pub type Step = BTreeMap<String, f64>;
@@ -114,12 +114,22 @@ pub fn read_new_metrics(folder: &Path, from: u64) -> Result<NewSteps, RecordErro
 pub fn last_metrics(folder: &Path) -> Result<Option<Step>, RecordError> {
     let path = folder.join(METRICS);
     let Some(mut file) = opened(&path)? else { return Ok(None) };
-    let length = file.metadata().map_err(of(&path))?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(END))).map_err(of(&path))?;
+    for end in ENDS {
+        if let Some(last) = last_of(&mut file, end).map_err(of(&path))? {
+            return Ok(Some(last));
+        }
+    }
+    Ok(None)
+}
+
+/// The last step that can be read in so many bytes at the end of a file.
+fn last_of(file: &mut File, end: u64) -> std::io::Result<Option<Step>> {
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(end)))?;
     let mut reader = BufReader::new(file);
     let (mut last, mut buffer) = (None, Vec::new());
     loop {
-        let (taken, _) = next_line(&mut reader, &mut buffer).map_err(of(&path))?;
+        let (taken, _) = next_line(&mut reader, &mut buffer)?;
         if taken == 0 {
             return Ok(last);
         }

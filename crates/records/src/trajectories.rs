@@ -93,19 +93,29 @@ impl TrajectoryFile {
             torn: false,
             reason,
         };
-        let entries = self.entries().map_err(|failed| error(0, failed.reason))?;
-        let Some(entry) = entries.get(n) else { return Ok(None) };
-        let opened = std::fs::File::open(&self.path)
-            .and_then(|mut file| file.seek(SeekFrom::Start(entry.offset)).map(|_| file));
-        let file = opened.map_err(|failed| error(entry.line, failed.to_string()))?;
-        let mut from_here = Trajectories {
+        self.iter_from(n).map_err(|failed| error(0, failed.reason))?.next().transpose()
+    }
+
+    /// The trajectories from the `n`-th line that is not blank on, as [`Self::iter`] gives them.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn iter_from(&self, n: usize) -> Result<Trajectories, RecordError> {
+        let mut file = opened(&self.path)?;
+        let line = match self.entries()?.get(n) {
+            Some(entry) => {
+                file.seek(SeekFrom::Start(entry.offset)).map_err(of(&self.path))?;
+                entry.line - 1
+            }
+            None => file.seek(SeekFrom::End(0)).map_err(of(&self.path)).map(|_| 0)?,
+        };
+        Ok(Trajectories {
             path: self.path.clone(),
             reader: BufReader::with_capacity(1 << 16, file),
             buffer: Vec::new(),
-            line: entry.line - 1,
+            line,
             has_failed: false,
-        };
-        from_here.next().transpose()
+        })
     }
 
     fn entries(&self) -> Result<&[Entry], RecordError> {
@@ -230,6 +240,9 @@ mod tests {
         assert_eq!(file.count().unwrap(), 20);
         assert_eq!(file.get(13).unwrap().unwrap(), written[13]);
         assert!(file.get(20).unwrap().is_none());
+        let rest: Vec<Trajectory> = file.iter_from(18).unwrap().map(Result::unwrap).collect();
+        assert_eq!(rest, written[18..]);
+        assert_eq!(file.iter_from(20).unwrap().count(), 0);
         assert!(folder.path().join("trajectories.jsonl.index").exists());
         // by the index that is kept now, and after the file was written anew
         assert_eq!(TrajectoryFile::open(&path).unwrap().get(13).unwrap().unwrap(), written[13]);

@@ -80,6 +80,7 @@ impl From<FirstTrajectory> for Trajectory {
             sample: first.sample,
             success: None,
             objectives: ObjectiveValues::unnamed(rewards.collect()),
+            advantages: Vec::new(),
             preference: ObjectiveValues::default(),
             tool_free: false,
             segments: first.segments.into_iter().map(convert).collect(),

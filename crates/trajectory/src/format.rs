@@ -12,8 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt::{Display, Formatter};
 
 /// The version that this program writes.
-/// 1.1 added the `price` of a call.
-const CURRENT: Version = Version { major: 1, minor: 1 };
+/// 1.1 added the `price` of a call, 1.2 the `advantages` of an episode.
+const CURRENT: Version = Version { major: 1, minor: 2 };
 
 /// Stands in every line, and holds nothing: what is in memory is always of the version that this
 /// program writes.
@@ -152,12 +152,17 @@ fn without_unknown_keys<T: DeserializeOwned>(line: &[u8]) -> Result<T, FormatErr
 }
 
 /// # Errors
-/// When the lists of a segment do not belong to its ids, or a call to no segment of the model.
+/// When the lists of a segment do not belong to its ids, advantages not to the turns, or a call to
+/// no segment of the model.
 fn checked(trajectory: Trajectory) -> Result<Trajectory, FormatError> {
     for (index, segment) in trajectory.segments.iter().enumerate() {
         if let Some(reason) = segment.misfit() {
             return Err(FormatError::Misfit(format!("`segments[{index}]` has {reason}")));
         }
+    }
+    let (weights, turns) = (trajectory.advantages.len(), trajectory.turns().len());
+    if weights > 1 && weights != turns {
+        return Err(FormatError::Misfit(format!("{weights} `advantages` for {turns} turns")));
     }
     for (index, call) in trajectory.calls.iter().enumerate() {
         let Some(asked) = call.segment else { continue };

@@ -89,6 +89,7 @@ fn trajectory() -> impl Strategy<Value = Trajectory> {
                 segments,
                 calls,
                 finish,
+                advantages: if sample > 4 { vec![0.1 * sample as f64 - 0.7] } else { vec![] },
                 response: text.clone(),
                 answer: (sample > 4).then(|| text.clone()),
                 seconds: sample as f32 / 3.0,
@@ -161,8 +162,8 @@ fn lines_of_the_first_format_are_read() {
     assert!(matches!(&error, FormatError::UnknownKey(key) if key == "reward"), "{error}");
 }
 
-/// A line of version 1.1, as it stands in files.
-const LINE: &str = r#"{"version":"1.1","id":"train-7-0","task_id":"t","sample":0,"success":true,"objectives":{"r_task":1.0,"r_tool":"nan"},"segments":[{"author":"prompt","ids":[1],"time":[0.0,0.0]},{"author":"model","ids":[2],"weight_version":3,"thinking":true,"logprobs":[-0.5],"sampling_logprobs":[-0.25],"entropies":[0.5],"alternatives":[[[2,-0.5],[4,-1.5]]],"time":[0.125,0.5]}],"calls":[{"call":null,"outcome":{"status":"ok","text":"","truncated":false,"seconds":0.5},"segment":1,"time":[0.5,1.0],"price":2.5}],"finish":{"reason":"stop"},"response":"","answer":null,"seconds":1.0}"#;
+/// A line of version 1.2, as it stands in files.
+const LINE: &str = r#"{"version":"1.2","id":"train-7-0","task_id":"t","sample":0,"success":true,"objectives":{"r_task":1.0,"r_tool":"nan"},"advantages":[-0.5],"segments":[{"author":"prompt","ids":[1],"time":[0.0,0.0]},{"author":"model","ids":[2],"weight_version":3,"thinking":true,"logprobs":[-0.5],"sampling_logprobs":[-0.25],"entropies":[0.5],"alternatives":[[[2,-0.5],[4,-1.5]]],"time":[0.125,0.5]}],"calls":[{"call":null,"outcome":{"status":"ok","text":"","truncated":false,"seconds":0.5},"segment":1,"time":[0.5,1.0],"price":2.5}],"finish":{"reason":"stop"},"response":"","answer":null,"seconds":1.0}"#;
 
 #[test]
 fn the_format_of_today_stays_as_it_is() {
@@ -171,9 +172,13 @@ fn the_format_of_today_stays_as_it_is() {
     assert_eq!(read.segments[1].alternatives[0][1], Alternative { id: 4, logprob: -1.5 });
     assert_eq!(read.calls[0].time, Some(Span { began: 0.5, ended: 1.0 }));
     assert_eq!(read.calls[0].price, Some(2.5));
-    // 1.0 had no price
-    let before = LINE.replace("\"1.1\"", "\"1.0\"").replace(",\"price\":2.5", "");
-    assert_eq!(Trajectory::from_line(before.as_bytes()).unwrap().calls[0].price, None);
+    assert_eq!(read.advantages, [-0.5]);
+    // 1.1 had no advantages, and 1.0 no price
+    let before = LINE.replace("\"1.2\"", "\"1.1\"").replace("\"advantages\":[-0.5],", "");
+    let read = Trajectory::from_line(before.as_bytes()).unwrap();
+    assert_eq!((read.advantages.len(), read.calls[0].price), (0, Some(2.5)));
+    let first = before.replace("\"1.1\"", "\"1.0\"").replace(",\"price\":2.5", "");
+    assert_eq!(Trajectory::from_line(first.as_bytes()).unwrap().calls[0].price, None);
 }
 
 #[test]
@@ -183,22 +188,22 @@ fn later_minor_versions_are_read_as_far_as_they_are_understood() {
     let unknown = Trajectory::from_line(added.as_bytes()).unwrap_err().to_string();
     assert_eq!(unknown, "unknown key `segments.1.images`");
     let as_version = |line: &str, version: &str| {
-        let line = line.replace("\"version\":\"1.1\"", &format!("\"version\":\"{version}\""));
+        let line = line.replace("\"version\":\"1.2\"", &format!("\"version\":\"{version}\""));
         Trajectory::from_line(line.as_bytes()).map_err(|error| error.to_string())
     };
     // without what this version does not know
     let known = Trajectory::from_line(LINE.as_bytes()).unwrap();
-    let later = as_version(&added, "1.12").unwrap();
+    let later = as_version(&added, "1.22").unwrap();
     assert_eq!(later.to_line(), known.to_line());
     // an author that this version does not know says something about ids that it cannot leave out
     let critic = LINE.replace("\"author\":\"prompt\"", "\"author\":\"critic\"");
-    let error = as_version(&critic, "1.2").unwrap_err();
-    assert!(error.starts_with("it is of the later version 1.2 of the format"), "{error}");
+    let error = as_version(&critic, "1.3").unwrap_err();
+    assert!(error.starts_with("it is of the later version 1.3 of the format"), "{error}");
     assert!(error.contains("unknown variant `critic`") && error.contains("hint:"), "{error}");
-    assert!(!as_version(&critic, "1.1").unwrap_err().contains("later"));
+    assert!(!as_version(&critic, "1.2").unwrap_err().contains("later"));
     assert!(as_version(LINE, "2.0").unwrap_err().contains("the later version 2.0"));
-    assert!(as_version(LINE, "0.9").unwrap_err().contains("the version 0.9 is not 1.1"));
-    assert!(as_version(LINE, "one").unwrap_err().contains("`one` is no version, as `1.1` is"));
+    assert!(as_version(LINE, "0.9").unwrap_err().contains("the version 0.9 is not 1.2"));
+    assert!(as_version(LINE, "one").unwrap_err().contains("`one` is no version, as `1.2` is"));
 }
 
 #[test]
@@ -217,6 +222,7 @@ fn parts_that_do_not_fit_together_are_refused() {
         ("\"segment\":1", "\"segment\":9", "segment 9"),
         ("\"answer\":null", "\"answer\":null,\"answer\":null", "duplicate field `answer`"),
         ("\"success\":true", "\"success\":1", "expected a boolean"),
+        ("[-0.5],\"segments\"", "[1,2],\"segments\"", "2 `advantages` for 1 turns"),
     ] {
         let line = LINE.replace(old, new);
         assert_ne!(line, LINE);

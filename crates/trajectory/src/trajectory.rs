@@ -38,6 +38,10 @@ pub struct Trajectory {
     pub success: Option<bool>,
     /// One value in [0, 1] per objective, in the environment's order; empty until scored.
     pub objectives: ObjectiveValues,
+    /// What training weighed it by: a number for each turn, or one for all of them; empty where
+    /// nothing was learnt from it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub advantages: Vec<f64>,
     /// What the episode was asked to prefer: weights of objectives; empty where it was not told.
     #[serde(default, skip_serializing_if = "ObjectiveValues::is_empty")]
     pub preference: ObjectiveValues,
@@ -71,6 +75,7 @@ impl Trajectory {
             sample,
             success: None,
             objectives: ObjectiveValues::default(),
+            advantages: Vec::new(),
             preference: ObjectiveValues::default(),
             tool_free: false,
             segments: Vec::new(),

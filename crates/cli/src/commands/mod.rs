@@ -17,6 +17,7 @@ mod render;
 mod search;
 mod soup;
 mod tools;
+mod view;
 
 pub(crate) use recipes::USUAL_PROMPT;
 
@@ -108,6 +109,9 @@ pub(crate) fn run(command: Command, options: &Options<'_>) -> Result<(), Problem
         Command::Search { .. } => unreachable!("the arguments hold a query or a file of questions"),
         Command::ServeSearch { corpus, address, topk } => {
             search::serve(&corpus, &address, topk, quiet, cancelled)
+        }
+        Command::View { runs, export, address } => {
+            view::view(runs, export.as_deref(), &address, cancelled)
         }
         Command::Front { file, reference } => tools::front(&file, &reference),
         Command::Advantages { file: Some(file), estimator, set, seed, .. } => {

@@ -41,6 +41,19 @@ impl Batch {
         folder.save_trajectories(&format!("{prefix}step-{step:06}"), self.groups.iter().flatten())
     }
 
+    /// Writes down with each trajectory what it is weighed by, for whoever looks at it later.
+    fn note_advantages(&mut self) {
+        let Advantages { values, turns, .. } = &self.advantages;
+        for (place, group) in self.groups.iter_mut().enumerate() {
+            for (sample, trajectory) in group.iter_mut().enumerate() {
+                trajectory.advantages = match turns {
+                    Some(turns) => turns[place][sample].clone(),
+                    None => vec![values[place][sample]],
+                };
+            }
+        }
+    }
+
     /// How it came that all episodes failed, groups of `size` that were left out included.
     pub(super) fn failures(&self, size: usize) -> Option<EpisodeFailures> {
         if self.groups.is_empty() && self.skipped_groups > 0 {
@@ -216,6 +229,7 @@ impl Collecting<'_> {
             estimator: self.config.estimator.name().into(),
             reason,
         })?;
+        batch.note_advantages();
         batch.grading_seconds += estimating.elapsed().as_secs_f64();
         Ok(())
     }

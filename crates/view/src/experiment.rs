@@ -1,0 +1,123 @@
+//! What a comparison left beside its runs: how its methods are called and ordered, and what can be
+//! had without learning when to call.
+
+use paretopo_report::{Controls, Place, row_name};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The part of `results.json` that the page shows; whatever else it holds is passed over.
+#[derive(Default, Deserialize)]
+struct Results {
+    #[serde(default)]
+    frame: Frame,
+    #[serde(default)]
+    runs: Vec<Named>,
+}
+
+#[derive(Default, Deserialize)]
+struct Frame {
+    controls: Option<Controls>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    method: String,
+    setting: Option<String>,
+}
+
+/// The comparisons in some folders.
+#[derive(Default)]
+pub(crate) struct Experiments {
+    /// A method by the name that folders of its runs have, without the seed.
+    methods: BTreeMap<String, String>,
+    /// Methods in the order of figures.
+    pub(crate) order: Vec<String>,
+    controls: Option<Controls>,
+}
+
+impl Experiments {
+    /// Reads `results.json` and `controls.json` of each folder; what cannot be read is passed over.
+    pub(crate) fn of(folders: &[PathBuf]) -> Self {
+        let mut found = Self::default();
+        for folder in folders {
+            let results: Results = read(&folder.join("results.json")).unwrap_or_default();
+            for run in results.runs {
+                let row = match &run.setting {
+                    Some(setting) => row_name(&run.method, setting),
+                    None => run.method.clone(),
+                };
+                if !found.order.contains(&run.method) {
+                    found.order.push(run.method.clone());
+                }
+                found.methods.insert(folder_name(&row), run.method);
+            }
+            let beside = || read(&folder.join("controls.json"));
+            let controls = results.frame.controls.or_else(beside);
+            let is_good = |controls: &Controls| controls.check().is_ok();
+            found.controls = found.controls.or(controls.filter(is_good));
+        }
+        found
+    }
+
+    /// The method of runs whose folders have this name, their path and seed left out.
+    pub(crate) fn method(&self, row: &str) -> Option<&str> {
+        let name = row.rsplit(['/', ':']).next().unwrap_or(row);
+        self.methods.get(name).map(String::as_str)
+    }
+
+    /// `{"line": [[calls, em], ..], "oracle": ..}`; `null` without controls.
+    pub(crate) fn controls(&self) -> Value {
+        let pairs = |places: &[Place]| -> Vec<[f64; 2]> {
+            places.iter().map(|place| [place.calls, place.em]).collect()
+        };
+        self.controls.as_ref().map_or(Value::Null, |controls| {
+            json!({
+                "line": pairs(&controls.trivial()),
+                "oracle": pairs(controls.oracle().corners()),
+            })
+        })
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
+    let text = paretopo_reading::read_text(path).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// The name that a comparison gives to the folders of a row.
+fn folder_name(row: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    row.chars().map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_names_its_methods_and_its_controls() {
+        let folder = tempfile::tempdir().unwrap();
+        let results = json!({
+            "frame": { "controls": { "levels": [
+                { "level": 0, "share": 0.5, "head_skill": 0.75, "tool_skill": 1.0, "calls": 1.0 },
+                { "level": 1, "share": 0.5, "head_skill": 0.25, "tool_skill": 1.0, "calls": 1.0 },
+            ] } },
+            "runs": [
+                { "method": "GDPO", "setting": "w 0.10", "seed": 1 },
+                { "method": "ParetoPO", "setting": null, "seed": 1 },
+            ],
+        });
+        std::fs::write(folder.path().join("results.json"), results.to_string()).unwrap();
+        let found = Experiments::of(&[folder.path().to_owned()]);
+        assert_eq!(found.order, ["GDPO", "ParetoPO"]);
+        assert_eq!(found.method("1:runs/gdpo-w-0-10"), Some("GDPO"));
+        assert_eq!((found.method("paretopo"), found.method("x")), (Some("ParetoPO"), None));
+        // as in the example of `Controls::oracle`
+        let controls = found.controls();
+        assert_eq!(controls["oracle"], json!([[0.0, 0.5], [0.5, 0.875], [1.0, 1.0]]));
+        assert_eq!(controls["line"], json!([[0.0, 0.5], [1.0, 1.0]]));
+        assert_eq!(Experiments::of(&[folder.path().join("none")]).controls(), Value::Null);
+    }
+}
