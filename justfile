@@ -181,6 +181,11 @@ chat model problems test:
 test:
     cargo test --release --locked --workspace --exclude paretopo-backend-wgpu --exclude paretopo-backend-cuda --exclude paretopo-backend-ndarray
 
+# The page of `view` in Chromium without a window (needs `chromium` and `chromedriver`; `test` has them, too, where both are in /usr/bin)
+[group('development')]
+test-browser:
+    cargo test --release --locked -p paretopo --test suite browser:: -- --include-ignored
+
 # That a build without search, parquet files and https refuses what needs them, by name
 [group('development')]
 test-lean:

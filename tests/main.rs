@@ -2,13 +2,14 @@
 //! layering, the command line.
 //!
 //! One crate and one binary, so that the generic code is compiled for one backend once. Tests that
-//! need data beside the checkout (`../shared`) are listed as ignored without it.
+//! need data beside the checkout (`../shared`), or a browser, are listed as ignored without it.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod adapters;
 mod agent;
 mod book;
+mod browser;
 mod chat_families;
 mod chat_turns;
 mod checkpoints;
@@ -64,5 +65,6 @@ mod tutorial;
 mod unattended;
 #[cfg(target_os = "linux")]
 mod walls;
+mod webdriver;
 
 use support::*;

@@ -21,12 +21,21 @@ fn main() {
 
 /// Sets a `cfg` for each thing that some tests compare with and that is there.
 fn tell_tests() {
-    println!("cargo::rustc-check-cfg=cfg(beside_shared, with_smollm2, with_llama3_tokenizer)");
+    println!(
+        "cargo::rustc-check-cfg=cfg(beside_shared, with_chromium, with_smollm2, with_llama3_tokenizer)"
+    );
     let shared = Path::new("../../../shared/data");
     // a path that does not exist would have this run every time
     if shared.exists() {
         println!("cargo::rustc-cfg=beside_shared");
         println!("cargo::rerun-if-changed={}", shared.display());
+    }
+    let binaries = Path::new("/usr/bin");
+    if ["chromium", "chromedriver"].iter().all(|name| binaries.join(name).exists()) {
+        println!("cargo::rustc-cfg=with_chromium");
+    }
+    if binaries.exists() {
+        println!("cargo::rerun-if-changed={}", binaries.display());
     }
     for (variable, name) in [
         ("PARETOPO_SMOLLM2", "with_smollm2"),

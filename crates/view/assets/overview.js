@@ -15,6 +15,7 @@
     byRow: false,
     words: "",
     all: false,
+    scrolled: 0,
     order: { column: null, up: true },
     ill: new Map(),
   };
@@ -185,9 +186,7 @@
     const draw = () => {
       const shown = shownRuns(runs);
       const rows = kept.all ? shown : shown.slice(0, SHOWN);
-      P.clear(body).append(
-        P.el("div", { class: "scroll" }, P.table(columns, rows, { order: kept.order })),
-      );
+      P.clear(body).append(scrolling(P.table(columns, rows, { order: kept.order })));
       if (rows.length < shown.length) {
         body.append(
           P.el(
@@ -208,6 +207,18 @@
       }
     };
     draw();
+  };
+
+  /// The table in a box that stays where it was scrolled to, also when all is drawn anew.
+  const scrolling = (table) => {
+    const keep = (event) => {
+      kept.scrolled = event.target.scrollTop;
+    };
+    const box = P.el("div", { class: "scroll", onscroll: keep }, table);
+    requestAnimationFrame(() => {
+      box.scrollTop = kept.scrolled;
+    });
+    return box;
   };
 
   const badgeOf = (id) => {
