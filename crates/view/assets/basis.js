@@ -112,12 +112,14 @@ P.fail = (error) => P.el("p", { class: "error" }, error.message);
 P.COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000"];
 P.DASHES = [[], [7, 4], [2, 3]];
 
-/// A method's colour: ParetoPO leads, the others follow in the order of the comparison or of their
-/// names; beyond seven they have dashes.
+/// A method's colour: ParetoPO leads and has its own, the others follow in the order of the
+/// comparison or of their names; beyond six of them they have dashes.
 P.lookOf = (method) => {
-  const index = Math.max(0, P.methods.indexOf(method));
-  const lap = Math.floor(index / P.COLOURS.length) % P.DASHES.length;
-  return { colour: P.COLOURS[index % P.COLOURS.length], dash: P.DASHES[lap] };
+  const place = Math.max(0, P.methods.indexOf(method));
+  const others = P.COLOURS.length - 1;
+  const index = place === 0 ? 0 : 1 + ((place - 1) % others);
+  const lap = place === 0 ? 0 : Math.floor((place - 1) / others);
+  return { colour: P.COLOURS[index], dash: P.DASHES[lap % P.DASHES.length] };
 };
 
 P.setMethods = (runs, known) => {

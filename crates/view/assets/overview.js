@@ -123,6 +123,15 @@
           P.el("a", { class: "name", href: P.link("trajectories", { run: run.id }) }, run.id),
         ],
       },
+      {
+        title: "Health",
+        cell: (run) =>
+          P.el(
+            "a",
+            { class: "health", "data-run": run.id, href: P.link("health", { run: run.id }) },
+            badgeOf(run.id),
+          ),
+      },
       { title: "Method", value: (run) => run.method, cell: (run) => run.method },
       {
         title: "State",
@@ -172,15 +181,6 @@
         number: true,
         value: (run) => run.seconds_left,
         cell: (run) => P.duration(run.seconds_left),
-      },
-      {
-        title: "Health",
-        cell: (run) =>
-          P.el(
-            "a",
-            { class: "health", "data-run": run.id, href: P.link("health", { run: run.id }) },
-            badgeOf(run.id),
-          ),
       },
     ];
     const draw = () => {
