@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 
 #[path = "../crates/serving/tests/server/mod.rs"]
+#[expect(dead_code, reason = "the tests of the crate misuse more of it")]
 mod server;
 
 const POLICY: &str = "models/graded-math";

@@ -22,7 +22,8 @@ fn configurations() -> Vec<(String, Vec<&'static str>)> {
          problems = { type = 'generated', seed = 1, train = 4, validation = 1, test = 1, \
          level_weights = [1, 1, 1, 1, 1, 1] }";
     let optional = "lora = { rank = 4, alpha = 8.0, dropout = 0.1 }\n\
-         [train]\nimportance_cap = 2.0\nold_logprobs = 'recompute'\n\
+         [train]\nimportance_cap = 2.0\nimportance_level = 'sequence'\n\
+         importance_beyond = 'mask'\nold_logprobs = 'recompute'\n\
          aggregation = { type = 'constant', length = 64.0 }\n\
          [train.optimizer]\nschedule = { type = 'linear', final_share = 0.1 }\n\
          [estimator]\ntype = 'paretopo'\nreference = [0, 0, 0]\nweights = [0.5, 0.3, 0.2]\n\
@@ -45,7 +46,8 @@ fn configurations() -> Vec<(String, Vec<&'static str>)> {
          questions = { type = 'familiar_world', people = 12, works = 6, places = 4, train = 2, \
          validation = 1, test = 1 }\n\
          [[tools]]\ntype = 'search'\nmiss_rate = 0.5";
-    let remote = "[environment]\ntype = 'qa'\n\
+    let remote = "generator = { type = 'vllm', urls = ['http://127.0.0.1:9'], model = 'policy' }\n\
+         [environment]\ntype = 'qa'\n\
          questions = { type = 'dataset', name = 'hotpotqa' }\n\
          [[tools]]\ntype = 'search'\npassages = { type = 'remote', url = 'http://127.0.0.1:9/retrieve' }";
     let outside = r#"
@@ -89,7 +91,7 @@ weights = [0.5, 0.3, 0.2]"#;
             optional.to_owned(),
             vec![
                 "lora",
-                "train.importance_cap",
+                "train.importance",
                 "train.aggregation",
                 "train.optimizer.schedule",
                 "estimator",
@@ -102,7 +104,7 @@ weights = [0.5, 0.3, 0.2]"#;
         (graded.to_owned(), vec!["environment.problems", "tools"]),
         (questions.to_owned(), vec!["environment"]),
         (familiar.to_owned(), vec!["environment.questions", "tools"]),
-        (remote.to_owned(), vec!["environment.questions", "tools"]),
+        (remote.to_owned(), vec!["environment.questions", "tools", "generator"]),
     ];
     let estimators = Estimators::in_use();
     let alone = |name: &str| (format!("[estimator]\ntype = '{name}'"), vec!["estimator"]);
@@ -378,7 +380,7 @@ fn play(config: &RunConfig, key: &str) {
 }
 
 /// Settings at the edge of what is allowed, with which real runs are made.
-const EDGES: [&[&str]; 28] = [
+const EDGES: [&[&str]; 29] = [
     &["train.optimizer.learning_rate=0"],
     &["train.optimizer.beta1=0", "train.optimizer.beta2=0"],
     &["train.optimizer.beta1=0.9999999999", "train.optimizer.beta2=0.9999999999"],
@@ -393,6 +395,12 @@ const EDGES: [&[&str]; 28] = [
     &["train.kl.coefficient=1e-12"],
     &["train.entropy_coefficient=-1"],
     &["train.old_logprobs=recompute", "train.importance_cap=1e-6"],
+    &[
+        "train.old_logprobs=recompute",
+        "train.importance_cap=2.0",
+        "train.importance_level=sequence",
+        "train.importance_beyond=mask",
+    ],
     &["train.largest_log_ratio=1000"],
     &["train.micro_batch_tokens=1", "train.memory.logits_chunk=1"],
     &["train.aggregation={ type = \"constant\", length = 1 }"],

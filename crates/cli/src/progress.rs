@@ -72,6 +72,10 @@ impl Observer for Progress {
             .iter()
             .filter_map(|(key, name)| metrics.get(*key).map(|value| format!("{name} {value:.3}")))
             .collect();
+        // what sampler and trainer differ by is far below 1 where all is well
+        let mismatch = metrics.get("logprob_mismatch");
+        let mismatch = mismatch.map(|value| format!("mismatch {value:.1e}"));
+        let shown: Vec<String> = shown.into_iter().chain(mismatch).collect();
         let shown = shown.join("  ");
         let is_said = step.is_multiple_of(10) || step == total;
         let line = format!("step {step}/{total}  {shown}");

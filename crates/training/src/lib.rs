@@ -43,7 +43,10 @@ pub use learning::{
 pub use paretopo_records::Evaluation;
 pub use plan::MemoryPlan;
 pub use policy::Policy;
-pub use rl::{BadNumbers, KeepConfig, OldLogprobs, TrainConfig, train, train_in};
+pub use rl::{
+    BadNumbers, ImportanceBeyond, ImportanceLevel, KeepConfig, OldLogprobs, TrainConfig, train,
+    train_in,
+};
 pub use run::{RunFolder, RunMetadata, TrainingState, write_atomically};
 pub use score::{ScoreRequest, Scores};
 pub use sft::{ConversationFile, SftConfig, sft};

@@ -350,6 +350,15 @@ impl RunConfig {
                 "`train.importance_cap` needs `train.old_logprobs = \"recompute\"`".into(),
             );
         }
+        let is_usual = train.importance_level == Default::default()
+            && train.importance_beyond == Default::default();
+        if train.importance_cap.is_none() && !is_usual {
+            return setting(
+                "`train.importance_level` and `train.importance_beyond` need \
+                 `train.importance_cap`"
+                    .into(),
+            );
+        }
         if let Some(lora) = &self.lora {
             lora.check().map_err(|reason| ConfigError::Setting(format!("`lora`: {reason}")))?;
         }

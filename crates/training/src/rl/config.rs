@@ -17,6 +17,29 @@ pub enum OldLogprobs {
     Recompute,
 }
 
+/// Whose ratio corrects a token for having been drawn from the sampler's distribution.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ImportanceLevel {
+    /// Its own.
+    #[default]
+    Token,
+    /// That of all sampled tokens of its trajectory, the product of theirs. Without bias, and of a
+    /// variance that grows with length.
+    Sequence,
+}
+
+/// What becomes of a ratio beyond the cap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ImportanceBeyond {
+    /// The cap stands in its place.
+    #[default]
+    Truncate,
+    /// Nothing is learnt from the token; nor where the ratio is below 1 / cap.
+    Mask,
+}
+
 /// What happens when numbers are no good: a reward, a loss, a gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -71,10 +94,17 @@ pub struct TrainConfig {
     pub entropy_coefficient: Coefficient,
     /// Which log-probabilities the ratio is taken against.
     pub old_logprobs: OldLogprobs,
-    /// Cap of the truncated importance correction between sampler and trainer; needs
-    /// `old_logprobs = "recompute"`.
+    /// Cap of the importance correction between sampler and trainer; needs
+    /// `old_logprobs = "recompute"`. Metrics: `importance/mean` of the ratios and `importance/cut`,
+    /// the share of tokens beyond it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub importance_cap: Option<Positive>,
+    /// Whose ratio that is; needs `importance_cap`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub importance_level: ImportanceLevel,
+    /// What becomes of a ratio beyond the cap; needs `importance_cap`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub importance_beyond: ImportanceBeyond,
     /// Groups without signal are replaced by new ones in up to this many further rounds (dynamic
     /// sampling).
     #[serde(deserialize_with = "within::<0, 1000, _, _>")]
@@ -127,6 +157,8 @@ impl Default for TrainConfig {
             entropy_coefficient: const { Coefficient::literal(0.0) },
             old_logprobs: OldLogprobs::Sampler,
             importance_cap: None,
+            importance_level: ImportanceLevel::Token,
+            importance_beyond: ImportanceBeyond::Truncate,
             refill_rounds: 0,
             mask_overlong: false,
             largest_log_ratio: const { LogRatio::literal(10.0) },
@@ -138,6 +170,10 @@ impl Default for TrainConfig {
             save_trajectories_every: 10,
         }
     }
+}
+
+fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
+    *setting == T::default()
 }
 
 impl TrainConfig {

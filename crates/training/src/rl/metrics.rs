@@ -127,7 +127,6 @@ pub(super) fn of_update(
         ("clip/high", sums.clipped_high / tokens),
         ("largest_log_ratio", sums.largest_log_ratio),
         ("skipped_updates", sums.skipped.len() as f64),
-        ("logprob_mismatch", sums.mismatch.mean()),
         ("kl", sums.kl / tokens),
         ("entropy", sums.entropy / tokens),
         ("phase/forward_seconds", sums.forward_seconds / workers as f64),
@@ -137,6 +136,12 @@ pub(super) fn of_update(
         ("update/tokens_per_second", ids as f64 / seconds.max(1e-9)),
     ];
     metrics.extend(values.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    metrics.extend(sums.mismatch.metrics());
+    let corrected =
+        [("importance/mean", sums.corrected.ratio), ("importance/cut", sums.corrected.cut)];
+    for (name, mean) in corrected {
+        metrics.extend(mean.known().map(|mean| (name.to_owned(), mean)));
+    }
     metrics.extend(sums.experts.known().map(|share| ("experts/mismatch".to_owned(), share)));
     let memory = [("peak_memory_mib", peak_memory_mib()), ("memory_mib", resident_memory_mib())];
     for (name, mebibytes) in memory {

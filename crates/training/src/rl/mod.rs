@@ -11,7 +11,9 @@ mod prompts;
 mod update;
 mod validation;
 
-pub use config::{BadNumbers, KeepConfig, OldLogprobs, TrainConfig};
+pub use config::{
+    BadNumbers, ImportanceBeyond, ImportanceLevel, KeepConfig, OldLogprobs, TrainConfig,
+};
 
 use crate::decoding::for_rollouts;
 use crate::evaluation::conclusion::Conclusion;

@@ -4,37 +4,13 @@
 //! policy loss's surrogate, a KL penalty and an entropy bonus.
 
 use super::BadUpdate;
+use super::mismatch::{LogprobMismatch, Mismatch};
+use super::old_logprobs::Corrected;
 use crate::{MicroBatch, TrainConfig};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_algorithms::losses::{kl_penalty, policy_loss};
 use paretopo_models::{from_host, to_host};
-
-/// What trainer and sampler differ by with the same weights, as a mean over what was compared: of
-/// log-probabilities `|trainer - sampler|` in nats, over tokens; of experts whether others would be
-/// chosen, over tokens and layers.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(in crate::rl) struct Mismatch {
-    sum: f64,
-    compared: f64,
-}
-
-impl Mismatch {
-    pub(super) fn add(&mut self, sum: f64, compared: f64) {
-        self.sum += sum;
-        self.compared += compared;
-    }
-
-    /// 0 of nothing.
-    pub(in crate::rl) fn mean(&self) -> f64 {
-        self.sum / self.compared.max(1.0)
-    }
-
-    /// The same, `None` of nothing.
-    pub(in crate::rl) fn known(&self) -> Option<f64> {
-        (self.compared > 0.0).then(|| self.mean())
-    }
-}
 
 /// Sums over the tokens and updates of a step.
 #[derive(Clone, Default)]
@@ -44,7 +20,9 @@ pub(in crate::rl) struct UpdateSums {
     pub(in crate::rl) clipped_low: f64,
     pub(in crate::rl) clipped_high: f64,
     pub(in crate::rl) largest_log_ratio: f64,
-    pub(in crate::rl) mismatch: Mismatch,
+    pub(in crate::rl) mismatch: LogprobMismatch,
+    /// Where tokens are corrected for how they were drawn.
+    pub(in crate::rl) corrected: Corrected,
     /// Where experts were given.
     pub(in crate::rl) experts: Mismatch,
     pub(in crate::rl) kl: f64,
@@ -70,8 +48,8 @@ impl UpdateSums {
         self.clipped_low += other.clipped_low;
         self.clipped_high += other.clipped_high;
         self.largest_log_ratio = self.largest_log_ratio.max(other.largest_log_ratio);
-        self.mismatch.add(other.mismatch.sum, other.mismatch.compared);
-        self.experts.add(other.experts.sum, other.experts.compared);
+        self.mismatch.merge(&other.mismatch);
+        self.experts.merge(&other.experts);
         self.kl += other.kl;
         self.entropy += other.entropy;
         self.forward_seconds += other.forward_seconds;
@@ -117,7 +95,9 @@ pub(super) fn loss_of<B: AutodiffBackend>(
     let tokens = number(sampled.clone().sum());
     if compares {
         let difference = (logprobs.clone() - batch.old_logprobs.clone()).abs();
-        sums.mismatch.add(total(difference), tokens);
+        let [_, longest] = difference.dims();
+        let (difference, sampled) = (difference.inner(), sampled.clone().inner());
+        sums.mismatch.add_rows(&to_host(difference), &to_host(sampled), longest);
     }
     let weights = batch.weights.clone();
     let result = policy_loss(

@@ -5,6 +5,7 @@
 //! anywhere.
 
 mod loss;
+mod mismatch;
 mod old_logprobs;
 mod sequences;
 
@@ -21,7 +22,7 @@ use crate::{
 };
 use burn::tensor::backend::AutodiffBackend;
 use loss::{Terms, loss_of};
-use old_logprobs::recompute;
+use old_logprobs::{Correction, recompute};
 use paretopo_agent::Workers;
 use paretopo_algorithms::losses::token_weights;
 use paretopo_models::{ModelFamily, Placement};
@@ -85,8 +86,13 @@ impl<F: ModelFamily, B: AutodiffBackend> Update<'_, F, B> {
             };
         if recomputes {
             let trainer = logprobs(&F::valid(&model), &sequences, true);
-            let cap = settings.importance_cap;
-            corrections = recompute(&mut sequences, trainer, cap, &mut sums.mismatch);
+            corrections = recompute(
+                &mut sequences,
+                trainer,
+                Correction::of(settings),
+                &mut sums.mismatch,
+                &mut sums.corrected,
+            );
         }
         // another policy, whose experts are its own
         let references = self.reference.map(|model| logprobs(model, &sequences, false));
