@@ -47,13 +47,16 @@ fn injected_faults_are_found_by_name() {
     for (setting, steps, title, said) in [
         (rollouts_that_are_alike, 10, "SILENT GROUPS", "100% of the groups had no signal"),
         (calls_that_fail, 10, "TOOL ERRORS", "more of luck than of the policy"),
-        ("rollout.max_sampled_tokens=8", 6, "TRUNCATION", "of the responses are cut off before"),
+        ("rollout.max_sampled_tokens=8", 10, "TRUNCATION", "of the responses are cut off before"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let (code, words) = trained(folder.path(), steps, &[setting]);
         assert_eq!((code, faults(&words)), (Some(1), vec![title]), "{words}");
         let unbroken = words.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(unbroken.contains(said) && unbroken.contains("Try: - "), "{words}");
+        // the run itself has said it once, after its tenth step
+        let log = std::fs::read_to_string(folder.path().join("log.txt")).unwrap();
+        assert_eq!(log.matches(&format!("warning: {}", title.to_lowercase())).count(), 1, "{log}");
     }
 }
 

@@ -36,6 +36,8 @@ mod program;
 mod programs;
 mod progress;
 mod signals;
+mod sparkline;
+mod watch;
 
 pub use program::Program;
 

@@ -1,19 +1,27 @@
 //! Progress on a terminal; a line now and then where the output is no terminal.
 
 use crate::output::{self, errln};
+use crate::sparkline::Sparkline;
+use crate::watch::Watch;
 use indicatif::{ProgressBar, ProgressStyle};
 use paretopo_training::{Metrics, Observer};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Draws a bar with the current EM and #Tool, or says nothing.
+/// What is said of a step, and its name; the first two are drawn as curves, too.
+const SHOWN: [(&str, &str); 3] = [("em", "EM"), ("calls", "#Tool"), ("loss", "loss")];
+
+/// Draws a bar with EM and #Tool as they went, or says nothing. Warns once of what goes wrong.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     quiet: bool,
     lines: bool,
     /// Where a log is to be kept, once the recipe has taken the folder.
     log: Option<PathBuf>,
+    /// How EM and #Tool went.
+    curves: [Sparkline; 2],
+    watch: Option<Watch>,
 }
 
 impl Progress {
@@ -28,7 +36,14 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
         });
-        Self { bar, quiet, lines: !quiet && !terminal, log: None }
+        Self {
+            bar,
+            quiet,
+            lines: !quiet && !terminal,
+            log: None,
+            curves: Default::default(),
+            watch: None,
+        }
     }
 
     fn say(&self, message: &str) {
@@ -46,6 +61,7 @@ impl Progress {
     /// folder is its own.
     pub(crate) fn log_into(&mut self, folder: &Path) {
         self.log = Some(folder.to_owned());
+        self.watch = Some(Watch::over(folder));
     }
 
     fn heard_of_recipe(&mut self) {
@@ -68,14 +84,26 @@ impl Observer for Progress {
 
     fn step(&mut self, step: u64, total: u64, metrics: &Metrics) {
         self.heard_of_recipe();
-        let shown: Vec<String> = [("em", "EM"), ("calls", "#Tool"), ("loss", "loss")]
-            .iter()
-            .filter_map(|(key, name)| metrics.get(*key).map(|value| format!("{name} {value:.3}")))
-            .collect();
+        let tops = [1.0, 0.0];
+        let (mut shown, mut drawn) = (Vec::new(), Vec::new());
+        for (place, (key, name)) in SHOWN.iter().enumerate() {
+            let Some(value) = metrics.get(*key) else { continue };
+            let words = format!("{name} {value:.3}");
+            drawn.push(match self.curves.get_mut(place) {
+                Some(curve) => {
+                    curve.add(*value);
+                    format!("{words} {}", curve.drawn(tops[place]))
+                }
+                None => words.clone(),
+            });
+            shown.push(words);
+        }
         // what sampler and trainer differ by is far below 1 where all is well
-        let mismatch = metrics.get("logprob_mismatch");
-        let mismatch = mismatch.map(|value| format!("mismatch {value:.1e}"));
-        let shown: Vec<String> = shown.into_iter().chain(mismatch).collect();
+        if let Some(mismatch) = metrics.get("logprob_mismatch") {
+            let words = format!("mismatch {mismatch:.1e}");
+            drawn.push(words.clone());
+            shown.push(words);
+        }
         let shown = shown.join("  ");
         let is_said = step.is_multiple_of(10) || step == total;
         let line = format!("step {step}/{total}  {shown}");
@@ -88,8 +116,10 @@ impl Observer for Progress {
             bar.set_length(total);
             bar.set_position(step);
             bar.set_prefix("train");
-            bar.set_message(shown);
+            bar.set_message(drawn.join("  "));
         }
+        let warnings = self.watch.as_mut().map(|watch| watch.look(step)).unwrap_or_default();
+        warnings.iter().for_each(|warning| self.say(warning));
     }
 
     fn note(&mut self, message: &str) {

@@ -58,6 +58,7 @@ const fromFile = (name, pairs) => {
   const of = (kept) =>
     P.answers[`${name}?${kept.map(([key, value]) => `${key}=${value}`).join("&")}`];
   if (name === "series") return of(pairs.filter(([key]) => key === "run"));
+  if (name === "health") pairs = pairs.filter(([key]) => key === "run");
   if (name === "episodes") {
     const all = of(pairs.filter(([key]) => key === "run" || key === "file"));
     const wanted = Object.fromEntries(pairs);

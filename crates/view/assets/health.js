@@ -3,11 +3,11 @@
 
 // a block, so that names stay in this file
 {
-  /// Verdicts of a run, asked for once while it has the same steps.
+  /// Verdicts of a run without their curves, asked for once while it has the same steps.
   const verdicts = new Map();
   P.healthOf = async (run) => {
     const key = `${run.id} ${run.step} ${run.state}`;
-    if (!verdicts.has(key)) verdicts.set(key, P.ask("health", { run: run.id }));
+    if (!verdicts.has(key)) verdicts.set(key, P.ask("health", { run: run.id, brief: 1 }));
     return verdicts.get(key);
   };
 
@@ -103,7 +103,7 @@
         ),
       ),
     );
-    const health = await P.healthOf(run);
+    const health = await P.ask("health", { run: run.id });
     const ill = P.illOf(health).length;
     const steps = `${health.steps} steps`;
     P.put(

@@ -5,6 +5,7 @@
 {
   const SHOWN = 200; // rows of the table before all are asked for
   const DRAWN = 12; // runs that are drawn unless others are chosen
+  const AVERAGED = 60; // the same where means over seeds are drawn
 
   // what stays while the page is drawn anew
   const kept = {
@@ -15,6 +16,7 @@
     byRow: false,
     words: "",
     all: false,
+    isNew: true,
     scrolled: 0,
     order: { column: null, up: true },
     ill: new Map(),
@@ -30,6 +32,11 @@
         P.el("span", { class: "soft" }, `  ${folders.join(", ")}`),
       ),
     );
+    if (kept.isNew) {
+      kept.isNew = false;
+      kept.byRow = runs.length > DRAWN;
+      kept.smoothing = kept.byRow ? 10 : 1;
+    }
     const illness = P.el("div", { "aria-live": "polite" });
     const table = P.el("section", { class: "card" });
     const curves = P.el("section", { class: "card" }, P.el("h2", {}, "Curves"));
@@ -52,7 +59,7 @@
     runs.filter((run) => run.id.toLowerCase().includes(kept.words.toLowerCase()));
   const drawnRuns = (runs) => {
     const chosen = runs.filter((run) => kept.chosen.has(run.id));
-    return chosen.length > 0 ? chosen : shownRuns(runs).slice(0, DRAWN);
+    return chosen.length > 0 ? chosen : shownRuns(runs).slice(0, kept.byRow ? AVERAGED : DRAWN);
   };
 
   const STATES = {

@@ -11,6 +11,10 @@ const ROOM: usize = 24 << 20;
 const FILES: usize = 4;
 const EPISODES: usize = 96;
 
+/// Runs from which on the file has a few curves of each and not all.
+const MANY: usize = 40;
+const CURVES: &str = "em,calls,response_tokens,entropy_estimate,reward/r_task,reward/r_tool,estimator/groups_without_signal";
+
 /// What a file may not load: anything. Its own scripts and styles are inside.
 const POLICY: &str = "<meta http-equiv=\"content-security-policy\" content=\"default-src 'none'; \
                       script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:\">\n";
@@ -23,8 +27,11 @@ const POLICY: &str = "<meta http-equiv=\"content-security-policy\" content=\"def
 pub fn export(view: &View) -> Result<Vec<u8>, Refusal> {
     let mut answers = Answers { view, found: Map::new(), bytes: 0 };
     answers.ask("overview", &[])?;
-    for run in view.runs() {
-        for name in ["series", "config", "files"] {
+    let runs = view.runs();
+    let is_many = runs.len() > MANY;
+    for run in runs {
+        answers.series_of(&run, is_many)?;
+        for name in ["config", "files"] {
             answers.ask(name, &[("run", &run)])?;
         }
         // a run without a configuration has no health, and the page says so
@@ -55,6 +62,26 @@ impl Answers<'_> {
         self.bytes += value.to_string().len();
         self.found.insert(address, value.clone());
         Ok(value)
+    }
+
+    /// The curves of a run, by the address of all of them.
+    fn series_of(&mut self, run: &str, is_many: bool) -> Result<(), Refusal> {
+        let mut query = vec![("run", run)];
+        query.extend(is_many.then_some(("names", CURVES)));
+        let pairs = query.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let mut value = self.view.answer("series", &pairs.collect())?;
+        if is_many {
+            // no other can be chosen there
+            let kept: Vec<String> = value["columns"]
+                .as_object()
+                .into_iter()
+                .flat_map(|map| map.keys().cloned())
+                .collect();
+            value["names"] = kept.into();
+        }
+        self.bytes += value.to_string().len();
+        self.found.insert(format!("series?run={run}"), value);
+        Ok(())
     }
 
     fn episodes_of(&mut self, run: &str) -> Result<(), Refusal> {

@@ -7,7 +7,7 @@ use crate::settings::flat_settings;
 use crate::summary::{RunSummary, Stamp, stamp};
 use crate::{episode, episodes, series, tokens};
 use paretopo_chat::Tokenizer;
-use paretopo_health::{Record, examine};
+use paretopo_health::{Record, Verdict, examine};
 use paretopo_records::{TrajectoryFile, episode_files};
 use paretopo_trajectory::stable_hash;
 use serde_json::{Value, json};
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// How long a list of runs is taken for true.
 const FRESH: Duration = Duration::from_secs(4);
+/// Points of a picture of a rule.
+const MOST_POINTS: usize = 400;
 /// Files of trajectories that stay open with their indices.
 const OPEN_FILES: usize = 16;
 
@@ -104,7 +106,7 @@ impl View {
                 series::series(&run.path, names.as_deref()).map_err(Refusal::Wrong)
             }
             "config" => Ok(json!(flat_settings(&run.path))),
-            "health" => self.health(&run),
+            "health" => self.health(&run, query.contains_key("brief")),
             "files" => files(&run.path),
             "episodes" => {
                 let wanted = Wanted::of(query).map_err(Refusal::Wrong)?;
@@ -167,18 +169,28 @@ impl View {
         run.cloned().ok_or_else(|| Refusal::Missing(format!("there is no run `{id}`")))
     }
 
-    fn health(&self, run: &Run) -> Result<Value, Refusal> {
+    /// What each rule says. What is brief has no curves: that is remembered, while a run has not
+    /// gone on, since an overview asks for it of every run.
+    fn health(&self, run: &Run, is_brief: bool) -> Result<Value, Refusal> {
         let now = stamp(&run.path);
         if let Some((then, value)) = self.known().health.get(&run.id)
             && *then == now
+            && is_brief
         {
             return Ok(value.clone());
         }
         let record = Record::read(&run.path).map_err(|error| Refusal::Wrong(error.to_string()))?;
-        let verdicts = examine(&record);
-        let value = json!({ "steps": record.steps.len(), "verdicts": verdicts });
-        self.known().health.insert(run.id.clone(), (now, value.clone()));
-        Ok(value)
+        let mut verdicts = examine(&record);
+        let said =
+            |verdicts: &[Verdict]| json!({ "steps": record.steps.len(), "verdicts": verdicts });
+        for curve in verdicts.iter_mut().flat_map(|verdict| &mut verdict.curves) {
+            thin(&mut curve.points);
+        }
+        let whole = said(&verdicts);
+        verdicts.iter_mut().for_each(|verdict| verdict.curves.clear());
+        let brief = said(&verdicts);
+        self.known().health.insert(run.id.clone(), (now, brief.clone()));
+        Ok(if is_brief { brief } else { whole })
     }
 
     /// A file of the run by its name, which must be one of those that are there.
@@ -246,6 +258,17 @@ impl View {
     }
 }
 
+/// Leaves points out, evenly, so that few enough remain; the last one stays.
+fn thin(points: &mut Vec<(f64, f64)>) {
+    let every = points.len().div_ceil(MOST_POINTS).max(1);
+    let last = points.len().saturating_sub(1);
+    let mut place = 0;
+    points.retain(|_| {
+        place += 1;
+        (last + 1 - place).is_multiple_of(every)
+    });
+}
+
 fn line(query: &BTreeMap<String, String>) -> Result<usize, Refusal> {
     let text = query.get("line").map_or("", String::as_str);
     let wrong = || Refusal::Wrong(format!("`line={text}` is no line\nhint: as `line=0`"));
@@ -301,6 +324,30 @@ mod tests {
         assert!(matches!(view.answer("x", &query(&[("run", "a")])), Err(Refusal::Missing(_))));
         let wrong = query(&[("run", "a"), ("file", "step-000000"), ("line", "x")]);
         assert!(matches!(view.answer("group", &wrong), Err(Refusal::Wrong(_))));
+    }
+
+    #[test]
+    fn pictures_of_rules_are_thinned_and_left_out_of_what_is_brief() {
+        let mut points: Vec<(f64, f64)> = (0..1000).map(|step| (step as f64, 0.0)).collect();
+        thin(&mut points);
+        // every third, so that the last is there
+        assert_eq!((points.len(), points[0].0, points[333].0), (334, 0.0, 999.0));
+        let mut few = vec![(0.0, 1.0), (1.0, 2.0)];
+        thin(&mut few);
+        assert_eq!(few.len(), 2);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.toml"), "[train]\n").unwrap();
+        std::fs::write(folder.path().join("metrics.jsonl"), "{\"step\":0,\"em\":0}\n").unwrap();
+        let view = View::new(vec![folder.path().to_owned()], |_| None);
+        let run = view.runs()[0].clone();
+        let curves = |pairs: &[(&str, &str)]| {
+            let found = view.answer("health", &query(pairs)).unwrap();
+            let verdicts = found["verdicts"].as_array().unwrap().clone();
+            verdicts.iter().map(|one| one["curves"].as_array().unwrap().len()).sum::<usize>()
+        };
+        assert_eq!(curves(&[("run", &run), ("brief", "1")]), 0);
+        assert!(curves(&[("run", &run)]) > 9);
+        assert_eq!(curves(&[("run", &run), ("brief", "1")]), 0);
     }
 
     #[test]
