@@ -8,6 +8,7 @@
 
 mod adapters;
 mod agent;
+mod ahead;
 mod book;
 mod browser;
 mod chat_families;

@@ -119,6 +119,26 @@ fn a_run_gives_servers_each_version_of_its_weights() {
 }
 
 #[test]
+fn rollouts_that_are_played_ahead_are_of_the_weights_that_servers_had() {
+    let server = serve(Manners::default());
+    let settings = ["train.max_staleness=1", "train.save_trajectories_every=1"];
+    let (folder, output) = train(&[&server], &settings);
+    require_success(&output);
+    let run = folder.path().join("run");
+    let staleness: Vec<f64> =
+        metrics(&run).iter().map(|step| step["staleness"].as_f64().unwrap()).collect();
+    assert_eq!(staleness, [0.0, 1.0, 1.0]);
+    // versions 0, 1 of the rollouts and 3 of the evaluation
+    assert_eq!(server.asked("/collective_rpc"), 3);
+    // one that keeps old weights is found by the player
+    let server = serve(Manners { keeps_old_weights: true, ..Manners::default() });
+    let (_folder, output) = train(&[&server], &settings);
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("does not compute with the weights it was given (version 1)"), "{said}");
+}
+
+#[test]
 fn a_run_gives_servers_each_version_of_its_adapter() {
     let server = serve(Manners::default());
     let (folder, output) = train(&[&server], &["lora={ rank = 4, alpha = 8.0 }"]);

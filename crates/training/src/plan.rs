@@ -32,6 +32,9 @@
 //! each worker's micro-batch, what its backward pass has beside them, and the sum: `4 T (2 n + 1)`,
 //! with gradient checkpointing `4 T (n + 1)`.
 //!
+//! With `train.max_staleness = k`, `k` versions of what is trained are held besides, `4 k T`, and what
+//! a rollout holds is held in every phase.
+//!
 //! Not counted: the process itself, what the allocator keeps, tool workers. `docs/memory.md`
 //! compares with measurements.
 
@@ -66,6 +69,8 @@ impl MemoryPlan {
     ) -> Self {
         let sizes = Sizes::of(config, model, prompt, threads);
         let held = sizes.held();
+        let played = if config.train.max_staleness > 0 { sizes.rollout() } else { Vec::new() };
+        let beside_rollouts = |parts: Vec<Part>| [played.clone(), parts].concat();
         let phase = |name: &'static str, more: Vec<Part>| {
             let parts = held.iter().copied().chain(more).filter(|(_, bytes)| *bytes > 0.0);
             let gibibytes = |(name, bytes)| (name, bytes / f64::from(1u32 << 30));
@@ -77,8 +82,8 @@ impl MemoryPlan {
             longest: sizes.longest as u64,
             phases: vec![
                 phase("rollout", sizes.rollout()),
-                phase("gradient", sizes.gradient()),
-                phase("update", sizes.update()),
+                phase("gradient", beside_rollouts(sizes.gradient())),
+                phase("update", beside_rollouts(sizes.update())),
             ],
         }
     }
@@ -161,12 +166,14 @@ impl<'a> Sizes<'a> {
     fn held(&self) -> Vec<Part> {
         let (parameters, trained) = (self.model.parameters, self.trained());
         let moments = ("moments", 2.0 * F32 * trained);
+        let versions = self.config.train.max_staleness as f64 * F32 * trained;
+        let versions = ("earlier versions", versions);
         if self.adapter.is_some() {
-            return vec![("weights", self.number * parameters + F32 * trained), moments];
+            return vec![("weights", self.number * parameters + F32 * trained), moments, versions];
         }
         let has_reference = self.config.train.kl.coefficient.get() != 0.0;
         let reference = if has_reference { F32 * parameters } else { 0.0 };
-        vec![("weights", F32 * parameters), moments, ("reference model", reference)]
+        vec![("weights", F32 * parameters), moments, versions, ("reference model", reference)]
     }
 
     fn rollout(&self) -> Vec<Part> {
@@ -331,6 +338,9 @@ mod tests {
             ]
         );
         assert_eq!(parts(&plan(&["rollout.precision=bf16"]), 0)[2], ("packed weights", 2464.0));
+        let ahead = plan(&["train.max_staleness=2"]);
+        assert_eq!(parts(&ahead, 0)[2], ("earlier versions", 9856.0));
+        assert_eq!(parts(&ahead, 2)[3..6], parts(&plain, 0)[2..]);
         // a token and layer keep 6*8 + 3*2*25 + 2*8 + 2*4 + 3*16 = 270; 50 tokens, 2 layers:
         // 27,000; 50 trained rows of 4*10, of 8 episodes with 10 each, and 2*80: 2160
         assert_eq!(

@@ -4,7 +4,7 @@
 use crate::fitting::Reader;
 use crate::generating::Source;
 use crate::{ConfigError, PolicySource, Precision, RunConfig, Stage, Surroundings, TrainingError};
-use burn::tensor::backend::Backend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, FloatDType};
 use paretopo_agent::{PolicyText, RolloutContext, Workers};
 use paretopo_durable::{create_folder, sync, write};
@@ -18,6 +18,7 @@ use paretopo_models::{
     save_folder, without_adapter,
 };
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// Files besides the weights that make a folder a usable checkpoint.
@@ -38,7 +39,7 @@ pub struct Policy<F: ModelFamily, B: Backend> {
     /// Its weights.
     pub model: F::Model<B>,
     /// Its tokenizer and chat template.
-    pub text: PolicyText,
+    pub text: Arc<PolicyText>,
     /// The adapter that is trained while the weights are frozen.
     pub adapter: Option<AdapterConfig>,
     folder: PathBuf,
@@ -66,7 +67,7 @@ impl<F: ModelFamily, B: Backend> Policy<F, B> {
         }
         let (config, model) = Self::weights(run, folder, place)?;
         let (adapter, model) = Self::adapted(run, folder, model, &place.device)?;
-        let text = PolicyText::from_folder(folder)?;
+        let text = Arc::new(PolicyText::from_folder(folder)?);
         require_known(&text, config.vocab_size())
             .map_err(|reason| CheckpointError::Invalid { path: folder.into(), reason })?;
         let (folder, name) = (folder.to_owned(), run.policy.name());
@@ -124,6 +125,21 @@ impl<F: ModelFamily, B: Backend> Policy<F, B> {
     /// What tasks have to fit.
     pub(crate) fn reader<'a>(&'a self, source: &Source, cancelled: &'a AtomicBool) -> Reader<'a> {
         Reader { text: &self.text, context: source.context(self.config.context()), cancelled }
+    }
+
+    /// The policy as it is, without autodiff, for whoever computes with it while it is updated.
+    pub(crate) fn snapshot(&self) -> Policy<F, B::InnerBackend>
+    where
+        B: AutodiffBackend,
+    {
+        Policy {
+            config: self.config.clone(),
+            model: F::valid(&self.model),
+            text: self.text.clone(),
+            adapter: self.adapter.clone(),
+            folder: self.folder.clone(),
+            name: self.name.clone(),
+        }
     }
 
     /// The same with its adapter added to the weights.

@@ -345,20 +345,7 @@ impl RunConfig {
                 train.minibatches
             ));
         }
-        if train.importance_cap.is_some() && train.old_logprobs != OldLogprobs::Recompute {
-            return setting(
-                "`train.importance_cap` needs `train.old_logprobs = \"recompute\"`".into(),
-            );
-        }
-        let is_usual = train.importance_level == Default::default()
-            && train.importance_beyond == Default::default();
-        if train.importance_cap.is_none() && !is_usual {
-            return setting(
-                "`train.importance_level` and `train.importance_beyond` need \
-                 `train.importance_cap`"
-                    .into(),
-            );
-        }
+        self.check_importance()?;
         if let Some(lora) = &self.lora {
             lora.check().map_err(|reason| ConfigError::Setting(format!("`lora`: {reason}")))?;
         }
@@ -376,6 +363,35 @@ impl RunConfig {
         self.check_preferences()?;
         crate::generating::check(self)?;
         self.estimator.fits(self.objectives.len()).map_err(ConfigError::Setting)
+    }
+
+    /// # Errors
+    /// When settings of importance or staleness lack those that they need.
+    fn check_importance(&self) -> Result<(), ConfigError> {
+        let train = &self.train;
+        let setting = |message: String| Err(ConfigError::Setting(message));
+        if train.importance_cap.is_some() && train.old_logprobs != OldLogprobs::Recompute {
+            return setting(
+                "`train.importance_cap` needs `train.old_logprobs = \"recompute\"`".into(),
+            );
+        }
+        let is_usual = train.importance_level == Default::default()
+            && train.importance_beyond == Default::default();
+        if train.importance_cap.is_none() && !is_usual {
+            return setting(
+                "`train.importance_level` and `train.importance_beyond` need \
+                 `train.importance_cap`"
+                    .into(),
+            );
+        }
+        if train.max_staleness > 0 && train.refill_rounds > 0 {
+            return setting(
+                "`train.max_staleness` needs `train.refill_rounds = 0`: which prompts come next is \
+                 known before a step is scored"
+                    .into(),
+            );
+        }
+        Ok(())
     }
 
     /// # Errors

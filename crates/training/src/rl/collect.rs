@@ -1,13 +1,14 @@
 //! What a step learns from: prompts are played, scored, and weighed by the estimator; with dynamic
 //! sampling, groups without signal are replaced.
 
+use super::ahead::Played;
 use super::prompts::next_tasks;
 use crate::rl::BadNumbers;
 use crate::seeds::{Purpose, derive_seed};
 use crate::{EpisodeFailures, Observer, RunConfig, RunFolder, Stage, TrainingError, TrainingState};
 use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics, rollout};
 use paretopo_algorithms::{Advantages, EstimatorError, Group, Progress, advantages};
-use paretopo_environments::score_groups;
+use paretopo_environments::{ToolEnvironment, score_groups};
 use paretopo_trajectory::{Split, Task, Trajectory, TrajectoryId};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -28,6 +29,8 @@ pub(super) struct Batch {
     pub(super) skipped_groups: usize,
     /// What the last of them lacks.
     pub(super) skipped_for: String,
+    /// Updates between the weights that played it and those that learn from it.
+    pub(super) staleness: u64,
 }
 
 impl Batch {
@@ -81,89 +84,133 @@ fn is_silent(group: &[Trajectory]) -> bool {
     group.iter().all(|trajectory| trajectory.objectives.values() == first)
 }
 
+/// Prompts to be played.
+pub(super) struct Requested {
+    pub(super) tasks: Vec<Task>,
+    /// The first one's number in the run.
+    pub(super) first_prompt: u64,
+    /// Prompts that the run has drawn, these included.
+    pub(super) drawn: u64,
+}
+
+/// Where a step's rollouts come from.
+pub(super) enum Rolling<'a> {
+    /// They are played now.
+    Now(&'a RolloutContext<'a>),
+    /// They were played while earlier updates ran.
+    Played(Played),
+}
+
 /// What collecting needs of the run.
 pub(super) struct Collecting<'a> {
     pub(super) config: &'a RunConfig,
-    pub(super) context: &'a RolloutContext<'a>,
+    pub(super) environment: &'a ToolEnvironment,
     pub(super) folder: &'a RunFolder,
 }
 
+/// The episodes of prompts, group by group.
+pub(super) fn requests<'a>(
+    config: &RunConfig,
+    environment: &ToolEnvironment,
+    prompts: &'a Requested,
+) -> Vec<RolloutRequest<'a>> {
+    let size = config.train.rollouts_per_prompt;
+    let names = environment.objective_names();
+    let rollouts = &config.rollout;
+    // the last of each group
+    let calling = size - rollouts.tool_free.min(size);
+    let drawn_by = rollouts.preference.as_ref().filter(|config| config.drawn);
+    let request = |(index, task): (usize, &'a Task)| {
+        let place = prompts.first_prompt + index as u64;
+        let preference = match drawn_by {
+            Some(by) => by.draw(&names, derive_seed(config.seed, place, Purpose::Preference)),
+            None => rollouts.usual_preference(&names),
+        };
+        (0..size).map(move |sample| {
+            let episode = Purpose::Episode((index * size + sample) as u64);
+            RolloutRequest {
+                id: TrajectoryId::new("train", place, sample),
+                task,
+                sample,
+                seed: derive_seed(config.seed, prompts.drawn, episode),
+                tool_free: sample >= calling,
+                preference: preference.clone(),
+            }
+        })
+    };
+    prompts.tasks.iter().enumerate().flat_map(request).collect()
+}
+
 impl Collecting<'_> {
-    /// Plays, scores and weighs the groups of a step.
+    /// Plays, scores and weighs the groups of a step; those that were played already are only scored
+    /// and weighed.
     pub(super) fn collect(
         &self,
+        rolling: Rolling<'_>,
         state: &mut TrainingState,
         observer: &mut dyn Observer,
     ) -> Result<Batch, TrainingError> {
         Stage::Rollout.begin();
+        let mut batch = match rolling {
+            Rolling::Now(context) => self.collect_now(context, state, observer)?,
+            Rolling::Played(played) => {
+                let staleness = state.updates - played.version;
+                let mut batch = Batch { workers: played.workers, staleness, ..Batch::default() };
+                batch.statistics.add(&played.statistics);
+                state.prompts_drawn = played.prompts.drawn;
+                let (tasks, trajectories) = (played.prompts.tasks, played.trajectories);
+                self.score(tasks, trajectories, &mut batch, state, observer)?;
+                batch
+            }
+        };
+        self.weigh(&mut batch, state)?;
+        Ok(batch)
+    }
+
+    fn collect_now(
+        &self,
+        context: &RolloutContext<'_>,
+        state: &mut TrainingState,
+        observer: &mut dyn Observer,
+    ) -> Result<Batch, TrainingError> {
         let settings = &self.config.train;
-        let workers = self.context.workers.count();
-        let mut batch = Batch { workers, ..Batch::default() };
+        let mut batch = Batch { workers: context.workers.count(), ..Batch::default() };
         loop {
             let wanted = settings.prompts_per_step - batch.tasks.len();
             let first_prompt = state.prompts_drawn;
-            let new = next_tasks(
-                self.context.environment.tasks(Split::Train),
+            let tasks = next_tasks(
+                self.environment.tasks(Split::Train),
                 self.config.seed,
                 &mut state.prompts_drawn,
                 wanted,
             );
-            let played =
-                self.play(&new, first_prompt, state.prompts_drawn, &mut batch, observer)?;
-            self.score(new, played, &mut batch, state, observer)?;
+            let prompts = Requested { tasks, first_prompt, drawn: state.prompts_drawn };
+            let played = self.play(context, &prompts, &mut batch, observer)?;
+            self.score(prompts.tasks, played, &mut batch, state, observer)?;
             if batch.refills >= settings.refill_rounds || !batch.drop_silent() {
                 break;
             }
             batch.refills += 1;
         }
-        self.weigh(&mut batch, state)?;
         Ok(batch)
     }
 
-    /// Plays the groups of new prompts, of which `first_prompt` is the first one's number in the
-    /// run.
+    /// Plays the groups of new prompts.
     fn play(
         &self,
-        new: &[Task],
-        first_prompt: u64,
-        drawn: u64,
+        context: &RolloutContext<'_>,
+        prompts: &Requested,
         batch: &mut Batch,
         observer: &mut dyn Observer,
     ) -> Result<Vec<Trajectory>, TrainingError> {
-        let size = self.config.train.rollouts_per_prompt;
-        let names = self.context.environment.objective_names();
-        let rollouts = &self.config.rollout;
-        // the last of each group
-        let calling = size - rollouts.tool_free.min(size);
-        let drawn_by = rollouts.preference.as_ref().filter(|config| config.drawn);
-        let request = |(index, task): (usize, _)| {
-            let place = first_prompt + index as u64;
-            let preference = match drawn_by {
-                Some(config) => {
-                    config.draw(&names, derive_seed(self.config.seed, place, Purpose::Preference))
-                }
-                None => rollouts.usual_preference(&names),
-            };
-            (0..size).map(move |sample| {
-                let episode = Purpose::Episode((index * size + sample) as u64);
-                RolloutRequest {
-                    id: TrajectoryId::new("train", first_prompt + index as u64, sample),
-                    task,
-                    sample,
-                    seed: derive_seed(self.config.seed, drawn, episode),
-                    tool_free: sample >= calling,
-                    preference: preference.clone(),
-                }
-            })
-        };
-        let requests: Vec<RolloutRequest<'_>> = new.iter().enumerate().flat_map(request).collect();
+        let requests = requests(self.config, self.environment, prompts);
         let (mut done, total) = (0, requests.len());
         let mut report = |_: &Trajectory| {
             done += 1;
             observer.progress("rollout", done, total);
         };
         let (trajectories, statistics) =
-            rollout(self.context, &self.config.rollout, &requests, &mut report)?;
+            rollout(context, &self.config.rollout, &requests, &mut report)?;
         batch.statistics.add(&statistics);
         Ok(trajectories)
     }
@@ -180,7 +227,7 @@ impl Collecting<'_> {
         let grading = Instant::now();
         let size = self.config.train.rollouts_per_prompt;
         let mut played = played;
-        let environment = self.context.environment;
+        let environment = self.environment;
         let faults = score_groups(environment, &new, &mut played, size, &mut state.memory);
         let mut played = played.into_iter();
         for (task, fault) in new.into_iter().zip(faults) {
@@ -201,7 +248,7 @@ impl Collecting<'_> {
 
     /// From reward vectors to one number a trajectory, or a turn.
     fn weigh(&self, batch: &mut Batch, state: &mut TrainingState) -> Result<(), TrainingError> {
-        let environment = self.context.environment;
+        let environment = self.environment;
         let group = |(task, group): (&Task, &Vec<Trajectory>)| Group {
             prompt: task.id.clone(),
             rewards: group.iter().map(|one| one.objectives.values().to_vec()).collect(),

@@ -105,6 +105,15 @@ pub struct TrainConfig {
     /// What becomes of a ratio beyond the cap; needs `importance_cap`.
     #[serde(skip_serializing_if = "is_default")]
     pub importance_beyond: ImportanceBeyond,
+    /// The rollouts of so many later steps are played while a step's update runs; each step then
+    /// learns from rollouts whose weights are so many steps behind, and `staleness` says how many
+    /// updates. The ratio of the update is taken against the weights that played them, or with
+    /// `old_logprobs = "recompute"` and `importance_cap` corrected for that. It gains where tools or
+    /// servers are waited for, and costs a copy of the weights for each step. Needs
+    /// `refill_rounds = 0`.
+    #[serde(deserialize_with = "within::<0, 16, _, _>", skip_serializing_if = "is_default")]
+    #[schemars(schema_with = "whole::<0, 16>")]
+    pub max_staleness: u64,
     /// Groups without signal are replaced by new ones in up to this many further rounds (dynamic
     /// sampling).
     #[serde(deserialize_with = "within::<0, 1000, _, _>")]
@@ -159,6 +168,7 @@ impl Default for TrainConfig {
             importance_cap: None,
             importance_level: ImportanceLevel::Token,
             importance_beyond: ImportanceBeyond::Truncate,
+            max_staleness: 0,
             refill_rounds: 0,
             mask_overlong: false,
             largest_log_ratio: const { LogRatio::literal(10.0) },

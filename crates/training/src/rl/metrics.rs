@@ -44,6 +44,7 @@ pub(super) fn of_batch(
         put("turn_advantage_std", mean_and_deviation(&turns)[1]);
     }
     put("refills", batch.refills as f64);
+    put("staleness", batch.staleness as f64);
     put("skipped_groups", batch.skipped_groups as f64);
     let statistics = &batch.statistics;
     put("rollout/seconds", statistics.seconds);
@@ -136,7 +137,10 @@ pub(super) fn of_update(
         ("update/tokens_per_second", ids as f64 / seconds.max(1e-9)),
     ];
     metrics.extend(values.into_iter().map(|(name, value)| (name.to_owned(), value)));
-    metrics.extend(sums.mismatch.metrics());
+    // else the policy has moved meanwhile
+    if batch.staleness == 0 {
+        metrics.extend(sums.mismatch.metrics());
+    }
     let corrected =
         [("importance/mean", sums.corrected.ratio), ("importance/cut", sums.corrected.cut)];
     for (name, mean) in corrected {

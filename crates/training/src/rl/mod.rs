@@ -4,6 +4,7 @@
 //! A step reads top to bottom in `Training::step`; its parts are `validation`, `collect` (rollouts,
 //! rewards, advantages), `update` (losses, gradients, the optimiser) and `metrics`.
 
+mod ahead;
 mod collect;
 mod config;
 mod metrics;
@@ -25,15 +26,19 @@ use crate::{
     AdamW, EpisodeFailures, Metrics, Observer, Policy, RunConfig, RunFolder, Surroundings,
     TrainingError, TrainingState,
 };
+use ahead::{Ahead, Played, Player};
 use burn::tensor::backend::AutodiffBackend;
-use collect::{Batch, Collecting};
+use collect::{Batch, Collecting, Rolling};
 use paretopo_agent::Workers;
 use paretopo_environments::ToolEnvironment;
 use paretopo_models::{CausalLm, ModelFamily, Placement, without_adapter};
+use paretopo_serving::Updated;
 use paretopo_trajectory::Split;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use update::{BadUpdate, Update, UpdateSums};
 
@@ -66,15 +71,23 @@ pub fn train_in<F: ModelFamily, B: AutodiffBackend>(
     surroundings: &Surroundings<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
-    let mut training =
+    let training =
         Training::<F, B>::prepare(config, environment, folder, place, surroundings, observer)?;
-    while training.state.step < config.train.steps {
-        if surroundings.cancelled.load(Ordering::Relaxed) {
-            return Err(TrainingError::Interrupted);
-        }
-        training = training.step(observer)?;
-    }
+    let training = match config.train.max_staleness {
+        0 => training.steps(None, observer)?,
+        _ => training.steps_ahead(observer)?,
+    };
     training.conclude(observer)
+}
+
+/// Notes of an update of servers' weights.
+fn tell_given(given: Option<&Updated>, metrics: &mut Metrics, observer: &mut dyn Observer) {
+    let Some(given) = given else { return };
+    metrics.insert("generator/update_seconds".into(), given.seconds);
+    metrics.insert("generator/difference".into(), given.difference);
+    given.away.iter().for_each(|away| {
+        observer.note(&format!("a server is away, and gets its weights later: {away}"));
+    });
 }
 
 /// A run between two steps.
@@ -83,10 +96,10 @@ struct Training<'a, F: ModelFamily, B: AutodiffBackend> {
     surroundings: &'a Surroundings<'a>,
     place: &'a Placement<B>,
     folder: RunFolder,
-    environment: ToolEnvironment,
+    environment: Arc<ToolEnvironment>,
     policy: Policy<F, B>,
     /// What generates with it.
-    source: Source,
+    source: Arc<Mutex<Source>>,
     /// What the KL penalty is taken against: of a policy with an adapter, the policy without it.
     reference: Option<F::Model<B::InnerBackend>>,
     workers: Workers,
@@ -142,9 +155,9 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
             surroundings,
             place,
             folder,
-            environment,
+            environment: Arc::new(environment),
             policy,
-            source,
+            source: Arc::new(Mutex::new(source)),
             reference,
             workers,
             optimizer,
@@ -154,10 +167,60 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         })
     }
 
-    fn step(mut self, observer: &mut dyn Observer) -> Result<Self, TrainingError> {
+    /// All steps that are left.
+    fn steps(
+        mut self,
+        mut ahead: Option<Ahead<'_, F, B::InnerBackend>>,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, TrainingError> {
+        while self.state.step < self.config.train.steps {
+            if self.surroundings.cancelled.load(Ordering::Relaxed) {
+                return Err(TrainingError::Interrupted);
+            }
+            self = self.step(ahead.as_mut(), observer)?;
+        }
+        Ok(self)
+    }
+
+    /// The same, while another thread plays the rollouts of later steps.
+    fn steps_ahead(self, observer: &mut dyn Observer) -> Result<Self, TrainingError> {
+        let stopped = AtomicBool::new(false);
+        let device = self.place.device.clone();
+        std::thread::scope(|scope| {
+            let (orders, ordered) = channel();
+            let (tell, played) = channel();
+            let player = Player::<B::InnerBackend> {
+                config: self.config,
+                surroundings: self.surroundings,
+                device: &device,
+                environment: self.environment.clone(),
+                source: self.source.clone(),
+                stopped: &stopped,
+            };
+            scope.spawn(move || player.play_all::<F>(ordered, tell));
+            let ahead = Ahead::new(orders, played, &self.state, &stopped);
+            let done = self.steps(Some(ahead), observer);
+            stopped.store(true, Ordering::Relaxed);
+            done
+        })
+    }
+
+    fn step(
+        mut self,
+        ahead: Option<&mut Ahead<'_, F, B::InnerBackend>>,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, TrainingError> {
         let step = self.state.step;
         let mut metrics = Metrics::new();
-        let batch = self.play(&mut metrics, observer).map_err(|error| error.at_step(step))?;
+        let played = match ahead {
+            None => None,
+            Some(ahead) => {
+                ahead.order(&self.policy, self.config, &self.environment, &self.state);
+                Some(ahead.next(self.surroundings.cancelled).map_err(|error| error.at_step(step))?)
+            }
+        };
+        let batch =
+            self.play(played, &mut metrics, observer).map_err(|error| error.at_step(step))?;
         self.tell(&batch, observer)?;
         let train = &self.config.train;
         let saved =
@@ -183,65 +246,56 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
     /// What the step learns from; before it a validation, if one is due.
     fn play(
         &mut self,
+        played: Option<Played>,
         metrics: &mut Metrics,
         observer: &mut dyn Observer,
     ) -> Result<Batch, TrainingError> {
-        let config = self.config;
+        let (config, environment) = (self.config, self.environment.clone());
+        let collecting = Collecting { config, environment: &environment, folder: &self.folder };
+        let every = config.train.validate_every;
+        let validates = every > 0 && self.state.step.is_multiple_of(every);
+        let played = match played {
+            Some(played) if !validates => {
+                tell_given(played.given.as_ref(), metrics, observer);
+                let rolling = Rolling::Played(played);
+                return collecting.collect(rolling, &mut self.state, observer);
+            }
+            played => played,
+        };
         let device = &self.place.device;
         let episodes = config.train.prompts_per_step * config.train.rollouts_per_prompt;
         let mut model = for_rollouts(F::valid(&self.policy.model), config, device)?;
         let workers = self.surroundings.rollout_workers(config, &mut model, episodes)?;
-        self.give_weights(&model, metrics, observer)?;
+        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = self.state.updates;
+        let given = source.give(&self.policy, &model, version, config, &environment)?;
+        tell_given(given.as_ref(), metrics, observer);
         let local = self.policy.generators(&model, device, config.precision, self.surroundings);
-        let context = self.policy.context(
-            self.source.generators(&local),
-            &self.environment,
-            self.state.updates,
-            self.surroundings.cancelled,
-            &workers,
-        );
-        let context = self.source.bounded(context);
-        let collecting = Collecting { config, context: &context, folder: &self.folder };
-        let every = config.train.validate_every;
-        if every > 0 && self.state.step.is_multiple_of(every) {
-            let point = collecting.validate(&mut self.state, metrics, observer)?;
+        let generators = source.generators(&local);
+        let cancelled = self.surroundings.cancelled;
+        let context = self.policy.context(generators, &environment, version, cancelled, &workers);
+        let context = source.bounded(context);
+        if validates {
+            let point = collecting.validate(&context, &mut self.state, metrics, observer)?;
             if let Some(point) = point {
-                validation::keep_best(
-                    &point,
-                    &self.policy,
-                    &mut self.state,
-                    &self.folder,
-                    config.train.keep.best,
-                    &mut |note| {
-                        if self.said.insert("best") {
-                            observer.note(note);
-                        }
-                    },
-                )?;
+                let said = &mut self.said;
+                let mut warn = |note: &str| {
+                    if said.insert("best") {
+                        observer.note(note);
+                    }
+                };
+                let (policy, state, folder) = (&self.policy, &mut self.state, &self.folder);
+                let is_kept = config.train.keep.best;
+                validation::keep_best(&point, policy, state, folder, is_kept, &mut warn)?;
             }
         }
-        let batch = collecting.collect(&mut self.state, observer)?;
-        self.source.confirm()?;
+        let rolling = match played {
+            Some(played) => Rolling::Played(played),
+            None => Rolling::Now(&context),
+        };
+        let batch = collecting.collect(rolling, &mut self.state, observer)?;
+        source.confirm()?;
         Ok(batch)
-    }
-
-    /// Servers that generate get this step's weights.
-    fn give_weights(
-        &mut self,
-        model: &F::Model<B::InnerBackend>,
-        metrics: &mut Metrics,
-        observer: &mut dyn Observer,
-    ) -> Result<(), TrainingError> {
-        let version = self.state.updates;
-        let (policy, environment) = (&self.policy, &self.environment);
-        let given = self.source.give(policy, model, version, self.config, environment)?;
-        let Some(given) = given else { return Ok(()) };
-        metrics.insert("generator/update_seconds".into(), given.seconds);
-        metrics.insert("generator/difference".into(), given.difference);
-        given.away.iter().for_each(|away| {
-            observer.note(&format!("a server is away, and gets its weights later: {away}"));
-        });
-        Ok(())
     }
 
     /// Notes of the estimator, and whether the step's episodes failed.
@@ -351,7 +405,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         Ok(())
     }
 
-    fn conclude(mut self, observer: &mut dyn Observer) -> Result<(), TrainingError> {
+    fn conclude(self, observer: &mut dyn Observer) -> Result<(), TrainingError> {
         let conclusion = Conclusion {
             config: self.config,
             folder: &self.folder,
@@ -359,8 +413,9 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
             device: &self.place.device,
             surroundings: self.surroundings,
         };
+        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
         conclusion
-            .write(self.policy, &mut self.source, self.state.updates, observer)
+            .write(self.policy, &mut source, self.state.updates, observer)
             .map_err(|error| error.at_step(self.state.step))
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     TrainingState,
 };
 use burn::tensor::backend::AutodiffBackend;
+use paretopo_agent::RolloutContext;
 use paretopo_algorithms::observe_validation;
 use paretopo_algorithms::pareto::underflows;
 use paretopo_models::ModelFamily;
@@ -19,6 +20,7 @@ impl Collecting<'_> {
     /// failed, or an objective gave what is to be left out.
     pub(super) fn validate(
         &self,
+        context: &RolloutContext<'_>,
         state: &mut TrainingState,
         metrics: &mut Metrics,
         observer: &mut dyn Observer,
@@ -31,7 +33,7 @@ impl Collecting<'_> {
             ..config.evaluation.clone()
         };
         let playing = Playing {
-            context: self.context,
+            context,
             rollout: &config.rollout,
             config: &settings,
             seed: config.seed,
