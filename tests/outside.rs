@@ -238,3 +238,26 @@ fn the_judge_of_the_tutorial_asks_an_endpoint_for_each_response() {
     assert_eq!(prompts.len(), 3);
     assert!(prompts.iter().all(|prompt| prompt.contains("How clear is the response")));
 }
+
+#[test]
+fn the_shipped_policy_trains_with_a_calculator_that_is_an_mcp_server() {
+    let folder = tempfile::tempdir().unwrap();
+    if !scene(folder.path()) {
+        return;
+    }
+    let run = folder.path().join("run");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paretopo"));
+    command.args(["train", "examples/mcp/config.toml", "--run"]).arg(&run);
+    command.current_dir(checkout("")).env("RAYON_NUM_THREADS", "1");
+    for setting in ["train.steps=2", "train.validate_every=0", "evaluation.tasks=20", "workers=1"] {
+        command.args(["--set", setting]);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let evaluation = read_json(&run.join("evaluation.json"));
+    assert!(evaluation["calls"].as_f64().unwrap() > 0.1, "{evaluation}");
+    assert!(evaluation["em"].as_f64().unwrap() > 0.3, "{evaluation}");
+    assert_eq!(evaluation["failed_calls"], 0.0, "{evaluation}");
+    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    assert!(metrics.contains(r#""tool/python/faults":0.0"#), "{metrics}");
+}

@@ -71,6 +71,12 @@ limits = { start_seconds = 0.5, concurrency = 1 }
 type = 'http'
 description = 'd'
 server = { url = 'http://127.0.0.1:9', bearer_from = 'PATH' }
+[[tools]]
+type = 'mcp'
+name = 'm'
+tools = ['x']
+scope = 'trajectory'
+program = { command = 'false', args = [], env = { A = 'b' } }
 [[objectives]]
 type = 'task'
 [[objectives]]

@@ -40,7 +40,7 @@ mod worker;
 pub use conversation::{Conversation, WorkerFailure};
 pub use lines::{Launch, LineProcess};
 pub use panics::{contained, silence_contained_panics};
-pub use worker::{Farewell, IdleWorkers, Worker, end_with_parent, say, serve};
+pub use worker::{Farewell, IdleWorkers, Worker, end_with_parent, kill_process_group, say, serve};
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

@@ -7,7 +7,7 @@
 //! behind by a parent that is killed itself.
 
 use crate::conversation::WorkerFailure;
-use crate::worker::kill_group;
+use crate::worker::kill_process_group;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use std::ffi::OsString;
@@ -264,7 +264,7 @@ fn is_for_later(error: &std::io::Error) -> bool {
 
 impl Drop for LineProcess {
     fn drop(&mut self) {
-        kill_group(&self.child);
+        kill_process_group(self.child.id());
         // it was killed, so that this takes no time
         let _ = self.child.wait();
     }

@@ -104,18 +104,20 @@ impl Worker {
     /// afterwards its number may be another's.
     fn kill(&mut self) -> Option<ExitStatus> {
         if let Some(mut child) = self.child.take() {
-            kill_group(&child);
+            kill_process_group(child.id());
             self.ended = child.wait().ok();
         }
         self.ended
     }
 }
 
-pub(crate) fn kill_group(child: &Child) {
+/// Kills the process group that a process began, which must not have been waited for: until then
+/// its number is nobody else's.
+pub fn kill_process_group(leader: u32) {
     // SAFETY: kill takes two numbers and touches no memory
     #[expect(unsafe_code, reason = "the standard library kills a process, not a group")]
     unsafe {
-        libc::kill(-(child.id() as libc::pid_t), libc::SIGKILL);
+        libc::kill(-(leader as libc::pid_t), libc::SIGKILL);
     }
 }
 
@@ -143,7 +145,7 @@ impl Drop for Worker {
             // cleaning up may take it long, and nobody waits for that
             std::thread::spawn(move || {
                 if !ends_within(&mut child, OVERSTAYED) {
-                    kill_group(&child);
+                    kill_process_group(child.id());
                     let _ = child.wait();
                 }
             });

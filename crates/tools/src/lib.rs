@@ -6,12 +6,14 @@
 //! at the latest.
 //!
 //! No async runtime: calls are few, short and bounded, and a fixed set of threads is easier to
-//! reason about.
+//! reason about. MCP servers have one of their own behind their calls, since their protocol's crate
+//! needs it.
 
 mod calculator;
 mod found;
 mod listed;
 mod luck;
+mod mcp;
 mod output;
 mod pool;
 mod python;
@@ -24,6 +26,7 @@ pub use listed::{
     ToolEntry, ToolSettings, ToolSurroundings, ToolTerms, Tools, register_tool, start_tools,
 };
 pub use luck::Luck;
+pub use mcp::{McpConfig, McpScope};
 pub use output::truncate_middle;
 pub use pool::{Completed, ToolPool};
 #[cfg(target_os = "linux")]

@@ -1,6 +1,8 @@
 //! Tools as a configuration lists them: each with its settings, its price and its limit of calls.
 
-use crate::{CalculatorConfig, CommandTool, HttpTool, Luck, PythonConfig, SearchConfig, Tool};
+use crate::{
+    CalculatorConfig, CommandTool, HttpTool, Luck, McpConfig, PythonConfig, SearchConfig, Tool,
+};
 use paretopo_retrieval::Passage;
 use paretopo_settings::{
     Chosen, LogDeviation, NonNegative, Piece, Registry, Settings, Share, whole, within,
@@ -94,6 +96,17 @@ pub trait ToolSettings: Send + Sync + 'static {
     /// Says which setting makes no sense, or what is missing on this machine.
     fn start(&self, surroundings: &mut ToolSurroundings<'_>) -> Result<Arc<dyn Tool>, String>;
 
+    /// Starts all that the settings stand for, which are several tools where a server has them.
+    ///
+    /// # Errors
+    /// Says which setting makes no sense, or what is missing on this machine.
+    fn start_all(
+        &self,
+        surroundings: &mut ToolSurroundings<'_>,
+    ) -> Result<Vec<Arc<dyn Tool>>, String> {
+        Ok(vec![self.start(surroundings)?])
+    }
+
     /// Checks the settings that depend on each other.
     ///
     /// # Errors
@@ -136,6 +149,7 @@ impl Piece for dyn ToolSettings {
             register_tool::<SearchConfig>(&mut all, "search");
             register_tool::<CommandTool>(&mut all, "command");
             register_tool::<HttpTool>(&mut all, "http");
+            register_tool::<McpConfig>(&mut all, "mcp");
             Arc::new(all)
         });
         SHIPPED.clone()
@@ -232,26 +246,35 @@ impl ToolEntry {
         properties.into_iter().flatten().filter_map(as_schema).collect()
     }
 
-    /// Starts the tool.
+    /// Starts the tool, or the tools of a server, which have the same terms each.
     ///
     /// # Errors
     /// Says which tool, and what it lacks.
-    pub fn start(&self, surroundings: &mut ToolSurroundings<'_>) -> Result<ListedTool, String> {
+    pub fn start(
+        &self,
+        surroundings: &mut ToolSurroundings<'_>,
+    ) -> Result<Vec<ListedTool>, String> {
         // what `--set` calls it, too
         let called = self.terms.name.as_deref().unwrap_or(self.tool.name());
-        let tool = self
-            .tool
-            .start(surroundings)
-            .map_err(|reason| format!("`tools.{called}`: {reason}"))?;
+        let said = |reason| format!("`tools.{called}`: {reason}");
+        let tools = self.tool.start_all(surroundings).map_err(said)?;
         let ToolTerms { name, price, price_deviation, failure_rate, max_calls } = &self.terms;
-        Ok(ListedTool {
+        if tools.len() > 1 && name.is_some() {
+            let names: Vec<String> = tools.iter().map(|tool| tool.spec().name).collect();
+            return Err(said(format!(
+                "`name` is for one tool, but it stands for `{}`\nhint: choose one by `tools`",
+                names.join("`, `")
+            )));
+        }
+        let listed = tools.into_iter().map(|tool| ListedTool {
             name: name.clone().unwrap_or_else(|| tool.spec().name),
             price: price.get(),
             price_deviation: price_deviation.get(),
             failure_rate: failure_rate.get(),
             max_calls: *max_calls,
             tool,
-        })
+        });
+        Ok(listed.collect())
     }
 }
 
@@ -334,16 +357,24 @@ pub fn start_tools(
 ) -> Result<Vec<ListedTool>, String> {
     let mut tools: Vec<ListedTool> = Vec::with_capacity(entries.len());
     for entry in entries {
-        let tool = entry.start(surroundings)?;
-        if tools.iter().any(|other| other.name == tool.name) {
-            return Err(format!(
-                "`tools`: two are called `{}`\nhint: give one of them another `name`",
-                tool.name
-            ));
+        for tool in entry.start(surroundings)? {
+            add(tool, &mut tools)?;
         }
-        tools.push(tool);
     }
     Ok(tools)
+}
+
+/// # Errors
+/// When another one has its name.
+fn add(tool: ListedTool, tools: &mut Vec<ListedTool>) -> Result<(), String> {
+    if tools.iter().any(|other| other.name == tool.name) {
+        return Err(format!(
+            "`tools`: two are called `{}`\nhint: give one of them another `name`",
+            tool.name
+        ));
+    }
+    tools.push(tool);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -377,7 +408,7 @@ mod tests {
         let resources = Resources::default();
         let mut surroundings =
             ToolSurroundings { resources: &resources, passages: &[], observer: &mut () };
-        let tool = entry.start(&mut surroundings).unwrap();
+        let tool = entry.start(&mut surroundings).unwrap().remove(0);
         let trajectory = paretopo_trajectory::TrajectoryId::new("train", 4, 1);
         let draw = |number| tool.terms_of_call(&mut Luck::of_call(9, &trajectory, number));
         let drawn: Vec<CallTerms> = (0..4000).map(draw).collect();

@@ -166,7 +166,7 @@ fn tool(text: &str) -> Result<Arc<dyn Tool>, String> {
     let resources = Resources::default();
     let mut surroundings =
         ToolSurroundings { resources: &resources, passages: &[], observer: &mut () };
-    Ok(entry.start(&mut surroundings)?.tool)
+    Ok(entry.start(&mut surroundings)?.remove(0).tool)
 }
 
 fn command(answer: &str, more: &str) -> Arc<dyn Tool> {

@@ -1,6 +1,7 @@
 //! The numbers of a step, by name.
 
 use super::collect::Batch;
+use super::tool_metrics::of_tools;
 use super::update::UpdateSums;
 use crate::evaluation::phases;
 use crate::evaluation::summary::environment_metrics;
@@ -24,6 +25,8 @@ pub(super) fn of_batch(
     };
     of_rewards(batch, environment, &mut put);
     of_episodes(batch, &mut put);
+    let trajectories: Vec<&Trajectory> = batch.groups.iter().flatten().collect();
+    of_tools(environment.tools.iter().map(|tool| tool.name.as_str()), &trajectories, &mut put);
     of_memory(batch, state, &mut put);
     if let Some(counts) = experts {
         let records = batch.groups.iter().flatten().map(|one| &*one.experts);

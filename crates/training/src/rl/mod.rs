@@ -9,6 +9,7 @@ mod collect;
 mod config;
 mod metrics;
 mod prompts;
+mod tool_metrics;
 mod update;
 mod validation;
 
