@@ -29,6 +29,8 @@ pub struct Settings {
     pub rollouts_per_prompt: f64,
     /// Optimiser updates a step: `train.epochs` times `train.minibatches`.
     pub updates_per_step: f64,
+    /// Steps by which rollouts may be played ahead: `train.max_staleness`.
+    pub max_staleness: f64,
     /// Upper width of the clip range: `train.loss.clip_high`.
     pub clip_high: f64,
     /// `train.kl.coefficient`.
@@ -42,6 +44,7 @@ impl Default for Settings {
             prompts_per_step: 12.0,
             rollouts_per_prompt: 8.0,
             updates_per_step: 1.0,
+            max_staleness: 0.0,
             clip_high: 0.2,
             kl_coefficient: 0.0,
         }
@@ -136,6 +139,7 @@ impl Settings {
             prompts_per_step: number(&["prompts_per_step"], usual.prompts_per_step),
             rollouts_per_prompt: number(&["rollouts_per_prompt"], usual.rollouts_per_prompt),
             updates_per_step: number(&["epochs"], 1.0) * number(&["minibatches"], 1.0),
+            max_staleness: number(&["max_staleness"], usual.max_staleness),
             clip_high: number(&["loss", "clip_high"], usual.clip_high),
             kl_coefficient: number(&["kl", "coefficient"], usual.kl_coefficient),
         })

@@ -3,8 +3,9 @@
 //! Each trajectory says after how many updates the weights were that sampled it. At step s at least
 //! as many updates are done as steps before it had a gradient, so a token is at least `lag =
 //! updates - version` updates old. The clipped loss takes the sampling policy for the one before
-//! the step's updates; that is off by a step at most with rollouts one step ahead. The rule speaks
-//! where the mean lag is more than a step's updates in the latest trajectories.
+//! the step's updates; that is off by a step with rollouts one step ahead, or by the k steps that
+//! `train.max_staleness` asks for. The rule speaks where the mean lag is more than the updates of
+//! `max(1, k)` steps in the latest trajectories.
 
 use super::judged;
 use crate::{Condition, Curve, Record, Verdict, WeightsSeen};
@@ -12,23 +13,28 @@ use crate::{Condition, Curve, Record, Verdict, WeightsSeen};
 pub(super) fn examine(record: &Record) -> Verdict {
     let lags = record.seen.iter().map(|seen| (seen.step as f64, lag(record, seen)));
     let name = "updates behind".to_owned();
-    let limit = Some(record.settings.updates_per_step);
+    let limit = Some(limit(record));
     Verdict {
         rule: "stale_weights",
         title: "stale weights",
-        formula: "lag > u, for the mean updates between a token's weights and the trainer's, and u \
-                  updates a step",
+        formula: "lag > u max(1, k), for the mean updates between a token's weights and the \
+                  trainer's, u updates a step, and k steps that rollouts may be ahead",
         condition: condition(record),
         remedies: &[
             "See that what samples gets the weights after each step: of a server, that the request \
              that loads them succeeds.",
-            "Play fewer rollouts ahead, or fewer updates on each (`train.epochs`, \
-             `train.minibatches`).",
+            "Play fewer rollouts ahead (`train.max_staleness`), or make fewer updates on each \
+             (`train.epochs`, `train.minibatches`).",
             "Where it must be so, correct for it: `train.old_logprobs = \"recompute\"` with \
              `train.importance_cap`.",
         ],
         curves: vec![Curve { name, points: lags.collect(), limit }],
     }
+}
+
+/// The lag that is taken for granted.
+fn limit(record: &Record) -> f64 {
+    record.settings.updates_per_step * record.settings.max_staleness.max(1.0)
 }
 
 /// Updates that were made before a step, at least: one of each step that had a gradient, and all
@@ -68,12 +74,12 @@ fn condition(record: &Record) -> Condition {
     let behind = lag(record, last);
     let said =
         format!("At step {} tokens were sampled by weights {behind:.1} updates old", last.step);
-    let of_a_step = record.settings.updates_per_step;
+    let allowed = limit(record);
     judged(
-        behind > of_a_step,
-        format!("{said}; a step makes {of_a_step:.0}."),
+        behind > allowed,
+        format!("{said}; {allowed:.0} are allowed for."),
         match behind > 0.0 {
-            true => format!("{said}; a step makes {of_a_step:.0}."),
+            true => format!("{said}; {allowed:.0} are allowed for."),
             false => format!("At step {} tokens were sampled by the newest weights.", last.step),
         },
     )
@@ -100,6 +106,18 @@ mod tests {
         // of four updates a step: 60
         assert!(is_ill(55.0, 4.0, |_| 1.0) && !is_ill(56.0, 4.0, |_| 1.0));
         assert!(!is_ill(60.0, 4.0, |_| 1.0));
+    }
+
+    #[test]
+    fn what_was_asked_for_is_not_too_old() {
+        let mut record = run(20, &[("gradient_norm", &|_| 1.0)]);
+        record.settings.max_staleness = 3.0;
+        let mut is_ill = |version: f64| {
+            record.seen = vec![WeightsSeen { step: 15, version, episodes: 8, answered: 8 }];
+            examine(&record).is_ill()
+        };
+        // 15 updates before step 15: weights of 12 are three steps old
+        assert!(!is_ill(12.0) && is_ill(11.5));
     }
 
     #[test]
