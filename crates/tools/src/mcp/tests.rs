@@ -3,7 +3,7 @@
 use super::*;
 use crate::{CallContext, ListedTool, Resources, ToolEntry};
 use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, TrajectoryId};
-use std::io::BufRead;
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ impl Marks {
     fn new(test: &str) -> Option<Self> {
         let python = Command::new("python3").arg("--version").stdout(Stdio::null()).status();
         if !python.is_ok_and(|status| status.success()) {
-            eprintln!("skipped {test}: no `python3`");
+            writeln!(std::io::stderr(), "skipped {test}: no `python3`").unwrap();
             return None;
         }
         let folder = std::env::temp_dir().join(format!("paretopo-{test}-{}", std::process::id()));
