@@ -87,7 +87,11 @@ fn mistakes_in_its_settings_are_named_with_their_place() {
         ("most = 30", "moost = 30", ["line 5, column 1", "`moost`"]),
         ("most = 30", "most = 3", ["line 5, column 8", "a whole number from 9 to 1000"]),
         ("unknown =", "unknwon =", ["line 13, column 1", "`unknwon`"]),
-        ("\"packing\"", "\"paking\"", ["line 8, column 8", "`python`, `search`, `command`, `http`, `mcp`, `packing`"]),
+        (
+            "\"packing\"",
+            "\"paking\"",
+            ["line 8, column 8", "`python`, `search`, `command`, `http`, `mcp`, `packing`"],
+        ),
     ] {
         assert!(config.contains(right), "{right}");
         std::fs::write(folder.path().join("bad.toml"), config.replace(right, wrong)).unwrap();
