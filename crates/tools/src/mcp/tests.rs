@@ -3,7 +3,7 @@
 use super::*;
 use crate::{CallContext, ListedTool, Resources, ToolEntry};
 use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, TrajectoryId};
-use std::io::{BufRead, Write};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,16 +14,11 @@ const HOSTILE: &str = include_str!("hostile.py");
 struct Marks(PathBuf);
 
 impl Marks {
-    /// Of a test's own name; without a `python3` there is none, and this says so.
-    fn new(test: &str) -> Option<Self> {
-        let python = Command::new("python3").arg("--version").stdout(Stdio::null()).status();
-        if !python.is_ok_and(|status| status.success()) {
-            writeln!(std::io::stderr(), "skipped {test}: no `python3`").unwrap();
-            return None;
-        }
+    /// Of a test's own name. The server is a script, so that these tests need a `python3`.
+    fn new(test: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("paretopo-{test}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        Some(Self(folder))
+        Self(folder)
     }
 
     fn names(&self) -> Vec<String> {
@@ -94,7 +89,7 @@ fn until(is_so: impl Fn() -> bool) {
 
 #[test]
 fn a_servers_tools_are_listed_and_called() {
-    let Some(marks) = Marks::new("mcp-listed") else { return };
+    let marks = Marks::new("mcp-listed");
     let tools = started(&settings("plain", &marks, "price = 2.0")).unwrap();
     let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
     assert_eq!(names, ["say", "other"]);
@@ -121,7 +116,7 @@ fn a_servers_tools_are_listed_and_called() {
 
 #[test]
 fn tools_are_chosen_and_named() {
-    let Some(marks) = Marks::new("mcp-chosen") else { return };
+    let marks = Marks::new("mcp-chosen");
     let chosen = started(&settings("plain", &marks, "tools = ['other']\nname = 'mine'")).unwrap();
     assert_eq!((chosen.len(), chosen[0].name.as_str()), (1, "mine"));
     // the server knows it by its own name
@@ -136,7 +131,7 @@ fn tools_are_chosen_and_named() {
 
 #[test]
 fn a_server_that_does_not_start_says_why() {
-    let Some(marks) = Marks::new("mcp-start") else { return };
+    let marks = Marks::new("mcp-start");
     let error = |mode: &str, more: &str| started(&settings(mode, &marks, more)).err().unwrap();
     let late = error("mute", "");
     assert_eq!(late, "`tools.mcp`: it did not greet and list its tools within 5 s");
@@ -158,7 +153,7 @@ fn a_server_that_does_not_start_says_why() {
 
 #[test]
 fn a_call_that_hangs_costs_its_deadline_and_its_server() {
-    let Some(marks) = Marks::new("mcp-hang") else { return };
+    let marks = Marks::new("mcp-hang");
     let tools = started(&settings("plain", &marks, "")).unwrap();
     let first = pid(&tools);
     let begun = Instant::now();
@@ -172,7 +167,7 @@ fn a_call_that_hangs_costs_its_deadline_and_its_server() {
 
 #[test]
 fn a_call_without_an_answer_is_cancelled_and_its_server_lives() {
-    let Some(marks) = Marks::new("mcp-silence") else { return };
+    let marks = Marks::new("mcp-silence");
     let tools = started(&settings("plain", &marks, "")).unwrap();
     let first = pid(&tools);
     for what in ["silence", "lie", "flood"] {
@@ -187,7 +182,7 @@ fn a_call_without_an_answer_is_cancelled_and_its_server_lives() {
 
 #[test]
 fn a_server_that_dies_is_named_and_started_anew() {
-    let Some(marks) = Marks::new("mcp-die") else { return };
+    let marks = Marks::new("mcp-die");
     let tools = started(&settings("plain", &marks, "")).unwrap();
     let first = pid(&tools);
     let outcome = say(&tools, "die", 10.0);
@@ -202,7 +197,7 @@ fn a_server_that_dies_is_named_and_started_anew() {
             "ToolError: the server offers `say` with other arguments than at its first start",
         ),
     ] {
-        let Some(marks) = Marks::new(&format!("mcp-{mode}")) else { return };
+        let marks = Marks::new(&format!("mcp-{mode}"));
         let tools = started(&settings(mode, &marks, "")).unwrap();
         assert_eq!(say(&tools, "die", 10.0).status, CallStatus::Error);
         let outcome = say(&tools, "x", 10.0);
@@ -212,7 +207,7 @@ fn a_server_that_dies_is_named_and_started_anew() {
 
 #[test]
 fn each_trajectory_may_have_a_server_of_its_own() {
-    let Some(marks) = Marks::new("mcp-scope") else { return };
+    let marks = Marks::new("mcp-scope");
     let scope = "scope = 'trajectory'\nmost_servers = 2";
     let tools = started(&settings("plain", &marks, scope)).unwrap();
     // the one that was asked for its tools is gone
@@ -241,7 +236,7 @@ impl Drop for Killed {
 
 #[test]
 fn a_server_by_http_is_asked_with_its_token() {
-    let Some(marks) = Marks::new("mcp-http") else { return };
+    let marks = Marks::new("mcp-http");
     let mut command = Command::new("python3");
     let token = std::env::var("PATH").unwrap();
     command.args(["-c", HOSTILE, "http"]).arg(&marks.0).arg(token).stdout(Stdio::piped());
