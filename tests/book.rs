@@ -2,27 +2,9 @@
 //! that `questions.md` explains are errors that the program gives.
 
 use crate::checkout;
+use crate::tutorial::{files_below, read};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-
-fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// All files below a folder with this ending, build outputs aside.
-fn below(folder: &Path, ending: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap().flatten() {
-        let path = entry.path();
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if path.is_dir() && !["target", "runs", ".git"].contains(&name.as_str()) {
-            found.extend(below(&path, ending));
-        } else if name.ends_with(ending) {
-            found.push(path);
-        }
-    }
-    found
-}
 
 /// The page's lines outside of code blocks.
 fn prose(page: &str) -> impl Iterator<Item = &str> {
@@ -75,7 +57,7 @@ fn broken(page: &Path, link: &str) -> Option<String> {
 fn links_lead_somewhere() {
     let mut count = 0;
     let mut wrong = Vec::new();
-    for page in below(&checkout("."), ".md") {
+    for page in files_below(&checkout("."), &[".md"]) {
         for link in links(&read(&page)) {
             count += 1;
             wrong.extend(broken(&page, &link));
@@ -102,7 +84,7 @@ fn every_page_is_in_the_summary() {
     let folder = checkout("docs");
     let listed: BTreeSet<PathBuf> =
         links(&read(&folder.join("SUMMARY.md"))).iter().map(|link| folder.join(link)).collect();
-    for page in below(&folder, ".md") {
+    for page in files_below(&folder, &[".md"]) {
         let is_listed = listed.contains(&page) || page.ends_with("SUMMARY.md");
         assert!(is_listed, "`{}` is not in `docs/SUMMARY.md`", page.display());
     }
@@ -113,7 +95,7 @@ fn explained_errors_are_errors_that_the_program_gives() {
     let page = read(&checkout("docs/questions.md"));
     let sources: String = ["crates", "models"]
         .iter()
-        .flat_map(|folder| below(&checkout(folder), ".rs"))
+        .flat_map(|folder| files_below(&checkout(folder), &[".rs"]))
         .map(|path| read(&path).replace("\\\n", "").replace("  ", ""))
         .collect();
     // the last section is about what is not said

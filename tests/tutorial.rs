@@ -3,13 +3,16 @@
 use crate::checkout;
 use std::path::{Path, PathBuf};
 
-/// All files below a folder whose names end in one of these.
-fn files_below(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
+/// All files below a folder whose names end in one of these, but for what builds and runs leave.
+pub(crate) fn files_below(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();
         if path.is_dir() {
-            found.extend(files_below(&path, endings));
+            let is_left = ["target", "runs", ".git"].iter().any(|name| path.ends_with(name));
+            if !is_left {
+                found.extend(files_below(&path, endings));
+            }
         } else if endings.iter().any(|ending| path.to_string_lossy().ends_with(ending)) {
             found.push(path);
         }
@@ -17,7 +20,7 @@ fn files_below(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
     found
 }
 
-fn read(path: &Path) -> String {
+pub(crate) fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 

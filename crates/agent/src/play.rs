@@ -294,10 +294,9 @@ impl<'a> TurnLoop<'a> {
     /// Submits the calls of a turn, each to its tool. What is no call, is not allowed or goes beyond
     /// the budget is answered at once, and the policy reads why.
     fn call(&mut self, key: usize, calls: Vec<Parsed>) -> Result<(), Failure> {
-        let episode = &self.episodes[key];
-        self.generator.pause(key, episode.length);
         self.episodes[key].called = self.round;
         let episode = &self.episodes[key];
+        self.generator.pause(key, episode.length);
         let began = episode.now();
         let tenancy = episode.tenancy.as_ref().expect("an episode has it until it ends");
         let mut asked: Vec<Asked> = Vec::with_capacity(calls.len());
