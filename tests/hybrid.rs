@@ -597,6 +597,7 @@ fn run(recipe: &str, start: &Path, run: &Path, settings: &[String]) {
         policy_folder: start.to_owned(),
         threads: 1,
         sampling_place: paretopo_engine::SamplingPlace::Host,
+        collective: std::sync::Arc::new(paretopo_collective::OneProcess),
     };
     let place = plain();
     let recipe =

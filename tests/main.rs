@@ -44,6 +44,7 @@ mod parity_shared;
 mod programs;
 mod prompts;
 mod python_tool;
+mod ranks;
 mod reference;
 mod refusals;
 mod resuming;

@@ -251,6 +251,7 @@ fn a_reward_that_is_no_number_stops_a_run_or_its_group_is_left_out_and_counted()
             policy_folder: checkout("models/tiny-math"),
             threads: 1,
             sampling_place: paretopo_engine::SamplingPlace::Host,
+            collective: std::sync::Arc::new(paretopo_collective::OneProcess),
         };
         let opened =
             RunFolder::open(&folder.path().join(name), &config, "train", &surroundings).unwrap();

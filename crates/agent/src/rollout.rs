@@ -6,6 +6,7 @@ use paretopo_chat::ChatError;
 use paretopo_environments::ToolEnvironment;
 use paretopo_generation::{GenerationError, GenerationStatistics, Generators};
 use paretopo_trajectory::{ObjectiveValues, Task, TokenId, Trajectory, TrajectoryId};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -48,7 +49,7 @@ pub struct RolloutContext<'a> {
 }
 
 /// How much work a rollout was. Seconds of several workers are added up, but for `seconds`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RolloutStatistics {
     /// Wall-clock seconds.
     pub seconds: f64,

@@ -35,6 +35,7 @@ mod problem;
 mod program;
 mod programs;
 mod progress;
+mod ranks;
 mod signals;
 mod sparkline;
 mod watch;

@@ -50,6 +50,7 @@ impl From<TrainingError> for Problem {
             | TrainingError::Reward { .. }
             | TrainingError::EvaluatedReward { .. }
             | TrainingError::Rollout(_)
+            | TrainingError::Collective(_)
             | TrainingError::Estimator(_) => Self::failure(error),
             _ => Self::mistake(error),
         }

@@ -141,7 +141,7 @@ pub enum GenerationError {
 }
 
 /// How much work was done.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GenerationStatistics {
     /// Tokens read: prompts (a shared one once), drawn ones, insertions.
     pub tokens_read: u64,

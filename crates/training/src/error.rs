@@ -34,6 +34,17 @@ pub enum TrainingError {
     /// A rollout as a whole.
     #[error("a rollout failed: {0}")]
     Rollout(RolloutError),
+    /// Another process of the run.
+    #[error("rank {rank}: {reason}")]
+    Rank {
+        /// Which.
+        rank: usize,
+        /// What it says, or what is wrong with it.
+        reason: String,
+    },
+    /// Processes of the run do not work together any more.
+    #[error("{0}\nhint: start the run again; it goes on from its latest checkpoint")]
+    Collective(paretopo_collective::CollectiveError),
     /// Servers that generate.
     #[error(transparent)]
     Serving(paretopo_serving::ServingError),

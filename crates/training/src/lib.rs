@@ -20,6 +20,7 @@ mod generating;
 mod learning;
 mod plan;
 mod policy;
+mod ranks;
 mod rl;
 mod run;
 mod score;
@@ -43,6 +44,7 @@ pub use learning::{
 pub use paretopo_records::Evaluation;
 pub use plan::MemoryPlan;
 pub use policy::Policy;
+pub use ranks::follow_in;
 pub use rl::{
     BadNumbers, ImportanceBeyond, ImportanceLevel, KeepConfig, OldLogprobs, TrainConfig, train,
     train_in,
@@ -55,10 +57,12 @@ pub use stage::{Stage, out_of_memory, write_reason};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use paretopo_agent::Workers;
+use paretopo_collective::Collective;
 use paretopo_engine::SamplingPlace;
 use paretopo_environments::{DataError, LoadObserver, Resources, ToolEnvironment};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// Numbers of a step, by name.
@@ -93,6 +97,8 @@ pub struct Surroundings<'a> {
     pub threads: usize,
     /// Where the backend draws tokens.
     pub sampling_place: SamplingPlace,
+    /// The processes that train together; [`OneProcess`](paretopo_collective::OneProcess) alone.
+    pub collective: Arc<dyn Collective>,
 }
 
 /// Tells an observer what building an environment does.

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | always | weights `4 P`, with an adapter `c P + 4 T`; moments `8 T`; `4 P` for a reference model, if there is one of its own |
 //! | rollout | copy of trained weights `c P` if `c < 4`; packed weights; what layers remember, `c` a number, of every episode that decodes, at most `rollout.cache_mib`; logits `4 V` an episode |
-//! | gradient | gradients `4 T` (`8 T` with several micro-batches; with several workers see below), activations, logits |
+//! | gradient | gradients `4 T s` (`4 T (s + 1)` with several micro-batches; with several workers see below), activations, logits |
 //! | update | gradients `4 T`, three of the largest trained parameter |
 //!
 //! Weights are packed for decoding on the CPU's own backend, in f32 or for
@@ -28,9 +28,12 @@
 //! A micro-batch counts [`REMEMBERED`] such tokens as one, so `a` is at least what they take. What a
 //! layer remembers of a sequence as a whole is held twice for each, as it was and as it was copied.
 //!
+//! Micro-batches are added up in `p` parts (`train.gradient_parts`, or as many as there are
+//! micro-batches), and the parts in a binary tree, which holds `s = 1 + log2 p` sums, rounded up.
+//!
 //! `n` workers hold cast weights, activations and logits `n` times; gradients are then those of
-//! each worker's micro-batch, what its backward pass has beside them, and the sum: `4 T (2 n + 1)`,
-//! with gradient checkpointing `4 T (n + 1)`.
+//! each worker's micro-batch, what its backward pass has beside them, and the sums: `4 T (2 n + s)`,
+//! with gradient checkpointing `4 T (n + s)`.
 //!
 //! With `train.max_staleness = k`, `k` versions of what is trained are held besides, `4 k T`, and what
 //! a rollout holds is held in every phase.
@@ -210,12 +213,14 @@ impl<'a> Sizes<'a> {
 
     /// How many times gradients of all that is trained are held.
     fn gradients(&self, checkpointing: bool) -> f64 {
+        let micro_batches = (self.episodes * self.longest / self.tokens).ceil().max(1.0);
+        let parts = (self.config.train.gradient_parts as f64).min(micro_batches);
+        let sums = 1.0 + parts.log2().ceil();
         // with checkpointing the gradients of one stage are added at a time
         if self.workers > 1.0 {
-            return 1.0 + self.workers * if checkpointing { 1.0 } else { 2.0 };
+            return sums + self.workers * if checkpointing { 1.0 } else { 2.0 };
         }
-        let several = self.episodes * self.longest > self.tokens;
-        if several && !checkpointing { 2.0 } else { 1.0 }
+        if micro_batches > 1.0 && !checkpointing { sums + 1.0 } else { sums }
     }
 
     fn activations(&self, checkpointing: bool) -> f64 {
@@ -342,22 +347,23 @@ mod tests {
         assert_eq!(parts(&ahead, 0)[2], ("earlier versions", 9856.0));
         assert_eq!(parts(&ahead, 2)[3..6], parts(&plain, 0)[2..]);
         // a token and layer keep 6*8 + 3*2*25 + 2*8 + 2*4 + 3*16 = 270; 50 tokens, 2 layers:
-        // 27,000; 50 trained rows of 4*10, of 8 episodes with 10 each, and 2*80: 2160
+        // 27,000; 50 trained rows of 4*10, of 8 episodes with 10 each, and 2*80: 2160; four
+        // micro-batches in four parts: two sums beside the one that grows, and a backward pass's
         assert_eq!(
             parts(&plain, 1)[2..],
-            [("gradients", 9856.0), ("activations", 108_000.0), ("logits", 8640.0)]
+            [("gradients", 19_712.0), ("activations", 108_000.0), ("logits", 8640.0)]
         );
         assert_eq!(parts(&plain, 2)[2..], [("gradients", 4928.0), ("temporaries", 960.0)]);
         assert_eq!(
             (plain.peak() * GIBIBYTE).round(),
-            4928.0 + 9856.0 + 9856.0 + 108_000.0 + 8640.0
+            4928.0 + 9856.0 + 19_712.0 + 108_000.0 + 8640.0
         );
         // 50 tokens: 3 inputs of 8, and one layer's 270: 14,700; chunks of 5 rows of 4*10, and
         // 2*80: 360
         let lean = plan(&["train.memory={ gradient_checkpointing = true, logits_chunk = 5 }"]);
         assert_eq!(
             parts(&lean, 1)[2..],
-            [("gradients", 4928.0), ("activations", 58_800.0), ("logits", 1440.0)]
+            [("gradients", 14_784.0), ("activations", 58_800.0), ("logits", 1440.0)]
         );
         let reference = plan(&["train.kl.coefficient=0.1"]);
         assert_eq!(parts(&reference, 2)[2], ("reference model", 4928.0));
@@ -414,7 +420,7 @@ mod tests {
         // 5 rows of 16*10 and one copy of the embedding in 2 bytes
         assert_eq!(
             parts(&adapter, 1)[2..],
-            [("gradients", 448.0), ("activations", 49_200.0), ("logits", 960.0)]
+            [("gradients", 1344.0), ("activations", 49_200.0), ("logits", 960.0)]
         );
         assert_eq!(parts(&adapter, 2)[2..], [("gradients", 448.0), ("temporaries", 384.0)]);
     }

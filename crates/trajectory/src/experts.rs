@@ -1,12 +1,14 @@
 //! Which experts of a mixture read the ids of an episode.
 
+use serde::{Deserialize, Serialize};
+
 /// The experts that read the first ids of a sequence, as a policy with mixtures of experts chose
 /// them while it sampled: `per_id` numbers for each id, those of the first such layer first.
 ///
 /// The last id of an episode was drawn and never read, so an episode of `n` ids has at most
 /// `per_id (n - 1)` numbers. They are held in memory for the update of their step, and no file has
 /// them: 48 layers with 8 experts each are 768 bytes an id.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExpertRecord {
     /// Layers times the experts of each; 0 of a policy without experts.
     pub per_id: usize,

@@ -27,6 +27,7 @@ use crate::models::Models;
 use crate::output;
 use crate::problem::Problem;
 use crate::program::own_name;
+use crate::ranks;
 use paretopo_environments::Resources;
 use paretopo_training::{CheckDepth, EntryPoints, Pieces};
 use std::path::{Path, PathBuf};
@@ -56,6 +57,9 @@ impl Options<'_> {
 pub(crate) fn run(command: Command, options: &Options<'_>) -> Result<(), Problem> {
     paretopo_chat::isolate_templates(vec![this_program()?, "template-worker".into()]);
     let Options { quiet, cancelled, .. } = *options;
+    if !matches!(command, Command::Train { .. } | Command::Sft { .. }) {
+        ranks::require_one()?;
+    }
     match command {
         Command::Train { config, run } => {
             recipes::run(|backend| backend.train, true, &config, &run, options)

@@ -9,10 +9,13 @@ use crate::problem::Problem;
 use crate::program::own_name;
 use crate::programs;
 use crate::progress::Progress;
+use crate::ranks::Job;
+use paretopo_collective::OneProcess;
 use paretopo_records::{Evaluation, read_evaluation};
 use paretopo_settings::Temperature;
 use paretopo_training::{EntryPoints, EpisodeFailures, Observer, Recipe, RunConfig, Surroundings};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// Reads the configuration and applies `--set`, `--model` and `--adapter`; `None` when a dry run
@@ -53,6 +56,7 @@ fn surroundings(
         policy_folder: policies::folder(&config.policy, progress)?,
         threads: (backend.threads)(),
         sampling_place: backend.sampling_place,
+        collective: Arc::new(OneProcess),
     })
 }
 
@@ -101,11 +105,24 @@ pub(crate) fn run(
     run: &Path,
     options: &Options<'_>,
 ) -> Result<(), Problem> {
-    let Some(Opened { config, backend, index, mut progress, surroundings }) =
+    let job = Job::join()?;
+    if arguments.dry_run && !job.leads() {
+        return job.end(Ok(()));
+    }
+    let options = &Options { quiet: options.quiet || !job.leads(), ..*options };
+    let Some(Opened { config, backend, index, mut progress, mut surroundings }) =
         open(arguments, Some(run), options)?
     else {
-        return Ok(());
+        return job.end(Ok(()));
     };
+    surroundings.collective = job.collective();
+    let leads = job.leads();
+    if leads && plans {
+        let ranks = surroundings.collective.ranks();
+        if ranks > 1 {
+            progress.note(&format!("{ranks} ranks, of {} threads each", surroundings.threads));
+        }
+    }
     if plans {
         let folder = &surroundings.policy_folder;
         let plan = (options.models.plan)(&config, folder, USUAL_PROMPT, surroundings.threads)?;
@@ -115,9 +132,15 @@ pub(crate) fn run(
             own_name()
         ));
     }
-    progress.log_into(run);
-    pick(&backend)(index, &config, run, &surroundings, &mut progress)?;
-    drop(progress);
+    if leads {
+        progress.log_into(run);
+    }
+    let done = pick(&backend)(index, &config, run, &surroundings, &mut progress);
+    drop((progress, surroundings));
+    job.end(done)?;
+    if !leads {
+        return Ok(());
+    }
     if !plans && !config.sft.data.is_empty() {
         outln!("wrote {}", run.join("policy").display());
         return Ok(());

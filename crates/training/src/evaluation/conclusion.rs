@@ -3,6 +3,7 @@
 use crate::decoding::for_rollouts;
 use crate::evaluation::{Played, Playing};
 use crate::generating::Source;
+use crate::ranks::{Order, Ranks};
 use crate::{
     EpisodeFailures, Observer, Policy, RunConfig, RunFolder, Stage, Surroundings, TrainingError,
 };
@@ -38,6 +39,7 @@ pub(crate) struct Conclusion<'a, B: AutodiffBackend> {
     pub(crate) environment: &'a ToolEnvironment,
     pub(crate) device: &'a B::Device,
     pub(crate) surroundings: &'a Surroundings<'a>,
+    pub(crate) ranks: Ranks<'a>,
 }
 
 impl<B: AutodiffBackend> Conclusion<'_, B> {
@@ -53,11 +55,12 @@ impl<B: AutodiffBackend> Conclusion<'_, B> {
         weight_version: u64,
         observer: &mut dyn Observer,
     ) -> Result<(), TrainingError> {
-        let Self { config, folder, environment, device, surroundings } = *self;
+        let Self { config, folder, environment, device, surroundings, ranks } = *self;
         // before the adapter is merged, which servers have beside the weights
         let model = F::valid(&policy.model);
         source.give(&policy, &model, weight_version, config, environment)?;
         let policy = write_policy(policy, folder)?;
+        ranks.order(&Order::Merge)?;
         let mut model = for_rollouts(F::valid(&policy.model), config, device)?;
         let episodes = config.evaluation.episodes(&**environment);
         let workers = surroundings.rollout_workers(config, &mut model, episodes)?;
@@ -77,6 +80,7 @@ impl<B: AutodiffBackend> Conclusion<'_, B> {
             config: &config.evaluation,
             seed: config.seed,
             name: "evaluate",
+            ranks,
         };
         let played = playing.play_and_summarise(None, observer)?;
         let Played { evaluation, trajectories, bad_reward } = played;

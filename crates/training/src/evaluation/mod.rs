@@ -10,11 +10,11 @@ pub use finished::FinishedEpisodes;
 pub use summary::summarise;
 use summary::{preferred, put_head_skill};
 
+use crate::ranks::Ranks;
 use crate::seeds::{Purpose, derive_seed};
 use crate::{ConfigError, EpisodeFailures, Observer, Stage, TrainingError};
 use paretopo_agent::{
     PolicyText, RolloutConfig, RolloutContext, RolloutRequest, RolloutStatistics, normalised,
-    rollout,
 };
 use paretopo_environments::{DataError, RunMemory, ToolEnvironment, score_groups};
 use paretopo_generation::{Recorded, SamplingConfig};
@@ -36,7 +36,8 @@ pub fn evaluate(
     mut finished: Option<FinishedEpisodes>,
     observer: &mut dyn Observer,
 ) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
-    let playing = Playing { context, rollout: rollout_config, config, seed, name: "evaluate" };
+    let (name, ranks) = ("evaluate", Ranks::alone());
+    let playing = Playing { context, rollout: rollout_config, config, seed, name, ranks };
     let found = playing.play_and_summarise(finished.as_mut(), observer)?;
     if let Some(reason) = found.bad_reward {
         // a mended objective judges the same episodes
@@ -74,6 +75,7 @@ pub(crate) struct Playing<'a> {
     pub(crate) seed: u64,
     /// With what the names of its episodes begin; of no other evaluation of the run.
     pub(crate) name: &'a str,
+    pub(crate) ranks: Ranks<'a>,
 }
 
 impl Playing<'_> {
@@ -192,7 +194,8 @@ impl Playing<'_> {
                 unsaved = finished.append(trajectory).err().or(unsaved.take());
             }
         };
-        let (played, statistics) = rollout(self.context, &rollout_config, &missing, &mut report)?;
+        let (played, statistics) =
+            self.ranks.rollout(self.context, &rollout_config, &missing, &mut report)?;
         if let Some(error) = unsaved {
             return Err(error);
         }

@@ -95,6 +95,7 @@ impl Fixture {
             policy_folder: self.folder.path().join("model"),
             threads: 1,
             sampling_place: paretopo_engine::SamplingPlace::Host,
+            collective: std::sync::Arc::new(paretopo_collective::OneProcess),
         };
         RunFolder::open(run, &self.config, "train", &surroundings)
     }

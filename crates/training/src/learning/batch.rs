@@ -12,11 +12,12 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{FloatDType, Int, Tensor, TensorData};
 use paretopo_models::{CausalLm, from_host};
 use paretopo_trajectory::ExpertRecord;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A sequence to learn from. All lists but `ids` and `mask` have one entry per id that `mask`
 /// marks.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrainingSequence {
     /// What the model read and wrote.
     pub ids: Vec<u32>,

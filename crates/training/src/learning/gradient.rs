@@ -17,11 +17,13 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::Workers;
+use paretopo_collective::tree::{TreeSum, part};
 use paretopo_models::{CausalLm, ModelFamily, is_frozen};
 use paretopo_settings::{whole, within};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a forward and backward pass holds in memory: less memory for more work, and the same
@@ -125,14 +127,30 @@ pub fn total_gradient<B: AutodiffBackend, M: CausalLm<B>, J: Send, T: Send, E: S
     jobs: Vec<J>,
     work: impl Fn(&M, J, &mut GradientSum<B>) -> Result<T, E> + Sync,
 ) -> Result<(GradientSum<B>, Vec<T>), E> {
+    let sums = PartSums::new(jobs.len(), 1, 0..1);
+    let (tree, found) = gradient_parts(workers, model, jobs, sums, work)?;
+    Ok((tree.into_whole().unwrap_or_default(), found))
+}
+
+/// The same of the jobs of some parts of all, as sums of the parts.
+///
+/// # Errors
+/// The first error of `work`.
+pub(crate) fn gradient_parts<B: AutodiffBackend, M: CausalLm<B>, J: Send, T: Send, E: Send>(
+    workers: &Workers,
+    model: &M,
+    jobs: Vec<J>,
+    mut sums: PartSums<B>,
+    work: impl Fn(&M, J, &mut GradientSum<B>) -> Result<T, E> + Sync,
+) -> Result<(TreeSum<GradientSum<B>>, Vec<T>), E> {
     Stage::Gradient.begin();
-    let (mut total, mut found) = (GradientSum::default(), Vec::with_capacity(jobs.len()));
+    let mut found = Vec::with_capacity(jobs.len());
     let parts = workers.count().min(jobs.len());
     if parts <= 1 {
         for job in jobs {
-            found.push(work(model, job, &mut total)?);
+            found.push(work(model, job, sums.next())?);
         }
-        return Ok((total, found));
+        return Ok((sums.finish(), found));
     }
     let forks = (0..parts).map(|_| fork(model)).collect();
     let failed = AtomicBool::new(false);
@@ -152,14 +170,63 @@ pub fn total_gradient<B: AutodiffBackend, M: CausalLm<B>, J: Send, T: Send, E: S
             Ok(done) => {
                 waiting.insert(place, done);
                 while let Some((sum, value)) = waiting.remove(&found.len()) {
-                    total.add(sum);
+                    sums.next().add(sum);
                     found.push(value);
                 }
             }
             Err(reason) => error = Some(reason),
         }
     });
-    error.map_or(Ok((total, found)), Err)
+    match error {
+        Some(reason) => Err(reason),
+        None => Ok((sums.finish(), found)),
+    }
+}
+
+/// Gradients on their way into the tree of their sums: those of a part are added one after the
+/// other, and the parts are the tree's leaves.
+#[derive(Debug)]
+pub(crate) struct PartSums<B: AutodiffBackend> {
+    /// Of all parts together.
+    jobs: usize,
+    parts: usize,
+    own: Range<usize>,
+    /// The part that is added up, and the job that comes next.
+    current: usize,
+    next: usize,
+    sum: GradientSum<B>,
+    tree: TreeSum<GradientSum<B>>,
+}
+
+impl<B: AutodiffBackend> PartSums<B> {
+    /// Of the jobs that are dealt out to so many parts, those of the parts `own`.
+    pub(crate) fn new(jobs: usize, parts: usize, own: Range<usize>) -> Self {
+        let (current, next) = (own.start, part(jobs, own.start, parts).start);
+        let tree = TreeSum::new(parts, own.start);
+        Self { jobs, parts, own, current, next, sum: GradientSum::default(), tree }
+    }
+
+    /// What the next job's gradient is added to.
+    fn next(&mut self) -> &mut GradientSum<B> {
+        while self.next == part(self.jobs, self.current, self.parts).end {
+            self.close();
+        }
+        self.next += 1;
+        &mut self.sum
+    }
+
+    fn close(&mut self) {
+        let sum = std::mem::take(&mut self.sum);
+        self.tree.push(sum, GradientSum::added);
+        self.current += 1;
+    }
+
+    fn finish(mut self) -> TreeSum<GradientSum<B>> {
+        while self.current < self.own.end {
+            self.close();
+        }
+        self.tree
+    }
 }
 
 /// The gradients of everything in the graph of `outputs`, where `gradients` are those of the

@@ -50,6 +50,17 @@ impl<B: AutodiffBackend> GradientSum<B> {
         }
     }
 
+    /// The sum of two.
+    pub(crate) fn added(mut left: Self, right: Self) -> Self {
+        left.add(right);
+        left
+    }
+
+    /// Of such parts.
+    pub(crate) fn of_parts(parts: Vec<Option<Tensor<B::InnerBackend, 1>>>) -> Self {
+        Self(parts)
+    }
+
     /// The parts, as they are described above.
     pub fn parts(&self) -> &[Option<Tensor<B::InnerBackend, 1>>] {
         &self.0

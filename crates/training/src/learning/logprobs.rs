@@ -29,7 +29,27 @@ pub(crate) fn logprobs_of<B: Backend, M: CausalLm<B>>(
     workers: &Workers,
     place: &Placement<B>,
 ) -> Vec<Vec<f32>> {
-    let mut found = vec![Vec::new(); sequences.len()];
+    let groups = micro_batches(sequences, scoring.tokens);
+    in_order(sequences.len(), logprobs_of_groups(model, sequences, groups, scoring, (workers, place)))
+}
+
+/// Rows by the numbers of their sequences, each once.
+pub(crate) fn in_order(count: usize, rows: Vec<(usize, Vec<f32>)>) -> Vec<Vec<f32>> {
+    let mut found = vec![Vec::new(); count];
+    rows.into_iter().for_each(|(index, row)| found[index] = row);
+    found
+}
+
+/// The same of some micro-batches, given by the numbers of their sequences; each row with its
+/// sequence's number, in any order.
+pub(crate) fn logprobs_of_groups<B: Backend, M: CausalLm<B>>(
+    model: &M,
+    sequences: &[TrainingSequence],
+    groups: Vec<Vec<usize>>,
+    scoring: Scoring,
+    (workers, place): (&Workers, &Placement<B>),
+) -> Vec<(usize, Vec<f32>)> {
+    let mut found = Vec::with_capacity(sequences.len());
     let score = |(): &mut (), group: Vec<usize>, tell: &mut dyn FnMut((usize, Vec<f32>))| {
         let rows: Vec<&TrainingSequence> = group.iter().map(|index| &sequences[*index]).collect();
         let batch = MicroBatch::<B>::new(&rows, &place.device).in_precision(scoring.precision);
@@ -40,7 +60,6 @@ pub(crate) fn logprobs_of<B: Backend, M: CausalLm<B>>(
             tell((index, row[..sequences[index].old_logprobs.len()].to_vec()));
         }
     };
-    let groups = micro_batches(sequences, scoring.tokens);
-    workers.run(vec![(); workers.count()], groups, score, &mut |(index, row)| found[index] = row);
+    workers.run(vec![(); workers.count()], groups, score, &mut |row| found.push(row));
     found
 }

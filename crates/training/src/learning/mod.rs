@@ -3,7 +3,7 @@
 
 pub(crate) mod arrangement;
 pub(crate) mod batch;
-mod gradient;
+pub(crate) mod gradient;
 mod gradient_sum;
 pub(crate) mod logprobs;
 mod optimizer;

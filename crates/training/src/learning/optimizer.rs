@@ -25,7 +25,7 @@ pub struct AdamW<B: AutodiffBackend> {
 }
 
 /// A moment of each parameter, `None` where it is not trained.
-type Moments<B> = Vec<Option<Tensor<<B as AutodiffBackend>::InnerBackend, 1>>>;
+pub(crate) type Moments<B> = Vec<Option<Tensor<<B as AutodiffBackend>::InnerBackend, 1>>>;
 
 impl<B: AutodiffBackend> AdamW<B> {
     /// An optimiser for `total_updates` updates of a model.
@@ -147,6 +147,18 @@ impl<B: AutodiffBackend> AdamW<B> {
     /// Updates done.
     pub fn updates(&self) -> u64 {
         self.updates
+    }
+
+    /// Both moments, empty before the first update.
+    pub(crate) fn moments(&self) -> [Moments<B>; 2] {
+        [self.first_moments.clone(), self.second_moments.clone()]
+    }
+
+    /// Goes on from so many updates with both moments.
+    pub(crate) fn go_on(&mut self, updates: u64, [first, second]: [Moments<B>; 2]) {
+        self.updates = updates;
+        self.first_moments = first;
+        self.second_moments = second;
     }
 
     /// Both moments, for a checkpoint; those of parameters that are not trained are left out.

@@ -3,10 +3,11 @@
 
 use super::ahead::Played;
 use super::prompts::next_tasks;
+use crate::ranks::Ranks;
 use crate::rl::BadNumbers;
 use crate::seeds::{Purpose, derive_seed};
 use crate::{EpisodeFailures, Observer, RunConfig, RunFolder, Stage, TrainingError, TrainingState};
-use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics, rollout};
+use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics};
 use paretopo_algorithms::{Advantages, EstimatorError, Group, Progress, advantages};
 use paretopo_environments::{ToolEnvironment, score_groups};
 use paretopo_trajectory::{Split, Task, Trajectory, TrajectoryId};
@@ -106,6 +107,7 @@ pub(super) struct Collecting<'a> {
     pub(super) config: &'a RunConfig,
     pub(super) environment: &'a ToolEnvironment,
     pub(super) folder: &'a RunFolder,
+    pub(super) ranks: Ranks<'a>,
 }
 
 /// The episodes of prompts, group by group.
@@ -209,8 +211,9 @@ impl Collecting<'_> {
             done += 1;
             observer.progress("rollout", done, total);
         };
+        let config = &self.config.rollout;
         let (trajectories, statistics) =
-            rollout(context, &self.config.rollout, &requests, &mut report)?;
+            self.ranks.rollout(context, config, &requests, &mut report)?;
         batch.statistics.add(&statistics);
         Ok(trajectories)
     }

@@ -82,6 +82,12 @@ pub struct TrainConfig {
     pub micro_batch_tokens: usize,
     /// What is held in memory at a time.
     pub memory: MemoryConfig,
+    /// The micro-batches of an update are added up in so many parts, and the parts in a binary tree,
+    /// so that up to so many processes give weights with the same bits as one does. Fewer hold fewer
+    /// sums: 1 holds one, 4 up to three.
+    #[serde(deserialize_with = "within::<1, 1024, _, _>", skip_serializing_if = "is_usual_parts")]
+    #[schemars(schema_with = "whole::<1, 1024>")]
+    pub gradient_parts: usize,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
     /// The policy loss.
@@ -159,6 +165,7 @@ impl Default for TrainConfig {
             minibatches: 1,
             micro_batch_tokens: 1024,
             memory: MemoryConfig::default(),
+            gradient_parts: USUAL_PARTS,
             optimizer: OptimizerConfig::default(),
             loss: PolicyLossConfig::default(),
             aggregation: Aggregation::TokenMean {},
@@ -182,11 +189,23 @@ impl Default for TrainConfig {
     }
 }
 
+/// Of the sums of gradients.
+const USUAL_PARTS: usize = 4;
+
+fn is_usual_parts(parts: &usize) -> bool {
+    *parts == USUAL_PARTS
+}
+
 fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
     *setting == T::default()
 }
 
 impl TrainConfig {
+    /// Updates of the whole run.
+    pub(crate) fn updates(&self) -> u64 {
+        self.steps * (self.epochs * self.minibatches) as u64
+    }
+
     /// Whether the loss has terms that do not vanish with the advantage.
     pub(crate) fn pulls_everywhere(&self) -> bool {
         self.kl.coefficient.get() != 0.0 || self.entropy_coefficient.get() != 0.0

@@ -22,6 +22,7 @@ use crate::evaluation::conclusion::Conclusion;
 use crate::evaluation::{require_tasks, sampling_of};
 use crate::fitting::{fitting, played_splits};
 use crate::generating::Source;
+use crate::ranks::{Order, Ranks, follow};
 use crate::run::checkpoint;
 use crate::{
     AdamW, EpisodeFailures, Metrics, Observer, Policy, RunConfig, RunFolder, Surroundings,
@@ -41,7 +42,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use update::{BadUpdate, Update, UpdateSums};
+pub(crate) use update::{BadUpdate, Update};
+use update::UpdateSums;
 
 /// Trains a policy and evaluates it; the result lies in `run/policy` and `run/evaluation.json`.
 ///
@@ -55,12 +57,18 @@ pub fn train<F: ModelFamily, B: AutodiffBackend>(
     surroundings: &Surroundings<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
-    let folder = RunFolder::open(run, config, "train", surroundings)?;
-    let environment = surroundings.environment(config, observer)?;
-    train_in::<F, B>(config, environment, folder, place, surroundings, observer)
+    let ranks = Ranks::of(surroundings);
+    ranks.agree(config, surroundings)?;
+    if !ranks.leads() {
+        return follow::<F, B>(config, place, surroundings);
+    }
+    let opened = RunFolder::open(run, config, "train", surroundings)
+        .and_then(|folder| Ok((surroundings.environment(config, observer)?, folder)));
+    lead::<F, B>(config, opened, place, surroundings, observer)
 }
 
-/// The same in an environment that is built already, which may be one of your own.
+/// The same in an environment that is built already, which may be one of your own. Of several ranks,
+/// the first one calls this, and the others [`crate::follow_in`].
 ///
 /// # Errors
 /// As [`train`].
@@ -72,13 +80,32 @@ pub fn train_in<F: ModelFamily, B: AutodiffBackend>(
     surroundings: &Surroundings<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
-    let training =
-        Training::<F, B>::prepare(config, environment, folder, place, surroundings, observer)?;
-    let training = match config.train.max_staleness {
-        0 => training.steps(None, observer)?,
-        _ => training.steps_ahead(observer)?,
+    Ranks::of(surroundings).agree(config, surroundings)?;
+    lead::<F, B>(config, Ok((environment, folder)), place, surroundings, observer)
+}
+
+/// The run as rank 0 sees it, which is all of it where there is no other.
+fn lead<F: ModelFamily, B: AutodiffBackend>(
+    config: &RunConfig,
+    opened: Result<(ToolEnvironment, RunFolder), TrainingError>,
+    place: &Placement<B>,
+    surroundings: &Surroundings<'_>,
+    observer: &mut dyn Observer,
+) -> Result<(), TrainingError> {
+    let ranks = Ranks::of(surroundings);
+    let prepared = opened.and_then(|(environment, folder)| {
+        Training::<F, B>::prepare(config, environment, folder, place, surroundings, observer)
+    });
+    let mut training = ranks.prepared(prepared)?;
+    ranks.restore(&mut training.policy, &mut training.optimizer)?;
+    let steps = match config.train.max_staleness {
+        0 => training.steps(None, observer),
+        _ => training.steps_ahead(observer),
     };
-    training.conclude(observer)
+    let done = steps.and_then(|training| training.conclude(observer));
+    // whoever is lost needs not to be told
+    let told = ranks.order(&Order::End);
+    done.and_then(|()| Ok(told?))
 }
 
 /// Notes of an update of servers' weights.
@@ -138,9 +165,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         let reference = (config.train.kl.coefficient.get() != 0.0)
             .then(|| without_adapter(F::valid(&policy.model)));
         let workers = surroundings.workers(config, &policy.model)?;
-        let updates_per_step = (config.train.epochs * config.train.minibatches) as u64;
-        let mut optimizer =
-            AdamW::new(config.train.optimizer, config.train.steps * updates_per_step);
+        let mut optimizer = AdamW::new(config.train.optimizer, config.train.updates());
         let run = folder.path().to_owned();
         let mut note = |message: &str| observer.note(message);
         let restored =
@@ -252,7 +277,9 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         observer: &mut dyn Observer,
     ) -> Result<Batch, TrainingError> {
         let (config, environment) = (self.config, self.environment.clone());
-        let collecting = Collecting { config, environment: &environment, folder: &self.folder };
+        let ranks = Ranks::of(self.surroundings);
+        let folder = &self.folder;
+        let collecting = Collecting { config, environment: &environment, folder, ranks };
         let every = config.train.validate_every;
         let validates = every > 0 && self.state.step.is_multiple_of(every);
         let played = match played {
@@ -353,15 +380,19 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
     /// # Errors
     /// When numbers go wrong; the batch is then written out.
     fn update(self, batch: &Batch) -> Result<(Self, UpdateSums), TrainingError> {
-        let step = self.state.step;
+        let (step, ranks) = (self.state.step, Ranks::of(self.surroundings));
         let update = Update::<F, B> {
             config: self.config,
             reference: self.reference.as_ref(),
             workers: &self.workers,
             place: self.place,
             step,
+            ranks,
         };
         let sequences = update::sequences(&batch.groups, &batch.advantages, self.config);
+        if ranks.count() > 1 {
+            ranks.order(&Order::Update { step, sequences: sequences.clone() })?;
+        }
         let mut optimizer = self.optimizer;
         let mut policy = self.policy;
         match update.run(policy.model, &mut optimizer, sequences) {
@@ -377,6 +408,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
                 let batch = batch.save(&self.folder, "failed-", step)?;
                 Err(TrainingError::Numbers { step, reason, batch })
             }
+            Err(BadUpdate::Ranks(reason)) => Err(TrainingError::Rank { rank: 0, reason }),
         }
     }
 
@@ -400,6 +432,9 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         let is_due = self.state.step.is_multiple_of(train.checkpoint_every)
             || self.state.step == train.steps;
         if is_due && self.failed_steps == 0 {
+            let ranks = Ranks::of(self.surroundings);
+            ranks.order(&Order::Compare)?;
+            ranks.agree_on_weights(&self.policy.model)?;
             let run = self.folder.path();
             checkpoint::save(run, &self.policy, &self.optimizer, &self.state, train.keep.latest)?;
         }
@@ -413,6 +448,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
             environment: &self.environment,
             device: &self.place.device,
             surroundings: self.surroundings,
+            ranks: Ranks::of(self.surroundings),
         };
         let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
         conclusion

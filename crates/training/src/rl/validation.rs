@@ -38,6 +38,7 @@ impl Collecting<'_> {
             config: &settings,
             seed: config.seed,
             name: &format!("validation-{}", state.step),
+            ranks: self.ranks,
         };
         let played = playing.play_and_summarise(None, observer)?;
         let Played { evaluation: validation, trajectories, bad_reward } = played;

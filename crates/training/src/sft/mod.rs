@@ -13,11 +13,12 @@ use crate::evaluation::{require_tasks, sampling_of};
 use crate::fitting::{fitting, played_splits};
 use crate::generating::Source;
 use crate::learning::arrangement::micro_batches;
+use crate::ranks::Ranks;
 use crate::run::checkpoint;
 use crate::run::run_folder::write_atomically;
 use crate::seeds::{Purpose, derive_seed};
 use crate::{
-    AdamW, GradientSum, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings,
+    AdamW, ConfigError, GradientSum, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings,
     TrainingError, TrainingSequence, TrainingState, accumulate_gradient, total_gradient,
 };
 use burn::tensor::backend::AutodiffBackend;
@@ -46,6 +47,10 @@ pub fn sft<F: ModelFamily, B: AutodiffBackend>(
     surroundings: &Surroundings<'_>,
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
+    if surroundings.collective.ranks() > 1 {
+        let reason = "a warm start is of one process\nhint: start `sft` without `mpirun`";
+        return Err(ConfigError::Setting(reason.into()).into());
+    }
     let mut start = WarmStart::<F, B>::prepare(config, run, place, surroundings, observer)?;
     while start.state.step < config.sft.steps {
         if surroundings.cancelled.load(Ordering::Relaxed) {
@@ -56,8 +61,8 @@ pub fn sft<F: ModelFamily, B: AutodiffBackend>(
     let step = start.state.step;
     let written = match &start.lessons {
         Lessons::Demonstrations { environment, .. } => {
-            let (folder, device) = (&start.folder, &place.device);
-            Conclusion { config, folder, environment, device, surroundings }.write(
+            let (folder, device, ranks) = (&start.folder, &place.device, Ranks::alone());
+            Conclusion { config, folder, environment, device, surroundings, ranks }.write(
                 start.policy,
                 &mut Source::local(),
                 start.state.updates,

@@ -11,10 +11,11 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_algorithms::losses::{kl_penalty, policy_loss};
 use paretopo_models::{from_host, to_host};
+use serde::{Deserialize, Serialize};
 
 /// Sums over the tokens and updates of a step.
-#[derive(Clone, Default)]
-pub(in crate::rl) struct UpdateSums {
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(crate) struct UpdateSums {
     pub(in crate::rl) loss: f64,
     pub(in crate::rl) tokens: f64,
     pub(in crate::rl) clipped_low: f64,

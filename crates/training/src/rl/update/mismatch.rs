@@ -1,12 +1,14 @@
 //! What sampler and trainer differ by with the same weights, as means over what was compared.
 
+use serde::{Deserialize, Serialize};
+
 /// Sampled tokens in front of a place where another mean begins: the difference grows with length
 /// where what was computed before is rounded otherwise.
 const FROM: [usize; 5] = [0, 16, 64, 256, 1024];
 
 /// A mean: of experts whether others would be chosen, over tokens and layers; of log-probabilities
 /// `|trainer - sampler|` in nats, over tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::rl) struct Mismatch {
     sum: f64,
     compared: f64,
@@ -34,7 +36,7 @@ impl Mismatch {
 }
 
 /// What log-probabilities differ by: on average, at most, and by the place of the token.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::rl) struct LogprobMismatch {
     all: Mismatch,
     largest: f64,

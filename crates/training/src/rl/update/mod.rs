@@ -9,45 +9,57 @@ mod mismatch;
 mod old_logprobs;
 mod sequences;
 
-pub(super) use loss::UpdateSums;
+pub(crate) use loss::UpdateSums;
 pub(super) use sequences::sequences;
 
 use crate::learning::arrangement::micro_batches;
-use crate::learning::logprobs::{Scoring, logprobs_of};
+use crate::learning::logprobs::{Scoring, in_order, logprobs_of_groups};
+use crate::ranks::Ranks;
 use crate::rl::{BadNumbers, OldLogprobs};
 use crate::seeds::{Purpose, derive_seed};
 use crate::{
     AdamW, GradientSum, MicroBatch, RunConfig, TrainConfig, TrainingSequence, accumulate_gradient,
-    total_gradient,
 };
 use burn::tensor::backend::AutodiffBackend;
 use loss::{Terms, loss_of};
 use old_logprobs::{Correction, recompute};
 use paretopo_agent::Workers;
 use paretopo_algorithms::losses::token_weights;
+use paretopo_collective::CollectiveError;
 use paretopo_models::{ModelFamily, Placement};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
 /// Why a step's update is no good.
-#[derive(Debug, PartialEq)]
-pub(super) enum BadUpdate {
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum BadUpdate {
     /// A loss, gradient or ratio.
     Batch(String),
     /// A weight or moment after it, or the log-probabilities before it, which nothing mends.
     Policy(String),
+    /// Ranks do not work together any more.
+    Ranks(String),
+}
+
+impl From<CollectiveError> for BadUpdate {
+    fn from(error: CollectiveError) -> Self {
+        Self::Ranks(error.to_string())
+    }
 }
 
 /// The updates of one step.
-pub(super) struct Update<'a, F: ModelFamily, B: AutodiffBackend> {
-    pub(super) config: &'a RunConfig,
+pub(crate) struct Update<'a, F: ModelFamily, B: AutodiffBackend> {
+    pub(crate) config: &'a RunConfig,
     /// What the KL penalty is taken against.
-    pub(super) reference: Option<&'a F::Model<B::InnerBackend>>,
-    pub(super) workers: &'a Workers,
-    pub(super) place: &'a Placement<B>,
-    pub(super) step: u64,
+    pub(crate) reference: Option<&'a F::Model<B::InnerBackend>>,
+    pub(crate) workers: &'a Workers,
+    pub(crate) place: &'a Placement<B>,
+    pub(crate) step: u64,
+    /// Who computes it; all of them run the same update of the same sequences.
+    pub(crate) ranks: Ranks<'a>,
 }
 
 /// What an update learns from.
@@ -66,7 +78,7 @@ impl<F: ModelFamily, B: AutodiffBackend> Update<'_, F, B> {
     ///
     /// # Errors
     /// Says which number went wrong.
-    pub(super) fn run(
+    pub(crate) fn run(
         &self,
         mut model: F::Model<B>,
         optimizer: &mut AdamW<B>,
@@ -82,10 +94,13 @@ impl<F: ModelFamily, B: AutodiffBackend> Update<'_, F, B> {
             |model: &F::Model<B::InnerBackend>, sequences: &[TrainingSequence], replay| {
                 let precision = self.config.precision.into();
                 let scoring = Scoring { tokens: settings.micro_batch_tokens, precision, replay };
-                logprobs_of(model, sequences, scoring, self.workers, &place)
+                let groups = self.ranks.own_of(micro_batches(sequences, scoring.tokens));
+                let work = (self.workers, &place);
+                let own = logprobs_of_groups(model, sequences, groups, scoring, work);
+                Ok::<_, BadUpdate>(in_order(sequences.len(), self.ranks.share_rows(own)?))
             };
         if recomputes {
-            let trainer = logprobs(&F::valid(&model), &sequences, true);
+            let trainer = logprobs(&F::valid(&model), &sequences, true)?;
             corrections = recompute(
                 &mut sequences,
                 trainer,
@@ -95,7 +110,7 @@ impl<F: ModelFamily, B: AutodiffBackend> Update<'_, F, B> {
             );
         }
         // another policy, whose experts are its own
-        let references = self.reference.map(|model| logprobs(model, &sequences, false));
+        let references = self.reference.map(|model| logprobs(model, &sequences, false)).transpose()?;
         let mut dropped = 0;
         for chosen in minibatches(sequences.len(), self.config, self.step) {
             let (places, members) = members(&sequences, &corrections, &chosen, settings);
@@ -134,12 +149,13 @@ impl<F: ModelFamily, B: AutodiffBackend> Update<'_, F, B> {
     ) -> Result<(GradientSum<B>, f64, UpdateSums), BadUpdate> {
         let members = minibatch.members;
         let groups = micro_batches(members, self.config.train.micro_batch_tokens);
-        let groups = groups.into_iter().enumerate().collect();
+        let groups: Vec<(usize, Vec<usize>)> = groups.into_iter().enumerate().collect();
         let work =
             |model: &F::Model<B>, (index, group): (usize, Vec<usize>), sum: &mut GradientSum<B>| {
                 self.accumulate(model, minibatch, (index, &group), sum)
             };
-        let (gradient, parts) = total_gradient(self.workers, model, groups, work)?;
+        let how = (self.workers, self.config.train.gradient_parts);
+        let (gradient, parts) = self.ranks.total_gradient(how, model, groups, work)?;
         let mut sums = UpdateSums::default();
         parts.iter().for_each(|part| sums.add(part));
         let norm = gradient.norm();

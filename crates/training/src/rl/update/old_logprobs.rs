@@ -14,6 +14,7 @@ use crate::TrainConfig;
 use crate::TrainingSequence;
 use crate::rl::{ImportanceBeyond, ImportanceLevel};
 use paretopo_settings::Positive;
+use serde::{Deserialize, Serialize};
 
 /// How tokens are corrected.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +25,7 @@ pub(super) struct Correction {
 }
 
 /// What the corrections of a step are.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::rl) struct Corrected {
     /// Of the ratios.
     pub(in crate::rl) ratio: Mismatch,

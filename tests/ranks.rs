@@ -1,0 +1,276 @@
+//! A run of several ranks: the same weights to the bit as one gives, whoever fails.
+
+use crate::{Tracked, checkout, python_worker, with_kernels};
+use paretopo_collective::{Collective, CollectiveError, OneProcess, Threads};
+use paretopo_environments::Resources;
+use paretopo_models::AutoFamily;
+use paretopo_training::{Metrics, Observer, RunConfig, Surroundings, TrainingError, train};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Five prompts, so that no number of ranks has equal shares.
+const SETTINGS: [&str; 11] = [
+    "train.steps=4",
+    "train.prompts_per_step=5",
+    "train.rollouts_per_prompt=4",
+    "train.micro_batch_tokens=128",
+    "train.checkpoint_every=1",
+    "train.validate_every=2",
+    "train.save_trajectories_every=1",
+    "train.optimizer.learning_rate=1e-3",
+    "evaluation.tasks=5",
+    "rollout.max_sampled_tokens=40",
+    "workers=1",
+];
+
+struct Deaf;
+
+impl Observer for Deaf {
+    fn progress(&mut self, _: &str, _: usize, _: usize) {}
+    fn step(&mut self, _: u64, _: u64, _: &Metrics) {}
+    fn note(&mut self, _: &str) {}
+}
+
+fn config(more: &[&str]) -> RunConfig {
+    let settings: Vec<String> = SETTINGS.iter().chain(more).map(ToString::to_string).collect();
+    let file = std::fs::read_to_string(checkout("experiments/math/paretopo.toml")).unwrap();
+    RunConfig::parse(&file, "test", &settings).unwrap()
+}
+
+/// What one rank comes to.
+fn at_rank(
+    collective: Arc<dyn Collective>,
+    config: &RunConfig,
+    policy_folder: PathBuf,
+    run: &Path,
+) -> Result<(), TrainingError> {
+    let surroundings = Surroundings {
+        resources: Resources { python_worker: python_worker(), cache: std::env::temp_dir() },
+        cancelled: &crate::scripted::NEVER,
+        backend: "test".into(),
+        commit: "test",
+        policy_folder,
+        threads: 1,
+        sampling_place: paretopo_engine::SamplingPlace::Host,
+        collective,
+    };
+    train::<AutoFamily, Tracked>(config, run, &with_kernels(), &surroundings, &mut Deaf)
+}
+
+fn policy() -> PathBuf {
+    checkout("models/graded-math")
+}
+
+/// What each of so many ranks comes to, all with the same configuration.
+fn at_all(
+    ranks: Vec<Arc<dyn Collective>>,
+    config: &RunConfig,
+    run: &Path,
+) -> Vec<Result<(), String>> {
+    std::thread::scope(|scope| {
+        let start = |own| {
+            scope.spawn(move || {
+                at_rank(own, config, policy(), run).map_err(|error| error.to_string())
+            })
+        };
+        let started: Vec<_> = ranks.into_iter().map(start).collect();
+        started.into_iter().map(|one| one.join().unwrap()).collect()
+    })
+}
+
+fn threads(ranks: usize) -> Vec<Arc<dyn Collective>> {
+    if ranks == 1 {
+        return vec![Arc::new(OneProcess)];
+    }
+    Threads::new(ranks).into_iter().map(|own| Arc::new(own) as Arc<dyn Collective>).collect()
+}
+
+fn weights(run: &Path) -> Vec<u8> {
+    std::fs::read(run.join("policy/model.safetensors")).unwrap()
+}
+
+/// A run's lines without what the clock and the processes decide.
+fn lines(path: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let timed = ["seconds", "per_second", "memory", "started"];
+    let line = |line: &str| {
+        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+        let object = value.as_object_mut().unwrap();
+        object.retain(|key, _| !timed.iter().any(|part| key.contains(part)));
+        value
+    };
+    text.lines().map(line).collect()
+}
+
+#[track_caller]
+fn check_equal(settings: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(settings);
+    let place = |ranks: usize| folder.path().join(ranks.to_string());
+    for ranks in 1..=4 {
+        let found = at_all(threads(ranks), &config, &place(ranks));
+        assert_eq!(found, vec![Ok(()); ranks]);
+        // what was played, what was learnt from it, and what came of it
+        let metrics = |ranks: usize| lines(&place(ranks).join("metrics.jsonl"));
+        assert_eq!(metrics(ranks), metrics(1), "{ranks} ranks");
+        assert_eq!(weights(&place(ranks)), weights(&place(1)), "{ranks} ranks");
+    }
+    assert_eq!(lines(&place(1).join("metrics.jsonl")).len(), 4);
+}
+
+#[test]
+fn ranks_give_the_weights_of_one_process_to_the_bit() {
+    check_equal(&[]);
+}
+
+#[test]
+fn with_a_reference_minibatches_and_the_trainers_own_log_probabilities_as_well() {
+    check_equal(&[
+        "train.kl.coefficient=0.1",
+        "train.minibatches=2",
+        "train.epochs=2",
+        "train.optimizer.learning_rate=1e-4",
+        "train.old_logprobs=recompute",
+        "train.importance_cap=2.0",
+        "train.refill_rounds=1",
+    ]);
+}
+
+#[test]
+fn adapters_as_well() {
+    check_equal(&["lora={ rank = 4, dropout = 0.1 }"]);
+}
+
+/// A rank that is gone after so many messages.
+#[derive(Debug)]
+struct Mortal {
+    inner: Threads,
+    left: AtomicUsize,
+}
+
+impl Mortal {
+    fn spend(&self) -> Result<(), CollectiveError> {
+        let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(1)
+        });
+        let gone = |_| CollectiveError::Lost { rank: self.rank(), reason: "it died".into() };
+        taken.map(drop).map_err(gone)
+    }
+}
+
+impl Collective for Mortal {
+    fn rank(&self) -> usize {
+        self.inner.rank()
+    }
+
+    fn ranks(&self) -> usize {
+        self.inner.ranks()
+    }
+
+    fn send(&self, to: usize, bytes: Vec<u8>) -> Result<(), CollectiveError> {
+        self.spend()?;
+        self.inner.send(to, bytes)
+    }
+
+    fn receive(&self, from: usize) -> Result<Vec<u8>, CollectiveError> {
+        self.spend()?;
+        self.inner.receive(from)
+    }
+}
+
+#[test]
+fn a_rank_that_dies_at_any_message_ends_all_and_any_number_of_them_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&[]);
+    let whole = folder.path().join("whole");
+    assert_eq!(at_all(threads(1), &config, &whole), [Ok(())]);
+    let run = folder.path().join("run");
+    // the messages of a step are about forty; each death is further on in what is left
+    let mut deaths = 0;
+    for (mortal, left) in [(1, 0), (0, 3), (2, 9), (1, 40), (0, 55), (2, 70)] {
+        let ranks = Threads::new(3).into_iter().enumerate().map(|(rank, inner)| {
+            let left = AtomicUsize::new(if rank == mortal { left } else { usize::MAX });
+            Arc::new(Mortal { inner, left }) as Arc<dyn Collective>
+        });
+        let found = at_all(ranks.collect(), &config, &run);
+        if found.iter().all(Result::is_ok) {
+            break;
+        }
+        deaths += 1;
+        // nobody waits, and rank 0 says who is lost
+        let said = found[0].as_ref().unwrap_err();
+        assert!(said.contains("lost") && said.contains("hint: start the run again"), "{said}");
+    }
+    assert!(deaths >= 4, "{deaths}");
+    for ranks in [2, 1] {
+        assert_eq!(at_all(threads(ranks), &config, &run), vec![Ok(()); ranks]);
+        assert_eq!(weights(&run), weights(&whole));
+    }
+}
+
+/// Two ranks, the second one with what is its own.
+fn two(
+    own: &RunConfig,
+    others: &RunConfig,
+    others_policy: PathBuf,
+    run: &Path,
+) -> [Result<(), String>; 2] {
+    let mut ranks = threads(2);
+    let (second, first) = (ranks.pop().unwrap(), ranks.pop().unwrap());
+    std::thread::scope(|scope| {
+        let second = scope.spawn(move || at_rank(second, others, others_policy, run));
+        let first = at_rank(first, own, policy(), run);
+        [first, second.join().unwrap()].map(|found| found.map_err(|error| error.to_string()))
+    })
+}
+
+#[test]
+fn ranks_that_differ_are_refused_by_name_and_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let found = two(&config(&[]), &config(&["train.epochs=2"]), policy(), &run);
+    for said in found.map(Result::unwrap_err) {
+        let wanted = "rank 1: its configuration has `epochs = 2` where that of rank 0 has `epochs = 1`";
+        assert!(said.contains(wanted), "{said}");
+    }
+    assert!(!run.exists(), "nothing is written");
+    // what one of them cannot read is said by the first as well
+    let missing = folder.path().join("nothing");
+    let found = two(&config(&[]), &config(&[]), missing, &run);
+    let [first, second] = found.map(Result::unwrap_err);
+    assert!(first.starts_with("rank 1: ") && first.contains("nothing"), "{first}");
+    assert!(second.contains("nothing"), "{second}");
+    // another policy of the same shape
+    let other = folder.path().join("other");
+    copy_with_another_weight(&policy(), &other);
+    let adapter = config(&["lora={ rank = 2 }"]);
+    let [first, _] = two(&adapter, &adapter, other, &folder.path().join("adapter"));
+    let first = first.unwrap_err();
+    assert!(first.contains("rank 1: its weights are not those of rank 0"), "{first}");
+}
+
+/// A copy of a checkpoint with one weight changed.
+fn copy_with_another_weight(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let mut content = std::fs::read(&path).unwrap();
+        if path.ends_with("model.safetensors") {
+            // the last number's sign
+            let last = content.len() - 1;
+            content[last] ^= 0x80;
+        }
+        std::fs::write(to.join(path.file_name().unwrap()), content).unwrap();
+    }
+}
+
+#[test]
+fn what_is_of_one_process_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let ahead = config(&["train.max_staleness=1"]);
+    for found in two(&ahead, &ahead, policy(), &folder.path().join("run")) {
+        let said = found.unwrap_err();
+        assert!(said.contains("`train.max_staleness` is of a run in one process"), "{said}");
+    }
+}
