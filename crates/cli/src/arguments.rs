@@ -142,9 +142,13 @@ pub(crate) enum Command {
         /// Make the table and the figures of the runs that are finished, and start none
         #[arg(long, conflicts_with = "dry_run")]
         finished: bool,
-        /// Runs at a time; one per core when absent
+        /// Runs at a time; one per core when absent, or 64 behind a launcher
         #[arg(long, value_parser = count(1, 1024), allow_negative_numbers = true)]
         jobs: Option<usize>,
+        /// Words in front of each run's command, such as `srun -n1`; what they start on other
+        /// machines needs the same folders
+        #[arg(long, value_name = "WORDS", conflicts_with_all = ["dry_run", "finished"])]
+        launcher: Option<crate::commands::Launcher>,
     },
     /// Compute what can be had without learning when to call, for the fronts of `compare`
     Controls {

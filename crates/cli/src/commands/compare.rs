@@ -1,5 +1,6 @@
 //! `compare`: several methods, several seeds, one process a run, as many at a time as there are
-//! cores; then the table and the figures (`comparison.rs`).
+//! cores, or as a launcher finds a place for (`launching.rs`); then the table and the figures
+//! (`comparison.rs`).
 //!
 //! Runs are processes of this same binary with one thread each: on small models two runs side by
 //! side are faster than one run on two cores, and a run that fails takes no other with it. A
@@ -9,9 +10,9 @@
 
 use super::comparison::report;
 use super::experiment::{Job, Plan, planned};
+use super::launching::Launcher;
 use super::ledger::Ledger;
 use super::remaining::{Times, in_words, rows_of};
-use super::this_program;
 use crate::commands::Options;
 use crate::embedded;
 use crate::output::{self, errln, outln};
@@ -23,7 +24,7 @@ use paretopo_report::{RecordError, RunResult};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IsTerminal;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -35,25 +36,31 @@ struct Running {
 }
 
 /// What an unfinished pool of runs leaves behind when it is dropped: nothing.
-struct Pool(Vec<Running>);
+struct Pool<'a> {
+    running: Vec<Running>,
+    launcher: &'a Launcher,
+}
 
-impl Drop for Pool {
+impl Drop for Pool<'_> {
     fn drop(&mut self) {
-        for running in &mut self.0 {
-            // both fail only when the run has already ended
-            let _ = running.child.kill();
-            let _ = running.child.wait();
-        }
+        self.launcher.end(self.running.drain(..).map(|running| running.child).collect());
     }
+}
+
+/// How runs are started.
+pub(super) struct Starting<'a> {
+    pub(super) jobs: Option<usize>,
+    pub(super) launcher: &'a Launcher,
 }
 
 pub(super) fn compare(
     experiment: Option<&Path>,
     out: &Path,
     set: &[String],
-    jobs: Option<usize>,
+    starting: &Starting<'_>,
     options: &Options<'_>,
 ) -> Result<(), Problem> {
+    let Starting { jobs, launcher } = *starting;
     let Options { backend, quiet, cancelled, .. } = *options;
     make_folder(out)?;
     if experiment.is_none() {
@@ -64,8 +71,7 @@ pub(super) fn compare(
     output::open_log(out);
     let (waiting, known) = divided(&plan.queue, &mut ledger)?;
     let waiting: Vec<Job> = waiting.into_iter().map(|index| plan.queue[index].clone()).collect();
-    let at_a_time =
-        jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
+    let at_a_time = jobs.unwrap_or_else(|| launcher.at_a_time()).max(1);
     let started = Instant::now();
     let times = Times::of(ledger.lines());
     if !quiet {
@@ -81,7 +87,8 @@ pub(super) fn compare(
         );
     }
     let bars = (!quiet && std::io::stderr().is_terminal()).then(MultiProgress::new);
-    let mut watch = Watch { ledger, times, bars, quiet, done: 0, total: waiting.len(), at_a_time };
+    let (done, total) = (0, waiting.len());
+    let mut watch = Watch { ledger, times, bars, quiet, done, total, at_a_time, launcher };
     run_all(waiting, &mut watch, backend, cancelled)?;
     let mut results = Vec::new();
     for (index, job) in plan.queue.iter().enumerate() {
@@ -222,7 +229,8 @@ fn builtin(out: &Path) -> Result<(), Problem> {
 }
 
 /// What goes on while runs are made.
-struct Watch {
+struct Watch<'a> {
+    launcher: &'a Launcher,
     ledger: Ledger,
     times: Times,
     bars: Option<MultiProgress>,
@@ -234,12 +242,12 @@ struct Watch {
 
 fn run_all(
     jobs: Vec<Job>,
-    watch: &mut Watch,
+    watch: &mut Watch<'_>,
     backend: Option<&str>,
     cancelled: &AtomicBool,
 ) -> Result<(), Problem> {
     let mut jobs: VecDeque<Job> = jobs.into();
-    let mut pool = Pool(Vec::new());
+    let mut pool = Pool { running: Vec::new(), launcher: watch.launcher };
     loop {
         if cancelled.load(Ordering::Relaxed) {
             return Err(Problem {
@@ -247,25 +255,25 @@ fn run_all(
                 exit_code: 130,
             });
         }
-        while pool.0.len() < watch.at_a_time
+        while pool.running.len() < watch.at_a_time
             && let Some(job) = jobs.pop_front()
         {
-            pool.0.push(start(job, backend, watch.bars.as_ref())?);
+            pool.running.push(start(job, backend, watch)?);
         }
-        if pool.0.is_empty() {
+        if pool.running.is_empty() {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(200));
         let mut index = 0;
-        while index < pool.0.len() {
-            show_progress(&pool.0[index]);
-            let ended = pool.0[index].child.try_wait().map_err(Problem::failure)?;
+        while index < pool.running.len() {
+            show_progress(&pool.running[index]);
+            let ended = pool.running[index].child.try_wait().map_err(Problem::failure)?;
             let Some(status) = ended else {
                 index += 1;
                 continue;
             };
-            let running = pool.0.swap_remove(index);
-            let is_left = pool.0.iter().map(|running| &running.job).chain(&jobs);
+            let running = pool.running.swap_remove(index);
+            let is_left = pool.running.iter().map(|running| &running.job).chain(&jobs);
             let left: Vec<String> = is_left.map(|job| job.method.row()).collect();
             watch.finish(&running, status.code(), &left)?;
         }
@@ -275,7 +283,7 @@ fn run_all(
 fn start(
     job: Job,
     backend: Option<&str>,
-    bars: Option<&MultiProgress>,
+    watch: &Watch<'_>,
 ) -> Result<Running, Problem> {
     let failed = |error: std::io::Error| {
         Problem::failure(format!("cannot start a run in `{}`: {error}", job.folder.display()))
@@ -285,27 +293,10 @@ fn start(
     std::fs::File::create(&log_path).map_err(failed)?;
     // appended to, since the run itself writes there, too
     let log = std::fs::File::options().append(true).open(&log_path).map_err(failed)?;
-    let mut command = Command::new(this_program()?);
-    command.arg("--quiet").args(["--end-with", &std::process::id().to_string()]);
-    if let Some(backend) = backend {
-        command.args(["--backend", backend]);
-    }
-    if job.method.untrained {
-        command.arg("evaluate").arg(&job.config).arg("--out").arg(&job.folder);
-    } else {
-        command.arg("train").arg(&job.config).arg("--run").arg(&job.folder);
-    }
-    for assignment in &job.set {
-        command.args(["--set", assignment]);
-    }
-    // a run of its own group would not hear Ctrl-C; it stops at its next step and resumes later
-    command
-        .env("RAYON_NUM_THREADS", "1")
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().map_err(failed)?)
-        .stderr(log);
+    let mut command = watch.launcher.command(&job, backend)?;
+    command.stdout(log.try_clone().map_err(failed)?).stderr(log);
     let child = command.spawn().map_err(failed)?;
-    let bar = bars.map(|bars| {
+    let bar = watch.bars.as_ref().map(|bars| {
         let bar = bars.add(ProgressBar::new(job.resolved.train.steps));
         let style = ProgressStyle::with_template("{prefix:28!} [{bar:24}] {pos:>3}/{len} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -325,7 +316,7 @@ fn show_progress(running: &Running) {
     }
 }
 
-impl Watch {
+impl Watch<'_> {
     /// Reads what a run that has ended found, keeps it, and says it. `left` are the rows of those
     /// that have not.
     fn finish(
@@ -341,7 +332,7 @@ impl Watch {
         if code != Some(0) {
             return Err(failure(job, code));
         }
-        let result = job.result().map_err(damaged_result)?;
+        let result = self.launcher.result(job).map_err(damaged_result)?;
         let seconds = running.started.elapsed().as_secs_f64();
         self.times.add(&job.method.row(), seconds);
         self.ledger.append(job, &result, Some(seconds.round()))?;

@@ -8,6 +8,7 @@ mod doctor;
 mod experiment;
 mod health;
 mod knob;
+mod launching;
 mod ledger;
 mod lines;
 mod new;
@@ -19,6 +20,7 @@ mod soup;
 mod tools;
 mod view;
 
+pub(crate) use launching::Launcher;
 pub(crate) use recipes::USUAL_PROMPT;
 
 use crate::arguments::{Arguments, Command};
@@ -87,8 +89,9 @@ pub(crate) fn run(command: Command, options: &Options<'_>) -> Result<(), Problem
         Command::Compare { experiment, out, set, finished: true, .. } => {
             compare::finished(experiment.as_deref(), &out, &set)
         }
-        Command::Compare { experiment, out, set, jobs, .. } => {
-            compare::compare(experiment.as_deref(), &out, &set, jobs, options)
+        Command::Compare { experiment, out, set, jobs, launcher, .. } => {
+            let starting = compare::Starting { jobs, launcher: &launcher.unwrap_or_default() };
+            compare::compare(experiment.as_deref(), &out, &set, &starting, options)
         }
         Command::Controls { head, tool, calls, out } => {
             controls::controls(&head, &tool, &calls, out.as_deref())
