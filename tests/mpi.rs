@@ -110,7 +110,8 @@ fn killing_ranks_at_random_moments_loses_nothing() {
         let moment = duration.mul_f64(rng.random_range(0.05..1.2));
         std::thread::sleep(moment);
         let ranks_now = processes(&job);
-        let killed = (!ranks_now.is_empty()).then(|| ranks_now[rng.random_range(0..ranks_now.len())]);
+        let killed =
+            (!ranks_now.is_empty()).then(|| ranks_now[rng.random_range(0..ranks_now.len())]);
         let is_killed = killed.is_some_and(|id| {
             Command::new("kill").args(["-KILL", &id.to_string()]).status().unwrap().success()
         });

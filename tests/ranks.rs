@@ -142,6 +142,26 @@ fn adapters_as_well() {
     check_equal(&["lora={ rank = 4, dropout = 0.1 }"]);
 }
 
+#[test]
+fn moments_that_ranks_share_give_the_same_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, run) = (folder.path().join("whole"), folder.path().join("run"));
+    assert_eq!(at_all(threads(1), &config(&[]), &whole), [Ok(())]);
+    let shared = config(&["train.shard_optimizer=true"]);
+    assert_eq!(at_all(threads(3), &shared, &run), vec![Ok(()); 3]);
+    assert_eq!(weights(&run), weights(&whole));
+    // the checkpoint has all moments: any number of ranks goes on from it
+    let moments = |run: &Path, step: usize| {
+        let name = format!("checkpoints/step-{step:06}/optimizer.safetensors");
+        std::fs::read(run.join(name)).unwrap()
+    };
+    assert_eq!(moments(&run, 4), moments(&whole, 4));
+    std::fs::remove_dir_all(run.join("checkpoints/step-000004")).unwrap();
+    std::fs::remove_dir_all(run.join("policy")).unwrap();
+    assert_eq!(at_all(threads(2), &shared, &run), vec![Ok(()); 2]);
+    assert_eq!((weights(&run), moments(&run, 4)), (weights(&whole), moments(&whole, 4)));
+}
+
 /// A rank that is gone after so many messages.
 #[derive(Debug)]
 struct Mortal {
@@ -151,9 +171,9 @@ struct Mortal {
 
 impl Mortal {
     fn spend(&self) -> Result<(), CollectiveError> {
-        let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-            left.checked_sub(1)
-        });
+        let taken = self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         let gone = |_| CollectiveError::Lost { rank: self.rank(), reason: "it died".into() };
         taken.map(drop).map_err(gone)
     }
@@ -231,7 +251,8 @@ fn ranks_that_differ_are_refused_by_name_and_setting() {
     let run = folder.path().join("run");
     let found = two(&config(&[]), &config(&["train.epochs=2"]), policy(), &run);
     for said in found.map(Result::unwrap_err) {
-        let wanted = "rank 1: its configuration has `epochs = 2` where that of rank 0 has `epochs = 1`";
+        let wanted =
+            "rank 1: its configuration has `epochs = 2` where that of rank 0 has `epochs = 1`";
         assert!(said.contains(wanted), "{said}");
     }
     assert!(!run.exists(), "nothing is written");

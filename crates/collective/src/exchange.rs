@@ -112,9 +112,8 @@ mod tests {
     fn a_broadcast_reaches_every_rank_from_every_root() {
         for ranks in 1..=9 {
             for root in 0..ranks {
-                let found = at_each(ranks, |own| {
-                    broadcast(own, root, vec![own.rank() as u8, 7]).unwrap()
-                });
+                let found =
+                    at_each(ranks, |own| broadcast(own, root, vec![own.rank() as u8, 7]).unwrap());
                 assert_eq!(found, vec![vec![root as u8, 7]; ranks], "{ranks} {root}");
             }
         }

@@ -75,7 +75,8 @@ impl<T> TreeSum<T> {
         carry: &mut impl Carry<T, E>,
     ) -> Result<Option<T>, E> {
         let whole = 0..self.leaves;
-        let owners = (0..ranks).flat_map(|owner| part(self.leaves, owner, ranks).map(move |_| owner));
+        let owners =
+            (0..ranks).flat_map(|owner| part(self.leaves, owner, ranks).map(move |_| owner));
         let owners: Vec<usize> = owners.collect();
         let mut held = self.nodes.into_iter();
         sum_of(&whole, rank, &owners, &mut held, carry)

@@ -280,11 +280,7 @@ fn run_all(
     }
 }
 
-fn start(
-    job: Job,
-    backend: Option<&str>,
-    watch: &Watch<'_>,
-) -> Result<Running, Problem> {
+fn start(job: Job, backend: Option<&str>, watch: &Watch<'_>) -> Result<Running, Problem> {
     let failed = |error: std::io::Error| {
         Problem::failure(format!("cannot start a run in `{}`: {error}", job.folder.display()))
     };

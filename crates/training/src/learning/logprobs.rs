@@ -30,7 +30,10 @@ pub(crate) fn logprobs_of<B: Backend, M: CausalLm<B>>(
     place: &Placement<B>,
 ) -> Vec<Vec<f32>> {
     let groups = micro_batches(sequences, scoring.tokens);
-    in_order(sequences.len(), logprobs_of_groups(model, sequences, groups, scoring, (workers, place)))
+    in_order(
+        sequences.len(),
+        logprobs_of_groups(model, sequences, groups, scoring, (workers, place)),
+    )
 }
 
 /// Rows by the numbers of their sequences, each once.

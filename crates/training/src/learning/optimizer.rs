@@ -22,6 +22,8 @@ pub struct AdamW<B: AutodiffBackend> {
     updates: u64,
     first_moments: Moments<B>,
     second_moments: Moments<B>,
+    /// Which parameters are updated here, where ranks share them; all where this is empty.
+    own: Vec<bool>,
 }
 
 /// A moment of each parameter, `None` where it is not trained.
@@ -36,7 +38,24 @@ impl<B: AutodiffBackend> AdamW<B> {
             updates: 0,
             first_moments: Vec::new(),
             second_moments: Vec::new(),
+            own: Vec::new(),
         }
+    }
+
+    /// From now on these parameters alone are updated here, and the moments of no others are held
+    /// (ZeRO, stage 1; Rajbhandari et al., 2020).
+    pub(crate) fn shard(&mut self, own: Vec<bool>) {
+        for moments in [&mut self.first_moments, &mut self.second_moments] {
+            moments.iter_mut().zip(&own).for_each(|(moment, own)| {
+                moment.take_if(|_| !own);
+            });
+        }
+        self.own = own;
+    }
+
+    /// Whether a parameter is updated here.
+    fn is_own(&self, index: usize) -> bool {
+        self.own.get(index).copied().unwrap_or(true)
     }
 
     /// `schedule(update)` times the highest learning rate.
@@ -82,6 +101,9 @@ impl<B: AutodiffBackend> AdamW<B> {
             // nothing pulled: the gradient is zero, and the moments decay
             gradients = self.zeros(&model);
         }
+        for (index, gradient) in gradients.iter_mut().enumerate() {
+            gradient.take_if(|_| !self.is_own(index));
+        }
         let learning_rate = self.learning_rate();
         self.updates += 1;
         let limit = self.config.clip_grad_norm.get();
@@ -110,18 +132,19 @@ impl<B: AutodiffBackend> AdamW<B> {
     }
 
     fn zeros(&self, model: &impl Module<B>) -> Moments<B> {
-        struct Sizes<B: AutodiffBackend>(Moments<B>);
-        impl<B: AutodiffBackend> ModuleVisitor<B> for Sizes<B> {
+        struct Zeros<'a, B: AutodiffBackend>(&'a AdamW<B>, Moments<B>);
+        impl<B: AutodiffBackend> ModuleVisitor<B> for Zeros<'_, B> {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
                 let weight = param.val();
                 let zeros =
                     || Tensor::zeros([weight.dims().iter().product::<usize>()], &weight.device());
-                self.0.push(weight.is_require_grad().then(zeros));
+                let is_held = weight.is_require_grad() && self.0.is_own(self.1.len());
+                self.1.push(is_held.then(zeros));
             }
         }
-        let mut sizes = Sizes::<B>(Vec::new());
-        model.visit(&mut sizes);
-        sizes.0
+        let mut zeros = Zeros(self, Vec::new());
+        model.visit(&mut zeros);
+        zeros.1
     }
 
     /// The first trained parameter or moment that is not finite, or parameter too large to be

@@ -5,7 +5,9 @@ use crate::decoding::for_rollouts;
 use crate::fitting::{fitting, played_splits};
 use crate::generating::Source;
 use crate::rl::{BadUpdate, Update};
-use crate::{AdamW, Metrics, Observer, Policy, RunConfig, Surroundings, TrainingError, TrainingSequence};
+use crate::{
+    AdamW, Metrics, Observer, Policy, RunConfig, Surroundings, TrainingError, TrainingSequence,
+};
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::{RolloutConfig, RolloutRequest, RolloutStatistics, Workers, rollout};
 use paretopo_collective::exchange::{broadcast, from_bytes};
@@ -64,7 +66,7 @@ fn follow_orders<F: ModelFamily, B: AutodiffBackend>(
         Follower::<F, B>::prepare(config, environment, place, surroundings)
     });
     let mut follower = ranks.prepared(prepared)?;
-    ranks.restore(&mut follower.policy, &mut follower.optimizer)?;
+    ranks.restore(config, &mut follower.policy, &mut follower.optimizer)?;
     loop {
         follower = match from_bytes(0, &broadcast(ranks.0, 0, Vec::new())?)? {
             Order::Play { version, rollout } => {
@@ -72,8 +74,10 @@ fn follow_orders<F: ModelFamily, B: AutodiffBackend>(
                 follower
             }
             Order::Update { step, sequences } => follower.update(step, sequences)?,
-            Order::Compare => {
-                ranks.agree_on_weights(&follower.policy.model)?;
+            Order::Checkpoint => {
+                let model = &follower.policy.model;
+                ranks.agree_on_weights(model)?;
+                ranks.whole_optimizer(config, model, &follower.optimizer)?;
                 follower
             }
             Order::Merge => {
@@ -145,8 +149,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Follower<'a, F, B> {
         if cancelled.load(Ordering::Relaxed) {
             return Err(TrainingError::Interrupted);
         }
-        let context =
-            self.policy.context(&local, &self.environment, version, cancelled, &workers);
+        let context = self.policy.context(&local, &self.environment, version, cancelled, &workers);
         Ok(rollout(&context, settings, requests, &mut |_| {})?)
     }
 
@@ -154,11 +157,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Follower<'a, F, B> {
     ///
     /// # Errors
     /// When numbers go wrong, which they do at all ranks, or ranks do not work together any more.
-    fn update(
-        self,
-        step: u64,
-        sequences: Vec<TrainingSequence>,
-    ) -> Result<Self, TrainingError> {
+    fn update(self, step: u64, sequences: Vec<TrainingSequence>) -> Result<Self, TrainingError> {
         let update = Update::<F, B> {
             config: self.config,
             reference: self.reference.as_ref(),

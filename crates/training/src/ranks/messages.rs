@@ -13,14 +13,13 @@ pub(crate) enum Order {
     Play { version: u64, rollout: Box<RolloutConfig> },
     /// Compute and make the updates of a step.
     Update { step: u64, sequences: Vec<TrainingSequence> },
-    /// Tell which weights there are.
-    Compare,
+    /// Tell which weights there are, and send the moments that rank 0 does not hold.
+    Checkpoint,
     /// Add the adapter to the weights, after the last update.
     Merge,
     /// There is nothing more to do.
     End,
 }
-
 
 /// An episode to play.
 #[derive(Debug, Serialize, Deserialize)]

@@ -13,6 +13,7 @@
 mod follower;
 mod messages;
 mod rollouts;
+mod sharding;
 mod tensors;
 
 pub(crate) use follower::follow;
@@ -77,9 +78,10 @@ impl<'a> Ranks<'a> {
             return Ok(());
         }
         let all = share(self.0, Identity::of(config, surroundings)?)?;
-        let differs = all.iter().enumerate().find_map(|(rank, other)| {
-            other.difference(&all[0]).map(|reason| (rank, reason))
-        });
+        let differs = all
+            .iter()
+            .enumerate()
+            .find_map(|(rank, other)| other.difference(&all[0]).map(|reason| (rank, reason)));
         match differs {
             Some((rank, reason)) => Err(TrainingError::Rank { rank, reason }),
             None => Ok(check(config)?),
@@ -107,6 +109,7 @@ impl<'a> Ranks<'a> {
     /// When a rank is lost, or holds other frozen weights.
     pub(crate) fn restore<F: ModelFamily, B: AutodiffBackend>(
         self,
+        config: &RunConfig,
         policy: &mut Policy<F, B>,
         optimizer: &mut AdamW<B>,
     ) -> Result<(), TrainingError> {
@@ -115,7 +118,7 @@ impl<'a> Ranks<'a> {
         }
         let device = policy.model.devices().into_iter().next().unwrap_or_default();
         let updates = broadcast(self.0, 0, to_bytes(&optimizer.updates()))?;
-        let carried = |tensors| broadcast_tensors(self.0, tensors, &device);
+        let carried = |tensors| broadcast_tensors(self.0, 0, tensors, &device);
         let trained = carried(trained_weights(&policy.model))?;
         let [first, second] = optimizer.moments();
         let moments = [carried(first)?, carried(second)?];
@@ -123,6 +126,7 @@ impl<'a> Ranks<'a> {
             policy.model = with_trained_weights(policy.model.clone(), trained);
             optimizer.go_on(from_bytes(0, &updates)?, moments);
         }
+        self.keep_own_moments(config, &policy.model, optimizer);
         self.agree_on_weights(&policy.model)
     }
 

@@ -74,9 +74,8 @@ impl Ranks<'_> {
 
 /// Which requests are whose: consecutive ones of a task stay together.
 fn shares(requests: &[RolloutRequest<'_>], ranks: usize) -> Vec<Range<usize>> {
-    let is_new = |place: &usize| {
-        *place == 0 || requests[*place].task.id != requests[*place - 1].task.id
-    };
+    let is_new =
+        |place: &usize| *place == 0 || requests[*place].task.id != requests[*place - 1].task.id;
     let mut starts: Vec<usize> = (0..requests.len()).filter(is_new).collect();
     let groups = starts.len();
     starts.push(requests.len());

@@ -29,11 +29,8 @@ pub(super) struct Carrier<'a, B: AutodiffBackend> {
 
 impl<B: AutodiffBackend> Carrier<'_, B> {
     /// The sum of rank 0, at every rank.
-    pub(super) fn broadcast(
-        &self,
-        sum: GradientSum<B>,
-    ) -> Result<GradientSum<B>, CollectiveError> {
-        let parts = broadcast_tensors(self.collective, sum.into_parts(), &self.device)?;
+    pub(super) fn broadcast(&self, sum: GradientSum<B>) -> Result<GradientSum<B>, CollectiveError> {
+        let parts = broadcast_tensors(self.collective, 0, sum.into_parts(), &self.device)?;
         Ok(GradientSum::of_parts(parts))
     }
 }
@@ -44,37 +41,57 @@ impl<B: AutodiffBackend> Carry<GradientSum<B>, CollectiveError> for Carrier<'_, 
     }
 
     fn send(&mut self, to: usize, sum: GradientSum<B>) -> Result<(), CollectiveError> {
-        let tensors = sum.into_parts();
-        self.collective.send(to, to_bytes(&lengths_of(&tensors)))?;
-        bundles(&tensors, &mut |bytes| self.collective.send(to, bytes))
+        send_tensors(self.collective, to, &sum.into_parts())
     }
 
     fn receive(&mut self, from: usize) -> Result<GradientSum<B>, CollectiveError> {
-        let lengths: Lengths = from_bytes(from, &self.collective.receive(from)?)?;
-        let mut next = |_| self.collective.receive(from);
-        Ok(GradientSum::of_parts(unbundled(from, &lengths, &self.device, &mut next)?))
+        let parts = receive_tensors(self.collective, from, &self.device)?;
+        Ok(GradientSum::of_parts(parts))
     }
 }
 
-/// Rank 0's tensors, at every rank.
+/// # Errors
+/// When the rank is lost.
+pub(super) fn send_tensors<B: Backend>(
+    collective: &dyn Collective,
+    to: usize,
+    tensors: &Flat<B>,
+) -> Result<(), CollectiveError> {
+    collective.send(to, to_bytes(&lengths_of(tensors)))?;
+    bundles(tensors, &mut |bytes| collective.send(to, bytes))
+}
+
+/// # Errors
+/// When the rank is lost, or sends something else.
+pub(super) fn receive_tensors<B: Backend>(
+    collective: &dyn Collective,
+    from: usize,
+    device: &B::Device,
+) -> Result<Flat<B>, CollectiveError> {
+    let lengths: Lengths = from_bytes(from, &collective.receive(from)?)?;
+    unbundled(from, &lengths, device, &mut |_| collective.receive(from))
+}
+
+/// The root's tensors, at every rank.
 ///
 /// # Errors
 /// When a rank is lost.
 pub(super) fn broadcast_tensors<B: Backend>(
     collective: &dyn Collective,
+    root: usize,
     tensors: Flat<B>,
     device: &B::Device,
 ) -> Result<Flat<B>, CollectiveError> {
     if collective.ranks() == 1 {
         return Ok(tensors);
     }
-    let header = broadcast(collective, 0, to_bytes(&lengths_of(&tensors)))?;
-    if collective.rank() == 0 {
-        bundles(&tensors, &mut |bytes| broadcast(collective, 0, bytes).map(drop))?;
+    let header = broadcast(collective, root, to_bytes(&lengths_of(&tensors)))?;
+    if collective.rank() == root {
+        bundles(&tensors, &mut |bytes| broadcast(collective, root, bytes).map(drop))?;
         return Ok(tensors);
     }
-    let lengths: Lengths = from_bytes(0, &header)?;
-    unbundled(0, &lengths, device, &mut |_| broadcast(collective, 0, Vec::new()))
+    let lengths: Lengths = from_bytes(root, &header)?;
+    unbundled(root, &lengths, device, &mut |_| broadcast(collective, root, Vec::new()))
 }
 
 fn lengths_of<B: Backend>(tensors: &Flat<B>) -> Lengths {
@@ -172,9 +189,8 @@ pub(super) fn with_trained_weights<B: AutodiffBackend, M: Module<B>>(
     impl<B: AutodiffBackend> ModuleMapper<B> for Replace<B> {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
             match self.0.next().flatten() {
-                Some(values) => param.map(|weight| {
-                    Tensor::from_inner(values.reshape(weight.dims())).require_grad()
-                }),
+                Some(values) => param
+                    .map(|weight| Tensor::from_inner(values.reshape(weight.dims())).require_grad()),
                 None => param,
             }
         }

@@ -88,6 +88,11 @@ pub struct TrainConfig {
     #[serde(deserialize_with = "within::<1, 1024, _, _>", skip_serializing_if = "is_usual_parts")]
     #[schemars(schema_with = "whole::<1, 1024>")]
     pub gradient_parts: usize,
+    /// Where several processes train together: each holds the moments of its part of the parameters
+    /// alone, updates these, and sends them to the others (ZeRO, stage 1). The weights are the same
+    /// to the bit.
+    #[serde(skip_serializing_if = "is_default")]
+    pub shard_optimizer: bool,
     /// The optimiser.
     pub optimizer: OptimizerConfig,
     /// The policy loss.
@@ -166,6 +171,7 @@ impl Default for TrainConfig {
             micro_batch_tokens: 1024,
             memory: MemoryConfig::default(),
             gradient_parts: USUAL_PARTS,
+            shard_optimizer: false,
             optimizer: OptimizerConfig::default(),
             loss: PolicyLossConfig::default(),
             aggregation: Aggregation::TokenMean {},

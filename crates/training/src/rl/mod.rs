@@ -42,8 +42,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-pub(crate) use update::{BadUpdate, Update};
 use update::UpdateSums;
+pub(crate) use update::{BadUpdate, Update};
 
 /// Trains a policy and evaluates it; the result lies in `run/policy` and `run/evaluation.json`.
 ///
@@ -97,7 +97,7 @@ fn lead<F: ModelFamily, B: AutodiffBackend>(
         Training::<F, B>::prepare(config, environment, folder, place, surroundings, observer)
     });
     let mut training = ranks.prepared(prepared)?;
-    ranks.restore(&mut training.policy, &mut training.optimizer)?;
+    ranks.restore(config, &mut training.policy, &mut training.optimizer)?;
     let steps = match config.train.max_staleness {
         0 => training.steps(None, observer),
         _ => training.steps_ahead(observer),
@@ -433,10 +433,12 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
             || self.state.step == train.steps;
         if is_due && self.failed_steps == 0 {
             let ranks = Ranks::of(self.surroundings);
-            ranks.order(&Order::Compare)?;
-            ranks.agree_on_weights(&self.policy.model)?;
+            ranks.order(&Order::Checkpoint)?;
+            let model = &self.policy.model;
+            ranks.agree_on_weights(model)?;
+            let optimizer = ranks.whole_optimizer(self.config, model, &self.optimizer)?;
             let run = self.folder.path();
-            checkpoint::save(run, &self.policy, &self.optimizer, &self.state, train.keep.latest)?;
+            checkpoint::save(run, &self.policy, &optimizer, &self.state, train.keep.latest)?;
         }
         Ok(())
     }

@@ -18,8 +18,9 @@ use crate::run::checkpoint;
 use crate::run::run_folder::write_atomically;
 use crate::seeds::{Purpose, derive_seed};
 use crate::{
-    AdamW, ConfigError, GradientSum, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder, Surroundings,
-    TrainingError, TrainingSequence, TrainingState, accumulate_gradient, total_gradient,
+    AdamW, ConfigError, GradientSum, Metrics, MicroBatch, Observer, Policy, RunConfig, RunFolder,
+    Surroundings, TrainingError, TrainingSequence, TrainingState, accumulate_gradient,
+    total_gradient,
 };
 use burn::tensor::backend::AutodiffBackend;
 use conversations::Conversations;

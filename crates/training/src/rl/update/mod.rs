@@ -110,7 +110,8 @@ impl<F: ModelFamily, B: AutodiffBackend> Update<'_, F, B> {
             );
         }
         // another policy, whose experts are its own
-        let references = self.reference.map(|model| logprobs(model, &sequences, false)).transpose()?;
+        let references =
+            self.reference.map(|model| logprobs(model, &sequences, false)).transpose()?;
         let mut dropped = 0;
         for chosen in minibatches(sequences.len(), self.config, self.step) {
             let (places, members) = members(&sequences, &corrections, &chosen, settings);
@@ -133,9 +134,35 @@ impl<F: ModelFamily, B: AutodiffBackend> Update<'_, F, B> {
                 Err(failure) => return Err(failure),
             };
             sums.add(&part);
-            model = apply(model, gradient, norm, optimizer, &mut sums)?;
+            model = self.apply(model, (gradient, norm), optimizer, &mut sums)?;
         }
         Ok((model, sums))
+    }
+
+    /// One update of the weights, by a gradient and its norm.
+    ///
+    /// # Errors
+    /// When a weight or moment is no number after it.
+    fn apply(
+        &self,
+        model: F::Model<B>,
+        (gradient, norm): (GradientSum<B>, f64),
+        optimizer: &mut AdamW<B>,
+        sums: &mut UpdateSums,
+    ) -> Result<F::Model<B>, BadUpdate> {
+        sums.gradient_norm += norm;
+        sums.updates += 1.0;
+        sums.learning_rate = optimizer.learning_rate();
+        let started = Instant::now();
+        let model = optimizer.update(model, gradient, norm);
+        let fault = optimizer.find_not_finite(&model);
+        let fault = fault.map(|found| format!("after update {}, {found}", optimizer.updates()));
+        if let Some(reason) = self.ranks.first_fault(self.config, fault)? {
+            return Err(BadUpdate::Policy(reason));
+        }
+        let model = self.ranks.share_updated(self.config, model)?;
+        sums.optimizer_seconds += started.elapsed().as_secs_f64();
+        Ok(model)
     }
 
     /// The gradient of a minibatch, its norm, and the sums of its losses.
@@ -257,33 +284,10 @@ fn members(
     found
 }
 
-/// One update of the weights.
-///
-/// # Errors
-/// When a weight or moment is no number after it.
-fn apply<M: paretopo_models::CausalLm<B>, B: AutodiffBackend>(
-    model: M,
-    gradient: GradientSum<B>,
-    norm: f64,
-    optimizer: &mut AdamW<B>,
-    sums: &mut UpdateSums,
-) -> Result<M, BadUpdate> {
-    sums.gradient_norm += norm;
-    sums.updates += 1.0;
-    sums.learning_rate = optimizer.learning_rate();
-    let started = Instant::now();
-    let model = optimizer.update(model, gradient, norm);
-    if let Some(found) = optimizer.find_not_finite(&model) {
-        let reason = format!("after update {}, {found}", optimizer.updates());
-        return Err(BadUpdate::Policy(reason));
-    }
-    sums.optimizer_seconds += started.elapsed().as_secs_f64();
-    Ok(model)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::learning::logprobs::logprobs_of;
     use crate::{LearningRateSchedule, OptimizerConfig};
     use burn::backend::Autodiff;
     use paretopo_models::{AutoFamily, AutoModel, load_folder, named_parameters};
@@ -355,6 +359,7 @@ mod tests {
             workers: &Workers::default(),
             place: &place(),
             step: 3,
+            ranks: Ranks::alone(),
         };
         let mut optimizer = AdamW::new(config.train.optimizer, 100);
         update.run(model(), &mut optimizer, sequences).unwrap()
