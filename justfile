@@ -186,6 +186,12 @@ test:
 test-browser:
     cargo test --release --locked -p paretopo --test suite browser:: -- --include-ignored
 
+# Ranks as MPI processes, and runs behind a launcher (needs an MPI library with its headers, libclang, `mpirun` and GNU parallel)
+[group('development')]
+test-mpi:
+    cargo clippy --locked -p paretopo-mpi --features mpi -- -D warnings
+    cargo test --release --locked -p paretopo --features mpi --test suite -- mpi:: launching:: --include-ignored
+
 # That a build without search, parquet files and https refuses what needs them, by name
 [group('development')]
 test-lean:

@@ -116,19 +116,9 @@ wait $run
     assert_eq!(lines("ended.txt"), 2);
 }
 
-/// Whether GNU parallel is there.
-fn has_parallel() -> bool {
-    let version = Command::new("parallel").arg("--version").output();
-    version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).starts_with("GNU parallel"))
-}
-
+#[cfg_attr(not(with_parallel), ignore = "needs GNU parallel")]
 #[test]
 fn gnu_parallel_is_a_launcher() {
-    if !has_parallel() {
-        // what the gate installs, a person need not have
-        eprintln!("skipped: GNU parallel is not installed");
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     check_launched(folder.path(), "parallel --semaphore --fg -q -j 1 --id paretopo-test");
 }

@@ -68,6 +68,7 @@ fn the_turn_loop_has_no_tensors() {
 #[test]
 fn the_foundations_depend_on_nothing_of_ours() {
     for member in [
+        "crates/collective",
         "crates/containment",
         "crates/durable",
         "crates/trajectory",

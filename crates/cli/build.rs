@@ -22,7 +22,8 @@ fn main() {
 /// Sets a `cfg` for each thing that some tests compare with and that is there.
 fn tell_tests() {
     println!(
-        "cargo::rustc-check-cfg=cfg(beside_shared, with_chromium, with_smollm2, with_llama3_tokenizer)"
+        "cargo::rustc-check-cfg=cfg(beside_shared, with_chromium, with_parallel, with_smollm2, \
+         with_llama3_tokenizer)"
     );
     let shared = Path::new("../../../shared/data");
     // a path that does not exist would have this run every time
@@ -33,6 +34,10 @@ fn tell_tests() {
     let binaries = Path::new("/usr/bin");
     if ["chromium", "chromedriver"].iter().all(|name| binaries.join(name).exists()) {
         println!("cargo::rustc-cfg=with_chromium");
+    }
+    // that of moreutils is another program, and has no `sem`
+    if ["parallel", "sem"].iter().all(|name| binaries.join(name).exists()) {
+        println!("cargo::rustc-cfg=with_parallel");
     }
     if binaries.exists() {
         println!("cargo::rerun-if-changed={}", binaries.display());

@@ -125,6 +125,9 @@ pub(crate) enum Command {
             allow_negative_numbers = true
         )]
         prompt_tokens: usize,
+        /// Processes that train together; the memory is that of each
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = count(1, 65_536), allow_negative_numbers = true)]
+        ranks: usize,
     },
     /// Train several methods with several seeds and compare them in a table and a picture
     Compare {

@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// The memory plan of a configuration for the model in a folder, for prompts of so many tokens and so
 /// many threads.
-type Plan = fn(&RunConfig, &Path, usize, usize) -> Result<MemoryPlan, Problem>;
+type Plan = fn(&RunConfig, &Path, usize, [usize; 2]) -> Result<MemoryPlan, Problem>;
 type CheckPrompts =
     fn(&RunConfig, &Surroundings<'_>, &mut dyn Observer) -> Result<(), TrainingError>;
 
@@ -27,9 +27,9 @@ impl Models {
     pub(crate) fn of<F: ModelFamily>() -> Self {
         Self {
             backends: compiled_in::<F>(),
-            plan: |config, folder, prompt_tokens, threads| {
+            plan: |config, folder, prompt_tokens, [threads, ranks]| {
                 let model = read_config::<F>(folder).map_err(Problem::mistake)?;
-                Ok(MemoryPlan::new(config, &model, prompt_tokens, threads))
+                Ok(MemoryPlan::of_rank(config, &model, prompt_tokens, threads, ranks))
             },
             check_prompts: check_prompts::<F>,
         }

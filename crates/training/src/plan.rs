@@ -35,6 +35,10 @@
 //! each worker's micro-batch, what its backward pass has beside them, and the sums: `4 T (2 n + s)`,
 //! with gradient checkpointing `4 T (n + s)`.
 //!
+//! Each of `r` processes plays its share of the prompts, rounded up, and adds up its share of the
+//! parts. With `train.shard_optimizer` it holds moments of `8 T / r`; rank 0 holds all of them while
+//! a checkpoint is written, and no gradient then.
+//!
 //! With `train.max_staleness = k`, `k` versions of what is trained are held besides, `4 k T`, and what
 //! a rollout holds is held in every phase.
 //!
@@ -70,7 +74,18 @@ impl MemoryPlan {
         prompt: usize,
         threads: usize,
     ) -> Self {
-        let sizes = Sizes::of(config, model, prompt, threads);
+        Self::of_rank(config, model, prompt, threads, 1)
+    }
+
+    /// The same for each of so many processes, with `threads` of its own.
+    pub fn of_rank(
+        config: &RunConfig,
+        model: &impl ModelConfig,
+        prompt: usize,
+        threads: usize,
+        ranks: usize,
+    ) -> Self {
+        let sizes = Sizes::of(config, model, prompt, (threads, ranks));
         let held = sizes.held();
         let played = if config.train.max_staleness > 0 { sizes.rollout() } else { Vec::new() };
         let beside_rollouts = |parts: Vec<Part>| [played.clone(), parts].concat();
@@ -120,15 +135,23 @@ struct Sizes<'a> {
     tokens: f64,
     /// Workers that share a step's micro-batches.
     workers: f64,
+    /// Processes that share the step.
+    ranks: f64,
 }
 
 impl<'a> Sizes<'a> {
-    fn of(config: &'a RunConfig, model: &impl ModelConfig, prompt: usize, threads: usize) -> Self {
+    fn of(
+        config: &'a RunConfig,
+        model: &impl ModelConfig,
+        prompt: usize,
+        (threads, ranks): (usize, usize),
+    ) -> Self {
         let (rollout, train) = (&config.rollout, &config.train);
         let outputs = rollout.max_calls * rollout.max_output_tokens;
         let budget = prompt + rollout.max_sampled_tokens + outputs;
         let longest = budget.min(model.context()) as f64;
-        let episodes = (train.prompts_per_step * train.rollouts_per_prompt) as f64;
+        let prompts = train.prompts_per_step.div_ceil(ranks);
+        let episodes = (prompts * train.rollouts_per_prompt) as f64;
         let tokens = (train.micro_batch_tokens as f64).max(longest);
         let footprint = model.footprint();
         let micro_batches = (episodes * longest / train.minibatches as f64 / tokens).ceil();
@@ -142,6 +165,7 @@ impl<'a> Sizes<'a> {
             episodes,
             tokens,
             workers: (suitable as f64).min(micro_batches.max(1.0)),
+            ranks: ranks as f64,
         }
     }
 
@@ -168,7 +192,8 @@ impl<'a> Sizes<'a> {
     /// What is held in every phase.
     fn held(&self) -> Vec<Part> {
         let (parameters, trained) = (self.model.parameters, self.trained());
-        let moments = ("moments", 2.0 * F32 * trained);
+        let owners = if self.config.train.shard_optimizer { self.ranks } else { 1.0 };
+        let moments = ("moments", 2.0 * F32 * trained / owners);
         let versions = self.config.train.max_staleness as f64 * F32 * trained;
         let versions = ("earlier versions", versions);
         if self.adapter.is_some() {
@@ -214,8 +239,9 @@ impl<'a> Sizes<'a> {
     /// How many times gradients of all that is trained are held.
     fn gradients(&self, checkpointing: bool) -> f64 {
         let micro_batches = (self.episodes * self.longest / self.tokens).ceil().max(1.0);
-        let parts = (self.config.train.gradient_parts as f64).min(micro_batches);
-        let sums = 1.0 + parts.log2().ceil();
+        let parts = self.config.train.parts(self.trained() as u64).max(self.ranks as usize);
+        let own = (parts as f64 / self.ranks).ceil().min(micro_batches);
+        let sums = 1.0 + own.log2().ceil();
         // with checkpointing the gradients of one stage are added at a time
         if self.workers > 1.0 {
             return sums + self.workers * if checkpointing { 1.0 } else { 2.0 };
@@ -297,7 +323,7 @@ mod tests {
         .unwrap()
     }
 
-    fn plan_of(model: &impl ModelConfig, changes: &[&str]) -> MemoryPlan {
+    fn config(changes: &[&str]) -> RunConfig {
         let settings = [
             "rollout.max_sampled_tokens=10",
             "rollout.max_calls=2",
@@ -309,7 +335,11 @@ mod tests {
         ];
         let settings: Vec<String> =
             settings.iter().chain(changes).map(ToString::to_string).collect();
-        MemoryPlan::new(&RunConfig::parse("", "test", &settings).unwrap(), model, 5, 1)
+        RunConfig::parse("", "test", &settings).unwrap()
+    }
+
+    fn plan_of(model: &impl ModelConfig, changes: &[&str]) -> MemoryPlan {
+        MemoryPlan::new(&config(changes), model, 5, 1)
     }
 
     fn plan(changes: &[&str]) -> MemoryPlan {
@@ -365,6 +395,11 @@ mod tests {
             parts(&lean, 1)[2..],
             [("gradients", 14_784.0), ("activations", 58_800.0), ("logits", 1440.0)]
         );
+        // two processes: 4 episodes each, two parts of two micro-batches: one more sum, and half of
+        // the moments
+        let shared = config(&["train.shard_optimizer=true"]);
+        let rank = MemoryPlan::of_rank(&shared, &model(), 5, 1, 2);
+        assert_eq!(parts(&rank, 1)[1..3], [("moments", 4928.0), ("gradients", 14_784.0)]);
         let reference = plan(&["train.kl.coefficient=0.1"]);
         assert_eq!(parts(&reference, 2)[2], ("reference model", 4928.0));
         // the model's own limit, where it is shorter

@@ -75,7 +75,9 @@ pub(crate) fn run(command: Command, options: &Options<'_>) -> Result<(), Problem
             }
             benchmarks::evaluate(&config, &benchmarks, out.as_deref(), options)
         }
-        Command::Plan { config, prompt_tokens } => recipes::plan(&config, prompt_tokens, options),
+        Command::Plan { config, prompt_tokens, ranks } => {
+            recipes::plan(&config, prompt_tokens, ranks, options)
+        }
         Command::Solve { question, mut config, preference } => {
             if !preference.is_empty() {
                 let weights: Vec<f64> = preference.iter().map(|weight| weight.get()).collect();

@@ -125,7 +125,8 @@ pub(crate) fn run(
     }
     if plans {
         let folder = &surroundings.policy_folder;
-        let plan = (options.models.plan)(&config, folder, USUAL_PROMPT, surroundings.threads)?;
+        let machine = [surroundings.threads, surroundings.collective.ranks()];
+        let plan = (options.models.plan)(&config, folder, USUAL_PROMPT, machine)?;
         progress.note(&format!(
             "planned peak memory {:.2} GiB; `{} plan` has its parts",
             plan.peak(),
@@ -156,11 +157,12 @@ const CARDS: [f64; 6] = [8.0, 16.0, 24.0, 40.0, 48.0, 80.0];
 pub(crate) fn plan(
     arguments: &ConfigArguments,
     prompt_tokens: usize,
+    ranks: usize,
     options: &Options<'_>,
 ) -> Result<(), Problem> {
     let Some(config) = resolve(arguments)? else { return Ok(()) };
     let folder = policies::config_folder(&config.policy, &mut Progress::new(true))?;
-    let plan = (options.models.plan)(&config, &folder, prompt_tokens, 1)?;
+    let plan = (options.models.plan)(&config, &folder, prompt_tokens, [1, ranks])?;
     let precision = format!("{:?}", config.precision).to_lowercase();
     outln!(
         "{} parameters, {} of them trained, episodes of at most {} tokens, {precision}; GiB:\n",

@@ -19,6 +19,7 @@ mod tensors;
 pub(crate) use follower::follow;
 pub use follower::follow_in;
 pub(crate) use messages::Order;
+pub(crate) use tensors::trained_parameters;
 
 use crate::learning::gradient::{PartSums, gradient_parts};
 use crate::{AdamW, ConfigError, GradientSum, Policy, RunConfig, Surroundings, TrainingError};

@@ -137,9 +137,9 @@ mod tests {
             .map(|size| size.map(|size: usize| Tensor::zeros([size], &Default::default())))
             .into();
         // 8 to the first, 4, 3 and 2 to the second: 8 and 9
-        assert_eq!(owners(&weights, 2), [1, 0, 0, 1, 0]);
-        // 8, 4 and 3; then 2 to the third
-        assert_eq!(owners(&weights, 3), [2, 0, 0, 1, 2]);
+        assert_eq!(owners(&weights, 2), [1, 0, 0, 1, 1]);
+        // 8, 4 and 3; then 2 to the third, and nothing to the second
+        assert_eq!(owners(&weights, 3), [2, 0, 1, 1, 2]);
         assert_eq!(owners(&weights, 1), [0; 5]);
     }
 }

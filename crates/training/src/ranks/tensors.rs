@@ -180,6 +180,12 @@ pub(super) fn trained_weights<B: AutodiffBackend>(model: &impl Module<B>) -> Fla
     found.0
 }
 
+/// How many numbers are trained.
+pub(crate) fn trained_parameters<B: AutodiffBackend>(model: &impl Module<B>) -> u64 {
+    let weights = trained_weights(model);
+    weights.iter().flatten().map(|weight| weight.dims()[0] as u64).sum()
+}
+
 /// The model with other values of the parameters that are trained.
 pub(super) fn with_trained_weights<B: AutodiffBackend, M: Module<B>>(
     model: M,

@@ -51,6 +51,9 @@ pub enum BadNumbers {
     Skip,
 }
 
+/// Trained parameters beyond which a second sum of gradients is not held unasked.
+const LARGE: u64 = 200_000_000;
+
 /// Settings of the reinforcement learning recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -83,10 +86,11 @@ pub struct TrainConfig {
     /// What is held in memory at a time.
     pub memory: MemoryConfig,
     /// The micro-batches of an update are added up in so many parts, and the parts in a binary tree,
-    /// so that up to so many processes give weights with the same bits as one does. Fewer hold fewer
-    /// sums: 1 holds one, 4 up to three.
-    #[serde(deserialize_with = "within::<1, 1024, _, _>", skip_serializing_if = "is_usual_parts")]
-    #[schemars(schema_with = "whole::<1, 1024>")]
+    /// so that up to so many processes give weights with the same bits as one does. Each part costs
+    /// memory: 1 holds one sum of gradients, 4 up to three. 0 is 4 of up to 200 million trained
+    /// parameters, and 1 of more.
+    #[serde(deserialize_with = "within::<0, 1024, _, _>", skip_serializing_if = "is_default")]
+    #[schemars(schema_with = "whole::<0, 1024>")]
     pub gradient_parts: usize,
     /// Where several processes train together: each holds the moments of its part of the parameters
     /// alone, updates these, and sends them to the others (ZeRO, stage 1). The weights are the same
@@ -170,7 +174,7 @@ impl Default for TrainConfig {
             minibatches: 1,
             micro_batch_tokens: 1024,
             memory: MemoryConfig::default(),
-            gradient_parts: USUAL_PARTS,
+            gradient_parts: 0,
             shard_optimizer: false,
             optimizer: OptimizerConfig::default(),
             loss: PolicyLossConfig::default(),
@@ -195,18 +199,20 @@ impl Default for TrainConfig {
     }
 }
 
-/// Of the sums of gradients.
-const USUAL_PARTS: usize = 4;
-
-fn is_usual_parts(parts: &usize) -> bool {
-    *parts == USUAL_PARTS
-}
-
 fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
     *setting == T::default()
 }
 
 impl TrainConfig {
+    /// In how many parts the gradients of so many trained parameters are added up.
+    pub(crate) fn parts(&self, trained: u64) -> usize {
+        match self.gradient_parts {
+            0 if trained <= LARGE => 4,
+            0 => 1,
+            parts => parts,
+        }
+    }
+
     /// Updates of the whole run.
     pub(crate) fn updates(&self) -> u64 {
         self.steps * (self.epochs * self.minibatches) as u64

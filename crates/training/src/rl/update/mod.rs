@@ -14,7 +14,7 @@ pub(super) use sequences::sequences;
 
 use crate::learning::arrangement::micro_batches;
 use crate::learning::logprobs::{Scoring, in_order, logprobs_of_groups};
-use crate::ranks::Ranks;
+use crate::ranks::{Ranks, trained_parameters};
 use crate::rl::{BadNumbers, OldLogprobs};
 use crate::seeds::{Purpose, derive_seed};
 use crate::{
@@ -181,7 +181,8 @@ impl<F: ModelFamily, B: AutodiffBackend> Update<'_, F, B> {
             |model: &F::Model<B>, (index, group): (usize, Vec<usize>), sum: &mut GradientSum<B>| {
                 self.accumulate(model, minibatch, (index, &group), sum)
             };
-        let how = (self.workers, self.config.train.gradient_parts);
+        let parts = self.config.train.parts(trained_parameters(model));
+        let how = (self.workers, parts);
         let (gradient, parts) = self.ranks.total_gradient(how, model, groups, work)?;
         let mut sums = UpdateSums::default();
         parts.iter().for_each(|part| sums.add(part));
