@@ -358,6 +358,12 @@ bench-scaling smollm2 threads="2": peers
     cargo build {{release}} && cargo build {{release}} --example speed
     THREADS={{threads}} target/peers/bin/python experiments/speed/scaling.py target/release/examples/speed target/release/paretopo experiments/speed/scaling.json experiments/speed/scaling.svg tiny=models/tiny-math 10M=experiments/speed/10m SmolLM2-135M={{smollm2}}
 
+# A step of two ranks (MPI) beside one process with one and two threads, alone on two cores (needs what `test-mpi` needs)
+[group('benchmarks')]
+bench-ranks rounds="3" *settings="--set train.prompts_per_step=32":
+    cargo build --release --locked --no-default-features --features flex,mpi --bin paretopo
+    python3 experiments/speed/ranks.py target/release/paretopo experiments/math/paretopo.toml target/ranks.json {{rounds}} {{settings}}
+
 # Check a card's backend, then decoding, training and whole steps beside PyTorch, in ten minutes once it is built; leaves the table in experiments/backends
 [group('benchmarks')]
 bench-card backend="cuda":
