@@ -25,6 +25,12 @@ served-math:
     cargo build {{lean}}
     experiments/math/vllm.sh cargo run {{lean}} -- --backend {{backend}} compare experiments/math/vllm.toml --jobs 1 --out runs/exp-math-vllm
 
+# Whether a vLLM server draws as the local engine does, greedily and sampled (needs vLLM: `VLLM` is its program)
+[group('experiments')]
+agreement:
+    cargo build {{release}} --bin paretopo
+    experiments/math/vllm.sh experiments/math/agreement.sh target/release/paretopo
+
 [private]
 quick experiment features="":
     cargo run {{lean}}{{features}} -- --backend {{backend}} compare experiments/{{experiment}}/quick.toml --out runs/exp-{{experiment}}-{{backend}}
@@ -173,6 +179,13 @@ chat model problems test:
     {{paretopo}} sft experiments/chat/sft.toml --model {{model}} --run runs/chat/sft
     {{paretopo}} evaluate experiments/chat/evaluate.toml --model runs/chat/sft/policy --set 'environment.problems.path={{test}}' --out runs/chat/after
     {{paretopo}} evaluate experiments/chat/evaluate.toml --model runs/chat/sft/policy --set 'environment.problems.path={{test}}' --tool-free --out runs/chat/after-head
+
+# Twenty steps of ParetoPO on a warm-started chat model (`just chat` leaves one in runs/chat/sft/policy), before and after on 500 problems of SVAMP; under half an hour on two cores. DATA is the folder that experiments/word-problems/data.py makes
+[group('experiments')]
+exp-words model data:
+    mkdir -p runs/words
+    cat {{data}}/svamp.jsonl {{data}}/train.jsonl > runs/words/problems.jsonl
+    {{paretopo}} compare experiments/word-problems/quick.toml --jobs 1 --out runs/words/quick --set 'policy={ type = "folder", path = "{{absolute_path(model)}}" }' --set 'environment.problems.path={{justfile_directory()}}/runs/words/problems.jsonl'
 
 # --- development ---
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts vLLM with the policy of the graded world, runs a command, and stops vLLM.
 #   vllm.sh COMMAND ...
-# VLLM is the program, `vllm` when it is not set; what it says is in runs/vllm.log.
+# MODEL, if it is set, is a checkpoint that is served in place of it. VLLM is the program, `vllm` when it is not set; what it says is in runs/vllm.log.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 vllm=${VLLM:-vllm}
@@ -12,8 +12,9 @@ if ! command -v "$vllm" >/dev/null; then
     exit 2
 fi
 mkdir -p runs
+model=${MODEL:-runs/served-math}
 # on a CPU vLLM takes no new version of an output head that is tied to the embedding: its own copy
-"$(dirname "$(command -v "$vllm")")/python3" - models/graded-math runs/served-math <<'PYTHON'
+[ -n "${MODEL:-}" ] || "$(dirname "$(command -v "$vllm")")/python3" - models/graded-math runs/served-math <<'PYTHON'
 import json, pathlib, shutil, sys
 from safetensors.torch import load_file, save_file
 source, target = map(pathlib.Path, sys.argv[1:])
@@ -27,7 +28,7 @@ PYTHON
 # routes for weights; a CPU build keeps keys and values in half a gibibyte
 export VLLM_SERVER_DEV_MODE=1 VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=auto
 export HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1
-"$vllm" serve runs/served-math --served-model-name policy --dtype float32 --max-model-len 256 \
+"$vllm" serve "$model" --served-model-name policy --dtype float32 --max-model-len 256 \
     --max-num-seqs 64 --enforce-eager --host 127.0.0.1 --port "$port" >runs/vllm.log 2>&1 &
 server=$!
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null || true' EXIT
