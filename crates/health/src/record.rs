@@ -2,6 +2,7 @@
 
 use paretopo_records::{RecordError, Step, TrajectoryFile, episode_files, read_new_metrics};
 use paretopo_trajectory::Trajectory;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Files of trajectories that are looked at, spread over the run, and lines of each.
@@ -9,7 +10,7 @@ const FILES: usize = 8;
 const LINES: usize = 64;
 
 /// What a run recorded.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The metrics of each step, in order.
     pub steps: Vec<Step>,
@@ -21,7 +22,7 @@ pub struct Record {
 }
 
 /// The settings of a run that rules compute with, as its `config.toml` has them.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Prompts a step, G: `train.prompts_per_step`.
     pub prompts_per_step: f64,
@@ -52,7 +53,7 @@ impl Default for Settings {
 }
 
 /// What a few trajectories of a step say.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WeightsSeen {
     /// The step.
     pub step: u64,

@@ -34,6 +34,9 @@ pub enum TrainingError {
     /// A rollout as a whole.
     #[error("a rollout failed: {0}")]
     Rollout(RolloutError),
+    /// Other people's dashboards, of which something is wrong before anything is told.
+    #[error(transparent)]
+    Dashboards(#[from] paretopo_dashboards::DashboardError),
     /// Servers that generate.
     #[error(transparent)]
     Serving(paretopo_serving::ServingError),
