@@ -224,7 +224,7 @@ fn who_reads_is_not_disturbed_and_is_offered_new_steps() {
     // the one that is read is the same, and still chosen
     let kept = browser.script("return document.querySelector('.message').dataset.kept");
     assert_eq!(kept, json!("yes"));
-    choose(&browser, "step 0", "step-000001.jsonl");
+    choose(&browser, "step 0", "step-000001");
     browser.until("location.hash.includes('step-000001')");
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
@@ -236,14 +236,16 @@ fn runs_are_sorted_smoothed_averaged_and_drawn_over_tokens() {
     for (name, seed, ems) in [("grpo-1", 1, [0.0, 1.0]), ("grpo-2", 2, [0.5, 0.5])] {
         let run = folder.path().join(name);
         std::fs::create_dir(&run).unwrap();
-        let config =
-            format!("seed = {seed}\n[train]\nsteps = 9\n[estimator]\ntype = \"grpo\"\n");
+        let config = format!("seed = {seed}\n[train]\nsteps = 9\n[estimator]\ntype = \"grpo\"\n");
         std::fs::write(run.join("config.toml"), config).unwrap();
         for (step, em) in ems.iter().enumerate() {
             let tokens = 10 * (step + 1);
-            append(&run, &format!(
-                "{{\"step\":{step},\"em\":{em},\"calls\":1.5,\"response_tokens\":{tokens}}}"
-            ));
+            append(
+                &run,
+                &format!(
+                    "{{\"step\":{step},\"em\":{em},\"calls\":1.5,\"response_tokens\":{tokens}}}"
+                ),
+            );
         }
     }
     let page = Page::of(folder.path());
@@ -251,7 +253,8 @@ fn runs_are_sorted_smoothed_averaged_and_drawn_over_tokens() {
     browser.go(&page.address);
     browser.until(&format!("{ROWS} === 2"));
     // by EM, then the other way round, as buttons that a keyboard reaches
-    let sort = "[...document.querySelectorAll('th button')].find((b) => b.innerText === 'EM').click()";
+    let sort =
+        "[...document.querySelectorAll('th button')].find((b) => b.innerText === 'EM').click()";
     let first = "document.querySelector('main tbody tr').innerText.includes";
     browser.script(sort);
     browser.until(&format!("{first}('grpo-1')"));

@@ -18,9 +18,9 @@ fn replayed() -> Vec<(String, Option<String>, Vec<&'static str>)> {
         let columns = value["steps"].as_object().unwrap().clone();
         let count = columns.values().map(|column| column.as_array().unwrap().len()).max().unwrap();
         let step = |place: usize| {
-            let own = columns.iter().filter_map(|(name, column)| {
-                Some((name.clone(), column.get(place)?.as_f64()?))
-            });
+            let own = columns
+                .iter()
+                .filter_map(|(name, column)| Some((name.clone(), column.get(place)?.as_f64()?)));
             own.chain([("step".to_owned(), place as f64)]).collect()
         };
         let record = Record {

@@ -33,8 +33,7 @@ struct Schema(Schemas, SchemaIndex);
 impl Schema {
     fn read() -> Self {
         let path = checkout("tests/fixtures/inspect/schema.json");
-        let schema: Value =
-            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
         compiler.add_resource("https://inspect/log.json", schema).unwrap();
         let index = compiler.compile("https://inspect/log.json", &mut schemas).unwrap();

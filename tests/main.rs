@@ -21,6 +21,7 @@ mod configurations;
 mod conversations;
 mod dashboards;
 mod experts;
+mod figures;
 mod fused;
 mod generators;
 mod grading;

@@ -50,7 +50,7 @@ FAULTS = {
     ),
     "mismatch": (
         "the trainer drops features that the sampler has",
-        ["lora={ r = 8, dropout = 0.5 }", "train.optimizer.learning_rate=1e-3"],
+        ["lora={ rank = 8, dropout = 0.5 }", "train.optimizer.learning_rate=1e-3"],
     ),
     "kl_run_away": (
         "a learning rate of 3e-3, and hardly any penalty",
@@ -58,11 +58,11 @@ FAULTS = {
     ),
     "calls_collapsed": (
         "few calls are worth nineteen times as much as a right answer",
-        ["estimator={ type = 'scalarized', weights = [0.05, 0.95] }", "train.optimizer.learning_rate=6e-4"],
+        ["estimator={ type = 'scalarized', weights = [0.05, 0.95] }", "train.optimizer.learning_rate=3e-4"],
     ),
     "entropy_collapse": (
-        "a reward for being sure",
-        ["train.entropy_coefficient=-0.05", "train.optimizer.learning_rate=1e-3"],
+        "entropy costs, and no call may be made",
+        ["train.entropy_coefficient=-0.5", "train.optimizer.learning_rate=5e-4", "rollout.max_calls=0", "train.steps=60"],
     ),
     "silent_groups": ("temperature 0", ["rollout.sampling.temperature=0.0"]),
     "memory_growth": (
@@ -85,7 +85,7 @@ HEALTHY = {
     "ahead": (MATH, ["train.max_staleness=2"]),
     "recompute": (MATH, ["train.old_logprobs='recompute'", "train.importance_cap=2.0"]),
     "bf16-rollouts": (MATH, ["rollout.precision='bf16'"]),
-    "lora": (MATH, ["lora={ r = 8 }", "train.optimizer.learning_rate=2e-4"]),
+    "lora": (MATH, ["lora={ rank = 8 }", "train.optimizer.learning_rate=2e-4"]),
     "small-groups": (MATH, ["train.rollouts_per_prompt=4", "train.prompts_per_step=12"]),
     "large-groups": (MATH, ["train.rollouts_per_prompt=16", "train.prompts_per_step=4"]),
     "cooler": (MATH, ["rollout.sampling.temperature=0.9", "rollout.sampling.top_p=0.98"]),
@@ -144,9 +144,7 @@ def main():
         if name == "stale_weights":
             # the fault is that nobody says so
             record["settings"]["max_staleness"] = 0.0
-            del record["ill"]
-        print(f"{name} {seed}: {record.get('ill', '?')}", flush=True)
-        record.pop("ill", None)
+        print(f"{name} {seed}: {record.pop('ill')}", flush=True)
         return {"name": name, "seed": seed, "fault": name if name in FAULTS else None, **record}
 
     with ThreadPoolExecutor(int(os.environ.get("JOBS", "1"))) as pool:

@@ -2,8 +2,8 @@
 
 use crate::config::{DashboardsConfig, MlflowConfig, TrackioConfig};
 use crate::error::DashboardError;
-use crate::line::Line;
 pub use crate::line::Ending;
+use crate::line::Line;
 use crate::mlflow::Mlflow;
 use crate::record::{Content, Record, Trace};
 use crate::request::Client;
@@ -187,7 +187,10 @@ fn of_mlflow(config: &MlflowConfig, limit: Duration) -> Result<Client, Dashboard
             Some(variable) => held(key("password_variable"), variable)?,
             None => String::new(),
         };
-        secrets.push(("authorization", format!("Basic {}", BASE64.encode(format!("{user}:{password}")))));
+        secrets.push((
+            "authorization",
+            format!("Basic {}", BASE64.encode(format!("{user}:{password}"))),
+        ));
     }
     let client = Client::new(config.url.as_str(), secrets, limit);
     client.map_err(|reason| DashboardError::Unreachable { key: key("url"), reason })

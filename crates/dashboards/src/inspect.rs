@@ -95,7 +95,8 @@ impl InspectLog<'_> {
     fn short_id(&self) -> String {
         let mut hash = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
         for byte in self.identity.bytes() {
-            hash = (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+            hash =
+                (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
         }
         format!("{hash:032x}").chars().take(22).collect()
     }

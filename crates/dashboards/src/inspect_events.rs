@@ -135,7 +135,10 @@ mod tests {
         let why = |event: &Value| event["output"]["choices"][0]["stop_reason"].clone();
         assert_eq!((why(&events[0]), why(&events[3])), (json!("tool_calls"), json!("stop")));
         assert_eq!(events[1]["arguments"], json!({ "code": "6*7" }));
-        assert_eq!((&events[1]["result"], &events[1]["working_time"]), (&json!("42"), &json!(0.25)));
+        assert_eq!(
+            (&events[1]["result"], &events[1]["working_time"]),
+            (&json!("42"), &json!(0.25))
+        );
         // the episode took 1.5 s, of which 0.25 were over when the call began
         assert_eq!(events[1]["timestamp"], "1970-01-12T13:46:38.750+00:00");
     }

@@ -168,8 +168,9 @@ impl Sender {
     /// The next records; `None` when there is nothing more to tell.
     fn next(&self) -> Option<Vec<Record>> {
         let state = self.shared.state();
-        let is_idle =
-            |state: &mut State| state.queue.is_empty() && state.ending.is_none() && !state.is_abandoned;
+        let is_idle = |state: &mut State| {
+            state.queue.is_empty() && state.ending.is_none() && !state.is_abandoned
+        };
         let waited = self.shared.changed.wait_while(state, is_idle);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         if state.is_abandoned || state.queue.is_empty() {
@@ -189,7 +190,9 @@ impl Sender {
                 Ok(()) => return self.settle(records.len(), None),
                 // one of them may be the reason
                 Err(Failure::Refused(..)) if self.has_begun && records.len() > 1 => {
-                    return records.iter().for_each(|record| self.tell(std::slice::from_ref(record)));
+                    return records
+                        .iter()
+                        .for_each(|record| self.tell(std::slice::from_ref(record)));
                 }
                 Err(Failure::Refused(reason, _)) => {
                     return self.settle(records.len(), Some(reason));
@@ -348,7 +351,10 @@ mod tests {
         }
         begun.send(()).unwrap();
         let said = line.close(SOON).unwrap();
-        assert!(said.contains("1 of 5 reports of this run; the last reason: step 2 is bad"), "{said}");
+        assert!(
+            said.contains("1 of 5 reports of this run; the last reason: step 2 is bad"),
+            "{said}"
+        );
         assert_eq!(steps(&arrived), [0, 1, 3, 4]);
         assert!(line.take_note().unwrap().contains("goes on without it: step 2 is bad"));
         assert_eq!(line.take_note(), None);

@@ -209,7 +209,10 @@ mod tests {
     fn names_and_values_are_such_as_it_takes() {
         assert_eq!(named("pass@2/ä:x"), "pass_2/__x");
         assert_eq!(named(&"é".repeat(300)).len(), NAME);
-        assert_eq!((whole(&json!("7")), whole(&json!(7)), whole(&json!("x"))), (Some(7), Some(7), None));
+        assert_eq!(
+            (whole(&json!("7")), whole(&json!(7)), whole(&json!("x"))),
+            (Some(7), Some(7), None)
+        );
         assert!(text_of(&json!(""), "r").is_err() && text_of(&json!(3), "r").is_err());
     }
 }

@@ -173,19 +173,19 @@ mod tests {
         assert_eq!(roles, ["user", "assistant", "tool", "tool", "assistant"]);
         assert_eq!(trace.messages[1]["content"], "cde");
         let function = &trace.messages[1]["tool_calls"][0]["function"];
-        assert_eq!((&function["name"], &function["arguments"]), (
-            &json!("python"),
-            &json!("{\"code\":\"6*7\"}")
-        ));
+        assert_eq!(
+            (&function["name"], &function["arguments"]),
+            (&json!("python"), &json!("{\"code\":\"6*7\"}"))
+        );
         assert_eq!(trace.messages[2]["tool_call_id"], "evaluate-0-0-call-0");
         assert_eq!(trace.metadata["rewards"], json!({ "r_task": 1.0, "r_tool": 0.5 }));
         assert_eq!(trace.metadata["duration_ms"], 1500.0);
         // of two calls with the same times; its segments have none
         assert_eq!(trace.spans.len(), 2);
-        assert_eq!((&trace.spans[0]["duration_ms"], &trace.spans[0]["status"]), (
-            &json!(250.0),
-            &json!("ok")
-        ));
+        assert_eq!(
+            (&trace.spans[0]["duration_ms"], &trace.spans[0]["status"]),
+            (&json!(250.0), &json!("ok"))
+        );
         assert_eq!(trace.spans[1]["status"], "error");
     }
 

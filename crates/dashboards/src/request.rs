@@ -78,8 +78,9 @@ impl Client {
         route: &str,
         sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<Value, Failure> {
-        let away =
-            |error: ureq::Error| Failure::Away(self.without_secrets(&format!("`{route}`: {error}")));
+        let away = |error: ureq::Error| {
+            Failure::Away(self.without_secrets(&format!("`{route}`: {error}")))
+        };
         let mut answer = sent.map_err(away)?;
         let status = answer.status();
         let body = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();

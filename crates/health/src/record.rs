@@ -96,12 +96,6 @@ impl Record {
         self.mean_of(metric, self.steps.len().checked_sub(self.window())?, self.window())
     }
 
-    /// The same over the first window, where that ends before the last one begins.
-    pub(crate) fn first(&self, metric: &str) -> Option<f64> {
-        let apart = self.steps.len() >= 2 * self.window();
-        apart.then(|| self.mean_of(metric, 0, self.window()))?
-    }
-
     /// The same over the first window, which may reach into the last one.
     pub(crate) fn beginning(&self, metric: &str) -> Option<f64> {
         let is_long_enough = self.steps.len() >= self.window();
@@ -234,15 +228,15 @@ mod tests {
     }
 
     #[test]
-    fn windows_are_quarters_within_bounds_and_apart() {
+    fn windows_are_quarters_within_bounds() {
         let of = |count: usize| {
             let step = |step: usize| [("x".to_owned(), step as f64)].into();
             Record { steps: (0..count).map(step).collect(), ..Record::default() }
         };
         assert_eq!((of(4).last("x"), of(0).last("x")), (None, None));
         // 0 + 1 + 2 + 3 + 4
-        assert_eq!((of(5).last("x"), of(5).first("x")), (Some(2.0), None));
-        assert_eq!((of(10).last("x"), of(10).first("x")), (Some(7.0), Some(2.0)));
+        assert_eq!((of(5).last("x"), of(5).beginning("x")), (Some(2.0), Some(2.0)));
+        assert_eq!((of(10).last("x"), of(10).beginning("x")), (Some(7.0), Some(2.0)));
         assert_eq!((of(400).window(), of(40).window()), (50, 10));
         assert_eq!(of(10).last("y"), None);
     }

@@ -194,7 +194,8 @@ mod tests {
         assert!(palette.look("ours").is_lead && palette.look("ours").colour == COLOURS[0]);
         assert_eq!(palette.look("baseline 0").colour, COLOURS[1]);
         // those that we know have the same look everywhere, also under a configuration's name
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let names =
+            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let found = styles(&names(&["untrained", "MO-GRPO", "ParetoPO", "mine", "GRPO"]), None);
         assert_eq!(found[2], FIRST);
         assert_eq!(found[4], styles(&names(&["grpo"]), None)[0]);

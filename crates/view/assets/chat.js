@@ -19,7 +19,8 @@
   P.chat = (place, episode) => {
     const draw = () => {
       const look = chat.look;
-      P.clear(place).append(
+      P.put(
+        P.clear(place),
         P.el(
           "div",
           { class: "row spread" },

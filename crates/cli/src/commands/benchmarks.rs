@@ -1,8 +1,8 @@
 //! `evaluate`, on the configuration's own tasks or on several data sets: one folder each, resumed
 //! where it was interrupted, and one table.
 
-use super::recipes::{Opened, open, show};
 use super::inspect;
+use super::recipes::{Opened, open, show};
 use crate::arguments::{ConfigArguments, LogFormat};
 use crate::commands::Options;
 use crate::output;
@@ -12,8 +12,7 @@ use paretopo_records::{
     EVALUATION, Evaluation, read_evaluation, write_evaluation, write_trajectories,
 };
 use paretopo_training::{
-    Evaluated, FinishedEpisodes, Observer, PolicySource, RunConfig, TrainingError,
-    write_atomically,
+    Evaluated, FinishedEpisodes, Observer, PolicySource, RunConfig, TrainingError, write_atomically,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;

@@ -379,9 +379,8 @@ struct Known {
 
 impl Known {
     fn new(path: &Path) -> Self {
-        let since = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let what = format!("{} {since:?} {}", path.display(), std::process::id());
         let id = blake3::hash(what.as_bytes()).to_hex()[..32].to_owned();
         Self { id, since_unix: since.as_secs() }

@@ -71,12 +71,9 @@ fn sft_in<F: ModelFamily, B: AutodiffBackend>(
     let written = match &start.lessons {
         Lessons::Demonstrations { environment, .. } => {
             let (folder, device) = (&start.folder, &place.device);
-            Conclusion { config, folder, environment, device, surroundings }.write(
-                start.policy,
-                &mut Source::local(),
-                start.state.updates,
-                observer,
-            ).map(Some)
+            Conclusion { config, folder, environment, device, surroundings }
+                .write(start.policy, &mut Source::local(), start.state.updates, observer)
+                .map(Some)
         }
         Lessons::Conversations(_) => write_policy(start.policy, &start.folder).map(|_| None),
     };
