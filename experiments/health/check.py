@@ -58,7 +58,7 @@ FAULTS = {
     ),
     "calls_collapsed": (
         "few calls are worth nineteen times as much as a right answer",
-        ["estimator={ type = 'scalarized', weights = [0.05, 0.95] }", "train.optimizer.learning_rate=3e-4"],
+        ["estimator={ type = 'scalarized', weights = [0.05, 0.95] }", "train.optimizer.learning_rate=3e-4", "train.prompts_per_step=12"],
     ),
     "entropy_collapse": (
         "entropy costs, and no call may be made",
@@ -142,16 +142,52 @@ def main():
         run = trained(program, f"{name}-{seed}", config, settings, seed)
         record = record_of(binary, run)
         if name == "stale_weights":
-            # the fault is that nobody says so
+            # the fault is that nobody says so; the tests' replay knows what that makes of it
             record["settings"]["max_staleness"] = 0.0
-        print(f"{name} {seed}: {record.pop('ill')}", flush=True)
+            record["ill"] = replayed_staleness(run)
+        print(f"{name} {seed}: {record['ill']}", flush=True)
         return {"name": name, "seed": seed, "fault": name if name in FAULTS else None, **record}
 
     with ThreadPoolExecutor(int(os.environ.get("JOBS", "1"))) as pool:
         records = list(pool.map(work, jobs))
     if which == "judged" and not names:
+        write_table(records)
+        for record in records:
+            del record["ill"]
         lines = [json.dumps(record, separators=(",", ":")) for record in records]
         (HERE / "records.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def replayed_staleness(run):
+    """The verdicts where the run's configuration says that rollouts are not ahead."""
+    config = Path(run) / "config.toml"
+    truth = config.read_text()
+    try:
+        config.write_text(truth.replace("max_staleness = 4", "max_staleness = 0"))
+        said = subprocess.run([sys.argv[1], "doctor", "--json", run], capture_output=True, text=True, check=False)
+    finally:
+        config.write_text(truth)
+    verdicts = json.loads(said.stdout)["verdicts"]
+    return [verdict["rule"] for verdict in verdicts if verdict["condition"]["state"] == "ill"]
+
+
+def write_table(records):
+    """The table of README.md, between its marks."""
+    rows = ["| fault | put in by | found in | other rules that spoke up, in so many runs |", "|---|---|---|---|"]
+    for rule, (fault, settings) in FAULTS.items():
+        own = [record["ill"] for record in records if record["name"] == rule]
+        others = sorted({other for ill in own for other in ill if other != rule})
+        also = ", ".join(f"{other.replace('_', ' ')} ({sum(other in ill for ill in own)})" for other in others) or "none"
+        shown = ", ".join(f"`{setting}`" for setting in settings)
+        rows.append(f"| {rule.replace('_', ' ')} | {fault}: {shown} | {sum(rule in ill for ill in own)} of {len(own)} | {also} |")
+    healthy = [record for record in records if record["fault"] is None]
+    loud = [record for record in healthy if record["ill"]]
+    rows.append(f"| none | {len(healthy)} healthy configurations | {len(healthy) - len(loud)} of {len(healthy)} silent | "
+                + (", ".join(f"{record['name']}: {' '.join(record['ill'])}" for record in loud) or "none") + " |")
+    readme = HERE / "README.md"
+    head, rest = readme.read_text().split("<!-- table -->\n", 1)
+    _, tail = rest.split("<!-- end -->", 1)
+    readme.write_text(head + "<!-- table -->\n" + "\n".join(rows) + "\n<!-- end -->" + tail)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@
 //!
 //! That bound is far below what is seen where prompts differ: a few of which the policy is unsure
 //! have most of the mean. So the rule also speaks where copies are seen, not computed: a response has
-//! no more entropy than a coin, `E <= ln 2`, and half of the groups or more have no signal.
+//! no more entropy than a coin, `E <= ln 2`, and half of the wrong answers or more lie in groups
+//! without signal, `s >= (1 + em) / 2` (as for silent groups).
 
 use super::{judged, missing, percent};
 use crate::{Condition, Curve, Record, Verdict};
@@ -24,9 +25,9 @@ pub(super) fn examine(record: &Record) -> Verdict {
     Verdict {
         rule: "entropy_collapse",
         title: "entropy collapse",
-        formula: "exp(-(n - 1) E) >= 1/2, or E <= ln 2 and s >= 1/2; and 1 - em > 1/n; for E nats \
-                  a response (entropy of a token times tokens), n rollouts a prompt, the share s of \
-                  groups without signal",
+        formula: "exp(-(n - 1) E) >= 1/2, or E <= ln 2 and s >= (1 + em) / 2; and 1 - em > 1/n; \
+                  for E nats a response (entropy of a token times tokens), n rollouts a prompt, \
+                  the share s of groups without signal",
         condition: condition(record),
         remedies: &[
             "Begin again from a checkpoint before the fall, with a lower \
@@ -59,7 +60,7 @@ fn condition(record: &Record) -> Condition {
     let nats = entropy * tokens;
     let copies = (-(rollouts - 1.0) * nats).exp();
     let silent = record.last("estimator/groups_without_signal");
-    let seen = silent.filter(|silent| nats <= std::f64::consts::LN_2 && *silent >= 0.5);
+    let seen = silent.filter(|silent| nats <= std::f64::consts::LN_2 && *silent >= (1.0 + em) / 2.0);
     let is_wrong = 1.0 - em > 1.0 / rollouts;
     let said = format!("A response has {nats:.2} nats of entropy");
     let copied = match (nats <= limit, seen) {
@@ -113,8 +114,9 @@ mod tests {
             ];
             examine(&run(20, &metrics)).is_ill()
         };
-        assert!(is_ill_with(0.0346, 0.5) && !is_ill_with(0.0347, 1.0));
-        assert!(!is_ill_with(0.0346, 0.49) && is_ill_with(0.0049, 0.0));
+        assert!(is_ill_with(0.0346, 0.75) && !is_ill_with(0.0347, 1.0));
+        // (1 + 0.5) / 2 = 0.75
+        assert!(!is_ill_with(0.0346, 0.74) && is_ill_with(0.0049, 0.0));
         // sure of itself and right: 1 - 0.88 < 1/8 < 1 - 0.87
         assert!(!is_ill(0.001, 0.88) && is_ill(0.001, 0.87));
     }
