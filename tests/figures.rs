@@ -1,8 +1,6 @@
 //! The figures of `experiments/` have the page's style: a method has the same colour in all of them,
-//! the one that `paretopo_report::styles` gives it.
-//!
-//! Two experiments' runs are gone, and their figures, of an earlier version, name methods in a legend
-//! of circles. `RESTYLE=1` gives those the colours and dashes of today.
+//! the one that `paretopo_report::styles` gives it. Figures of earlier versions, whose runs are gone,
+//! name methods in a legend of circles.
 
 use crate::checkout;
 use paretopo_report::{Style, styles};
@@ -76,79 +74,6 @@ fn legend<'m>(lines: &[&str], methods: &'m [String]) -> Vec<(usize, &'m String)>
     found.collect()
 }
 
-/// The same line with another colour, and dashes.
-fn restyled(line: &str, style: &Style) -> String {
-    let colour = hex(style.colour);
-    let replaced = |line: &str, name: &str, value: &str| {
-        let old = format!(" {name}=\"{}\"", attribute(line, name).unwrap());
-        line.replace(&old, &format!(" {name}=\"{value}\""))
-    };
-    if !line.starts_with("<circle ") {
-        let line = replaced(line, "stroke", &colour);
-        // an interval is no curve
-        if points(&line) < CURVE {
-            return line;
-        }
-        let dash = format!(" stroke-dasharray=\"{0} {0}\"/>", style.dash);
-        return if style.dash > 0 { line.replace("/>", &dash) } else { line };
-    }
-    match style.dash {
-        0 => replaced(line, "fill", &colour),
-        // hollow, as where dashes are drawn today
-        _ => replaced(&replaced(line, "fill", "#FFFFFF"), "stroke", &colour)
-            .replace("stroke-width=\"1\"", "stroke-width=\"2\""),
-    }
-}
-
-/// Points that a curve has at least, and no axis.
-const CURVE: usize = 9;
-
-fn points(line: &str) -> usize {
-    attribute(line, "points").map_or(0, |points| points.split_whitespace().count())
-}
-
-/// What draws a method, by its colour: filled circles, and lines. What is black and short is an axis.
-fn is_of(line: &str, colour: &str) -> bool {
-    let is_line = line.starts_with("<polyline ") || line.starts_with("<line ");
-    let is_own_line = is_line && attribute(line, "stroke") == Some(colour);
-    let is_mark = line.starts_with("<circle ") && attribute(line, "fill") == Some(colour);
-    (is_own_line && (points(line) >= CURVE || colour != "#000000")) || is_mark
-}
-
-/// Whether a method's turn is over with it: its curve, or the mark of its mean.
-fn is_last(line: &str) -> bool {
-    let radius = attribute(line, "r").and_then(|radius| radius.parse::<f64>().ok());
-    points(line) >= CURVE || radius.is_some_and(|radius| radius >= 5.0)
-}
-
-fn restyle(path: &std::path::Path) {
-    let text = std::fs::read_to_string(path).unwrap();
-    let lines: Vec<&str> = text.lines().collect();
-    let (methods, lead) = methods(path);
-    let styles = styles(&methods, lead.as_deref());
-    let of = |method: &String| styles[methods.iter().position(|one| one == method).unwrap()];
-    let known: Vec<(String, Style)> = legend(&lines, &methods)
-        .into_iter()
-        .map(|(at, method)| (attribute(lines[at], "fill").unwrap().to_owned(), of(method)))
-        .collect();
-    // methods are drawn in the legend's order, again and again; where two have one colour, it is the
-    // one that comes next
-    let mut next = 0;
-    let mut redrawn = String::new();
-    for line in &lines {
-        let mut order = (0..known.len()).map(|k| (next + k) % known.len());
-        match order.find(|place| is_of(line, &known[*place].0)) {
-            Some(place) => {
-                next = place + usize::from(is_last(line));
-                redrawn += &restyled(line, &known[place].1);
-            }
-            None => redrawn += line,
-        }
-        redrawn += "\n";
-    }
-    std::fs::write(path, redrawn).unwrap();
-}
-
 /// What is written in three languages is one list.
 #[test]
 fn figures_of_python_and_the_page_have_the_same_colours() {
@@ -173,9 +98,6 @@ fn figures_of_python_and_the_page_have_the_same_colours() {
 fn a_method_has_one_colour_in_all_figures_and_on_the_page() {
     let mut named = BTreeMap::new();
     for path in figures() {
-        if std::env::var_os("RESTYLE").is_some() {
-            restyle(&path);
-        }
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         let (methods, lead) = methods(&path);

@@ -60,7 +60,8 @@ fn condition(record: &Record) -> Condition {
     let nats = entropy * tokens;
     let copies = (-(rollouts - 1.0) * nats).exp();
     let silent = record.last("estimator/groups_without_signal");
-    let seen = silent.filter(|silent| nats <= std::f64::consts::LN_2 && *silent >= (1.0 + em) / 2.0);
+    let seen =
+        silent.filter(|silent| nats <= std::f64::consts::LN_2 && *silent >= (1.0 + em) / 2.0);
     let is_wrong = 1.0 - em > 1.0 / rollouts;
     let said = format!("A response has {nats:.2} nats of entropy");
     let copied = match (nats <= limit, seen) {
