@@ -68,7 +68,7 @@ impl Dashboards {
     /// # Errors
     /// When a variable is not set, or this build cannot ask a server by `https`.
     pub fn open(config: &DashboardsConfig, about: &RunAbout) -> Result<Self, DashboardError> {
-        let limit = Duration::from_secs_f64(config.request_seconds.get());
+        let limit = config.request_seconds.duration();
         let mut lines = Vec::new();
         let mut line = |name, dashboard| {
             let opened = Line::open(name, config.queue, dashboard);
@@ -86,7 +86,7 @@ impl Dashboards {
             line(name, Box::new(Mlflow::new(client, mlflow, about.clone())))?;
         }
         let traces = config.trackio.as_ref().map_or(0, |trackio| trackio.traces);
-        let flush = Duration::from_secs_f64(config.flush_seconds.get());
+        let flush = config.flush_seconds.duration();
         Ok(Self { lines, traces, flush, last_words: LastWords::default() })
     }
 
