@@ -205,6 +205,31 @@ test-mpi:
     cargo clippy --locked -p paretopo-mpi --features mpi -- -D warnings
     cargo test --release --locked -p paretopo --features mpi --test suite -- mpi:: launching:: --include-ignored
 
+# Have Inspect itself read logs of `evaluate --format inspect`: a plain one, one whose tools fail, one that runs out of tokens (inspect-ai is installed, below target/)
+[group('development')]
+inspect-check:
+    test -x target/inspect/bin/inspect || (python3 -m venv target/inspect && target/inspect/bin/pip install --quiet inspect-ai==0.3.285)
+    cargo build {{release}}
+    rm -rf target/inspect-logs
+    target/release/paretopo --quiet evaluate experiments/math/paretopo.toml --set evaluation.samples=4 --set evaluation.tasks=50 --out target/inspect-logs/plain --format inspect
+    target/release/paretopo --quiet evaluate experiments/math/paretopo.toml --set evaluation.tasks=50 --set "tools=[{ type = 'calculator', failure_rate = 0.5 }]" --out target/inspect-logs/errors --format inspect
+    target/release/paretopo --quiet evaluate experiments/math/paretopo.toml --set evaluation.tasks=50 --set rollout.max_sampled_tokens=9 --out target/inspect-logs/limits --format inspect
+    target/inspect/bin/python experiments/dashboards/inspect_check.py target/inspect-logs
+
+# Train beside real servers of trackio and MLflow on this machine, kill the run, let it go on, and ask them what they hold (both are installed, below target/)
+[group('development')]
+dashboards-check:
+    test -x target/trackio/bin/trackio || (python3 -m venv target/trackio && target/trackio/bin/pip install --quiet trackio==0.43.0)
+    test -x target/mlflow/bin/mlflow || (python3 -m venv target/mlflow && target/mlflow/bin/pip install --quiet mlflow==3.17.2)
+    cargo build {{release}}
+    python3 experiments/dashboards/servers_check.py target/release/paretopo target/trackio/bin/python target/mlflow/bin/python
+
+# Whether the rules of `doctor` find each of ten faults in three real runs, and nothing in twenty healthy ones; the tests replay the records (about ten minutes on one core)
+[group('development')]
+health-check seeds="judged":
+    cargo build {{release}} --bin paretopo --example leaking_tool
+    python3 experiments/health/check.py target/release/paretopo target/release/examples/leaking_tool {{seeds}}
+
 # That a build without search, parquet files and https refuses what needs them, by name
 [group('development')]
 test-lean:

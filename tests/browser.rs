@@ -68,6 +68,7 @@ fn small_run(folder: &Path, says: &str) -> std::path::PathBuf {
                 ids: vec![40, 8, 11, 26],
                 logprobs: vec![-0.5; 4],
                 sampling_logprobs: vec![-0.25; 4],
+                trainer_logprobs: vec![-0.45, -0.5, -0.6, -0.5],
                 ..Segment::sampling(0)
             },
         ],
@@ -179,6 +180,107 @@ fn trajectories_are_filtered_and_opened() {
     );
     // 0 - 0.25 is an eighth of the full orange
     assert_eq!(colour, json!("rgba(213, 94, 0, 0.125)"));
+    // and by what trainer and sampler differ by: 0.05 and -0.1 of 0.2 nats
+    choose(&browser, "advantage", "trainer");
+    browser.until("document.body.innerText.includes('less the sampler')");
+    let colours = browser.script(
+        "return [...document.querySelectorAll('.message.model .token')]\
+         .map((token) => getComputedStyle(token).backgroundColor)",
+    );
+    let [blue, none, orange] = [&colours[0], &colours[1], &colours[2]];
+    assert_eq!(blue, "rgba(0, 114, 178, 0.25)");
+    assert_eq!((none, orange), (&json!("rgba(0, 114, 178, 0)"), &json!("rgba(213, 94, 0, 0.5)")));
+    // raw ids, and what was cut
+    choose(&browser, "advantage", "ids");
+    browser.until("document.querySelector('.message.model .text').innerText === '40 8 11 26'");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// Chooses an option of the first choice that says this.
+fn choose(browser: &Browser, says: &str, value: &str) {
+    browser.script(&format!(
+        "const look = [...document.querySelectorAll('select')].find((s) => s.innerText.includes('{says}')); \
+         look.value = '{value}'; look.dispatchEvent(new Event('change'))"
+    ));
+}
+
+#[test]
+#[cfg_attr(not(with_chromium), ignore = "needs chromium and chromedriver")]
+fn who_reads_is_not_disturbed_and_is_offered_new_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = small_run(folder.path(), "64");
+    let page = Page::of(folder.path());
+    let browser = Browser::open();
+    browser.go(&format!("{}/#/trajectories?run=grpo-1&line=1", page.address));
+    browser.until("document.querySelectorAll('.message').length === 2");
+    browser.script("document.querySelector('.message').dataset.kept = 'yes'");
+    let trajectories = run.join("trajectories");
+    std::fs::copy(trajectories.join("step-000000.jsonl"), trajectories.join("step-000001.jsonl"))
+        .unwrap();
+    append(&run, "{\"step\":1,\"em\":0.75,\"calls\":0.5}");
+    browser.until(
+        "[...document.querySelectorAll('select option')].some((o) => o.innerText === 'step 1')",
+    );
+    // the one that is read is the same, and still chosen
+    let kept = browser.script("return document.querySelector('.message').dataset.kept");
+    assert_eq!(kept, json!("yes"));
+    choose(&browser, "step 0", "step-000001");
+    browser.until("location.hash.includes('step-000001')");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+#[cfg_attr(not(with_chromium), ignore = "needs chromium and chromedriver")]
+fn runs_are_sorted_smoothed_averaged_and_drawn_over_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, seed, ems) in [("grpo-1", 1, [0.0, 1.0]), ("grpo-2", 2, [0.5, 0.5])] {
+        let run = folder.path().join(name);
+        std::fs::create_dir(&run).unwrap();
+        let config = format!("seed = {seed}\n[train]\nsteps = 9\n[estimator]\ntype = \"grpo\"\n");
+        std::fs::write(run.join("config.toml"), config).unwrap();
+        for (step, em) in ems.iter().enumerate() {
+            let tokens = 10 * (step + 1);
+            append(
+                &run,
+                &format!(
+                    "{{\"step\":{step},\"em\":{em},\"calls\":1.5,\"response_tokens\":{tokens}}}"
+                ),
+            );
+        }
+    }
+    let page = Page::of(folder.path());
+    let browser = Browser::open();
+    browser.go(&page.address);
+    browser.until(&format!("{ROWS} === 2"));
+    // by EM, then the other way round, as buttons that a keyboard reaches
+    let sort =
+        "[...document.querySelectorAll('th button')].find((b) => b.innerText === 'EM').click()";
+    let first = "document.querySelector('main tbody tr').innerText.includes";
+    browser.script(sort);
+    browser.until(&format!("{first}('grpo-1')"));
+    browser.script(sort);
+    browser.until(&format!("{first}('grpo-2')"));
+    let sorted = browser.script("return document.querySelector('th[aria-sort]').innerText");
+    assert_eq!(sorted, json!("EM"));
+    // the last numbers: of each run, of the mean over seeds, over two steps, over tokens
+    let reading = "document.querySelector('.chart .reading').innerText";
+    browser.until(&format!("/step 1\\s*grpo-1 1.000\\s*grpo-2 0.500/.test({reading})"));
+    browser.script(
+        "const smoothing = document.querySelector('input[type=range]'); smoothing.value = 2; \
+         smoothing.dispatchEvent(new Event('change'))",
+    );
+    browser.until(&format!("/grpo-1 0.500\\s*grpo-2 0.500/.test({reading})"));
+    browser.script(
+        "[...document.querySelectorAll('button')].find((b) => b.innerText === 'Mean over seeds').click()",
+    );
+    browser.until(&format!("/grpo \\(2\\) 0.500/.test({reading})"));
+    choose(&browser, "sampled tokens", "tokens");
+    browser.until(&format!("/tokens 30/.test({reading})"));
+    // one colour for one method, that of figures
+    let swatch = browser.script(
+        "return getComputedStyle(document.querySelector('main tbody .swatch')).backgroundColor",
+    );
+    assert_eq!(swatch, json!("rgb(230, 159, 0)"));
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 

@@ -162,6 +162,41 @@ fn a_run_in_bf16_with_an_adapter_goes_through() {
     assert!(first["logprob_mismatch"].as_f64().unwrap() < 0.05, "{first}");
 }
 
+/// With each sampled token of trajectories that are saved stands what the trainer gives it, where
+/// that is asked for; on average it is as far from what the sampler gave as the metrics say.
+#[test]
+fn what_sampler_and_trainer_differ_by_is_known_of_each_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_paretopo"))
+        .args(["--quiet", "train", "--run"])
+        .arg(folder.path())
+        .args(["--set", "rollout.precision=bf16", "--set", "train.save_trainer_logprobs=true"])
+        .args(["--set", "train.old_logprobs=recompute", "--set", "train.steps=2"])
+        .args(["--set", "train.prompts_per_step=2", "--set", "train.rollouts_per_prompt=4"])
+        .args(["--set", "train.save_trajectories_every=1", "--set", "train.mask_overlong=false"])
+        .args(["--set", "evaluation.tasks=4", "--set", "train.validate_every=0"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metrics = std::fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
+    for (step, line) in metrics.lines().enumerate() {
+        let metrics: serde_json::Value = serde_json::from_str(line).unwrap();
+        let path = folder.path().join(format!("trajectories/step-{step:06}.jsonl"));
+        let episodes = paretopo_records::TrajectoryFile::open(&path).unwrap();
+        let (mut sum, mut count) = (0.0, 0);
+        for episode in episodes.iter().unwrap().map(Result::unwrap) {
+            for segment in episode.segments.iter().filter(|one| one.weight_version.is_some()) {
+                assert_eq!(segment.trainer_logprobs.len(), segment.ids.len());
+                let pairs = segment.trainer_logprobs.iter().zip(&segment.logprobs);
+                sum += pairs.map(|(trainer, own)| f64::from((trainer - own).abs())).sum::<f64>();
+                count += segment.ids.len();
+            }
+        }
+        let (found, said) = (sum / count as f64, metrics["logprob_mismatch"].as_f64().unwrap());
+        assert!(said > 1e-5 && (found / said - 1.0).abs() < 1e-3, "{found} {said}");
+    }
+}
+
 /// A new policy below an adapter is held as a checkpoint's weights are, and as `plan` counts them.
 #[test]
 fn a_new_policy_is_frozen_in_the_precision() {

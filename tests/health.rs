@@ -1,11 +1,59 @@
-//! `doctor RUN`: faults that are put into real runs are found, a healthy run raises nothing.
+//! `doctor RUN`: faults that are put into real runs are found, a healthy run raises nothing. The
+//! records of many more runs (`just health-check`) are judged anew.
 
 use crate::checkout;
+use paretopo_health::Record;
 use std::path::Path;
 use std::process::{Command, Output};
 
 fn program(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_paretopo")).args(arguments).output().unwrap()
+}
+
+/// Judges what `just health-check` has recorded: of each run its fault, and the rules that speak up.
+fn replayed() -> Vec<(String, Option<String>, Vec<&'static str>)> {
+    let text = std::fs::read_to_string(checkout("experiments/health/records.jsonl")).unwrap();
+    let judge = |line: &str| {
+        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+        let columns = value["steps"].as_object().unwrap().clone();
+        let count = columns.values().map(|column| column.as_array().unwrap().len()).max().unwrap();
+        let step = |place: usize| {
+            let own = columns
+                .iter()
+                .filter_map(|(name, column)| Some((name.clone(), column.get(place)?.as_f64()?)));
+            own.chain([("step".to_owned(), place as f64)]).collect()
+        };
+        let record = Record {
+            steps: (0..count).map(step).collect(),
+            settings: serde_json::from_value(value["settings"].take()).unwrap(),
+            seen: serde_json::from_value(value["seen"].take()).unwrap(),
+        };
+        let verdicts = paretopo_health::examine(&record);
+        let ill = verdicts.iter().filter(|verdict| verdict.is_ill()).map(|verdict| verdict.rule);
+        let name = value["name"].as_str().unwrap().to_owned();
+        (name, value["fault"].as_str().map(str::to_owned), ill.collect())
+    };
+    text.lines().map(judge).collect()
+}
+
+/// Each fault with three seeds, and twenty healthy runs; none of them is one on which a rule was
+/// written or mended.
+#[test]
+fn every_rule_finds_its_fault_in_three_runs_and_nothing_in_twenty_healthy_ones() {
+    let runs = replayed();
+    for rule in paretopo_health::examine(&Record::default()).iter().map(|verdict| verdict.rule) {
+        let ill = runs.iter().filter(|(_, fault, _)| fault.as_deref() == Some(rule));
+        let found: Vec<bool> = ill.map(|(_, _, said)| said.contains(&rule)).collect();
+        assert_eq!(found, [true; 3], "{rule}");
+    }
+    let healthy: Vec<_> = runs.iter().filter(|(_, fault, _)| fault.is_none()).collect();
+    let mut names: Vec<&String> = healthy.iter().map(|(name, ..)| name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 20);
+    for (name, _, said) in healthy {
+        assert!(said.is_empty(), "{name}: {said:?}");
+    }
 }
 
 /// Trains in the graded world, and says what the doctor thinks of it.
@@ -67,6 +115,21 @@ fn a_policy_that_is_driven_away_has_more_than_one_fault() {
     let (code, said) = trained(folder.path(), 30, &settings);
     let found = faults(&said);
     assert!(code == Some(1) && found.contains(&"KL RUN-AWAY"), "{said}");
+}
+
+#[test]
+fn verdicts_and_what_they_are_judged_by_can_be_had_as_json() {
+    let run = checkout("experiments/faults/silent-groups");
+    let output = program(&["doctor", "--json", run.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let verdicts = said["verdicts"].as_array().unwrap();
+    let is_ill = |verdict: &&serde_json::Value| verdict["condition"]["state"] == "ill";
+    let ill: Vec<_> = verdicts.iter().filter(is_ill).map(|verdict| &verdict["rule"]).collect();
+    assert_eq!(ill, ["silent_groups"]);
+    let record: Record = serde_json::from_value(said["record"].clone()).unwrap();
+    assert_eq!((verdicts.len(), record.steps.len()), (10, 30));
+    assert_eq!(record, Record::read(&run).unwrap());
 }
 
 #[test]

@@ -2,16 +2,17 @@
 """How cost grows with batch, length, group and model size, and whether memory grows over a long run.
 
     scaling.py SPEED_BINARY PARETOPO_BINARY OUT.json OUT.svg NAME=FOLDER...
+    scaling.py --redraw OUT.json OUT.svg
 
 Costs are times this program needs (the figure's vertical axes), so a slope of 1 in the doubly logarithmic figure is cost in proportion to the work. The
 second model carries the series over batch, length and group.
 """
 import json, math, os, pathlib, shutil, statistics, subprocess, sys, tempfile
 import matplotlib
-import phases
-from compare import parameters
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+import style
 
 THREADS = os.environ.get("THREADS", "1")
 STEPS = int(os.environ.get("STEPS", "1000"))
@@ -20,6 +21,7 @@ ENVIRONMENT = dict(os.environ, RAYON_NUM_THREADS=THREADS)
 PHASES = {}
 
 def measure(speed, folder, task):
+    import phases
     runs = [json.loads(subprocess.run([speed, folder, *task.split()], check=True, capture_output=True, text=True, env=ENVIRONMENT).stdout) for _ in range(3)]
     PHASES[f"{pathlib.Path(folder).name}: {task}"] = phases.middle(runs)
     return {key: statistics.median(run[key] for run in runs) for key in runs[0] if key != "phases"}
@@ -38,7 +40,23 @@ def long_run(binary):
     shutil.rmtree(run.parent)
     return memory
 
+def draw(series, memory, figure):
+    style.apply(matplotlib)
+    plots = list(plt.figure(figsize=(13, 9)).subplots(3, 3).flat)
+    for plot, (against, points) in zip(plots, series.items()):
+        plot.loglog(*zip(*points), "o-")
+        plot.loglog([points[0][0], points[-1][0]], [points[0][1], points[0][1] * points[-1][0] / points[0][0]], ":", color=style.AXIS)
+        plot.set(xlabel=against, ylabel="seconds", title=f"exponent {slope(points):.2f}")
+    plots[-1].plot(memory)
+    plots[-1].set(xlabel="step", ylabel="resident MiB", ylim=(0, None), title=f"memory of {len(memory)} steps")
+    plt.tight_layout()
+    plt.savefig(figure, metadata={"Date": None})
+
 def main():
+    if sys.argv[1] == "--redraw":
+        found = json.loads(pathlib.Path(sys.argv[2]).read_text())
+        return draw(found["series"], found["memory_mib"], sys.argv[3])
+    from compare import parameters
     speed, binary, out, figure, *models = sys.argv[1:]
     models = [model.split("=") for model in models]
     name, folder = models[1]
@@ -63,15 +81,7 @@ def main():
     tenths = [statistics.median(memory[STEPS * tenth // 10:STEPS * (tenth + 1) // 10]) for tenth in range(10)]
     print(f"\nResident memory of a run of {STEPS} steps, MiB, medians of its tenths: " + ", ".join(f"{value:.0f}" for value in tenths))
     pathlib.Path(out).write_text(json.dumps({"model": name, "threads": int(THREADS), "series": series, "phases": PHASES, "memory_mib": memory}, indent=1) + "\n")
-    plots = list(plt.figure(figsize=(13, 9)).subplots(3, 3).flat)
-    for plot, (against, points) in zip(plots, series.items()):
-        plot.loglog(*zip(*points), "o-")
-        plot.loglog([points[0][0], points[-1][0]], [points[0][1], points[0][1] * points[-1][0] / points[0][0]], ":", color="gray")
-        plot.set(xlabel=against, ylabel="seconds", title=f"exponent {slope(points):.2f}")
-    plots[-1].plot(memory)
-    plots[-1].set(xlabel="step", ylabel="resident MiB", ylim=(0, None), title=f"memory of {STEPS} steps")
-    plt.tight_layout()
-    plt.savefig(figure)
+    draw(series, memory, figure)
     # the allocator keeps what the largest batch so far has needed, which settles; a leak goes on
     if tenths[-1] > 1.03 * tenths[4] + 2:
         sys.exit("memory grows in the second half: there is a leak")

@@ -111,6 +111,9 @@ pub(crate) enum Command {
         /// Folder for results and trajectories; the same command resumes an interrupted evaluation
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+        /// Write the episodes as another program's log, too, into the folder of `--out`
+        #[arg(long, value_enum, requires = "out")]
+        format: Option<LogFormat>,
     },
     /// Compute the memory that a training run will need, before anything is loaded
     Plan {
@@ -198,6 +201,9 @@ pub(crate) enum Command {
     Doctor {
         /// Folder of a run, also of one that is at work
         run: Option<PathBuf>,
+        /// Print verdicts and what they are judged by as JSON
+        #[arg(long, requires = "run")]
+        json: bool,
     },
     /// Hold a backend against PyTorch's numbers for tiny models of every architecture
     Check {
@@ -386,6 +392,13 @@ impl From<Interpreter> for paretopo_tools::PythonInterpreter {
             Interpreter::Cpython => Self::Cpython,
         }
     }
+}
+
+/// Logs of other programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Inspect, opened by `inspect view --log-dir DIR`
+    Inspect,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -19,7 +19,8 @@
 //! settings, and which weights sampled some of its trajectories. Each stands in a file of its own,
 //! with its formula and where its threshold comes from. Thresholds follow from what the number does
 //! to learning (how many groups still teach, what luck alone makes of a reward), or from how rarely
-//! chance would bring it about; none was fitted to runs. A rule that lacks its numbers says so.
+//! chance would bring it about. They are held against real runs with faults that were put in, and
+//! healthy ones (`experiments/health`). A rule that lacks its numbers says so.
 //!
 //! A run is judged by its last window: a quarter of its steps, at least 5, at most 50.
 

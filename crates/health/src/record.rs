@@ -2,6 +2,7 @@
 
 use paretopo_records::{RecordError, Step, TrajectoryFile, episode_files, read_new_metrics};
 use paretopo_trajectory::Trajectory;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Files of trajectories that are looked at, spread over the run, and lines of each.
@@ -9,7 +10,7 @@ const FILES: usize = 8;
 const LINES: usize = 64;
 
 /// What a run recorded.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The metrics of each step, in order.
     pub steps: Vec<Step>,
@@ -21,7 +22,7 @@ pub struct Record {
 }
 
 /// The settings of a run that rules compute with, as its `config.toml` has them.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Prompts a step, G: `train.prompts_per_step`.
     pub prompts_per_step: f64,
@@ -52,7 +53,7 @@ impl Default for Settings {
 }
 
 /// What a few trajectories of a step say.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WeightsSeen {
     /// The step.
     pub step: u64,
@@ -93,12 +94,6 @@ impl Record {
     /// The mean of a metric over the last window; `None` where not all of its steps have it.
     pub(crate) fn last(&self, metric: &str) -> Option<f64> {
         self.mean_of(metric, self.steps.len().checked_sub(self.window())?, self.window())
-    }
-
-    /// The same over the first window, where that ends before the last one begins.
-    pub(crate) fn first(&self, metric: &str) -> Option<f64> {
-        let apart = self.steps.len() >= 2 * self.window();
-        apart.then(|| self.mean_of(metric, 0, self.window()))?
     }
 
     /// The same over the first window, which may reach into the last one.
@@ -233,15 +228,15 @@ mod tests {
     }
 
     #[test]
-    fn windows_are_quarters_within_bounds_and_apart() {
+    fn windows_are_quarters_within_bounds() {
         let of = |count: usize| {
             let step = |step: usize| [("x".to_owned(), step as f64)].into();
             Record { steps: (0..count).map(step).collect(), ..Record::default() }
         };
         assert_eq!((of(4).last("x"), of(0).last("x")), (None, None));
         // 0 + 1 + 2 + 3 + 4
-        assert_eq!((of(5).last("x"), of(5).first("x")), (Some(2.0), None));
-        assert_eq!((of(10).last("x"), of(10).first("x")), (Some(7.0), Some(2.0)));
+        assert_eq!((of(5).last("x"), of(5).beginning("x")), (Some(2.0), Some(2.0)));
+        assert_eq!((of(10).last("x"), of(10).beginning("x")), (Some(7.0), Some(2.0)));
         assert_eq!((of(400).window(), of(40).window()), (50, 10));
         assert_eq!(of(10).last("y"), None);
     }

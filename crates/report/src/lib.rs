@@ -64,7 +64,7 @@ pub use objective_figures::{archive_svg, pairs_svg, parallel_svg};
 pub use objectives::{
     Indicators, ObjectiveSummary, objectives_table, shared_names, summarise_objectives,
 };
-pub use palette::Palette;
+pub use palette::{Palette, Style, styles};
 pub use paretopo_records::RecordError;
 pub use phases::{Phases, phases_table, read_phases};
 pub use results::{RunResult, by_preference, read_run, row_name};

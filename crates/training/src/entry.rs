@@ -14,7 +14,7 @@ use crate::{
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_engine::SamplingPlace;
 use paretopo_models::{Kernels, ModelFamily, Placement};
-use paretopo_trajectory::Trajectory;
+use paretopo_trajectory::{Task, Trajectory};
 use std::path::Path;
 
 /// A concrete backend.
@@ -42,6 +42,17 @@ pub trait BackendChoice {
     }
 }
 
+/// What an evaluation has brought, and what was asked.
+#[derive(Clone, Debug)]
+pub struct Evaluated {
+    /// What was found.
+    pub evaluation: Evaluation,
+    /// All episodes, task by task.
+    pub trajectories: Vec<Trajectory>,
+    /// The tasks, in order.
+    pub tasks: Vec<Task>,
+}
+
 /// A recipe: device index, configuration, run folder, surroundings, observer.
 pub type Recipe =
     fn(usize, &RunConfig, &Path, &Surroundings<'_>, &mut dyn Observer) -> Result<(), TrainingError>;
@@ -53,7 +64,7 @@ type EvaluateRecipe = fn(
     Option<FinishedEpisodes>,
     &Surroundings<'_>,
     &mut dyn Observer,
-) -> Result<(Evaluation, Vec<Trajectory>), TrainingError>;
+) -> Result<Evaluated, TrainingError>;
 type Solve = fn(usize, &RunConfig, &str, &Surroundings<'_>) -> Result<Trajectory, TrainingError>;
 type CheckFixtures = fn(
     usize,
@@ -138,7 +149,7 @@ fn evaluate_policy<C: BackendChoice, F: ModelFamily>(
     finished: Option<FinishedEpisodes>,
     surroundings: &Surroundings<'_>,
     observer: &mut dyn Observer,
-) -> Result<(Evaluation, Vec<Trajectory>), TrainingError> {
+) -> Result<Evaluated, TrainingError> {
     let place = place::<C>(index)?.inner();
     let device = &place.device;
     let environment = surroundings.environment(config, observer)?;
@@ -157,7 +168,9 @@ fn evaluate_policy<C: BackendChoice, F: ModelFamily>(
     let context = policy.context(generators, &environment, 0, surroundings.cancelled, &workers);
     let context = source.bounded(context);
     let (rollout, evaluation) = (&config.rollout, &config.evaluation);
-    let found = crate::evaluate(&context, rollout, evaluation, config.seed, finished, observer)?;
+    let (evaluation, trajectories) =
+        crate::evaluate(&context, rollout, evaluation, config.seed, finished, observer)?;
     source.confirm()?;
-    Ok(found)
+    let tasks = config.evaluation.chosen(&*environment).to_vec();
+    Ok(Evaluated { evaluation, trajectories, tasks })
 }

@@ -45,6 +45,9 @@ pub enum TrainingError {
     /// Processes of the run do not work together any more.
     #[error("{0}\nhint: start the run again; it goes on from its latest checkpoint")]
     Collective(paretopo_collective::CollectiveError),
+    /// Other people's dashboards, of which something is wrong before anything is told.
+    #[error(transparent)]
+    Dashboards(#[from] paretopo_dashboards::DashboardError),
     /// Servers that generate.
     #[error(transparent)]
     Serving(paretopo_serving::ServingError),

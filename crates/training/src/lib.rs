@@ -31,7 +31,7 @@ mod stage;
 
 pub use check::{Check, CheckDepth};
 pub use config::{ConfigError, Pieces, PolicySource, Precision, RunConfig};
-pub use entry::{BackendChoice, EntryPoints, Recipe};
+pub use entry::{BackendChoice, EntryPoints, Evaluated, Recipe};
 pub use error::TrainingError;
 pub use evaluation::{EvaluationConfig, FinishedEpisodes, evaluate, summarise};
 pub use failures::EpisodeFailures;
@@ -60,6 +60,7 @@ use paretopo_agent::Workers;
 use paretopo_collective::Collective;
 use paretopo_engine::SamplingPlace;
 use paretopo_environments::{DataError, LoadObserver, Resources, ToolEnvironment};
+use paretopo_trajectory::Task;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -124,6 +125,19 @@ impl Surroundings<'_> {
         let count = Workers::suitable(config.workers, self.threads, model.num_params() as u64);
         Workers::new(count, self.threads)
             .map_err(|reason| ConfigError::Setting(format!("`workers`: {reason}")).into())
+    }
+
+    /// The tasks that an evaluation plays, unless their prompts are too long.
+    ///
+    /// # Errors
+    /// When the environment cannot be built.
+    pub fn evaluated_tasks(
+        &self,
+        config: &RunConfig,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Task>, DataError> {
+        let environment = self.environment(config, observer)?;
+        Ok(config.evaluation.chosen(&*environment).to_vec())
     }
 
     /// Builds a run's environment; the observer hears what takes time.

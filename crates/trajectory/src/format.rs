@@ -12,8 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt::{Display, Formatter};
 
 /// The version that this program writes.
-/// 1.1 added the `price` of a call, 1.2 the `advantages` of an episode.
-const CURRENT: Version = Version { major: 1, minor: 2 };
+/// 1.1 added the `price` of a call, 1.2 the `advantages` of an episode, 1.3 the `trainer_logprobs` of
+/// a segment.
+const CURRENT: Version = Version { major: 1, minor: 3 };
 
 /// Stands in every line, and holds nothing: what is in memory is always of the version that this
 /// program writes.

@@ -18,9 +18,9 @@ fn span() -> impl Strategy<Value = Option<Span>> {
 
 /// What the model sampled: per id a log-probability, -(id + 1), and what was asked for.
 fn sampled() -> impl Strategy<Value = Segment> {
-    let extras = (any::<bool>(), any::<bool>(), any::<bool>(), number());
+    let extras = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), number());
     (vec(0u32..100, 0..6), any::<u64>(), extras, span()).prop_map(
-        |(ids, weight_version, (thinking, entropies, alternatives, value), time)| {
+        |(ids, weight_version, (thinking, trainer, entropies, alternatives, value), time)| {
             let of_each = |wanted: bool| if wanted { ids.len() } else { 0 };
             let two =
                 vec![Alternative { id: 3, logprob: value }, Alternative { id: 5, logprob: -2.5 }];
@@ -28,6 +28,7 @@ fn sampled() -> impl Strategy<Value = Segment> {
                 thinking,
                 logprobs: ids.iter().map(|id| -(*id as f32) - 1.0).collect(),
                 sampling_logprobs: vec![value; ids.len()],
+                trainer_logprobs: vec![value; of_each(trainer)],
                 entropies: vec![0.7; of_each(entropies)],
                 alternatives: vec![two; of_each(alternatives)],
                 ids,
@@ -162,8 +163,8 @@ fn lines_of_the_first_format_are_read() {
     assert!(matches!(&error, FormatError::UnknownKey(key) if key == "reward"), "{error}");
 }
 
-/// A line of version 1.2, as it stands in files.
-const LINE: &str = r#"{"version":"1.2","id":"train-7-0","task_id":"t","sample":0,"success":true,"objectives":{"r_task":1.0,"r_tool":"nan"},"advantages":[-0.5],"segments":[{"author":"prompt","ids":[1],"time":[0.0,0.0]},{"author":"model","ids":[2],"weight_version":3,"thinking":true,"logprobs":[-0.5],"sampling_logprobs":[-0.25],"entropies":[0.5],"alternatives":[[[2,-0.5],[4,-1.5]]],"time":[0.125,0.5]}],"calls":[{"call":null,"outcome":{"status":"ok","text":"","truncated":false,"seconds":0.5},"segment":1,"time":[0.5,1.0],"price":2.5}],"finish":{"reason":"stop"},"response":"","answer":null,"seconds":1.0}"#;
+/// A line of version 1.3, as it stands in files.
+const LINE: &str = r#"{"version":"1.3","id":"train-7-0","task_id":"t","sample":0,"success":true,"objectives":{"r_task":1.0,"r_tool":"nan"},"advantages":[-0.5],"segments":[{"author":"prompt","ids":[1],"time":[0.0,0.0]},{"author":"model","ids":[2],"weight_version":3,"thinking":true,"logprobs":[-0.5],"sampling_logprobs":[-0.25],"trainer_logprobs":[-0.75],"entropies":[0.5],"alternatives":[[[2,-0.5],[4,-1.5]]],"time":[0.125,0.5]}],"calls":[{"call":null,"outcome":{"status":"ok","text":"","truncated":false,"seconds":0.5},"segment":1,"time":[0.5,1.0],"price":2.5}],"finish":{"reason":"stop"},"response":"","answer":null,"seconds":1.0}"#;
 
 #[test]
 fn the_format_of_today_stays_as_it_is() {
@@ -173,8 +174,12 @@ fn the_format_of_today_stays_as_it_is() {
     assert_eq!(read.calls[0].time, Some(Span { began: 0.5, ended: 1.0 }));
     assert_eq!(read.calls[0].price, Some(2.5));
     assert_eq!(read.advantages, [-0.5]);
-    // 1.1 had no advantages, and 1.0 no price
-    let before = LINE.replace("\"1.2\"", "\"1.1\"").replace("\"advantages\":[-0.5],", "");
+    assert_eq!(read.segments[1].trainer_logprobs, [-0.75]);
+    // 1.2 knew no trainer, 1.1 had no advantages, and 1.0 no price
+    let before = LINE.replace("\"1.3\"", "\"1.2\"").replace("\"trainer_logprobs\":[-0.75],", "");
+    let read = Trajectory::from_line(before.as_bytes()).unwrap();
+    assert_eq!((read.segments[1].trainer_logprobs.len(), read.advantages.len()), (0, 1));
+    let before = before.replace("\"1.2\"", "\"1.1\"").replace("\"advantages\":[-0.5],", "");
     let read = Trajectory::from_line(before.as_bytes()).unwrap();
     assert_eq!((read.advantages.len(), read.calls[0].price), (0, Some(2.5)));
     let first = before.replace("\"1.1\"", "\"1.0\"").replace(",\"price\":2.5", "");
@@ -188,7 +193,7 @@ fn later_minor_versions_are_read_as_far_as_they_are_understood() {
     let unknown = Trajectory::from_line(added.as_bytes()).unwrap_err().to_string();
     assert_eq!(unknown, "unknown key `segments.1.images`");
     let as_version = |line: &str, version: &str| {
-        let line = line.replace("\"version\":\"1.2\"", &format!("\"version\":\"{version}\""));
+        let line = line.replace("\"version\":\"1.3\"", &format!("\"version\":\"{version}\""));
         Trajectory::from_line(line.as_bytes()).map_err(|error| error.to_string())
     };
     // without what this version does not know
@@ -197,13 +202,13 @@ fn later_minor_versions_are_read_as_far_as_they_are_understood() {
     assert_eq!(later.to_line(), known.to_line());
     // an author that this version does not know says something about ids that it cannot leave out
     let critic = LINE.replace("\"author\":\"prompt\"", "\"author\":\"critic\"");
-    let error = as_version(&critic, "1.3").unwrap_err();
-    assert!(error.starts_with("it is of the later version 1.3 of the format"), "{error}");
+    let error = as_version(&critic, "1.4").unwrap_err();
+    assert!(error.starts_with("it is of the later version 1.4 of the format"), "{error}");
     assert!(error.contains("unknown variant `critic`") && error.contains("hint:"), "{error}");
-    assert!(!as_version(&critic, "1.2").unwrap_err().contains("later"));
+    assert!(!as_version(&critic, "1.3").unwrap_err().contains("later"));
     assert!(as_version(LINE, "2.0").unwrap_err().contains("the later version 2.0"));
-    assert!(as_version(LINE, "0.9").unwrap_err().contains("the version 0.9 is not 1.2"));
-    assert!(as_version(LINE, "one").unwrap_err().contains("`one` is no version, as `1.2` is"));
+    assert!(as_version(LINE, "0.9").unwrap_err().contains("the version 0.9 is not 1.3"));
+    assert!(as_version(LINE, "one").unwrap_err().contains("`one` is no version, as `1.3` is"));
 }
 
 #[test]
@@ -213,6 +218,11 @@ fn parts_that_do_not_fit_together_are_refused() {
             "\"logprobs\":[-0.5]",
             "\"logprobs\":[]",
             "`segments[1]` has 0 `logprobs` for 1 sampled ids",
+        ),
+        (
+            "\"trainer_logprobs\":[-0.75]",
+            "\"trainer_logprobs\":[1,2]",
+            "2 `trainer_logprobs` for 1 sampled ids",
         ),
         ("\"entropies\":[0.5]", "\"entropies\":[1,2]", "2 `entropies` for 1 sampled ids"),
         ("\"author\":\"model\"", "\"author\":\"tool\"", "1 `logprobs` for 0 sampled ids"),

@@ -64,8 +64,9 @@ impl From<Alternative> for (TokenId, Number<f32>) {
 
 /// A run of consecutive ids by one author and, for [`Author::Model`], by one version of the weights.
 ///
-/// For [`Author::Model`] both log-probability lists are as long as `ids`, and so are `entropies`
-/// and `alternatives` where they were asked for; for every other author all are empty.
+/// For [`Author::Model`] `logprobs` and `sampling_logprobs` are as long as `ids`, and so are
+/// `trainer_logprobs`, `entropies` and `alternatives` where they were asked for; for every other
+/// author all are empty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Segment {
     /// Who wrote the ids.
@@ -86,6 +87,10 @@ pub struct Segment {
     /// (temperature, top-k, top-p).
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "numbers::list")]
     pub sampling_logprobs: Vec<f32>,
+    /// Natural log-probability of each sampled id under the policy that is trained, before the step's
+    /// update: with `logprobs`, what sampler and trainer differ by. Empty unless asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "numbers::list")]
+    pub trainer_logprobs: Vec<f32>,
     /// Entropy in nats of the untempered policy where each id was sampled; empty unless asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "numbers::list")]
     pub entropies: Vec<f32>,
@@ -115,6 +120,7 @@ impl Segment {
             thinking: false,
             logprobs: Vec::new(),
             sampling_logprobs: Vec::new(),
+            trainer_logprobs: Vec::new(),
             entropies: Vec::new(),
             alternatives: Vec::new(),
             time: None,
@@ -132,6 +138,7 @@ impl Segment {
         let per_id = [
             ("logprobs", self.logprobs.len(), false),
             ("sampling_logprobs", self.sampling_logprobs.len(), false),
+            ("trainer_logprobs", self.trainer_logprobs.len(), true),
             ("entropies", self.entropies.len(), true),
             ("alternatives", self.alternatives.len(), true),
         ];

@@ -113,20 +113,18 @@ P.fail = (error) => P.el("p", { class: "error" }, error.message);
 P.COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000"];
 P.DASHES = [[], [7, 4], [2, 3]];
 
-/// A method's colour: ParetoPO leads and has its own, the others follow in the order of the
-/// comparison or of their names; beyond six of them they have dashes.
-P.lookOf = (method) => {
-  const place = Math.max(0, P.methods.indexOf(method));
-  const others = P.COLOURS.length - 1;
-  const index = place === 0 ? 0 : 1 + ((place - 1) % others);
-  const lap = place === 0 ? 0 : Math.floor((place - 1) / others);
-  return { colour: P.COLOURS[index], dash: P.DASHES[lap % P.DASHES.length] };
-};
+/// A method's colour and dashes, which the server takes from where figures have them.
+P.lookOf = (method) => P.looks.get(method) || { colour: "#969696", dash: [] };
 
-P.setMethods = (runs, known) => {
-  const methods = [...new Set([...known, ...runs.map((run) => run.method)])];
-  const leads = (method) => (method.toLowerCase() === "paretopo" ? 0 : 1);
-  P.methods = methods.sort((a, b) => leads(a) - leads(b));
+/// Keeps the looks; methods are in their order, the leading one, which has the first colour, first.
+P.setLooks = (looks) => {
+  const leads = (look) => (look.colour === P.COLOURS[0] ? 0 : 1);
+  const sorted = [...looks].sort((a, b) => leads(a) - leads(b));
+  P.methods = sorted.map((look) => look.method);
+  const dash = (pixels) => (pixels > 0 ? [pixels, pixels] : []);
+  P.looks = new Map(
+    sorted.map(({ method, colour, dash: pixels }) => [method, { colour, dash: dash(pixels) }]),
+  );
 };
 
 // --- tables whose columns sort ---

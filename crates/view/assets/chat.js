@@ -8,6 +8,7 @@
     ["advantage", "advantage"],
     ["logprob", "log-probability"],
     ["entropy", "entropy"],
+    ["trainer", "sampler-trainer difference"],
     ["difference", "sampling beside untempered log-probability"],
     ["ids", "raw ids"],
   ];
@@ -18,7 +19,8 @@
   P.chat = (place, episode) => {
     const draw = () => {
       const look = chat.look;
-      P.clear(place).append(
+      P.put(
+        P.clear(place),
         P.el(
           "div",
           { class: "row spread" },
@@ -59,6 +61,9 @@
       ),
       ` answer `,
       P.el("span", { class: "mono" }, episode.answer ?? "none"),
+      episode.finish.reason === "length"
+        ? P.el("span", { class: "badge ill" }, "the response was cut")
+        : null,
       `; ${rewards || "no rewards"}; ended by ${finish}` +
         `; ${P.number(episode.seconds, 2)} s` +
         (cut > 0 ? `; the output of ${cut} calls was cut` : "") +
@@ -72,6 +77,8 @@
     `rgba(${r}, ${g}, ${b}, ${Math.min(1, Math.max(0, share)).toFixed(3)})`;
   const BLUE = [0, 114, 178];
   const ORANGE = [213, 94, 0];
+  /// Of each author, also at the edge of what it wrote.
+  const INK = { prompt: [154, 163, 178], model: BLUE, tool: ORANGE, template: [204, 121, 167] };
 
   const shade = (look, segment, place) => {
     const value = P.valueOf(look, segment, place);
@@ -79,6 +86,7 @@
     if (look === "advantage") return mixed(Math.abs(value) / 2, value >= 0 ? BLUE : ORANGE);
     if (look === "logprob") return mixed(-value / 4, ORANGE);
     if (look === "entropy") return mixed(value / 3, BLUE);
+    if (look === "trainer") return mixed(Math.abs(value) / 0.2, value >= 0 ? BLUE : ORANGE);
     return mixed(Math.abs(value), value >= 0 ? BLUE : ORANGE);
   };
 
@@ -87,6 +95,10 @@
     if (look === "advantage") return segment.author === "model" ? segment.advantage : null;
     if (look === "logprob") return at(segment.logprobs);
     if (look === "entropy") return at(segment.entropies);
+    if (look === "trainer") {
+      const [trainer, sampler] = [at(segment.trainer_logprobs), at(segment.logprobs)];
+      return trainer === null || sampler === null ? null : trainer - sampler;
+    }
     if (look !== "difference") return null;
     const [a, b] = [at(segment.sampling_logprobs), at(segment.logprobs)];
     return a === null || b === null ? null : a - b;
@@ -94,11 +106,14 @@
 
   const SCALES = {
     author:
-      "The edge of each part says who wrote it: prompt grey, model blue, tool orange, template " +
-      "pink. Only the model's tokens are learnt from.",
+      "Who wrote it: prompt grey, model blue, tool orange, template pink. Only the model's tokens " +
+      "are learnt from.",
     advantage: "Blue was reinforced, orange discouraged; full at 2.",
     logprob: "Orange was unlikely: full at -4 nats.",
     entropy: "Blue could have been many others: full at 3 nats.",
+    trainer:
+      "The trainer's log-probability before the update, less the sampler's: blue is likelier to the " +
+      "trainer, orange less; full at 0.2 nats, the usual clip range.",
     difference:
       "Blue was likelier as it was sampled (temperature, top-k, top-p) than untempered, orange " +
       "less; full at 1 nat.",
@@ -118,6 +133,7 @@
       );
     const absent = {
       entropy: "Not recorded: it is with `rollout.recorded.entropy`.",
+      trainer: "Not recorded: it is with `train.save_trainer_logprobs`.",
       advantage: "Not recorded: this trajectory was not trained on, or is of an older version.",
     };
     return P.el("p", { class: "soft" }, isKnown ? SCALES[look] : absent[look] || "Not recorded.");
@@ -151,7 +167,10 @@
 
   const tokens = (segment, look) => {
     if (look === "ids" || !segment.texts) return segment.ids.join(" ");
-    if (look === "author") return segment.texts.join("");
+    if (look === "author") {
+      const colour = mixed(0.14, INK[segment.author]);
+      return P.el("span", { class: "token", colour }, segment.texts.join(""));
+    }
     return segment.texts.map((text, place) => {
       const value = P.valueOf(look, segment, place);
       const title =

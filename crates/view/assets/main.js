@@ -14,6 +14,7 @@
       if (link.dataset.page === name) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
+    P.onnews = null;
     const { runs, folders, controls } = page.overview;
     const fresh = P.el("div");
     const show = P.pages[name] || P.pages.overview;
@@ -51,10 +52,12 @@
       const found = await P.ask("overview", { seen });
       if (found.runs) {
         page.overview = found;
-        P.setMethods(found.runs, found.methods);
+        P.setLooks(found.looks);
         // who reads a trajectory or writes into a filter is not disturbed
         const isBusy = document.activeElement && document.activeElement.matches("input, select");
-        if (!page.isDrawn || (P.place().page !== "trajectories" && !isBusy)) await draw();
+        const isReading = P.place().page === "trajectories";
+        if (!page.isDrawn || (!isReading && !isBusy)) await draw();
+        else if (isReading && P.onnews) await P.onnews();
         page.isDrawn = true;
       }
       const working = page.overview.runs.filter((run) => run.state === "working").length;

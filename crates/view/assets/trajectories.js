@@ -23,6 +23,22 @@
     const usual = steps.at(-1) || files[0];
     const file = files.find((one) => one.name === query.file) || usual;
     const go = (changes) => P.go("trajectories", { ...query, run: run.id, ...changes });
+    const of = (names) =>
+      P.choice(
+        "Of",
+        names.map((one) => [one.name, one.step === null ? one.name : `step ${one.step}`]),
+        file.name,
+        (name) => go({ file: name, line: "", from: "" }),
+      );
+    const choice = file ? of(files) : null;
+    P.onnews = async () => {
+      // new steps are offered; what is read stays
+      const found = await P.ask("files", { run: run.id });
+      const select = choice?.querySelector("select");
+      if (!select?.isConnected || found.length === select.options.length) return;
+      if (document.activeElement !== select)
+        select.replaceChildren(...of(found).querySelector("select").children);
+    };
     P.put(
       main,
       P.el(
@@ -38,14 +54,7 @@
             run.id,
             (id) => P.go("trajectories", { run: id }),
           ),
-          file
-            ? P.choice(
-                "Of",
-                files.map((one) => [one.name, one.step === null ? one.name : `step ${one.step}`]),
-                file.name,
-                (name) => go({ file: name, line: "", from: "" }),
-              )
-            : null,
+          choice,
         ),
       ),
     );

@@ -54,6 +54,7 @@ fn of_segment(segment: &Segment, count: usize, tokenizer: Option<&Tokenizer>) ->
         "weight_version": segment.weight_version,
         "logprobs": numbers(&segment.logprobs),
         "sampling_logprobs": numbers(&segment.sampling_logprobs),
+        "trainer_logprobs": numbers(&segment.trainer_logprobs),
         "entropies": numbers(&segment.entropies),
         "time": segment.time,
     })

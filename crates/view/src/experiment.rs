@@ -1,7 +1,7 @@
 //! What a comparison left beside its runs: how its methods are called and ordered, and what can be
 //! had without learning when to call.
 
-use paretopo_report::{Controls, Place, row_name};
+use paretopo_report::{Controls, Place, Style, row_name, styles};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ struct Results {
     frame: Frame,
     #[serde(default)]
     runs: Vec<Named>,
+    lead: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -34,6 +35,8 @@ pub(crate) struct Experiments {
     methods: BTreeMap<String, String>,
     /// Methods in the order of figures.
     pub(crate) order: Vec<String>,
+    /// The leading method of the first comparison that has one.
+    lead: Option<String>,
     controls: Option<Controls>,
 }
 
@@ -53,6 +56,7 @@ impl Experiments {
                 }
                 found.methods.insert(folder_name(&row), run.method);
             }
+            found.lead = found.lead.or(results.lead);
             let beside = || read(&folder.join("controls.json"));
             let controls = results.frame.controls.or_else(beside);
             let is_good = |controls: &Controls| controls.check().is_ok();
@@ -65,6 +69,24 @@ impl Experiments {
     pub(crate) fn method(&self, row: &str) -> Option<&str> {
         let name = row.rsplit(['/', ':']).next().unwrap_or(row);
         self.methods.get(name).map(String::as_str)
+    }
+
+    /// How each method looks, in the order of figures and then of `others`: `{"method": "GRPO",
+    /// "colour": "#e69f00", "dash": 0}`. It is the look that figures give it.
+    pub(crate) fn looks<'a>(&self, others: impl Iterator<Item = &'a str>) -> Vec<Value> {
+        let mut methods = self.order.clone();
+        for method in others {
+            if !methods.iter().any(|known| known == method) {
+                methods.push(method.to_owned());
+            }
+        }
+        let styles = styles(&methods, self.lead.as_deref());
+        let look = |(method, style): (&String, &Style)| {
+            let [red, green, blue] = style.colour;
+            let colour = format!("#{red:02x}{green:02x}{blue:02x}");
+            json!({ "method": method, "colour": colour, "dash": style.dash })
+        };
+        methods.iter().zip(&styles).map(look).collect()
     }
 
     /// `{"line": [[calls, em], ..], "oracle": ..}`; `null` without controls.
@@ -104,6 +126,7 @@ mod tests {
                 { "level": 0, "share": 0.5, "head_skill": 0.75, "tool_skill": 1.0, "calls": 1.0 },
                 { "level": 1, "share": 0.5, "head_skill": 0.25, "tool_skill": 1.0, "calls": 1.0 },
             ] } },
+            "lead": "ParetoPO",
             "runs": [
                 { "method": "GDPO", "setting": "w 0.10", "seed": 1 },
                 { "method": "ParetoPO", "setting": null, "seed": 1 },
@@ -112,6 +135,10 @@ mod tests {
         std::fs::write(folder.path().join("results.json"), results.to_string()).unwrap();
         let found = Experiments::of(&[folder.path().to_owned()]);
         assert_eq!(found.order, ["GDPO", "ParetoPO"]);
+        let looks = found.looks(["grpo", "GDPO"].into_iter());
+        let colours: Vec<&Value> = looks.iter().map(|look| &look["colour"]).collect();
+        assert_eq!(colours, ["#0072b2", "#d55e00", "#e69f00"]);
+        assert_eq!((&looks[2]["method"], &looks[2]["dash"]), (&json!("grpo"), &json!(0)));
         assert_eq!(found.method("1:runs/gdpo-w-0-10"), Some("GDPO"));
         assert_eq!((found.method("paretopo"), found.method("x")), (Some("ParetoPO"), None));
         // as in the example of `Controls::oracle`

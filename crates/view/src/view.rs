@@ -134,6 +134,7 @@ impl View {
         }
         let folders: Vec<String> =
             self.folders.iter().map(|folder| folder.display().to_string()).collect();
+        let looks = experiments.looks(runs.iter().map(|run| run.method.as_str()));
         let runs = json!(runs);
         let version = format!("{:016x}", stable_hash(&runs.to_string()));
         match seen == Some(version.as_str()) {
@@ -142,7 +143,7 @@ impl View {
                 "version": version,
                 "folders": folders,
                 "runs": runs,
-                "methods": experiments.order,
+                "looks": looks,
                 "controls": experiments.controls(),
             }),
         }

@@ -1,8 +1,9 @@
 //! `evaluate`, on the configuration's own tasks or on several data sets: one folder each, resumed
 //! where it was interrupted, and one table.
 
+use super::inspect;
 use super::recipes::{Opened, open, show};
-use crate::arguments::ConfigArguments;
+use crate::arguments::{ConfigArguments, LogFormat};
 use crate::commands::Options;
 use crate::output;
 use crate::problem::Problem;
@@ -10,11 +11,16 @@ use paretopo_environments::with_dataset;
 use paretopo_records::{
     EVALUATION, Evaluation, read_evaluation, write_evaluation, write_trajectories,
 };
-use paretopo_training::{FinishedEpisodes, Observer, PolicySource, RunConfig, write_atomically};
+use paretopo_training::{
+    Evaluated, FinishedEpisodes, Observer, PolicySource, RunConfig, TrainingError, write_atomically,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
+
+/// The episodes of an evaluation.
+pub(super) const TRAJECTORIES: &str = "trajectories.jsonl";
 
 const OTHER_FOLDER: &str = "hint: choose another folder with `--out`, or delete this one";
 
@@ -51,6 +57,7 @@ pub(crate) fn evaluate(
     arguments: &ConfigArguments,
     benchmarks: &[String],
     out: Option<&Path>,
+    format: Option<LogFormat>,
     options: &Options<'_>,
 ) -> Result<(), Problem> {
     for (index, benchmark) in benchmarks.iter().enumerate() {
@@ -99,15 +106,18 @@ pub(crate) fn evaluate(
         }
         let mut play =
             |finished| (backend.evaluate)(index, config, finished, &surroundings, &mut progress);
+        let mut asked = None;
         let evaluation = match &folder {
-            None => play(None)?.0,
+            None => play(None)?.evaluation,
             Some(folder) => match done {
                 Some(evaluation) => evaluation,
                 None => {
                     let partial = folder.join("finished.jsonl");
-                    let (evaluation, trajectories) = play(Some(FinishedEpisodes::open(&partial)?))?;
-                    let place = folder.join("trajectories.jsonl");
+                    let Evaluated { evaluation, trajectories, tasks } =
+                        play(Some(FinishedEpisodes::open(&partial)?))?;
+                    let place = folder.join(TRAJECTORIES);
                     write_trajectories(&place, trajectories.iter()).map_err(Problem::failure)?;
+                    asked = Some(tasks);
                     write_evaluation(folder, &evaluation).map_err(Problem::failure)?;
                     std::fs::remove_file(&partial).map_err(|error| {
                         Problem::failure(format!("`{}`: {error}", partial.display()))
@@ -116,6 +126,17 @@ pub(crate) fn evaluate(
                 }
             },
         };
+        if let (Some(LogFormat::Inspect), Some(folder)) = (format, &folder) {
+            let tasks = match asked {
+                Some(tasks) => tasks,
+                None => surroundings
+                    .evaluated_tasks(config, &mut progress)
+                    .map_err(|error| Problem::from(TrainingError::from(error)))?,
+            };
+            let task = Some(*benchmark).filter(|name| !name.is_empty());
+            let place = inspect::write(folder, task, config, (&evaluation, &tasks), policy)?;
+            progress.note(&format!("the log for `inspect view` is `{}`", place.display()));
+        }
         if several {
             progress.note(&format!(
                 "{benchmark}: EM {:.3} +- {:.3}, #Tool {:.2}",

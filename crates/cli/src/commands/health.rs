@@ -9,7 +9,7 @@ use std::path::Path;
 const WIDTH: usize = 96;
 
 /// Says what is wrong first, with what to try, then what the other rules found.
-pub(super) fn doctor(run: &Path) -> Result<(), Problem> {
+pub(super) fn doctor(run: &Path, as_json: bool) -> Result<(), Problem> {
     let record = Record::read(run).map_err(Problem::mistake)?;
     if record.steps.is_empty() {
         return Err(Problem::mistake(format!(
@@ -18,6 +18,11 @@ pub(super) fn doctor(run: &Path) -> Result<(), Problem> {
         )));
     }
     let verdicts = examine(&record);
+    if as_json {
+        let said = serde_json::json!({ "verdicts": verdicts, "record": record });
+        outln!("{said}");
+        return spoken_up(&verdicts);
+    }
     let (ill, others): (Vec<_>, Vec<_>) = verdicts.iter().partition(|verdict| verdict.is_ill());
     let steps = record.steps.len();
     outln!("{}, {steps} step{}", run.display(), if steps == 1 { "" } else { "s" });
@@ -34,7 +39,13 @@ pub(super) fn doctor(run: &Path) -> Result<(), Problem> {
     for verdict in others {
         say(&line_of(verdict), "", "                              ");
     }
-    match ill.len() {
+    spoken_up(&verdicts)
+}
+
+/// # Errors
+/// Says how many rules speak up, where one does.
+fn spoken_up(verdicts: &[Verdict]) -> Result<(), Problem> {
+    match verdicts.iter().filter(|verdict| verdict.is_ill()).count() {
         0 => Ok(()),
         count => {
             let (rule, are) = if count == 1 { ("rule", "s") } else { ("rules", "") };

@@ -7,6 +7,7 @@ mod controls;
 mod doctor;
 mod experiment;
 mod health;
+mod inspect;
 mod knob;
 mod launching;
 mod ledger;
@@ -69,11 +70,11 @@ pub(crate) fn run(command: Command, options: &Options<'_>) -> Result<(), Problem
         Command::Sft { config, run } => {
             recipes::run(|backend| backend.sft, false, &config, &run, options)
         }
-        Command::Evaluate { mut config, benchmarks, tool_free, out } => {
+        Command::Evaluate { mut config, benchmarks, tool_free, out, format } => {
             if tool_free {
                 config.set.push("evaluation.tool_free=true".into());
             }
-            benchmarks::evaluate(&config, &benchmarks, out.as_deref(), options)
+            benchmarks::evaluate(&config, &benchmarks, out.as_deref(), format, options)
         }
         Command::Plan { config, prompt_tokens, ranks } => {
             recipes::plan(&config, prompt_tokens, ranks, options)
@@ -101,8 +102,8 @@ pub(crate) fn run(command: Command, options: &Options<'_>) -> Result<(), Problem
         Command::New { what, target } => new::new(what, &target),
         Command::Phases { run } => phases(&run),
         Command::Devices => tools::devices(options),
-        Command::Doctor { run: Some(run) } => health::doctor(&run),
-        Command::Doctor { run: None } => doctor::doctor(),
+        Command::Doctor { run: Some(run), json } => health::doctor(&run, json),
+        Command::Doctor { run: None, .. } => doctor::doctor(),
         Command::Check { fixtures, gradients, out } => {
             let depth = if gradients { CheckDepth::Gradients } else { CheckDepth::Whole };
             tools::check(&fixtures, depth, out.as_deref(), options)

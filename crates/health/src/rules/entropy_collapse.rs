@@ -5,8 +5,13 @@
 //! inequality at least `exp(-(n - 1) E)`. The rule speaks where that is a half or more, that is `E
 //! <= ln 2 / (n - 1)`: most groups are copies, so nothing new is tried. A group in which on average
 //! less than one of n is wrong is nearly solved, and may be sure of itself: `1 - em > 1 / n`.
+//!
+//! That bound is far below what is seen where prompts differ: a few of which the policy is unsure
+//! have most of the mean. So the rule also speaks where copies are seen, not computed: a response has
+//! no more entropy than a coin, `E <= ln 2`, and half of the wrong answers or more lie in groups
+//! without signal, `s >= (1 + em) / 2` (as for silent groups).
 
-use super::{judged, missing};
+use super::{judged, missing, percent};
 use crate::{Condition, Curve, Record, Verdict};
 
 pub(super) fn examine(record: &Record) -> Verdict {
@@ -20,8 +25,9 @@ pub(super) fn examine(record: &Record) -> Verdict {
     Verdict {
         rule: "entropy_collapse",
         title: "entropy collapse",
-        formula: "exp(-(n - 1) E) >= 1/2 and 1 - em > 1/n, for E nats a response (entropy of a \
-                  token times tokens) and n rollouts a prompt",
+        formula: "exp(-(n - 1) E) >= 1/2, or E <= ln 2 and s >= (1 + em) / 2; and 1 - em > 1/n; \
+                  for E nats a response (entropy of a token times tokens), n rollouts a prompt, \
+                  the share s of groups without signal",
         condition: condition(record),
         remedies: &[
             "Begin again from a checkpoint before the fall, with a lower \
@@ -53,16 +59,32 @@ fn condition(record: &Record) -> Condition {
     let rollouts = record.settings.rollouts_per_prompt;
     let nats = entropy * tokens;
     let copies = (-(rollouts - 1.0) * nats).exp();
-    let is_ill = nats <= limit && 1.0 - em > 1.0 / rollouts;
+    let silent = record.last("estimator/groups_without_signal");
+    let seen =
+        silent.filter(|silent| nats <= std::f64::consts::LN_2 && *silent >= (1.0 + em) / 2.0);
+    let is_wrong = 1.0 - em > 1.0 / rollouts;
     let said = format!("A response has {nats:.2} nats of entropy");
-    judged(
-        is_ill,
-        format!(
-            "{said}: in {:.0}% of the groups or more all {rollouts} rollouts are copies, at an EM \
-             of {em:.2}.",
+    let copied = match (nats <= limit, seen) {
+        (true, _) => format!(
+            "in {:.0}% of the groups or more all {rollouts} rollouts are copies",
             100.0 * copies
         ),
-        format!("{said}; at {limit:.2} half of the groups would be copies."),
+        (false, Some(silent)) => {
+            format!(
+                "less than a coin, and in {} of the groups all are worth the same",
+                percent(silent)
+            )
+        }
+        (false, None) => {
+            return Condition::Well(format!(
+                "{said}; at {limit:.2} half of the groups would be copies."
+            ));
+        }
+    };
+    judged(
+        is_wrong,
+        format!("{said}: {copied}, at an EM of {em:.2}."),
+        format!("{said}, at an EM of {em:.2}: the policy is sure, and right."),
     )
 }
 
@@ -83,6 +105,19 @@ mod tests {
         };
         // ln 2 / 7 / 20 = 0.004951
         assert!(is_ill(0.0049, 0.5) && !is_ill(0.0050, 0.5));
+        // where copies are seen, as little as a coin is enough: ln 2 / 20 = 0.03466
+        let is_ill_with = |entropy: f64, silent: f64| {
+            let metrics: [(&str, &dyn Fn(usize) -> f64); 4] = [
+                ("entropy_estimate", &|_| entropy),
+                ("response_tokens", &|_| 20.0),
+                ("em", &|_| 0.5),
+                ("estimator/groups_without_signal", &|_| silent),
+            ];
+            examine(&run(20, &metrics)).is_ill()
+        };
+        assert!(is_ill_with(0.0346, 0.75) && !is_ill_with(0.0347, 1.0));
+        // (1 + 0.5) / 2 = 0.75
+        assert!(!is_ill_with(0.0346, 0.74) && is_ill_with(0.0049, 0.0));
         // sure of itself and right: 1 - 0.88 < 1/8 < 1 - 0.87
         assert!(!is_ill(0.001, 0.88) && is_ill(0.001, 0.87));
     }

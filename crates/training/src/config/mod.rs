@@ -17,6 +17,7 @@ use burn::tensor::FloatDType;
 use paretopo_agent::RolloutConfig;
 use paretopo_algorithms::estimators::ParetoPoConfig;
 use paretopo_algorithms::{EstimatorConfig, estimator};
+use paretopo_dashboards::DashboardsConfig;
 use paretopo_environments::{
     DataError, EnvironmentConfig, LoadObserver, MathConfig, ObjectiveConfig, Resources,
     ToolEnvironment, environment, named_objectives, usual_objectives,
@@ -175,6 +176,9 @@ pub struct RunConfig {
     pub sft: SftConfig,
     /// The evaluation recipe.
     pub evaluation: EvaluationConfig,
+    /// Who else hears of a run while it trains. It is no part of which run it is: a run may go on
+    /// with other dashboards.
+    pub dashboards: DashboardsConfig,
 }
 
 impl Default for RunConfig {
@@ -194,6 +198,7 @@ impl Default for RunConfig {
             train: TrainConfig::default(),
             sft: SftConfig::default(),
             evaluation: EvaluationConfig::default(),
+            dashboards: DashboardsConfig::default(),
         }
     }
 }
@@ -429,9 +434,12 @@ impl RunConfig {
     }
 
     /// Whether `text`, as an earlier version may have written it, is this configuration: settings
-    /// that it does not know have their defaults.
+    /// that it does not know have their defaults. Dashboards are no part of it.
     pub fn is_written_as(&self, text: &str) -> bool {
-        Self::parse(text, "", &[]).is_ok_and(|written| written == self.with_all_settings())
+        let dashboards = || self.dashboards.clone();
+        Self::parse(text, "", &[]).is_ok_and(|written| {
+            Self { dashboards: dashboards(), ..written } == self.with_all_settings()
+        })
     }
 
     /// The first line of `text` that differs from how this configuration is written; `None` if it is

@@ -11,7 +11,7 @@ use burn::tensor::backend::AutodiffBackend;
 use paretopo_durable::put_folder;
 use paretopo_environments::ToolEnvironment;
 use paretopo_models::ModelFamily;
-use paretopo_records::write_evaluation;
+use paretopo_records::{Evaluation, write_evaluation};
 
 /// The policy goes to `run/policy`, and its adapter, if one was trained, to `run/adapter`; it is
 /// returned with its adapter merged.
@@ -54,7 +54,7 @@ impl<B: AutodiffBackend> Conclusion<'_, B> {
         source: &mut Source,
         weight_version: u64,
         observer: &mut dyn Observer,
-    ) -> Result<(), TrainingError> {
+    ) -> Result<Evaluation, TrainingError> {
         let Self { config, folder, environment, device, surroundings, ranks } = *self;
         // before the adapter is merged, which servers have beside the weights
         let model = F::valid(&policy.model);
@@ -94,6 +94,7 @@ impl<B: AutodiffBackend> Conclusion<'_, B> {
             let what = "the evaluation of the trained policy".into();
             return Err(TrainingError::EvaluatedReward { what, reason, episodes: Some(episodes) });
         }
-        Ok(write_evaluation(folder.path(), &evaluation)?)
+        write_evaluation(folder.path(), &evaluation)?;
+        Ok(evaluation)
     }
 }

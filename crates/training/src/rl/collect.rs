@@ -10,7 +10,7 @@ use crate::{EpisodeFailures, Observer, RunConfig, RunFolder, Stage, TrainingErro
 use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics};
 use paretopo_algorithms::{Advantages, EstimatorError, Group, Progress, advantages};
 use paretopo_environments::{ToolEnvironment, score_groups};
-use paretopo_trajectory::{Split, Task, Trajectory, TrajectoryId};
+use paretopo_trajectory::{Author, Segment, Split, Task, Trajectory, TrajectoryId};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -54,6 +54,19 @@ impl Batch {
                     Some(turns) => turns[place][sample].clone(),
                     None => vec![values[place][sample]],
                 };
+            }
+        }
+    }
+
+    /// Writes down the trainer's log-probabilities, a list for each trajectory, in their order.
+    pub(super) fn note_trainer(&mut self, logprobs: Vec<Vec<f32>>) {
+        for (trajectory, logprobs) in self.groups.iter_mut().flatten().zip(logprobs) {
+            let mut left = logprobs.as_slice();
+            let sampled = |segment: &&mut Segment| segment.author == Author::Model;
+            for segment in trajectory.segments.iter_mut().filter(sampled) {
+                let (own, others) = left.split_at(segment.ids.len().min(left.len()));
+                segment.trainer_logprobs = own.to_vec();
+                left = others;
             }
         }
     }

@@ -162,6 +162,11 @@ pub struct TrainConfig {
     #[serde(deserialize_with = "within::<0, 1_000_000_000, _, _>")]
     #[schemars(schema_with = "whole::<0, 1_000_000_000>")]
     pub save_trajectories_every: u64,
+    /// Write down the trainer's log-probability of each sampled token with those trajectories, beside
+    /// the sampler's: where they differ is seen token by token. It is a forward pass more of such
+    /// steps.
+    #[serde(skip_serializing_if = "is_default")]
+    pub save_trainer_logprobs: bool,
 }
 
 impl Default for TrainConfig {
@@ -195,6 +200,7 @@ impl Default for TrainConfig {
             keep: KeepConfig::default(),
             validate_every: 20,
             save_trajectories_every: 10,
+            save_trainer_logprobs: false,
         }
     }
 }

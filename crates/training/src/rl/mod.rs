@@ -22,6 +22,7 @@ use crate::evaluation::conclusion::Conclusion;
 use crate::evaluation::{require_tasks, sampling_of};
 use crate::fitting::{fitting, played_splits};
 use crate::generating::Source;
+use crate::learning::logprobs::{Scoring, logprobs_of};
 use crate::ranks::{Order, Ranks, follow};
 use crate::run::checkpoint;
 use crate::{
@@ -93,19 +94,23 @@ fn lead<F: ModelFamily, B: AutodiffBackend>(
     observer: &mut dyn Observer,
 ) -> Result<(), TrainingError> {
     let ranks = Ranks::of(surroundings);
+    let last_words = opened.as_ref().ok().map(|(_, folder)| folder.last_words());
     let prepared = opened.and_then(|(environment, folder)| {
         Training::<F, B>::prepare(config, environment, folder, place, surroundings, observer)
     });
-    let mut training = ranks.prepared(prepared)?;
-    ranks.restore(config, &mut training.policy, &mut training.optimizer)?;
-    let steps = match config.train.max_staleness {
-        0 => training.steps(None, observer),
-        _ => training.steps_ahead(observer),
-    };
-    let done = steps.and_then(|training| training.conclude(observer));
-    // whoever is lost needs not to be told
-    let told = ranks.order(&Order::End);
-    done.and_then(|()| Ok(told?))
+    let done = ranks.prepared(prepared).and_then(|mut training| {
+        ranks.restore(config, &mut training.policy, &mut training.optimizer)?;
+        let trained = match config.train.max_staleness {
+            0 => training.steps(None, observer),
+            _ => training.steps_ahead(observer),
+        };
+        let done = trained.and_then(|training| training.conclude(observer));
+        // whoever is lost needs not to be told
+        let told = ranks.order(&Order::End);
+        done.and_then(|()| Ok(told?))
+    });
+    last_words.iter().flat_map(|words| words.take()).for_each(|said| observer.note(&said));
+    done
 }
 
 /// Notes of an update of servers' weights.
@@ -245,14 +250,20 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
                 Some(ahead.next(self.surroundings.cancelled).map_err(|error| error.at_step(step))?)
             }
         };
-        let batch =
+        let mut batch =
             self.play(played, &mut metrics, observer).map_err(|error| error.at_step(step))?;
         self.tell(&batch, observer)?;
         let train = &self.config.train;
         let saved =
             train.save_trajectories_every > 0 && step.is_multiple_of(train.save_trajectories_every);
         if saved {
+            if train.save_trainer_logprobs {
+                self.note_trainer(&mut batch);
+            }
             batch.save(&self.folder, "", step)?;
+            let tokenizer = &self.policy.text.tokenizer;
+            let read = |ids: &[u32]| tokenizer.decode(ids).unwrap_or_default();
+            self.folder.show(step, batch.groups.iter().flatten(), &read);
         }
         let experts = self.policy.model.experts();
         metrics::of_batch(&batch, &self.environment, &self.state, experts, &mut metrics);
@@ -262,6 +273,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         let seconds = started.elapsed().as_secs_f64();
         metrics::of_update(&sums, seconds, &batch, training.workers.count(), &mut metrics);
         training.folder.log(step, &metrics)?;
+        training.folder.take_notes().iter().for_each(|note| observer.note(note));
         training.state.step += 1;
         training.state.updates = training.optimizer.updates();
         observer.step(training.state.step, train.steps, &metrics);
@@ -375,6 +387,23 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         Ok(TrainingError::EpisodesFailed { what, failures, episodes })
     }
 
+    /// Writes down with each trajectory what the policy as it is before the update gives its tokens.
+    fn note_trainer(&self, batch: &mut Batch) {
+        let place = self.place.inner();
+        let scoring = Scoring {
+            tokens: self.config.train.micro_batch_tokens,
+            precision: self.config.precision.into(),
+            replay: true,
+        };
+        // of all sampled tokens, also of trajectories that are masked
+        let mut config = self.config.clone();
+        config.train.mask_overlong = false;
+        let sequences = update::sequences(&batch.groups, &batch.advantages, &config);
+        let model = F::valid(&self.policy.model);
+        let logprobs = logprobs_of(&model, &sequences, scoring, &self.workers, &place);
+        batch.note_trainer(logprobs);
+    }
+
     /// All updates of the step.
     ///
     /// # Errors
@@ -443,7 +472,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         Ok(())
     }
 
-    fn conclude(self, observer: &mut dyn Observer) -> Result<(), TrainingError> {
+    fn conclude(mut self, observer: &mut dyn Observer) -> Result<(), TrainingError> {
         let conclusion = Conclusion {
             config: self.config,
             folder: &self.folder,
@@ -453,8 +482,10 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
             ranks: Ranks::of(self.surroundings),
         };
         let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-        conclusion
+        let evaluation = conclusion
             .write(self.policy, &mut source, self.state.updates, observer)
-            .map_err(|error| error.at_step(self.state.step))
+            .map_err(|error| error.at_step(self.state.step))?;
+        self.folder.finish(self.state.step, Some(&evaluation));
+        Ok(())
     }
 }

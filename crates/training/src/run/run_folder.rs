@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! config.toml  run.json  metrics.jsonl  events.out.tfevents.*  evaluation.json  running.json  lock
+//! dashboards.json
 //! trajectories/step-000010.jsonl   checkpoints/step-000010/   best/   policy/   adapter/
 //! ```
 //!
@@ -14,9 +15,10 @@ use crate::run::metrics_file::MetricsFile;
 use crate::run::running::Running;
 use crate::run::tensorboard::EventWriter;
 use crate::{Metrics, RunConfig, Surroundings, TrainingError, stage};
+use paretopo_dashboards::{Dashboards, DashboardsConfig, Ending, LastWords, RunAbout};
 use paretopo_durable::{File, create_folder, put_aside, read, recover};
-use paretopo_records::write_trajectories;
-use paretopo_trajectory::Trajectory;
+use paretopo_records::{Evaluation, write_trajectories};
+use paretopo_trajectory::{TokenId, Trajectory};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, TryLockError};
 use std::io::ErrorKind;
@@ -49,6 +51,8 @@ pub struct RunFolder {
     path: PathBuf,
     metrics: MetricsFile,
     events: EventWriter,
+    /// Who else hears of it.
+    dashboards: Dashboards,
     /// What was found when the folder was opened, and not told yet.
     notes: Vec<String>,
     /// Removed before the lock is let go, so that nobody takes it for a process that was ended.
@@ -242,13 +246,41 @@ impl RunFolder {
         let (running, told) = Running::begin(path)?;
         notes.extend(told);
         let events = EventWriter::create(path)?;
-        Ok(Self { path: path.into(), metrics, events, notes, _running: running, _lock: lock })
+        let dashboards = dashboards(path, config, &mut notes)?;
+        let path = path.to_owned();
+        Ok(Self { path, metrics, events, dashboards, notes, _running: running, _lock: lock })
     }
 
-    /// What was found when the folder was opened, the first time that it is asked for: that the
-    /// last process did not come to its end, what was mended.
+    /// What a person should know, the first time that it is asked for: that the last process did
+    /// not come to its end, what was mended, that a dashboard is not told anything.
     pub fn take_notes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.extend(self.dashboards.take_notes());
+        notes
+    }
+
+    /// How much dashboards were not told, to be asked for when this folder is closed.
+    pub fn last_words(&self) -> LastWords {
+        self.dashboards.last_words()
+    }
+
+    /// Everything is done: dashboards hear the evaluation, if there was one, and the end.
+    pub(crate) fn finish(&mut self, step: u64, evaluation: Option<&Evaluation>) {
+        if let Some(evaluation) = evaluation {
+            self.dashboards.evaluation(step, &told_of(evaluation));
+        }
+        self.dashboards.end(Ending::Finished);
+    }
+
+    /// Shows trajectories of a step to dashboards that have a place for them; `read` says what ids
+    /// mean.
+    pub(crate) fn show<'t>(
+        &self,
+        step: u64,
+        trajectories: impl Iterator<Item = &'t Trajectory>,
+        read: &dyn Fn(&[TokenId]) -> String,
+    ) {
+        self.dashboards.traces(step, trajectories, read);
     }
 
     /// The folder.
@@ -265,13 +297,16 @@ impl RunFolder {
         self.metrics.rewind(step, note)
     }
 
-    /// Appends a step's metrics to `metrics.jsonl` and to the TensorBoard events.
+    /// Appends a step's metrics to `metrics.jsonl` and to the TensorBoard events, and lets
+    /// dashboards know them.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn log(&mut self, step: u64, metrics: &Metrics) -> Result<(), TrainingError> {
         self.metrics.log(step, metrics)?;
-        self.events.write(step, metrics)
+        self.events.write(step, metrics)?;
+        self.dashboards.step(step, metrics);
+        Ok(())
     }
 
     /// Writes trajectories as JSON lines.
@@ -289,6 +324,81 @@ impl RunFolder {
         write_trajectories(&path, trajectories)?;
         Ok(path)
     }
+}
+
+/// The dashboards of a run. They know it by the name in `dashboards.json`, which no other run has.
+fn dashboards(
+    path: &Path,
+    config: &RunConfig,
+    notes: &mut Vec<String>,
+) -> Result<Dashboards, TrainingError> {
+    if config.dashboards.trackio.is_none() && config.dashboards.mlflow.is_none() {
+        return Ok(Dashboards::default());
+    }
+    let place = path.join("dashboards.json");
+    let text = read(&place)?;
+    let known = text.as_deref().map(serde_json::from_slice::<Known>);
+    let known = match known {
+        Some(Ok(known)) => known,
+        found => {
+            if found.is_some() {
+                let aside = put_aside(&place)?;
+                notes.push(format!(
+                    "`{}` cannot be read, and is `{}` now: dashboards hear of a run of another name",
+                    place.display(),
+                    aside.display()
+                ));
+            }
+            let known = Known::new(path);
+            let json = serde_json::to_vec(&known).expect("plain data serialises");
+            write_atomically(&place, &json)?;
+            known
+        }
+    };
+    let name = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    // where they are, and with which credentials, is nothing to be shown
+    let shown = RunConfig { dashboards: DashboardsConfig::default(), ..config.clone() };
+    let about = RunAbout {
+        id: known.id,
+        name,
+        settings: serde_json::to_value(shown).unwrap_or_default(),
+        started_unix: known.since_unix,
+    };
+    Ok(Dashboards::open(&config.dashboards, &about)?)
+}
+
+/// By what dashboards know a run.
+#[derive(Debug, Serialize, Deserialize)]
+struct Known {
+    /// 32 hexadecimal digits.
+    id: String,
+    /// Seconds since 1970 at which they heard of it first.
+    since_unix: u64,
+}
+
+impl Known {
+    fn new(path: &Path) -> Self {
+        let since =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let what = format!("{} {since:?} {}", path.display(), std::process::id());
+        let id = blake3::hash(what.as_bytes()).to_hex()[..32].to_owned();
+        Self { id, since_unix: since.as_secs() }
+    }
+}
+
+/// The numbers of an evaluation that dashboards hear.
+fn told_of(evaluation: &Evaluation) -> Metrics {
+    let objectives = evaluation.point.iter().map(|(name, mean)| (name.to_owned(), mean));
+    let own = [
+        ("em", evaluation.em),
+        ("calls", evaluation.calls),
+        ("response_tokens", evaluation.response_tokens),
+        ("answered", evaluation.answered),
+        ("failed_calls", evaluation.failed_calls),
+        ("truncated", evaluation.truncated),
+    ];
+    own.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(objectives).collect()
 }
 
 /// Peak resident memory of this process in MiB, where the system tells.

@@ -29,7 +29,7 @@ use paretopo_agent::Workers;
 use paretopo_environments::ToolEnvironment;
 use paretopo_models::{ModelConfig, ModelFamily, Placement, to_host};
 use std::convert::Infallible;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -52,7 +52,21 @@ pub fn sft<F: ModelFamily, B: AutodiffBackend>(
         let reason = "a warm start is of one process\nhint: start `sft` without `mpirun`";
         return Err(ConfigError::Setting(reason.into()).into());
     }
-    let mut start = WarmStart::<F, B>::prepare(config, run, place, surroundings, observer)?;
+    let folder = RunFolder::open(run, config, "sft", surroundings)?;
+    let last_words = folder.last_words();
+    let done = sft_in::<F, B>(config, folder, place, surroundings, observer);
+    last_words.take().iter().for_each(|said| observer.note(said));
+    done
+}
+
+fn sft_in<F: ModelFamily, B: AutodiffBackend>(
+    config: &RunConfig,
+    folder: RunFolder,
+    place: &Placement<B>,
+    surroundings: &Surroundings<'_>,
+    observer: &mut dyn Observer,
+) -> Result<(), TrainingError> {
+    let mut start = WarmStart::<F, B>::prepare(config, folder, place, surroundings, observer)?;
     while start.state.step < config.sft.steps {
         if surroundings.cancelled.load(Ordering::Relaxed) {
             return Err(TrainingError::Interrupted);
@@ -63,16 +77,15 @@ pub fn sft<F: ModelFamily, B: AutodiffBackend>(
     let written = match &start.lessons {
         Lessons::Demonstrations { environment, .. } => {
             let (folder, device, ranks) = (&start.folder, &place.device, Ranks::alone());
-            Conclusion { config, folder, environment, device, surroundings, ranks }.write(
-                start.policy,
-                &mut Source::local(),
-                start.state.updates,
-                observer,
-            )
+            Conclusion { config, folder, environment, device, surroundings, ranks }
+                .write(start.policy, &mut Source::local(), start.state.updates, observer)
+                .map(Some)
         }
-        Lessons::Conversations(_) => write_policy(start.policy, &start.folder).map(drop),
+        Lessons::Conversations(_) => write_policy(start.policy, &start.folder).map(|_| None),
     };
-    written.map_err(|error| error.at_step(step))
+    let evaluation = written.map_err(|error| error.at_step(step))?;
+    start.folder.finish(step, evaluation.as_ref());
+    Ok(())
 }
 
 /// What is learnt from.
@@ -115,7 +128,7 @@ impl Lessons {
 /// A run between two steps.
 struct WarmStart<'a, F: ModelFamily, B: AutodiffBackend> {
     config: &'a RunConfig,
-    run: &'a Path,
+    run: PathBuf,
     place: &'a Placement<B>,
     folder: RunFolder,
     policy: Policy<F, B>,
@@ -139,12 +152,13 @@ struct Sums {
 impl<'a, F: ModelFamily, B: AutodiffBackend> WarmStart<'a, F, B> {
     fn prepare(
         config: &'a RunConfig,
-        run: &'a Path,
+        mut folder: RunFolder,
         place: &'a Placement<B>,
         surroundings: &Surroundings<'_>,
         observer: &mut dyn Observer,
     ) -> Result<Self, TrainingError> {
-        let mut folder = RunFolder::open(run, config, "sft", surroundings)?;
+        let path = folder.path().to_owned();
+        let run = path.as_path();
         for note in folder.take_notes() {
             observer.note(&note);
         }
@@ -161,7 +175,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> WarmStart<'a, F, B> {
         if let Lessons::Conversations(conversations) = &mut lessons {
             conversations.skip(state.step * config.sft.batch_size as u64);
         }
-        Ok(Self { config, run, place, folder, policy, lessons, workers, optimizer, state })
+        Ok(Self { config, run: path, place, folder, policy, lessons, workers, optimizer, state })
     }
 
     fn step(mut self, observer: &mut dyn Observer) -> Result<Self, TrainingError> {
@@ -210,10 +224,11 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> WarmStart<'a, F, B> {
         let metrics: Metrics =
             metrics.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         self.folder.log(step, &metrics)?;
+        self.folder.take_notes().iter().for_each(|note| observer.note(note));
         observer.step(self.state.step, settings.steps, &metrics);
         if self.state.step.is_multiple_of(settings.checkpoint_every) || is_last {
             let keep = self.config.train.keep.latest;
-            checkpoint::save(self.run, &self.policy, &self.optimizer, &self.state, keep)?;
+            checkpoint::save(&self.run, &self.policy, &self.optimizer, &self.state, keep)?;
         }
         Ok(self)
     }
@@ -229,7 +244,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> WarmStart<'a, F, B> {
         let mut sequences = Vec::with_capacity(size);
         let mut long = 0;
         for index in first..first + size as u64 {
-            let sequence = sequence_of(self.config, self.run, &self.policy, environment, index)?;
+            let sequence = sequence_of(self.config, &self.run, &self.policy, environment, index)?;
             if sequence.ids.len() <= self.policy.config.context() {
                 sequences.push(sequence);
             } else {

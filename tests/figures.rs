@@ -1,0 +1,135 @@
+//! The figures of `experiments/` have the page's style: a method has the same colour in all of them,
+//! the one that `paretopo_report::styles` gives it. Figures of earlier versions, whose runs are gone,
+//! name methods in a legend of circles.
+
+use crate::checkout;
+use paretopo_report::{Style, styles};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// All figures of experiments that name methods.
+fn figures() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![checkout("experiments")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if ["front.svg", "curves.svg"].contains(&name.as_str()) => found.push(path),
+                false => {}
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The methods of an experiment, in the order of its results, and the one that leads.
+fn methods(figure: &std::path::Path) -> (Vec<String>, Option<String>) {
+    let results = crate::json(&figure.with_file_name("results.json"));
+    let mut methods: Vec<String> = Vec::new();
+    for run in results["runs"].as_array().unwrap() {
+        let method = run["method"].as_str().unwrap().to_owned();
+        if !methods.contains(&method) {
+            methods.push(method);
+        }
+    }
+    (methods, results["lead"].as_str().map(str::to_owned))
+}
+
+fn attribute<'l>(line: &'l str, name: &str) -> Option<&'l str> {
+    let (_, behind) = line.split_once(&format!(" {name}=\""))?;
+    behind.split('"').next()
+}
+
+fn hex([red, green, blue]: [u8; 3]) -> String {
+    format!("#{red:02X}{green:02X}{blue:02X}")
+}
+
+/// The colour of what is written of a method: darker, so that it can be read.
+fn ink(colour: [u8; 3]) -> String {
+    hex(colour.map(|part| (u16::from(part) * 7 / 10) as u8))
+}
+
+/// Texts with their lines' places.
+fn texts<'l>(lines: &[&'l str]) -> Vec<(usize, &'l str)> {
+    let is_text = |place: &usize| lines[*place].starts_with("<text ");
+    (0..lines.len())
+        .filter(is_text)
+        .filter_map(|at| Some((at, lines.get(at + 1)?.trim())))
+        .collect()
+}
+
+/// Methods in a legend of circles: the circle's line, and its method.
+fn legend<'m>(lines: &[&str], methods: &'m [String]) -> Vec<(usize, &'m String)> {
+    let found = texts(lines).into_iter().filter_map(|(at, text)| {
+        let circle = lines.get(at.checked_sub(1)?)?;
+        let is_beside =
+            circle.starts_with("<circle ") && attribute(circle, "cy") == attribute(lines[at], "y");
+        let method = methods.iter().find(|method| *method == text)?;
+        is_beside.then_some((at - 1, method))
+    });
+    found.collect()
+}
+
+/// What is written in three languages is one list.
+#[test]
+fn figures_of_python_and_the_page_have_the_same_colours() {
+    let colours = |path: &str| {
+        let text = std::fs::read_to_string(checkout(path)).unwrap();
+        let (_, list) = text.split_once("COLOURS = [").unwrap();
+        let list = list.split_once(']').unwrap().0.to_uppercase();
+        list.split(',').map(|one| one.trim().trim_matches('"').to_owned()).collect::<Vec<_>>()
+    };
+    let methods: Vec<String> = ["lead", "GDPO", "scalarized", "HDPO", "Lagrangian", "GRPO", "OTC"]
+        .map(str::to_owned)
+        .to_vec();
+    let of_figures: Vec<String> =
+        styles(&methods, Some("lead")).into_iter().map(|style| hex(style.colour)).collect();
+    assert_eq!(colours("experiments/style.py"), of_figures);
+    assert_eq!(colours("crates/view/assets/basis.js"), of_figures);
+    let text = std::fs::read_to_string(checkout("experiments/speed/scaling.svg")).unwrap();
+    assert!(text.to_uppercase().contains("#0072B2") && !text.contains("#1f77b4"));
+}
+
+#[test]
+fn a_method_has_one_colour_in_all_figures_and_on_the_page() {
+    let mut named = BTreeMap::new();
+    for path in figures() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let (methods, lead) = methods(&path);
+        let styles = styles(&methods, lead.as_deref());
+        let styled: Vec<(&String, &Style)> = methods.iter().zip(&styles).collect();
+        let mut seen = 0;
+        for (at, method) in legend(&lines, &methods) {
+            let (_, style) = styled.iter().find(|(own, _)| *own == method).unwrap();
+            let place = if style.dash > 0 { "stroke" } else { "fill" };
+            let found = attribute(lines[at], place).unwrap();
+            assert_eq!(found, hex(style.colour), "{method} in {}", path.display());
+            named.entry(method.clone()).or_insert_with(Vec::new).push(**style);
+            seen += 1;
+        }
+        // figures of today write a method's name, perhaps with its setting, in its own colour
+        for (at, text) in texts(&lines) {
+            let fill = attribute(lines[at], "fill").unwrap();
+            let is_own = |(method, _): &&(&String, &Style)| {
+                text.strip_prefix(method.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+            };
+            let longest = styled.iter().filter(is_own).max_by_key(|(method, _)| method.len());
+            let Some((method, style)) = longest.filter(|_| fill != "#000000") else { continue };
+            assert_eq!(fill, ink(style.colour), "{text} in {}", path.display());
+            named.entry((*method).clone()).or_insert_with(Vec::new).push(**style);
+            seen += 1;
+        }
+        assert!(seen > 0, "{} names no method", path.display());
+    }
+    // in each of three experiments
+    for method in ["ParetoPO", "GDPO", "GRPO", "scalarized", "MO-GRPO"] {
+        let styles = &named[method];
+        assert!(styles.len() >= 4 && styles.iter().all(|style| *style == styles[0]), "{method}");
+    }
+}
