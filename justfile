@@ -174,6 +174,19 @@ chat model problems test:
     {{paretopo}} evaluate experiments/chat/evaluate.toml --model runs/chat/sft/policy --set 'environment.problems.path={{test}}' --out runs/chat/after
     {{paretopo}} evaluate experiments/chat/evaluate.toml --model runs/chat/sft/policy --set 'environment.problems.path={{test}}' --tool-free --out runs/chat/after-head
 
+# Evaluate, train and evaluate the shipped policy with a calculator that is an MCP server (about two minutes)
+[group('experiments')]
+mcp-calculator:
+    {{paretopo}} evaluate examples/mcp/config.toml --out runs/mcp-calculator-before
+    {{paretopo}} train examples/mcp/config.toml --run runs/mcp-calculator
+
+# The same in an environment that is an OpenEnv server, with a reward by command; it starts and stops the server
+[group('experiments')]
+openenv-products: openenv
+    cargo build {{release}}
+    examples/openenv/run.sh target/openenv/bin/python cargo run {{release}} -- --backend {{backend}} evaluate examples/openenv/config.toml --out runs/openenv-products-before
+    examples/openenv/run.sh target/openenv/bin/python cargo run {{release}} -- --backend {{backend}} train examples/openenv/config.toml --run runs/openenv-products
+
 # --- development ---
 
 # All tests
@@ -185,6 +198,16 @@ test:
 [group('development')]
 test-browser:
     cargo test --release --locked -p paretopo --test suite browser:: -- --include-ignored
+
+# Environments of OpenEnv's own tools and a family of reasoning-gym's (installs both below target/)
+[group('development')]
+test-openenv: openenv
+    PARETOPO_OPENENV="$PWD/target/openenv" cargo test --release --locked -p paretopo --test suite openenv::
+
+# OpenEnv and reasoning-gym, in an environment below target/
+[private]
+openenv:
+    test -x target/openenv/bin/openenv || (python3 -m venv target/openenv && target/openenv/bin/pip install --quiet openenv==0.10.0 reasoning-gym==0.1.25)
 
 # That a build without search, parquet files and https refuses what needs them, by name
 [group('development')]

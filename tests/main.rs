@@ -31,6 +31,7 @@ mod layering;
 mod memory;
 mod numbers;
 mod objectives;
+mod openenv;
 mod openings;
 #[cfg(target_os = "linux")]
 mod out_of_memory;
@@ -46,6 +47,7 @@ mod prompts;
 mod python_tool;
 mod reference;
 mod refusals;
+mod replies;
 mod resuming;
 #[cfg(target_os = "linux")]
 mod sandbox;

@@ -22,7 +22,7 @@ fn main() {
 /// Sets a `cfg` for each thing that some tests compare with and that is there.
 fn tell_tests() {
     println!(
-        "cargo::rustc-check-cfg=cfg(beside_shared, with_chromium, with_smollm2, with_llama3_tokenizer)"
+        "cargo::rustc-check-cfg=cfg(beside_shared, with_chromium, with_smollm2, with_llama3_tokenizer, with_openenv)"
     );
     let shared = Path::new("../../../shared/data");
     // a path that does not exist would have this run every time
@@ -40,6 +40,7 @@ fn tell_tests() {
     for (variable, name) in [
         ("PARETOPO_SMOLLM2", "with_smollm2"),
         ("PARETOPO_LLAMA3_TOKENIZER", "with_llama3_tokenizer"),
+        ("PARETOPO_OPENENV", "with_openenv"),
     ] {
         println!("cargo::rerun-if-env-changed={variable}");
         if std::env::var_os(variable).is_some() {

@@ -3,12 +3,12 @@
 use crate::Authored;
 use crate::protocol::Protocol;
 use crate::rollout::RolloutRequest;
-use crate::tool_desk::{Submitted, Tenancy};
+use crate::tool_desk::{Put, Submitted, Tenancy};
 use paretopo_chat::TurnText;
 use paretopo_generation::Drawn;
 use paretopo_trajectory::{
-    Alternative, Author, CallRecord, ExpertRecord, FinishReason, Segment, Span, TokenId, ToolCall,
-    ToolOutcome, Trajectory,
+    Alternative, Author, CallRecord, ExpertRecord, FinishReason, Reply, Segment, Span, TokenId,
+    ToolCall, ToolOutcome, Trajectory,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,6 +20,12 @@ pub(crate) enum State {
     Waiting {
         asked: Vec<Asked>,
         /// The round in which the outcomes are delivered.
+        due: u64,
+    },
+    /// For what the environment says to a turn.
+    Put {
+        put: Put,
+        /// The round in which the reply is delivered.
         due: u64,
     },
     Finished(FinishReason),
@@ -50,6 +56,7 @@ pub(crate) struct Episode<'a> {
     pub(crate) request: &'a RolloutRequest<'a>,
     pub(crate) state: State,
     pub(crate) calls: Vec<CallRecord>,
+    pub(crate) replies: Vec<Reply>,
     /// What the policy has written since the last insertion.
     pub(crate) turn: TurnText,
     /// Tokens that the policy has drawn.
@@ -79,6 +86,7 @@ impl<'a> Episode<'a> {
             request,
             state: State::Generating,
             calls: Vec::new(),
+            replies: Vec::new(),
             turn: TurnText::default(),
             sampled: 0,
             length: prompt.len(),
@@ -181,6 +189,12 @@ impl<'a> Episode<'a> {
         }
     }
 
+    /// Writes down what the environment said to the latest turn.
+    pub(crate) fn note_reply(&mut self, reply: Reply) {
+        let answered = self.segments.iter().rposition(|segment| segment.author == Author::Model);
+        self.replies.push(Reply { segment: answered, ..reply });
+    }
+
     /// The record of a finished episode, not yet scored; `answer` finds the answer in what the policy
     /// wrote, since a tool may print anything.
     pub(crate) fn take_trajectory(
@@ -195,6 +209,7 @@ impl<'a> Episode<'a> {
             segments: std::mem::take(&mut self.segments),
             experts: Arc::new(std::mem::take(&mut self.experts)),
             calls: std::mem::take(&mut self.calls),
+            replies: std::mem::take(&mut self.replies),
             finish: finish.clone(),
             answer: answer(&self.said),
             response: std::mem::take(&mut self.response),

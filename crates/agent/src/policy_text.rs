@@ -1,7 +1,9 @@
 //! The text side of a checkpoint: tokenizer, chat template, and the tokens that end a turn.
 
 use crate::protocol::Protocol;
-use paretopo_chat::{ChatError, ChatTemplate, ChatTurns, Conversation, Tokenizer, ToolSyntax};
+use paretopo_chat::{
+    ChatError, ChatTemplate, ChatTurns, Conversation, ReplyTurn, Tokenizer, ToolSyntax,
+};
 use paretopo_environments::ToolEnvironment;
 use paretopo_generation::{ForbiddenText, SamplingConfig, sampling_of};
 use paretopo_tools::ListedTool;
@@ -124,6 +126,14 @@ impl PolicyText {
         let turns = Arc::new(ChatTurns::new(&self.template, &specs, syntax, self.ends()?)?);
         *known = Some(Derived { syntax: syntax.clone(), tools: specs, turns: turns.clone() });
         Ok(Protocol::Chat(turns))
+    }
+
+    /// What stands around an environment's reply to a turn of this policy.
+    ///
+    /// # Errors
+    /// When the template has no place for one.
+    pub fn reply_turn(&self, syntax: &ToolSyntax) -> Result<ReplyTurn, ChatError> {
+        ReplyTurn::new(&self.template, &syntax.variables(), &self.ends()?)
     }
 
     /// The texts of the tokens that end a turn.

@@ -53,7 +53,10 @@ impl ToolEnvironment {
         note_shared_questions(environment.as_ref(), observer);
         let passages = environment.take_passages();
         let mut surroundings = ToolSurroundings { resources, passages: &passages, observer };
-        let tools = start_tools(tools, &mut surroundings).map_err(DataError::Setting)?;
+        let mut tools = start_tools(tools, &mut surroundings).map_err(DataError::Setting)?;
+        tools.extend(environment.own_tools().into_iter().map(ListedTool::plain));
+        require_unique_tools(&tools)?;
+        require_rewards(&objectives, environment.as_ref())?;
         objectives.iter_mut().try_for_each(NamedObjective::start)?;
         Ok(Self { environment, tools, objectives })
     }
@@ -114,6 +117,42 @@ impl ToolEnvironment {
     pub fn highest_cost(&self, calls: usize) -> f64 {
         calls as f64 * self.tools.iter().map(ListedTool::highest_price).fold(USUAL_PRICE, f64::max)
     }
+}
+
+/// # Errors
+/// When the environment brings a tool of a name that the configuration lists.
+fn require_unique_tools(tools: &[ListedTool]) -> Result<(), DataError> {
+    let mut seen = HashSet::new();
+    match tools.iter().find(|tool| !seen.insert(&tool.name)) {
+        Some(tool) => Err(DataError::Setting(format!(
+            "two tools are called `{}`\nhint: the environment brings tools of its own; give the one \
+             of `[[tools]]` another `name`",
+            tool.name
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// # Errors
+/// When an objective is a reward that the environment does not give.
+fn require_rewards(
+    objectives: &[NamedObjective],
+    environment: &dyn Environment,
+) -> Result<(), DataError> {
+    let given = environment.reward_names();
+    let wanted = objectives.iter().filter_map(|named| named.objective.given());
+    for name in wanted {
+        if !given.iter().any(|given| given == name) {
+            let known = match given.is_empty() {
+                true => "it gives none but its task's".to_owned(),
+                false => format!("it gives `{}`", given.join("`, `")),
+            };
+            return Err(DataError::Setting(format!(
+                "the environment gives no reward `{name}` (`objectives`); {known}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// # Errors

@@ -2,7 +2,7 @@
 
 use crate::{
     Alternative, Author, CallRecord, CallStatus, Fault, FinishReason, FormatError, ObjectiveValues,
-    Segment, Span, ToolCall, ToolOutcome, Trajectory, TrajectoryId,
+    Reply, Segment, Span, ToolCall, ToolOutcome, Trajectory, TrajectoryId,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -39,7 +39,12 @@ fn sampled() -> impl Strategy<Value = Segment> {
 }
 
 fn segment() -> impl Strategy<Value = Segment> {
-    let author = prop_oneof![Just(Author::Prompt), Just(Author::Tool), Just(Author::Template)];
+    let author = prop_oneof![
+        Just(Author::Prompt),
+        Just(Author::Tool),
+        Just(Author::Environment),
+        Just(Author::Template)
+    ];
     let given = (author, vec(0u32..100, 0..6), span())
         .prop_map(|(author, ids, time)| Segment { time, ..Segment::given(author, ids) });
     prop_oneof![given, sampled()]
@@ -67,6 +72,20 @@ fn call() -> impl Strategy<Value = CallRecord> {
     )
 }
 
+fn reply() -> impl Strategy<Value = Reply> {
+    (".{0,9}", any::<bool>(), objective_values(), proptest::option::of(".{0,6}")).prop_map(
+        |(text, is_so, rewards, error)| Reply {
+            text,
+            truncated: is_so,
+            done: is_so,
+            rewards,
+            error,
+            seconds: 0.25,
+            segment: None,
+        },
+    )
+}
+
 fn trajectory() -> impl Strategy<Value = Trajectory> {
     let finish = prop_oneof![
         Just(FinishReason::Stop),
@@ -74,13 +93,21 @@ fn trajectory() -> impl Strategy<Value = Trajectory> {
         Just(FinishReason::Deadline),
         ".{0,9}".prop_map(FinishReason::Failed),
     ];
-    let parts = (vec(segment(), 0..8), vec(call(), 0..4), finish);
+    let parts = (vec(segment(), 0..8), vec(call(), 0..4), vec(reply(), 0..3), finish);
     let scores = (proptest::option::of(any::<bool>()), objective_values(), objective_values());
     (parts, scores, "\\PC{0,9}", 0usize..9).prop_map(
-        |((segments, mut calls, finish), (success, objectives, preference), text, sample)| {
+        |(
+            (segments, mut calls, mut replies, finish),
+            (success, objectives, preference),
+            text,
+            sample,
+        )| {
             let asked = segments.iter().rposition(|segment| segment.author == Author::Model);
             for call in &mut calls {
                 call.segment = asked;
+            }
+            for reply in &mut replies {
+                reply.segment = asked;
             }
             Trajectory {
                 success,
@@ -88,6 +115,7 @@ fn trajectory() -> impl Strategy<Value = Trajectory> {
                 preference,
                 segments,
                 calls,
+                replies,
                 finish,
                 advantages: if sample > 4 { vec![0.1 * sample as f64 - 0.7] } else { vec![] },
                 response: text.clone(),
@@ -162,8 +190,8 @@ fn lines_of_the_first_format_are_read() {
     assert!(matches!(&error, FormatError::UnknownKey(key) if key == "reward"), "{error}");
 }
 
-/// A line of version 1.2, as it stands in files.
-const LINE: &str = r#"{"version":"1.2","id":"train-7-0","task_id":"t","sample":0,"success":true,"objectives":{"r_task":1.0,"r_tool":"nan"},"advantages":[-0.5],"segments":[{"author":"prompt","ids":[1],"time":[0.0,0.0]},{"author":"model","ids":[2],"weight_version":3,"thinking":true,"logprobs":[-0.5],"sampling_logprobs":[-0.25],"entropies":[0.5],"alternatives":[[[2,-0.5],[4,-1.5]]],"time":[0.125,0.5]}],"calls":[{"call":null,"outcome":{"status":"ok","text":"","truncated":false,"seconds":0.5},"segment":1,"time":[0.5,1.0],"price":2.5}],"finish":{"reason":"stop"},"response":"","answer":null,"seconds":1.0}"#;
+/// A line of version 1.3, as it stands in files.
+const LINE: &str = r#"{"version":"1.3","id":"train-7-0","task_id":"t","sample":0,"success":true,"objectives":{"r_task":1.0,"r_tool":"nan"},"advantages":[-0.5],"segments":[{"author":"prompt","ids":[1],"time":[0.0,0.0]},{"author":"model","ids":[2],"weight_version":3,"thinking":true,"logprobs":[-0.5],"sampling_logprobs":[-0.25],"entropies":[0.5],"alternatives":[[[2,-0.5],[4,-1.5]]],"time":[0.125,0.5]}],"calls":[{"call":null,"outcome":{"status":"ok","text":"","truncated":false,"seconds":0.5},"segment":1,"time":[0.5,1.0],"price":2.5}],"replies":[{"text":"warmer","done":false,"rewards":{"reward":0.25},"seconds":0.5,"segment":1}],"finish":{"reason":"stop"},"response":"","answer":null,"seconds":1.0}"#;
 
 #[test]
 fn the_format_of_today_stays_as_it_is() {
@@ -173,8 +201,11 @@ fn the_format_of_today_stays_as_it_is() {
     assert_eq!(read.calls[0].time, Some(Span { began: 0.5, ended: 1.0 }));
     assert_eq!(read.calls[0].price, Some(2.5));
     assert_eq!(read.advantages, [-0.5]);
+    assert_eq!(read.replies[0].rewards.get("reward"), Some(0.25));
     // 1.1 had no advantages, and 1.0 no price
-    let before = LINE.replace("\"1.2\"", "\"1.1\"").replace("\"advantages\":[-0.5],", "");
+    let before = LINE.replace("\"1.3\"", "\"1.1\"").replace("\"advantages\":[-0.5],", "");
+    let replies = before.find("\"replies\"").unwrap()..before.find("\"finish\"").unwrap();
+    let before = before.replace(&before[replies], "");
     let read = Trajectory::from_line(before.as_bytes()).unwrap();
     assert_eq!((read.advantages.len(), read.calls[0].price), (0, Some(2.5)));
     let first = before.replace("\"1.1\"", "\"1.0\"").replace(",\"price\":2.5", "");
@@ -188,22 +219,22 @@ fn later_minor_versions_are_read_as_far_as_they_are_understood() {
     let unknown = Trajectory::from_line(added.as_bytes()).unwrap_err().to_string();
     assert_eq!(unknown, "unknown key `segments.1.images`");
     let as_version = |line: &str, version: &str| {
-        let line = line.replace("\"version\":\"1.2\"", &format!("\"version\":\"{version}\""));
+        let line = line.replace("\"version\":\"1.3\"", &format!("\"version\":\"{version}\""));
         Trajectory::from_line(line.as_bytes()).map_err(|error| error.to_string())
     };
     // without what this version does not know
     let known = Trajectory::from_line(LINE.as_bytes()).unwrap();
-    let later = as_version(&added, "1.22").unwrap();
+    let later = as_version(&added, "1.33").unwrap();
     assert_eq!(later.to_line(), known.to_line());
     // an author that this version does not know says something about ids that it cannot leave out
     let critic = LINE.replace("\"author\":\"prompt\"", "\"author\":\"critic\"");
-    let error = as_version(&critic, "1.3").unwrap_err();
-    assert!(error.starts_with("it is of the later version 1.3 of the format"), "{error}");
+    let error = as_version(&critic, "1.4").unwrap_err();
+    assert!(error.starts_with("it is of the later version 1.4 of the format"), "{error}");
     assert!(error.contains("unknown variant `critic`") && error.contains("hint:"), "{error}");
-    assert!(!as_version(&critic, "1.2").unwrap_err().contains("later"));
+    assert!(!as_version(&critic, "1.3").unwrap_err().contains("later"));
     assert!(as_version(LINE, "2.0").unwrap_err().contains("the later version 2.0"));
-    assert!(as_version(LINE, "0.9").unwrap_err().contains("the version 0.9 is not 1.2"));
-    assert!(as_version(LINE, "one").unwrap_err().contains("`one` is no version, as `1.2` is"));
+    assert!(as_version(LINE, "0.9").unwrap_err().contains("the version 0.9 is not 1.3"));
+    assert!(as_version(LINE, "one").unwrap_err().contains("`one` is no version, as `1.3` is"));
 }
 
 #[test]
@@ -220,6 +251,7 @@ fn parts_that_do_not_fit_together_are_refused() {
         ("\"ids\":[1]", "\"ids\":[1],\"weight_version\":3", "`segments[0]` has a `weight_version`"),
         ("\"segment\":1", "\"segment\":0", "`calls[0]` is asked for in segment 0, which is none"),
         ("\"segment\":1", "\"segment\":9", "segment 9"),
+        ("0.5,\"segment\":1", "0.5,\"segment\":0", "`replies[0]` answers segment 0, which is none"),
         ("\"answer\":null", "\"answer\":null,\"answer\":null", "duplicate field `answer`"),
         ("\"success\":true", "\"success\":1", "expected a boolean"),
         ("[-0.5],\"segments\"", "[1,2],\"segments\"", "2 `advantages` for 1 turns"),

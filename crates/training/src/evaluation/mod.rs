@@ -98,7 +98,10 @@ impl Playing<'_> {
         let requests = self.requests(tasks, config.tool_free, &usual);
         let (mut trajectories, statistics) = self.play(&requests, finished, observer)?;
         let grading = Instant::now();
-        let mut bad_reward = self.score(tasks, &mut trajectories);
+        let bad_reward = self.score(tasks, &mut trajectories);
+        let lost = trajectories.iter().find_map(Trajectory::lost);
+        let lost = lost.map(|reason| format!("the environment failed an episode: {reason}"));
+        let mut bad_reward = lost.or(bad_reward);
         let grading_seconds = grading.elapsed().as_secs_f64();
         let mut evaluation = summarise(
             context.environment,

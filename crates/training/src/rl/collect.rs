@@ -27,6 +27,8 @@ pub(super) struct Batch {
     pub(super) refills: usize,
     /// Groups that lack a reward in [0, 1], of which nothing is learnt.
     pub(super) skipped_groups: usize,
+    /// Those of them in which an environment failed an episode, for the metrics.
+    pub(super) lost: Vec<(Task, Vec<Trajectory>)>,
     /// What the last of them lacks.
     pub(super) skipped_for: String,
     /// Updates between the weights that played it and those that learn from it.
@@ -232,6 +234,11 @@ impl Collecting<'_> {
         let mut played = played.into_iter();
         for (task, fault) in new.into_iter().zip(faults) {
             let group: Vec<Trajectory> = played.by_ref().take(size).collect();
+            if let Some(reason) = group.iter().find_map(Trajectory::lost) {
+                let reason = format!("the environment failed an episode: {reason}");
+                self.lose(state.step, reason, (task, group), batch, observer)?;
+                continue;
+            }
             if let Some(reason) = fault {
                 let what = format!("group-{}", batch.skipped_groups);
                 batch.skipped_for.clone_from(&reason);
@@ -243,6 +250,32 @@ impl Collecting<'_> {
             batch.groups.push(group);
         }
         batch.grading_seconds += grading.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// Leaves out a group of which an environment failed an episode: what it would have been worth is
+    /// not known, and no objective is to blame for that. The run goes on; it stops when nothing else
+    /// was played for as many steps as `train.stop_after_failed_steps` says.
+    fn lose(
+        &self,
+        step: u64,
+        reason: String,
+        lost: (Task, Vec<Trajectory>),
+        batch: &mut Batch,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainingError> {
+        let name = format!("lost-step-{step:06}-group-{}", batch.skipped_groups);
+        let kept = self.folder.save_trajectories(&name, lost.1.iter())?;
+        if batch.lost.is_empty() {
+            observer.note(&format!(
+                "step {step}: left out what is in `{}`, and whatever else its environment fails in \
+                 this step: {reason}",
+                kept.display()
+            ));
+        }
+        batch.skipped_for = reason;
+        batch.skipped_groups += 1;
+        batch.lost.push(lost);
         Ok(())
     }
 

@@ -33,7 +33,9 @@ pub(super) fn of_batch(
         let found = ExpertRecord::imbalance(records, counts.layers, counts.experts);
         found.into_iter().for_each(|found| put("experts/imbalance", found));
     }
-    let groups = batch.tasks.iter().zip(batch.groups.iter().map(Vec::as_slice));
+    // what an environment failed tells of it, too
+    let lost = batch.lost.iter().map(|(task, group)| (task, group.as_slice()));
+    let groups = batch.tasks.iter().zip(batch.groups.iter().map(Vec::as_slice)).chain(lost);
     for (name, value) in environment_metrics(environment, groups) {
         put(&format!("environment/{name}"), value);
     }
@@ -49,6 +51,9 @@ pub(super) fn of_batch(
     put("refills", batch.refills as f64);
     put("staleness", batch.staleness as f64);
     put("skipped_groups", batch.skipped_groups as f64);
+    if environment.partner().is_some() {
+        put("lost_groups", batch.lost.len() as f64);
+    }
     let statistics = &batch.statistics;
     put("rollout/seconds", statistics.seconds);
     for (phase, seconds) in phases(statistics, batch.workers, batch.grading_seconds) {
@@ -86,7 +91,9 @@ fn of_episodes(batch: &Batch, put: &mut dyn FnMut(&str, f64)) {
     put("tool/timeouts", summary.per_call(summary.call_timeouts));
     put("response_tokens", summary.per_episode(summary.sampled_tokens));
     put("truncated", summary.per_episode(summary.truncated));
-    put("failed", summary.per_episode(summary.failed));
+    let lost = batch.lost.iter().flat_map(|(_, group)| group);
+    let played = EpisodeSummary::of(trajectories.iter().copied().chain(lost));
+    put("failed", played.per_episode(played.failed));
     let segments = trajectories.iter().flat_map(|one| &one.segments);
     let logprobs = segments.flat_map(|segment| &segment.logprobs);
     let sum: f64 = logprobs.map(|logprob| f64::from(*logprob)).sum();

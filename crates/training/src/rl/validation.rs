@@ -13,7 +13,7 @@ use paretopo_agent::RolloutContext;
 use paretopo_algorithms::observe_validation;
 use paretopo_algorithms::pareto::underflows;
 use paretopo_models::ModelFamily;
-use paretopo_trajectory::{ObjectiveValues, Split};
+use paretopo_trajectory::{ObjectiveValues, Split, Trajectory};
 
 impl Collecting<'_> {
     /// Evaluates on validation tasks; returns the mean of each objective, `None` if all episodes
@@ -48,6 +48,13 @@ impl Collecting<'_> {
                 "step {}: the validation is left out: {failures}; the episodes are in `{}`",
                 state.step,
                 path.display()
+            ));
+            return Ok(None);
+        }
+        if let Some(reason) = trajectories.iter().find_map(Trajectory::lost) {
+            observer.note(&format!(
+                "step {}: the validation is left out: the environment failed an episode: {reason}",
+                state.step
             ));
             return Ok(None);
         }
