@@ -180,6 +180,12 @@ mcp-calculator:
     {{paretopo}} evaluate examples/mcp/config.toml --out runs/mcp-calculator-before
     {{paretopo}} train examples/mcp/config.toml --run runs/mcp-calculator
 
+# Train an adapter on SmolLM2-135M-Instruct in its own chat format, with a calculator that is an MCP server, for a few steps; the same 200 problems before and after
+[group('experiments')]
+smollm2-mcp model:
+    {{paretopo}} evaluate experiments/smollm2-mcp/config.toml --set 'policy={ type = "folder", path = "{{model}}" }' --out runs/smollm2-mcp-before
+    {{paretopo}} train experiments/smollm2-mcp/config.toml --set 'policy={ type = "folder", path = "{{model}}" }' --run runs/smollm2-mcp
+
 # The same in an environment that is an OpenEnv server, with a reward by command; it starts and stops the server
 [group('experiments')]
 openenv-products: openenv

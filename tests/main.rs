@@ -57,6 +57,7 @@ mod search;
 mod serving;
 mod sessions;
 mod settings;
+mod several;
 mod statistics;
 #[cfg(target_os = "linux")]
 mod streams;

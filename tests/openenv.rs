@@ -164,7 +164,7 @@ fn sessions_are_closed_whatever_ends_an_episode() {
     let mut broken = Played::begin(&environment, 0);
     let error = broken.say("break").error.unwrap();
     assert!(error.contains("the game is broken"), "{error}");
-    let mut others: Vec<_> = (1..=4).map(|place| Played::begin(&environment, place)).collect();
+    let mut others = [1, 2, 4, 5].map(|place| Played::begin(&environment, place));
     drop(played);
     drop(broken);
     for other in &mut others {
@@ -196,6 +196,11 @@ fn failing(fails: impl Fn(usize) -> bool + Send + Sync + 'static) -> String {
         }
     });
     url
+}
+
+/// One that never fails.
+pub(crate) fn sums_server() -> String {
+    failing(|_| false)
 }
 
 fn sums(mut stream: TcpStream, fails: bool) {
@@ -236,7 +241,7 @@ fn sums(mut stream: TcpStream, fails: bool) {
 #[test]
 fn a_run_goes_on_where_a_server_fails_some_of_its_episodes() {
     // eight sessions open the tasks; then every ninth fails, but for the evaluation of the end
-    let url = failing(|session| session > 8 && session < 60 && session % 9 == 0);
+    let url = failing(|session| session > 8 && session < 36 && session % 9 == 0);
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     std::fs::write(here.join("config.toml"), REASONING).unwrap();

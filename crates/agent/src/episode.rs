@@ -1,10 +1,11 @@
 //! An episode while it is played: what the policy has read and written, and what it waits for.
 
-use crate::Authored;
 use crate::protocol::Protocol;
 use crate::rollout::RolloutRequest;
 use crate::tool_desk::{Put, Submitted, Tenancy};
+use crate::{Authored, RolloutConfig};
 use paretopo_chat::TurnText;
+use paretopo_environments::Budget;
 use paretopo_generation::Drawn;
 use paretopo_trajectory::{
     Alternative, Author, CallRecord, ExpertRecord, FinishReason, Reply, Segment, Span, TokenId,
@@ -52,8 +53,28 @@ pub(crate) enum Awaited {
     Due(Submitted),
 }
 
+/// What an episode may use up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) calls: usize,
+    pub(crate) turns: usize,
+    pub(crate) tokens: usize,
+}
+
+impl Limits {
+    /// Those of its environment, and else the rollout's.
+    pub(crate) fn of(budget: Budget, config: &RolloutConfig) -> Self {
+        Self {
+            calls: budget.max_calls.unwrap_or(config.max_calls),
+            turns: budget.max_turns.unwrap_or(config.max_turns),
+            tokens: budget.max_sampled_tokens.unwrap_or(config.max_sampled_tokens),
+        }
+    }
+}
+
 pub(crate) struct Episode<'a> {
     pub(crate) request: &'a RolloutRequest<'a>,
+    pub(crate) limits: Limits,
     pub(crate) state: State,
     pub(crate) calls: Vec<CallRecord>,
     pub(crate) replies: Vec<Reply>,
@@ -80,10 +101,12 @@ impl<'a> Episode<'a> {
     pub(crate) fn open(
         request: &'a RolloutRequest<'a>,
         prompt: &[TokenId],
+        limits: Limits,
         tenancy: Arc<Tenancy>,
     ) -> Self {
         Self {
             request,
+            limits,
             state: State::Generating,
             calls: Vec::new(),
             replies: Vec::new(),

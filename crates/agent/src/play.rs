@@ -8,7 +8,7 @@
 
 mod deliver;
 
-use crate::episode::{Asked, Awaited, Episode, State};
+use crate::episode::{Asked, Awaited, Episode, Limits, State};
 use crate::protocol::Protocol;
 use crate::rollout::{RolloutContext, RolloutError, RolloutRequest, RolloutStatistics};
 use crate::rollout_config::RolloutConfig;
@@ -17,7 +17,7 @@ use paretopo_chat::{ChatError, Parsed, ReplyTurn};
 use paretopo_generation::{
     Drawn, Event, GenerationError, GenerationSettings, GenerationStatistics, Generator, Row,
 };
-use paretopo_trajectory::{FinishReason, TokenId, ToolCall, Trajectory};
+use paretopo_trajectory::{FinishReason, Task, TokenId, ToolCall, Trajectory};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -77,7 +77,8 @@ pub(crate) fn play<'a>(
         for (key, episode) in turns.episodes.iter_mut().enumerate() {
             if episode.is_finished() && !std::mem::replace(&mut reported[key], true) {
                 statistics.sampled_tokens += episode.sampled as u64;
-                let answer = |text: &str| context.environment.extract_answer(text);
+                let task = episode.request.task;
+                let answer = |text: &str| context.environment.answer_to(task, text);
                 on_finished(key, episode.take_trajectory(answer));
                 done += 1;
             }
@@ -112,7 +113,8 @@ impl<'a> TurnLoop<'a> {
         let call = forbids.then(|| context.text.beginning_of_calls(&protocol)).transpose()?;
         let row = |(key, request): (usize, &RolloutRequest<'_>)| {
             let ids = prompts[key].clone();
-            let budget = config.max_sampled_tokens.min(context.context - ids.len());
+            let limits = Limits::of(context.environment.budget(request.task), config);
+            let budget = limits.tokens.min(context.context - ids.len());
             let forbidden = call.clone().filter(|_| request.tool_free);
             Row { key, ids, seed: request.seed, drawn: 0, budget, forbidden }
         };
@@ -201,7 +203,9 @@ impl<'a> TurnLoop<'a> {
                 None => {
                     let request = &self.requests[row.key];
                     let tenancy = self.desk.begin(request.task, &request.id, request.seed);
-                    self.episodes.push(Episode::open(request, &row.ids, tenancy));
+                    let budget = self.context.environment.budget(request.task);
+                    let limits = Limits::of(budget, self.config);
+                    self.episodes.push(Episode::open(request, &row.ids, limits, tenancy));
                 }
                 Some(episode) if !matches!(episode.state, State::Generating) => {
                     self.generator.pause(row.key, row.ids.len());
@@ -256,8 +260,7 @@ impl<'a> TurnLoop<'a> {
         }
         episode.push_drawn(self.context.weight_version, drawn);
         let is_full = |episode: &Episode<'_>| {
-            episode.sampled >= self.config.max_sampled_tokens
-                || episode.length >= self.context.context
+            episode.sampled >= episode.limits.tokens || episode.length >= self.context.context
         };
         if self.context.text.end_ids.contains(&drawn.id) {
             let may_call = !episode.request.tool_free && !self.desk.is_empty();
@@ -293,7 +296,7 @@ impl<'a> TurnLoop<'a> {
             }
             return Ok(());
         }
-        if self.desk.is_empty() || episode.calls.len() >= self.config.max_calls {
+        if self.desk.is_empty() || episode.calls.len() >= episode.limits.calls {
             return Ok(());
         }
         match self.protocol.completed(episode.turn.text()) {
@@ -319,9 +322,13 @@ impl<'a> TurnLoop<'a> {
             let (call, outcome) = match parsed {
                 Parsed::None => continue,
                 Parsed::Malformed(reason) => (None, Awaited::Here(refused(reason))),
-                Parsed::Call(call) if earlier().count() >= self.config.max_calls => {
-                    let most = self.config.max_calls;
+                Parsed::Call(call) if earlier().count() >= episode.limits.calls => {
+                    let most = episode.limits.calls;
                     let reason = format!("ToolError: at most {most} calls may be made");
+                    (Some(call), Awaited::Here(refused(reason)))
+                }
+                Parsed::Call(call) if !self.may_call(&call, episode.request.task) => {
+                    let reason = format!("ToolError: there is no tool `{}`", call.name);
                     (Some(call), Awaited::Here(refused(reason)))
                 }
                 Parsed::Call(call) => {
@@ -341,6 +348,11 @@ impl<'a> TurnLoop<'a> {
         let due = self.round + self.lag();
         self.episodes[key].state = State::Waiting { asked, due };
         Ok(())
+    }
+
+    /// Whether episodes on a task may call a tool; one that there is not is refused elsewhere.
+    fn may_call(&self, call: &ToolCall, task: &Task) -> bool {
+        self.context.environment.part_of(task).is_none_or(|part| part.offers(&call.name))
     }
 
     fn finish(&mut self, key: usize, reason: FinishReason) {

@@ -248,7 +248,7 @@ impl PolicyText {
         if let Some(question) = last {
             question.content.insert_str(0, told);
         }
-        let described = environment.tools.iter().filter(|_| syntax.describes_tools());
+        let described = environment.tools_of(task).filter(|_| syntax.describes_tools());
         let tools: Vec<_> = described.map(|tool| tool.spec()).collect();
         let conversation = Conversation {
             variables: syntax.variables(),

@@ -159,8 +159,8 @@ impl<'a> ToolDesk<'a> {
     }
 
     /// Puts a turn to the environment; `None` where it answers none.
-    pub(crate) fn put(&mut self, said: &str, tenancy: &Arc<Tenancy>) -> Option<Put> {
-        let partner = self.partner.clone()?;
+    pub(crate) fn put(&mut self, said: &str, task: &Task, tenancy: &Arc<Tenancy>) -> Option<Put> {
+        let partner = self.partner.clone().filter(|partner| partner.answers(task))?;
         let reply = Arc::new(Mutex::new(None));
         let answering = Answering {
             partner,

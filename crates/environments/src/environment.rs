@@ -1,6 +1,6 @@
 //! What the agent is asked and when its answer is right.
 
-use crate::{Demonstration, Partner};
+use crate::{Demonstration, Part, Partner};
 use paretopo_retrieval::Passage;
 use paretopo_tools::Tool;
 use paretopo_trajectory::{Message, Role, Split, Task, Trajectory};
@@ -43,6 +43,11 @@ pub trait Environment: Send + Sync {
     /// The final answer in a response, if there is one: [`final_answer`], unless it is said otherwise.
     fn extract_answer(&self, response: &str) -> Option<String> {
         final_answer(response)
+    }
+
+    /// The same where it depends on the task; [`Self::extract_answer`], unless it is said otherwise.
+    fn answer_to(&self, _task: &Task, response: &str) -> Option<String> {
+        self.extract_answer(response)
     }
 
     /// Whether the trajectory's answer is right. Asked once, by [`crate::score_group`]. It is one of
@@ -95,6 +100,18 @@ pub trait Environment: Send + Sync {
     /// What it gives an episode by one of these names, in [0, 1]; `None` where it gave nothing.
     fn reward(&self, _name: &str, _task: &Task, _trajectory: &Trajectory) -> Option<f64> {
         None
+    }
+
+    /// The environments that it consists of, where a run has several; their names stand in front of
+    /// their tasks' ids.
+    fn parts(&self) -> &[Part] {
+        &[]
+    }
+
+    /// The one of [`Self::parts`] that a task is of.
+    fn part_of(&self, task: &Task) -> Option<&Part> {
+        let (name, _) = task.id.split_once('/')?;
+        self.parts().iter().find(|part| part.name == name)
     }
 
     /// The passages that come with the tasks, for tools that search them. They are taken once, before

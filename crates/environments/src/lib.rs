@@ -16,6 +16,7 @@ mod environment_settings;
 mod judge;
 pub mod math;
 mod memory;
+mod mixture;
 mod objectives;
 mod openenv;
 mod opening;
@@ -40,6 +41,7 @@ pub use environment_settings::{
 pub use judge::{CommandReward, HttpReward, Judge, ObjectiveName};
 pub use math::{MathConfig, MathEnvironment};
 pub use memory::{RunMemory, Tries};
+pub use mixture::{Budget, Part, Schedule};
 pub use objectives::{
     EnvironmentReward, Format, NamedObjective, Objective, ObjectiveConfig, Objectives,
     ResponseLength, Scoring, TaskSuccess, named_objectives, objective, register_objective,
@@ -53,4 +55,4 @@ pub use preference_tokens::preference_token;
 pub use qa::{QaConfig, QaEnvironment};
 pub use scoring::{score_group, score_groups};
 pub use tool_efficiency::{BeforeFirstSuccess, BelowOptimal, NOptimal, ToolEfficiency};
-pub use tool_environment::ToolEnvironment;
+pub use tool_environment::{NEUTRAL, OneOfSeveral, ToolEnvironment};

@@ -30,6 +30,11 @@ use paretopo_trajectory::{Reply, Task, TrajectoryId};
 /// }
 /// ```
 pub trait Partner: Send + Sync {
+    /// Whether it answers turns of episodes on `task`: of all, unless it is said otherwise.
+    fn answers(&self, _task: &Task) -> bool {
+        true
+    }
+
     /// An episode on `task` begins. Must not take long: it runs on the thread that decodes.
     fn begin(&self, _task: &Task, _trajectory: &TrajectoryId) {}
 

@@ -4,7 +4,7 @@
 use crate::{Observer, RunConfig, Surroundings, TrainingError};
 use paretopo_agent::{LongPrompts, PolicyText, RolloutConfig, open_tasks, require_question};
 use paretopo_chat::ChatError;
-use paretopo_environments::{Demonstration, Environment, Partner, ToolEnvironment};
+use paretopo_environments::{Demonstration, Environment, Part, Partner, ToolEnvironment};
 use paretopo_models::{ModelConfig, ModelFamily, read_config};
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
 use std::collections::HashMap;
@@ -42,6 +42,14 @@ impl Environment for Fitting {
 
     fn extract_answer(&self, response: &str) -> Option<String> {
         self.inner.extract_answer(response)
+    }
+
+    fn answer_to(&self, task: &Task, response: &str) -> Option<String> {
+        self.inner.answer_to(task, response)
+    }
+
+    fn parts(&self) -> &[Part] {
+        self.inner.parts()
     }
 
     fn succeeded(&self, task: &Task, trajectory: &Trajectory) -> bool {

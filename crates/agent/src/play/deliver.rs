@@ -21,7 +21,7 @@ impl TurnLoop<'_> {
         let episode = &self.episodes[key];
         let tenancy = episode.tenancy.as_ref().expect("an episode has it until it ends");
         let said = self.protocol.said(episode.turn.text());
-        let Some(put) = self.desk.put(said, tenancy) else { return false };
+        let Some(put) = self.desk.put(said, episode.request.task, tenancy) else { return false };
         self.generator.pause(key, episode.length);
         let due = self.round + self.lag();
         let episode = &mut self.episodes[key];
@@ -90,8 +90,8 @@ impl TurnLoop<'_> {
             self.finish(key, FinishReason::Stop);
             return Ok(());
         }
-        let is_used_up = episode.replies.len() >= self.config.max_turns
-            || episode.sampled >= self.config.max_sampled_tokens
+        let is_used_up = episode.replies.len() >= episode.limits.turns
+            || episode.sampled >= episode.limits.tokens
             || episode.length + ids.len() >= self.context.context;
         let Some(turn) = self.reply_turn.as_ref().filter(|_| !is_used_up) else {
             self.finish(key, FinishReason::Length);

@@ -10,6 +10,7 @@ pub use finished::FinishedEpisodes;
 pub use summary::summarise;
 use summary::{preferred, put_head_skill};
 
+use crate::failures::LOST;
 use crate::seeds::{Purpose, derive_seed};
 use crate::{ConfigError, EpisodeFailures, Observer, Stage, TrainingError};
 use paretopo_agent::{
@@ -100,7 +101,7 @@ impl Playing<'_> {
         let grading = Instant::now();
         let bad_reward = self.score(tasks, &mut trajectories);
         let lost = trajectories.iter().find_map(Trajectory::lost);
-        let lost = lost.map(|reason| format!("the environment failed an episode: {reason}"));
+        let lost = lost.map(|reason| format!("{LOST}: {reason}"));
         let mut bad_reward = lost.or(bad_reward);
         let grading_seconds = grading.elapsed().as_secs_f64();
         let mut evaluation = summarise(

@@ -2,14 +2,15 @@
 //! sampling, groups without signal are replaced.
 
 use super::ahead::Played;
-use super::prompts::next_tasks;
+use super::prompts::next_prompts;
+use crate::failures::LOST;
 use crate::rl::BadNumbers;
 use crate::seeds::{Purpose, derive_seed};
 use crate::{EpisodeFailures, Observer, RunConfig, RunFolder, Stage, TrainingError, TrainingState};
 use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics, rollout};
 use paretopo_algorithms::{Advantages, EstimatorError, Group, Progress, advantages};
 use paretopo_environments::{ToolEnvironment, score_groups};
-use paretopo_trajectory::{Split, Task, Trajectory, TrajectoryId};
+use paretopo_trajectory::{Task, Trajectory, TrajectoryId};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -143,6 +144,13 @@ pub(super) fn requests<'a>(
     prompts.tasks.iter().enumerate().flat_map(request).collect()
 }
 
+/// The most calls that an episode of any of the environments may make.
+fn most_calls(config: &RunConfig, environment: &ToolEnvironment) -> usize {
+    let usual = config.rollout.max_calls;
+    let of_parts = environment.parts().iter().map(|part| part.budget.max_calls.unwrap_or(usual));
+    of_parts.max().unwrap_or(usual)
+}
+
 impl Collecting<'_> {
     /// Plays, scores and weighs the groups of a step; those that were played already are only scored
     /// and weighed.
@@ -180,12 +188,8 @@ impl Collecting<'_> {
         loop {
             let wanted = settings.prompts_per_step - batch.tasks.len();
             let first_prompt = state.prompts_drawn;
-            let tasks = next_tasks(
-                self.environment.tasks(Split::Train),
-                self.config.seed,
-                &mut state.prompts_drawn,
-                wanted,
-            );
+            let drawn = &mut state.prompts_drawn;
+            let tasks = next_prompts(&**self.environment, self.config.seed, drawn, wanted)?;
             let prompts = Requested { tasks, first_prompt, drawn: state.prompts_drawn };
             let played = self.play(context, &prompts, &mut batch, observer)?;
             self.score(prompts.tasks, played, &mut batch, state, observer)?;
@@ -235,7 +239,7 @@ impl Collecting<'_> {
         for (task, fault) in new.into_iter().zip(faults) {
             let group: Vec<Trajectory> = played.by_ref().take(size).collect();
             if let Some(reason) = group.iter().find_map(Trajectory::lost) {
-                let reason = format!("the environment failed an episode: {reason}");
+                let reason = format!("{LOST}: {reason}");
                 self.lose(state.step, reason, (task, group), batch, observer)?;
                 continue;
             }
@@ -284,7 +288,8 @@ impl Collecting<'_> {
         let environment = self.environment;
         let group = |(task, group): (&Task, &Vec<Trajectory>)| Group {
             prompt: task.id.clone(),
-            rewards: group.iter().map(|one| one.objectives.values().to_vec()).collect(),
+            rewards: group.iter().map(|one| environment.rewards(one)).collect(),
+            lacks: environment.lacks(task),
             calls: Some(group.iter().map(|one| environment.cost(one)).collect()),
             turn_costs: Some(group.iter().map(|one| environment.turn_costs(one)).collect()),
             // all rollouts of a prompt were told the same
@@ -297,7 +302,7 @@ impl Collecting<'_> {
             step: state.step,
             total_steps: self.config.train.steps,
             seed: derive_seed(self.config.seed, state.step, Purpose::Estimator),
-            call_limit: environment.highest_cost(self.config.rollout.max_calls),
+            call_limit: environment.highest_cost(most_calls(self.config, environment)),
         };
         batch.advantages =
             advantages(&self.config.estimator, &mut state.estimator, &rewards, progress)?;
