@@ -183,8 +183,8 @@ fn paretopo(folder: &Path, arguments: &[&str]) -> Output {
     command.stdin(Stdio::null()).output().unwrap()
 }
 
-/// A server in words of the shipped policy, each of whose sessions ends the so-manieth time that it
-/// is asked to act, where `fails` says so of the session.
+/// A server in words of the shipped policy. A session of which `fails` says so ends where it is asked
+/// to act.
 fn failing(fails: impl Fn(usize) -> bool + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -12,10 +12,13 @@ use paretopo_trajectory::{ToolSpec, TrajectoryId};
 use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Bytes of a schema; more is nonsense.
 const MOST: u64 = 4 << 20;
+/// How long is waited before a session is asked for again; twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Tools that a server may have.
 const MOST_TOOLS: usize = 1000;
 
@@ -40,6 +43,14 @@ pub(super) enum Refusal {
     Action(String),
     /// The server is to blame, and its session is of no use any more.
     Server(String),
+}
+
+/// Why there is no session.
+enum NotBegun {
+    /// There may be one a moment later.
+    Now(String),
+    /// It is no use to ask again.
+    Ever(String),
 }
 
 impl Server {
@@ -90,23 +101,41 @@ impl Server {
         }
     }
 
-    /// Opens a session and resets it; also what it observes then.
+    /// Opens a session and resets it; also what it observes then. Nothing has been played yet, so it is
+    /// tried again until the deadline: a server that is away for a moment, or has no room, costs no
+    /// episode.
     ///
     /// # Errors
-    /// Why there is none, by the deadline at the latest; at once while the server is left alone.
+    /// Why there is none, by the deadline at the latest.
     pub(super) fn begin(
         &self,
         seed: u64,
         episode: Option<&TrajectoryId>,
         until: Instant,
     ) -> Result<(Session, Map<String, Value>), String> {
-        self.breaker.enter().map_err(|open| open.to_string())?;
-        let begun = self.try_to_begin(seed, episode, until);
-        self.breaker.report(begun.is_ok());
-        if begun.is_err() {
-            self.suspect.store(true, Ordering::Relaxed);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let refused = match self.breaker.enter() {
+                Ok(()) => match self.try_to_begin(seed, episode, until) {
+                    Ok(begun) => {
+                        self.breaker.report(true);
+                        return Ok(begun);
+                    }
+                    Err(refused) => {
+                        self.suspect();
+                        refused
+                    }
+                },
+                Err(open) => NotBegun::Now(open.to_string()),
+            };
+            let is_late = until.saturating_duration_since(Instant::now()) <= pause;
+            match refused {
+                NotBegun::Now(reason) if is_late => return Err(reason),
+                NotBegun::Ever(reason) => return Err(reason),
+                NotBegun::Now(_) => std::thread::sleep(pause),
+            }
+            pause = (2 * pause).min(LONGEST_PAUSE);
         }
-        begun
     }
 
     fn try_to_begin(
@@ -114,17 +143,18 @@ impl Server {
         seed: u64,
         episode: Option<&TrajectoryId>,
         until: Instant,
-    ) -> Result<(Session, Map<String, Value>), String> {
+    ) -> Result<(Session, Map<String, Value>), NotBegun> {
         // after a failure it may be another one than it was
         if self.suspect.load(Ordering::Relaxed) {
-            if self.schema(until)? != self.action {
-                return Err("its actions have another schema than at the start of the run".into());
+            if self.schema(until).map_err(NotBegun::Now)? != self.action {
+                let reason = "its actions have another schema than at the start of the run";
+                return Err(NotBegun::Ever(reason.into()));
             }
             self.suspect.store(false, Ordering::Relaxed);
         }
-        let mut session = self.connect(until)?;
-        let observed = session.reset(&self.config, seed, episode, until)?;
-        Ok((session, observed))
+        let mut session = self.connect(until).map_err(NotBegun::Now)?;
+        let observed = session.reset(&self.config, seed, episode, until);
+        Ok((session, observed.map_err(NotBegun::Now)?))
     }
 
     /// A session that is not reset yet.

@@ -21,8 +21,7 @@ use tungstenite::{Message, WebSocket};
 
 type Line = WebSocket<TcpStream>;
 
-/// What a server does: with a request of a session, which is the so-manieth of the server. `false`
-/// ends the session.
+/// What a server does with a request; `false` ends the session.
 type Behaviour = dyn Fn(&mut Game, &Value, &mut Line) -> bool + Send + Sync;
 
 /// A session's secret, and which session it is.
@@ -494,16 +493,33 @@ fn a_server_that_fails_again_and_again_is_left_alone() {
     let server = server(|game, request, line| game.session < 3 && fair(game, request, line), plain);
     let breaker = BreakerConfig { failures: 2, seconds: const { Pause::literal(60.0) } };
     let environment = built(OpenEnvConfig { breaker, ..config(&server.url) });
-    let sessions = || server.ever.load(Ordering::SeqCst);
-    for place in 0..2 {
-        assert!(Played::begin(&environment, place).say("1").error.is_some());
-    }
-    let before = sessions();
-    for place in 2..5 {
+    let started = Instant::now();
+    for place in 0..3 {
         let error = Played::begin(&environment, place).say("1").error.unwrap();
         assert!(error.starts_with("not asked, since its last 2 requests failed"), "{error}");
     }
-    assert_eq!(sessions(), before);
+    // each waits for its deadline of a second and no longer, and the server was asked twice in all
+    assert!(started.elapsed() < Duration::from_millis(3500), "{:?}", started.elapsed());
+    assert_eq!(server.ever.load(Ordering::SeqCst), 5);
+}
+
+#[test]
+fn a_server_that_is_away_for_a_moment_costs_no_episode() {
+    // three sessions before the run; the next two end at their reset
+    let flaps = |game: &mut Game, request: &Value, line: &mut Line| {
+        !(3..5).contains(&game.session) && fair(game, request, line)
+    };
+    let server = server(flaps, plain);
+    let environment = built(config(&server.url));
+    let mut played = Played::begin(&environment, 1);
+    assert!(played.say("7").done);
+    assert_eq!(server.ever.load(Ordering::SeqCst), 6);
+    // nor does one that comes back with what is left alone for a while
+    let breaker = BreakerConfig { failures: 1, seconds: const { Pause::literal(0.3) } };
+    let server = self::server(flaps, plain);
+    let environment = built(OpenEnvConfig { breaker, ..config(&server.url) });
+    let mut played = Played::begin(&environment, 1);
+    assert!(played.say("7").done);
 }
 
 #[test]
