@@ -180,7 +180,7 @@ mcp-calculator:
     {{paretopo}} evaluate examples/mcp/config.toml --out runs/mcp-calculator-before
     {{paretopo}} train examples/mcp/config.toml --run runs/mcp-calculator
 
-# Train an adapter on SmolLM2-135M-Instruct in its own chat format, with a calculator that is an MCP server, for a few steps; the same 200 problems before and after
+# Train an adapter on SmolLM2-135M-Instruct in its own chat format, with a calculator that is an MCP server, for a few steps; the same 100 problems before and after
 [group('experiments')]
 smollm2-mcp model:
     {{paretopo}} evaluate experiments/smollm2-mcp/config.toml --set 'policy={ type = "folder", path = "{{model}}" }' --out runs/smollm2-mcp-before
