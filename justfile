@@ -187,6 +187,25 @@ exp-words model data:
     cat {{data}}/svamp.jsonl {{data}}/train.jsonl > runs/words/problems.jsonl
     {{paretopo}} compare experiments/word-problems/quick.toml --jobs 1 --out runs/words/quick --set 'policy={ type = "folder", path = "{{absolute_path(model)}}" }' --set 'environment.problems.path={{justfile_directory()}}/runs/words/problems.jsonl'
 
+# Evaluate, train and evaluate the shipped policy with a calculator that is an MCP server (about two minutes)
+[group('experiments')]
+mcp-calculator:
+    {{paretopo}} evaluate examples/mcp/config.toml --out runs/mcp-calculator-before
+    {{paretopo}} train examples/mcp/config.toml --run runs/mcp-calculator
+
+# Train an adapter on SmolLM2-135M-Instruct in its own chat format, with a calculator that is an MCP server, for a few steps; the same 100 problems before and after
+[group('experiments')]
+smollm2-mcp model:
+    {{paretopo}} evaluate experiments/smollm2-mcp/config.toml --set 'policy={ type = "folder", path = "{{model}}" }' --out runs/smollm2-mcp-before
+    {{paretopo}} train experiments/smollm2-mcp/config.toml --set 'policy={ type = "folder", path = "{{model}}" }' --run runs/smollm2-mcp
+
+# The same in an environment that is an OpenEnv server, with a reward by command; it starts and stops the server
+[group('experiments')]
+openenv-products: openenv
+    cargo build {{release}}
+    examples/openenv/run.sh target/openenv/bin/python cargo run {{release}} -- --backend {{backend}} evaluate examples/openenv/config.toml --out runs/openenv-products-before
+    examples/openenv/run.sh target/openenv/bin/python cargo run {{release}} -- --backend {{backend}} train examples/openenv/config.toml --run runs/openenv-products
+
 # --- development ---
 
 # All tests
@@ -229,6 +248,16 @@ dashboards-check:
 health-check seeds="judged":
     cargo build {{release}} --bin paretopo --example leaking_tool
     python3 experiments/health/check.py target/release/paretopo target/release/examples/leaking_tool {{seeds}}
+
+# Environments of OpenEnv's own tools and a family of reasoning-gym's (installs both below target/)
+[group('development')]
+test-openenv: openenv
+    PARETOPO_OPENENV="$PWD/target/openenv" cargo test --release --locked -p paretopo --test suite openenv::
+
+# OpenEnv and reasoning-gym, in an environment below target/
+[private]
+openenv:
+    test -x target/openenv/bin/openenv || (python3 -m venv target/openenv && target/openenv/bin/pip install --quiet openenv==0.10.0 reasoning-gym==0.1.25)
 
 # That a build without search, parquet files and https refuses what needs them, by name
 [group('development')]

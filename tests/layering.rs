@@ -285,7 +285,9 @@ fn schemas_have_the_ranges_that_are_checked() {
                 let (bounds, _) = behind.split_once('>')?;
                 Some(bounds.split(", ").take(2).collect::<Vec<_>>().join(", "))
             };
-            for (checked, told) in [("within", "whole"), ("all_within", "all_whole")] {
+            for (checked, told) in
+                [("within", "whole"), ("all_within", "all_whole"), ("some_within", "some_whole")]
+            {
                 assert_eq!(
                     bounds(checked),
                     bounds(told),

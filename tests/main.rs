@@ -36,6 +36,7 @@ mod memory;
 mod mpi;
 mod numbers;
 mod objectives;
+mod openenv;
 mod openings;
 #[cfg(target_os = "linux")]
 mod out_of_memory;
@@ -52,6 +53,7 @@ mod python_tool;
 mod ranks;
 mod reference;
 mod refusals;
+mod replies;
 mod resuming;
 #[cfg(target_os = "linux")]
 mod sandbox;
@@ -61,6 +63,7 @@ mod search;
 mod serving;
 mod sessions;
 mod settings;
+mod several;
 mod statistics;
 #[cfg(target_os = "linux")]
 mod streams;

@@ -287,7 +287,7 @@ fn estimate(config: &RunConfig) {
         calls: Some((0..rewards.len()).map(|count| count as f64).collect()),
         turn_costs: Some((0..rewards.len()).map(|count| vec![1.0; count + 1]).collect()),
         rewards,
-        preference: None,
+        ..Group::default()
     };
     let groups = [
         group(vec![reward(1.0, 1.0), reward(1.0, 0.4), reward(0.0, 1.0), reward(0.0, 0.0)]),

@@ -23,7 +23,7 @@ fn main() {
 fn tell_tests() {
     println!(
         "cargo::rustc-check-cfg=cfg(beside_shared, with_chromium, with_parallel, with_smollm2, \
-         with_llama3_tokenizer)"
+         with_llama3_tokenizer, with_openenv)"
     );
     let shared = Path::new("../../../shared/data");
     // a path that does not exist would have this run every time
@@ -45,6 +45,7 @@ fn tell_tests() {
     for (variable, name) in [
         ("PARETOPO_SMOLLM2", "with_smollm2"),
         ("PARETOPO_LLAMA3_TOKENIZER", "with_llama3_tokenizer"),
+        ("PARETOPO_OPENENV", "with_openenv"),
     ] {
         println!("cargo::rerun-if-env-changed={variable}");
         if std::env::var_os(variable).is_some() {

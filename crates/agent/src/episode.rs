@@ -1,14 +1,15 @@
 //! An episode while it is played: what the policy has read and written, and what it waits for.
 
-use crate::Authored;
 use crate::protocol::Protocol;
 use crate::rollout::RolloutRequest;
-use crate::tool_desk::{Submitted, Tenancy};
+use crate::tool_desk::{Put, Submitted, Tenancy};
+use crate::{Authored, RolloutConfig};
 use paretopo_chat::TurnText;
+use paretopo_environments::Budget;
 use paretopo_generation::Drawn;
 use paretopo_trajectory::{
-    Alternative, Author, CallRecord, ExpertRecord, FinishReason, Segment, Span, TokenId, ToolCall,
-    ToolOutcome, Trajectory,
+    Alternative, Author, CallRecord, ExpertRecord, FinishReason, Reply, Segment, Span, TokenId,
+    ToolCall, ToolOutcome, Trajectory,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,6 +21,12 @@ pub(crate) enum State {
     Waiting {
         asked: Vec<Asked>,
         /// The round in which the outcomes are delivered.
+        due: u64,
+    },
+    /// For what the environment says to a turn.
+    Put {
+        put: Put,
+        /// The round in which the reply is delivered.
         due: u64,
     },
     Finished(FinishReason),
@@ -46,10 +53,31 @@ pub(crate) enum Awaited {
     Due(Submitted),
 }
 
+/// What an episode may use up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) calls: usize,
+    pub(crate) turns: usize,
+    pub(crate) tokens: usize,
+}
+
+impl Limits {
+    /// Those of its environment, and else the rollout's.
+    pub(crate) fn of(budget: Budget, config: &RolloutConfig) -> Self {
+        Self {
+            calls: budget.max_calls.unwrap_or(config.max_calls),
+            turns: budget.max_turns.unwrap_or(config.max_turns),
+            tokens: budget.max_sampled_tokens.unwrap_or(config.max_sampled_tokens),
+        }
+    }
+}
+
 pub(crate) struct Episode<'a> {
     pub(crate) request: &'a RolloutRequest<'a>,
+    pub(crate) limits: Limits,
     pub(crate) state: State,
     pub(crate) calls: Vec<CallRecord>,
+    pub(crate) replies: Vec<Reply>,
     /// What the policy has written since the last insertion.
     pub(crate) turn: TurnText,
     /// Tokens that the policy has drawn.
@@ -73,12 +101,15 @@ impl<'a> Episode<'a> {
     pub(crate) fn open(
         request: &'a RolloutRequest<'a>,
         prompt: &[TokenId],
+        limits: Limits,
         tenancy: Arc<Tenancy>,
     ) -> Self {
         Self {
             request,
+            limits,
             state: State::Generating,
             calls: Vec::new(),
+            replies: Vec::new(),
             turn: TurnText::default(),
             sampled: 0,
             length: prompt.len(),
@@ -181,6 +212,12 @@ impl<'a> Episode<'a> {
         }
     }
 
+    /// Writes down what the environment said to the latest turn.
+    pub(crate) fn note_reply(&mut self, reply: Reply) {
+        let answered = self.segments.iter().rposition(|segment| segment.author == Author::Model);
+        self.replies.push(Reply { segment: answered, ..reply });
+    }
+
     /// The record of a finished episode, not yet scored; `answer` finds the answer in what the policy
     /// wrote, since a tool may print anything.
     pub(crate) fn take_trajectory(
@@ -195,6 +232,7 @@ impl<'a> Episode<'a> {
             segments: std::mem::take(&mut self.segments),
             experts: Arc::new(std::mem::take(&mut self.experts)),
             calls: std::mem::take(&mut self.calls),
+            replies: std::mem::take(&mut self.replies),
             finish: finish.clone(),
             answer: answer(&self.said),
             response: std::mem::take(&mut self.response),

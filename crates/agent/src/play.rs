@@ -6,17 +6,18 @@
 //! or an episode becomes part of its trajectory. A generator that is lost is opened anew, and the
 //! episodes go on in it from their ids; [`RESTARTS`] times in a row without a token between.
 
-use crate::episode::{Asked, Awaited, Episode, State};
-use crate::protocol::{Output, Protocol};
+mod deliver;
+
+use crate::episode::{Asked, Awaited, Episode, Limits, State};
+use crate::protocol::Protocol;
 use crate::rollout::{RolloutContext, RolloutError, RolloutRequest, RolloutStatistics};
-use crate::rollout_config::{RolloutConfig, ToolSchedule};
+use crate::rollout_config::RolloutConfig;
 use crate::tool_desk::{ToolDesk, refused};
-use paretopo_chat::{ChatError, Parsed};
+use paretopo_chat::{ChatError, Parsed, ReplyTurn};
 use paretopo_generation::{
     Drawn, Event, GenerationError, GenerationSettings, GenerationStatistics, Generator, Row,
 };
-use paretopo_tools::truncate_middle;
-use paretopo_trajectory::{CallRecord, FinishReason, TokenId, ToolCall, ToolOutcome, Trajectory};
+use paretopo_trajectory::{FinishReason, Task, TokenId, ToolCall, Trajectory};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,6 +36,8 @@ pub(crate) struct TurnLoop<'a> {
     config: &'a RolloutConfig,
     requests: &'a [RolloutRequest<'a>],
     protocol: Protocol,
+    /// What stands around a reply, where the environment gives some.
+    reply_turn: Option<ReplyTurn>,
     settings: GenerationSettings,
     generator: Box<dyn Generator + 'a>,
     desk: ToolDesk<'a>,
@@ -74,7 +77,8 @@ pub(crate) fn play<'a>(
         for (key, episode) in turns.episodes.iter_mut().enumerate() {
             if episode.is_finished() && !std::mem::replace(&mut reported[key], true) {
                 statistics.sampled_tokens += episode.sampled as u64;
-                let answer = |text: &str| context.environment.extract_answer(text);
+                let task = episode.request.task;
+                let answer = |text: &str| context.environment.answer_to(task, text);
                 on_finished(key, episode.take_trajectory(answer));
                 done += 1;
             }
@@ -103,10 +107,14 @@ impl<'a> TurnLoop<'a> {
         };
         let forbids = requests.iter().any(|request| request.tool_free);
         let protocol = context.text.protocol(&config.syntax, &context.environment.tools)?;
+        let partner = context.environment.partner();
+        let reply_turn = partner.as_ref().map(|_| context.text.reply_turn(&config.syntax));
+        let reply_turn = reply_turn.transpose()?;
         let call = forbids.then(|| context.text.beginning_of_calls(&protocol)).transpose()?;
         let row = |(key, request): (usize, &RolloutRequest<'_>)| {
             let ids = prompts[key].clone();
-            let budget = config.max_sampled_tokens.min(context.context - ids.len());
+            let limits = Limits::of(context.environment.budget(request.task), config);
+            let budget = limits.tokens.min(context.context - ids.len());
             let forbidden = call.clone().filter(|_| request.tool_free);
             Row { key, ids, seed: request.seed, drawn: 0, budget, forbidden }
         };
@@ -119,10 +127,12 @@ impl<'a> TurnLoop<'a> {
             config,
             requests,
             protocol,
+            reply_turn,
             settings,
             generator,
             desk: ToolDesk::new(
                 &context.environment.tools,
+                partner,
                 config.tool_threads,
                 config.call_seconds,
             ),
@@ -158,13 +168,14 @@ impl<'a> TurnLoop<'a> {
     fn generate(&mut self) -> Result<(), Failure> {
         self.admit()?;
         self.round += 1;
-        self.deliver_outcomes()?;
+        self.deliver()?;
         let events = self.generator.step()?;
         let mut unfinished = self.episodes.iter().filter(|episode| !episode.is_finished());
-        if events.is_empty()
-            && unfinished.all(|episode| matches!(episode.state, State::Waiting { .. }))
-        {
-            // nothing to decode until a tool answers
+        let is_waiting = |episode: &Episode<'_>| {
+            matches!(episode.state, State::Waiting { .. } | State::Put { .. })
+        };
+        if events.is_empty() && unfinished.all(is_waiting) {
+            // nothing to decode until a tool or the environment answers
             let waited = Instant::now();
             self.desk.receive(STALL);
             self.stalled_seconds += waited.elapsed().as_secs_f64();
@@ -191,8 +202,10 @@ impl<'a> TurnLoop<'a> {
             match self.episodes.get(row.key) {
                 None => {
                     let request = &self.requests[row.key];
-                    let tenancy = self.desk.begin(&request.id, request.seed);
-                    self.episodes.push(Episode::open(request, &row.ids, tenancy));
+                    let tenancy = self.desk.begin(request.task, &request.id, request.seed);
+                    let budget = self.context.environment.budget(request.task);
+                    let limits = Limits::of(budget, self.config);
+                    self.episodes.push(Episode::open(request, &row.ids, limits, tenancy));
                 }
                 Some(episode) if !matches!(episode.state, State::Generating) => {
                     self.generator.pause(row.key, row.ids.len());
@@ -247,14 +260,15 @@ impl<'a> TurnLoop<'a> {
         }
         episode.push_drawn(self.context.weight_version, drawn);
         let is_full = |episode: &Episode<'_>| {
-            episode.sampled >= self.config.max_sampled_tokens
-                || episode.length >= self.context.context
+            episode.sampled >= episode.limits.tokens || episode.length >= self.context.context
         };
         if self.context.text.end_ids.contains(&drawn.id) {
             let may_call = !episode.request.tool_free && !self.desk.is_empty();
             let written = may_call.then(|| self.protocol.calls(episode.turn.text()));
             let Some(calls) = written.filter(|calls| !calls.is_empty()) else {
-                self.finish(key, FinishReason::Stop);
+                if !self.put(key) {
+                    self.finish(key, FinishReason::Stop);
+                }
                 return Ok(());
             };
             if is_full(episode) {
@@ -282,7 +296,7 @@ impl<'a> TurnLoop<'a> {
             }
             return Ok(());
         }
-        if self.desk.is_empty() || episode.calls.len() >= self.config.max_calls {
+        if self.desk.is_empty() || episode.calls.len() >= episode.limits.calls {
             return Ok(());
         }
         match self.protocol.completed(episode.turn.text()) {
@@ -308,9 +322,13 @@ impl<'a> TurnLoop<'a> {
             let (call, outcome) = match parsed {
                 Parsed::None => continue,
                 Parsed::Malformed(reason) => (None, Awaited::Here(refused(reason))),
-                Parsed::Call(call) if earlier().count() >= self.config.max_calls => {
-                    let most = self.config.max_calls;
+                Parsed::Call(call) if earlier().count() >= episode.limits.calls => {
+                    let most = episode.limits.calls;
                     let reason = format!("ToolError: at most {most} calls may be made");
+                    (Some(call), Awaited::Here(refused(reason)))
+                }
+                Parsed::Call(call) if !self.may_call(&call, episode.request.task) => {
+                    let reason = format!("ToolError: there is no tool `{}`", call.name);
                     (Some(call), Awaited::Here(refused(reason)))
                 }
                 Parsed::Call(call) => {
@@ -327,100 +345,14 @@ impl<'a> TurnLoop<'a> {
         if asked.iter().all(Asked::is_answered) {
             return self.append(asked, key);
         }
-        let lag = match self.config.tool_schedule {
-            ToolSchedule::FixedLag { steps } => steps.max(1),
-            ToolSchedule::AsReady {} => 0,
-        };
-        self.episodes[key].state = State::Waiting { asked, due: self.round + lag };
+        let due = self.round + self.lag();
+        self.episodes[key].state = State::Waiting { asked, due };
         Ok(())
     }
 
-    /// Hands outcomes to the episodes that are due, in the order of the episodes. One whose turn made
-    /// several calls waits for all of them.
-    fn deliver_outcomes(&mut self) -> Result<(), Failure> {
-        self.desk.receive(Duration::ZERO);
-        let held = matches!(self.config.tool_schedule, ToolSchedule::FixedLag { .. });
-        for key in 0..self.episodes.len() {
-            let State::Waiting { asked, due } = &mut self.episodes[key].state else { continue };
-            if held && self.round < *due {
-                continue;
-            }
-            let started = Instant::now();
-            for asked in asked.iter_mut() {
-                let Awaited::Due(submitted) = &asked.outcome else { continue };
-                while held
-                    && !self.desk.has(submitted.ticket)
-                    && Instant::now() < submitted.give_up
-                    && !self.context.cancelled.load(Ordering::Relaxed)
-                {
-                    self.desk.receive(Duration::from_millis(20));
-                }
-                if let Some(outcome) = self.desk.outcome(submitted.ticket, submitted.give_up) {
-                    asked.outcome = Awaited::Here(outcome);
-                }
-            }
-            self.stalled_seconds += started.elapsed().as_secs_f64();
-            if asked.iter().all(Asked::is_answered) {
-                let asked = std::mem::take(asked);
-                self.episodes[key].state = State::Generating;
-                self.append(asked, key)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts the outcomes of a turn's calls behind it, marked as the tools', and lets the episode go
-    /// on.
-    fn append(&mut self, asked: Vec<Asked>, key: usize) -> Result<(), Failure> {
-        let mut calls = Vec::with_capacity(asked.len());
-        let mut outputs = Vec::with_capacity(asked.len());
-        for (place, Asked { call, began, outcome }) in asked.into_iter().enumerate() {
-            let Awaited::Here(mut outcome) = outcome else {
-                unreachable!("an episode goes on when all its calls have an outcome")
-            };
-            outputs.push(self.shown(&mut outcome)?);
-            let episode = &self.episodes[key];
-            let tenancy = episode.tenancy.as_ref().expect("an episode has it until it ends");
-            let place = episode.calls.len() + place;
-            let price = call.as_ref().and_then(|call| self.desk.drawn_price(call, tenancy, place));
-            calls.push((CallRecord { price, ..CallRecord::new(call, outcome) }, began));
-        }
-        let episode = &mut self.episodes[key];
-        let end = episode.last_drawn();
-        let answered = self.protocol.answered(&self.context.text.tokenizer, &outputs, end)?;
-        let pieces = answered.pieces.iter();
-        let ids: Vec<TokenId> = pieces.flat_map(|(_, ids)| ids.iter().copied()).collect();
-        episode.push_outcomes(calls, answered.pieces, &answered.text, &self.protocol);
-        if episode.length >= self.context.context {
-            self.finish(key, FinishReason::Length);
-            return Ok(());
-        }
-        match self.place_in_waiting(key) {
-            // it has yet to be admitted anew
-            Some(place) => self.waiting[place].ids = self.episodes[key].ids().into(),
-            None => self.generator.extend(key, &ids),
-        }
-        Ok(())
-    }
-
-    /// What the policy reads of an outcome, cut to what may be shown.
-    fn shown(&self, outcome: &mut ToolOutcome) -> Result<Output, ChatError> {
-        let config = self.config;
-        let tokenizer = &self.context.text.tokenizer;
-        let most = CHARACTERS_PER_TOKEN * config.max_output_tokens.max(1);
-        if outcome.text.len() > most {
-            let (text, is_cut) = truncate_middle(&outcome.text, most);
-            outcome.truncated |= is_cut;
-            outcome.text = text;
-        }
-        let mut ids = tokenizer.encode_foreign(&outcome.text)?;
-        if ids.len() > config.max_output_tokens {
-            let ellipsis = tokenizer.encode_foreign("...")?;
-            ids = config.output_truncation.apply(&ids, config.max_output_tokens, &ellipsis);
-            outcome.truncated = true;
-        }
-        let text = if outcome.truncated { tokenizer.decode(&ids)? } else { outcome.text.clone() };
-        Ok(Output { ids, text })
+    /// Whether episodes on a task may call a tool; one that there is not is refused elsewhere.
+    fn may_call(&self, call: &ToolCall, task: &Task) -> bool {
+        self.context.environment.part_of(task).is_none_or(|part| part.offers(&call.name))
     }
 
     fn finish(&mut self, key: usize, reason: FinishReason) {

@@ -1,7 +1,9 @@
 //! The text side of a checkpoint: tokenizer, chat template, and the tokens that end a turn.
 
 use crate::protocol::Protocol;
-use paretopo_chat::{ChatError, ChatTemplate, ChatTurns, Conversation, Tokenizer, ToolSyntax};
+use paretopo_chat::{
+    ChatError, ChatTemplate, ChatTurns, Conversation, ReplyTurn, Tokenizer, ToolSyntax,
+};
 use paretopo_environments::ToolEnvironment;
 use paretopo_generation::{ForbiddenText, SamplingConfig, sampling_of};
 use paretopo_tools::ListedTool;
@@ -126,6 +128,14 @@ impl PolicyText {
         Ok(Protocol::Chat(turns))
     }
 
+    /// What stands around an environment's reply to a turn of this policy.
+    ///
+    /// # Errors
+    /// When the template has no place for one.
+    pub fn reply_turn(&self, syntax: &ToolSyntax) -> Result<ReplyTurn, ChatError> {
+        ReplyTurn::new(&self.template, &syntax.variables(), &self.ends()?)
+    }
+
     /// The texts of the tokens that end a turn.
     pub(crate) fn ends(&self) -> Result<Vec<String>, ChatError> {
         self.end_ids.iter().map(|id| self.tokenizer.decode(&[*id])).collect()
@@ -238,7 +248,7 @@ impl PolicyText {
         if let Some(question) = last {
             question.content.insert_str(0, told);
         }
-        let described = environment.tools.iter().filter(|_| syntax.describes_tools());
+        let described = environment.tools_of(task).filter(|_| syntax.describes_tools());
         let tools: Vec<_> = described.map(|tool| tool.spec()).collect();
         let conversation = Conversation {
             variables: syntax.variables(),

@@ -5,7 +5,7 @@
 //! opened as the template opens it.
 
 use crate::Authored;
-use paretopo_chat::{ChatError, ChatTurns, InTurn, Parsed, Piece, Tokenizer};
+use paretopo_chat::{ChatError, ChatTurns, InTurn, Parsed, Piece, ReplyTurn, Tokenizer};
 use paretopo_trajectory::{Author, TokenId};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -83,6 +83,27 @@ impl Protocol {
             Self::Chat(turns) => in_turns_of_tools(turns, tokenizer, outputs, end),
         }
     }
+}
+
+/// What is put behind a turn that the environment has answered: a user's turn, and where the policy's
+/// next one begins. `end` is the token that ended the policy's.
+///
+/// # Errors
+/// When the tokenizer fails.
+pub(crate) fn replied(
+    turn: &ReplyTurn,
+    tokenizer: &Tokenizer,
+    reply: &str,
+    end: Option<TokenId>,
+) -> Result<Answered, ChatError> {
+    let written = turn.written(reply);
+    let pieces =
+        [Piece::Template(&turn.before), Piece::Foreign(&written), Piece::Template(&turn.behind)];
+    let behind = end.map(|id| tokenizer.decode(&[id])).transpose()?.unwrap_or_default();
+    let ids = tokenizer.encode_pieces(&behind, &pieces)?;
+    let authors = [Author::Template, Author::Environment, Author::Template];
+    let text = pieces.iter().map(|piece| piece.text()).collect();
+    Ok(Answered { pieces: authors.into_iter().zip(ids).collect(), text })
 }
 
 /// A tool's output, cut to what may be shown.

@@ -149,9 +149,11 @@ pub fn rollout(
     }
     let started = Instant::now();
     let prompts = open_all(context, config, requests)?;
-    let parts = split(requests, context.workers.count());
+    // an environment that bears few episodes at a time has them shared out, and none too many
+    let most = context.environment.most_episodes().max(1);
+    let parts = split(requests, context.workers.count().min(most));
     let config = RolloutConfig {
-        batch_size: config.batch_size.div_ceil(parts.len()),
+        batch_size: config.batch_size.div_ceil(parts.len()).min((most / parts.len()).max(1)),
         tool_threads: config.tool_threads.div_ceil(parts.len()),
         cache_mib: config.cache_mib.div_ceil(parts.len() as u64),
         ..config.clone()

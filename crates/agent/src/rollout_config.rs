@@ -80,6 +80,11 @@ pub struct RolloutConfig {
     #[serde(deserialize_with = "within::<0, 1000, _, _>")]
     #[schemars(schema_with = "whole::<0, 1000>")]
     pub max_calls: usize,
+    /// Turns of an episode that an environment of several turns answers; afterwards it is cut off.
+    #[serde(deserialize_with = "within::<1, 1000, _, _>")]
+    #[serde(skip_serializing_if = "is_usual_turns")]
+    #[schemars(schema_with = "whole::<1, 1000>")]
+    pub max_turns: usize,
     /// Tokens an episode may sample.
     #[serde(deserialize_with = "within::<1, 10_000_000, _, _>")]
     #[schemars(schema_with = "whole::<1, 10_000_000>")]
@@ -156,6 +161,13 @@ impl RolloutConfig {
     }
 }
 
+/// Turns that an environment answers, unless it is configured otherwise.
+const USUAL_TURNS: usize = 16;
+
+fn is_usual_turns(turns: &usize) -> bool {
+    *turns == USUAL_TURNS
+}
+
 fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
     *setting == T::default()
 }
@@ -166,6 +178,7 @@ impl Default for RolloutConfig {
             sampling: SamplingConfig::default(),
             syntax: ToolSyntax::FencedPython {},
             max_calls: 4,
+            max_turns: USUAL_TURNS,
             max_sampled_tokens: 96,
             max_output_tokens: 256,
             output_truncation: OutputTruncation::Tail,

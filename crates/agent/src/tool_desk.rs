@@ -1,33 +1,48 @@
 //! The calls under way: who may call what, what has arrived, and until when it is waited for.
 
+use paretopo_environments::Partner;
 use paretopo_settings::Seconds;
 use paretopo_tools::{CallContext, CallTerms, FAILED_CALL, ListedTool, Luck, Tool, ToolPool};
-use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec, TrajectoryId};
+use paretopo_trajectory::{
+    CallStatus, Fault, Reply, Task, ToolCall, ToolOutcome, ToolSpec, TrajectoryId,
+};
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long after its deadline a call is given up even if its tool has not answered.
 const CALL_GRACE: Duration = Duration::from_secs(1);
 
-/// What tools keep for one trajectory: they hear that it begins, and that it has ended when the last
-/// holder is gone: its episode, however it came to its end, or a call that was given up and returns
-/// late.
+/// What tools and a partner keep for one trajectory: they hear that it begins, and that it has ended
+/// when the last holder is gone: its episode, however it came to its end, or a call that was given up
+/// and returns late.
 pub(crate) struct Tenancy {
     tools: Vec<Arc<dyn Tool>>,
+    partner: Option<Arc<dyn Partner>>,
     trajectory: TrajectoryId,
     /// Of its episode's random numbers.
     seed: u64,
 }
 
 impl Tenancy {
-    fn begin(tools: &[ListedTool], trajectory: &TrajectoryId, seed: u64) -> Arc<Self> {
+    fn begin(
+        tools: &[ListedTool],
+        partner: Option<&Arc<dyn Partner>>,
+        task: &Task,
+        trajectory: &TrajectoryId,
+        seed: u64,
+    ) -> Arc<Self> {
         let tools: Vec<Arc<dyn Tool>> = tools.iter().map(|listed| listed.tool.clone()).collect();
+        // before the tools, which may be its own
+        if let Some(partner) = partner {
+            partner.begin(task, trajectory);
+        }
         for tool in &tools {
             tool.begin(trajectory);
         }
-        Arc::new(Self { tools, trajectory: trajectory.clone(), seed })
+        let partner = partner.cloned();
+        Arc::new(Self { tools, partner, trajectory: trajectory.clone(), seed })
     }
 
     /// What chance decides about a call behind so many earlier ones.
@@ -42,6 +57,10 @@ impl Drop for Tenancy {
             // a panic while something is dropped would end the process; of the trajectory nothing is
             // left to be spoilt, and the panic has been told where it arose
             let ended = AssertUnwindSafe(|| tool.end(&self.trajectory));
+            let _ = std::panic::catch_unwind(ended);
+        }
+        if let Some(partner) = &self.partner {
+            let ended = AssertUnwindSafe(|| partner.end(&self.trajectory));
             let _ = std::panic::catch_unwind(ended);
         }
     }
@@ -63,6 +82,36 @@ impl Tool for Held {
     }
 }
 
+/// A turn that is answered like a call: on a thread of the tools', by a deadline.
+struct Answering {
+    partner: Arc<dyn Partner>,
+    said: String,
+    reply: Arc<Mutex<Option<Reply>>>,
+    _tenancy: Arc<Tenancy>,
+}
+
+impl Tool for Answering {
+    fn spec(&self) -> ToolSpec {
+        let parameters = serde_json::Value::Null;
+        ToolSpec { name: "environment".into(), description: String::new(), parameters }
+    }
+
+    fn call(&self, _: &ToolCall, context: &CallContext) -> ToolOutcome {
+        let started = Instant::now();
+        let reply = self.partner.answer(&self.said, context);
+        let seconds = started.elapsed().as_secs_f32();
+        let mut place = self.reply.lock().unwrap_or_else(PoisonError::into_inner);
+        *place = Some(Reply { seconds, ..reply });
+        ToolOutcome::new(CallStatus::Ok, "", seconds)
+    }
+}
+
+/// A turn that waits for the environment's reply.
+pub(crate) struct Put {
+    pub(crate) submitted: Submitted,
+    reply: Arc<Mutex<Option<Reply>>>,
+}
+
 /// A call that was submitted.
 pub(crate) struct Submitted {
     pub(crate) ticket: u64,
@@ -73,6 +122,7 @@ pub(crate) struct Submitted {
 /// The calls of one worker's episodes.
 pub(crate) struct ToolDesk<'a> {
     tools: &'a [ListedTool],
+    partner: Option<Arc<dyn Partner>>,
     by_name: HashMap<&'a str, &'a ListedTool>,
     pool: ToolPool,
     arrived: HashMap<u64, ToolOutcome>,
@@ -82,9 +132,15 @@ pub(crate) struct ToolDesk<'a> {
 
 impl<'a> ToolDesk<'a> {
     /// A desk with so many threads, for calls of at most so many seconds.
-    pub(crate) fn new(tools: &'a [ListedTool], threads: usize, call_seconds: Seconds) -> Self {
+    pub(crate) fn new(
+        tools: &'a [ListedTool],
+        partner: Option<Arc<dyn Partner>>,
+        threads: usize,
+        call_seconds: Seconds,
+    ) -> Self {
         Self {
             tools,
+            partner,
             by_name: tools.iter().map(|tool| (tool.name.as_str(), tool)).collect(),
             pool: ToolPool::new(threads),
             arrived: HashMap::new(),
@@ -98,8 +154,55 @@ impl<'a> ToolDesk<'a> {
     }
 
     /// A trajectory that may call begins.
-    pub(crate) fn begin(&self, trajectory: &TrajectoryId, seed: u64) -> Arc<Tenancy> {
-        Tenancy::begin(self.tools, trajectory, seed)
+    pub(crate) fn begin(&self, task: &Task, trajectory: &TrajectoryId, seed: u64) -> Arc<Tenancy> {
+        Tenancy::begin(self.tools, self.partner.as_ref(), task, trajectory, seed)
+    }
+
+    /// Puts a turn to the environment; `None` where it answers none.
+    pub(crate) fn put(&mut self, said: &str, task: &Task, tenancy: &Arc<Tenancy>) -> Option<Put> {
+        let partner = self.partner.clone().filter(|partner| partner.answers(task))?;
+        let reply = Arc::new(Mutex::new(None));
+        let answering = Answering {
+            partner,
+            said: said.to_owned(),
+            reply: reply.clone(),
+            _tenancy: tenancy.clone(),
+        };
+        let call = ToolCall { name: "environment".into(), arguments: serde_json::Value::Null };
+        let luck = tenancy.luck(0);
+        Some(Put { submitted: self.hand(Arc::new(answering), call, tenancy, luck), reply })
+    }
+
+    /// The environment's reply, if it is there or was waited for too long.
+    pub(crate) fn reply(&mut self, put: &Put) -> Option<Reply> {
+        let Submitted { ticket, give_up } = put.submitted;
+        let outcome = self.outcome(ticket, give_up)?;
+        let reply = put.reply.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Some(reply.unwrap_or_else(|| {
+            let reason = match outcome.status {
+                CallStatus::Timeout => {
+                    format!("the environment did not answer within {:.1} s", self.call_seconds)
+                }
+                _ => "the environment failed internally".to_owned(),
+            };
+            Reply { seconds: outcome.seconds, ..Reply::failed(reason) }
+        }))
+    }
+
+    /// Gives a call to the threads.
+    fn hand(
+        &mut self,
+        tool: Arc<dyn Tool>,
+        call: ToolCall,
+        tenancy: &Tenancy,
+        luck: Luck,
+    ) -> Submitted {
+        let deadline = Instant::now() + self.call_seconds.duration();
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let context = CallContext { trajectory: tenancy.trajectory.clone(), deadline, luck };
+        self.pool.submit(ticket, tool, call, context);
+        Submitted { ticket, give_up: deadline + CALL_GRACE }
     }
 
     /// What the call behind so many earlier ones counts for, where its tool draws its prices.
@@ -139,17 +242,8 @@ impl<'a> ToolDesk<'a> {
         if fails {
             return Err(ToolOutcome::new(CallStatus::Error, FAILED_CALL, 0.0));
         }
-        let tool = &listed.tool;
-        let deadline = Instant::now() + self.call_seconds.duration();
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        self.pool.submit(
-            ticket,
-            Arc::new(Held { tool: tool.clone(), _tenancy: tenancy.clone() }),
-            call.clone(),
-            CallContext { trajectory: tenancy.trajectory.clone(), deadline, luck },
-        );
-        Ok(Submitted { ticket, give_up: deadline + CALL_GRACE })
+        let held = Held { tool: listed.tool.clone(), _tenancy: tenancy.clone() };
+        Ok(self.hand(Arc::new(held), call.clone(), tenancy, luck))
     }
 
     /// Takes in what has arrived, waiting at most `patience` for the first.
@@ -230,9 +324,10 @@ mod tests {
     fn a_trajectory_ends_once_and_after_its_last_call() {
         let diary = Arc::new(Diary::default());
         let tools = [ListedTool::plain(diary.clone())];
-        let mut desk = ToolDesk::new(&tools, 1, Seconds::literal(5.0));
+        let mut desk = ToolDesk::new(&tools, None, 1, Seconds::literal(5.0));
         let (first, second) = (TrajectoryId::new("t", 0, 0), TrajectoryId::new("t", 1, 0));
-        let (one, other) = (desk.begin(&first, 1), desk.begin(&second, 2));
+        let one = desk.begin(&Task::default(), &first, 1);
+        let other = desk.begin(&Task::default(), &second, 2);
         let submitted = desk.submit(&call("diary", 300), &one, &[]).unwrap_or_else(|_| panic!());
         // the episode is cut off while its call runs; the other one has made none
         drop(one);
@@ -253,7 +348,7 @@ mod tests {
     fn a_call_of_an_unknown_tool_reaches_none_and_a_late_one_is_given_up() {
         let diary = Arc::new(Diary::default());
         let tools = [ListedTool::plain(diary.clone())];
-        let mut desk = ToolDesk::new(&tools, 1, Seconds::literal(0.5));
+        let mut desk = ToolDesk::new(&tools, None, 1, Seconds::literal(0.5));
         let tenancy = desk.begin(&TrajectoryId::new("t", 0, 0), 1);
         let refused = desk.submit(&call("dairy", 0), &tenancy, &[]).err().unwrap();
         assert_eq!(refused.text, "ToolError: there is no tool `dairy`");
@@ -270,7 +365,7 @@ mod tests {
         let diary = ListedTool::plain(Arc::new(Diary::default()));
         let other = ListedTool { name: "other".into(), ..diary.clone() };
         let tools = [ListedTool { max_calls: 2, ..diary }, other];
-        let mut desk = ToolDesk::new(&tools, 1, Seconds::literal(5.0));
+        let mut desk = ToolDesk::new(&tools, None, 1, Seconds::literal(5.0));
         let tenancy = desk.begin(&TrajectoryId::new("t", 0, 0), 1);
         let (of_diary, of_other) = (call("diary", 0), call("other", 0));
         let mut earlier = vec![Some(&of_other), Some(&of_diary), None, Some(&of_other)];
@@ -286,11 +381,11 @@ mod tests {
     fn calls_fail_and_cost_by_the_luck_of_their_place() {
         let plain = ListedTool::plain(Arc::new(Diary::default()));
         let tools = [ListedTool { failure_rate: 0.5, price_deviation: 1.0, ..plain }];
-        let mut desk = ToolDesk::new(&tools, 1, Seconds::literal(5.0));
+        let mut desk = ToolDesk::new(&tools, None, 1, Seconds::literal(5.0));
         let id = TrajectoryId::new("t", 0, 0);
         let made = call("diary", 0);
         let mut played = |seed: u64| -> Vec<(bool, Option<f64>)> {
-            let tenancy = desk.begin(&id, seed);
+            let tenancy = desk.begin(&Task::default(), &id, seed);
             let of_place = |place: usize| {
                 let earlier = vec![Some(&made); place];
                 let failed = desk.submit(&call("diary", 0), &tenancy, &earlier).err();

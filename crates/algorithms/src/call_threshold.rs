@@ -52,6 +52,7 @@ pub fn call_threshold(
             rewards,
             calls: Some(calls),
             turn_costs: Some(turn_costs),
+            lacks: Vec::new(),
             preference: None,
         };
         let mut state = settled.clone();

@@ -248,7 +248,7 @@ pub(crate) fn behind_last_end(text: &str, ends: &[String]) -> Option<usize> {
 
 /// How a template writes a tool's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub(crate) enum Form {
     AsItIs,
     /// Without spaces at its ends.
     Trimmed,
@@ -257,7 +257,7 @@ enum Form {
 }
 
 impl Form {
-    fn of(self, result: &str) -> Cow<'_, str> {
+    pub(crate) fn of(self, result: &str) -> Cow<'_, str> {
         match self {
             Self::AsItIs => result.into(),
             Self::Trimmed => result.trim().into(),

@@ -8,15 +8,15 @@ pub use crate::Program;
 pub use paretopo_algorithms::estimators::{Advantages, Estimator, EstimatorError, Group, Progress};
 pub use paretopo_environments::{
     DataError, Demonstration, DemonstrationTurn, Environment, EnvironmentSettings, LoadObserver,
-    Objective, Resources, RunMemory, Scoring, final_answer,
+    Objective, Partner, Resources, RunMemory, Scoring, final_answer,
 };
 pub use paretopo_models::{AutoFamily, CausalLm, ModelConfig, ModelFamily};
 pub use paretopo_retrieval::Passage;
 pub use paretopo_settings::{NonNegative, Positive, Seconds, Share, Weights, whole, within};
 pub use paretopo_tools::{CallContext, Tool, ToolEntry, ToolSettings, ToolSurroundings};
 pub use paretopo_trajectory::{
-    CallRecord, CallStatus, Fault, Message, Role, Split, Task, ToolCall, ToolOutcome, ToolSpec,
-    Trajectory, TrajectoryId,
+    CallRecord, CallStatus, Fault, Message, Reply, Role, Split, Task, ToolCall, ToolOutcome,
+    ToolSpec, Trajectory, TrajectoryId,
 };
 pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};

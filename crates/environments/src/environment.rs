@@ -1,8 +1,10 @@
 //! What the agent is asked and when its answer is right.
 
-use crate::Demonstration;
+use crate::{Demonstration, Part, Partner};
 use paretopo_retrieval::Passage;
+use paretopo_tools::Tool;
 use paretopo_trajectory::{Message, Role, Split, Task, Trajectory};
+use std::sync::Arc;
 
 /// A family of tasks. Tools and objectives are not part of it: a configuration lists them.
 ///
@@ -43,6 +45,11 @@ pub trait Environment: Send + Sync {
         final_answer(response)
     }
 
+    /// The same where it depends on the task; [`Self::extract_answer`], unless it is said otherwise.
+    fn answer_to(&self, _task: &Task, response: &str) -> Option<String> {
+        self.extract_answer(response)
+    }
+
     /// Whether the trajectory's answer is right. Asked once, by [`crate::score_group`]. It is one of
     /// the task's answers, but for case and spaces around it, unless it is said otherwise.
     fn succeeded(&self, task: &Task, trajectory: &Trajectory) -> bool {
@@ -66,6 +73,45 @@ pub trait Environment: Send + Sync {
     /// task. `index` seeds each. None, unless there are some.
     fn demonstration(&self, _index: u64) -> Option<Demonstration> {
         None
+    }
+
+    /// Who answers the policy's turns, in an environment of several turns; nobody, unless it is said
+    /// otherwise, and an episode ends with the first turn that calls nothing.
+    fn partner(&self) -> Option<Arc<dyn Partner>> {
+        None
+    }
+
+    /// Tools that the environment brings itself, besides those that a configuration lists.
+    fn own_tools(&self) -> Vec<Arc<dyn Tool>> {
+        Vec::new()
+    }
+
+    /// How many episodes may be played at a time; as many as one likes, unless it is said otherwise.
+    fn most_episodes(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Names of rewards that the environment gives itself, for objectives of the type
+    /// `environment`; none, unless it is said otherwise.
+    fn reward_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What it gives an episode by one of these names, in [0, 1]; `None` where it gave nothing.
+    fn reward(&self, _name: &str, _task: &Task, _trajectory: &Trajectory) -> Option<f64> {
+        None
+    }
+
+    /// The environments that it consists of, where a run has several; their names stand in front of
+    /// their tasks' ids.
+    fn parts(&self) -> &[Part] {
+        &[]
+    }
+
+    /// The one of [`Self::parts`] that a task is of.
+    fn part_of(&self, task: &Task) -> Option<&Part> {
+        let (name, _) = task.id.split_once('/')?;
+        self.parts().iter().find(|part| part.name == name)
     }
 
     /// The passages that come with the tasks, for tools that search them. They are taken once, before

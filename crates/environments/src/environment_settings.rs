@@ -1,7 +1,9 @@
 //! Environments as a configuration chooses them.
 
 use crate::data::DatasetSource;
-use crate::{DataError, DatasetKind, Environment, KNOWN_DATASETS, MathConfig, QaConfig};
+use crate::{
+    DataError, DatasetKind, Environment, KNOWN_DATASETS, MathConfig, OpenEnvConfig, QaConfig,
+};
 use paretopo_settings::{Chosen, Piece, Registry, Settings};
 use paretopo_tools::{LoadObserver, Resources, ToolEntry};
 use std::sync::{Arc, LazyLock};
@@ -121,6 +123,7 @@ impl Piece for dyn EnvironmentSettings {
             let mut all = Environments::default();
             register_environment::<MathConfig>(&mut all, "math");
             register_environment::<QaConfig>(&mut all, "qa");
+            register_environment::<OpenEnvConfig>(&mut all, "openenv");
             Arc::new(all)
         });
         SHIPPED.clone()

@@ -122,6 +122,13 @@ fn told(trajectory: &Trajectory) -> Value {
 #[schemars(with = "String")]
 pub struct ObjectiveName(String);
 
+impl ObjectiveName {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl TryFrom<String> for ObjectiveName {
     type Error = String;
 

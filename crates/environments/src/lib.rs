@@ -16,8 +16,11 @@ mod environment_settings;
 mod judge;
 pub mod math;
 mod memory;
+mod mixture;
 mod objectives;
+mod openenv;
 mod opening;
+mod partner;
 mod preference_tokens;
 pub mod qa;
 mod scoring;
@@ -38,14 +41,18 @@ pub use environment_settings::{
 pub use judge::{CommandReward, HttpReward, Judge, ObjectiveName};
 pub use math::{MathConfig, MathEnvironment};
 pub use memory::{RunMemory, Tries};
+pub use mixture::{Budget, Part, Schedule};
 pub use objectives::{
-    Format, NamedObjective, Objective, ObjectiveConfig, Objectives, ResponseLength, Scoring,
-    TaskSuccess, named_objectives, objective, register_objective, usual_objectives,
+    EnvironmentReward, Format, NamedObjective, Objective, ObjectiveConfig, Objectives,
+    ResponseLength, Scoring, TaskSuccess, named_objectives, objective, register_objective,
+    usual_objectives,
 };
+pub use openenv::{OpenEnvAction, OpenEnvConfig, OpenEnvReward, RewardOver, TurnPart};
 pub use opening::{Example, Opening};
 pub use paretopo_tools::{LoadObserver, Resources};
+pub use partner::Partner;
 pub use preference_tokens::preference_token;
 pub use qa::{QaConfig, QaEnvironment};
 pub use scoring::{score_group, score_groups};
 pub use tool_efficiency::{BeforeFirstSuccess, BelowOptimal, NOptimal, ToolEfficiency};
-pub use tool_environment::ToolEnvironment;
+pub use tool_environment::{NEUTRAL, OneOfSeveral, ToolEnvironment};

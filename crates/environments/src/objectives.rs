@@ -1,6 +1,9 @@
 //! Objectives: pure functions of a task, a trajectory and the run's memory, with values in [0, 1].
 
-use crate::{CommandReward, DataError, Environment, HttpReward, Judge, RunMemory, ToolEfficiency};
+use crate::{
+    CommandReward, DataError, Environment, HttpReward, Judge, ObjectiveName, RunMemory,
+    ToolEfficiency,
+};
 use paretopo_settings::{Chosen, Piece, Positive, Registry, Settings};
 use paretopo_tools::Service;
 use paretopo_trajectory::{CallStatus, Task, Trajectory};
@@ -51,6 +54,12 @@ pub trait Objective: Send + Sync + 'static {
         None
     }
 
+    /// The name of the reward that the environment is to give for it ([`Environment::reward`]), where
+    /// it is one of the environment's.
+    fn given(&self) -> Option<&str> {
+        None
+    }
+
     /// Who gives its values where they come from outside of this process. It is asked for all
     /// rollouts of a task at once, and [`Self::score`] is not.
     fn judge(&self) -> Option<Judge> {
@@ -91,6 +100,7 @@ impl Piece for dyn Objective {
             register_objective::<ToolEfficiency>(&mut all, "tool_efficiency");
             register_objective::<ResponseLength>(&mut all, "response_length");
             register_objective::<Format>(&mut all, "format");
+            register_objective::<EnvironmentReward>(&mut all, "environment");
             register_objective::<CommandReward>(&mut all, "command");
             register_objective::<HttpReward>(&mut all, "http");
             Arc::new(all)
@@ -210,6 +220,29 @@ impl Objective for Format {
 
     fn name(&self) -> Option<&str> {
         Some("r_format")
+    }
+}
+
+/// What the environment itself gives an episode by a name of its own, such as a reward of an OpenEnv
+/// server. `r_task` is what it gives for the task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentReward {
+    /// The environment's name for it, which it has in metrics and tables, too.
+    pub name: ObjectiveName,
+}
+
+impl Objective for EnvironmentReward {
+    fn score(&self, scoring: &Scoring<'_>) -> Option<f64> {
+        scoring.environment.reward(self.name.as_str(), scoring.task, scoring.trajectory)
+    }
+
+    fn name(&self) -> Option<&str> {
+        Some(self.name.as_str())
+    }
+
+    fn given(&self) -> Option<&str> {
+        Some(self.name.as_str())
     }
 }
 

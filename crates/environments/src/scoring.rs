@@ -4,9 +4,10 @@
 use crate::judge::AskedRewards;
 use crate::{RunMemory, Scoring, ToolEnvironment};
 use paretopo_trajectory::{ObjectiveValues, Task, Trajectory};
+use std::sync::Arc;
 
 /// Scores the rollouts of tasks, `size` of each: first success, then the memory (`N_optimal`), then
-/// every objective. Returns why a group has no sound rewards, for each group: `None` where it has.
+/// every objective that the task's environment has. Returns why a group has no sound rewards, for each group: `None` where it has.
 ///
 /// The memory moves *before* a group is scored, so a group's own first success already counts
 /// (method, "Setting"). An objective that does not apply scores 0; a judge that does not answer
@@ -48,7 +49,7 @@ type Judgements = Vec<Option<AskedRewards>>;
 fn ask(environment: &ToolEnvironment, task: &Task, group: &[Trajectory]) -> Judgements {
     let objectives = environment.objectives.iter();
     let asked = objectives.map(|named| {
-        let judge = named.judge.as_ref()?;
+        let judge = named.judge.as_ref().filter(|_| environment.applies(named, task))?;
         Some(AskedRewards::send(judge, &named.name, task, group))
     });
     asked.collect()
@@ -67,7 +68,12 @@ fn score(
     }
     let mut missing = None;
     let mut columns: Vec<Vec<f64>> = Vec::with_capacity(asked.len());
+    let mut names = Vec::with_capacity(asked.len());
     for (named, asked) in environment.objectives.iter().zip(asked) {
+        if !environment.applies(named, task) {
+            continue;
+        }
+        names.push(named.name.clone());
         let column = match asked.map(AskedRewards::receive) {
             Some(Ok(rewards)) => rewards,
             Some(Err(reason)) => {
@@ -83,7 +89,7 @@ fn score(
         };
         columns.push(column);
     }
-    let names = environment.objective_names();
+    let names: Arc<[String]> = names.into();
     for (place, trajectory) in group.iter_mut().enumerate() {
         let rewards = columns.iter().map(|column| column[place]).collect();
         trajectory.objectives = ObjectiveValues::new(&names, rewards);
@@ -127,7 +133,6 @@ fn bad_reward(task: &Task, group: &[Trajectory]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     #[test]
     fn rewards_are_in_the_unit_interval() {

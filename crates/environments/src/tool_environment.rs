@@ -1,19 +1,42 @@
 //! An environment with the tools that may be called in it and the objectives by which its episodes
 //! are judged: what a run plays.
 
+use crate::mixture::Mixture;
 use crate::{
-    DataError, Environment, EnvironmentConfig, NamedObjective, ObjectiveConfig, named_objectives,
+    Budget, DataError, Environment, EnvironmentConfig, NamedObjective, ObjectiveConfig, Part,
+    named_objectives,
 };
 use paretopo_tools::{
     ListedTool, LoadObserver, Resources, ToolEntry, ToolSurroundings, start_tools,
 };
-use paretopo_trajectory::{CallRecord, Split, Trajectory};
+use paretopo_trajectory::{CallRecord, Split, Task, Trajectory};
 use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::Arc;
 
 /// What a call counts for that names no tool.
 const USUAL_PRICE: f64 = 1.0;
+
+/// What stands in a reward vector for an objective that an episode's environment does not have: the
+/// ideal, so that hypervolumes are those of the others, and no distance from it is the largest.
+pub const NEUTRAL: f64 = 1.0;
+
+/// One of several environments, as a configuration lists it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OneOfSeveral {
+    /// Its name, which stands in front of its tasks' ids.
+    pub name: String,
+    /// Its share of the prompts, relative to the others'.
+    pub share: f64,
+    /// The environment.
+    pub environment: EnvironmentConfig,
+    /// Tools of the configuration that its episodes may call; all where none are named.
+    pub tools: Option<Vec<String>>,
+    /// Objectives that its episodes have; all where none are named.
+    pub objectives: Option<Vec<String>>,
+    /// What its episodes may use up.
+    pub budget: Budget,
+}
 
 /// An environment, its tools and its objectives. What the environment alone says is asked of it
 /// directly: `tool_environment.tasks(..)`.
@@ -24,6 +47,32 @@ pub struct ToolEnvironment {
     pub tools: Vec<ListedTool>,
     /// What episodes are judged by, in the order of the reward vector; the first is task success.
     pub objectives: Vec<NamedObjective>,
+}
+
+impl OneOfSeveral {
+    /// Settings are named by their place in the configuration.
+    pub fn said(&self, error: DataError) -> DataError {
+        let words = error.to_string();
+        let place = format!("`environments.{}.environment", self.name);
+        DataError::Setting(match words.strip_prefix("`environment") {
+            Some(rest) => format!("{place}{rest}"),
+            None => format!("{place}`: {words}"),
+        })
+    }
+
+    /// What is known of it before it is built.
+    pub fn part(&self) -> Part {
+        Part {
+            name: self.name.clone(),
+            share: self.share,
+            tools: self.tools.clone(),
+            own_tools: Vec::new(),
+            foreign_tools: Vec::new(),
+            objectives: self.objectives.clone(),
+            rewards: Vec::new(),
+            budget: self.budget,
+        }
+    }
 }
 
 impl Deref for ToolEnvironment {
@@ -47,13 +96,59 @@ impl ToolEnvironment {
         observer: &mut dyn LoadObserver,
     ) -> Result<Self, DataError> {
         environment.check()?;
-        let mut objectives = named_objectives(objectives)?;
-        let mut environment = environment.build(resources, observer)?;
+        let objectives = named_objectives(objectives)?;
+        let environment = environment.build(resources, observer)?;
+        Self::equip(environment, tools, objectives, resources, observer)
+    }
+
+    /// The same of several environments, each with its share of the prompts.
+    ///
+    /// # Errors
+    /// As [`Self::build`], and when one names a tool or an objective that there is not.
+    pub fn build_several(
+        several: &[OneOfSeveral],
+        tools: &[ToolEntry],
+        objectives: &[ObjectiveConfig],
+        resources: &Resources,
+        observer: &mut dyn LoadObserver,
+    ) -> Result<Self, DataError> {
+        let objectives = named_objectives(objectives)?;
+        let mut parts = Vec::with_capacity(several.len());
+        let mut environments = Vec::with_capacity(several.len());
+        for one in several {
+            let said = |error| one.said(error);
+            one.environment.check().map_err(said)?;
+            environments.push(one.environment.build(resources, observer).map_err(said)?);
+            parts.push(one.part());
+        }
+        Part::learn(&mut parts, &environments);
+        let environment = Box::new(Mixture::new(parts, environments)?);
+        let built = Self::equip(environment, tools, objectives, resources, observer)?;
+        let tools: Vec<&str> = built.tools.iter().map(|tool| tool.name.as_str()).collect();
+        let objectives: Vec<&str> = built.objectives.iter().map(|one| one.name.as_str()).collect();
+        for part in built.parts() {
+            part.check_tools(&tools)?;
+            part.check_objectives(&objectives)?;
+        }
+        Ok(built)
+    }
+
+    /// Starts the tools and the judges.
+    fn equip(
+        mut environment: Box<dyn Environment>,
+        tools: &[ToolEntry],
+        mut objectives: Vec<NamedObjective>,
+        resources: &Resources,
+        observer: &mut dyn LoadObserver,
+    ) -> Result<Self, DataError> {
         require_unique_ids(environment.as_ref())?;
         note_shared_questions(environment.as_ref(), observer);
         let passages = environment.take_passages();
         let mut surroundings = ToolSurroundings { resources, passages: &passages, observer };
-        let tools = start_tools(tools, &mut surroundings).map_err(DataError::Setting)?;
+        let mut tools = start_tools(tools, &mut surroundings).map_err(DataError::Setting)?;
+        tools.extend(environment.own_tools().into_iter().map(ListedTool::plain));
+        require_unique_tools(&tools)?;
+        require_rewards(&objectives, environment.as_ref())?;
         objectives.iter_mut().try_for_each(NamedObjective::start)?;
         Ok(Self { environment, tools, objectives })
     }
@@ -61,6 +156,39 @@ impl ToolEnvironment {
     /// The objectives' names, in the order of the reward vector.
     pub fn objective_names(&self) -> Arc<[String]> {
         self.objectives.iter().map(|objective| objective.name.clone()).collect()
+    }
+
+    /// Whether episodes on a task have an objective; in a run of one environment all have.
+    pub fn applies(&self, objective: &NamedObjective, task: &Task) -> bool {
+        let given = objective.objective.given();
+        self.part_of(task).is_none_or(|part| part.has(&objective.name, given))
+    }
+
+    /// The places of the objectives that episodes on a task do not have.
+    pub fn lacks(&self, task: &Task) -> Vec<usize> {
+        let objectives = self.objectives.iter().enumerate();
+        let lacking = objectives.filter(|(_, objective)| !self.applies(objective, task));
+        lacking.map(|(place, _)| place).collect()
+    }
+
+    /// A value for each objective, in their order, of a scored trajectory; [`NEUTRAL`] for one that
+    /// its environment does not have.
+    pub fn rewards(&self, trajectory: &Trajectory) -> Vec<f64> {
+        let objectives = self.objectives.iter();
+        objectives
+            .map(|objective| trajectory.objectives.get(&objective.name).unwrap_or(NEUTRAL))
+            .collect()
+    }
+
+    /// The tools that episodes on a task may call.
+    pub fn tools_of<'t>(&'t self, task: &Task) -> impl Iterator<Item = &'t ListedTool> {
+        let part = self.part_of(task);
+        self.tools.iter().filter(move |tool| part.is_none_or(|part| part.offers(&tool.name)))
+    }
+
+    /// What episodes on a task may use up, where its environment says so.
+    pub fn budget(&self, task: &Task) -> Budget {
+        self.part_of(task).map(|part| part.budget).unwrap_or_default()
     }
 
     /// What a trajectory's calls count for: the sum of their prices, as drawn with the call or as
@@ -114,6 +242,42 @@ impl ToolEnvironment {
     pub fn highest_cost(&self, calls: usize) -> f64 {
         calls as f64 * self.tools.iter().map(ListedTool::highest_price).fold(USUAL_PRICE, f64::max)
     }
+}
+
+/// # Errors
+/// When the environment brings a tool of a name that the configuration lists.
+fn require_unique_tools(tools: &[ListedTool]) -> Result<(), DataError> {
+    let mut seen = HashSet::new();
+    match tools.iter().find(|tool| !seen.insert(&tool.name)) {
+        Some(tool) => Err(DataError::Setting(format!(
+            "two tools are called `{}`\nhint: the environment brings tools of its own; give the one \
+             of `[[tools]]` another `name`",
+            tool.name
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// # Errors
+/// When an objective is a reward that the environment does not give.
+fn require_rewards(
+    objectives: &[NamedObjective],
+    environment: &dyn Environment,
+) -> Result<(), DataError> {
+    let given = environment.reward_names();
+    let wanted = objectives.iter().filter_map(|named| named.objective.given());
+    for name in wanted {
+        if !given.iter().any(|given| given == name) {
+            let known = match given.is_empty() {
+                true => "it gives none but its task's".to_owned(),
+                false => format!("it gives `{}`", given.join("`, `")),
+            };
+            return Err(DataError::Setting(format!(
+                "the environment gives no reward `{name}` (`objectives`); {known}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// # Errors

@@ -63,6 +63,9 @@ pub struct Evaluation {
     /// Means of the environment's own metrics, over the episodes to which each applies.
     #[serde(default)]
     pub environment: BTreeMap<String, f64>,
+    /// Each environment by its name, in a run of several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environments: BTreeMap<String, EnvironmentSummary>,
     /// Seconds of each phase, averaged over the workers.
     #[serde(default)]
     pub phases: BTreeMap<String, f64>,
@@ -70,6 +73,30 @@ pub struct Evaluation {
     pub tokens_per_second: f64,
     /// Peak resident memory in MiB, where the system tells.
     pub peak_memory_mib: Option<f64>,
+}
+
+/// An evaluation of one of several environments.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EnvironmentSummary {
+    /// Episodes.
+    pub episodes: usize,
+    /// Tasks.
+    pub tasks: usize,
+    /// Share of episodes with a right answer.
+    pub em: f64,
+    /// Half the width of its 95% interval, from the standard error of the tasks' means.
+    pub em_interval: f64,
+    /// Mean tool calls an episode.
+    pub calls: f64,
+    /// Mean sampled tokens an episode.
+    pub response_tokens: f64,
+    /// The mean of every objective that it has.
+    pub point: ObjectiveValues,
+    /// Half the width of each mean's 95% interval, from the standard error of the tasks' means.
+    pub point_interval: ObjectiveValues,
+    /// Means of its own metrics, over the episodes to which each applies.
+    #[serde(default)]
+    pub environment: BTreeMap<String, f64>,
 }
 
 /// What a policy achieves that is told a preference.

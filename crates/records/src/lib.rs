@@ -40,7 +40,8 @@ mod trajectories;
 pub use episode_files::{EpisodeFile, episode_files};
 pub use episodes::EpisodeSummary;
 pub use evaluation::{
-    EVALUATION, Evaluation, LevelSummary, PreferencePoint, read_evaluation, write_evaluation,
+    EVALUATION, EnvironmentSummary, Evaluation, LevelSummary, PreferencePoint, read_evaluation,
+    write_evaluation,
 };
 pub use lines::LineError;
 pub use metrics::{METRICS, NewSteps, Step, last_metrics, read_metrics, read_new_metrics};

@@ -24,4 +24,4 @@ pub use real::{
     LogDeviation, LogRatio, NonNegative, Pause, Positive, RepetitionPenalty, Seconds, Share,
     Temperature, TokenCount, TopP, WeightDecay,
 };
-pub use whole::{LARGEST_SEED, all_whole, all_within, whole, within};
+pub use whole::{LARGEST_SEED, all_whole, all_within, some_whole, some_within, whole, within};

@@ -31,6 +31,17 @@ pub fn all_within<'de, const LOW: u64, const HIGH: u64, T: TryFrom<u64>, D: Dese
     numbers.into_iter().map(Whole::narrow).collect()
 }
 
+/// Reads a whole number from `LOW` to `HIGH` that need not be there, see [`within`].
+///
+/// # Errors
+/// Says the value and the range.
+pub fn some_within<'de, const LOW: u64, const HIGH: u64, T: TryFrom<u64>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let number = Option::<Whole<LOW, HIGH>>::deserialize(deserializer)?;
+    number.map(Whole::narrow).transpose()
+}
+
 /// The JSON Schema of a number that [`within`] reads, with the same bounds:
 /// `#[schemars(schema_with = "whole::<1, 1000>")]`.
 pub fn whole<const LOW: u64, const HIGH: u64>(_: &mut SchemaGenerator) -> Schema {
@@ -40,6 +51,11 @@ pub fn whole<const LOW: u64, const HIGH: u64>(_: &mut SchemaGenerator) -> Schema
 /// The JSON Schema of a list that [`all_within`] reads, see [`whole`].
 pub fn all_whole<const LOW: u64, const HIGH: u64>(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": whole::<LOW, HIGH>(generator) })
+}
+
+/// The JSON Schema of a number that [`some_within`] reads, see [`whole`].
+pub fn some_whole<const LOW: u64, const HIGH: u64>(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["integer", "null"], "minimum": LOW, "maximum": HIGH })
 }
 
 /// A whole number from `LOW` to `HIGH`.
@@ -104,6 +120,9 @@ mod tests {
         #[serde(default, deserialize_with = "all_within::<0, 9, _, _>")]
         #[schemars(schema_with = "all_whole::<0, 9>")]
         digits: Vec<u64>,
+        #[serde(default, deserialize_with = "some_within::<1, 9, _, _>")]
+        #[schemars(schema_with = "some_whole::<1, 9>")]
+        digit: Option<u8>,
     }
 
     #[test]
@@ -119,6 +138,9 @@ mod tests {
         // in the range, but not in the type
         assert!(error("count = 1\nbyte = 299").contains("`299`"));
         assert!(error("count = 1\ndigits = [3, 10]").contains("`10`"));
+        assert!(error("count = 1\ndigit = 0").contains("`0`"));
+        assert_eq!(read("count = 1").unwrap().digit, None);
+        assert_eq!(read("count = 1\ndigit = 9").unwrap().digit, Some(9));
     }
 
     #[test]
@@ -129,6 +151,7 @@ mod tests {
             "count": { "type": "integer", "minimum": 1, "maximum": 300 },
             "byte": { "type": "integer", "minimum": 0, "maximum": 300, "default": 0 },
             "digits": { "type": "array", "items": digit, "default": [] },
+            "digit": { "type": ["integer", "null"], "minimum": 1, "maximum": 9, "default": null },
         });
         assert_eq!(schema["properties"], expected);
         assert_eq!(schema["required"], json!(["count"]));

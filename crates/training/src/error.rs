@@ -122,7 +122,7 @@ pub enum TrainingError {
         episodes: Option<PathBuf>,
     },
     /// An objective gave nothing, or something that is not in [0, 1], in an evaluation.
-    #[error("{what}: {reason}{}\nhint: mend the objective (`objectives`)", kept(.episodes))]
+    #[error("{what}: {reason}{}\nhint: {}", kept(.episodes), mended(.reason))]
     EvaluatedReward {
         /// The evaluation.
         what: String,
@@ -159,6 +159,14 @@ pub enum TrainingError {
 /// The beginning of a message.
 fn at(step: &Option<u64>) -> String {
     step.map(|step| format!("step {step}: ")).unwrap_or_default()
+}
+
+/// What to do about an evaluation that lacks a reward.
+fn mended(reason: &str) -> &'static str {
+    match reason.starts_with(crate::failures::LOST) {
+        true => "see whether the environment's server is up; who asks again plays what is missing",
+        false => "mend the objective (`objectives`)",
+    }
 }
 
 /// Where episodes are.

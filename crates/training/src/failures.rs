@@ -19,6 +19,9 @@ use paretopo_trajectory::{CallStatus, Fault, FinishReason, ToolOutcome, Trajecto
 use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter};
 
+/// How it is told that an environment failed an episode.
+pub(crate) const LOST: &str = "the environment failed an episode";
+
 /// Characters of a reason that are shown.
 const SHOWN: usize = 200;
 

@@ -4,10 +4,11 @@
 use crate::{Observer, RunConfig, Surroundings, TrainingError};
 use paretopo_agent::{LongPrompts, PolicyText, RolloutConfig, open_tasks, require_question};
 use paretopo_chat::ChatError;
-use paretopo_environments::{Demonstration, Environment, ToolEnvironment};
+use paretopo_environments::{Demonstration, Environment, Part, Partner, ToolEnvironment};
 use paretopo_models::{ModelConfig, ModelFamily, read_config};
 use paretopo_trajectory::{Message, Split, Task, Trajectory};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Prompts that are opened between two looks at whether the run is to stop.
@@ -43,6 +44,14 @@ impl Environment for Fitting {
         self.inner.extract_answer(response)
     }
 
+    fn answer_to(&self, task: &Task, response: &str) -> Option<String> {
+        self.inner.answer_to(task, response)
+    }
+
+    fn parts(&self) -> &[Part] {
+        self.inner.parts()
+    }
+
     fn succeeded(&self, task: &Task, trajectory: &Trajectory) -> bool {
         self.inner.succeeded(task, trajectory)
     }
@@ -57,6 +66,22 @@ impl Environment for Fitting {
 
     fn demonstration(&self, index: u64) -> Option<Demonstration> {
         self.inner.demonstration(index)
+    }
+
+    fn partner(&self) -> Option<Arc<dyn Partner>> {
+        self.inner.partner()
+    }
+
+    fn most_episodes(&self) -> usize {
+        self.inner.most_episodes()
+    }
+
+    fn reward_names(&self) -> Vec<String> {
+        self.inner.reward_names()
+    }
+
+    fn reward(&self, name: &str, task: &Task, trajectory: &Trajectory) -> Option<f64> {
+        self.inner.reward(name, task, trajectory)
     }
 }
 

@@ -30,7 +30,7 @@ mod solve;
 mod stage;
 
 pub use check::{Check, CheckDepth};
-pub use config::{ConfigError, Pieces, PolicySource, Precision, RunConfig};
+pub use config::{ConfigError, EnvironmentEntry, Pieces, PolicySource, Precision, RunConfig};
 pub use entry::{BackendChoice, EntryPoints, Evaluated, Recipe};
 pub use error::TrainingError;
 pub use evaluation::{EvaluationConfig, FinishedEpisodes, evaluate, summarise};

@@ -14,6 +14,11 @@ pub(crate) enum Purpose {
     Estimator,
     /// What the policy is asked to prefer; steps count drawn prompts.
     Preference,
+    /// Which environment prompts come from; one for a run.
+    Environments,
+    /// The order of the training tasks of the so-many-th of several environments; steps count passes
+    /// over them.
+    PartOrder(u64),
     /// The order of sequences in an epoch of a step.
     EpochOrder(u64),
     /// What adapters drop in the minibatch that begins with the so-many-th sequence of a step.
@@ -40,6 +45,8 @@ impl Purpose {
             Self::TaskOrder => 1,
             Self::Estimator => 2,
             Self::Preference => 3,
+            Self::Environments => 4,
+            Self::PartOrder(part) => far(5, part),
             Self::EpochOrder(epoch) if epoch < EPOCHS => 100 + epoch,
             Self::EpochOrder(epoch) => far(1, epoch),
             Self::Dropout(index) if index < DROPPED => 200 + index,
@@ -68,8 +75,13 @@ mod tests {
 
     #[test]
     fn no_two_purposes_collide() {
-        let indexed: [fn(u64) -> Purpose; 4] =
-            [Purpose::EpochOrder, Purpose::Dropout, Purpose::Episode, Purpose::Evaluation];
+        let indexed: [fn(u64) -> Purpose; 5] = [
+            Purpose::EpochOrder,
+            Purpose::Dropout,
+            Purpose::Episode,
+            Purpose::Evaluation,
+            Purpose::PartOrder,
+        ];
         let edges = [EPOCHS, DROPPED, EPISODES, EVALUATED, FAR - 5000];
         let indices: Vec<u64> =
             (0..5000).chain(edges.iter().flat_map(|edge| edge - 50..edge + 50)).collect();
@@ -78,6 +90,7 @@ mod tests {
         for purpose in all.chain([
             Purpose::MicroBatch,
             Purpose::TaskOrder,
+            Purpose::Environments,
             Purpose::Estimator,
             Purpose::Preference,
         ]) {

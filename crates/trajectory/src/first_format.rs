@@ -86,6 +86,7 @@ impl From<FirstTrajectory> for Trajectory {
             segments: first.segments.into_iter().map(convert).collect(),
             experts: Arc::default(),
             calls,
+            replies: Vec::new(),
             finish: first.finish,
             response: first.response,
             answer: first.answer,

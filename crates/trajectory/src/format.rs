@@ -13,7 +13,8 @@ use std::fmt::{Display, Formatter};
 
 /// The version that this program writes.
 /// 1.1 added the `price` of a call, 1.2 the `advantages` of an episode, 1.3 the `trainer_logprobs` of
-/// a segment.
+/// a segment, an environment's `replies` and the author `environment` of what the policy reads of
+/// them.
 const CURRENT: Version = Version { major: 1, minor: 3 };
 
 /// Stands in every line, and holds nothing: what is in memory is always of the version that this
@@ -153,8 +154,8 @@ fn without_unknown_keys<T: DeserializeOwned>(line: &[u8]) -> Result<T, FormatErr
 }
 
 /// # Errors
-/// When the lists of a segment do not belong to its ids, advantages not to the turns, or a call to
-/// no segment of the model.
+/// When the lists of a segment do not belong to its ids, advantages not to the turns, or a call or a
+/// reply to no segment of the model.
 fn checked(trajectory: Trajectory) -> Result<Trajectory, FormatError> {
     for (index, segment) in trajectory.segments.iter().enumerate() {
         if let Some(reason) = segment.misfit() {
@@ -170,6 +171,15 @@ fn checked(trajectory: Trajectory) -> Result<Trajectory, FormatError> {
         if trajectory.segments.get(asked).is_none_or(|segment| segment.weight_version.is_none()) {
             return Err(FormatError::Misfit(format!(
                 "`calls[{index}]` is asked for in segment {asked}, which is none of the model's"
+            )));
+        }
+    }
+    for (index, reply) in trajectory.replies.iter().enumerate() {
+        let Some(answered) = reply.segment else { continue };
+        let segment = trajectory.segments.get(answered);
+        if segment.is_none_or(|segment| segment.weight_version.is_none()) {
+            return Err(FormatError::Misfit(format!(
+                "`replies[{index}]` answers segment {answered}, which is none of the model's"
             )));
         }
     }

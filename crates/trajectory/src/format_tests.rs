@@ -2,7 +2,7 @@
 
 use crate::{
     Alternative, Author, CallRecord, CallStatus, Fault, FinishReason, FormatError, ObjectiveValues,
-    Segment, Span, ToolCall, ToolOutcome, Trajectory, TrajectoryId,
+    Reply, Segment, Span, ToolCall, ToolOutcome, Trajectory, TrajectoryId,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -40,7 +40,12 @@ fn sampled() -> impl Strategy<Value = Segment> {
 }
 
 fn segment() -> impl Strategy<Value = Segment> {
-    let author = prop_oneof![Just(Author::Prompt), Just(Author::Tool), Just(Author::Template)];
+    let author = prop_oneof![
+        Just(Author::Prompt),
+        Just(Author::Tool),
+        Just(Author::Environment),
+        Just(Author::Template)
+    ];
     let given = (author, vec(0u32..100, 0..6), span())
         .prop_map(|(author, ids, time)| Segment { time, ..Segment::given(author, ids) });
     prop_oneof![given, sampled()]
@@ -68,6 +73,20 @@ fn call() -> impl Strategy<Value = CallRecord> {
     )
 }
 
+fn reply() -> impl Strategy<Value = Reply> {
+    (".{0,9}", any::<bool>(), objective_values(), proptest::option::of(".{0,6}")).prop_map(
+        |(text, is_so, rewards, error)| Reply {
+            text,
+            truncated: is_so,
+            done: is_so,
+            rewards,
+            error,
+            seconds: 0.25,
+            segment: None,
+        },
+    )
+}
+
 fn trajectory() -> impl Strategy<Value = Trajectory> {
     let finish = prop_oneof![
         Just(FinishReason::Stop),
@@ -75,13 +94,21 @@ fn trajectory() -> impl Strategy<Value = Trajectory> {
         Just(FinishReason::Deadline),
         ".{0,9}".prop_map(FinishReason::Failed),
     ];
-    let parts = (vec(segment(), 0..8), vec(call(), 0..4), finish);
+    let parts = (vec(segment(), 0..8), vec(call(), 0..4), vec(reply(), 0..3), finish);
     let scores = (proptest::option::of(any::<bool>()), objective_values(), objective_values());
     (parts, scores, "\\PC{0,9}", 0usize..9).prop_map(
-        |((segments, mut calls, finish), (success, objectives, preference), text, sample)| {
+        |(
+            (segments, mut calls, mut replies, finish),
+            (success, objectives, preference),
+            text,
+            sample,
+        )| {
             let asked = segments.iter().rposition(|segment| segment.author == Author::Model);
             for call in &mut calls {
                 call.segment = asked;
+            }
+            for reply in &mut replies {
+                reply.segment = asked;
             }
             Trajectory {
                 success,
@@ -89,6 +116,7 @@ fn trajectory() -> impl Strategy<Value = Trajectory> {
                 preference,
                 segments,
                 calls,
+                replies,
                 finish,
                 advantages: if sample > 4 { vec![0.1 * sample as f64 - 0.7] } else { vec![] },
                 response: text.clone(),
@@ -164,7 +192,7 @@ fn lines_of_the_first_format_are_read() {
 }
 
 /// A line of version 1.3, as it stands in files.
-const LINE: &str = r#"{"version":"1.3","id":"train-7-0","task_id":"t","sample":0,"success":true,"objectives":{"r_task":1.0,"r_tool":"nan"},"advantages":[-0.5],"segments":[{"author":"prompt","ids":[1],"time":[0.0,0.0]},{"author":"model","ids":[2],"weight_version":3,"thinking":true,"logprobs":[-0.5],"sampling_logprobs":[-0.25],"trainer_logprobs":[-0.75],"entropies":[0.5],"alternatives":[[[2,-0.5],[4,-1.5]]],"time":[0.125,0.5]}],"calls":[{"call":null,"outcome":{"status":"ok","text":"","truncated":false,"seconds":0.5},"segment":1,"time":[0.5,1.0],"price":2.5}],"finish":{"reason":"stop"},"response":"","answer":null,"seconds":1.0}"#;
+const LINE: &str = r#"{"version":"1.3","id":"train-7-0","task_id":"t","sample":0,"success":true,"objectives":{"r_task":1.0,"r_tool":"nan"},"advantages":[-0.5],"segments":[{"author":"prompt","ids":[1],"time":[0.0,0.0]},{"author":"model","ids":[2],"weight_version":3,"thinking":true,"logprobs":[-0.5],"sampling_logprobs":[-0.25],"trainer_logprobs":[-0.75],"entropies":[0.5],"alternatives":[[[2,-0.5],[4,-1.5]]],"time":[0.125,0.5]}],"calls":[{"call":null,"outcome":{"status":"ok","text":"","truncated":false,"seconds":0.5},"segment":1,"time":[0.5,1.0],"price":2.5}],"replies":[{"text":"warmer","done":false,"rewards":{"reward":0.25},"seconds":0.5,"segment":1}],"finish":{"reason":"stop"},"response":"","answer":null,"seconds":1.0}"#;
 
 #[test]
 fn the_format_of_today_stays_as_it_is() {
@@ -175,8 +203,11 @@ fn the_format_of_today_stays_as_it_is() {
     assert_eq!(read.calls[0].price, Some(2.5));
     assert_eq!(read.advantages, [-0.5]);
     assert_eq!(read.segments[1].trainer_logprobs, [-0.75]);
-    // 1.2 knew no trainer, 1.1 had no advantages, and 1.0 no price
+    assert_eq!(read.replies[0].rewards.get("reward"), Some(0.25));
+    // 1.2 knew no trainer and no replies, 1.1 had no advantages, and 1.0 no price
     let before = LINE.replace("\"1.3\"", "\"1.2\"").replace("\"trainer_logprobs\":[-0.75],", "");
+    let replies = before.find("\"replies\"").unwrap()..before.find("\"finish\"").unwrap();
+    let before = before.replace(&before[replies], "");
     let read = Trajectory::from_line(before.as_bytes()).unwrap();
     assert_eq!((read.segments[1].trainer_logprobs.len(), read.advantages.len()), (0, 1));
     let before = before.replace("\"1.2\"", "\"1.1\"").replace("\"advantages\":[-0.5],", "");
@@ -198,7 +229,7 @@ fn later_minor_versions_are_read_as_far_as_they_are_understood() {
     };
     // without what this version does not know
     let known = Trajectory::from_line(LINE.as_bytes()).unwrap();
-    let later = as_version(&added, "1.22").unwrap();
+    let later = as_version(&added, "1.33").unwrap();
     assert_eq!(later.to_line(), known.to_line());
     // an author that this version does not know says something about ids that it cannot leave out
     let critic = LINE.replace("\"author\":\"prompt\"", "\"author\":\"critic\"");
@@ -230,6 +261,7 @@ fn parts_that_do_not_fit_together_are_refused() {
         ("\"ids\":[1]", "\"ids\":[1],\"weight_version\":3", "`segments[0]` has a `weight_version`"),
         ("\"segment\":1", "\"segment\":0", "`calls[0]` is asked for in segment 0, which is none"),
         ("\"segment\":1", "\"segment\":9", "segment 9"),
+        ("0.5,\"segment\":1", "0.5,\"segment\":0", "`replies[0]` answers segment 0, which is none"),
         ("\"answer\":null", "\"answer\":null,\"answer\":null", "duplicate field `answer`"),
         ("\"success\":true", "\"success\":1", "expected a boolean"),
         ("[-0.5],\"segments\"", "[1,2],\"segments\"", "2 `advantages` for 1 turns"),

@@ -14,6 +14,8 @@ pub enum Author {
     Model,
     /// The text that a tool returned.
     Tool,
+    /// What an environment of several turns said to the policy's.
+    Environment,
     /// Markers that the turn loop put around tool output or turns.
     Template,
 }

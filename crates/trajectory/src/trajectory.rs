@@ -1,7 +1,7 @@
 //! A finished episode: its segments, calls and what they were worth.
 
 use crate::{
-    Author, CallRecord, ExpertRecord, FormatVersion, ObjectiveValues, Segment, TokenId,
+    Author, CallRecord, ExpertRecord, FormatVersion, ObjectiveValues, Reply, Segment, TokenId,
     TrajectoryId,
 };
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,9 @@ pub struct Trajectory {
     pub experts: Arc<ExpertRecord>,
     /// The tool calls, in order.
     pub calls: Vec<CallRecord>,
+    /// What the environment said to its turns, in order; empty where it answers none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replies: Vec<Reply>,
     /// Why it ended.
     pub finish: FinishReason,
     /// The text of everything after the prompt, for people and for answer extraction.
@@ -81,6 +84,7 @@ impl Trajectory {
             segments: Vec::new(),
             experts: Arc::default(),
             calls: Vec::new(),
+            replies: Vec::new(),
             finish: FinishReason::Stop,
             response: String::new(),
             answer: None,
@@ -133,6 +137,11 @@ impl Trajectory {
             .filter(|segment| segment.author == Author::Model)
             .map(|segment| segment.ids.len())
             .sum()
+    }
+
+    /// Why its environment failed it; `None` where it did not.
+    pub fn lost(&self) -> Option<&str> {
+        self.replies.last().and_then(|reply| reply.error.as_deref())
     }
 
     /// How many tool calls were made (`N_call` of the paper), failed ones included.

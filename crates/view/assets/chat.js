@@ -12,7 +12,13 @@
     ["difference", "sampling beside untempered log-probability"],
     ["ids", "raw ids"],
   ];
-  const AUTHORS = { prompt: "prompt", model: "model", tool: "tool", template: "template" };
+  const AUTHORS = {
+    prompt: "prompt",
+    model: "model",
+    tool: "tool",
+    environment: "environment",
+    template: "template",
+  };
   const FIRST = 600; // characters of a tool's output before it is folded
   const chat = { look: "author" };
 
@@ -106,8 +112,8 @@
 
   const SCALES = {
     author:
-      "Who wrote it: prompt grey, model blue, tool orange, template pink. Only the model's tokens " +
-      "are learnt from.",
+      "Who wrote it: prompt grey, model blue, tool orange, environment green, template pink. Only " +
+      "the model's tokens are learnt from.",
     advantage: "Blue was reinforced, orange discouraged; full at 2.",
     logprob: "Orange was unlikely: full at -4 nats.",
     entropy: "Blue could have been many others: full at 3 nats.",
@@ -153,6 +159,7 @@
         : null,
     );
     const calls = episode.calls.filter((call) => call.segment === index);
+    const replies = (episode.replies || []).filter((reply) => reply.segment === index);
     const words = P.el("div", { class: "text" }, tokens(segment, look));
     const length = (segment.texts || segment.ids).join("").length;
     const isFolded = segment.author !== "model" && length > FIRST;
@@ -162,6 +169,7 @@
       who,
       isFolded ? P.el("details", {}, P.el("summary", {}, `${length} characters`), words) : words,
       calls.map(called),
+      replies.map(replied),
     );
   };
 
@@ -199,6 +207,23 @@
       P.el("summary", {}, words.join(", ")),
       asked ? P.el("div", { class: "text soft" }, asked) : null,
       P.el("div", { class: "text" }, text),
+    );
+  };
+
+  /// What the environment made of a turn, folded.
+  const replied = (reply) => {
+    const rewards = Object.entries(reply.rewards || {});
+    const words = [
+      reply.error ? "environment failed" : reply.done ? "environment: the end" : "environment",
+      `${P.number(reply.seconds, 3)} s`,
+      ...rewards.map(([name, value]) => `${name} ${P.number(+value, 3)}`),
+      ...(reply.truncated ? ["cut"] : []),
+    ];
+    return P.el(
+      "details",
+      {},
+      P.el("summary", {}, words.join(", ")),
+      P.el("div", { class: "text" }, reply.error || reply.text),
     );
   };
 

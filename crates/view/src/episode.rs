@@ -46,6 +46,7 @@ fn of_segment(segment: &Segment, count: usize, tokenizer: Option<&Tokenizer>) ->
             Author::Prompt => "prompt",
             Author::Model => "model",
             Author::Tool => "tool",
+            Author::Environment => "environment",
             Author::Template => "template",
         },
         "ids": ids,

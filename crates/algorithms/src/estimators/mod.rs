@@ -16,6 +16,8 @@ pub mod gdpo;
 mod grpo;
 mod hdpo;
 pub mod hv_weighting;
+#[cfg(test)]
+mod lacking;
 mod lagrangian;
 pub mod mo_grpo;
 pub mod otc;
@@ -62,6 +64,10 @@ pub struct Group {
     /// turn without one. A turn is what the policy wrote up to a tool's output or the end. `None`
     /// when unknown.
     pub turn_costs: Option<Vec<Vec<f64>>>,
+    /// Places of the objectives that its environment does not have. Their rewards are 1 in all of its
+    /// rollouts, which orders none of them; what is compared over groups leaves them out. Empty in a
+    /// run of one environment.
+    pub lacks: Vec<usize>,
     /// What its episodes were asked to prefer: a weight for each objective, in place of the
     /// estimator's own. `None` where nothing was told.
     pub preference: Option<Vec<f64>>,

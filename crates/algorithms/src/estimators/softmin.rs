@@ -36,7 +36,12 @@ fn advantages(config: &SoftminConfig, groups: &[Group]) -> Advantages {
     for group in groups {
         let weights = group.weights(&configured);
         let total: f64 = weights.iter().sum();
-        let shares: Vec<f64> = weights.iter().map(|weight| weight / total).collect();
+        // what its environment lacks is no minimum
+        let share = |(k, weight): (usize, &f64)| match group.lacks.contains(&k) {
+            true => 0.0,
+            false => weight / total,
+        };
+        let shares: Vec<f64> = weights.iter().enumerate().map(share).collect();
         let columns = standardised_objectives(group);
         all.extend((0..group.rewards.len()).map(|rollout| {
             let values: Vec<f64> = columns.iter().map(|column| column[rollout]).collect();

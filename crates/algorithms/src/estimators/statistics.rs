@@ -40,12 +40,19 @@ pub(super) fn standardised_by(values: &[f64], others: &[f64], divide: bool) -> V
     values.iter().map(|value| (value - mean) / scale).collect()
 }
 
-/// The mean reward vector of all rollouts, the policy's own point; `None` without a rollout.
+/// The mean reward vector of all rollouts, the policy's own point; `None` without a rollout. The mean
+/// of an objective is that of the groups that have it; 1 where none has it.
 pub(super) fn batch_mean(groups: &[Group]) -> Option<Point> {
-    let rewards: Vec<&Point> = groups.iter().flat_map(|group| &group.rewards).collect();
-    let objectives = rewards.first()?.len();
-    let coordinate =
-        |k: usize| rewards.iter().map(|reward| reward[k]).sum::<f64>() / rewards.len() as f64;
+    let objectives = groups.iter().flat_map(|group| &group.rewards).next()?.len();
+    let coordinate = |k: usize| {
+        let having = groups.iter().filter(|group| !group.lacks.contains(&k));
+        let values: Vec<f64> =
+            having.flat_map(|group| &group.rewards).map(|reward| reward[k]).collect();
+        match values.len() {
+            0 => 1.0,
+            count => values.iter().sum::<f64>() / count as f64,
+        }
+    };
     Some((0..objectives).map(coordinate).collect())
 }
 

@@ -221,6 +221,22 @@ fn show_evaluation_of(run: &Path) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Each of several environments.
+fn show_environments(evaluation: &Evaluation) {
+    for (name, own) in &evaluation.environments {
+        let point: Vec<String> =
+            own.point.iter().map(|(name, mean)| format!("{name} {mean:.3}")).collect();
+        outln!(
+            "  environment {name}: EM {:.3} +- {:.3}, #Tool {:.2}, {} ({} episodes)",
+            own.em,
+            own.em_interval,
+            own.calls,
+            point.join(", "),
+            own.episodes
+        );
+    }
+}
+
 pub(super) fn show(evaluation: &Evaluation) {
     outln!(
         "EM     {:.3} +- {:.3}   ({} episodes on {} tasks)",
@@ -268,6 +284,7 @@ pub(super) fn show(evaluation: &Evaluation) {
             summary.episodes
         );
     }
+    show_environments(evaluation);
     for (name, value) in &evaluation.environment {
         outln!("{name} {value:.3}");
     }

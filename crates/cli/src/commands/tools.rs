@@ -152,8 +152,7 @@ pub(super) fn advantages(
             prompt: name.clone(),
             rewards: members.iter().map(|index| rewards[*index].clone()).collect(),
             calls: members.iter().map(|index| calls[*index]).collect(),
-            turn_costs: None,
-            preference: None,
+            ..Group::default()
         })
         .collect();
     // no run says how many calls an episode may make; as many as where it is not said

@@ -3,6 +3,7 @@
 
 mod described;
 mod documents;
+mod environments;
 mod migration;
 mod pieces;
 mod reference;
@@ -10,6 +11,7 @@ mod schema;
 mod values;
 mod written;
 
+pub use environments::EnvironmentEntry;
 pub use pieces::Pieces;
 
 use crate::{EvaluationConfig, GeneratorConfig, OldLogprobs, SftConfig, TrainConfig};
@@ -153,6 +155,9 @@ pub struct RunConfig {
     /// Where the tasks come from.
     #[schemars(schema_with = "pieces::environment_schema")]
     pub environment: EnvironmentConfig,
+    /// Several environments in one run, in place of `environment`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub environments: Vec<EnvironmentEntry>,
     /// What the agent may call; the environment's usual tools where there is no list.
     // always a list in a configuration that was parsed
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,7 +194,8 @@ impl Default for RunConfig {
             precision: Precision::F32,
             workers: 0,
             lora: None,
-            environment: environment("math", MathConfig::default()),
+            environment: usual_environment(),
+            environments: Vec::new(),
             tools: None,
             objectives: usual_objectives(),
             generator: GeneratorConfig::default(),
@@ -201,6 +207,10 @@ impl Default for RunConfig {
             dashboards: DashboardsConfig::default(),
         }
     }
+}
+
+fn usual_environment() -> EnvironmentConfig {
+    environment("math", MathConfig::default())
 }
 
 fn is_local(generator: &GeneratorConfig) -> bool {
@@ -266,7 +276,10 @@ impl RunConfig {
 
     /// What the agent may call: what is listed, or else what is usual in the environment.
     pub fn tools(&self) -> Vec<ToolEntry> {
-        self.tools.clone().unwrap_or_else(|| self.environment.usual_tools())
+        self.tools.clone().unwrap_or_else(|| match self.environments.as_slice() {
+            [] => self.environment.usual_tools(),
+            several => environments::usual_tools(several),
+        })
     }
 
     /// Makes the environment and starts the tools; the observer hears what takes time.
@@ -279,7 +292,12 @@ impl RunConfig {
         observer: &mut dyn LoadObserver,
     ) -> Result<ToolEnvironment, DataError> {
         let (tools, objectives) = (self.tools(), &self.objectives);
-        ToolEnvironment::build(&self.environment, &tools, objectives, resources, observer)
+        if self.environments.is_empty() {
+            let environment = &self.environment;
+            return ToolEnvironment::build(environment, &tools, objectives, resources, observer);
+        }
+        let several = environments::several(&self.environments);
+        ToolEnvironment::build_several(&several, &tools, objectives, resources, observer)
     }
 
     fn with_override(&self, assignment: &str) -> Result<Self, ConfigError> {
@@ -355,7 +373,7 @@ impl RunConfig {
             lora.check().map_err(|reason| ConfigError::Setting(format!("`lora`: {reason}")))?;
         }
         let said = |error: DataError| ConfigError::Setting(error.to_string());
-        self.environment.check().map_err(said)?;
+        self.check_environments()?;
         for (index, entry) in self.tools().iter().enumerate() {
             // `session` of the tool is `tools[0].session` of the configuration
             let of_tool = |reason: String| match reason.strip_prefix('`') {
@@ -368,6 +386,23 @@ impl RunConfig {
         self.check_preferences()?;
         crate::generating::check(self)?;
         self.estimator.fits(self.objectives.len()).map_err(ConfigError::Setting)
+    }
+
+    /// # Errors
+    /// When settings of an environment make no sense, or one and several are configured.
+    fn check_environments(&self) -> Result<(), ConfigError> {
+        if self.environments.is_empty() {
+            let said = |error: DataError| ConfigError::Setting(error.to_string());
+            return self.environment.check().map_err(said);
+        }
+        if self.environment != usual_environment() {
+            return Err(ConfigError::Setting(
+                "`environment` and `environments` exclude each other\nhint: list all of them in \
+                 `environments`"
+                    .into(),
+            ));
+        }
+        environments::check(&self.environments, &self.objectives)
     }
 
     /// # Errors

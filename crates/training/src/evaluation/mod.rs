@@ -10,6 +10,7 @@ pub use finished::FinishedEpisodes;
 pub use summary::summarise;
 use summary::{preferred, put_head_skill};
 
+use crate::failures::LOST;
 use crate::ranks::Ranks;
 use crate::seeds::{Purpose, derive_seed};
 use crate::{ConfigError, EpisodeFailures, Observer, Stage, TrainingError};
@@ -100,7 +101,10 @@ impl Playing<'_> {
         let requests = self.requests(tasks, config.tool_free, &usual);
         let (mut trajectories, statistics) = self.play(&requests, finished, observer)?;
         let grading = Instant::now();
-        let mut bad_reward = self.score(tasks, &mut trajectories);
+        let bad_reward = self.score(tasks, &mut trajectories);
+        let lost = trajectories.iter().find_map(Trajectory::lost);
+        let lost = lost.map(|reason| format!("{LOST}: {reason}"));
+        let mut bad_reward = lost.or(bad_reward);
         let grading_seconds = grading.elapsed().as_secs_f64();
         let mut evaluation = summarise(
             context.environment,

@@ -2,8 +2,10 @@
 
 use paretopo_agent::RolloutStatistics;
 use paretopo_algorithms::pareto::hypervolume;
-use paretopo_environments::ToolEnvironment;
-use paretopo_records::{EpisodeSummary, Evaluation, LevelSummary, PreferencePoint};
+use paretopo_environments::{Part, ToolEnvironment};
+use paretopo_records::{
+    EnvironmentSummary, EpisodeSummary, Evaluation, LevelSummary, PreferencePoint,
+};
 use paretopo_trajectory::{ObjectiveValues, Task, Trajectory};
 use std::collections::BTreeMap;
 
@@ -26,7 +28,8 @@ pub fn summarise(
     let ems: Vec<f64> = by_task.iter().map(EpisodeSummary::em).collect();
     let counts = (0..).map(|power| 1 << power).take_while(|j| *j <= samples);
     let passes: Vec<(usize, Vec<f64>)> = counts.map(|j| (j, pass_at(&right, samples, j))).collect();
-    let (point, point_interval) = achieved_point(groups().map(|(_, group)| group));
+    let names = environment.objective_names();
+    let (point, point_interval) = achieved_point(&names, groups().map(|(_, group)| group));
     let all = EpisodeSummary::of(trajectories);
     let calls = all.per_episode(all.calls);
     Evaluation {
@@ -49,7 +52,11 @@ pub fn summarise(
         point_interval,
         accuracy_efficiency: [all.em(), (1.0 - calls / max_calls.max(1) as f64).max(0.0)],
         levels: by_level(groups()),
-        environment: environment_metrics(environment, groups()),
+        environment: match environment.parts() {
+            [] => environment_metrics(environment, groups()),
+            _ => BTreeMap::new(),
+        },
+        environments: by_environment(environment, &groups().collect::<Vec<_>>()),
         head_skill: None,
         preferences: Vec::new(),
         phases: BTreeMap::new(),
@@ -58,26 +65,57 @@ pub fn summarise(
     }
 }
 
-/// The mean of each objective over the episodes, and half the width of its 95% interval from the
+/// The mean of each objective over the episodes that have it, and half the width of its 95% interval from the
 /// tasks' means; both empty where nothing is scored.
 fn achieved_point<'a>(
+    names: &[String],
     groups: impl Iterator<Item = &'a [Trajectory]>,
 ) -> (ObjectiveValues, ObjectiveValues) {
     let groups: Vec<&[Trajectory]> = groups.filter(|group| !group.is_empty()).collect();
-    let Some(first) = groups.first() else { return Default::default() };
-    let names = first[0].objectives.names();
-    let mean_of = |group: &[Trajectory], k: usize| {
-        mean(&group.iter().map(|one| one.objectives.values()[k]).collect::<Vec<_>>())
-    };
     let (mut point, mut interval) = (Vec::new(), Vec::new());
-    for k in 0..names.len() {
-        let means: Vec<f64> = groups.iter().map(|group| mean_of(group, k)).collect();
-        let episodes = groups.iter().copied().flatten();
-        let values: Vec<f64> = episodes.map(|one| one.objectives.values()[k]).collect();
-        point.push(mean(&values));
-        interval.push(HALF_WIDTH * standard_error(&means));
+    for name in names {
+        let of_group = |group: &&[Trajectory]| -> Vec<f64> {
+            group.iter().filter_map(|one| one.objectives.get(name)).collect()
+        };
+        let values: Vec<Vec<f64>> =
+            groups.iter().map(of_group).filter(|values| !values.is_empty()).collect();
+        if values.is_empty() {
+            continue;
+        }
+        let means: Vec<f64> = values.iter().map(|values| mean(values)).collect();
+        point.push((name.clone(), mean(&values.concat())));
+        interval.push((name.clone(), HALF_WIDTH * standard_error(&means)));
     }
-    (ObjectiveValues::new(names, point), ObjectiveValues::new(names, interval))
+    (point.into_iter().collect(), interval.into_iter().collect())
+}
+
+/// Each of several environments; none where there is but one.
+fn by_environment(
+    environment: &ToolEnvironment,
+    groups: &[(&Task, &[Trajectory])],
+) -> BTreeMap<String, EnvironmentSummary> {
+    let summary = |part: &Part| {
+        let is_own =
+            |task: &Task| environment.part_of(task).is_some_and(|own| own.name == part.name);
+        let own = || groups.iter().copied().filter(|(task, _)| is_own(task));
+        let ems: Vec<f64> = own().map(|(_, group)| EpisodeSummary::of(group).em()).collect();
+        let all = EpisodeSummary::of(own().flat_map(|(_, group)| group));
+        let names = environment.objective_names();
+        let (point, point_interval) = achieved_point(&names, own().map(|(_, group)| group));
+        let summary = EnvironmentSummary {
+            episodes: all.episodes,
+            tasks: ems.len(),
+            em: all.em(),
+            em_interval: HALF_WIDTH * standard_error(&ems),
+            calls: all.per_episode(all.calls),
+            response_tokens: all.per_episode(all.sampled_tokens),
+            point,
+            point_interval,
+            environment: environment_metrics(environment, own()),
+        };
+        (part.name.clone(), summary)
+    };
+    environment.parts().iter().map(summary).collect()
 }
 
 /// What a validation is worth: the volume between its point and the origin, the product of its means
@@ -147,7 +185,8 @@ pub(crate) fn preferred(
 ) -> PreferencePoint {
     let samples = (played.len() / tasks.len().max(1)).max(1);
     let summary = EpisodeSummary::of(played);
-    let (point, point_interval) = achieved_point(played.chunks(samples));
+    let names = played.first().map(|one| one.objectives.names().clone()).unwrap_or_default();
+    let (point, point_interval) = achieved_point(&names, played.chunks(samples));
     PreferencePoint {
         preference,
         em: summary.em(),
@@ -293,7 +332,8 @@ mod tests {
                 |base: f64| -> Vec<f64> { (0..count).map(|k| base + 0.1 * k as f64).collect() };
             let episodes =
                 [value(0.1), value(0.3), value(0.4), value(0.4)].map(|values| valued(&values));
-            let (point, interval) = achieved_point(episodes.chunks(2));
+            let names = ["a", "b", "c", "d", "e"].map(str::to_owned);
+            let (point, interval) = achieved_point(&names, episodes.chunks(2));
             assert_eq!(point.names()[..], ["a", "b", "c", "d", "e"][..count]);
             for k in 0..count {
                 // mean 0.1 k + 0.3; means differ by 0.2: deviation 0.1 * sqrt 2, its mean's 0.1
@@ -301,6 +341,6 @@ mod tests {
                 assert!((interval.values()[k] - 1.96 * 0.1).abs() < 1e-12, "{interval:?}");
             }
         }
-        assert!(achieved_point([].into_iter()).0.is_empty());
+        assert!(achieved_point(&["a".to_owned()], [].into_iter()).0.is_empty());
     }
 }

@@ -8,14 +8,14 @@
 use super::collect::{Requested, requests};
 use crate::decoding::for_rollouts;
 use crate::generating::Source;
-use crate::rl::prompts::next_tasks;
+use crate::rl::prompts::next_prompts;
 use crate::{Policy, RunConfig, Surroundings, TrainingError, TrainingState};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use paretopo_agent::{RolloutStatistics, rollout};
 use paretopo_environments::ToolEnvironment;
 use paretopo_models::ModelFamily;
 use paretopo_serving::Updated;
-use paretopo_trajectory::{Split, Task, Trajectory};
+use paretopo_trajectory::Trajectory;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -116,29 +116,29 @@ impl<'a, F: ModelFamily, I: Backend> Ahead<'a, F, I> {
     }
 
     /// Orders the rollouts of all steps up to so many behind this one, with these weights.
+    ///
+    /// # Errors
+    /// When an environment has no task.
     pub(super) fn order<B: AutodiffBackend<InnerBackend = I>>(
         &mut self,
         policy: &Policy<F, B>,
         config: &RunConfig,
         environment: &ToolEnvironment,
         state: &TrainingState,
-    ) {
+    ) -> Result<(), TrainingError> {
         let latest = (state.step + config.train.max_staleness).min(config.train.steps - 1);
         let first = self.pending.back().map_or(state.step, |step| step + 1);
         for step in first..=latest {
             let first_prompt = self.drawn;
-            let tasks: Vec<Task> = next_tasks(
-                environment.tasks(Split::Train),
-                config.seed,
-                &mut self.drawn,
-                config.train.prompts_per_step,
-            );
+            let count = config.train.prompts_per_step;
+            let tasks = next_prompts(&**environment, config.seed, &mut self.drawn, count)?;
             let prompts = Requested { tasks, first_prompt, drawn: self.drawn };
             let policy = policy.snapshot();
             // one that has failed is heard of where its rollouts are waited for
             let _ = self.orders.send(Order { policy, version: state.updates, prompts });
             self.pending.push_back(step);
         }
+        Ok(())
     }
 
     /// The rollouts of the next step.

@@ -2,7 +2,8 @@
 //! sampling, groups without signal are replaced.
 
 use super::ahead::Played;
-use super::prompts::next_tasks;
+use super::prompts::next_prompts;
+use crate::failures::LOST;
 use crate::ranks::Ranks;
 use crate::rl::BadNumbers;
 use crate::seeds::{Purpose, derive_seed};
@@ -10,7 +11,7 @@ use crate::{EpisodeFailures, Observer, RunConfig, RunFolder, Stage, TrainingErro
 use paretopo_agent::{RolloutContext, RolloutRequest, RolloutStatistics};
 use paretopo_algorithms::{Advantages, EstimatorError, Group, Progress, advantages};
 use paretopo_environments::{ToolEnvironment, score_groups};
-use paretopo_trajectory::{Author, Segment, Split, Task, Trajectory, TrajectoryId};
+use paretopo_trajectory::{Author, Segment, Task, Trajectory, TrajectoryId};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -28,6 +29,8 @@ pub(super) struct Batch {
     pub(super) refills: usize,
     /// Groups that lack a reward in [0, 1], of which nothing is learnt.
     pub(super) skipped_groups: usize,
+    /// Those of them in which an environment failed an episode, for the metrics.
+    pub(super) lost: Vec<(Task, Vec<Trajectory>)>,
     /// What the last of them lacks.
     pub(super) skipped_for: String,
     /// Updates between the weights that played it and those that learn from it.
@@ -156,6 +159,13 @@ pub(super) fn requests<'a>(
     prompts.tasks.iter().enumerate().flat_map(request).collect()
 }
 
+/// The most calls that an episode of any of the environments may make.
+fn most_calls(config: &RunConfig, environment: &ToolEnvironment) -> usize {
+    let usual = config.rollout.max_calls;
+    let of_parts = environment.parts().iter().map(|part| part.budget.max_calls.unwrap_or(usual));
+    of_parts.max().unwrap_or(usual)
+}
+
 impl Collecting<'_> {
     /// Plays, scores and weighs the groups of a step; those that were played already are only scored
     /// and weighed.
@@ -193,12 +203,8 @@ impl Collecting<'_> {
         loop {
             let wanted = settings.prompts_per_step - batch.tasks.len();
             let first_prompt = state.prompts_drawn;
-            let tasks = next_tasks(
-                self.environment.tasks(Split::Train),
-                self.config.seed,
-                &mut state.prompts_drawn,
-                wanted,
-            );
+            let drawn = &mut state.prompts_drawn;
+            let tasks = next_prompts(&**self.environment, self.config.seed, drawn, wanted)?;
             let prompts = Requested { tasks, first_prompt, drawn: state.prompts_drawn };
             let played = self.play(context, &prompts, &mut batch, observer)?;
             self.score(prompts.tasks, played, &mut batch, state, observer)?;
@@ -248,6 +254,11 @@ impl Collecting<'_> {
         let mut played = played.into_iter();
         for (task, fault) in new.into_iter().zip(faults) {
             let group: Vec<Trajectory> = played.by_ref().take(size).collect();
+            if let Some(reason) = group.iter().find_map(Trajectory::lost) {
+                let reason = format!("{LOST}: {reason}");
+                self.lose(state.step, reason, (task, group), batch, observer)?;
+                continue;
+            }
             if let Some(reason) = fault {
                 let what = format!("group-{}", batch.skipped_groups);
                 batch.skipped_for.clone_from(&reason);
@@ -262,12 +273,39 @@ impl Collecting<'_> {
         Ok(())
     }
 
+    /// Leaves out a group of which an environment failed an episode: what it would have been worth is
+    /// not known, and no objective is to blame for that. The run goes on; it stops when nothing else
+    /// was played for as many steps as `train.stop_after_failed_steps` says.
+    fn lose(
+        &self,
+        step: u64,
+        reason: String,
+        lost: (Task, Vec<Trajectory>),
+        batch: &mut Batch,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainingError> {
+        let name = format!("lost-step-{step:06}-group-{}", batch.skipped_groups);
+        let kept = self.folder.save_trajectories(&name, lost.1.iter())?;
+        if batch.lost.is_empty() {
+            observer.note(&format!(
+                "step {step}: left out what is in `{}`, and whatever else its environment fails in \
+                 this step: {reason}",
+                kept.display()
+            ));
+        }
+        batch.skipped_for = reason;
+        batch.skipped_groups += 1;
+        batch.lost.push(lost);
+        Ok(())
+    }
+
     /// From reward vectors to one number a trajectory, or a turn.
     fn weigh(&self, batch: &mut Batch, state: &mut TrainingState) -> Result<(), TrainingError> {
         let environment = self.environment;
         let group = |(task, group): (&Task, &Vec<Trajectory>)| Group {
             prompt: task.id.clone(),
-            rewards: group.iter().map(|one| one.objectives.values().to_vec()).collect(),
+            rewards: group.iter().map(|one| environment.rewards(one)).collect(),
+            lacks: environment.lacks(task),
             calls: Some(group.iter().map(|one| environment.cost(one)).collect()),
             turn_costs: Some(group.iter().map(|one| environment.turn_costs(one)).collect()),
             // all rollouts of a prompt were told the same
@@ -280,7 +318,7 @@ impl Collecting<'_> {
             step: state.step,
             total_steps: self.config.train.steps,
             seed: derive_seed(self.config.seed, state.step, Purpose::Estimator),
-            call_limit: environment.highest_cost(self.config.rollout.max_calls),
+            call_limit: environment.highest_cost(most_calls(self.config, environment)),
         };
         batch.advantages =
             advantages(&self.config.estimator, &mut state.estimator, &rewards, progress)?;

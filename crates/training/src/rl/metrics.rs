@@ -10,7 +10,7 @@ use crate::{Metrics, TrainingState};
 use paretopo_environments::ToolEnvironment;
 use paretopo_models::ExpertCounts;
 use paretopo_records::EpisodeSummary;
-use paretopo_trajectory::{ExpertRecord, Trajectory};
+use paretopo_trajectory::{ExpertRecord, Task, Trajectory};
 
 /// What was played, what it was worth, and what it took.
 pub(super) fn of_batch(
@@ -33,10 +33,7 @@ pub(super) fn of_batch(
         let found = ExpertRecord::imbalance(records, counts.layers, counts.experts);
         found.into_iter().for_each(|found| put("experts/imbalance", found));
     }
-    let groups = batch.tasks.iter().zip(batch.groups.iter().map(Vec::as_slice));
-    for (name, value) in environment_metrics(environment, groups) {
-        put(&format!("environment/{name}"), value);
-    }
+    of_environment(batch, environment, &mut put);
     for (name, value) in &batch.advantages.diagnostics {
         put(&format!("estimator/{name}"), *value);
     }
@@ -49,6 +46,9 @@ pub(super) fn of_batch(
     put("refills", batch.refills as f64);
     put("staleness", batch.staleness as f64);
     put("skipped_groups", batch.skipped_groups as f64);
+    if environment.partner().is_some() {
+        put("lost_groups", batch.lost.len() as f64);
+    }
     let statistics = &batch.statistics;
     put("rollout/seconds", statistics.seconds);
     for (phase, seconds) in phases(statistics, batch.workers, batch.grading_seconds) {
@@ -63,12 +63,66 @@ pub(super) fn of_batch(
 
 /// Mean and deviation of each objective.
 fn of_rewards(batch: &Batch, environment: &ToolEnvironment, put: &mut dyn FnMut(&str, f64)) {
-    for (k, name) in environment.objective_names().iter().enumerate() {
+    for name in environment.objective_names().iter() {
         let rollouts = batch.groups.iter().flatten();
-        let values: Vec<f64> = rollouts.map(|one| one.objectives.values()[k]).collect();
+        let values: Vec<f64> = rollouts.filter_map(|one| one.objectives.get(name)).collect();
         let [mean, deviation] = mean_and_deviation(&values);
         put(&format!("reward/{name}"), mean);
         put(&format!("reward/{name}_std"), deviation);
+    }
+}
+
+/// The environment's own numbers, or each of several's.
+fn of_environment(batch: &Batch, environment: &ToolEnvironment, put: &mut dyn FnMut(&str, f64)) {
+    // what an environment failed tells of it, too
+    let lost = batch.lost.iter().map(|(task, group)| (task, group.as_slice()));
+    let groups = batch.tasks.iter().zip(batch.groups.iter().map(Vec::as_slice)).chain(lost);
+    if environment.parts().is_empty() {
+        for (name, value) in environment_metrics(environment, groups) {
+            put(&format!("environment/{name}"), value);
+        }
+    } else {
+        of_parts(environment, &groups.collect::<Vec<_>>(), put);
+    }
+}
+
+/// What the groups of each of several environments came to; those that it failed count, too.
+fn of_parts(
+    environment: &ToolEnvironment,
+    groups: &[(&Task, &[Trajectory])],
+    put: &mut dyn FnMut(&str, f64),
+) {
+    for part in environment.parts() {
+        let is_own =
+            |task: &Task| environment.part_of(task).is_some_and(|own| own.name == part.name);
+        let own = groups.iter().copied().filter(|(task, _)| is_own(task));
+        let mut put = |name: &str, value: f64| {
+            put(&format!("environment/{}/{name}", part.name), value);
+        };
+        let episodes: Vec<&Trajectory> = own.clone().flat_map(|(_, group)| group).collect();
+        put("prompts", own.clone().count() as f64);
+        if episodes.is_empty() {
+            continue;
+        }
+        let summary = EpisodeSummary::of(episodes.iter().copied());
+        put("em", summary.em());
+        put("calls", summary.per_episode(summary.calls));
+        put("response_tokens", summary.per_episode(summary.sampled_tokens));
+        put("truncated", summary.per_episode(summary.truncated));
+        put("failed", summary.per_episode(summary.failed));
+        for name in environment.objective_names().iter() {
+            let values: Vec<f64> = episodes
+                .iter()
+                .filter_map(|one| one.objectives.get(name))
+                .filter(|value| value.is_finite())
+                .collect();
+            if !values.is_empty() {
+                put(&format!("reward/{name}"), mean_and_deviation(&values)[0]);
+            }
+        }
+        for (name, value) in environment_metrics(environment, own) {
+            put(&name, value);
+        }
     }
 }
 
@@ -86,7 +140,9 @@ fn of_episodes(batch: &Batch, put: &mut dyn FnMut(&str, f64)) {
     put("tool/timeouts", summary.per_call(summary.call_timeouts));
     put("response_tokens", summary.per_episode(summary.sampled_tokens));
     put("truncated", summary.per_episode(summary.truncated));
-    put("failed", summary.per_episode(summary.failed));
+    let lost = batch.lost.iter().flat_map(|(_, group)| group);
+    let played = EpisodeSummary::of(trajectories.iter().copied().chain(lost));
+    put("failed", played.per_episode(played.failed));
     let segments = trajectories.iter().flat_map(|one| &one.segments);
     let logprobs = segments.flat_map(|segment| &segment.logprobs);
     let sum: f64 = logprobs.map(|logprob| f64::from(*logprob)).sum();
@@ -95,7 +151,7 @@ fn of_episodes(batch: &Batch, put: &mut dyn FnMut(&str, f64)) {
 
 /// What is remembered of the step's tasks: the fewest calls that were enough, or what they cost.
 fn of_memory(batch: &Batch, state: &TrainingState, put: &mut dyn FnMut(&str, f64)) {
-    let lowest = |task: &paretopo_trajectory::Task| state.memory.lowest_cost(&task.id);
+    let lowest = |task: &Task| state.memory.lowest_cost(&task.id);
     let optimal: Vec<f64> = batch.tasks.iter().filter_map(lowest).collect();
     let count = optimal.len().max(1) as f64;
     let without_calls = optimal.iter().filter(|cost| **cost == 0.0).count();

@@ -246,7 +246,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         let played = match ahead {
             None => None,
             Some(ahead) => {
-                ahead.order(&self.policy, self.config, &self.environment, &self.state);
+                ahead.order(&self.policy, self.config, &self.environment, &self.state)?;
                 Some(ahead.next(self.surroundings.cancelled).map_err(|error| error.at_step(step))?)
             }
         };

@@ -3,6 +3,7 @@
 use super::collect::Collecting;
 use crate::evaluation::summary::validated_volume;
 use crate::evaluation::{Played, Playing};
+use crate::failures::LOST;
 use crate::run::checkpoint;
 use crate::{
     EpisodeFailures, EvaluationConfig, Metrics, Observer, Policy, RunFolder, TrainingError,
@@ -12,8 +13,10 @@ use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::RolloutContext;
 use paretopo_algorithms::observe_validation;
 use paretopo_algorithms::pareto::underflows;
+use paretopo_environments::NEUTRAL;
 use paretopo_models::ModelFamily;
-use paretopo_trajectory::{ObjectiveValues, Split};
+use paretopo_records::Evaluation;
+use paretopo_trajectory::{ObjectiveValues, Split, Trajectory};
 
 impl Collecting<'_> {
     /// Evaluates on validation tasks; returns the mean of each objective, `None` if all episodes
@@ -52,21 +55,39 @@ impl Collecting<'_> {
             ));
             return Ok(None);
         }
+        if let Some(reason) = trajectories.iter().find_map(Trajectory::lost) {
+            observer.note(&format!(
+                "step {}: the validation is left out: {LOST}: {reason}",
+                state.step
+            ));
+            return Ok(None);
+        }
         if let Some(reason) = bad_reward {
             self.leave_out(state.step, "validation", reason, &trajectories, observer)?;
             return Ok(None);
         }
-        let point = validation.point.values();
-        observe_validation(&config.estimator, &mut state.estimator, point)?;
-        metrics.insert("validation/em".into(), validation.em);
-        metrics.insert("validation/calls".into(), validation.calls);
-        if let Some(head_skill) = validation.head_skill {
-            metrics.insert("validation/head_skill".into(), head_skill);
-        }
-        for (name, mean) in validation.point.iter() {
-            metrics.insert(format!("validation/{name}"), mean);
-        }
+        let names = self.environment.objective_names();
+        let point: Vec<f64> =
+            names.iter().map(|name| validation.point.get(name).unwrap_or(NEUTRAL)).collect();
+        observe_validation(&config.estimator, &mut state.estimator, &point)?;
+        of_validation(&validation, metrics);
         Ok(Some(validation.point))
+    }
+}
+
+/// The numbers of a validation, by name.
+fn of_validation(validation: &Evaluation, metrics: &mut Metrics) {
+    metrics.insert("validation/em".into(), validation.em);
+    metrics.insert("validation/calls".into(), validation.calls);
+    if let Some(head_skill) = validation.head_skill {
+        metrics.insert("validation/head_skill".into(), head_skill);
+    }
+    for (name, mean) in validation.point.iter() {
+        metrics.insert(format!("validation/{name}"), mean);
+    }
+    for (name, own) in &validation.environments {
+        metrics.insert(format!("validation/{name}/em"), own.em);
+        metrics.insert(format!("validation/{name}/calls"), own.calls);
     }
 }
 

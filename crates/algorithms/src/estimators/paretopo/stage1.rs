@@ -12,7 +12,7 @@ use super::{
 };
 use crate::estimators::statistics::{batch_mean, standardised_by};
 use crate::estimators::{Advantages, EstimatorError, Group, grpo};
-use crate::pareto::Archive;
+use crate::pareto::{Archive, Point};
 
 pub(super) fn advantages(
     config: &ParetoPoConfig,
@@ -30,14 +30,23 @@ pub(super) fn advantages(
                     state.prompt_archives.get(&group.prompt).unwrap_or(&empty)
                 }
             };
-            group.rewards.iter().map(|reward| archive.gain(reward, reference)).collect()
+            // with an objective less it is measured by nothing that others have reached
+            let gain = |reward: &Point| match is_comparable(config, group) {
+                true => archive.gain(reward, reference),
+                false => 0.0,
+            };
+            group.rewards.iter().map(gain).collect()
         })
         .collect();
     let mean_gain = match config.archive_content {
         ArchiveContent::BatchMean if config.smoothing == Smoothing::PerStep => {
             batch_mean(groups).map_or(0.0, |mean| state.archive.gain(&mean, reference))
         }
-        _ => mean(gains.iter().flatten()),
+        _ => {
+            let own = groups.iter().zip(&gains);
+            let measured = own.filter(|(group, _)| is_comparable(config, group));
+            mean(measured.flat_map(|(_, gains)| gains))
+        }
     };
     let past = state.average_gain;
     let gamma = config.gamma.get();
@@ -60,6 +69,13 @@ pub(super) fn advantages(
     advantages.diagnostics.insert("r_pareto_std", deviation);
     state.average_gain = smoothed(mean_gain);
     Ok(advantages)
+}
+
+/// Whether a group's points can be held against the archive's: an archive of all prompts has none of
+/// a group whose environment lacks an objective, since such a point would dominate whatever falls
+/// short of the ideal there.
+fn is_comparable(config: &ParetoPoConfig, group: &Group) -> bool {
+    config.archive_scope == ArchiveScope::PerPrompt || group.lacks.is_empty()
 }
 
 /// GRPO on the scalarized rewards times the factors.
@@ -101,7 +117,8 @@ pub(super) fn merge_into_archive(
 ) {
     match config.archive_content {
         ArchiveContent::Trajectory => {
-            for reward in groups.iter().flat_map(|group| &group.rewards) {
+            let comparable = groups.iter().filter(|group| group.lacks.is_empty());
+            for reward in comparable.flat_map(|group| &group.rewards) {
                 state.archive.insert(reward);
             }
         }

@@ -29,7 +29,7 @@ pub(super) fn advantages(
     let mut turns = Vec::new();
     for group in groups {
         let ranked = match noise > 0.0 {
-            true => &perturbed(&group.rewards, noise, &mut rng),
+            true => &perturbed(group, noise, &mut rng),
             false => &group.rewards,
         };
         let values = of_group(config, group, ranked, reference)?;
@@ -73,17 +73,19 @@ fn success_alone(group: &Group) -> Group {
     Group { rewards: group.rewards.iter().map(alone).collect(), ..group.clone() }
 }
 
-/// Gumbel noise of scale `sigma` on every coordinate.
-fn perturbed(rewards: &[Point], sigma: f64, rng: &mut ChaCha8Rng) -> Vec<Point> {
+/// Gumbel noise of scale `sigma` on every coordinate but those that the group's environment lacks.
+fn perturbed(group: &Group, sigma: f64, rng: &mut ChaCha8Rng) -> Vec<Point> {
     let mut gumbel = || {
         // drawn as f32, as ever, so that a seed means the same noise
         let uniform: f32 = Open01.sample(rng);
         -(-f64::from(uniform).ln()).ln()
     };
-    rewards
-        .iter()
-        .map(|reward| reward.iter().map(|value| value + sigma * gumbel()).collect())
-        .collect()
+    let mut noisy = |(k, value): (usize, &f64)| {
+        let noise = sigma * gumbel();
+        if group.lacks.contains(&k) { *value } else { value + noise }
+    };
+    let rewards = group.rewards.iter();
+    rewards.map(|reward| reward.iter().enumerate().map(&mut noisy).collect()).collect()
 }
 
 #[cfg(test)]
