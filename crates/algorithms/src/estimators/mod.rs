@@ -414,6 +414,7 @@ mod tests {
             rewards: rewards.map(|reward| reward.to_vec()).to_vec(),
             calls: Some(vec![0.0, 1.0, 2.0]),
             turn_costs: Some(vec![vec![0.0], vec![1.0, 0.0], vec![1.0, 1.0, 0.0]]),
+            lacks: Vec::new(),
             preference: preference.map(|weights| weights.to_vec()),
         };
         vec![

@@ -300,6 +300,18 @@ impl Session {
     }
 }
 
+/// What a message means that nobody asked for: a server without room says so before it is asked.
+pub(super) fn unasked(text: &str) -> String {
+    let message: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+    let is_error = message.get("type").is_some_and(|kind| kind == "error");
+    match message.get("data").and_then(Value::as_object).filter(|_| is_error) {
+        Some(data) => match refusal(data) {
+            Refusal::Action(reason) | Refusal::Server(reason) => reason,
+        },
+        None => "it sent what nobody asked for".into(),
+    }
+}
+
 /// An error of the server's. Of its codes one is about the action alone.
 fn refusal(data: &Map<String, Value>) -> Refusal {
     let text = |key: &str| data.get(key).and_then(Value::as_str).unwrap_or_default();

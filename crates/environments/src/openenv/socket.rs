@@ -2,6 +2,7 @@
 //! does, reading and writing end by a deadline: connecting, the handshake, a message that trickles in
 //! byte by byte, and one that nobody reads.
 
+use super::server::unasked;
 use serde_json::{Map, Value};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -189,9 +190,8 @@ impl Socket {
         for _ in 0..MOST_BETWEEN {
             match self.socket.read() {
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
-                Ok(Message::Text(_) | Message::Binary(_)) => {
-                    return Err("it sent what nobody asked for".into());
-                }
+                Ok(Message::Text(text)) => return Err(unasked(&text)),
+                Ok(Message::Binary(_)) => return Err(unasked("")),
                 Ok(Message::Close(_)) => return Err("it closed the session".into()),
                 Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
                     return self.socket.flush().map_err(|error| words(&error));

@@ -450,6 +450,10 @@ fn a_server_that_fails_costs_its_episode_bounded_time_and_the_next_one_is_played
 #[test]
 fn what_nobody_asked_for_is_no_answer() {
     let flood = hostile(|line| (0..50).all(|_| observe(line, "right", json!(1.0), false, 1.0)));
+    // but for an error, which a server without room sends before it is asked
+    let full = json!({ "message": "no room", "code": "CAPACITY_REACHED" });
+    let full = super::server::unasked(&json!({ "type": "error", "data": full }).to_string());
+    assert!(full.starts_with("no room\nhint: start the server with"), "{full}");
     let server = server(flood, plain);
     let environment = built(config(&server.url));
     let mut played = Played::begin(&environment, 0);
