@@ -349,7 +349,7 @@ mod tests {
         let diary = Arc::new(Diary::default());
         let tools = [ListedTool::plain(diary.clone())];
         let mut desk = ToolDesk::new(&tools, None, 1, Seconds::literal(0.5));
-        let tenancy = desk.begin(&TrajectoryId::new("t", 0, 0), 1);
+        let tenancy = desk.begin(&Task::default(), &TrajectoryId::new("t", 0, 0), 1);
         let refused = desk.submit(&call("dairy", 0), &tenancy, &[]).err().unwrap();
         assert_eq!(refused.text, "ToolError: there is no tool `dairy`");
         assert_eq!(refused.fault, Some(Fault::Call));
@@ -366,7 +366,7 @@ mod tests {
         let other = ListedTool { name: "other".into(), ..diary.clone() };
         let tools = [ListedTool { max_calls: 2, ..diary }, other];
         let mut desk = ToolDesk::new(&tools, None, 1, Seconds::literal(5.0));
-        let tenancy = desk.begin(&TrajectoryId::new("t", 0, 0), 1);
+        let tenancy = desk.begin(&Task::default(), &TrajectoryId::new("t", 0, 0), 1);
         let (of_diary, of_other) = (call("diary", 0), call("other", 0));
         let mut earlier = vec![Some(&of_other), Some(&of_diary), None, Some(&of_other)];
         assert!(desk.submit(&call("diary", 0), &tenancy, &earlier).is_ok());
