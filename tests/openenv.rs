@@ -225,7 +225,8 @@ fn sums(mut stream: TcpStream, fails: bool) {
             }
             "step" if fails => return,
             "step" => {
-                let is_right = data["text"] == (seed + 15).to_string();
+                let wanted = (seed + 15).to_string();
+                let is_right = data["text"] == wanted;
                 (String::new(), json!(is_right), true)
             }
             _ => return,

@@ -144,7 +144,7 @@ pub fn rollout(
     on_finished: &mut dyn FnMut(&Trajectory),
 ) -> Result<(Vec<Trajectory>, RolloutStatistics), RolloutError> {
     enum Event {
-        Finished(usize, Trajectory),
+        Finished(usize, Box<Trajectory>),
         Done(Result<RolloutStatistics, RolloutError>),
     }
     let started = Instant::now();
@@ -170,14 +170,14 @@ pub fn rollout(
             let prompts: Vec<Arc<[TokenId]>> =
                 part.iter().map(|place| prompts[*place].clone()).collect();
             let done = play(context, &config, &prompts, &own, |index, trajectory| {
-                tell(Event::Finished(part[index], trajectory))
+                tell(Event::Finished(part[index], Box::new(trajectory)))
             });
             tell(Event::Done(done));
         },
         &mut |event| match event {
             Event::Finished(place, trajectory) => {
                 on_finished(&trajectory);
-                trajectories[place] = Some(trajectory);
+                trajectories[place] = Some(*trajectory);
             }
             Event::Done(Ok(part)) => statistics.add(&part),
             Event::Done(Err(error)) => failed = Some(error),

@@ -68,7 +68,10 @@ fn help_completions_and_new_know_the_pieces() {
     let here = folder.path();
     for recipe in ["train", "sft", "evaluate", "plan", "compare", "new"] {
         let help = done(here, &[recipe, "--help"], &[]);
-        assert!(help.contains("`qa`, `openenv`, `boxes`") && help.contains(", `packing`"), "{help}");
+        assert!(
+            help.contains("`qa`, `openenv`, `boxes`") && help.contains(", `packing`"),
+            "{help}"
+        );
     }
     assert!(done(here, &["completions", "bash"], &[]).contains("paretopo-example-environment"));
     done(here, &["new", "config", "new.toml"], &[]);

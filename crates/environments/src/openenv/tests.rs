@@ -84,7 +84,7 @@ fn fair(game: &mut Game, request: &Value, line: &mut Line) -> bool {
                     return say(line, "mcp", json!({ "jsonrpc": "2.0", "id": id, "error": error }));
                 }
                 _ => {
-                    let text = if game.secret % 2 == 0 { "even" } else { "odd" };
+                    let text = if game.secret.is_multiple_of(2) { "even" } else { "odd" };
                     let content = json!([{ "type": "text", "text": text }, { "type": "image" }]);
                     json!({ "content": content, "is_error": false })
                 }
