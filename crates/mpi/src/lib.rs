@@ -1,4 +1,4 @@
-//! The ranks of a run as MPI processes: [`Mpi`], by rsmpi, over whatever the MPI library finds
+//! The ranks of a run as MPI processes: `Mpi`, by rsmpi, over whatever the MPI library finds
 //! between them (shared memory, TCP, InfiniBand).
 //!
 //! One thread initialises the library and makes all calls, so that a library without support for
