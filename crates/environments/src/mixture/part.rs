@@ -50,6 +50,11 @@ pub struct Part {
 }
 
 impl Part {
+    /// Whether a task of a run's environments is of this one.
+    pub fn owns(&self, environment: &dyn Environment, task: &Task) -> bool {
+        environment.part_of(task).is_some_and(|own| own.name == self.name)
+    }
+
     /// A task with the environment's name in front of its id.
     pub(crate) fn named(&self, task: &Task) -> Task {
         Task { id: format!("{}/{}", self.name, task.id), ..task.clone() }

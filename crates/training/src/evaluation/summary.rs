@@ -95,8 +95,7 @@ fn by_environment(
     groups: &[(&Task, &[Trajectory])],
 ) -> BTreeMap<String, EnvironmentSummary> {
     let summary = |part: &Part| {
-        let is_own =
-            |task: &Task| environment.part_of(task).is_some_and(|own| own.name == part.name);
+        let is_own = |task: &Task| part.owns(&**environment, task);
         let own = || groups.iter().copied().filter(|(task, _)| is_own(task));
         let ems: Vec<f64> = own().map(|(_, group)| EpisodeSummary::of(group).em()).collect();
         let all = EpisodeSummary::of(own().flat_map(|(_, group)| group));

@@ -93,8 +93,7 @@ fn of_parts(
     put: &mut dyn FnMut(&str, f64),
 ) {
     for part in environment.parts() {
-        let is_own =
-            |task: &Task| environment.part_of(task).is_some_and(|own| own.name == part.name);
+        let is_own = |task: &Task| part.owns(&**environment, task);
         let own = groups.iter().copied().filter(|(task, _)| is_own(task));
         let mut put = |name: &str, value: f64| {
             put(&format!("environment/{}/{name}", part.name), value);

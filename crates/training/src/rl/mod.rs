@@ -396,9 +396,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
             replay: true,
         };
         // of all sampled tokens, also of trajectories that are masked
-        let mut config = self.config.clone();
-        config.train.mask_overlong = false;
-        let sequences = update::sequences(&batch.groups, &batch.advantages, &config);
+        let sequences = update::sequences(&batch.groups, &batch.advantages, false);
         let model = F::valid(&self.policy.model);
         let logprobs = logprobs_of(&model, &sequences, scoring, &self.workers, &place);
         batch.note_trainer(logprobs);
@@ -418,7 +416,8 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
             step,
             ranks,
         };
-        let sequences = update::sequences(&batch.groups, &batch.advantages, self.config);
+        let masked = self.config.train.mask_overlong;
+        let sequences = update::sequences(&batch.groups, &batch.advantages, masked);
         if ranks.count() > 1 {
             ranks.order(&Order::Update { step, sequences: sequences.clone() })?;
         }

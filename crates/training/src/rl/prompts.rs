@@ -6,6 +6,7 @@ use paretopo_trajectory::{Split, Task};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use std::borrow::Borrow;
 
 /// The next prompts of a run, of which it has drawn so many. Where it has several environments, each
 /// prompt comes from the one whose turn it is ([`Schedule`]), which a seed and the prompt's number
@@ -24,13 +25,8 @@ pub(super) fn next_prompts(
     if parts.is_empty() {
         return Ok(next_tasks(tasks, seed, Purpose::TaskOrder, drawn, count));
     }
-    let is_of = |task: &&Task, part: &Part| {
-        environment.part_of(task).is_some_and(|own| own.name == part.name)
-    };
-    let pools: Vec<Vec<Task>> = parts
-        .iter()
-        .map(|part| tasks.iter().filter(|task| is_of(task, part)).cloned().collect())
-        .collect();
+    let pool = |part: &Part| tasks.iter().filter(|task| part.owns(environment, task)).collect();
+    let pools: Vec<Vec<&Task>> = parts.iter().map(pool).collect();
     if let Some(place) = pools.iter().position(Vec::is_empty) {
         return Err(DataError::Setting(format!(
             "there is no train task of the environment `{}`",
@@ -51,7 +47,7 @@ pub(super) fn next_prompts(
 /// The next of an environment's tasks: all in a new order each time all have been used. `drawn` counts
 /// those that have been drawn.
 fn next_tasks(
-    tasks: &[Task],
+    tasks: &[impl Borrow<Task>],
     seed: u64,
     purpose: Purpose,
     drawn: &mut u64,
@@ -65,7 +61,8 @@ fn next_tasks(
         let seed = derive_seed(seed, pass, purpose);
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
         let taken = (count - chosen.len()).min(tasks.len() - place);
-        chosen.extend(order[place..place + taken].iter().map(|index| tasks[*index].clone()));
+        chosen
+            .extend(order[place..place + taken].iter().map(|index| tasks[*index].borrow().clone()));
         *drawn += taken as u64;
     }
     chosen

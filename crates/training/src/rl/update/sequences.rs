@@ -1,6 +1,6 @@
 //! A step's trajectories as sequences to learn from.
 
-use crate::{RunConfig, TrainingSequence};
+use crate::TrainingSequence;
 use paretopo_algorithms::Advantages;
 use paretopo_trajectory::{FinishReason, Trajectory};
 
@@ -12,12 +12,12 @@ use paretopo_trajectory::{FinishReason, Trajectory};
 pub(in crate::rl) fn sequences(
     groups: &[Vec<Trajectory>],
     advantages: &Advantages,
-    config: &RunConfig,
+    mask_overlong: bool,
 ) -> Vec<TrainingSequence> {
     let turns = |group: usize, place: usize| Some(&advantages.turns.as_ref()?[group][place]);
     let sequence = |(trajectory, advantage, turns): (&Trajectory, f64, Option<&Vec<f64>>)| {
         let ids = trajectory.ids();
-        let overlong = trajectory.finish == FinishReason::Length && config.train.mask_overlong;
+        let overlong = trajectory.finish == FinishReason::Length && mask_overlong;
         let spread = turns.filter(|_| !overlong).map(|turns| trajectory.spread_over_turns(turns));
         let mask = if overlong { vec![false; ids.len()] } else { trajectory.mask() };
         let sampled = trajectory.aligned_logprobs().into_iter().zip(&mask);
@@ -48,7 +48,6 @@ pub(in crate::rl) fn sequences(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::TrainConfig;
     use paretopo_trajectory::{Author, Segment, TrajectoryId};
 
     /// A prompt of two ids, two sampled ids, a tool's id and one more sampled id.
@@ -75,10 +74,7 @@ mod tests {
     fn what_ran_out_of_tokens_is_masked_where_that_is_asked_for() {
         let groups = vec![vec![trajectory(FinishReason::Stop), trajectory(FinishReason::Length)]];
         let advantages = Advantages { values: vec![vec![0.5, -0.5]], ..Advantages::default() };
-        let with = |mask_overlong| {
-            let train = TrainConfig { mask_overlong, ..TrainConfig::default() };
-            sequences(&groups, &advantages, &RunConfig { train, ..RunConfig::default() })
-        };
+        let with = |mask_overlong| sequences(&groups, &advantages, mask_overlong);
         let whole = with(false);
         let mask = [false, false, true, true, false, true];
         for (sequence, advantage) in whole.iter().zip([0.5, -0.5]) {
@@ -102,8 +98,7 @@ mod tests {
             turns: Some(vec![vec![vec![0.25, 0.75], vec![-1.0, 0.0]]]),
             ..Advantages::default()
         };
-        let train = TrainConfig { mask_overlong: true, ..TrainConfig::default() };
-        let found = sequences(&groups, &advantages, &RunConfig { train, ..RunConfig::default() });
+        let found = sequences(&groups, &advantages, true);
         // ids 3 and 4 are the first turn, 6 is the second
         assert_eq!(found[0].token_advantages, [0.25, 0.25, 0.75]);
         assert_eq!((found[0].advantage, found[1].advantage), (0.5, -0.5));
