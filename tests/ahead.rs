@@ -1,6 +1,6 @@
 //! Rollouts of later steps that are played while a step's update runs.
 
-use crate::checkout;
+use crate::{checkout, weights};
 use paretopo_training::RunConfig;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -52,10 +52,6 @@ fn versions(run: &Path) -> Vec<u64> {
         found[0]
     };
     (0..STEPS).map(of_step).collect()
-}
-
-fn weights(run: &Path) -> Vec<u8> {
-    std::fs::read(run.join("policy/model.safetensors")).unwrap()
 }
 
 #[test]

@@ -22,8 +22,8 @@ use paretopo_models::{
     select_rows, tensor_bytes, to_host,
 };
 use paretopo_training::{
-    GradientSum, MemoryConfig, Metrics, MicroBatch, Observer, RunConfig, Surroundings,
-    TrainingSequence, accumulate_gradient, sft, train,
+    GradientSum, MemoryConfig, MicroBatch, RunConfig, Surroundings, TrainingSequence,
+    accumulate_gradient, sft, train,
 };
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
@@ -577,15 +577,6 @@ fn rollouts_go_on_from_one_state_of_their_prompt() {
     }
 }
 
-/// Hears nothing.
-struct Deaf;
-
-impl Observer for Deaf {
-    fn progress(&mut self, _: &str, _: usize, _: usize) {}
-    fn step(&mut self, _: u64, _: u64, _: &Metrics) {}
-    fn note(&mut self, _: &str) {}
-}
-
 /// Calls a recipe with settings, from the policy in `start`.
 fn run(recipe: &str, start: &Path, run: &Path, settings: &[String]) {
     let config = RunConfig::parse("", "test", settings).unwrap();
@@ -602,7 +593,7 @@ fn run(recipe: &str, start: &Path, run: &Path, settings: &[String]) {
     let place = plain();
     let recipe =
         if recipe == "sft" { sft::<HybridFamily, Tracked> } else { train::<HybridFamily, Tracked> };
-    recipe(&config, run, &place, &surroundings, &mut Deaf).unwrap();
+    recipe(&config, run, &place, &surroundings, &mut ()).unwrap();
 }
 
 fn metric(run: &Path, name: &str) -> Vec<f64> {

@@ -1,6 +1,6 @@
 //! Ranks as MPI processes, started by `mpirun`: for a program that is built with the feature `mpi`.
 
-use crate::checkout;
+use crate::{checkout, weights};
 use rand::{Rng, SeedableRng};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -39,10 +39,6 @@ fn ranks(count: usize, run: &Path) -> Command {
     train(&mut command, run, &[]);
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     command
-}
-
-fn weights(run: &Path) -> Vec<u8> {
-    std::fs::read(run.join("policy/model.safetensors")).unwrap()
 }
 
 #[cfg_attr(not(feature = "mpi"), ignore = "needs a build with the feature `mpi`")]

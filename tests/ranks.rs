@@ -1,10 +1,10 @@
 //! A run of several ranks: the same weights to the bit as one gives, whoever fails.
 
-use crate::{Tracked, checkout, python_worker, with_kernels};
+use crate::{Tracked, checkout, metrics, python_worker, weights, with_kernels};
 use paretopo_collective::{Collective, CollectiveError, OneProcess, Threads};
 use paretopo_environments::Resources;
 use paretopo_models::AutoFamily;
-use paretopo_training::{Metrics, Observer, RunConfig, Surroundings, TrainingError, train};
+use paretopo_training::{RunConfig, Surroundings, TrainingError, train};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,14 +23,6 @@ const SETTINGS: [&str; 11] = [
     "rollout.max_sampled_tokens=40",
     "workers=1",
 ];
-
-struct Deaf;
-
-impl Observer for Deaf {
-    fn progress(&mut self, _: &str, _: usize, _: usize) {}
-    fn step(&mut self, _: u64, _: u64, _: &Metrics) {}
-    fn note(&mut self, _: &str) {}
-}
 
 fn config(more: &[&str]) -> RunConfig {
     let settings: Vec<String> = SETTINGS.iter().chain(more).map(ToString::to_string).collect();
@@ -55,7 +47,7 @@ fn at_rank(
         sampling_place: paretopo_engine::SamplingPlace::Host,
         collective,
     };
-    train::<AutoFamily, Tracked>(config, run, &with_kernels(), &surroundings, &mut Deaf)
+    train::<AutoFamily, Tracked>(config, run, &with_kernels(), &surroundings, &mut ())
 }
 
 fn policy() -> PathBuf {
@@ -86,23 +78,6 @@ fn threads(ranks: usize) -> Vec<Arc<dyn Collective>> {
     Threads::new(ranks).into_iter().map(|own| Arc::new(own) as Arc<dyn Collective>).collect()
 }
 
-fn weights(run: &Path) -> Vec<u8> {
-    std::fs::read(run.join("policy/model.safetensors")).unwrap()
-}
-
-/// A run's lines without what the clock and the processes decide.
-fn lines(path: &Path) -> Vec<serde_json::Value> {
-    let text = std::fs::read_to_string(path).unwrap();
-    let timed = ["seconds", "per_second", "memory", "started"];
-    let line = |line: &str| {
-        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
-        let object = value.as_object_mut().unwrap();
-        object.retain(|key, _| !timed.iter().any(|part| key.contains(part)));
-        value
-    };
-    text.lines().map(line).collect()
-}
-
 #[track_caller]
 fn check_equal(settings: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
@@ -112,11 +87,10 @@ fn check_equal(settings: &[&str]) {
         let found = at_all(threads(ranks), &config, &place(ranks));
         assert_eq!(found, vec![Ok(()); ranks]);
         // what was played, what was learnt from it, and what came of it
-        let metrics = |ranks: usize| lines(&place(ranks).join("metrics.jsonl"));
-        assert_eq!(metrics(ranks), metrics(1), "{ranks} ranks");
+        assert_eq!(metrics(&place(ranks)), metrics(&place(1)), "{ranks} ranks");
         assert_eq!(weights(&place(ranks)), weights(&place(1)), "{ranks} ranks");
     }
-    assert_eq!(lines(&place(1).join("metrics.jsonl")).len(), 4);
+    assert_eq!(metrics(&place(1)).len(), 4);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! A run that is killed again and again ends with the same weights as one that is not.
 
-use crate::{Tracked, checkout, python_worker, with_kernels};
+use crate::{Tracked, checkout, metrics, python_worker, weights, with_kernels};
 use paretopo_environments::{NamedObjective, Objective, Resources, Scoring};
 use paretopo_models::AutoFamily;
-use paretopo_training::{Metrics, Observer, RunConfig, RunFolder, Surroundings, train_in};
+use paretopo_training::{RunConfig, RunFolder, Surroundings, train_in};
 use rand::{Rng, SeedableRng};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -34,26 +34,6 @@ fn command(run: &Path) -> Command {
     }
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     command
-}
-
-fn weights(run: &Path) -> Vec<u8> {
-    std::fs::read(run.join("policy/model.safetensors")).unwrap()
-}
-
-/// Metrics without what the clock decides.
-fn metrics(run: &Path) -> Vec<serde_json::Value> {
-    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    let timed = ["seconds", "per_second", "memory"];
-    text.lines()
-        .map(|line| {
-            let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
-            value
-                .as_object_mut()
-                .unwrap()
-                .retain(|key, _| !timed.iter().any(|part| key.contains(part)));
-            value
-        })
-        .collect()
 }
 
 /// `PARETOPO_KILLS` of them, 10 if it is not set.
@@ -219,15 +199,6 @@ impl Objective for Ratio {
     }
 }
 
-/// Hears nothing.
-struct Deaf;
-
-impl Observer for Deaf {
-    fn progress(&mut self, _: &str, _: usize, _: usize) {}
-    fn step(&mut self, _: u64, _: u64, _: &Metrics) {}
-    fn note(&mut self, _: &str) {}
-}
-
 #[test]
 fn a_reward_that_is_no_number_stops_a_run_or_its_group_is_left_out_and_counted() {
     let folder = tempfile::tempdir().unwrap();
@@ -262,7 +233,7 @@ fn a_reward_that_is_no_number_stops_a_run_or_its_group_is_left_out_and_counted()
             opened,
             &place,
             &surroundings,
-            &mut Deaf,
+            &mut (),
         )
         .map_err(|error| error.to_string())
     };

@@ -136,3 +136,26 @@ pub(crate) fn rows_of<B: burn::tensor::backend::Backend>(
     let width = tensor.dims()[1];
     paretopo_models::to_host(tensor).chunks(width).map(<[f32]>::to_vec).collect()
 }
+
+/// The file of the weights that a run has ended with.
+#[track_caller]
+pub(crate) fn weights(run: &Path) -> Vec<u8> {
+    std::fs::read(run.join("policy/model.safetensors")).unwrap()
+}
+
+/// A run's metrics without what the clock decides.
+#[track_caller]
+pub(crate) fn metrics(run: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let timed = ["seconds", "per_second", "memory"];
+    text.lines()
+        .map(|line| {
+            let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+            value
+                .as_object_mut()
+                .unwrap()
+                .retain(|key, _| !timed.iter().any(|part| key.contains(part)));
+            value
+        })
+        .collect()
+}

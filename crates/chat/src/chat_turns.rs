@@ -224,11 +224,7 @@ impl ChatTurns {
             now: Some(self.now),
             ..Conversation::new(&[], &self.tools, opens)
         };
-        match self.template.render_conversation(&conversation) {
-            Ok(rendered) => Ok(rendered.text),
-            Err(ChatError::Template(reason)) => Err(self.refused(&reason)),
-            Err(other) => Err(other),
-        }
+        text_of(&self.template, &conversation, |reason| self.refused(reason))
     }
 
     fn refused(&self, reason: &str) -> ChatError {
@@ -237,6 +233,19 @@ impl ChatTurns {
              a syntax inside a turn such as `rollout.syntax={{ type = \"hermes\" }}`",
             self.template.file().display()
         ))
+    }
+}
+
+/// A conversation as the template writes it; `refused` tells what the template does not take.
+pub(crate) fn text_of(
+    template: &ChatTemplate,
+    conversation: &Conversation,
+    refused: impl FnOnce(&str) -> ChatError,
+) -> Result<String, ChatError> {
+    match template.render_conversation(conversation) {
+        Ok(rendered) => Ok(rendered.text),
+        Err(ChatError::Template(reason)) => Err(refused(&reason)),
+        Err(other) => Err(other),
     }
 }
 

@@ -6,7 +6,7 @@
 //! is taken. Where the template ends a turn with a token that ends turns, that is what stands behind
 //! that token, which the policy has drawn itself; small templates end a turn with nothing.
 
-use crate::chat_turns::{Form, behind_last_end};
+use crate::chat_turns::{Form, behind_last_end, text_of};
 use crate::{ChatError, ChatTemplate, Conversation};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
@@ -94,11 +94,7 @@ impl Derived<'_> {
             now: Some(self.now),
             ..Conversation::new(&[], &[], true)
         };
-        match self.template.render_conversation(&conversation) {
-            Ok(rendered) => Ok(rendered.text),
-            Err(ChatError::Template(reason)) => Err(self.refused(&reason)),
-            Err(other) => Err(other),
-        }
+        text_of(self.template, &conversation, |reason| self.refused(reason))
     }
 
     fn refused(&self, reason: &str) -> ChatError {

@@ -81,6 +81,15 @@ pub trait Observer {
     fn note(&mut self, message: &str);
 }
 
+/// Hears nothing.
+impl Observer for () {
+    fn progress(&mut self, _: &str, _: usize, _: usize) {}
+
+    fn step(&mut self, _: u64, _: u64, _: &Metrics) {}
+
+    fn note(&mut self, _: &str) {}
+}
+
 /// What every recipe is given besides its configuration.
 #[derive(Debug)]
 pub struct Surroundings<'a> {

@@ -5,9 +5,7 @@ use crate::decoding::for_rollouts;
 use crate::fitting::{fitting, played_splits};
 use crate::generating::Source;
 use crate::rl::{BadUpdate, Update};
-use crate::{
-    AdamW, Metrics, Observer, Policy, RunConfig, Surroundings, TrainingError, TrainingSequence,
-};
+use crate::{AdamW, Policy, RunConfig, Surroundings, TrainingError, TrainingSequence};
 use burn::tensor::backend::AutodiffBackend;
 use paretopo_agent::{RolloutConfig, RolloutRequest, RolloutStatistics, Workers, rollout};
 use paretopo_collective::exchange::{broadcast, from_bytes};
@@ -25,7 +23,7 @@ pub(crate) fn follow<F: ModelFamily, B: AutodiffBackend>(
     place: &Placement<B>,
     surroundings: &Surroundings<'_>,
 ) -> Result<(), TrainingError> {
-    let environment = surroundings.environment(config, &mut Silent).map_err(TrainingError::from);
+    let environment = surroundings.environment(config, &mut ()).map_err(TrainingError::from);
     follow_orders::<F, B>(config, environment, place, surroundings)
 }
 
@@ -42,17 +40,6 @@ pub fn follow_in<F: ModelFamily, B: AutodiffBackend>(
 ) -> Result<(), TrainingError> {
     Ranks::of(surroundings).agree(config, surroundings)?;
     follow_orders::<F, B>(config, Ok(environment), place, surroundings)
-}
-
-/// Nobody is told what a follower does.
-struct Silent;
-
-impl Observer for Silent {
-    fn progress(&mut self, _: &str, _: usize, _: usize) {}
-
-    fn step(&mut self, _: u64, _: u64, _: &Metrics) {}
-
-    fn note(&mut self, _: &str) {}
 }
 
 fn follow_orders<F: ModelFamily, B: AutodiffBackend>(
@@ -112,7 +99,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Follower<'a, F, B> {
         let policy = Policy::<F, B>::load(config, &surroundings.policy_folder, place)?;
         let reader = policy.reader(&Source::local(), surroundings.cancelled);
         let splits = played_splits(config, true);
-        let environment = fitting(&reader, &config.rollout, environment, &splits, &mut Silent)?;
+        let environment = fitting(&reader, &config.rollout, environment, &splits, &mut ())?;
         let reference = (config.train.kl.coefficient.get() != 0.0)
             .then(|| without_adapter(F::valid(&policy.model)));
         let workers = surroundings.workers(config, &policy.model)?;
