@@ -31,6 +31,13 @@ agreement:
     cargo build {{release}} --bin paretopo
     experiments/math/vllm.sh experiments/math/agreement.sh target/release/paretopo
 
+# Record what a vLLM server answers to two short runs, which the tests hold the client against (needs vLLM: `VLLM` is its program)
+[group('development')]
+record-vllm:
+    cargo build --release --locked --tests
+    PARETOPO_RECORD=http://127.0.0.1:8321 PARETOPO_RECORD_DATE=$(date +%F) experiments/math/vllm.sh cargo test --release --locked --test suite -- recorded_vllm_all_weights
+    PARETOPO_RECORD=http://127.0.0.1:8321 PARETOPO_RECORD_DATE=$(date +%F) ADAPTERS=1 experiments/math/vllm.sh cargo test --release --locked --test suite -- recorded_vllm_adapters
+
 [private]
 quick experiment features="":
     cargo run {{lean}}{{features}} -- --backend {{backend}} compare experiments/{{experiment}}/quick.toml --out runs/exp-{{experiment}}-{{backend}}
@@ -66,6 +73,11 @@ exp-math-objectives:
 [group('experiments')]
 exp-math-preferences:
     {{paretopo-lean}} compare experiments/math/preferences.toml --out runs/exp-math-preferences-{{backend}}
+
+# What it costs to learn from rollouts that are 1, 2 or 8 steps old, ten seeds
+[group('experiments')]
+exp-math-staleness:
+    {{paretopo-lean}} compare experiments/math/staleness.toml --out runs/exp-math-staleness-{{backend}}
 
 # The picture of the README: four methods of the full experiment, from its finished runs
 [group('experiments')]

@@ -321,3 +321,44 @@ fn a_killed_compare_takes_its_runs_with_it() {
         }
     }
 }
+
+/// Runs that are known by a hash of their configuration are lost to `compare` when a setting that
+/// they never heard of comes to be written.
+#[test]
+fn runs_that_are_committed_are_those_of_todays_configurations() {
+    for (experiment, ledger) in [("full", "runs"), ("tuning", "tuning_runs")] {
+        let path = checkout("experiments/math").join(format!("{experiment}.toml"));
+        let listed: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
+        let names: BTreeSet<&str> = listed["methods"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|method| method["name"].as_str().unwrap())
+            .collect();
+        let ledger = checkout("experiments/math").join(format!("{ledger}.jsonl"));
+        let text = std::fs::read_to_string(ledger).unwrap();
+        let mut committed = BTreeSet::new();
+        for line in text.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let run = &line["result"];
+            let method = run["method"].as_str().unwrap();
+            // a sweep puts its value behind the name
+            let is_listed =
+                |name: &&str| method == *name || method.starts_with(&format!("{name} "));
+            if names.iter().any(is_listed) {
+                committed.insert((
+                    method.to_owned(),
+                    run["setting"].to_string(),
+                    run["seed"].as_u64(),
+                ));
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paretopo"));
+        command.args(["compare", "--finished", "--out"]).arg(folder.path()).arg(&path);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let wanted = format!("{} of ", committed.len());
+        assert!(said.starts_with(&wanted), "{experiment}: {said} where {wanted}are committed");
+    }
+}

@@ -51,6 +51,7 @@ mod programs;
 mod prompts;
 mod python_tool;
 mod ranks;
+mod recorded;
 mod reference;
 mod refusals;
 mod replies;

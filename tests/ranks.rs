@@ -1,13 +1,16 @@
 //! A run of several ranks: the same weights to the bit as one gives, whoever fails.
 
+use crate::serving::server::Manners;
 use crate::{Tracked, checkout, metrics, python_worker, weights, with_kernels};
-use paretopo_collective::{Collective, CollectiveError, OneProcess, Threads};
+use paretopo_collective::{Collective, CollectiveError, OneProcess, TensorCarrier, Threads};
 use paretopo_environments::Resources;
 use paretopo_models::AutoFamily;
 use paretopo_training::{RunConfig, Surroundings, TrainingError, train};
+use std::any::Any;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 
 /// Five prompts, so that no number of ranks has equal shares.
 const SETTINGS: [&str; 11] = [
@@ -203,6 +206,86 @@ fn a_rank_that_dies_at_any_message_ends_all_and_any_number_of_them_goes_on() {
     }
 }
 
+/// Ranks in one process that hand tensors to each other as they are.
+#[derive(Debug)]
+struct Direct {
+    inner: Threads,
+    /// From each rank to each other.
+    boxes: Arc<Vec<Vec<Channel>>>,
+    carried: Arc<AtomicUsize>,
+}
+
+type Tensors = Vec<Box<dyn Any + Send>>;
+type Channel = (Sender<Tensors>, Mutex<Receiver<Tensors>>);
+
+impl Direct {
+    fn new(ranks: usize, carried: &Arc<AtomicUsize>) -> Vec<Arc<dyn Collective>> {
+        let open = || {
+            let (sender, receiver) = channel();
+            (sender, Mutex::new(receiver))
+        };
+        let of_rank = || (0..ranks).map(|_| open()).collect();
+        let boxes = Arc::new((0..ranks).map(|_| of_rank()).collect());
+        let own = |inner| {
+            let (boxes, carried) = (Arc::clone(&boxes), carried.clone());
+            Arc::new(Self { inner, boxes, carried }) as Arc<dyn Collective>
+        };
+        Threads::new(ranks).into_iter().map(own).collect()
+    }
+}
+
+impl Collective for Direct {
+    fn rank(&self) -> usize {
+        self.inner.rank()
+    }
+
+    fn ranks(&self) -> usize {
+        self.inner.ranks()
+    }
+
+    fn send(&self, to: usize, bytes: Vec<u8>) -> Result<(), CollectiveError> {
+        self.inner.send(to, bytes)
+    }
+
+    fn receive(&self, from: usize) -> Result<Vec<u8>, CollectiveError> {
+        self.inner.receive(from)
+    }
+
+    fn tensors(&self) -> Option<&dyn TensorCarrier> {
+        Some(self)
+    }
+}
+
+impl TensorCarrier for Direct {
+    fn send(&self, to: usize, tensors: Tensors) -> Result<(), CollectiveError> {
+        self.carried.fetch_add(tensors.len(), Ordering::Relaxed);
+        self.boxes[self.rank()][to].0.send(tensors).unwrap();
+        Ok(())
+    }
+
+    fn receive(&self, from: usize, lengths: &[usize]) -> Result<Tensors, CollectiveError> {
+        let found = self.boxes[from][self.rank()].1.lock().unwrap().recv().unwrap();
+        assert_eq!(found.len(), lengths.len());
+        Ok(found)
+    }
+}
+
+#[test]
+fn tensors_that_are_carried_past_the_host_give_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    let config = config(&["train.shard_optimizer=true"]);
+    assert_eq!(at_all(threads(1), &config, &whole), [Ok(())]);
+    let carried = Arc::new(AtomicUsize::new(0));
+    for ranks in [2, 3] {
+        let run = folder.path().join(ranks.to_string());
+        assert_eq!(at_all(Direct::new(ranks, &carried), &config, &run), vec![Ok(()); ranks]);
+        assert_eq!(weights(&run), weights(&whole), "{ranks} ranks");
+        // gradients to rank 0 and back, in each of 4 steps, of 20 tensors and more
+        assert!(carried.swap(0, Ordering::Relaxed) > 160);
+    }
+}
+
 /// Two ranks, the second one with what is its own.
 fn two(
     own: &RunConfig,
@@ -266,6 +349,28 @@ fn what_is_of_one_process_is_refused_by_name() {
     let ahead = config(&["train.max_staleness=1"]);
     for found in two(&ahead, &ahead, policy(), &folder.path().join("run")) {
         let said = found.unwrap_err();
-        assert!(said.contains("`train.max_staleness` is of a run in one process"), "{said}");
+        assert!(
+            said.contains("`train.max_staleness` of several processes needs servers"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn where_servers_draw_rank_0_plays_and_all_share_the_gradient() {
+    let folder = tempfile::tempdir().unwrap();
+    for staleness in [0, 1] {
+        let server = crate::serving::serve(Manners::default());
+        let generator = format!("generator={{ type = 'vllm', urls = ['{}'] }}", server.url());
+        let config = config(&[&format!("train.max_staleness={staleness}"), &generator]);
+        let place = |ranks: usize| folder.path().join(format!("{staleness}-{ranks}"));
+        for ranks in 1..=3 {
+            server.forget_weights();
+            let given = server.asked("/collective_rpc");
+            assert_eq!(at_all(threads(ranks), &config, &place(ranks)), vec![Ok(()); ranks]);
+            assert_eq!(weights(&place(ranks)), weights(&place(1)), "{ranks} ranks");
+            // by rank 0 alone: of the start, and behind each step from which rollouts follow
+            assert_eq!(server.asked("/collective_rpc") - given, 5 - staleness);
+        }
     }
 }

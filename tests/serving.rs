@@ -12,9 +12,11 @@ use std::sync::{Arc, Mutex};
 
 #[path = "../crates/serving/tests/server/mod.rs"]
 #[expect(dead_code, reason = "the tests of the crate misuse more of it")]
-mod server;
+pub(crate) mod server;
 
 const POLICY: &str = "models/graded-math";
+/// What the variable `PARETOPO_TEST_KEY` of runs holds.
+const KEY: &str = "sk-9f2c";
 
 /// The policy with what a folder has: all weights, or an adapter.
 fn model(weights: Option<&PathBuf>) -> AutoModel<Plain> {
@@ -28,7 +30,7 @@ fn model(weights: Option<&PathBuf>) -> AutoModel<Plain> {
     }
 }
 
-fn serve(manners: Manners) -> Server {
+pub(crate) fn serve(manners: Manners) -> Server {
     let models: Mutex<HashMap<Option<PathBuf>, Arc<AutoModel<Plain>>>> = Mutex::default();
     let logits = move |weights: Option<&PathBuf>, ids: &[u32]| {
         let own = models
@@ -46,6 +48,10 @@ fn serve(manners: Manners) -> Server {
 }
 
 fn paretopo(command: &str, servers: &[&Server], settings: &[&str], place: [&str; 2]) -> Output {
+    prepared(command, servers, settings, place).output().unwrap()
+}
+
+fn prepared(command: &str, servers: &[&Server], settings: &[&str], place: [&str; 2]) -> Command {
     let urls: Vec<String> = servers.iter().map(|server| format!("'{}'", server.url())).collect();
     let generator = format!(
         "generator={{ type = 'vllm', urls = [{}], backoff_seconds = 0.01 }}",
@@ -63,10 +69,11 @@ fn paretopo(command: &str, servers: &[&Server], settings: &[&str], place: [&str;
         "rollout.max_sampled_tokens=40",
     ];
     let given = if servers.is_empty() { None } else { Some(generator.as_str()) };
-    for setting in small.iter().chain(settings).copied().chain(given) {
+    for setting in small.into_iter().chain(given).chain(settings.iter().copied()) {
         child.args(["--set", setting]);
     }
-    child.output().unwrap()
+    child.env("PARETOPO_TEST_KEY", KEY);
+    child
 }
 
 #[track_caller]
@@ -159,6 +166,33 @@ fn a_run_stops_where_a_server_keeps_old_weights() {
     assert_eq!(metrics(&folder.path().join("run")).len(), 1);
 }
 
+/// A file size limit stands in for a full disk: both fail in the middle of a write.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_fills_up_ends_a_run_before_a_server_is_asked() {
+    let server = serve(Manners::default());
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let plain = || prepared("train", &[&server], &[], ["--run", run.to_str().unwrap()]);
+    // blocks of 512 bytes: half of the weights; writes fail where the signal is ignored
+    let mut limited = Command::new("sh");
+    let plain_command = plain();
+    limited
+        .args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\""])
+        .arg(plain_command.get_program())
+        .args(plain_command.get_args());
+    let output = limited.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("version-0/model.safetensors") && said.contains("File too large"),
+        "{said}"
+    );
+    assert_eq!(server.asked("/collective_rpc"), 0);
+    require_success(&plain().output().unwrap());
+    check_learnt(&run);
+}
+
 #[test]
 fn an_evaluation_on_a_server_is_that_of_this_process() {
     let server = serve(Manners::default());
@@ -179,6 +213,33 @@ fn an_evaluation_on_a_server_is_that_of_this_process() {
     assert_eq!(play(&[&server]), play(&[]));
     // nothing was given that it had already
     assert_eq!(server.asked("/collective_rpc"), 0);
+}
+
+#[test]
+fn a_server_that_wants_a_key_gets_it_and_nobody_else() {
+    let wants = || serve(Manners { key: Some(KEY), ..Manners::default() });
+    let named = "generator.token_variable='PARETOPO_TEST_KEY'";
+    let (folder, output) = train(&[&wants()], &["train.steps=1", named]);
+    require_success(&output);
+    let run = folder.path().join("run");
+    let told = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(told.contains("PARETOPO_TEST_KEY") && !told.contains(KEY), "{told}");
+    // none, one that is not set, and one that it says back
+    let other = serve(Manners { key: Some("another"), ..Manners::default() });
+    for (server, settings, wanted) in [
+        (&wants(), &[][..], "status 401 Unauthorized: who are you"),
+        (
+            &wants(),
+            &["generator.token_variable='PARETOPO_NO_SUCH'"],
+            "`PARETOPO_NO_SUCH` is not set",
+        ),
+        (&other, &[named], "who are you? Bearer …; `generator.token_variable` names the variable"),
+    ] {
+        let (_folder, output) = train(&[server], settings);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(wanted), "{said}");
+        assert!(!said.contains(KEY), "{said}");
+    }
 }
 
 #[test]

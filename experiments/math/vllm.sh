@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts vLLM with the policy of the graded world, runs a command, and stops vLLM.
 #   vllm.sh COMMAND ...
-# MODEL, if it is set, is a checkpoint that is served in place of it. VLLM is the program, `vllm` when it is not set; what it says is in runs/vllm.log.
+# MODEL, if it is set, is a checkpoint that is served in place of it; with ADAPTERS=1 the server takes adapters. VLLM is the program, `vllm` when it is not set; what it says is in runs/vllm.log.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 vllm=${VLLM:-vllm}
@@ -28,7 +28,12 @@ PYTHON
 # routes for weights; a CPU build keeps keys and values in half a gibibyte
 export VLLM_SERVER_DEV_MODE=1 VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=auto
 export HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1
-"$vllm" serve "$model" --served-model-name policy --dtype float32 --max-model-len 256 \
+adapters=()
+if [ -n "${ADAPTERS:-}" ]; then
+    export VLLM_ALLOW_RUNTIME_LORA_UPDATING=1
+    adapters=(--enable-lora --max-lora-rank 8)
+fi
+"$vllm" serve "$model" "${adapters[@]}" --served-model-name policy --dtype float32 --max-model-len 256 \
     --max-num-seqs 64 --enforce-eager --host 127.0.0.1 --port "$port" >runs/vllm.log 2>&1 &
 server=$!
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null || true' EXIT

@@ -1,6 +1,7 @@
 //! The compiled-in backends, best first, and the choice among them.
 
 use crate::problem::Problem;
+use crate::ranks::place_on_machine;
 use paretopo_models::ModelFamily;
 use paretopo_training::EntryPoints;
 
@@ -35,6 +36,12 @@ backends! {
     "wgpu" paretopo_backend_wgpu::entry_points;
 }
 
+/// The device of a backend without a wish: of several processes on a machine, each has a card of its
+/// own.
+fn usual_device(backend: &EntryPoints) -> usize {
+    if backend.has_cards() { place_on_machine() } else { 0 }
+}
+
 /// The backend and the index of its device; without a wish the first that works.
 pub(crate) fn choose(
     compiled: &[EntryPoints],
@@ -44,15 +51,18 @@ pub(crate) fn choose(
         compiled.iter().map(|backend| format!("`{}`", backend.name)).collect::<Vec<_>>().join(", ")
     };
     let Some(wish) = wish else {
-        let present = compiled.iter().find(|backend| (backend.probe)(0).is_ok());
+        let present =
+            compiled.iter().find(|backend| (backend.probe)(usual_device(backend)).is_ok());
         return present
-            .map(|backend| (*backend, 0))
+            .map(|backend| (*backend, usual_device(backend)))
             .ok_or_else(|| Problem::mistake("no compiled-in backend finds its device"));
     };
-    let (name, index) = wish.split_once(':').unwrap_or((wish, "0"));
-    let index = index.parse().map_err(|_| {
-        Problem::mistake(format!("`--backend {wish}`: `{index}` is not a device index"))
-    })?;
+    let (name, index) = wish.split_once(':').map_or((wish, None), |(name, at)| (name, Some(at)));
+    let parsed = index.map(|index| {
+        let wrong = || format!("`--backend {wish}`: `{index}` is not a device index");
+        index.parse().map_err(|_| Problem::mistake(wrong()))
+    });
+    let index: Option<usize> = parsed.transpose()?;
     let Some(backend) = compiled.iter().find(|backend| backend.name == name) else {
         return Err(Problem::mistake(if KNOWN.contains(&name) {
             format!(
@@ -63,6 +73,7 @@ pub(crate) fn choose(
             format!("there is no backend `{name}` (this binary has {})", names())
         }));
     };
+    let index = index.unwrap_or_else(|| usual_device(backend));
     (backend.probe)(index).map_err(|reason| {
         Problem::mistake(format!("the backend `{wish}` cannot be used: {reason}"))
     })?;

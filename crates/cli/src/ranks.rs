@@ -12,6 +12,9 @@ const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"];
 /// What Slurm also says in a shell that is no step of a parallel job, so that alone means nothing.
 const WITH_SLURM: [&str; 2] = ["PMIX_RANK", "PMI_RANK"];
 
+/// Where they say which of a machine's processes this one is.
+const PLACES: [&str; 3] = ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"];
+
 /// A rank that has failed leaves it so long to rank 0 to say why, which ends the job.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -96,6 +99,15 @@ pub(crate) fn require_one() -> Result<(), Problem> {
              start one; `train` alone is of several"
         ))),
     }
+}
+
+/// Which of its machine's processes this one is, from 0 on; 0 where it was started alone.
+pub(crate) fn place_on_machine() -> usize {
+    if launched() <= 1 {
+        return 0;
+    }
+    let mut said = PLACES.iter().filter_map(|name| std::env::var(name).ok()?.parse().ok());
+    said.next().unwrap_or(0)
 }
 
 /// How many processes were started together with this one, itself included; 0 where nothing is

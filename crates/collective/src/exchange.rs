@@ -6,10 +6,21 @@ use crate::{Collective, CollectiveError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The root's bytes, at every rank. The others' own are not looked at.
+/// Whom a rank hears of what the root tells, nobody at the root itself, and whom it passes it on to.
 ///
-/// They go down a binomial tree: rank `r`, counted from the root, receives from `r` without its
-/// lowest bit, and sends to `r + 2^i` for each `2^i` below that bit.
+/// They are a binomial tree: rank `r`, counted from the root, receives from `r` without its lowest
+/// bit, and sends to `r + 2^i` for each `2^i` below that bit.
+pub fn route(collective: &dyn Collective, root: usize) -> (Option<usize>, Vec<usize>) {
+    let ranks = collective.ranks();
+    let place = (collective.rank() + ranks - root) % ranks;
+    let rank_at = |place: usize| (place + root) % ranks;
+    let lowest = if place == 0 { ranks.next_power_of_two() } else { place & place.wrapping_neg() };
+    let bits = std::iter::successors(Some(lowest / 2), |bit| Some(bit / 2));
+    let below = bits.take_while(|bit| *bit > 0).filter(|bit| place + bit < ranks);
+    ((place > 0).then(|| rank_at(place - lowest)), below.map(|bit| rank_at(place + bit)).collect())
+}
+
+/// The root's bytes, at every rank, by their [`route`]. The others' own are not looked at.
 ///
 /// # Errors
 /// When a rank is lost.
@@ -18,20 +29,10 @@ pub fn broadcast(
     root: usize,
     bytes: Vec<u8>,
 ) -> Result<Vec<u8>, CollectiveError> {
-    let ranks = collective.ranks();
-    let place = (collective.rank() + ranks - root) % ranks;
-    let rank_at = |place: usize| (place + root) % ranks;
-    let lowest = if place == 0 { ranks.next_power_of_two() } else { place & place.wrapping_neg() };
-    let bytes = match place {
-        0 => bytes,
-        _ => collective.receive(rank_at(place - lowest))?,
-    };
-    let mut bit = lowest / 2;
-    while bit > 0 {
-        if place + bit < ranks {
-            collective.send(rank_at(place + bit), bytes.clone())?;
-        }
-        bit /= 2;
+    let (from, to) = route(collective, root);
+    let bytes = from.map_or(Ok(bytes), |from| collective.receive(from))?;
+    for to in to {
+        collective.send(to, bytes.clone())?;
     }
     Ok(bytes)
 }

@@ -15,6 +15,7 @@ pub mod tree;
 
 pub use threads::Threads;
 
+use std::any::Any;
 use std::fmt::Debug;
 
 /// Carries messages between the ranks of a run.
@@ -38,6 +39,34 @@ pub trait Collective: Debug + Send + Sync {
     /// # Errors
     /// When the rank is lost.
     fn receive(&self, from: usize) -> Result<Vec<u8>, CollectiveError>;
+
+    /// What carries tensors past the host's memory, where there is something; all ranks have it, or
+    /// none.
+    fn tensors(&self) -> Option<&dyn TensorCarrier> {
+        None
+    }
+}
+
+/// Carries tensors from the memory of one rank's device into that of another's.
+///
+/// A tensor is burn's `Tensor<B, 1>` of f32 with at least one number, `B` without autodiff being the
+/// backend that the carrier is made for. It is in a box, since who carries bytes knows no backends.
+pub trait TensorCarrier {
+    /// Sends tensors to another rank; waits until they may be changed.
+    ///
+    /// # Errors
+    /// When the rank is lost, or they are no such tensors.
+    fn send(&self, to: usize, tensors: Vec<Box<dyn Any + Send>>) -> Result<(), CollectiveError>;
+
+    /// Waits for tensors of another rank, of these lengths.
+    ///
+    /// # Errors
+    /// When the rank is lost.
+    fn receive(
+        &self,
+        from: usize,
+        lengths: &[usize],
+    ) -> Result<Vec<Box<dyn Any + Send>>, CollectiveError>;
 }
 
 /// Why ranks do not work together.

@@ -10,6 +10,7 @@ use crate::request::Client;
 use crate::trackio::Trackio;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use paretopo_settings::Secret;
 use paretopo_trajectory::{TokenId, Trajectory};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -198,16 +199,11 @@ fn of_mlflow(config: &MlflowConfig, limit: Duration) -> Result<Client, Dashboard
 
 /// What a variable holds.
 fn held(key: String, variable: &str) -> Result<String, DashboardError> {
-    let refused = |key: String, reason: &str| {
-        let (variable, reason) = (variable.to_owned(), reason.to_owned());
-        Err(DashboardError::Variable { key, variable, reason })
-    };
-    match std::env::var(variable) {
-        Err(std::env::VarError::NotPresent) => refused(key, "is not set"),
-        Ok(value) if value.is_empty() => refused(key, "is empty"),
-        Ok(value) if value.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(value),
-        Ok(_) | Err(std::env::VarError::NotUnicode(_)) => {
-            refused(key, "holds a space, a line break or a letter beyond ASCII")
+    match Secret::of_variable(variable) {
+        Ok(secret) => Ok(secret.exposed().to_owned()),
+        Err(reason) => {
+            let (variable, reason) = (variable.to_owned(), reason.to_owned());
+            Err(DashboardError::Variable { key, variable, reason })
         }
     }
 }

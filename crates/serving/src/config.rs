@@ -15,6 +15,10 @@ pub struct ServerConfig {
     /// The name by which they serve the policy; the first that each lists when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The environment's variable that holds the key they were started with (`--api-key`), e.g.
+    /// `VLLM_API_KEY`. It is sent as a bearer token, to each of them, and written nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_variable: Option<String>,
     /// A folder that they read under the same path: weights are handed over in it. The run's own
     /// folder when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

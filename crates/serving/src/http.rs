@@ -2,6 +2,7 @@
 
 use crate::error::Failure;
 use paretopo_retrieval::http_agent;
+use paretopo_settings::Secret;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
@@ -19,18 +20,36 @@ pub(crate) struct Client {
     agent: ureq::Agent,
     base: String,
     connecting: Duration,
+    key: Option<Secret>,
 }
 
 impl Client {
-    pub(crate) fn new(url: &str, connecting: Duration) -> Self {
-        Self { agent: http_agent(), base: url.trim_end_matches('/').to_owned(), connecting }
+    pub(crate) fn new(url: &str, connecting: Duration, key: Option<Secret>) -> Self {
+        Self { agent: http_agent(), base: url.trim_end_matches('/').to_owned(), connecting, key }
+    }
+
+    /// The key as a header.
+    fn key_header(&self) -> Option<(&'static str, String)> {
+        self.key.as_ref().map(|key| ("authorization", key.bearer()))
+    }
+
+    /// What went wrong, without the key.
+    fn discreet(&self, failure: Failure) -> Failure {
+        match &self.key {
+            Some(key) => Failure { message: key.hidden_in(&failure.message), ..failure },
+            None => failure,
+        }
     }
 
     pub(crate) fn get(&self, route: &str, limit: Duration) -> Result<Value, Failure> {
-        let request = self.agent.get(format!("{}{route}", self.base));
+        let mut request = self.agent.get(format!("{}{route}", self.base));
+        if let Some((name, value)) = self.key_header() {
+            request = request.header(name, value);
+        }
         let request = request.config().timeout_global(Some(limit));
         let sent = request.timeout_connect(Some(self.connecting.min(limit))).build().call();
-        whole_answer(route, opened(route, sent)?)
+        let answer = opened(route, sent).and_then(|answer| whole_answer(route, answer));
+        answer.map_err(|failure| self.discreet(failure))
     }
 
     /// `Null` where nothing is answered.
@@ -61,10 +80,13 @@ impl Client {
         body: &Value,
         limit: Duration,
     ) -> Result<ureq::http::Response<ureq::Body>, Failure> {
-        let request = self.agent.post(format!("{}{route}", self.base));
+        let mut request = self.agent.post(format!("{}{route}", self.base));
+        if let Some((name, value)) = self.key_header() {
+            request = request.header(name, value);
+        }
         let request = request.config().timeout_global(Some(limit));
         let request = request.timeout_connect(Some(self.connecting.min(limit))).build();
-        opened(route, request.send_json(body))
+        opened(route, request.send_json(body)).map_err(|failure| self.discreet(failure))
     }
 }
 
@@ -79,7 +101,10 @@ fn opened(
         return Ok(answer);
     }
     let body = answer.body_mut().with_config().limit(1 << 20).read_to_vec().unwrap_or_default();
-    let message = format!("`{route}` is answered with status {status}: {}", said(&body));
+    let mut message = format!("`{route}` is answered with status {status}: {}", said(&body));
+    if [401, 403].contains(&status.as_u16()) {
+        message.push_str("; `generator.token_variable` names the variable that holds its key");
+    }
     // a model that is not found is one that a restarted server has not loaded yet
     let busy = status.is_server_error() || [404, 408, 429].contains(&status.as_u16());
     Err(if busy { Failure::away(message) } else { Failure::last_word(message) })

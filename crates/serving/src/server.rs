@@ -9,7 +9,7 @@ use crate::servers::{Held, Needs, Weights};
 use crate::{ServerConfig, ServingError};
 use paretopo_generation::SamplingConfig;
 use paretopo_retrieval::Breaker;
-use paretopo_settings::Temperature;
+use paretopo_settings::{Secret, Temperature};
 use paretopo_trajectory::TokenId;
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -72,7 +72,8 @@ impl Server {
         config: &ServerConfig,
         needs: &Needs,
     ) -> Result<(Self, usize), ServingError> {
-        let client = Client::new(url, config.connect_seconds.duration());
+        let key = config.token_variable.as_deref().map(held).transpose()?;
+        let client = Client::new(url, config.connect_seconds.duration(), key);
         let limit = config.update_seconds.duration();
         let failed = |failure: Failure| {
             let said = failure.of(url).message;
@@ -298,6 +299,16 @@ impl Server {
             }
         }
     }
+}
+
+/// The key that a variable holds.
+fn held(variable: &str) -> Result<Secret, ServingError> {
+    Secret::of_variable(variable).map_err(|reason| {
+        ServingError::Failed(format!(
+            "`generator.token_variable`: the variable `{variable}` {reason}\nhint: put the key there \
+             that the servers were started with, or take the setting out"
+        ))
+    })
 }
 
 fn lacks(url: &str, what: String, hint: &str) -> ServingError {

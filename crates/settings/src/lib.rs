@@ -13,6 +13,7 @@ mod pieces;
 mod range;
 mod read;
 mod real;
+mod secret;
 mod whole;
 
 pub use lists::{Frequencies, TaskWeights, Weights};
@@ -24,4 +25,5 @@ pub use real::{
     LogDeviation, LogRatio, NonNegative, Pause, Positive, RepetitionPenalty, Seconds, Share,
     Temperature, TokenCount, TopP, WeightDecay,
 };
+pub use secret::Secret;
 pub use whole::{LARGEST_SEED, all_whole, all_within, some_whole, some_within, whole, within};

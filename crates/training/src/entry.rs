@@ -12,10 +12,12 @@ use crate::{
     Scores, Surroundings, TrainingError, train,
 };
 use burn::tensor::backend::AutodiffBackend;
+use paretopo_collective::Collective;
 use paretopo_engine::SamplingPlace;
 use paretopo_models::{Kernels, ModelFamily, Placement};
 use paretopo_trajectory::{Task, Trajectory};
 use std::path::Path;
+use std::sync::Arc;
 
 /// A concrete backend.
 pub trait BackendChoice {
@@ -39,6 +41,18 @@ pub trait BackendChoice {
     /// What its models use in place of their layers' formulas, with autodiff and without.
     fn kernels() -> Kernels {
         Kernels::none()
+    }
+
+    /// The ranks of a job, with what carries tensors between their devices where there is something;
+    /// all ranks call this.
+    ///
+    /// # Errors
+    /// Says what is missing on this machine.
+    fn joined(
+        _device: &<Self::Backend as burn::tensor::backend::BackendTypes>::Device,
+        ranks: Arc<dyn Collective>,
+    ) -> Result<Arc<dyn Collective>, String> {
+        Ok(ranks)
     }
 }
 
@@ -100,6 +114,11 @@ pub struct EntryPoints {
 }
 
 impl EntryPoints {
+    /// Whether it computes on cards, of which each process of a job needs its own.
+    pub fn has_cards(&self) -> bool {
+        self.sampling_place == SamplingPlace::Device
+    }
+
     /// The entry points of a backend, for a family of models.
     pub fn of<C: BackendChoice, F: ModelFamily>() -> Self {
         Self {
@@ -108,7 +127,12 @@ impl EntryPoints {
             sampling_place: if C::ON_CPU { SamplingPlace::Host } else { SamplingPlace::Device },
             probe: |index| C::device(index).map(|device| format!("{device:?}")),
             train: |index, config, run, surroundings, observer| {
-                train::<F, C::Backend>(config, run, &place::<C>(index)?, surroundings, observer)
+                let place = place::<C>(index)?;
+                let missing = |reason| TrainingError::Backend { name: C::NAME, reason };
+                let collective = C::joined(&place.device, surroundings.collective.clone());
+                let collective = collective.map_err(missing)?;
+                let surroundings = Surroundings { collective, ..surroundings.clone() };
+                train::<F, C::Backend>(config, run, &place, &surroundings, observer)
             },
             sft: |index, config, run, surroundings, observer| {
                 crate::sft::<F, C::Backend>(

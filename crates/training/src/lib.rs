@@ -91,7 +91,7 @@ impl Observer for () {
 }
 
 /// What every recipe is given besides its configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Surroundings<'a> {
     /// What environments use of this machine.
     pub resources: Resources,

@@ -7,6 +7,9 @@
 //! Products of f32 round their inputs to TF32, about which burn leaves no choice. Operations are not
 //! fused: burn 0.21's fusion panicked on a card (`experiments/backends/README.md`).
 
+#[cfg(feature = "nccl")]
+mod nccl;
+
 use burn::backend::Autodiff;
 use burn_cuda::{Cuda, CudaDevice};
 use cubecl::config::cache::CacheConfig;
@@ -36,6 +39,17 @@ impl BackendChoice for Choice {
                 "no CUDA device {index} was found\nhint: install the NVIDIA driver and the CUDA runtime compiler (nvrtc)"
             )),
         }
+    }
+
+    #[cfg(feature = "nccl")]
+    fn joined(
+        device: &CudaDevice,
+        ranks: std::sync::Arc<dyn paretopo_collective::Collective>,
+    ) -> Result<std::sync::Arc<dyn paretopo_collective::Collective>, String> {
+        if ranks.ranks() == 1 {
+            return Ok(ranks);
+        }
+        Ok(std::sync::Arc::new(nccl::Nccl::join(ranks, device)?))
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Manners {
     pub(crate) refuses_weights: bool,
     /// Between two tokens.
     pub(crate) delay: Duration,
+    /// It answers those alone who tell it this.
+    pub(crate) key: Option<&'static str>,
 }
 
 /// What goes wrong in a turn.
@@ -119,16 +121,20 @@ impl Server {
     }
 }
 
-type Served = std::io::Result<()>;
+pub(crate) type Served = std::io::Result<()>;
 
 impl State {
     fn serve(&self, mut stream: TcpStream) -> Served {
         if self.is_down.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let (route, body) = read_request(&stream)?;
+        let (route, body, told) = read_request(&stream)?;
         lock(&self.asked).push(route.clone());
         let manners = lock(&self.manners).clone();
+        if manners.key.is_some_and(|key| told != format!("Bearer {key}")) {
+            let said = json!({ "error": format!("who are you? {told}") });
+            return answer(&mut stream, 401, &said);
+        }
         let path = route.split('?').next().unwrap_or_default().to_owned();
         if manners.lacks.iter().any(|lacking| *lacking == path) {
             return answer(&mut stream, 404, &json!({ "detail": "Not Found" }));
@@ -352,30 +358,30 @@ fn routes(manners: &Manners) -> Value {
     json!({ "paths": paths })
 }
 
-/// The route and the body.
-fn read_request(stream: &TcpStream) -> std::io::Result<(String, Value)> {
+/// The route, the body and the authorization.
+pub(crate) fn read_request(stream: &TcpStream) -> std::io::Result<(String, Value, String)> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let route = line.split(' ').nth(1).unwrap_or_default().to_owned();
-    let mut length = 0;
+    let (mut length, mut told) = (0, String::new());
     loop {
         line.clear();
         reader.read_line(&mut line)?;
-        let header = line.trim().to_ascii_lowercase();
-        if header.is_empty() {
-            break;
-        }
-        if let Some(value) = header.strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
+        let header = line.trim();
+        let Some((name, value)) = header.split_once(':') else { break };
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.trim().parse().unwrap(),
+            "authorization" => value.trim().clone_into(&mut told),
+            _ => {}
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok((route, serde_json::from_slice(&body).unwrap_or_default()))
+    Ok((route, serde_json::from_slice(&body).unwrap_or_default(), told))
 }
 
-fn answer(stream: &mut TcpStream, status: u16, body: &Value) -> Served {
+pub(crate) fn answer(stream: &mut TcpStream, status: u16, body: &Value) -> Served {
     let text = body.to_string();
     write!(
         stream,

@@ -183,6 +183,7 @@ pub struct RunConfig {
     pub evaluation: EvaluationConfig,
     /// Who else hears of a run while it trains. It is no part of which run it is: a run may go on
     /// with other dashboards.
+    #[serde(skip_serializing_if = "is_usual")]
     pub dashboards: DashboardsConfig,
 }
 
@@ -207,6 +208,10 @@ impl Default for RunConfig {
             dashboards: DashboardsConfig::default(),
         }
     }
+}
+
+fn is_usual(dashboards: &DashboardsConfig) -> bool {
+    *dashboards == DashboardsConfig::default()
 }
 
 fn usual_environment() -> EnvironmentConfig {

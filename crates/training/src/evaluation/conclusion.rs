@@ -80,7 +80,7 @@ impl<B: AutodiffBackend> Conclusion<'_, B> {
             config: &config.evaluation,
             seed: config.seed,
             name: "evaluate",
-            ranks,
+            ranks: ranks.players(config),
         };
         let played = playing.play_and_summarise(None, observer)?;
         let Played { evaluation, trajectories, bad_reward } = played;

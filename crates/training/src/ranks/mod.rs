@@ -3,7 +3,8 @@
 //! follow its orders ([`follower`]): each plays its share of the groups, computes its share of the
 //! gradient, and makes the same update, so that all have the same weights.
 //!
-//! - A group is played by one rank, and the estimator sees the whole step at rank 0.
+//! - A group is played by one rank, and the estimator sees the whole step at rank 0. Where servers
+//!   draw, rank 0 plays all groups on them.
 //! - Gradients are added in a fixed tree over `train.gradient_parts` parts of the micro-batches, so
 //!   that the weights have the same bits for any number of ranks up to that.
 //! - What a rank's share fails with is told to all before any of them goes on, so nobody waits for
@@ -22,7 +23,10 @@ pub(crate) use messages::Order;
 pub(crate) use tensors::trained_parameters;
 
 use crate::learning::gradient::{PartSums, gradient_parts};
-use crate::{AdamW, ConfigError, GradientSum, Policy, RunConfig, Surroundings, TrainingError};
+use crate::{
+    AdamW, ConfigError, GeneratorConfig, GradientSum, Policy, RunConfig, Surroundings,
+    TrainingError,
+};
 use burn::module::Module;
 use burn::tensor::backend::AutodiffBackend;
 use messages::Identity;
@@ -47,6 +51,12 @@ impl<'a> Ranks<'a> {
     /// A run of one process.
     pub(crate) fn alone() -> Self {
         Self(&OneProcess)
+    }
+
+    /// Those that play episodes: all of them, or rank 0 alone where servers draw the tokens, since it
+    /// is they who share the work then.
+    pub(crate) fn players(self, config: &RunConfig) -> Self {
+        if config.generator == GeneratorConfig::default() { self } else { Self::alone() }
     }
 
     pub(crate) fn leads(self) -> bool {
@@ -220,16 +230,10 @@ impl<'a> Ranks<'a> {
 /// Names a setting that is of a run in one process.
 fn check(config: &RunConfig) -> Result<(), ConfigError> {
     let wrong = |reason: &str| Err(ConfigError::Setting(reason.into()));
-    if config.train.max_staleness > 0 {
+    if config.train.max_staleness > 0 && config.generator == GeneratorConfig::default() {
         return wrong(
-            "`train.max_staleness` is of a run in one process\nhint: `train.max_staleness=0`, or \
-             start it without `mpirun`",
-        );
-    }
-    if config.generator != Default::default() {
-        return wrong(
-            "`generator`: servers are of a run in one process\nhint: take `generator` out, or start \
-             the run without `mpirun`; several servers share the work of one process",
+            "`train.max_staleness` of several processes needs servers that draw\nhint: \
+             `train.max_staleness=0`, a `generator`, or start it without `mpirun`",
         );
     }
     Ok(())

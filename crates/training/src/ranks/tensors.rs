@@ -1,16 +1,18 @@
-//! Gradients, weights and moments on their way from rank to rank, through the host's memory.
+//! Gradients, weights and moments on their way from rank to rank.
 //!
-//! A list of tensors, some of which may be absent, is a header (their lengths) and bundles
-//! of their f32 values, each of [`BUNDLE`] bytes or one larger tensor.
+//! A list of tensors, some of which may be absent, is a header (their lengths), and then the tensors:
+//! from device to device where the ranks have a [`TensorCarrier`], else through the host's memory, in
+//! bundles of their f32 values, each of [`BUNDLE`] bytes or one larger tensor.
 
 use crate::GradientSum;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use paretopo_collective::exchange::{broadcast, from_bytes, to_bytes};
+use paretopo_collective::exchange::{broadcast, from_bytes, route, to_bytes};
 use paretopo_collective::tree::Carry;
-use paretopo_collective::{Collective, CollectiveError};
+use paretopo_collective::{Collective, CollectiveError, TensorCarrier};
 use paretopo_models::{from_host, to_host};
+use std::any::Any;
 
 /// A bundle is sent as soon as it has so many bytes.
 const BUNDLE: usize = 1 << 24;
@@ -58,6 +60,9 @@ pub(super) fn send_tensors<B: Backend>(
     tensors: &Flat<B>,
 ) -> Result<(), CollectiveError> {
     collective.send(to, to_bytes(&lengths_of(tensors)))?;
+    if let Some(carrier) = collective.tensors() {
+        return carrier.send(to, boxed(tensors));
+    }
     bundles(tensors, &mut |bytes| collective.send(to, bytes))
 }
 
@@ -69,6 +74,9 @@ pub(super) fn receive_tensors<B: Backend>(
     device: &B::Device,
 ) -> Result<Flat<B>, CollectiveError> {
     let lengths: Lengths = from_bytes(from, &collective.receive(from)?)?;
+    if let Some(carrier) = collective.tensors() {
+        return unboxed(carrier, from, &lengths, device);
+    }
     unbundled(from, &lengths, device, &mut |_| collective.receive(from))
 }
 
@@ -86,12 +94,50 @@ pub(super) fn broadcast_tensors<B: Backend>(
         return Ok(tensors);
     }
     let header = broadcast(collective, root, to_bytes(&lengths_of(&tensors)))?;
+    if let Some(carrier) = collective.tensors() {
+        let (from, to) = route(collective, root);
+        let own = |from| unboxed(carrier, from, &from_bytes(root, &header)?, device);
+        let tensors = from.map_or(Ok(tensors), own)?;
+        to.into_iter().try_for_each(|to| carrier.send(to, boxed(&tensors)))?;
+        return Ok(tensors);
+    }
     if collective.rank() == root {
         bundles(&tensors, &mut |bytes| broadcast(collective, root, bytes).map(drop))?;
         return Ok(tensors);
     }
     let lengths: Lengths = from_bytes(root, &header)?;
     unbundled(root, &lengths, device, &mut |_| broadcast(collective, root, Vec::new()))
+}
+
+/// Those that are there and have numbers, as a carrier takes them.
+fn boxed<B: Backend>(tensors: &Flat<B>) -> Vec<Box<dyn Any + Send>> {
+    let there = tensors.iter().flatten().filter(|tensor| tensor.dims()[0] > 0);
+    there.map(|tensor| Box::new(tensor.clone()) as Box<dyn Any + Send>).collect()
+}
+
+/// Tensors of these lengths that a carrier brings.
+fn unboxed<B: Backend>(
+    carrier: &dyn TensorCarrier,
+    from: usize,
+    lengths: &Lengths,
+    device: &B::Device,
+) -> Result<Flat<B>, CollectiveError> {
+    let wanted: Vec<usize> = lengths.iter().flatten().copied().filter(|one| *one > 0).collect();
+    let mut found = carrier.receive(from, &wanted)?.into_iter();
+    let mut next = |length: usize| {
+        if length == 0 {
+            return Ok(from_host(Vec::new(), [0], device));
+        }
+        let tensor = found.next().and_then(|one| one.downcast::<Tensor<B, 1>>().ok());
+        match tensor.filter(|tensor| tensor.dims()[0] == length) {
+            Some(tensor) => Ok(*tensor),
+            None => {
+                let reason = format!("no tensor of {length} numbers on this backend");
+                Err(CollectiveError::Unexpected { rank: from, reason })
+            }
+        }
+    };
+    lengths.iter().map(|length| length.map(&mut next).transpose()).collect()
 }
 
 fn lengths_of<B: Backend>(tensors: &Flat<B>) -> Lengths {

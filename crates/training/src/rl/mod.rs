@@ -289,7 +289,7 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         observer: &mut dyn Observer,
     ) -> Result<Batch, TrainingError> {
         let (config, environment) = (self.config, self.environment.clone());
-        let ranks = Ranks::of(self.surroundings);
+        let ranks = Ranks::of(self.surroundings).players(config);
         let folder = &self.folder;
         let collecting = Collecting { config, environment: &environment, folder, ranks };
         let every = config.train.validate_every;
