@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Word problems with programs as conversations with a Python tool, in the call format that `evaluate.toml` reads.
 
-    conversations.py PROBLEMS.jsonl OUT.jsonl
+    conversations.py PROBLEMS.jsonl OUT.jsonl [--shares 40 45 15] [--practice 0] [--rounds 1]
 
-A line of PROBLEMS has `question`, `answer` and `program`. Of a problem's solutions one is drawn (seed 1): 40% answer at once, 45% run the program
-first, 15% run it twice, so that a policy that learns from them is neither sure of itself nor sparing.
+A line of PROBLEMS has `question`, `answer` and `program`. Of a problem's solutions one is drawn (seed 1) in each round: by the shares, which are
+those of answering at once, of running the program first and of running it twice. So a policy that learns from them is neither sure of itself nor
+sparing. `--practice` adds so many sums without a story, answered at once: what a policy that does without calls has to have in its head.
 """
-import json, random, sys
+import argparse, json, random
 
 SYSTEM = (
     "Solve the problem and end with \\boxed{result}. To compute, you may write\n"
@@ -18,17 +19,44 @@ def call(code):
     text = json.dumps({"name": "python", "arguments": {"code": code}})
     return {"role": "assistant", "content": f"<tool_call>\n{text}\n</tool_call>"}
 
+def conversation(question, answer, program="", calls=0):
+    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
+    for _ in range(calls):
+        messages += [call(program), {"role": "tool", "content": answer}]
+    messages.append({"role": "assistant", "content": f"\\boxed{{{answer}}}"})
+    return {"messages": messages}
+
+def practised(draw):
+    """A sum that people do in their heads: up to 99 + 99, 99 - 99, 12 * 12, 144 / 12."""
+    small, large = draw.randint(2, 12), draw.randint(2, 12)
+    first, second = sorted((draw.randint(1, 99), draw.randint(1, 99)), reverse=True)
+    left, sign, right, result = draw.choice([
+        (first, "+", second, first + second),
+        (first, "-", second, first - second),
+        (small, "*", large, small * large),
+        (small * large, "/", small, large),
+    ])
+    return conversation(f"What is {left} {sign} {right}?", str(result))
+
 def main():
-    source, out = sys.argv[1:]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("problems")
+    parser.add_argument("out")
+    parser.add_argument("--shares", nargs=3, type=int, default=[40, 45, 15])
+    parser.add_argument("--practice", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=1)
+    given = parser.parse_args()
     draw = random.Random(1)
-    with open(source) as lines, open(out, "w") as rows:
-        for line in lines:
-            problem = json.loads(line)
-            calls = draw.choices([0, 1, 2], [40, 45, 15])[0]
-            messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": problem["question"]}]
-            for _ in range(calls):
-                messages += [call(problem["program"]), {"role": "tool", "content": problem["answer"]}]
-            messages.append({"role": "assistant", "content": f"\\boxed{{{problem['answer']}}}"})
-            rows.write(json.dumps({"messages": messages}) + "\n")
+    with open(given.problems) as lines:
+        problems = [json.loads(line) for line in lines]
+    rows = []
+    for problem in problems * given.rounds:
+        calls = draw.choices([0, 1, 2], given.shares)[0]
+        rows.append(conversation(problem["question"], problem["answer"], problem["program"], calls))
+    rows += [practised(draw) for _ in range(given.practice)]
+    if given.practice:
+        draw.shuffle(rows)
+    with open(given.out, "w") as out:
+        out.writelines(json.dumps(row) + "\n" for row in rows)
 
 main()

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Whether a server draws as the local engine does: greedy ids, and a test of the sampled ones.
 
-    agreement.py GREEDY_LOCAL GREEDY_SERVED SAMPLED_LOCAL SAMPLED_SERVED
+    agreement.py GREEDY_LOCAL GREEDY_SERVED SAMPLED_LOCAL SAMPLED_SERVED [IDS]
 
 Each is the trajectories.jsonl of an evaluation on the same tasks; GREEDY_LOCAL has `rollout.recorded={ alternatives = 2 }`.
 
 Greedy: the ids of an episode are equal up to the first place that differs, where the local engine's two likeliest ids are less than
 1e-3 nats apart; a place where they are not counts as a disagreement.
 
-Sampled: for each task, how often each response was drawn by the two (those drawn fewer than RARE times by both together count as
+Sampled: for each task, how often each response (its first IDS ids, where that is given: long ones are all different) was drawn by the two (those drawn fewer than RARE times by both together count as
 one), as a table of two rows, whose chi-squares are added up:
 X = sum over tasks, responses and engines of (count - expected)^2 / expected. Whoever drew a response is shuffled within its task
 9,999 times, which is the distribution of X where both draw alike; p is the share of these, and this one, that are no less. They
@@ -62,11 +62,11 @@ def pooled(responses):
     counts = collections.Counter(responses)
     return [response if counts[response] >= RARE else None for response in responses]
 
-def sampled(local, served):
+def sampled(local, served, length):
     tasks = {}
     for engine, found in enumerate((local, served)):
         for episode in found:
-            ids = tuple(number for segment in episode["segments"] if segment["author"] == "model" for number in segment["ids"])
+            ids = tuple(number for segment in episode["segments"] if segment["author"] == "model" for number in segment["ids"])[:length]
             tasks.setdefault(episode["task_id"], []).append((engine, ids))
     labels = [[engine for engine, _ in drawn] for drawn in tasks.values()]
     responses = [pooled([ids for _, ids in drawn]) for drawn in tasks.values()]
@@ -79,10 +79,11 @@ def sampled(local, served):
     return found, reached / (SHUFFLES + 1), sum(map(len, responses)) // 2, len(tasks)
 
 def main():
-    local_greedy, served_greedy, local_sampled, served_sampled = map(episodes, sys.argv[1:])
+    local_greedy, served_greedy, local_sampled, served_sampled = map(episodes, sys.argv[1:5])
+    length = int(sys.argv[5]) if len(sys.argv) > 5 else None
     equal, close, wrong = greedy(local_greedy, served_greedy)
     print(f"greedy: {equal} of {len(local_greedy)} episodes have equal ids, {close} differ first where two ids are within {MARGIN} nats, {len(wrong)} elsewhere {wrong[:5]}")
-    found, p, draws, tasks = sampled(local_sampled, served_sampled)
+    found, p, draws, tasks = sampled(local_sampled, served_sampled, length)
     print(f"sampled: X = {found:.1f} of {draws} draws each on {tasks} tasks, p = {p:.4f}")
     if wrong or p < LEVEL:
         sys.exit("they do not draw alike")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Evaluates the policy here and on the vLLM server that vllm.sh has started, greedily and sampled, and compares.
 #   vllm.sh agreement.sh PROGRAM
-# MODEL, if it is set, is the checkpoint that the server has in place of the graded world's policy.
+# MODEL, if it is set, is the checkpoint that the server has in place of the graded world's policy; IDS is how many ids of a response are compared.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 program=$1 out=runs/agreement
@@ -17,4 +17,4 @@ evaluate greedy-local "${greedy[@]}" --set "rollout.recorded={ alternatives = 2 
 evaluate greedy-served "${greedy[@]}" --set "$served"
 evaluate sampled-local "${sampled[@]}"
 evaluate sampled-served "${sampled[@]}" --set "$served" --set seed=2
-python3 experiments/math/agreement.py "$out"/{greedy-local,greedy-served,sampled-local,sampled-served}/trajectories.jsonl
+python3 experiments/math/agreement.py "$out"/{greedy-local,greedy-served,sampled-local,sampled-served}/trajectories.jsonl ${IDS:-}

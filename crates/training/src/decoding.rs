@@ -1,5 +1,6 @@
 //! A policy's weights made ready for rollouts and evaluations, and the threads that decode with them.
 
+use crate::generating::Source;
 use crate::{ConfigError, RunConfig, Surroundings, TrainingError};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType};
@@ -15,7 +16,8 @@ pub(crate) fn packed_weights(config: &RunConfig) -> PackedWeights {
 }
 
 /// `model` in the precision that rollouts have, its matrices packed where the backend can. What is
-/// packed goes with the value that is returned: it is of this version of the policy alone.
+/// packed goes with the value that is returned: it is of this version of the policy alone. Where
+/// servers draw, nothing is: it only tells what they are to compute.
 ///
 /// # Errors
 /// When the backend does not compute in the precision.
@@ -23,8 +25,12 @@ pub(crate) fn for_rollouts<B: Backend, M: CausalLm<B>>(
     model: M,
     config: &RunConfig,
     device: &B::Device,
+    source: &Source,
 ) -> Result<M, TrainingError> {
     let mut model = in_precision(model, config.precision.into());
+    if source.is_remote() {
+        return Ok(model);
+    }
     let weights = packed_weights(config);
     model.pack(weights);
     if weights == PackedWeights::F32 || model.packed_bytes() > 0 {

@@ -183,7 +183,7 @@ fn evaluate_policy<C: BackendChoice, F: ModelFamily>(
     let reader = policy.reader(&source, surroundings.cancelled);
     let splits = played_splits(config, false);
     let environment = fitting(&reader, &config.rollout, environment, &splits, observer)?;
-    let mut model = for_rollouts(policy.model.clone(), config, device)?;
+    let mut model = for_rollouts(policy.model.clone(), config, device, &source)?;
     let episodes = config.evaluation.episodes(&*environment);
     let workers = surroundings.rollout_workers(config, &mut model, episodes)?;
     source.give(&policy, &model, 0, config, &environment)?;

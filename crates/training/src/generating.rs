@@ -101,6 +101,11 @@ impl Source {
         Ok(Self(Some(Served { servers, folder, trains, given, ids, run })))
     }
 
+    /// Whether servers draw.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The longest sequence that rollouts may have of a policy that was made for `context` ids.
     pub(crate) fn context(&self, context: usize) -> usize {
         self.0.as_ref().map_or(context, |served| served.servers.longest().min(context))

@@ -21,7 +21,8 @@ pub(crate) fn solve<F: ModelFamily, B: Backend>(
     let device = &place.device;
     let environment = config.build_environment(&surroundings.resources, &mut ())?;
     let policy = Policy::<F, B>::load(config, &surroundings.policy_folder, place)?.merged();
-    let mut model = for_rollouts(policy.model.clone(), config, device)?;
+    let mut source = Source::open(config, &policy, None)?;
+    let mut model = for_rollouts(policy.model.clone(), config, device, &source)?;
     let workers = surroundings.rollout_workers(config, &mut model, 1)?;
     let task = Task {
         id: "question".into(),
@@ -29,7 +30,6 @@ pub(crate) fn solve<F: ModelFamily, B: Backend>(
         answers: vec![String::new()],
         ..Task::default()
     };
-    let mut source = Source::open(config, &policy, None)?;
     source.give(&policy, &model, 0, config, &environment)?;
     let local = policy.generators(&model, device, config.precision, surroundings);
     let generators = source.generators(&local);

@@ -61,7 +61,7 @@ impl<B: AutodiffBackend> Conclusion<'_, B> {
         source.give(&policy, &model, weight_version, config, environment)?;
         let policy = write_policy(policy, folder)?;
         ranks.order(&Order::Merge)?;
-        let mut model = for_rollouts(F::valid(&policy.model), config, device)?;
+        let mut model = for_rollouts(F::valid(&policy.model), config, device, source)?;
         let episodes = config.evaluation.episodes(&**environment);
         let workers = surroundings.rollout_workers(config, &mut model, episodes)?;
         let local = policy.generators(&model, device, config.precision, surroundings);

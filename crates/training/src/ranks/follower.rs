@@ -127,7 +127,10 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Follower<'a, F, B> {
         let (config, device) = (self.config, &self.place.device);
         let model = match &mut self.playing {
             Some(model) => model,
-            none => none.insert(for_rollouts(F::valid(&self.policy.model), config, device)?),
+            none => {
+                let model = F::valid(&self.policy.model);
+                none.insert(for_rollouts(model, config, device, &Source::local())?)
+            }
         };
         let episodes = requests.len().max(1);
         let workers = self.surroundings.rollout_workers(config, model, episodes)?;

@@ -74,11 +74,11 @@ impl<I: Backend> Player<'_, I> {
     fn play<F: ModelFamily>(&self, order: Order<F, I>) -> Result<Played, TrainingError> {
         let Order { policy, version, prompts } = order;
         let (config, environment) = (self.config, &*self.environment);
-        let mut model = for_rollouts(policy.model.clone(), config, self.device)?;
-        let requests = requests(config, environment, &prompts);
-        let workers = self.surroundings.rollout_workers(config, &mut model, requests.len())?;
         // a validation has servers for itself
         let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut model = for_rollouts(policy.model.clone(), config, self.device, &source)?;
+        let requests = requests(config, environment, &prompts);
+        let workers = self.surroundings.rollout_workers(config, &mut model, requests.len())?;
         let given = source.give(&policy, &model, version, config, environment)?;
         let local = policy.generators(&model, self.device, config.precision, self.surroundings);
         let generators = source.generators(&local);

@@ -304,9 +304,9 @@ impl<'a, F: ModelFamily, B: AutodiffBackend> Training<'a, F, B> {
         };
         let device = &self.place.device;
         let episodes = config.train.prompts_per_step * config.train.rollouts_per_prompt;
-        let mut model = for_rollouts(F::valid(&self.policy.model), config, device)?;
-        let workers = self.surroundings.rollout_workers(config, &mut model, episodes)?;
         let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut model = for_rollouts(F::valid(&self.policy.model), config, device, &source)?;
+        let workers = self.surroundings.rollout_workers(config, &mut model, episodes)?;
         let version = self.state.updates;
         let given = source.give(&self.policy, &model, version, config, &environment)?;
         tell_given(given.as_ref(), metrics, observer);
