@@ -205,6 +205,29 @@ mcp-calculator:
     {{paretopo}} evaluate examples/mcp/config.toml --out runs/mcp-calculator-before
     {{paretopo}} train examples/mcp/config.toml --run runs/mcp-calculator
 
+# Make the policy and the problems that `exp-words-full` starts from, and say what the policy can do before: SVAMP, problems like those of its warm start, GSM8K; with calls and without. MODEL is SmolLM2-135M-Instruct
+[group('experiments')]
+words-start model data:
+    mkdir -p runs/words
+    cat {{data}}/svamp.jsonl {{data}}/train.jsonl > runs/words/problems.jsonl
+    tail -n +201 {{data}}/train.jsonl > runs/words/shown.jsonl
+    head -n 200 {{data}}/train.jsonl > runs/words/kept.jsonl
+    head -n 300 {{data}}/gsm8k.jsonl > runs/words/gsm8k.jsonl
+    head -n 500 {{data}}/svamp.jsonl > runs/words/svamp.jsonl
+    python3 experiments/chat/conversations.py runs/words/shown.jsonl runs/words/conversations.jsonl --shares 50 35 15 --practice 3000 --rounds 3
+    {{paretopo}} sft experiments/word-problems/start.toml --model {{model}} --run runs/words/start
+    for of in svamp:500 kept:200 gsm8k:300; do for calls in "" "--tool-free"; do {{paretopo}} evaluate experiments/word-problems/paretopo.toml --model runs/words/start/policy --set "environment.problems={ type = 'file', path = '$PWD/runs/words/${of%:*}.jsonl', test = ${of#*:}, validation = 0 }" --set evaluation.head_skill=false $calls --out "runs/words/before-${of%:*}$calls"; done; done
+
+# Two learning rates for each method of `exp-words-full`, on validation problems
+[group('experiments')]
+tune-words:
+    {{paretopo}} compare experiments/word-problems/tuning.toml --jobs 1 --out runs/words/tuning
+
+# Five methods, three seeds, 60 steps, from the policy of `words-start`; goes on from experiments/word-problems/runs.jsonl
+[group('experiments')]
+exp-words-full:
+    {{paretopo}} compare experiments/word-problems/full.toml --jobs 1 --out runs/words/full
+
 # Train an adapter on SmolLM2-135M-Instruct in its own chat format, with a calculator that is an MCP server, for a few steps; the same 100 problems before and after
 [group('experiments')]
 smollm2-mcp model:
