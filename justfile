@@ -78,6 +78,7 @@ exp-math-preferences:
 [group('experiments')]
 exp-math-staleness:
     {{paretopo-lean}} compare experiments/math/staleness.toml --out runs/exp-math-staleness-{{backend}}
+    python3 experiments/math/paired.py runs/exp-math-staleness-{{backend}}/results.json "k = 0" "k = 1" "k = 2" "k = 8"
 
 # The picture of the README: four methods of the full experiment, from its finished runs
 [group('experiments')]

@@ -358,7 +358,8 @@ fn runs_that_are_committed_are_those_of_todays_configurations() {
         command.args(["compare", "--finished", "--out"]).arg(folder.path()).arg(&path);
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        let wanted = format!("{} of ", committed.len());
-        assert!(said.starts_with(&wanted), "{experiment}: {said} where {wanted}are committed");
+        let known: usize = said.split(' ').next().and_then(|count| count.parse().ok()).unwrap();
+        // another experiment may have made some of them under another name
+        assert!(known >= committed.len(), "{experiment}: {said} of {} committed", committed.len());
     }
 }
