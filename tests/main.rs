@@ -20,6 +20,7 @@ mod concepts;
 mod configurations;
 mod conversations;
 mod dashboards;
+mod encrypted;
 mod experts;
 mod figures;
 mod fused;

@@ -119,6 +119,6 @@ fn the_server_of_everything_answers_by_http() {
         std::thread::sleep(Duration::from_millis(50));
     }
     let url = format!("http://127.0.0.1:{port}/mcp");
-    let server = Some(ServerConfig { url, bearer_from: None });
+    let server = Some(ServerConfig::new(url));
     try_everything(&started(McpConfig { server, ..McpConfig::default() }));
 }

@@ -7,7 +7,7 @@
 //! | `session.rs` | one line to a server: started, greeted, asked for its tools, killed |
 //!
 //! Left out: what a server may ask of its client (sampling, roots, elicitation), which is refused;
-//! resources and prompts; servers by https.
+//! resources and prompts.
 
 #[cfg(feature = "mcp")]
 mod client;
@@ -95,13 +95,7 @@ impl ToolSettings for McpConfig {
     fn check(&self) -> Result<(), String> {
         match (&self.program, &self.server) {
             (Some(program), None) => program.check(),
-            (None, Some(server)) => {
-                server.check()?;
-                match server.url.to_ascii_lowercase().starts_with("https:") {
-                    true => Err("`server.url`: MCP servers are asked by `http` alone".into()),
-                    false => Ok(()),
-                }
-            }
+            (None, Some(server)) => server.check("server"),
             (None, None) => Err("`program` or `server` is missing\nhint: name a program, such as \
                                  `program = { command = \"npx\", args = [..] }`"
                 .into()),

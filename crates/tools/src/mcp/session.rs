@@ -4,12 +4,16 @@
 use super::McpConfig;
 use crate::ServerConfig;
 use paretopo_containment::{Launch, kill_process_group};
+use paretopo_retrieval::why_untrusted;
 use paretopo_trajectory::ToolSpec;
+use reqwest::header::{HeaderName, HeaderValue};
 use rmcp::model::{CallToolRequestParams, ClientRequest, PaginatedRequestParams, PingRequest};
-use rmcp::service::{RoleClient, RunningService, serve_client};
+use rmcp::service::{ClientInitializeError, RoleClient, RunningService, serve_client};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::async_rw::AsyncRwTransport;
-use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use rmcp::transport::streamable_http_client::{
+    StreamableHttpClientTransportConfig, StreamableHttpError,
+};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -191,14 +195,36 @@ async fn greet_server(server: &ServerConfig) -> Result<RunningService<RoleClient
     let client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .pool_max_idle_per_host(0)
-        .build()
-        .map_err(|error| format!("{url}: {error}"))?;
+        .pool_max_idle_per_host(0);
+    #[cfg(feature = "https")]
+    let client = client.tls_backend_preconfigured(server.trust("server")?.tls());
+    let client = client.build().map_err(|error| format!("{url}: {error}"))?;
     let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str());
-    config.auth_header = server.bearer()?;
+    for (name, value) in server.headers("server")? {
+        let name = HeaderName::try_from(name).map_err(|error| error.to_string())?;
+        let mut value = HeaderValue::try_from(value).map_err(|error| error.to_string())?;
+        value.set_sensitive(true);
+        config.custom_headers.insert(name, value);
+    }
     config.max_json_response_size = MOST;
     config.max_sse_event_size = MOST;
     let transport = StreamableHttpClientTransport::with_client(client, config);
-    let said = |error| format!("{url} does not greet: {}", cut(&format!("{error}")));
+    let said = |error| format!("{url} does not greet: {}", why(&error));
     serve_client((), transport).await.map_err(said)
+}
+
+/// Why a server was not reached, which the protocol's crate keeps to itself, or what else went wrong.
+fn why(error: &ClientInitializeError) -> String {
+    let sent = match error {
+        ClientInitializeError::TransportError { error, .. } => error.error.downcast_ref(),
+        _ => None,
+    };
+    let Some(StreamableHttpError::<reqwest::Error>::Client(failed)) = sent else {
+        return cut(&error.to_string());
+    };
+    let mut last: &dyn std::error::Error = failed;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    why_untrusted(failed).unwrap_or_else(|| cut(&last.to_string()))
 }
