@@ -20,6 +20,8 @@ mod concepts;
 mod configurations;
 mod conversations;
 mod dashboards;
+#[cfg(target_os = "linux")]
+mod enclosed;
 mod encrypted;
 mod experts;
 mod figures;
