@@ -254,6 +254,17 @@ health-check seeds="judged":
 test-openenv: openenv
     PARETOPO_OPENENV="$PWD/target/openenv" cargo test --release --locked -p paretopo --test suite openenv::
 
+# MCP servers that others have published, by their streams, by HTTP and behind walls (installs them below target/; those of npm where there is one)
+[group('development')]
+test-mcp: mcp-servers
+    PARETOPO_MCP_SERVERS="$PWD/target/mcp" cargo test --release --locked -p paretopo --test suite mcp_servers::
+
+# They, in a folder that is an environment of Python and a place of npm at once
+[private]
+mcp-servers:
+    test -x target/mcp/bin/mcp-server-time || (python3 -m venv target/mcp && target/mcp/bin/pip install --quiet mcp-server-time==2026.10.19 mcp-server-git==2026.10.19)
+    command -v npm >/dev/null || { echo "npm is not here: the servers that it installs are left out, and their tests are listed as ignored"; exit 0; }; test -d target/mcp/node_modules/@modelcontextprotocol/server-memory || npm install --silent --no-audit --no-fund --save-exact --prefix target/mcp @modelcontextprotocol/server-everything@2026.8.31 @modelcontextprotocol/server-filesystem@2026.8.31 @modelcontextprotocol/server-memory@2026.8.31
+
 # OpenEnv and reasoning-gym, in an environment below target/
 [private]
 openenv:

@@ -35,6 +35,8 @@ mod hybrid;
 mod inspect;
 mod launching;
 mod layering;
+#[cfg(target_os = "linux")]
+mod mcp_servers;
 mod memory;
 mod mpi;
 mod numbers;
