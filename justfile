@@ -201,7 +201,7 @@ smollm2-mcp model:
 
 # The same in an environment that is an OpenEnv server, with a reward by command; it starts and stops the server
 [group('experiments')]
-openenv-products: openenv
+openenv-products: install-openenv
     cargo build {{release}}
     examples/openenv/run.sh target/openenv/bin/python cargo run {{release}} -- --backend {{backend}} evaluate examples/openenv/config.toml --out runs/openenv-products-before
     examples/openenv/run.sh target/openenv/bin/python cargo run {{release}} -- --backend {{backend}} train examples/openenv/config.toml --run runs/openenv-products
@@ -249,10 +249,11 @@ health-check seeds="judged":
     cargo build {{release}} --bin paretopo --example leaking_tool
     python3 experiments/health/check.py target/release/paretopo target/release/examples/leaking_tool {{seeds}}
 
-# Environments of OpenEnv's own tools and a family of reasoning-gym's (installs both below target/)
+# Environments of OpenEnv's own tools and a family of reasoning-gym's, with `openenv` or `openenv-core` (installs them below target/)
 [group('development')]
-test-openenv: openenv
-    PARETOPO_OPENENV="$PWD/target/openenv" cargo test --release --locked -p paretopo --test suite openenv::
+test-openenv package="openenv":
+    @just install-{{package}}
+    PARETOPO_OPENENV="$PWD/target/{{package}}" cargo test --release --locked -p paretopo --test suite openenv::
 
 # MCP servers that others have published, by their streams, by HTTP and behind walls (installs them below target/; those of npm where there is one)
 [group('development')]
@@ -267,8 +268,13 @@ mcp-servers:
 
 # OpenEnv and reasoning-gym, in an environment below target/
 [private]
-openenv:
+install-openenv:
     test -x target/openenv/bin/openenv || (python3 -m venv target/openenv && target/openenv/bin/pip install --quiet openenv==0.10.0 reasoning-gym==0.1.25)
+
+# The package that it was before
+[private]
+install-openenv-core:
+    test -x target/openenv-core/bin/openenv || (python3 -m venv target/openenv-core && target/openenv-core/bin/pip install --quiet openenv-core==0.3.0 reasoning-gym==0.1.25)
 
 # That a build without search, parquet files and https refuses what needs them, by name
 [group('development')]
