@@ -237,7 +237,7 @@ smollm2-mcp model:
 
 # The same in an environment that is an OpenEnv server, with a reward by command; it starts and stops the server
 [group('experiments')]
-openenv-products: openenv
+openenv-products: install-openenv
     cargo build {{release}}
     examples/openenv/run.sh target/openenv/bin/python cargo run {{release}} -- --backend {{backend}} evaluate examples/openenv/config.toml --out runs/openenv-products-before
     examples/openenv/run.sh target/openenv/bin/python cargo run {{release}} -- --backend {{backend}} train examples/openenv/config.toml --run runs/openenv-products
@@ -285,15 +285,32 @@ health-check seeds="judged":
     cargo build {{release}} --bin paretopo --example leaking_tool
     python3 experiments/health/check.py target/release/paretopo target/release/examples/leaking_tool {{seeds}}
 
-# Environments of OpenEnv's own tools and a family of reasoning-gym's (installs both below target/)
+# Environments of OpenEnv's own tools and a family of reasoning-gym's, with `openenv` or `openenv-core` (installs them below target/)
 [group('development')]
-test-openenv: openenv
-    PARETOPO_OPENENV="$PWD/target/openenv" cargo test --release --locked -p paretopo --test suite openenv::
+test-openenv package="openenv":
+    @just install-{{package}}
+    PARETOPO_OPENENV="$PWD/target/{{package}}" cargo test --release --locked -p paretopo --test suite openenv::
+
+# MCP servers that others have published, by their streams, by HTTP and behind walls (installs them below target/; those of npm where there is one)
+[group('development')]
+test-mcp: mcp-servers
+    PARETOPO_MCP_SERVERS="$PWD/target/mcp" cargo test --release --locked -p paretopo --test suite mcp_servers::
+
+# They, in a folder that is an environment of Python and a place of npm at once
+[private]
+mcp-servers:
+    test -x target/mcp/bin/mcp-server-time || (python3 -m venv target/mcp && target/mcp/bin/pip install --quiet mcp-server-time==2026.10.19 mcp-server-git==2026.10.19)
+    command -v npm >/dev/null || { echo "npm is not here: the servers that it installs are left out, and their tests are listed as ignored"; exit 0; }; test -d target/mcp/node_modules/@modelcontextprotocol/server-memory || npm install --silent --no-audit --no-fund --save-exact --prefix target/mcp @modelcontextprotocol/server-everything@2026.8.31 @modelcontextprotocol/server-filesystem@2026.8.31 @modelcontextprotocol/server-memory@2026.8.31
 
 # OpenEnv and reasoning-gym, in an environment below target/
 [private]
-openenv:
+install-openenv:
     test -x target/openenv/bin/openenv || (python3 -m venv target/openenv && target/openenv/bin/pip install --quiet openenv==0.10.0 reasoning-gym==0.1.25)
+
+# The package that it was before
+[private]
+install-openenv-core:
+    test -x target/openenv-core/bin/openenv || (python3 -m venv target/openenv-core && target/openenv-core/bin/pip install --quiet openenv-core==0.3.0 reasoning-gym==0.1.25)
 
 # That a build without search, parquet files and https refuses what needs them, by name
 [group('development')]

@@ -20,6 +20,9 @@ mod concepts;
 mod configurations;
 mod conversations;
 mod dashboards;
+#[cfg(target_os = "linux")]
+mod enclosed;
+mod encrypted;
 mod experts;
 mod figures;
 mod fused;
@@ -32,6 +35,8 @@ mod hybrid;
 mod inspect;
 mod launching;
 mod layering;
+#[cfg(target_os = "linux")]
+mod mcp_servers;
 mod memory;
 mod mpi;
 mod numbers;

@@ -38,9 +38,13 @@ fn python() -> PathBuf {
 }
 
 fn serve(name: &str) -> Server {
+    serve_with(name, None)
+}
+
+fn serve_with(name: &str, argument: Option<&Path>) -> Server {
     let script = checkout("tests/fixtures/openenv").join(name);
     let mut command = Command::new(python());
-    command.arg(script).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.arg(script).args(argument).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -175,6 +179,33 @@ fn sessions_are_closed_whatever_ends_an_episode() {
     // a server that bears fewer sessions than a run wants is found out before it
     let full = built(OpenEnvConfig { sessions: 6, ..config }).err().unwrap();
     assert!(full.contains("hint: start the server with a larger `max_concurrent_envs`"), "{full}");
+}
+
+/// What `openenv init` makes: it says what it is told, for a tenth a character, in one session.
+#[test]
+#[cfg_attr(not(with_openenv), ignore = "`PARETOPO_OPENENV` is to name a Python with openenv")]
+fn an_environment_that_openenv_has_made_is_played() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut init = Command::new(python().with_file_name("openenv"));
+    let made = init.args(["init", "words"]).current_dir(folder.path()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+    let server = serve_with("scaffolded.py", Some(&folder.path().join("words")));
+    let config =
+        OpenEnvConfig { observation: Some("echoed_message".into()), sessions: 1, ..game(&server) };
+    // what `reset` is told besides the seed is for environments that take it
+    let environment = built(OpenEnvConfig { reset: Default::default(), ..config }).unwrap();
+    assert!(environment.tools.is_empty());
+    let task = &environment.tasks(Split::Train)[0];
+    assert_eq!(task.question, "Words environment ready!");
+    for place in 0..2 {
+        let mut played = Played::begin(&environment, place);
+        let reply = played.say("hello");
+        assert_eq!((reply.text.as_str(), reply.done, reply.error), ("hello", false, None));
+        assert_eq!(reply.rewards.get("reward"), Some(0.5));
+        // their sum
+        let reply = played.say("four");
+        assert!((reply.rewards.get("reward").unwrap() - 0.9).abs() < 1e-9, "{reply:?}");
+    }
 }
 
 fn paretopo(folder: &Path, arguments: &[&str]) -> Output {

@@ -23,7 +23,7 @@ fn main() {
 fn tell_tests() {
     println!(
         "cargo::rustc-check-cfg=cfg(beside_shared, with_chromium, with_parallel, with_smollm2, \
-         with_llama3_tokenizer, with_openenv)"
+         with_llama3_tokenizer, with_openenv, with_mcp_servers, with_npm_servers)"
     );
     let shared = Path::new("../../../shared/data");
     // a path that does not exist would have this run every time
@@ -41,6 +41,14 @@ fn tell_tests() {
     }
     if binaries.exists() {
         println!("cargo::rerun-if-changed={}", binaries.display());
+    }
+    // of published MCP servers, those of npm are there where it is
+    println!("cargo::rerun-if-env-changed=PARETOPO_MCP_SERVERS");
+    if let Some(servers) = std::env::var_os("PARETOPO_MCP_SERVERS") {
+        println!("cargo::rustc-cfg=with_mcp_servers");
+        if Path::new(&servers).join("node_modules/@modelcontextprotocol").exists() {
+            println!("cargo::rustc-cfg=with_npm_servers");
+        }
     }
     for (variable, name) in [
         ("PARETOPO_SMOLLM2", "with_smollm2"),

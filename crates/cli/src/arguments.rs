@@ -373,6 +373,8 @@ pub(crate) enum Command {
     #[command(hide = true)]
     PythonSandbox { settings: String },
     #[command(hide = true)]
+    EnclosedProgram { settings: String },
+    #[command(hide = true)]
     TemplateWorker,
 }
 

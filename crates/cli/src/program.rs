@@ -152,6 +152,15 @@ fn execute(arguments: Arguments, models: &Models) -> ExitCode {
     if let Command::PythonSandbox { settings } = &arguments.command {
         return exit_code(paretopo_tools::python_sandbox(settings));
     }
+    if let Command::EnclosedProgram { settings } = &arguments.command {
+        return match paretopo_tools::enclosed_program(settings) {
+            Ok(code) => ExitCode::from(code),
+            Err(reason) => {
+                errln!("{reason}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     allocator::tell_failures();
     keep_freed_memory();
     output::log_panics();

@@ -148,8 +148,8 @@ impl From<ObjectiveName> for String {
     }
 }
 
-/// A reward that a program gives, which is kept running and asked by lines of JSON;
-/// `docs/outside.md` has the protocol.
+/// Settings of an [`OutsideReward`] that a program gives, which is kept running and asked by lines of
+/// JSON; `docs/outside.md` has the protocol.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CommandReward {
@@ -162,7 +162,7 @@ pub struct CommandReward {
     pub limits: ServiceLimits,
 }
 
-/// A reward that a server gives, which is asked the same by HTTP.
+/// Settings of an [`OutsideReward`] that a server gives, which is asked the same by HTTP.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpReward {
@@ -175,22 +175,28 @@ pub struct HttpReward {
     pub limits: ServiceLimits,
 }
 
-impl Objective for CommandReward {
-    /// None but by its judge.
-    fn score(&self, _: &Scoring<'_>) -> Option<f64> {
-        Some(f64::NAN)
-    }
+/// A reward that somebody outside of this process gives, whichever way they are asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutsideReward {
+    /// Its name in metrics and tables.
+    pub name: ObjectiveName,
+    /// Who gives it.
+    pub judge: Judge,
+}
 
-    fn name(&self) -> Option<&str> {
-        Some(&self.name.0)
-    }
-
-    fn judge(&self) -> Option<Judge> {
-        Some(Judge { asked: Asked::Program(self.program.clone()), limits: self.limits })
+impl From<CommandReward> for OutsideReward {
+    fn from(CommandReward { name, program, limits }: CommandReward) -> Self {
+        Self { name, judge: Judge { asked: Asked::Program(program), limits } }
     }
 }
 
-impl Objective for HttpReward {
+impl From<HttpReward> for OutsideReward {
+    fn from(HttpReward { name, server, limits }: HttpReward) -> Self {
+        Self { name, judge: Judge { asked: Asked::Server(server), limits } }
+    }
+}
+
+impl Objective for OutsideReward {
     /// None but by its judge.
     fn score(&self, _: &Scoring<'_>) -> Option<f64> {
         Some(f64::NAN)
@@ -201,7 +207,7 @@ impl Objective for HttpReward {
     }
 
     fn judge(&self) -> Option<Judge> {
-        Some(Judge { asked: Asked::Server(self.server.clone()), limits: self.limits })
+        Some(self.judge.clone())
     }
 }
 

@@ -38,7 +38,7 @@ pub use environment_settings::{
     EnvironmentConfig, EnvironmentSettings, Environments, environment, register_environment,
     with_dataset,
 };
-pub use judge::{CommandReward, HttpReward, Judge, ObjectiveName};
+pub use judge::{CommandReward, HttpReward, Judge, ObjectiveName, OutsideReward};
 pub use math::{MathConfig, MathEnvironment};
 pub use memory::{RunMemory, Tries};
 pub use mixture::{Budget, Part, Schedule};

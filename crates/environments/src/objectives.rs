@@ -1,8 +1,8 @@
 //! Objectives: pure functions of a task, a trajectory and the run's memory, with values in [0, 1].
 
 use crate::{
-    CommandReward, DataError, Environment, HttpReward, Judge, ObjectiveName, RunMemory,
-    ToolEfficiency,
+    CommandReward, DataError, Environment, HttpReward, Judge, ObjectiveName, OutsideReward,
+    RunMemory, ToolEfficiency,
 };
 use paretopo_settings::{Chosen, Piece, Positive, Registry, Settings};
 use paretopo_tools::Service;
@@ -101,8 +101,8 @@ impl Piece for dyn Objective {
             register_objective::<ResponseLength>(&mut all, "response_length");
             register_objective::<Format>(&mut all, "format");
             register_objective::<EnvironmentReward>(&mut all, "environment");
-            register_objective::<CommandReward>(&mut all, "command");
-            register_objective::<HttpReward>(&mut all, "http");
+            all.register::<CommandReward>("command", |one| Arc::new(OutsideReward::from(one)));
+            all.register::<HttpReward>("http", |one| Arc::new(OutsideReward::from(one)));
             Arc::new(all)
         });
         SHIPPED.clone()

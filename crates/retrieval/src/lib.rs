@@ -48,6 +48,11 @@ mod protocol;
 mod remote;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "https")]
+mod trust;
+#[cfg(not(feature = "https"))]
+#[path = "trust_left_out.rs"]
+mod trust;
 #[cfg(feature = "index")]
 mod words_of_text;
 
@@ -58,7 +63,8 @@ pub use error::{RetrievalError, RetrieveError};
 pub use index::PassageIndex;
 pub use passage::Passage;
 pub use protocol::{RetrieveRequest, RetrieveResponse};
-pub use remote::{RemoteConfig, RemoteRetriever, check_reachable, http_agent};
+pub use remote::{RemoteConfig, RemoteRetriever, check_reachable, http_agent, is_encrypted};
+pub use trust::{Encrypted, Trust, why_untrusted};
 
 use std::time::Instant;
 

@@ -71,16 +71,26 @@ mod defaults {
 /// Asks servers. Redirections are answers like any other: a server is asked where the configuration
 /// says and nowhere else.
 pub fn http_agent() -> ureq::Agent {
-    ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into()
+    http_agent_with(ureq::tls::TlsConfig::default())
+}
+
+pub(crate) fn http_agent_with(tls: ureq::tls::TlsConfig) -> ureq::Agent {
+    let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0);
+    config.tls_config(tls).build().into()
+}
+
+/// Whether a server is asked by TLS.
+pub fn is_encrypted(url: &str) -> bool {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    matches!(scheme.as_deref(), Some("https" | "wss"))
 }
 
 /// Whether this build can ask the server at `url`.
 ///
 /// # Errors
-/// When it is asked by `https`, and that is left out.
+/// When it is asked by `https` or `wss`, and that is left out.
 pub fn check_reachable(url: &str) -> Result<(), RetrievalError> {
-    let encrypted = url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
-    if encrypted && !cfg!(feature = "https") {
+    if is_encrypted(url) && !cfg!(feature = "https") {
         return Err(RetrievalError::Unencrypted(url.to_owned()));
     }
     Ok(())
@@ -284,7 +294,7 @@ mod tests {
     #[cfg(not(feature = "https"))]
     fn https_that_is_left_out_is_refused_with_a_hint() {
         assert!(check_reachable("http://127.0.0.1:8000/retrieve").is_ok());
-        for url in ["https://host/retrieve", "HTTPS://host"] {
+        for url in ["https://host/retrieve", "HTTPS://host", "wss://host"] {
             let error = check_reachable(url).unwrap_err().to_string();
             assert!(error.contains("--features https"), "{error}");
         }

@@ -10,10 +10,13 @@
 //! needs it.
 
 mod calculator;
+mod enclosed;
 mod found;
 mod listed;
 mod luck;
 mod mcp;
+#[cfg(target_os = "linux")]
+mod namespaces;
 mod output;
 mod pool;
 mod python;
@@ -21,6 +24,7 @@ mod search;
 mod service;
 
 pub use calculator::{CalculatorConfig, CalculatorTool};
+pub use enclosed::{EnclosureConfig, enclosed_program};
 pub use listed::{
     CallTerms, FAILED_CALL, ListedTool, LoadObserver, Resources, StartedProgram, ToolConfig,
     ToolEntry, ToolSettings, ToolSurroundings, ToolTerms, Tools, register_tool, start_tools,

@@ -146,7 +146,10 @@ pub(crate) fn run(command: Command, options: &Options<'_>) -> Result<(), Problem
             output::result(format_args!("{}", String::from_utf8_lossy(&script)));
             Ok(())
         }
-        Command::PythonWorker | Command::PythonSandbox { .. } | Command::TemplateWorker => {
+        Command::PythonWorker
+        | Command::PythonSandbox { .. }
+        | Command::EnclosedProgram { .. }
+        | Command::TemplateWorker => {
             unreachable!("main starts the worker before anything else")
         }
     }

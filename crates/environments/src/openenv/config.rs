@@ -1,13 +1,16 @@
 //! What `[environment] type = "openenv"` holds.
 
+use super::address::Address;
 use super::environment::OpenEnvEnvironment;
 use crate::judge::ObjectiveName;
 use crate::{DataError, Environment, EnvironmentSettings, LoadObserver, Opening, Resources};
-use paretopo_retrieval::BreakerConfig;
+use paretopo_retrieval::{BreakerConfig, check_reachable};
 use paretopo_settings::{Finite, LARGEST_SEED, Seconds, Share, whole, within};
+use paretopo_tools::ServerConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// The largest seed of a task; servers take those of 31 bits at least.
 const LARGEST_TASK_SEED: u64 = 2_147_483_647;
@@ -92,8 +95,19 @@ impl OpenEnvReward {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OpenEnvConfig {
-    /// The server's address, `http://host:port`.
+    /// The server's address, `http://host:port` or `https://host`.
     pub url: String,
+    /// The variable of paretopo's environment whose value is sent as `Authorization: Bearer ...`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bearer_from: Option<String>,
+    /// Further headers by their names: the variables of paretopo's environment that hold their
+    /// values.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers_from: BTreeMap<String, String>,
+    /// A file of certificates (PEM): the authorities that are believed about an `https` server, and
+    /// no others. Without it those that this machine trusts are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
     /// Seed of the first training task; each further task has the next one. Validation tasks follow
     /// them, then test tasks.
     #[serde(deserialize_with = "within::<0, LARGEST_SEED, _, _>")]
@@ -145,6 +159,9 @@ impl Default for OpenEnvConfig {
     fn default() -> Self {
         Self {
             url: "http://127.0.0.1:8000".into(),
+            bearer_from: None,
+            headers_from: BTreeMap::new(),
+            ca_file: None,
             seed: 0,
             train: 256,
             validation: 64,
@@ -165,21 +182,27 @@ impl Default for OpenEnvConfig {
 }
 
 impl OpenEnvConfig {
+    /// The server, without what it is asked.
+    pub(super) fn server(&self) -> ServerConfig {
+        ServerConfig {
+            url: self.url.clone(),
+            bearer_from: self.bearer_from.clone(),
+            headers_from: self.headers_from.clone(),
+            ca_file: self.ca_file.clone(),
+        }
+    }
+
     /// The settings that make no sense together.
     fn misfit(&self) -> Result<(), String> {
         let scheme = self.url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-        match scheme.as_deref() {
-            Some("http") => {}
-            Some("https" | "ws" | "wss") => {
-                return Err(format!(
-                    "`environment.url`: `{}` does not begin with `http://`; OpenEnv servers are \
-                     asked by `http` alone\nhint: run the server's container here, or put a proxy \
-                     that speaks `https` in front of it",
-                    self.url
-                ));
-            }
-            _ => return Err(format!("`environment.url`: `{}` is no `http://` address", self.url)),
+        if !matches!(scheme.as_deref(), Some("http" | "https" | "ws" | "wss")) {
+            return Err(format!(
+                "`environment.url`: `{}` begins with neither `http://` nor `https://`",
+                self.url
+            ));
         }
+        check_reachable(&self.url).map_err(|error| format!("`environment.url`: {error}"))?;
+        self.server().check_additions("environment")?;
         let largest = self.seed + (self.train + self.validation + self.test) as u64;
         if largest > LARGEST_TASK_SEED {
             return Err(format!(
@@ -214,7 +237,8 @@ impl EnvironmentSettings for OpenEnvConfig {
         observer: &mut dyn LoadObserver,
     ) -> Result<Box<dyn Environment>, DataError> {
         let said = |reason| DataError::Setting(format!("`environment.url`: {reason}"));
-        Ok(Box::new(OpenEnvEnvironment::open(self, observer).map_err(said)?))
+        let address = Address::of(self).map_err(DataError::Setting)?;
+        Ok(Box::new(OpenEnvEnvironment::open(self, address, observer).map_err(said)?))
     }
 
     fn check(&self) -> Result<(), DataError> {

@@ -1,5 +1,6 @@
 //! Tasks of an OpenEnv server: seeds, with what the server says at their reset as the question.
 
+use super::address::Address;
 use super::config::{OpenEnvAction, OpenEnvConfig, OpenEnvReward};
 use super::server::Server;
 use super::sessions::{Openings, Sessions, TASK, text_of};
@@ -34,9 +35,10 @@ impl OpenEnvEnvironment {
     /// What of that it does not say, or which setting does not fit it.
     pub(super) fn open(
         config: &OpenEnvConfig,
+        address: Address,
         observer: &mut dyn LoadObserver,
     ) -> Result<Self, String> {
-        let server = Server::meet(config)?;
+        let server = Server::meet(config, address)?;
         let field = field(config, &server.action)?;
         let seeds: Vec<u64> =
             (config.seed..).take(config.train + config.validation + config.test).collect();

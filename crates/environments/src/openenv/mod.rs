@@ -4,14 +4,16 @@
 //! | file | what |
 //! |---|---|
 //! | `config.rs` | `[environment] type = "openenv"` |
+//! | `address.rs` | where a server is, and whom to believe about it |
 //! | `socket.rs` | messages over a WebSocket, each by a deadline |
 //! | `server.rs` | a server: its schema, sessions that are opened, when it is left alone |
 //! | `sessions.rs` | a session for each episode: turns, tools, rewards, its end |
 //! | `environment.rs` | tasks by their seeds, and what episodes are worth |
 //!
-//! Left out: servers by `https`, starting containers or Spaces, observations that are no text, the
+//! Left out: starting containers or Spaces, observations that are no text, the
 //! task API of 0.10.0, and its harness and validation routes.
 
+mod address;
 mod config;
 mod environment;
 mod server;

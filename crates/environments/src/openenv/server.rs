@@ -5,9 +5,10 @@
 //! has an environment for each session, which ends with it. By HTTP only `/schema` is asked: `/reset`
 //! and `/step` make an environment for each request, so that no episode could be played by them.
 
+use super::address::Address;
 use super::config::OpenEnvConfig;
 use super::socket::{Socket, addresses, cut};
-use paretopo_retrieval::{Breaker, http_agent};
+use paretopo_retrieval::{Breaker, why_untrusted};
 use paretopo_trajectory::{ToolSpec, TrajectoryId};
 use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
@@ -25,9 +26,7 @@ const MOST_TOOLS: usize = 1000;
 /// A server that was met.
 pub(super) struct Server {
     config: OpenEnvConfig,
-    /// `host:port`, and the path in front of its routes.
-    host: String,
-    path: String,
+    address: Address,
     addresses: Vec<SocketAddr>,
     agent: ureq::Agent,
     breaker: Breaker,
@@ -58,20 +57,12 @@ impl Server {
     ///
     /// # Errors
     /// Why it is of no use.
-    pub(super) fn meet(config: &OpenEnvConfig) -> Result<Self, String> {
+    pub(super) fn meet(config: &OpenEnvConfig, address: Address) -> Result<Self, String> {
         let until = Instant::now() + config.start_seconds.duration();
-        let rest = config.url.split_once("://").map_or("", |(_, rest)| rest);
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let path = path.trim_end_matches('/');
-        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| {
-            !port.is_empty() && port.chars().all(|digit| digit.is_ascii_digit())
-        });
-        let host = if has_port { authority.to_owned() } else { format!("{authority}:80") };
         let mut server = Self {
-            addresses: addresses(&host, until)?,
-            host,
-            path: if path.is_empty() { String::new() } else { format!("/{path}") },
-            agent: http_agent(),
+            addresses: addresses(&address.host, until)?,
+            agent: address.trust.agent(),
+            address,
             breaker: Breaker::new(config.breaker),
             action: Value::Null,
             suspect: AtomicBool::new(false),
@@ -83,10 +74,15 @@ impl Server {
 
     /// The schema of its actions.
     fn schema(&self, until: Instant) -> Result<Value, String> {
-        let url = format!("http://{}{}/schema", self.host, self.path);
-        let said = |error: ureq::Error| format!("{url}: {error}");
+        let url = self.address.http("/schema");
+        let said = |error: ureq::Error| {
+            let reason = why_untrusted(&error).unwrap_or_else(|| error.to_string());
+            format!("{url}: {reason}")
+        };
         let left = until.saturating_duration_since(Instant::now());
         let request = self.agent.get(&url).config().timeout_global(Some(left)).build();
+        let headers = self.address.headers.iter();
+        let request = headers.fold(request, |request, (name, value)| request.header(name, value));
         let mut answer = request.call().map_err(said)?;
         let status = answer.status();
         let body = answer.body_mut().with_config().limit(MOST).read_to_string().map_err(said)?;
@@ -159,8 +155,7 @@ impl Server {
 
     /// A session that is not reset yet.
     pub(super) fn connect(&self, until: Instant) -> Result<Session, String> {
-        let path = format!("{}/ws", self.path);
-        let socket = Socket::open(&self.addresses, &self.host, &path, until)?;
+        let socket = Socket::open(&self.addresses, &self.address, "/ws", until)?;
         Ok(Session { socket, requests: 0 })
     }
 

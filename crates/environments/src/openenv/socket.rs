@@ -1,8 +1,10 @@
-//! Objects of JSON over a WebSocket (RFC 6455), by the crate `tungstenite`. Whatever the other side
+//! Objects of JSON over a WebSocket (RFC 6455), encrypted or not, by the crate `tungstenite`. Whatever the other side
 //! does, reading and writing end by a deadline: connecting, the handshake, a message that trickles in
 //! byte by byte, and one that nobody reads.
 
+use super::address::Address;
 use super::server::unasked;
+use paretopo_retrieval::{Encrypted, why_untrusted};
 use serde_json::{Map, Value};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -10,7 +12,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use tungstenite::error::ProtocolError;
 use tungstenite::protocol::WebSocketConfig;
-use tungstenite::{Error, Message, WebSocket, client::client_with_config};
+use tungstenite::{ClientRequestBuilder, Error, Message, WebSocket, client::client_with_config};
 
 /// Bytes of a message; more is nonsense.
 const MOST: usize = 16 << 20;
@@ -38,6 +40,46 @@ impl Timed {
         match self.until.saturating_duration_since(Instant::now()) {
             Duration::ZERO => Err(ErrorKind::TimedOut.into()),
             left => Ok(left),
+        }
+    }
+}
+
+/// What messages go through.
+enum Line {
+    Plain(Timed),
+    Encrypted(Box<Encrypted<Timed>>),
+}
+
+impl Line {
+    fn timed(&mut self) -> &mut Timed {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Encrypted(line) => line.stream(),
+        }
+    }
+}
+
+impl Read for Line {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Encrypted(line) => line.read(buffer),
+        }
+    }
+}
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(bytes),
+            Self::Encrypted(line) => line.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Encrypted(line) => line.flush(),
         }
     }
 }
@@ -98,29 +140,29 @@ pub(super) fn addresses(host: &str, until: Instant) -> Result<Vec<SocketAddr>, S
 
 /// A connection.
 pub(super) struct Socket {
-    socket: WebSocket<Timed>,
+    socket: WebSocket<Line>,
 }
 
 impl Socket {
-    /// Connects and shakes hands; `path` begins with a slash.
+    /// Connects and shakes hands; `route` begins with a slash.
     ///
     /// # Errors
     /// Why not, by the deadline at the latest.
     pub(super) fn open(
         addresses: &[SocketAddr],
-        host: &str,
-        path: &str,
+        server: &Address,
+        route: &str,
         until: Instant,
     ) -> Result<Self, String> {
         let mut refused = "it has no address".to_owned();
-        for address in addresses {
+        for place in addresses {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 refused = "it did not take a connection in time".into();
                 break;
             }
-            match TcpStream::connect_timeout(address, left) {
-                Ok(stream) => return Self::shake_hands(stream, host, path, until),
+            match TcpStream::connect_timeout(place, left) {
+                Ok(stream) => return Self::shake_hands(stream, server, route, until),
                 Err(error) => refused = format!("it takes no connection: {error}"),
             }
         }
@@ -129,8 +171,8 @@ impl Socket {
 
     fn shake_hands(
         stream: TcpStream,
-        host: &str,
-        path: &str,
+        server: &Address,
+        route: &str,
         until: Instant,
     ) -> Result<Self, String> {
         // answers are small, and each is waited for
@@ -141,7 +183,23 @@ impl Socket {
             .max_message_size(Some(MOST))
             .max_frame_size(Some(MOST));
         let stream = Timed { stream, until, looks: false };
-        match client_with_config(format!("ws://{host}{path}"), stream, Some(config)) {
+        let line = match server.is_encrypted {
+            false => Line::Plain(stream),
+            true => {
+                let begun = Encrypted::begin(&server.trust, server.name(), stream);
+                let said = |error: io::Error| {
+                    why_untrusted(&error).unwrap_or_else(|| words(&Error::Io(error)))
+                };
+                Line::Encrypted(Box::new(begun.map_err(said)?))
+            }
+        };
+        let url = server.socket(route);
+        let url = url.parse().map_err(|error| format!("`{url}` is no address: {error}"))?;
+        let request =
+            server.headers.iter().fold(ClientRequestBuilder::new(url), |request, (name, value)| {
+                request.with_header(name, value)
+            });
+        match client_with_config(request, line, Some(config)) {
             Ok((socket, _)) => Ok(Self { socket }),
             Err(error) => Err(format!("no handshake: {}", cut(&error.to_string()))),
         }
@@ -158,7 +216,7 @@ impl Socket {
     ) -> Result<Map<String, Value>, String> {
         // an answer that nobody asked for would be taken for the next one's
         self.look()?;
-        let stream = self.socket.get_mut();
+        let stream = self.socket.get_mut().timed();
         stream.until = until;
         stream.looks = false;
         self.socket.send(Message::text(request.to_string())).map_err(|error| words(&error))?;
@@ -184,7 +242,7 @@ impl Socket {
     /// # Errors
     /// When it has closed the session, or has sent what nobody asked for.
     pub(super) fn look(&mut self) -> Result<(), String> {
-        let stream = self.socket.get_mut();
+        let stream = self.socket.get_mut().timed();
         stream.until = Instant::now() + FAREWELL;
         stream.looks = true;
         for _ in 0..MOST_BETWEEN {
@@ -207,7 +265,7 @@ impl Drop for Socket {
     /// Ends the session on the other side, as its own client does. Who does not hear it sees the
     /// connection end.
     fn drop(&mut self) {
-        let stream = self.socket.get_mut();
+        let stream = self.socket.get_mut().timed();
         stream.until = Instant::now() + FAREWELL;
         stream.looks = false;
         let _ = self.socket.send(Message::text(r#"{"type":"close"}"#));
@@ -221,6 +279,9 @@ fn words(error: &Error) -> String {
     match error {
         Error::Io(error) if error.kind() == ErrorKind::TimedOut => {
             "it did not answer in time".to_owned()
+        }
+        Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            "it closed the session".to_owned()
         }
         Error::ConnectionClosed
         | Error::AlreadyClosed

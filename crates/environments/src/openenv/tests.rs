@@ -603,6 +603,46 @@ fn a_server_that_is_of_no_use_is_refused_before_the_run() {
 }
 
 #[test]
+fn a_token_and_headers_are_sent_to_every_route() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = config(&format!("http://{}/at", listener.local_addr().unwrap()));
+    config.bearer_from = Some("PATH".into());
+    config.headers_from.insert("X-Place".into(), "PWD".into());
+    let (sender, heads) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8(head).unwrap();
+            let (status, body) =
+                if head.contains("/schema") { ("200 OK", SCHEMA) } else { ("401 No", "") };
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+            let _ = stream.write_all(answer.as_bytes());
+            let _ = sender.send(head);
+        }
+    });
+    let refused = built_with(config.clone(), &[]).err().unwrap();
+    assert!(refused.contains("401"), "{refused}");
+    let token = std::env::var("PATH").unwrap();
+    let place = std::env::var("PWD").unwrap();
+    for route in ["GET /at/schema ", "GET /at/ws "] {
+        let head = heads.recv().unwrap();
+        assert!(head.starts_with(route), "{head}");
+        let lower = head.to_lowercase();
+        let bearer = format!("authorization: bearer {}\r\n", token.to_lowercase());
+        assert!(lower.contains(&bearer), "{head}");
+        assert!(lower.contains(&format!("x-place: {}\r\n", place.to_lowercase())), "{head}");
+    }
+    // the names of variables alone are written down
+    let written = toml::to_string(&config).unwrap();
+    assert!(written.contains("PATH") && !written.contains(&token), "{written}");
+}
+
+#[test]
 fn settings_that_do_not_fit_the_server_are_named() {
     let fine = server(fair, plain);
     for (change, reason) in [
@@ -618,7 +658,15 @@ fn settings_that_do_not_fit_the_server_are_named() {
             }),
             "its actions have no `guess` (`environment.action`); they have `metadata`, `message`",
         ),
-        (Box::new(|config| config.url = config.url.replace("http", "https")), "by `http` alone"),
+        (Box::new(|config| config.url = config.url.replace("http", "ftp")), "begins with neither"),
+        (
+            Box::new(|config| config.ca_file = Some("own.pem".into())),
+            "`environment.ca_file`: `http://127.0.0.1:",
+        ),
+        (
+            Box::new(|config| config.bearer_from = Some("NO_SUCH_TOKEN".into())),
+            "`environment.bearer_from`: the variable `NO_SUCH_TOKEN` is not set",
+        ),
         (Box::new(|config| config.seed = 2_147_483_645), "the last task would have the seed"),
         (Box::new(|config| config.reward.lowest = config.reward.highest), "is not below `highest`"),
         (

@@ -8,6 +8,7 @@
 use super::session::Session;
 use super::{McpConfig, McpScope};
 use crate::{CallContext, Tool, truncate_middle};
+use paretopo_containment::Launch;
 use paretopo_retrieval::Breaker;
 use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, ToolSpec, TrajectoryId};
 use rmcp::ServiceError;
@@ -29,6 +30,8 @@ type Slot = Arc<Turn<Option<Arc<Session>>>>;
 /// What a server's tools and its runtime's tasks share.
 struct Shared {
     config: McpConfig,
+    /// How its program is started, if it is one.
+    launch: Option<Launch>,
     breaker: Breaker,
     /// By trajectory, of `scope = "trajectory"`; else there is one.
     slots: Mutex<HashMap<Option<TrajectoryId>, Slot>>,
@@ -69,7 +72,10 @@ enum Failure {
 ///
 /// # Errors
 /// Why it does not start, or which tool it does not offer.
-pub(super) fn start(config: &McpConfig) -> Result<Vec<Arc<dyn Tool>>, String> {
+pub(super) fn start(
+    config: &McpConfig,
+    launch: Option<Launch>,
+) -> Result<Vec<Arc<dyn Tool>>, String> {
     // one thread, so that what ends with the thread that started it ends with the runtime
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
@@ -79,6 +85,7 @@ pub(super) fn start(config: &McpConfig) -> Result<Vec<Arc<dyn Tool>>, String> {
         .map_err(|error| format!("no runtime for MCP: {error}"))?;
     let shared = Arc::new(Shared {
         config: config.clone(),
+        launch,
         breaker: Breaker::new(config.breaker),
         slots: Mutex::default(),
         room: Arc::new(Semaphore::new(config.most_servers)),
@@ -113,7 +120,8 @@ impl Server {
     fn first(&self) -> Result<Arc<Session>, String> {
         let shared = self.shared.clone();
         let opening = async move {
-            let session = Arc::new(Session::open(&shared.config, None).await?);
+            let session =
+                Arc::new(Session::open(&shared.config, shared.launch.as_ref(), None).await?);
             if shared.config.scope == McpScope::Shared {
                 *shared.slot(None).lock().await = Some(session.clone());
             }
@@ -144,7 +152,7 @@ impl Shared {
             McpScope::Trajectory => self.room.clone().acquire_owned().await.ok(),
         };
         self.breaker.enter().map_err(|open| open.to_string())?;
-        let opened = Session::open(&self.config, room).await;
+        let opened = Session::open(&self.config, self.launch.as_ref(), room).await;
         self.breaker.report(opened.is_ok());
         let session = Arc::new(opened?);
         *place = Some(session.clone());

@@ -7,14 +7,17 @@
 //! | `session.rs` | one line to a server: started, greeted, asked for its tools, killed |
 //!
 //! Left out: what a server may ask of its client (sampling, roots, elicitation), which is refused;
-//! resources and prompts; servers by https.
+//! resources and prompts.
 
 #[cfg(feature = "mcp")]
 mod client;
 #[cfg(feature = "mcp")]
 mod session;
 
-use crate::{ProgramConfig, ServerConfig, StartedProgram, Tool, ToolSettings, ToolSurroundings};
+use crate::{
+    EnclosureConfig, ProgramConfig, ServerConfig, StartedProgram, Tool, ToolSettings,
+    ToolSurroundings,
+};
 use paretopo_retrieval::BreakerConfig;
 use paretopo_settings::{Seconds, whole, within};
 use schemars::JsonSchema;
@@ -41,6 +44,10 @@ pub struct McpConfig {
     /// The program that is the server, over its standard streams.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub program: Option<ProgramConfig>,
+    /// Walls around the program (Linux): `walls = {}` for the usual ones. Without them it runs as
+    /// paretopo does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub walls: Option<EnclosureConfig>,
     /// The server, by streamable HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerConfig>,
@@ -66,6 +73,7 @@ impl Default for McpConfig {
         Self {
             tools: Vec::new(),
             program: None,
+            walls: None,
             server: None,
             scope: McpScope::default(),
             most_servers: 64,
@@ -83,8 +91,16 @@ impl ToolSettings for McpConfig {
     }
 
     #[cfg(feature = "mcp")]
-    fn start_all(&self, _: &mut ToolSurroundings<'_>) -> Result<Vec<Arc<dyn Tool>>, String> {
-        client::start(self)
+    fn start_all(
+        &self,
+        surroundings: &mut ToolSurroundings<'_>,
+    ) -> Result<Vec<Arc<dyn Tool>>, String> {
+        let launch = match (&self.program, &self.walls) {
+            (Some(program), Some(walls)) => Some(walls.launch(program, surroundings.resources)?),
+            (Some(program), None) => Some(program.launch()),
+            (None, _) => None,
+        };
+        client::start(self, launch)
     }
 
     #[cfg(not(feature = "mcp"))]
@@ -93,15 +109,15 @@ impl ToolSettings for McpConfig {
     }
 
     fn check(&self) -> Result<(), String> {
+        if let Some(walls) = &self.walls {
+            walls.check()?;
+        }
         match (&self.program, &self.server) {
             (Some(program), None) => program.check(),
-            (None, Some(server)) => {
-                server.check()?;
-                match server.url.to_ascii_lowercase().starts_with("https:") {
-                    true => Err("`server.url`: MCP servers are asked by `http` alone".into()),
-                    false => Ok(()),
-                }
+            (None, Some(_)) if self.walls.is_some() => {
+                Err("`walls` are around a `program`; a `server` is somewhere else".into())
             }
+            (None, Some(server)) => server.check("server"),
             (None, None) => Err("`program` or `server` is missing\nhint: name a program, such as \
                                  `program = { command = \"npx\", args = [..] }`"
                 .into()),
@@ -110,8 +126,11 @@ impl ToolSettings for McpConfig {
     }
 
     fn programs(&self) -> Vec<StartedProgram> {
-        let program = self.program.iter();
-        program.map(|program| program.started("answers the policy's calls, by MCP")).collect()
+        let does = match self.walls {
+            Some(_) => "answers the policy's calls, by MCP, behind walls",
+            None => "answers the policy's calls, by MCP",
+        };
+        self.program.iter().map(|program| program.started(does)).collect()
     }
 }
 

@@ -4,12 +4,17 @@
 use super::McpConfig;
 use crate::ServerConfig;
 use paretopo_containment::{Launch, kill_process_group};
+use paretopo_retrieval::why_untrusted;
 use paretopo_trajectory::ToolSpec;
+use reqwest::header::{HeaderName, HeaderValue};
 use rmcp::model::{CallToolRequestParams, ClientRequest, PaginatedRequestParams, PingRequest};
-use rmcp::service::{RoleClient, RunningService, serve_client};
+use rmcp::service::{ClientInitializeError, RoleClient, RunningService, serve_client};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::async_rw::AsyncRwTransport;
-use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use rmcp::transport::streamable_http_client::{
+    StreamableHttpClientTransportConfig, StreamableHttpError,
+};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,6 +30,9 @@ const MOST_TOOLS: usize = 1000;
 const COMPLAINTS: usize = 4096;
 /// Characters of its last words that are told.
 const TOLD: usize = 300;
+
+/// How long is waited for what a server says at its end.
+const FAREWELL: Duration = Duration::from_millis(50);
 
 /// A server that has greeted, with the tools that it offers.
 pub(super) struct Session {
@@ -51,13 +59,13 @@ impl Drop for Process {
 }
 
 impl Process {
-    fn start(launch: &Launch) -> Result<Self, String> {
+    fn start(launch: &Launch, program: &Path) -> Result<Self, String> {
         let mut command = launch.command();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut command = Command::from(command);
-        let program = launch.program.display();
         let started = command.kill_on_drop(true).spawn();
-        let mut child = started.map_err(|error| format!("cannot start `{program}`: {error}"))?;
+        let said = |error| format!("cannot start `{}`: {error}", program.display());
+        let mut child = started.map_err(said)?;
         let complaints = Arc::new(Mutex::new(Vec::new()));
         if let Some(stream) = child.stderr.take() {
             tokio::spawn(hear_complaints(stream, complaints.clone()));
@@ -96,13 +104,14 @@ impl Session {
     /// Why it has not, within `start_seconds` at most.
     pub(super) async fn open(
         config: &McpConfig,
+        launch: Option<&Launch>,
         room: Option<OwnedSemaphorePermit>,
     ) -> Result<Self, String> {
         let opening = async {
-            let (service, process) = match (&config.program, &config.server) {
-                (Some(program), _) => greet_program(&program.launch()).await?,
-                (None, Some(server)) => (greet_server(server).await?, None),
-                (None, None) => return Err("there is no server".to_owned()),
+            let (service, process) = match (&config.program, launch, &config.server) {
+                (Some(program), Some(launch), _) => greet_program(launch, &program.file()).await?,
+                (_, _, Some(server)) => (greet_server(server).await?, None),
+                _ => return Err("there is no server".to_owned()),
             };
             let mut session = Self { service, process, tools: Vec::new(), _room: room };
             session.tools = session.list().await?;
@@ -153,7 +162,11 @@ impl Session {
         &self,
         params: CallToolRequestParams,
     ) -> Result<rmcp::model::CallToolResult, rmcp::ServiceError> {
-        self.service.peer().call_tool(params).await
+        let called = self.service.peer().call_tool(params).await;
+        if matches!(&called, Err(error) if !matches!(error, rmcp::ServiceError::McpError(_))) {
+            tokio::time::sleep(FAREWELL).await;
+        }
+        called
     }
 
     /// Whether it answers at all, within `patience`.
@@ -166,19 +179,20 @@ impl Session {
 
 async fn greet_program(
     launch: &Launch,
+    program: &Path,
 ) -> Result<(RunningService<RoleClient, ()>, Option<Process>), String> {
-    let mut process = Process::start(launch)?;
+    let mut process = Process::start(launch, program)?;
     let (Some(output), Some(input)) = (process.child.stdout.take(), process.child.stdin.take())
     else {
         return Err("its standard streams are no pipes".into());
     };
     let transport = AsyncRwTransport::new_client(output, input).with_max_line_length(MOST);
-    let program = launch.program.display();
+    let program = program.display();
     match serve_client((), transport).await {
         Ok(service) => Ok((service, Some(process))),
         Err(error) => {
             // what it says at its end may come a moment later
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(FAREWELL).await;
             let words = process.last_words();
             Err(format!("`{program}` does not greet: {}{words}", cut(&error.to_string())))
         }
@@ -191,14 +205,36 @@ async fn greet_server(server: &ServerConfig) -> Result<RunningService<RoleClient
     let client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .pool_max_idle_per_host(0)
-        .build()
-        .map_err(|error| format!("{url}: {error}"))?;
+        .pool_max_idle_per_host(0);
+    #[cfg(feature = "https")]
+    let client = client.tls_backend_preconfigured(server.trust("server")?.tls());
+    let client = client.build().map_err(|error| format!("{url}: {error}"))?;
     let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str());
-    config.auth_header = server.bearer()?;
+    for (name, value) in server.headers("server")? {
+        let name = HeaderName::try_from(name).map_err(|error| error.to_string())?;
+        let mut value = HeaderValue::try_from(value).map_err(|error| error.to_string())?;
+        value.set_sensitive(true);
+        config.custom_headers.insert(name, value);
+    }
     config.max_json_response_size = MOST;
     config.max_sse_event_size = MOST;
     let transport = StreamableHttpClientTransport::with_client(client, config);
-    let said = |error| format!("{url} does not greet: {}", cut(&format!("{error}")));
+    let said = |error| format!("{url} does not greet: {}", why(&error));
     serve_client((), transport).await.map_err(said)
+}
+
+/// Why a server was not reached, which the protocol's crate keeps to itself, or what else went wrong.
+fn why(error: &ClientInitializeError) -> String {
+    let sent = match error {
+        ClientInitializeError::TransportError { error, .. } => error.error.downcast_ref(),
+        _ => None,
+    };
+    let Some(StreamableHttpError::<reqwest::Error>::Client(failed)) = sent else {
+        return cut(&error.to_string());
+    };
+    let mut last: &dyn std::error::Error = failed;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    why_untrusted(failed).unwrap_or_else(|| cut(&last.to_string()))
 }

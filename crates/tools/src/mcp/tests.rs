@@ -143,7 +143,9 @@ fn a_server_that_does_not_start_says_why() {
     assert!(started(missing).err().unwrap().contains("cannot start `no-such-program"));
     for (settings, reason) in [
         ("", "`program` or `server` is missing\nhint: "),
-        ("server = { url = 'https://x' }", "`server.url`: "),
+        ("server = { url = 'ftp://x' }", "`server.url`: "),
+        ("server = { url = 'http://x', ca_file = 'own.pem' }", "`server.ca_file`: `http://x` has"),
+        ("server = { url = 'https://x', ca_file = '/no/file' }", "`tools.mcp`: `server.ca_file`: "),
         ("program = { command = 'x' }\nserver = { url = 'http://x' }", "`program` and `server` ex"),
     ] {
         let error = started(&format!("type = 'mcp'\n{settings}")).err().unwrap();

@@ -1,9 +1,10 @@
 //! Who is asked, a program or a server, and how patiently.
 
+use super::server::ServerConfig;
 use crate::StartedProgram;
 use crate::found::found;
 use paretopo_containment::Launch;
-use paretopo_retrieval::{BreakerConfig, check_reachable};
+use paretopo_retrieval::BreakerConfig;
 use paretopo_settings::{Pause, Seconds, whole, within};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,11 @@ impl ProgramConfig {
         }
     }
 
+    /// Its file.
+    pub fn file(&self) -> PathBuf {
+        found(&self.command)
+    }
+
     /// How it is started.
     pub fn launch(&self) -> Launch {
         let inherited =
@@ -80,7 +86,7 @@ impl ProgramConfig {
         let inherited = inherited.map(|(name, value)| (OsString::from(name), value));
         let own = self.env.iter().map(|(name, value)| (name.into(), value.into()));
         Launch {
-            program: found(&self.command),
+            program: self.file(),
             arguments: self.args.clone(),
             environment: inherited.chain(own).collect(),
             folder: self.cwd.clone(),
@@ -89,49 +95,7 @@ impl ProgramConfig {
 
     /// The same, for people who want to know before it is started.
     pub fn started(&self, does: &str) -> StartedProgram {
-        StartedProgram { path: Some(found(&self.command)), does: does.into() }
-    }
-}
-
-/// A server that is asked by HTTP.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ServerConfig {
-    /// The address that requests are sent to, by `POST`.
-    pub url: String,
-    /// The variable of paretopo's environment whose value is sent as `Authorization: Bearer ...`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bearer_from: Option<String>,
-}
-
-impl ServerConfig {
-    /// # Errors
-    /// When the address is none that this build can ask.
-    pub fn check(&self) -> Result<(), String> {
-        let scheme = self.url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-        if !matches!(scheme.as_deref(), Some("http" | "https")) {
-            return Err(format!(
-                "`server.url`: `{}` begins with neither `http://` nor `https://`",
-                self.url
-            ));
-        }
-        check_reachable(&self.url).map_err(|error| format!("`server.url`: {error}"))
-    }
-
-    /// The token that is sent along, if one is.
-    ///
-    /// # Errors
-    /// When its variable is not set.
-    pub fn bearer(&self) -> Result<Option<String>, String> {
-        let Some(name) = &self.bearer_from else { return Ok(None) };
-        let is_name = !name.is_empty() && !name.contains(['=', '\0']);
-        match is_name.then(|| std::env::var(name).ok()).flatten() {
-            Some(token) if !token.is_empty() => Ok(Some(token)),
-            _ => Err(format!(
-                "`server.bearer_from`: the variable `{name}` is not set\nhint: set it where paretopo \
-                 is started"
-            )),
-        }
+        StartedProgram { path: Some(self.file()), does: does.into() }
     }
 }
 
@@ -150,7 +114,7 @@ impl Asked {
     pub fn check(&self) -> Result<(), String> {
         match self {
             Self::Program(program) => program.check(),
-            Self::Server(server) => server.check(),
+            Self::Server(server) => server.check("server"),
         }
     }
 

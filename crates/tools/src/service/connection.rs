@@ -2,7 +2,7 @@
 
 use super::config::Asked;
 use paretopo_containment::{Launch, LineProcess, WorkerFailure};
-use paretopo_retrieval::http_agent;
+use paretopo_retrieval::why_untrusted;
 use serde_json::{Map, Value};
 use std::io::ErrorKind;
 use std::sync::atomic::AtomicBool;
@@ -51,7 +51,7 @@ impl Failure {
 /// failure, since its answer to what was asked may still come.
 pub(super) enum Connection {
     Program { launch: Launch, process: Option<LineProcess> },
-    Server { agent: ureq::Agent, url: String, bearer: Option<String>, greeted: bool },
+    Server { agent: ureq::Agent, url: String, headers: Vec<(String, String)>, greeted: bool },
 }
 
 impl Connection {
@@ -61,8 +61,8 @@ impl Connection {
         Ok(match asked {
             Asked::Program(program) => Self::Program { launch: program.launch(), process: None },
             Asked::Server(server) => {
-                let (agent, bearer) = (http_agent(), server.bearer()?);
-                Self::Server { agent, url: server.url.clone(), bearer, greeted: false }
+                let (agent, headers) = (server.trust("server")?.agent(), server.headers("server")?);
+                Self::Server { agent, url: server.url.clone(), headers, greeted: false }
             }
         })
     }
@@ -123,8 +123,8 @@ impl Connection {
                     .and_then(|answer| read(&answer, request, &name))
                     .inspect_err(|_| *process = None)?
             }
-            Self::Server { agent, url, bearer, .. } => {
-                let answer = ask_server(agent, url, bearer.as_deref(), &text, deadline)?;
+            Self::Server { agent, url, headers, .. } => {
+                let answer = ask_server(agent, url, headers, &text, deadline)?;
                 read(&answer, request, url)?
             }
         };
@@ -157,17 +157,15 @@ fn ask_program(
 fn ask_server(
     agent: &ureq::Agent,
     url: &str,
-    bearer: Option<&str>,
+    headers: &[(String, String)],
     text: &[u8],
     deadline: Instant,
 ) -> Result<Vec<u8>, Failure> {
     let left = deadline.saturating_duration_since(Instant::now());
     let request = agent.post(url).config().timeout_global(Some(left)).build();
     let request = request.header("Content-Type", "application/json");
-    let request = match bearer {
-        Some(token) => request.header("Authorization", format!("Bearer {token}")),
-        None => request,
-    };
+    let request =
+        headers.iter().fold(request, |request, (name, value)| request.header(name, value));
     let failure = |error: ureq::Error| match &error {
         ureq::Error::Timeout(_) => Failure::late(url),
         ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => {
@@ -176,7 +174,10 @@ fn ask_server(
         ureq::Error::Io(io) if io.kind() == ErrorKind::ConnectionRefused => {
             Failure::new(Kind::Untaken, format!("{url}: {error}"))
         }
-        _ => Failure::lost(format!("{url}: {error}")),
+        _ => match why_untrusted(&error) {
+            Some(reason) => Failure::new(Kind::Untaken, format!("{url}: {reason}")),
+            None => Failure::lost(format!("{url}: {error}")),
+        },
     };
     let mut response = request.send(text).map_err(failure)?;
     let status = response.status();

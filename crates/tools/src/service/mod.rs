@@ -8,9 +8,11 @@
 
 mod config;
 mod connection;
+mod server;
 mod tool;
 
-pub use config::{Asked, ProgramConfig, ServerConfig, ServiceLimits};
+pub use config::{Asked, ProgramConfig, ServiceLimits};
+pub use server::ServerConfig;
 pub use tool::{CommandTool, HttpTool};
 
 use connection::{Connection, Failure, Kind};

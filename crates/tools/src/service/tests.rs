@@ -221,6 +221,9 @@ fn a_call_that_is_not_answered_is_an_outcome_that_names_why() {
 fn settings_that_make_no_sense_are_named() {
     let refused = |text: &str| tool(&format!("description = \"d\"\n{text}")).err().unwrap();
     let command = "type = \"command\"\nprogram = { command = \"sh\" }\n";
+    let of_header = |name: &str, from: &str| {
+        format!("type = 'http'\nserver = {{ url = 'http://x', headers_from.{name} = '{from}' }}")
+    };
     for (text, reason) in [
         (format!("{command}parameters = \"{{\""), "`parameters` is no JSON: "),
         (format!("{command}parameters = \"{{}}\""), "`parameters` has no `\"type\": \"object\"`"),
@@ -232,6 +235,12 @@ fn settings_that_make_no_sense_are_named() {
             "type = \"http\"\nserver = { url = \"http://x\", bearer_from = \"NO_SUCH_TOKEN\" }"
                 .into(),
             "`tools.http`: `server.bearer_from`: the variable `NO_SUCH_TOKEN` is not set\nhint: ",
+        ),
+        (of_header("'x y'", "PATH"), "`server.headers_from`: `x y` is no name of a header"),
+        (of_header("Content-Length", "PATH"), "`server.headers_from`: `Content-Length` is told"),
+        (
+            of_header("X-Key", "NO_SUCH_KEY"),
+            "`tools.http`: `server.headers_from.X-Key`: the variable `NO_SUCH_KEY` is not set",
         ),
     ] {
         let said = refused(&text);
@@ -280,18 +289,22 @@ fn a_server_is_asked_the_same_by_http() {
     let hello = || said(200, r#"{"id":ID}"#);
     let busy = said(503, "busy");
     let (url, sent) = server(vec![hello(), busy, None, said(200, r#"{"id":ID,"text":"12"}"#)]);
-    let asked = Asked::Server(ServerConfig { url, bearer_from: Some("PATH".into()) });
+    let mut asked = ServerConfig { bearer_from: Some("PATH".into()), ..ServerConfig::new(url) };
+    asked.headers_from.insert("X-Place".into(), "PWD".into());
+    let asked = Asked::Server(asked);
     let service = Service::start(&asked, &limits(), "tool", "test").unwrap();
     assert_eq!(text(service.ask(request(true))), "12");
     let greeting = sent.recv().unwrap();
     let path = std::env::var("PATH").unwrap().to_lowercase();
     assert!(greeting.contains(&format!("authorization: bearer {path}")), "{greeting}");
+    let place = std::env::var("PWD").unwrap().to_lowercase();
+    assert!(greeting.contains(&format!("x-place: {place}\r\n")), "{greeting}");
     assert!(greeting.contains(r#""type":"hello","protocol":1,"role":"tool","name":"test""#));
     // three attempts of one request
     assert_eq!(sent.iter().count(), 3);
     // what may not be asked again is not
     let (url, _sent) = server(vec![hello(), said(503, "busy"), hello()]);
-    let asked = Asked::Server(ServerConfig { url: url.clone(), bearer_from: None });
+    let asked = Asked::Server(ServerConfig::new(&url));
     let service = Service::start(&asked, &limits(), "tool", "test").unwrap();
     let failure = service.ask(request(false)).unwrap_err().to_string();
     assert_eq!(failure, format!("{url}: status 503 Service Unavailable: busy"));
@@ -302,7 +315,7 @@ fn a_server_that_is_not_there_is_told_at_the_start() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/call", listener.local_addr().unwrap());
     drop(listener);
-    let asked = Asked::Server(ServerConfig { url: url.clone(), bearer_from: None });
+    let asked = Asked::Server(ServerConfig::new(&url));
     let error = Service::start(&asked, &limits(), "tool", "test").unwrap_err();
     assert!(error.starts_with(&format!("no answer to the greeting: {url}: ")), "{error}");
 }

@@ -109,7 +109,7 @@ impl ToolSettings for HttpTool {
 
     fn check(&self) -> Result<(), String> {
         schema(&self.parameters)?;
-        self.server.check()
+        self.server.check("server")
     }
 }
 

@@ -1,5 +1,6 @@
 //! What Landlock lets a process open.
 
+use crate::namespaces::DEVICES;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
@@ -21,8 +22,6 @@ pub(super) const SYSTEM: [&str; 8] = [
     "/etc/ld.so.cache",
     "/etc/localtime",
 ];
-/// Devices that may be read and written.
-pub(super) const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"];
 
 /// The interpreter's files can be read, those below `scratch` written, nothing else opens; no TCP,
 /// no signal and no abstract socket leads outside.

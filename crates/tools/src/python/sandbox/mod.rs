@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | empty environment, a socket as the only descriptor | nothing is inherited, nothing can be opened through `/proc` a second time | always |
 //! | `no_new_privs`, no capabilities, not dumpable | no rights are gained, or kept by root | always |
-//! | namespaces (`namespaces.rs`) of users, mounts, network, IPC for the interpreter; of processes and mounts for each program | nothing of the host's processes and files is seen; a scratch folder in memory, of bounded size, ends with its program | where the machine grants them |
+//! | namespaces (`tools/src/namespaces.rs`) of users, mounts, network, IPC for the interpreter; of processes and mounts for each program | nothing of the host's processes and files is seen; a scratch folder in memory, of bounded size, ends with its program | where the machine grants them |
 //! | Landlock (`files.rs`), one layer for the interpreter and one for each program | files: the interpreter's are readable, the scratch folder is writable, all others do not open; no TCP; no signals outside | where the kernel has it |
 //! | the keeper | a scratch folder on the disk: bytes, entries and depth while a program runs, removal afterwards | without namespaces |
 //! | seccomp (`seccomp.rs`), in each fork that runs a program | system calls: a list of what an interpreter needs | always |
@@ -16,11 +16,11 @@
 mod files;
 mod folder_watch;
 mod keeper;
-mod namespaces;
 mod scratch;
 mod seccomp;
 
 use super::{CpythonConfig, MissingLayers, Walls};
+use crate::namespaces::{self, Furniture};
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::PipeFlags;
@@ -38,6 +38,10 @@ use std::process::Command;
 /// The program that forks others.
 const ZYGOTE: &str =
     concat!(include_str!("fork.py"), include_str!("session.py"), include_str!("zygote.py"));
+
+/// Where a program's scratch folder is mounted. Landlock's rule is on the folder above, since the
+/// mounted one is another for each program.
+const SCRATCH: &str = "/scratch/program";
 
 /// Files and folders that a program may have at a time.
 const ENTRIES: usize = 10_000;
@@ -159,6 +163,17 @@ fn launch(settings: &LauncherSettings, place: Place<'_>) -> Result<Pid, String> 
     }
 }
 
+/// Furnishes the interpreter's namespaces, and leaves it the one capability that each program's own
+/// namespaces need, which a program drops before it begins.
+fn furnish(readable: &[PathBuf], temporary: &Path, ids: (u32, u32)) -> Result<(), String> {
+    let system = files::SYSTEM.map(PathBuf::from);
+    let readable = [readable, &system].concat();
+    let furniture =
+        Furniture { readable: &readable, writable: &[], scratch: SCRATCH, room: None, temporary };
+    namespaces::furnish(&furniture, ids)?;
+    namespaces::keep_capabilities(CapabilitySet::SYS_ADMIN)
+}
+
 /// Puts the walls up around this process and becomes the interpreter.
 fn become_interpreter(
     settings: &LauncherSettings,
@@ -172,8 +187,8 @@ fn become_interpreter(
     let LauncherSettings { interpreter, readable, temporary, config, .. } = settings;
     let (scratch, writable, keeper) = match place {
         Place::Namespaces => {
-            namespaces::furnish(readable, temporary, ids)?;
-            let scratch = Path::new(namespaces::SCRATCH);
+            furnish(readable, temporary, ids)?;
+            let scratch = Path::new(SCRATCH);
             (scratch, scratch.parent().unwrap_or(scratch).to_owned(), None)
         }
         Place::Folder { root, keeper } => {

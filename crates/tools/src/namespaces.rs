@@ -1,76 +1,95 @@
-//! A place of its own for the interpreter: namespaces for users, processes, mounts, network, IPC
-//! and the host's name, as bubblewrap makes them, whose calls these are. Not bubblewrap itself:
-//! each *program* gets namespaces of processes and mounts of its own, as a fork of an interpreter
+//! A place of its own for a process: namespaces for users, processes, mounts, network, IPC and the
+//! host's name, as bubblewrap makes them, whose calls these are. Not bubblewrap itself: each program
+//! of the Python tool gets namespaces of processes and mounts of its own, as a fork of an interpreter
 //! that has its packages loaded, and that program cannot be started by another.
 //!
-//! What is seen inside: the interpreter's folders, read-only; four devices; an empty place to mount
-//! a scratch folder at. No `/proc`, no `/sys`, no `/tmp`, nobody's processes, no network device.
+//! What is seen inside: the folders that are named, read-only or not; four devices; a scratch folder,
+//! or an empty place to mount one at. No `/proc`, no `/sys`, no `/tmp`, nobody's processes, no network
+//! device.
 
-use super::files::{DEVICES, SYSTEM};
 use rustix::fs::{CWD, Mode};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
     mount_change, mount_remount, move_mount, open_tree, unmount,
 };
 use rustix::thread::{CapabilitySet, CapabilitySets};
-use std::collections::BTreeSet;
-use std::ffi::CStr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// The namespaces that the interpreter gets, as flags of `clone`.
-pub(super) const ALL: i32 = libc::CLONE_NEWUSER
+/// The namespaces, as flags of `clone`.
+pub(crate) const ALL: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS;
-/// Where a program's scratch folder is mounted. Landlock's rule is on the folder above, since the
-/// mounted one is another for each program.
-pub(super) const SCRATCH: &str = "/scratch/program";
+/// Devices that may be read and written.
+pub(crate) const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"];
 /// The user and group that a program sees itself as.
 const INSIDE: u32 = 1000;
 
-/// Furnishes the namespaces that this process was cloned into, and leaves it the one capability
-/// that each program's own namespaces need. `outside` are the ids of the user and the group that it
-/// had before; at `temporary`, any folder, its root is built.
+/// What is seen inside.
+#[derive(Debug)]
+pub(crate) struct Furniture<'a> {
+    /// Files and folders; those that do not exist are passed over.
+    pub(crate) readable: &'a [PathBuf],
+    /// Folders that can be written, too.
+    pub(crate) writable: &'a [PathBuf],
+    /// Where there is a scratch folder.
+    pub(crate) scratch: &'a str,
+    /// Bytes that the scratch folder takes; `None` where it is mounted later.
+    pub(crate) room: Option<usize>,
+    /// Any folder: the root is built there.
+    pub(crate) temporary: &'a Path,
+}
+
+/// Furnishes the namespaces that this process was cloned into. `outside` are the ids of the user and
+/// the group that it had before.
 ///
 /// # Errors
 /// What the machine refuses.
-pub(super) fn furnish(
-    readable: &[PathBuf],
-    temporary: &Path,
-    outside: (u32, u32),
-) -> Result<(), String> {
+pub(crate) fn furnish(furniture: &Furniture<'_>, outside: (u32, u32)) -> Result<(), String> {
     map_ids(outside).map_err(refused("a map of user ids"))?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(refused("private mounts"))?;
-    let mut places = Vec::new();
-    for place in outermost(readable) {
-        if let Some(tree) = taken_along(&place)? {
-            places.push((place, tree));
+    // what lies in another one comes behind it
+    let mut places = BTreeMap::new();
+    for place in outermost(furniture.readable) {
+        if let Some(tree) = taken_along(&place, libc::MOUNT_ATTR_RDONLY)? {
+            places.insert(place, tree);
         }
     }
-    let devices = DEVICES.map(|device| Path::new(device).to_owned());
-    for device in devices {
-        let tree = clone_tree(&device).map_err(refused("a device"))?;
-        places.push((device, tree));
+    for place in outermost(furniture.writable) {
+        if let Some(tree) = taken_along(&place, 0)? {
+            places.insert(place, tree);
+        }
     }
+    for device in DEVICES.map(|device| Path::new(device).to_owned()) {
+        let tree = clone_tree(&device).map_err(refused("a device"))?;
+        places.insert(device, tree);
+    }
+    let temporary = furniture.temporary;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     mount("root", temporary, "tmpfs", flags, c"size=1m,mode=755").map_err(refused("tmpfs"))?;
     for (place, tree) in &places {
         put(tree, &temporary.join(place.strip_prefix("/").unwrap_or(place)))
             .map_err(|error| format!("`{}`: {error}", place.display()))?;
     }
-    std::fs::create_dir_all(temporary.join(&SCRATCH[1..])).map_err(refused("a folder"))?;
+    let scratch = temporary.join(&furniture.scratch[1..]);
+    std::fs::create_dir_all(&scratch).map_err(refused("a folder"))?;
+    if let Some(bytes) = furniture.room {
+        let size = CString::new(format!("size={bytes},mode=700")).map_err(refused("a size"))?;
+        mount("scratch", &scratch, "tmpfs", flags, size.as_c_str()).map_err(refused("tmpfs"))?;
+    }
     rustix::process::chdir(temporary).map_err(refused("its root"))?;
     rustix::process::pivot_root(".", ".").map_err(refused("pivot_root"))?;
     unmount(".", UnmountFlags::DETACH).map_err(refused("to unmount"))?;
     rustix::process::chdir("/").map_err(refused("its root"))?;
     let read_only = flags | MountFlags::BIND | MountFlags::RDONLY;
     mount_remount("/", read_only, c"").map_err(refused("a read-only root"))?;
-    name_the_host().map_err(refused("a host's name"))?;
-    keep_one_capability().map_err(refused("capabilities"))
+    name_the_host().map_err(refused("a host's name"))
 }
 
 /// The same everywhere, so that programs read the same.
@@ -93,26 +112,21 @@ fn map_ids((user, group): (u32, u32)) -> std::io::Result<()> {
     std::fs::write("/proc/self/gid_map", format!("{INSIDE} {group} 1"))
 }
 
-/// The places to take along that exist and lie in no other of them.
-fn outermost(readable: &[PathBuf]) -> BTreeSet<PathBuf> {
-    let all: BTreeSet<PathBuf> = readable
-        .iter()
-        .cloned()
-        .chain(SYSTEM.map(PathBuf::from))
-        .filter(|at| at.exists())
-        .collect();
+/// The places that exist and lie in no other of them.
+fn outermost(places: &[PathBuf]) -> BTreeSet<PathBuf> {
+    let all: BTreeSet<PathBuf> = places.iter().filter(|at| at.exists()).cloned().collect();
     let within = |place: &Path| place.ancestors().skip(1).any(|above| all.contains(above));
     all.iter().filter(|place| !within(place)).cloned().collect()
 }
 
-/// A place with all that is mounted below it, read-only; none where it has gone meanwhile.
-fn taken_along(place: &Path) -> Result<Option<OwnedFd>, String> {
+/// A place with all that is mounted below it; none where it has gone meanwhile.
+fn taken_along(place: &Path, kind: u64) -> Result<Option<OwnedFd>, String> {
     let tree = match clone_tree(place) {
         Err(rustix::io::Errno::NOENT) => return Ok(None),
         tree => tree.map_err(refused("a clone of a mount"))?,
     };
     let attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
+        attr_set: kind | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
         attr_clr: 0,
         propagation: 0,
         userns_fd: 0,
@@ -133,7 +147,7 @@ fn taken_along(place: &Path) -> Result<Option<OwnedFd>, String> {
     if result == 0 {
         Ok(Some(tree))
     } else {
-        Err(refused("read-only mounts")(std::io::Error::last_os_error()))
+        Err(refused("mounts without devices")(std::io::Error::last_os_error()))
     }
 }
 
@@ -160,10 +174,15 @@ fn put(tree: &OwnedFd, place: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Gives up all capabilities inside but the one to make namespaces and mounts, which the
-/// interpreter keeps when it is executed and each program drops before it begins.
-fn keep_one_capability() -> rustix::io::Result<()> {
-    let kept = CapabilitySet::SYS_ADMIN;
+/// Gives up all capabilities inside but these, which are kept when another program is executed.
+///
+/// # Errors
+/// What the machine refuses.
+pub(crate) fn keep_capabilities(kept: CapabilitySet) -> Result<(), String> {
+    kept_alone(kept).map_err(refused("capabilities"))
+}
+
+fn kept_alone(kept: CapabilitySet) -> rustix::io::Result<()> {
     for capability in (CapabilitySet::all() - kept).iter() {
         match rustix::thread::remove_capability_from_bounding_set(capability) {
             // one that this kernel does not know
@@ -173,7 +192,10 @@ fn keep_one_capability() -> rustix::io::Result<()> {
     }
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: kept };
     rustix::thread::set_capabilities(None, sets)?;
-    rustix::thread::configure_capability_in_ambient_set(kept, true)
+    for capability in kept.iter() {
+        rustix::thread::configure_capability_in_ambient_set(capability, true)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -182,9 +204,7 @@ mod tests {
 
     #[test]
     fn a_place_within_another_is_not_taken_twice() {
-        let places = outermost(&["/usr/lib/python3".into(), "/usr".into(), "/nonexistent".into()]);
-        assert!(places.contains(Path::new("/usr")));
-        assert!(!places.contains(Path::new("/usr/lib")));
-        assert!(!places.contains(Path::new("/nonexistent")));
+        let named = ["/usr/lib/python3", "/usr/lib", "/usr", "/nonexistent"].map(PathBuf::from);
+        assert_eq!(outermost(&named), BTreeSet::from([PathBuf::from("/usr")]));
     }
 }
