@@ -2,7 +2,9 @@
 //! test's own signs their certificates, and a small proxy speaks TLS in front of servers that do not.
 
 use crate::checkout;
+use crate::serving::server::Manners;
 use paretopo_environments::{OpenEnvConfig, Resources, ToolEnvironment, environment};
+use paretopo_serving::{Needs, Protocol, Servers};
 use paretopo_settings::Seconds;
 use paretopo_tools::{
     Asked, CallContext, ListedTool, McpConfig, ServerConfig, Service, ServiceLimits, ToolEntry,
@@ -189,6 +191,30 @@ fn a_server_of_calls_and_rewards_is_believed_by_the_authority_of_a_file() {
     let said = format!("no answer to the greeting: {url}: its certificate is signed by no");
     assert!(unknown.starts_with(&said), "{unknown}");
     assert!(unknown.contains("\nhint: `ca_file`"), "{unknown}");
+}
+
+#[test]
+fn an_inference_server_is_believed_by_the_authority_of_a_file() {
+    let authority = Authority::new();
+    let server = crate::serving::serve(Manners::default());
+    let target = server.url().strip_prefix("http://").unwrap().parse().unwrap();
+    let url = authority.proxy(target, &["127.0.0.1"], false);
+    let probed = |url: &str, ca_file: Option<PathBuf>| {
+        let config = serde_json::json!({ "urls": [url], "ca_file": ca_file });
+        let config = serde_json::from_value(config).unwrap();
+        let needs = Needs { vocab_size: 200, updates: Some(false) };
+        let found = Servers::probe(Protocol::Vllm, &config, &needs);
+        found.map(|servers| servers.longest()).map_err(|error| error.to_string())
+    };
+    assert_eq!(probed(&url, Some(authority.file())), Ok(200));
+    let unknown = probed(&url, None).unwrap_err();
+    assert!(unknown.contains("its certificate is signed by no authority"), "{unknown}");
+    assert!(unknown.contains("\nhint: `ca_file`"), "{unknown}");
+    let needless = probed(&server.url(), Some(authority.file())).unwrap_err();
+    assert!(
+        needless.starts_with("`generator.ca_file`: no server is asked by `https`"),
+        "{needless}"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! How inference servers are reached.
 
-use paretopo_retrieval::{BreakerConfig, check_reachable};
+use paretopo_retrieval::{BreakerConfig, check_reachable, is_encrypted};
 use paretopo_settings::{Pause, Positive, Seconds, whole, within};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,10 @@ pub struct ServerConfig {
     /// `VLLM_API_KEY`. It is sent as a bearer token, to each of them, and written nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_variable: Option<String>,
+    /// A file of certificates (PEM): the authorities that are believed about `https` servers, and no
+    /// others. Without it those that this machine trusts are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
     /// A folder that they read under the same path: weights are handed over in it. The run's own
     /// folder when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,6 +102,11 @@ impl ServerConfig {
     pub fn check(&self) -> Result<(), String> {
         if self.urls.is_empty() {
             return Err("`generator.urls` names no server".into());
+        }
+        if self.ca_file.is_some() && !self.urls.iter().any(|url| is_encrypted(url)) {
+            return Err("`generator.ca_file`: no server is asked by `https`, so none has a \
+                        certificate to look at"
+                .into());
         }
         for (place, url) in self.urls.iter().enumerate() {
             let is_address = ["http://", "https://"].iter().any(|scheme| {

@@ -1,7 +1,7 @@
 //! Requests to a server, each with its deadlines, and streams of events (`text/event-stream`).
 
 use crate::error::Failure;
-use paretopo_retrieval::http_agent;
+use paretopo_retrieval::{Trust, why_untrusted};
 use paretopo_settings::Secret;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
@@ -24,8 +24,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(url: &str, connecting: Duration, key: Option<Secret>) -> Self {
-        Self { agent: http_agent(), base: url.trim_end_matches('/').to_owned(), connecting, key }
+    pub(crate) fn new(url: &str, trust: &Trust, connecting: Duration, key: Option<Secret>) -> Self {
+        Self { agent: trust.agent(), base: url.trim_end_matches('/').to_owned(), connecting, key }
     }
 
     /// The key as a header.
@@ -95,7 +95,10 @@ fn opened(
     route: &str,
     sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
 ) -> Result<ureq::http::Response<ureq::Body>, Failure> {
-    let mut answer = sent.map_err(|error| Failure::away(format!("`{route}`: {error}")))?;
+    let mut answer = sent.map_err(|error| {
+        let reason = why_untrusted(&error).unwrap_or_else(|| error.to_string());
+        Failure::away(format!("`{route}`: {reason}"))
+    })?;
     let status = answer.status();
     if status.is_success() {
         return Ok(answer);

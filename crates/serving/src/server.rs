@@ -8,7 +8,7 @@ use crate::protocol::{Protocol, Step, Turn};
 use crate::servers::{Held, Needs, Weights};
 use crate::{ServerConfig, ServingError};
 use paretopo_generation::SamplingConfig;
-use paretopo_retrieval::Breaker;
+use paretopo_retrieval::{Breaker, Trust};
 use paretopo_settings::{Secret, Temperature};
 use paretopo_trajectory::TokenId;
 use serde_json::Value;
@@ -73,7 +73,9 @@ impl Server {
         needs: &Needs,
     ) -> Result<(Self, usize), ServingError> {
         let key = config.token_variable.as_deref().map(held).transpose()?;
-        let client = Client::new(url, config.connect_seconds.duration(), key);
+        let trust = Trust::about(url, config.ca_file.as_deref())
+            .map_err(|reason| ServingError::Failed(format!("`generator.ca_file`: {reason}")))?;
+        let client = Client::new(url, &trust, config.connect_seconds.duration(), key);
         let limit = config.update_seconds.duration();
         let failed = |failure: Failure| {
             let said = failure.of(url).message;
