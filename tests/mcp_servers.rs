@@ -44,8 +44,8 @@ fn walls(readable: &[&Path], writable: &[&Path]) -> Option<EnclosureConfig> {
     Some(EnclosureConfig { readable, writable, ..EnclosureConfig::default() })
 }
 
-fn context(trajectory: usize, seconds: f64) -> CallContext {
-    let deadline = Instant::now() + Duration::from_secs_f64(seconds);
+fn context(trajectory: usize, seconds: u64) -> CallContext {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
     CallContext::new(TrajectoryId::new("test", 0, trajectory), deadline)
 }
 
@@ -64,7 +64,7 @@ fn call_in(
 
 #[track_caller]
 fn call(tools: &[ListedTool], name: &str, arguments: Value) -> ToolOutcome {
-    call_in(tools, name, arguments, &context(0, 20.0))
+    call_in(tools, name, arguments, &context(0, 20))
 }
 
 /// The text of a call that is answered well.
@@ -153,7 +153,7 @@ fn try_everything(tools: &[ListedTool]) {
     // a call that is given up is cancelled, and the server goes on
     let begun = Instant::now();
     let long = json!({ "duration": 30, "steps": 30 });
-    let late = call_in(tools, "trigger-long-running-operation", long, &context(0, 1.0));
+    let late = call_in(tools, "trigger-long-running-operation", long, &context(0, 1));
     assert_eq!((late.status, late.fault), (CallStatus::Timeout, Some(Fault::Tool)));
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     assert_eq!(text(tools, "echo", json!({ "message": "on" })), "Echo: on");
@@ -276,7 +276,7 @@ fn trajectories_do_not_see_each_others_memory() {
     });
     let entity = |name: &str| json!({ "entities": [{ "name": name, "entityType": "person", "observations": ["x"] }] });
     let in_one = |trajectory: usize, name: &str, arguments: Value| {
-        let outcome = call_in(&tools, name, arguments, &context(trajectory, 20.0));
+        let outcome = call_in(&tools, name, arguments, &context(trajectory, 20));
         assert_eq!(outcome.status, CallStatus::Ok, "{}", outcome.text);
         outcome.text
     };
@@ -286,7 +286,7 @@ fn trajectories_do_not_see_each_others_memory() {
     assert!(ada.contains("Ada") && !ada.contains("Bob"), "{ada}");
     assert!(bob.contains("Bob") && !bob.contains("Ada"), "{bob}");
     // with the trajectory its memory ends, and the next of that name has none
-    let first = context(1, 20.0).trajectory;
+    let first = context(1, 20).trajectory;
     tools.iter().for_each(|tool| tool.tool.end(&first));
     let next = in_one(1, "read_graph", json!({}));
     assert!(!next.contains("Ada"), "{next}");

@@ -230,7 +230,7 @@ fn what_does_not_fit_several_environments_is_named() {
             "[environment]\ntype = \"qa\"\n\n[[environments]]\nname = \"problems\"",
             "`environment` and `environments` exclude each other",
         ),
-        ("type = \"openenv\"", "type = \"openenv\"\nurl = \"ws://x\"", "does not begin with `http"),
+        ("type = \"openenv\"", "type = \"openenv\"\nurl = \"ftp://x\"", "begins with neither"),
     ] {
         let said = error(&|text| {
             assert!(text.contains(old), "{old}");

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use ureq::config::ConfigBuilder;
+use ureq::typestate::AgentScope;
 
 /// How a retrieval server is asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -71,12 +73,11 @@ mod defaults {
 /// Asks servers. Redirections are answers like any other: a server is asked where the configuration
 /// says and nowhere else.
 pub fn http_agent() -> ureq::Agent {
-    http_agent_with(ureq::tls::TlsConfig::default())
+    usual_settings().build().into()
 }
 
-pub(crate) fn http_agent_with(tls: ureq::tls::TlsConfig) -> ureq::Agent {
-    let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0);
-    config.tls_config(tls).build().into()
+pub(crate) fn usual_settings() -> ConfigBuilder<AgentScope> {
+    ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0)
 }
 
 /// Whether a server is asked by TLS.

@@ -5,7 +5,7 @@
 //! Where there is nothing, as in small containers, it is Mozilla's list, which is compiled in. TLS is
 //! rustls with ring. Left out: certificates of clients, and lists of what was revoked.
 
-use crate::remote::{http_agent_with, is_encrypted};
+use crate::remote::{is_encrypted, usual_settings};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -60,7 +60,8 @@ impl Trust {
 
     /// Asks by HTTP, as [`http_agent`](crate::http_agent) does.
     pub fn agent(&self) -> ureq::Agent {
-        http_agent_with(TlsConfig::builder().root_certs(self.roots.clone()).build())
+        let tls = TlsConfig::builder().root_certs(self.roots.clone()).build();
+        usual_settings().tls_config(tls).build().into()
     }
 
     /// The same for libraries that take settings of rustls.
