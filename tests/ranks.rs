@@ -219,7 +219,7 @@ type Tensors = Vec<Box<dyn Any + Send>>;
 type Channel = (Sender<Tensors>, Mutex<Receiver<Tensors>>);
 
 impl Direct {
-    fn new(ranks: usize, carried: &Arc<AtomicUsize>) -> Vec<Arc<dyn Collective>> {
+    fn linked(ranks: usize, carried: &Arc<AtomicUsize>) -> Vec<Arc<dyn Collective>> {
         let open = || {
             let (sender, receiver) = channel();
             (sender, Mutex::new(receiver))
@@ -279,7 +279,7 @@ fn tensors_that_are_carried_past_the_host_give_the_same_bits() {
     let carried = Arc::new(AtomicUsize::new(0));
     for ranks in [2, 3] {
         let run = folder.path().join(ranks.to_string());
-        assert_eq!(at_all(Direct::new(ranks, &carried), &config, &run), vec![Ok(()); ranks]);
+        assert_eq!(at_all(Direct::linked(ranks, &carried), &config, &run), vec![Ok(()); ranks]);
         assert_eq!(weights(&run), weights(&whole), "{ranks} ranks");
         // gradients to rank 0 and back, in each of 4 steps, of 20 tensors and more
         assert!(carried.swap(0, Ordering::Relaxed) > 160);

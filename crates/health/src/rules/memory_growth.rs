@@ -5,6 +5,8 @@
 //! < m3 < m4`, by a quarter of `m1` or more in all, the last rise at least half of the first. What
 //! levels off exponentially, and has done so by half or more from rise to rise, has a quarter of
 //! the first rise at most. Memory that grows no more than the responses do is explained by them.
+//! A run that was resumed has the steps of another process, whose memory says nothing about this one:
+//! the process's own peak never falls, so it begins where that does.
 
 use super::{curve, judged};
 use crate::{Condition, Record, Verdict};
@@ -18,7 +20,7 @@ pub(super) fn examine(record: &Record) -> Verdict {
         title: "memory growth",
         formula: "m1 < m2 < m3 < m4, m4 >= 5/4 m1, m4 - m3 >= (m2 - m1) / 2 and m4 / m1 > the \
                   growth of the responses, for the medians of memory in the quarters of the steps \
-                  behind the first quarter",
+                  behind the first quarter, since the run was last resumed",
         condition: condition(record),
         remedies: &[
             "See `paretopo plan` for what the run needs; a run that is killed goes on from its \
@@ -32,7 +34,12 @@ pub(super) fn examine(record: &Record) -> Verdict {
 }
 
 fn condition(record: &Record) -> Condition {
-    let points = record.points("memory_mib");
+    let begun = begun(&record.points("peak_memory_mib"));
+    let since = |name| {
+        let points = record.points(name).into_iter();
+        points.filter(|(step, _)| *step >= begun).collect::<Vec<_>>()
+    };
+    let points = since("memory_mib");
     let judged_from = points.len() / 4;
     if points.len() < judged_from + ENOUGH {
         return Condition::Unknown(format!(
@@ -46,7 +53,7 @@ fn condition(record: &Record) -> Condition {
     let rises = medians.windows(2).all(|pair| pair[0] < pair[1]);
     let [first, second, third, last] = medians;
     let goes_on = last - third >= (second - first) / 2.0;
-    let tokens = record.points("response_tokens");
+    let tokens = since("response_tokens");
     let longer = match tokens.len() == points.len() {
         true => {
             let [first, _, _, last] = quarters(&tokens[judged_from..]);
@@ -62,6 +69,12 @@ fn condition(record: &Record) -> Condition {
         format!("{said} in {steps:.0} steps, and rises on as it did."),
         format!("{said} in {steps:.0} steps."),
     )
+}
+
+/// The first step of the latest process, by the peaks of memory.
+fn begun(peaks: &[(f64, f64)]) -> f64 {
+    let latest = peaks.windows(2).rev().find(|pair| pair[1].1 < pair[0].1);
+    latest.map_or(f64::NEG_INFINITY, |pair| pair[1].0)
 }
 
 /// The medians of four successive parts.
@@ -108,6 +121,24 @@ mod tests {
     #[test]
     fn longer_responses_may_take_more() {
         assert!(!is_ill(|step| 100.0 + step as f64, |step| 20.0 + step as f64));
+    }
+
+    #[test]
+    fn a_process_that_resumes_a_run_warms_up_anew() {
+        // from step 20 on another process: 140 MiB, 1.1 more with each step up to 184 at step 60
+        let memory = |step: usize| match step {
+            0..20 => 150.0,
+            _ => 140.0 + 1.1 * step.min(60).saturating_sub(20) as f64,
+        };
+        let judged = |peak: &dyn Fn(usize) -> f64| {
+            let metrics: [(&str, &dyn Fn(usize) -> f64); 2] =
+                [("memory_mib", &memory), ("peak_memory_mib", peak)];
+            examine(&run(70, &metrics)).is_ill()
+        };
+        // all steps: medians at 24, 37, 50 and 64, 184 / 144 = 1.27
+        assert!(judged(&|_| 250.0));
+        // its own: at 37, 46, 56 and 65, 184 / 159 = 1.16
+        assert!(!judged(&|step| if step < 20 { 250.0 } else { memory(step) }));
     }
 
     #[test]
