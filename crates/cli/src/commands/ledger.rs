@@ -94,14 +94,13 @@ impl Ledger {
         Ok(())
     }
 
-    /// 32 hexadecimal digits of BLAKE3 over the configuration with all its settings, the seed among
-    /// them, and over what the starting policy's files hold. Dashboards change no number.
+    /// 32 hexadecimal digits of BLAKE3 over the configuration with all its settings but the
+    /// dashboards, the seed among them, and over what the starting policy's files hold.
     ///
     /// A setting that is new is not written while it has the value that means what was before, so
     /// that runs which are committed stay known (`tests/comparing.rs`).
     fn hash(&mut self, config: &RunConfig) -> Result<String, Problem> {
-        let config = RunConfig { dashboards: Default::default(), ..config.clone() };
-        let text = config.to_toml().map_err(Problem::failure)?;
+        let text = config.to_toml_of_numbers().map_err(Problem::failure)?;
         let source = format!("{:?}", config.policy);
         let policy = match self.policies.get(&source) {
             Some(policy) => policy.clone(),

@@ -183,7 +183,6 @@ pub struct RunConfig {
     pub evaluation: EvaluationConfig,
     /// Who else hears of a run while it trains. It is no part of which run it is: a run may go on
     /// with other dashboards.
-    #[serde(skip_serializing_if = "is_usual")]
     pub dashboards: DashboardsConfig,
 }
 
@@ -208,10 +207,6 @@ impl Default for RunConfig {
             dashboards: DashboardsConfig::default(),
         }
     }
-}
-
-fn is_usual(dashboards: &DashboardsConfig) -> bool {
-    *dashboards == DashboardsConfig::default()
 }
 
 fn usual_environment() -> EnvironmentConfig {
@@ -471,6 +466,19 @@ impl RunConfig {
     pub fn to_toml(&self) -> Result<String, ConfigError> {
         toml::to_string_pretty(&self.with_all_settings())
             .map_err(|error| ConfigError::Setting(error.to_string()))
+    }
+
+    /// The part of [`Self::to_toml`] that a run's numbers depend on: all but the dashboards, which are
+    /// its last section.
+    ///
+    /// # Errors
+    /// When a setting cannot be written.
+    pub fn to_toml_of_numbers(&self) -> Result<String, ConfigError> {
+        let bare = Self { dashboards: DashboardsConfig::default(), ..self.clone() };
+        let mut text = bare.to_toml()?;
+        // without any dashboard it is one table
+        text.truncate(text.rfind("\n[dashboards]").unwrap_or(text.len()));
+        Ok(text)
     }
 
     /// Whether `text`, as an earlier version may have written it, is this configuration: settings
