@@ -1,8 +1,8 @@
 //! Servers of other people's behind TLS: MCP, tools and rewards by HTTP, OpenEnv. An authority of the
 //! test's own signs their certificates, and a small proxy speaks TLS in front of servers that do not.
 
-use crate::checkout;
 use crate::serving::server::Manners;
+use crate::{Killed, checkout};
 use paretopo_environments::{OpenEnvConfig, Resources, ToolEnvironment, environment};
 use paretopo_serving::{Needs, Protocol, Servers};
 use paretopo_settings::Seconds;
@@ -15,7 +15,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_tim
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -85,16 +85,6 @@ fn forward(listener: TcpListener, target: SocketAddr, tls: TlsAcceptor) {
             });
         }
     });
-}
-
-/// A server that ends with the test.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn mcp(url: &str, ca_file: Option<PathBuf>) -> Result<Vec<ListedTool>, String> {

@@ -2,6 +2,7 @@
 //! folder that `PARETOPO_MCP_SERVERS` names (`just test-mcp` makes one), a Python environment and a
 //! place of npm at once; listed as ignored where there is none.
 
+use crate::Killed;
 use crate::enclosed::has_walls;
 use paretopo_tools::{
     CallContext, EnclosureConfig, ListedTool, McpConfig, McpScope, ProgramConfig, Resources,
@@ -10,7 +11,7 @@ use paretopo_tools::{
 use paretopo_trajectory::{CallStatus, Fault, ToolCall, ToolOutcome, TrajectoryId};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What was published by others, under the folder that the variable names.
@@ -187,15 +188,6 @@ fn the_server_of_everything_answers_behind_walls() {
         json!({ "name": "x.gz", "data": "https://example.com/", "outputType": "resource" });
     let elsewhere = refusal(&tools, "gzip-file-as-resource", elsewhere);
     assert!(elsewhere.contains("fetch"), "{elsewhere}");
-}
-
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

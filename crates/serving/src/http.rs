@@ -28,9 +28,17 @@ impl Client {
         Self { agent: trust.agent(), base: url.trim_end_matches('/').to_owned(), connecting, key }
     }
 
-    /// The key as a header.
-    fn key_header(&self) -> Option<(&'static str, String)> {
-        self.key.as_ref().map(|key| ("authorization", key.bearer()))
+    /// A request with the key and its deadlines.
+    fn prepared<B>(
+        &self,
+        mut request: ureq::RequestBuilder<B>,
+        limit: Duration,
+    ) -> ureq::RequestBuilder<B> {
+        if let Some(key) = &self.key {
+            request = request.header("authorization", key.bearer());
+        }
+        let request = request.config().timeout_global(Some(limit));
+        request.timeout_connect(Some(self.connecting.min(limit))).build()
     }
 
     /// What went wrong, without the key.
@@ -42,12 +50,8 @@ impl Client {
     }
 
     pub(crate) fn get(&self, route: &str, limit: Duration) -> Result<Value, Failure> {
-        let mut request = self.agent.get(format!("{}{route}", self.base));
-        if let Some((name, value)) = self.key_header() {
-            request = request.header(name, value);
-        }
-        let request = request.config().timeout_global(Some(limit));
-        let sent = request.timeout_connect(Some(self.connecting.min(limit))).build().call();
+        let request = self.agent.get(format!("{}{route}", self.base));
+        let sent = self.prepared(request, limit).call();
         let answer = opened(route, sent).and_then(|answer| whole_answer(route, answer));
         answer.map_err(|failure| self.discreet(failure))
     }
@@ -80,13 +84,9 @@ impl Client {
         body: &Value,
         limit: Duration,
     ) -> Result<ureq::http::Response<ureq::Body>, Failure> {
-        let mut request = self.agent.post(format!("{}{route}", self.base));
-        if let Some((name, value)) = self.key_header() {
-            request = request.header(name, value);
-        }
-        let request = request.config().timeout_global(Some(limit));
-        let request = request.timeout_connect(Some(self.connecting.min(limit))).build();
-        opened(route, request.send_json(body)).map_err(|failure| self.discreet(failure))
+        let request = self.agent.post(format!("{}{route}", self.base));
+        let sent = self.prepared(request, limit).send_json(body);
+        opened(route, sent).map_err(|failure| self.discreet(failure))
     }
 }
 

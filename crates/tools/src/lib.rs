@@ -10,6 +10,8 @@
 //! needs it.
 
 mod calculator;
+#[cfg(target_os = "linux")]
+mod cloning;
 mod enclosed;
 mod found;
 mod listed;

@@ -34,6 +34,34 @@ struct Link {
     stream: Arc<CudaStream>,
 }
 
+/// Which way a buffer goes.
+enum Way {
+    Out,
+    In,
+}
+
+impl Link {
+    /// Carries a buffer to or from another rank; it is done when the stream was waited for.
+    fn carry(&self, way: Way, buffer: &Buffer, other: usize) -> Result<(), result::NcclError> {
+        let Buffer { address, length, .. } = *buffer;
+        let (kind, other) = (sys::ncclDataType_t::ncclFloat32, other as c_int);
+        let (communicator, stream) = (self.communicator, self.stream.cu_stream().cast());
+        // SAFETY: the buffer is held, in this card's memory, until the stream was waited for. One
+        // that comes in is of nobody but its tensor, which nobody reads before.
+        let called = unsafe {
+            match way {
+                Way::Out => {
+                    result::send(address as *const _, length, kind, other, communicator, stream)
+                }
+                Way::In => {
+                    result::recv(address as *mut _, length, kind, other, communicator, stream)
+                }
+            }
+        };
+        called.map(drop)
+    }
+}
+
 // SAFETY: a communicator may be used by any thread, one at a time, which the mutex around it sees to.
 unsafe impl Send for Link {}
 
@@ -122,22 +150,7 @@ impl TensorCarrier for Nccl {
             let tensor = tensor.downcast::<Tensor<Cuda, 1>>().map_err(|_| no_buffer(to))?;
             sent.push(Buffer::of(*tensor).ok_or_else(|| no_buffer(to))?);
         }
-        self.grouped(to, |link| {
-            sent.iter().try_for_each(|one| {
-                // SAFETY: the buffer lives, in this card's memory, until the stream is waited for.
-                let called = unsafe {
-                    result::send(
-                        one.address as *const _,
-                        one.length,
-                        sys::ncclDataType_t::ncclFloat32,
-                        to as c_int,
-                        link.communicator,
-                        link.stream.cu_stream().cast(),
-                    )
-                };
-                called.map(drop)
-            })
-        })
+        self.grouped(to, |link| sent.iter().try_for_each(|one| link.carry(Way::Out, one, to)))
     }
 
     fn receive(
@@ -153,21 +166,7 @@ impl TensorCarrier for Nccl {
         let received: Vec<(Tensor<Cuda, 1>, Buffer)> =
             lengths.iter().map(empty).collect::<Result<_, _>>()?;
         self.grouped(from, |link| {
-            received.iter().try_for_each(|(_, one)| {
-                // SAFETY: the buffer is of nobody but its tensor, which nobody reads before the
-                // stream was waited for.
-                let called = unsafe {
-                    result::recv(
-                        one.address as *mut _,
-                        one.length,
-                        sys::ncclDataType_t::ncclFloat32,
-                        from as c_int,
-                        link.communicator,
-                        link.stream.cu_stream().cast(),
-                    )
-                };
-                called.map(drop)
-            })
+            received.iter().try_for_each(|(_, one)| link.carry(Way::In, one, from))
         })?;
         let boxed = |(tensor, _)| Box::new(tensor) as Box<dyn Any + Send>;
         Ok(received.into_iter().map(boxed).collect())

@@ -1,14 +1,11 @@
 //! From outside of the walls to a program behind them.
 
 use super::{SCRATCH, Settings, calls, watch};
+use crate::cloning;
 use crate::namespaces::{self, Furniture};
-use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions};
+use rustix::process::{Resource, Rlimit, Signal};
 use rustix::thread::CapabilitySet;
 use std::convert::Infallible;
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,46 +33,15 @@ pub(super) fn enter(settings: &Settings) -> Result<u8, String> {
     rustix::thread::set_no_new_privs(true).map_err(|error| format!("`no_new_privs`: {error}"))?;
     // before anything is cloned: what counts processes must be there
     watch::require()?;
-    let (trouble, into_trouble) =
-        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| error.to_string())?;
-    let ids = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    // SAFETY: as `fork`, of a process with one thread; the child goes on with a copy of this stack
-    #[expect(unsafe_code, reason = "a fork into namespaces has no safe interface")]
-    let pid =
-        unsafe { libc::syscall(libc::SYS_clone, namespaces::ALL | libc::SIGCHLD, 0, 0, 0, 0) };
-    match pid {
-        -1 => Err(format!(
-            "this machine refuses namespaces: {} (hint: without `walls` it runs as you do)",
-            std::io::Error::last_os_error()
-        )),
-        0 => {
-            let reason = match become_program(settings, ids) {
-                Ok(never) => match never {},
-                Err(reason) => reason,
-            };
-            // whoever reads knows by the text that it did not start
-            let _ = File::from(into_trouble).write_all(reason.as_bytes());
-            std::process::exit(1);
-        }
-        pid => {
-            drop(into_trouble);
-            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or("no process id")?;
-            attend(pid, trouble, settings)
-        }
-    }
-}
-
-/// Waits for the end of what was cloned. This process holds the same standard streams, so that they
-/// end with it, behind what it has to say about the end.
-fn attend(pid: Pid, trouble: OwnedFd, settings: &Settings) -> Result<u8, String> {
-    let mut reason = String::new();
-    File::from(trouble).read_to_string(&mut reason).map_err(|error| error.to_string())?;
-    if !reason.is_empty() {
-        // it has ended with that reason
-        let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
-        return Err(reason);
-    }
-    watch::until_its_end(pid, &settings.walls)
+    let refused = |error| {
+        format!(
+            "this machine refuses namespaces: {error} (hint: without `walls` it runs as you do)"
+        )
+    };
+    let started = cloning::start(namespaces::ALL, refused, |ids| become_program(settings, ids))?;
+    // this process holds the same standard streams, so that they end with it, behind what it has to
+    // say about the end
+    watch::until_its_end(started, &settings.walls)
 }
 
 /// Puts the walls up around this process and becomes the program.

@@ -20,16 +20,15 @@ mod scratch;
 mod seccomp;
 
 use super::{CpythonConfig, MissingLayers, Walls};
+use crate::cloning;
 use crate::namespaces::{self, Furniture};
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::pipe::PipeFlags;
 use rustix::process::{DumpableBehavior, Pid, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use scratch::ScratchRoot;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{Read, Write};
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -127,40 +126,12 @@ enum Place<'a> {
 
 /// Starts the interpreter; an error is what its place lacks.
 fn launch(settings: &LauncherSettings, place: Place<'_>) -> Result<Pid, String> {
-    let (trouble, into_trouble) =
-        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| error.to_string())?;
-    let ids = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let flags = match place {
         Place::Namespaces => namespaces::ALL,
         Place::Folder { .. } => 0,
     };
-    // SAFETY: as `fork`, of a process with one thread; the child goes on with a copy of this stack
-    #[expect(unsafe_code, reason = "a fork into namespaces has no safe interface")]
-    let pid = unsafe { libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD, 0, 0, 0, 0) };
-    match pid {
-        -1 => Err(format!("this machine refuses namespaces: {}", std::io::Error::last_os_error())),
-        0 => {
-            let reason = match become_interpreter(settings, place, ids) {
-                Ok(never) => match never {},
-                Err(reason) => reason,
-            };
-            // whoever reads knows by the text that it did not start
-            let _ = File::from(into_trouble).write_all(reason.as_bytes());
-            std::process::exit(1);
-        }
-        pid => {
-            drop(into_trouble);
-            let mut reason = String::new();
-            File::from(trouble).read_to_string(&mut reason).map_err(|error| error.to_string())?;
-            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or("no process id")?;
-            if reason.is_empty() {
-                return Ok(pid);
-            }
-            // it has ended with that reason
-            let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
-            Err(reason)
-        }
-    }
+    let refused = |error| format!("this machine refuses namespaces: {error}");
+    cloning::start(flags, refused, |ids| become_interpreter(settings, place, ids))
 }
 
 /// Furnishes the interpreter's namespaces, and leaves it the one capability that each program's own
