@@ -47,12 +47,28 @@ quick experiment features="":
 exp-math-full:
     {{paretopo-lean}} compare experiments/math/full.toml --out runs/exp-math-full-{{backend}}
 
-# Its tables and figures from the runs that are finished, put into experiments/math
+# All tables of experiments/math and its figures, from the runs that are finished
 [group('experiments')]
 tables-math:
-    {{paretopo-lean}} compare experiments/math/full.toml --finished --out runs/tables-math-{{backend}}
-    cp runs/tables-math-{{backend}}/results.json runs/tables-math-{{backend}}/front.svg runs/tables-math-{{backend}}/curves.svg experiments/math/
-    python3 experiments/tables.py experiments/math/results.json experiments/math/README.md
+    #!/usr/bin/env bash
+    set -euo pipefail
+    tables=runs/tables-math-{{backend}} here=experiments/math
+    for experiment in full stages prices; do
+        {{paretopo-lean}} compare $here/$experiment.toml --finished --out $tables/$experiment
+    done
+    cp $tables/full/{results.json,front.svg,curves.svg} $here/
+    cp $tables/stages/results.json $here/stages.json
+    cp $tables/prices/results.json $here/prices.json
+    put() { python3 experiments/tables.py "$1" $here/README.md ${2:-}; }
+    put $here/results.json
+    put $here/stages.json stages
+    python3 $here/claims.py $here/{results,stages,prices}.json | put - claims
+    python3 $here/displacement.py $here/prices.json | put - prices
+
+# ParetoPO without each of its stages, and GDPO with the same reward, at five settings, ten seeds
+[group('experiments')]
+exp-math-stages:
+    {{paretopo-lean}} compare experiments/math/stages.toml --out runs/exp-math-stages-{{backend}}
 
 # ParetoPO with one thing changed at a time, ten seeds
 [group('experiments')]
@@ -73,6 +89,12 @@ exp-math-objectives:
 [group('experiments')]
 exp-math-preferences:
     {{paretopo-lean}} compare experiments/math/preferences.toml --out runs/exp-math-preferences-{{backend}}
+
+# Means of the weights of two policies as places of a front, ten seeds (rewarded soups)
+[group('experiments')]
+exp-math-soups:
+    cargo build {{lean}} --bin paretopo
+    python3 experiments/math/soups.py target/release/paretopo runs/exp-math-soups-{{backend}}
 
 # What it costs to learn from rollouts that are 1, 2 or 8 steps old, ten seeds
 [group('experiments')]
@@ -365,6 +387,7 @@ example name *arguments:
 [group('development')]
 lint:
     cargo fmt --all --check
+    python3 -m doctest experiments/over_seeds.py
     cargo clippy --locked --workspace --all-targets --features paretopo-backend-cuda/nccl -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace --exclude paretopo-backend-wgpu --exclude paretopo-backend-cuda
 

@@ -2,10 +2,13 @@
 """Puts the tables of an experiment's results.json into its README.
 
     python3 experiments/tables.py experiments/math/results.json experiments/math/README.md
+    python3 experiments/tables.py runs/tables-math-stages/results.json experiments/math/README.md stages
+    python3 experiments/math/paired.py RESULTS | python3 experiments/tables.py - experiments/math/README.md ablations
 
 A table stands between `<!-- NAME -->` and `<!-- end -->`. `fronts` has a row for each method,
-`comparisons` one for each method that the first is compared with. Numbers come from the file
-alone; a README with no place for any table is an error.
+`comparisons` one for each method that the first is compared with; a third word goes before these
+names. With `-` the table is read from standard input, and the third word is its name. Numbers come
+from the file alone; a README with no place for any table is an error.
 """
 
 import json
@@ -55,18 +58,29 @@ def comparisons(results):
 TABLES = {"fronts": fronts, "comparisons": comparisons}
 
 
+def tables(source, name):
+    """By the name of its place."""
+    if source == "-":
+        return {name: sys.stdin.read()}
+    results = json.loads(pathlib.Path(source).read_text())
+    prefix = f"{name} " if name else ""
+    return {prefix + kind: "".join(line + "\n" for line in table(results)) for kind, table in TABLES.items()}
+
+
 def main():
-    source, readme = map(pathlib.Path, sys.argv[1:])
-    results = json.loads(source.read_text())
+    source, readme, *name = sys.argv[1:]
+    readme = pathlib.Path(readme)
     text = readme.read_text()
+    wanted = tables(source, *(name or [""]))
     filled = 0
-    for name, table in TABLES.items():
-        place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        lines = "".join(line + "\n" for line in table(results))
+    for name, lines in wanted.items():
+        if not lines.startswith("|"):
+            sys.exit(f"no table came for `{name}`")
+        place = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
         text, times = place.subn(lambda found: found[1] + lines + found[2], text)
         filled += times
     if not filled:
-        sys.exit(f"`{readme}` has no place for a table: `<!-- {' -->` or `<!-- '.join(TABLES)} -->`")
+        sys.exit(f"`{readme}` has no place for a table: `<!-- {' -->` or `<!-- '.join(wanted)} -->`")
     readme.write_text(text)
 
 

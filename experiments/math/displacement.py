@@ -7,10 +7,12 @@ distortions. Printed are its mean over seeds with a 95% percentile bootstrap int
 paired sign-flip test of the first method against each other, with Holm's correction.
 """
 
-import itertools
 import json
-import random
+import pathlib
 import sys
+
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+from over_seeds import holm, interval, mean, sign_flips, visible
 
 AS_IT_IS = "as it is"
 
@@ -29,57 +31,47 @@ def displacements(runs):
             if all(key in calls for key in keys):
                 own = calls[keys[0]]
                 moved = [abs(calls[key] - own) for key in keys[1:]]
-                found[method][seed] = sum(moved) / len(moved)
+                found[method][seed] = mean(moved)
     return found
 
 
-def mean(values):
-    return sum(values) / len(values)
-
-
-def interval(values, draws=10_000):
-    generator = random.Random(1)
-    means = sorted(mean(generator.choices(values, k=len(values))) for _ in range(draws))
-    return means[int(0.025 * draws)], means[int(0.975 * draws)]
-
-
-def sign_flips(differences):
-    """Two-sided and exact: of all signs, those whose sum is as far from 0."""
-    observed = abs(sum(differences)) - 1e-12
-    signs = itertools.product((1, -1), repeat=len(differences))
-    hits = sum(abs(sum(s * d for s, d in zip(sign, differences))) >= observed for sign in signs)
-    return hits / 2 ** len(differences)
-
-
-def holm(p_values):
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        largest = max(largest, (len(p_values) - rank) * p_values[place])
-        corrected[place] = min(largest, 1.0)
-    return corrected
-
-
-def main():
-    with open(sys.argv[1], encoding="utf-8") as file:
-        found = displacements(json.load(file)["runs"])
-    print("| method | seeds | displacement in calls |\n|---|---|---|")
-    for method, by_seed in found.items():
-        values = list(by_seed.values())
-        if not values:
-            continue
-        low, high = interval(values)
-        print(f"| {method} | {len(values)} | {mean(values):.3f} [{low:.3f}, {high:.3f}] |")
+def comparisons(found):
+    """The first method beside each other one: its name, pairs, difference, p, p (Holm), visible."""
     lead, *others = found
     rows = []
     for other in others:
         seeds = sorted(found[lead].keys() & found[other].keys())
         differences = [found[lead][seed] - found[other][seed] for seed in seeds]
-        if differences:
-            rows.append((other, mean(differences), sign_flips(differences)))
-    print(f"\n| {lead} against | difference | p | p (Holm) |\n|---|---|---|---|")
-    for (other, difference, p), corrected in zip(rows, holm([row[2] for row in rows])):
-        print(f"| {other} | {difference:+.3f} | {p:.4f} | {corrected:.4f} |")
+        if len(differences) > 1:
+            rows.append((other, len(seeds), mean(differences), sign_flips(differences), visible(differences)))
+    corrected = holm([row[3] for row in rows])
+    return [(*row[:4], p, row[4]) for row, p in zip(rows, corrected)]
+
+
+def main():
+    with open(sys.argv[1], encoding="utf-8") as file:
+        runs = json.load(file)["runs"]
+    found = displacements(runs)
+    lead = next(iter(found))
+    against = {row[0]: row[1:] for row in comparisons(found)}
+    settings = list(dict.fromkeys(run["setting"] for run in runs))
+    print(f"| method | {' | '.join(settings)} | displacement in calls [95%] | {lead}'s minus its | p | p (Holm) | visible at 80% |")
+    print("|---" * (len(settings) + 6) + "|")
+    for method, by_seed in found.items():
+        if not by_seed:
+            continue
+        places = []
+        for setting in settings:
+            own = [run for run in runs if (run["method"], run["setting"]) == (method, setting)]
+            places.append(f"{mean([run['em'] for run in own]):.3f} / {mean([run['calls'] for run in own]):.2f}")
+        values = list(by_seed.values())
+        low, high = interval(values)
+        row = f"| {method} | {' | '.join(places)} | {mean(values):.3f} [{low:.3f}, {high:.3f}] |"
+        if method in against:
+            _, difference, p, corrected, seen = against[method]
+            print(f"{row} {difference:+.3f} | {p:.3f} | {corrected:.3f} | {seen:.3f} |")
+        else:
+            print(f"{row} | | | |")
 
 
 if __name__ == "__main__":

@@ -1,49 +1,45 @@
 #!/usr/bin/env python3
 """How far methods are above the line, beside the first of them, seed by seed.
 
-    paired.py RESULTS.json BASE METHOD ...      (what `compare` leaves; `just exp-math-staleness` calls it)
+    paired.py RESULTS.json [BASE METHOD ...]     (what `compare` leaves; all methods in its order when none is named)
 
-height = EM - (never + slope * calls), the line between never and always calling of controls.json. The interval is a 95% bootstrap over seeds, p an
-exact sign-flip test of the paired differences, without correction; `visible` is 2.8 deviations / sqrt(seeds), what the test finds at 80%.
+height = EM - (never + slope * calls), the line between never and always calling of controls.json. Intervals, the
+paired test, its correction and `visible` are those of over_seeds.py.
 """
-import itertools, json, math, pathlib, random, sys
+import json, pathlib, sys
 
 HERE = pathlib.Path(__file__).parent
+sys.path.append(str(HERE.parent))
+from over_seeds import holm, interval, mean, sign_flips, visible
 
 def height_above_line():
     levels = json.loads((HERE / "controls.json").read_text())["levels"]
-    mean = lambda key: sum(level["share"] * level[key] for level in levels)
-    slope = (mean("tool_skill") - mean("head_skill")) / mean("calls")
-    return lambda run: run["em"] - mean("head_skill") - slope * run["calls"]
-
-def runs(path, method):
-    results = json.loads(pathlib.Path(path).read_text())["runs"]
-    return {one["seed"]: one for one in results if one["method"] == method}
-
-def tested(differences):
-    count = len(differences)
-    mean = sum(differences) / count
-    deviation = math.sqrt(sum((one - mean) ** 2 for one in differences) / (count - 1))
-    flips = itertools.product([1, -1], repeat=count)
-    extreme = sum(abs(sum(one * sign for one, sign in zip(differences, signs))) >= abs(sum(differences)) - 1e-12 for signs in flips)
-    draw = random.Random(1)
-    means = sorted(sum(draw.choices(differences, k=count)) / count for _ in range(10_000))
-    return mean, means[250], means[-251], extreme / 2**count, 2.8 * deviation / math.sqrt(count)
+    of = lambda key: sum(level["share"] * level[key] for level in levels)
+    slope = (of("tool_skill") - of("head_skill")) / of("calls")
+    return lambda run: run["em"] - of("head_skill") - slope * run["calls"]
 
 def main():
     height = height_above_line()
-    methods = {name: runs(sys.argv[1], name) for name in sys.argv[2:]}
-    base = next(iter(methods.values()))
-    print("| method | seeds | EM | #Tool | above the line | difference [95%] | p | visible at 80% |\n|---|---|---|---|---|---|---|---|")
-    for name, found in methods.items():
-        seeds = sorted(set(found) & set(base))
-        mean = lambda value: sum(value(found[seed]) for seed in seeds) / len(seeds)
-        row = [name, len(seeds), f"{mean(lambda run: run['em']):.3f}", f"{mean(lambda run: run['calls']):.2f}", f"{mean(height):.3f}"]
-        if found is not base:
-            difference, low, high, p, visible = tested([height(found[seed]) - height(base[seed]) for seed in seeds])
-            row += [f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]", f"{p:.3f}", f"{visible:.3f}"]
+    runs = json.loads(pathlib.Path(sys.argv[1]).read_text())["runs"]
+    names = sys.argv[2:] or list(dict.fromkeys(run["method"] for run in runs))
+    methods = {name: {run["seed"]: run for run in runs if run["method"] == name} for name in names}
+    base = methods[names[0]]
+    pairs = {name: sorted(set(found) & set(base)) for name, found in methods.items()}
+    differences = {name: [height(methods[name][seed]) - height(base[seed]) for seed in pairs[name]] for name in names[1:]}
+    differences = {name: values for name, values in differences.items() if len(values) > 1}
+    p_values = {name: sign_flips(values) for name, values in differences.items()}
+    corrected = dict(zip(p_values, holm(list(p_values.values()))))
+    print(f"| method | seeds | EM | #Tool | above the line | above {names[0]} [95%] | p | p (Holm) | visible at 80% |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name in [names[0], *differences]:
+        over = lambda value: mean([value(methods[name][seed]) for seed in pairs[name]])
+        row = f"| {name} | {len(pairs[name])} | {over(lambda run: run['em']):.3f} | {over(lambda run: run['calls']):.2f} | {over(height):+.3f} |"
+        if name in differences:
+            values = differences[name]
+            low, high = interval(values)
+            row += f" {mean(values):+.3f} [{low:+.3f}, {high:+.3f}] | {p_values[name]:.3f} | {corrected[name]:.3f} | {visible(values):.3f} |"
         else:
-            row += ["", "", ""]
-        print("| " + " | ".join(map(str, row)) + " |")
+            row += " | | | |"
+        print(row)
 
 main()

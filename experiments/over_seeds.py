@@ -1,0 +1,72 @@
+"""What is said about numbers that runs of several seeds left: intervals, paired tests, their correction.
+
+The formulas are those of docs/results.md; `python3 -m doctest experiments/over_seeds.py` holds the examples.
+"""
+
+import itertools
+import math
+import random
+
+
+def mean(values):
+    """
+    >>> mean([1, 2, 6])
+    3.0
+    """
+    return sum(values) / len(values)
+
+
+def interval(values, draws=10_000):
+    """The 95% percentile bootstrap interval of the mean.
+
+    >>> interval([0.5, 0.5, 0.5])
+    (0.5, 0.5)
+    """
+    generator = random.Random(1)
+    means = sorted(mean(generator.choices(values, k=len(values))) for _ in range(draws))
+    return means[int(0.025 * draws)], means[int(0.975 * draws)]
+
+
+def sign_flips(differences):
+    """The share of all signs whose sum is as far from 0 as the observed one: two-sided and exact.
+
+    Of the eight signs of 1, 2, 3 only +++ and --- reach 6.
+
+    >>> sign_flips([1, 2, 3])
+    0.25
+    >>> sign_flips([1, -1])
+    1.0
+    """
+    observed = abs(sum(differences)) - 1e-12
+    signs = itertools.product((1, -1), repeat=len(differences))
+    hits = sum(abs(sum(s * d for s, d in zip(sign, differences))) >= observed for sign in signs)
+    return hits / 2 ** len(differences)
+
+
+def holm(p_values):
+    """Holm's correction, in the order of the input.
+
+    Sorted: 0.01 * 3, 0.02 * 2, 0.5 * 1, none below the one before.
+
+    >>> holm([0.02, 0.5, 0.01])
+    [0.04, 0.5, 0.03]
+    """
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        largest = max(largest, (len(p_values) - rank) * p_values[place])
+        corrected[place] = min(largest, 1.0)
+    return corrected
+
+
+def visible(differences):
+    """The mean difference that these pairs show with a power of 80%: 2.80 d / sqrt(n - 1.92).
+
+    The deviation of -1, 0, 1, 0 is sqrt(2 / 3).
+
+    >>> round(visible([-1, 0, 1, 0]), 4) == round(2.80 * math.sqrt(2 / 3) / math.sqrt(4 - 1.92), 4)
+    True
+    """
+    centre = mean(differences)
+    deviation = math.sqrt(sum((one - centre) ** 2 for one in differences) / (len(differences) - 1))
+    return 2.80 * deviation / math.sqrt(len(differences) - 1.92)
