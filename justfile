@@ -59,9 +59,10 @@ tables-math:
     cp $tables/full/{results.json,front.svg,curves.svg} $here/
     cp $tables/stages/results.json $here/stages.json
     cp $tables/prices/results.json $here/prices.json
-    put() { python3 experiments/tables.py "$1" $here/README.md ${2:-}; }
+    put() { python3 experiments/tables.py "$1" $here/README.md "${2:-}"; }
     put $here/results.json
     put $here/stages.json stages
+    python3 $here/at_calls.py $here/results.json | put - "at calls"
     python3 $here/claims.py $here/{results,stages,prices}.json | put - claims
     python3 $here/displacement.py $here/prices.json | put - prices
 
@@ -106,6 +107,7 @@ exp-math-staleness:
 [group('experiments')]
 picture-math:
     {{paretopo-lean}} compare experiments/math/picture.toml --finished --out runs/picture-math-{{backend}}
+    cp runs/picture-math-{{backend}}/front.svg experiments/math/picture.svg
 
 # The learning rate of every math method, with equal effort, on validation problems
 [group('experiments')]

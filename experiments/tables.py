@@ -21,6 +21,10 @@ def number(value, digits=3):
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def p_value(value):
+    return "-" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def with_interval(estimate):
     low, high = estimate["interval"]
     return f"{number(estimate['iqm'])} [{number(low)}, {number(high)}]"
@@ -50,8 +54,8 @@ def comparisons(results):
     yield "|---|---|---|---|---|---|"
     for row in lead["against"]:
         yield (
-            f"| {row['other']} | {row['pairs']} | {row['difference']:+.3f} | {number(row['p_value'])}"
-            f" | {number(row['p_holm'])} | {number(row['visible_effect'])} |"
+            f"| {row['other']} | {row['pairs']} | {row['difference']:+.3f} | {p_value(row['p_value'])}"
+            f" | {p_value(row['p_holm'])} | {number(row['visible_effect'])} |"
         )
 
 
