@@ -322,19 +322,38 @@ fn a_killed_compare_takes_its_runs_with_it() {
     }
 }
 
+/// What an experiment's runs are called: a method's name, and a setting of its knob or "".
+fn names_and_settings(experiment: &toml::Table) -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    for method in experiment["methods"].as_array().unwrap() {
+        let name = method["name"].as_str().unwrap();
+        let Some(knob) = method.get("knob") else {
+            found.insert((name.to_owned(), String::new()));
+            continue;
+        };
+        for setting in knob["settings"].as_array().unwrap() {
+            let label = setting["label"].as_str().unwrap();
+            let setting = match knob.get("name") {
+                Some(knob) => format!("{} {label}", knob.as_str().unwrap()),
+                None => label.to_owned(),
+            };
+            found.insert((name.to_owned(), setting));
+        }
+    }
+    found
+}
+
 /// Runs that are known by a hash of their configuration are lost to `compare` when a setting that
 /// they never heard of comes to be written.
 #[test]
 fn runs_that_are_committed_are_those_of_todays_configurations() {
-    for (experiment, ledger) in [("full", "runs"), ("tuning", "tuning_runs")] {
+    let experiments =
+        [("full", "runs"), ("stages", "runs"), ("prices", "runs"), ("tuning", "tuning_runs")];
+    for (experiment, ledger) in experiments {
         let path = checkout("experiments/math").join(format!("{experiment}.toml"));
         let listed: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
-        let names: BTreeSet<&str> = listed["methods"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|method| method["name"].as_str().unwrap())
-            .collect();
+        let seeds = listed["seeds"].as_array().unwrap().clone();
+        let listed = names_and_settings(&listed);
         let ledger = checkout("experiments/math").join(format!("{ledger}.jsonl"));
         let text = std::fs::read_to_string(ledger).unwrap();
         let mut committed = BTreeSet::new();
@@ -342,15 +361,14 @@ fn runs_that_are_committed_are_those_of_todays_configurations() {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
             let run = &line["result"];
             let method = run["method"].as_str().unwrap();
+            let setting = run["setting"].as_str().unwrap_or_default();
+            let seed = run["seed"].as_i64().unwrap();
             // a sweep puts its value behind the name
-            let is_listed =
-                |name: &&str| method == *name || method.starts_with(&format!("{name} "));
-            if names.iter().any(is_listed) {
-                committed.insert((
-                    method.to_owned(),
-                    run["setting"].to_string(),
-                    run["seed"].as_u64(),
-                ));
+            let is_listed = |(name, its): &(String, String)| {
+                its == setting && (method == name || method.starts_with(&format!("{name} ")))
+            };
+            if seeds.contains(&seed.into()) && listed.iter().any(is_listed) {
+                committed.insert((method.to_owned(), setting.to_owned(), seed));
             }
         }
         let folder = tempfile::tempdir().unwrap();
