@@ -70,3 +70,22 @@ def visible(differences):
     centre = mean(differences)
     deviation = math.sqrt(sum((one - centre) ** 2 for one in differences) / (len(differences) - 1))
     return 2.80 * deviation / math.sqrt(len(differences) - 1.92)
+
+
+def against_first(found):
+    """The first method beside each other one, over the seeds of both, from {method: {seed: value}}.
+
+    By the other's name: the differences (first minus other), p, and p with Holm's correction over all of them.
+    A method with fewer than two seeds in common is left out.
+
+    >>> against_first({"a": {1: 3, 2: 5}, "b": {1: 2, 2: 3, 9: 0}, "c": {1: 0}})
+    {'b': ([1, 2], 0.5, 0.5)}
+    """
+    lead, *others = found
+    differences = {}
+    for other in others:
+        seeds = sorted(found[lead].keys() & found[other].keys())
+        if len(seeds) > 1:
+            differences[other] = [found[lead][seed] - found[other][seed] for seed in seeds]
+    p_values = [sign_flips(values) for values in differences.values()]
+    return {other: (differences[other], p, corrected) for other, p, corrected in zip(differences, p_values, holm(p_values))}

@@ -10,7 +10,7 @@ import json, pathlib, sys
 
 HERE = pathlib.Path(__file__).parent
 sys.path.append(str(HERE.parent))
-from over_seeds import holm, mean, sign_flips
+from over_seeds import against_first, mean
 
 CALLS = (0.25, 0.5, 0.75, 1.0, 1.25)
 
@@ -41,24 +41,20 @@ def main():
     of = lambda key: sum(level["share"] * level[key] for level in levels)
     ends = [(0.0, of("head_skill")), (of("calls"), of("tool_skill"))]
     swept = [front["method"] for front in results["fronts"] if len(front["settings"]) > 1]
-    fronts = {}
-    for method in swept:
-        seeds = {run["seed"]: [] for run in results["runs"] if run["method"] == method}
-        for run in results["runs"]:
-            if run["method"] == method:
-                seeds[run["seed"]].append((run["calls"], run["em"]))
-        fronts[method] = {seed: hull(places + ends) for seed, places in seeds.items()}
-    lead, *others = swept
+    places = {method: {} for method in swept}
+    for run in results["runs"]:
+        if run["method"] in places:
+            places[run["method"]].setdefault(run["seed"], list(ends)).append((run["calls"], run["em"]))
+    fronts = {method: {seed: hull(its) for seed, its in seeds.items()} for method, seeds in places.items()}
+    lead = swept[0]
     print("| calls | " + " | ".join(swept) + " |")
     print("|---" * (len(swept) + 1) + "|")
     for calls in CALLS:
         em = {method: {seed: em_at(front, calls) for seed, front in seeds.items()} for method, seeds in fronts.items()}
-        differences = {method: [em[lead][seed] - em[method][seed] for seed in em[method].keys() & em[lead].keys()] for method in others}
-        p_values = holm([sign_flips(differences[method]) for method in others])
         cells = [f"{mean(list(em[lead].values())):.3f}"]
-        for method, p in zip(others, p_values):
+        for method, (differences, _, p) in against_first(em).items():
             said = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-            cells.append(f"{mean(list(em[method].values())):.3f} ({mean(differences[method]):+.3f}, {said})")
+            cells.append(f"{mean(list(em[method].values())):.3f} ({mean(differences):+.3f}, {said})")
         print(f"| {calls} | " + " | ".join(cells) + " |")
 
 main()

@@ -11,7 +11,7 @@ import json, pathlib, sys
 HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 import displacement
-from over_seeds import holm
+from over_seeds import against_first, holm, mean, visible
 
 def routing_gains(results, others):
     """[(other, pairs, difference, p, visible)], as claimed if the difference is above 0."""
@@ -20,8 +20,12 @@ def routing_gains(results, others):
 
 def displacements(results, others):
     """The same of displacements, as claimed if the difference is below 0: so its sign is turned."""
-    rows = {row[0]: row for row in displacement.comparisons(displacement.displacements(results["runs"]))}
-    return [(other, rows[other][1], -rows[other][2], rows[other][3], rows[other][5]) for other in others]
+    found = against_first(displacement.displacements(results["runs"]))
+    rows = []
+    for other in others:
+        more, p, _ = found[other]
+        rows.append((other, len(more), -mean(more), p, visible(more)))
+    return rows
 
 CLAIMS = [
     ("(a) with reliable `N_optimal` it gains more than GDPO and HDPO", 0, routing_gains, ["GDPO", "HDPO"]),

@@ -12,7 +12,7 @@ import pathlib
 import sys
 
 sys.path.append(str(pathlib.Path(__file__).parents[1]))
-from over_seeds import holm, interval, mean, sign_flips, visible
+from over_seeds import against_first, interval, mean, visible
 
 AS_IT_IS = "as it is"
 
@@ -35,25 +35,12 @@ def displacements(runs):
     return found
 
 
-def comparisons(found):
-    """The first method beside each other one: its name, pairs, difference, p, p (Holm), visible."""
-    lead, *others = found
-    rows = []
-    for other in others:
-        seeds = sorted(found[lead].keys() & found[other].keys())
-        differences = [found[lead][seed] - found[other][seed] for seed in seeds]
-        if len(differences) > 1:
-            rows.append((other, len(seeds), mean(differences), sign_flips(differences), visible(differences)))
-    corrected = holm([row[3] for row in rows])
-    return [(*row[:4], p, row[4]) for row, p in zip(rows, corrected)]
-
-
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         runs = json.load(file)["runs"]
     found = displacements(runs)
     lead = next(iter(found))
-    against = {row[0]: row[1:] for row in comparisons(found)}
+    against = against_first(found)
     settings = list(dict.fromkeys(run["setting"] for run in runs))
     print(f"| method | {' | '.join(settings)} | displacement in calls [95%] | {lead}'s minus its | p | p (Holm) | visible at 80% |")
     print("|---" * (len(settings) + 6) + "|")
@@ -68,8 +55,8 @@ def main():
         low, high = interval(values)
         row = f"| {method} | {' | '.join(places)} | {mean(values):.3f} [{low:.3f}, {high:.3f}] |"
         if method in against:
-            _, difference, p, corrected, seen = against[method]
-            print(f"{row} {difference:+.3f} | {p:.3f} | {corrected:.3f} | {seen:.3f} |")
+            differences, p, corrected = against[method]
+            print(f"{row} {mean(differences):+.3f} | {p:.3f} | {corrected:.3f} | {visible(differences):.3f} |")
         else:
             print(f"{row} | | | |")
 

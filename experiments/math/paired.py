@@ -10,7 +10,7 @@ import json, pathlib, sys
 
 HERE = pathlib.Path(__file__).parent
 sys.path.append(str(HERE.parent))
-from over_seeds import holm, interval, mean, sign_flips, visible
+from over_seeds import against_first, interval, mean, visible
 
 def height_above_line():
     levels = json.loads((HERE / "controls.json").read_text())["levels"]
@@ -23,21 +23,20 @@ def main():
     runs = json.loads(pathlib.Path(sys.argv[1]).read_text())["runs"]
     names = sys.argv[2:] or list(dict.fromkeys(run["method"] for run in runs))
     methods = {name: {run["seed"]: run for run in runs if run["method"] == name} for name in names}
-    base = methods[names[0]]
-    pairs = {name: sorted(set(found) & set(base)) for name, found in methods.items()}
-    differences = {name: [height(methods[name][seed]) - height(base[seed]) for seed in pairs[name]] for name in names[1:]}
-    differences = {name: values for name, values in differences.items() if len(values) > 1}
-    p_values = {name: sign_flips(values) for name, values in differences.items()}
-    corrected = dict(zip(p_values, holm(list(p_values.values()))))
-    print(f"| method | seeds | EM | #Tool | above the line | above {names[0]} [95%] | p | p (Holm) | visible at 80% |")
+    lead = names[0]
+    heights = {name: {seed: height(run) for seed, run in found.items()} for name, found in methods.items()}
+    against = against_first(heights)
+    print(f"| method | seeds | EM | #Tool | above the line | above {lead} [95%] | p | p (Holm) | visible at 80% |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for name in [names[0], *differences]:
-        over = lambda value: mean([value(methods[name][seed]) for seed in pairs[name]])
-        row = f"| {name} | {len(pairs[name])} | {over(lambda run: run['em']):.3f} | {over(lambda run: run['calls']):.2f} | {over(height):+.3f} |"
-        if name in differences:
-            values = differences[name]
-            low, high = interval(values)
-            row += f" {mean(values):+.3f} [{low:+.3f}, {high:+.3f}] | {p_values[name]:.3f} | {corrected[name]:.3f} | {visible(values):.3f} |"
+    for name in [lead, *against]:
+        seeds = methods[name].keys() & methods[lead].keys()
+        over = lambda value: mean([value(methods[name][seed]) for seed in sorted(seeds)])
+        row = f"| {name} | {len(seeds)} | {over(lambda run: run['em']):.3f} | {over(lambda run: run['calls']):.2f} | {over(height):+.3f} |"
+        if name in against:
+            differences, p, corrected = against[name]
+            above = [-difference for difference in differences]
+            low, high = interval(above)
+            row += f" {mean(above):+.3f} [{low:+.3f}, {high:+.3f}] | {p:.3f} | {corrected:.3f} | {visible(above):.3f} |"
         else:
             row += " | | | |"
         print(row)
