@@ -389,7 +389,7 @@ example name *arguments:
 [group('development')]
 lint:
     cargo fmt --all --check
-    python3 -m doctest experiments/over_seeds.py
+    cd experiments && python3 -m doctest over_seeds.py verdicts.py
     cargo clippy --locked --workspace --all-targets --features paretopo-backend-cuda/nccl -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace --exclude paretopo-backend-wgpu --exclude paretopo-backend-cuda
 
