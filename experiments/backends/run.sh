@@ -12,6 +12,7 @@
 #   RESULTS=DIR   where the results go
 #   PYTHON=FILE   the interpreter that has PyTorch and transformers
 #   PARTS=LIST    some of "check smollm2-135m qwen2.5-1.5b"; the lines of the others are kept
+#   LIMITS=LIST   seconds for the comparisons, and for ours, PyTorch's and the step of each shape
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
@@ -53,6 +54,7 @@ if [[ $size == dry ]]; then
     limits=(600 600 120 600)
 fi
 allowed=${ALLOWED:-$([[ $size == dry ]] && echo 1800 || echo 600)}
+read -r -a limits <<<"${LIMITS:-${limits[*]}}"
 parts=" ${PARTS:-check ${shapes[*]}} "
 rows=$results/$name.jsonl
 work=$root/target/card/$name

@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Fronts of three and four objectives, and how much ranks still order.
+
+    objectives.py RESULTS.json RUNS.jsonl      (what `compare` leaves of objectives.toml)
+
+A seed's front is its places at all settings of a method: (EM, 1 - #Tool / its limit, r_length), with r_format where
+there are four. Its hypervolume is the volume below these places and above 0, by inclusion and exclusion:
+
+    HV = sum over sets S of places, not empty, of (-1)^(|S| + 1) prod_k min_{i in S} x_ik
+
+Share of rank 1: of the rollouts of a group, whom no other dominates, the mean over the run's last third. Where it is
+near 1, ranks order nothing. Methods of as many objectives are compared with the first of them, seed by seed.
+"""
+import itertools, json, math, pathlib, sys
+
+HERE = pathlib.Path(__file__).parent
+sys.path.append(str(HERE.parent))
+from over_seeds import against_first, interval, mean, visible
+
+MIDDLE = "q 0.65"
+
+def hypervolume(places):
+    """
+    >>> hypervolume([(0.5, 0.5)])
+    0.25
+
+    0.5 * 0.5 + 1 * 0.25 less the 0.5 * 0.25 that both cover:
+
+    >>> hypervolume([(0.5, 0.5), (1.0, 0.25)])
+    0.375
+    """
+    sets = (chosen for size in range(1, len(places) + 1) for chosen in itertools.combinations(places, size))
+    return sum((-1) ** (len(chosen) + 1) * math.prod(min(axis) for axis in zip(*chosen)) for chosen in sets)
+
+def place(run):
+    point = run["point"]
+    return (*run["accuracy_efficiency"], point["r_length"], *([point["r_format"]] if "r_format" in point else []))
+
+def share_of_rank_1(curve):
+    values = [value for value in curve["values"].get("estimator/rank_1", []) if value is not None]
+    return mean(values[-(len(values) // 3):]) if len(values) > 2 else None
+
+def shares(ledger):
+    """By method, setting and seed."""
+    found = {}
+    for line in pathlib.Path(ledger).read_text().splitlines():
+        line = json.loads(line)
+        run = line["result"]
+        found[run["method"], run.get("setting"), run["seed"]] = share_of_rank_1(line["curve"])
+    return found
+
+def table(runs, ranks):
+    """A row for each method of these runs; hypervolumes are compared with the first's."""
+    methods = {}
+    for run in runs:
+        methods.setdefault(run["method"], {}).setdefault(run["seed"], []).append(run)
+    volumes = {
+        method: {seed: hypervolume([place(run) for run in front]) for seed, front in seeds.items()}
+        for method, seeds in methods.items()
+    }
+    against = against_first(volumes)
+    for method, seeds in methods.items():
+        its = [run for front in seeds.values() for run in front]
+        of = lambda key: mean([run[key] for run in its])
+        ordered = [ranks[method, run.get("setting"), run["seed"]] for run in its]
+        ordered = "-" if None in ordered else f"{mean(ordered):.2f}"
+        values = list(volumes[method].values())
+        low, high = interval(values)
+        row = f"| {method} | {len(its) // len(seeds)} | {len(seeds)} | {of('em'):.3f} | {of('calls'):.2f} | {of('response_tokens'):.1f}"
+        row += f" | {mean(values):.3f} [{low:.3f}, {high:.3f}] | {ordered} |"
+        if method in against:
+            differences, _, corrected = against[method]
+            row += f" {-mean(differences):+.3f} | {corrected:.3f} | {visible(differences):.3f} |"
+        else:
+            row += " | | |"
+        print(row)
+
+def main():
+    runs = json.loads(pathlib.Path(sys.argv[1]).read_text())["runs"]
+    ranks = shares(sys.argv[2])
+    swept = {run["method"] for run in runs if run.get("setting") not in (None, "")}
+    print("| method | settings | seeds | EM | #Tool | tokens | hypervolume [95%] | share of rank 1 | above the first | p (Holm) | visible at 80% |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for ending in ("K = 3", "K = 4"):
+        its = [run for run in runs if run["method"].endswith(ending)]
+        # one place's hypervolume is no front's: what has one setting is beside ParetoPO's middle one
+        table([run for run in its if run["method"] in swept], ranks)
+        table([run for run in its if run["method"] not in swept or run["setting"] == MIDDLE], ranks)
+
+if __name__ == "__main__":
+    main()
