@@ -62,7 +62,7 @@ tables-math:
     put() { python3 experiments/tables.py "$1" $here/README.md "${2:-}"; }
     put $here/results.json
     put $here/stages.json stages
-    python3 $here/at_calls.py $here/results.json | put - "at calls"
+    python3 experiments/at_calls.py $here/results.json 0.25 0.5 0.75 1 1.25 | put - "at calls"
     python3 $here/claims.py $here/{results,stages,prices}.json | put - claims
     python3 $here/displacement.py $here/prices.json | put - prices
 
@@ -169,6 +169,19 @@ exp-qa choice=backend:
 [group('experiments')]
 exp-qa-full:
     {{paretopo}} compare experiments/qa/full.toml --out runs/exp-qa-full-{{backend}}
+
+# All tables of experiments/qa and its figures, from the runs that are finished
+[group('experiments')]
+tables-qa:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    tables=runs/tables-qa-{{backend}} here=experiments/qa
+    {{paretopo}} compare $here/full.toml --finished --out $tables
+    cp $tables/{results.json,front.svg,curves.svg} $here/
+    put() { python3 experiments/tables.py "$1" $here/README.md "${2:-}"; }
+    put $here/results.json
+    python3 experiments/at_calls.py $here/results.json 0.5 0.75 1 1.25 1.5 | put - "at calls"
+    python3 $here/claims.py $here/results.json | put - claims
 
 # The learning rate of every method, on validation questions
 [group('experiments')]

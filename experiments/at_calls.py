@@ -1,18 +1,14 @@
 #!/usr/bin/env python3
 """EM along the fronts, at fixed numbers of calls: where a method is ahead, and where it is not.
 
-    at_calls.py RESULTS.json      (what `compare` leaves, with controls)
+    at_calls.py RESULTS.json 0.25 0.5 1      (what `compare` leaves, with controls; numbers of calls)
 
 A seed's front is the upper hull of its places (calls, EM) at all settings and of never and always calling,
 interpolated (docs/results.md). Methods with a knob are compared with the first of them, seed by seed, by sign flips.
 """
 import json, pathlib, sys
 
-HERE = pathlib.Path(__file__).parent
-sys.path.append(str(HERE.parent))
 from over_seeds import against_first, mean
-
-CALLS = (0.25, 0.5, 0.75, 1.0, 1.25)
 
 def hull(places):
     """The corners that no line between two others passes above, left to right."""
@@ -49,7 +45,7 @@ def main():
     lead = swept[0]
     print("| calls | " + " | ".join(swept) + " |")
     print("|---" * (len(swept) + 1) + "|")
-    for calls in CALLS:
+    for calls in map(float, sys.argv[2:]):
         em = {method: {seed: em_at(front, calls) for seed, front in seeds.items()} for method, seeds in fronts.items()}
         cells = [f"{mean(list(em[lead].values())):.3f}"]
         for method, (differences, _, p) in against_first(em).items():
