@@ -65,6 +65,7 @@ tables-math:
     python3 experiments/at_calls.py $here/results.json 0.25 0.5 0.75 1 1.25 | put - "at calls"
     python3 $here/claims.py $here/{results,stages,prices}.json | put - claims
     python3 $here/displacement.py $here/prices.json | put - prices
+    python3 experiments/tuning.py $here/tuning_runs.jsonl $here/controls.json | put - tuning
 
 # ParetoPO without each of its stages, and GDPO with the same reward, at five settings, ten seeds
 [group('experiments')]
@@ -182,6 +183,7 @@ tables-qa:
     put $here/results.json
     python3 experiments/at_calls.py $here/results.json 0.5 0.75 1 1.25 1.5 | put - "at calls"
     python3 $here/claims.py $here/results.json | put - claims
+    python3 experiments/tuning.py $here/tuning_runs.jsonl $here/controls.json | put - tuning
 
 # The learning rate of every method, on validation questions
 [group('experiments')]
@@ -402,7 +404,7 @@ example name *arguments:
 [group('development')]
 lint:
     cargo fmt --all --check
-    cd experiments && python3 -m doctest over_seeds.py verdicts.py
+    cd experiments && python3 -m doctest over_seeds.py verdicts.py line.py
     cargo clippy --locked --workspace --all-targets --features paretopo-backend-cuda/nccl -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace --exclude paretopo-backend-wgpu --exclude paretopo-backend-cuda
 

@@ -8,6 +8,7 @@ interpolated (docs/results.md). Methods with a knob are compared with the first 
 """
 import json, pathlib, sys
 
+import line
 from over_seeds import against_first, mean
 
 def hull(places):
@@ -33,9 +34,7 @@ def em_at(corners, calls):
 
 def main():
     results = json.loads(pathlib.Path(sys.argv[1]).read_text())
-    levels = results["frame"]["controls"]["levels"]
-    of = lambda key: sum(level["share"] * level[key] for level in levels)
-    ends = [(0.0, of("head_skill")), (of("calls"), of("tool_skill"))]
+    ends = line.ends(results["frame"]["controls"]["levels"])
     swept = [front["method"] for front in results["fronts"] if len(front["settings"]) > 1]
     places = {method: {} for method in swept}
     for run in results["runs"]:

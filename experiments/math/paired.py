@@ -10,16 +10,11 @@ import json, pathlib, sys
 
 HERE = pathlib.Path(__file__).parent
 sys.path.append(str(HERE.parent))
+import line
 from over_seeds import against_first, interval, mean, visible
 
-def height_above_line():
-    levels = json.loads((HERE / "controls.json").read_text())["levels"]
-    of = lambda key: sum(level["share"] * level[key] for level in levels)
-    slope = (of("tool_skill") - of("head_skill")) / of("calls")
-    return lambda run: run["em"] - of("head_skill") - slope * run["calls"]
-
 def main():
-    height = height_above_line()
+    height = line.height(json.loads((HERE / "controls.json").read_text())["levels"])
     runs = json.loads(pathlib.Path(sys.argv[1]).read_text())["runs"]
     names = sys.argv[2:] or list(dict.fromkeys(run["method"] for run in runs))
     methods = {name: {run["seed"]: run for run in runs if run["method"] == name} for name in names}
