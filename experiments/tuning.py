@@ -22,6 +22,9 @@ def main():
         heights = {rate: mean([height(run) for run in runs.values()]) for rate, runs in found.items()}
         shown = []
         for rate in rates:
+            if rate not in found:
+                shown.append("-")
+                continue
             runs = [found[rate][seed] for seed in sorted(found[rate])]
             cell = ", ".join(f"{run['em']:.3f} / {run['calls']:.2f}" for run in runs) + f": {heights[rate]:+.3f}"
             shown.append(f"**{cell}**" if heights[rate] == max(heights.values()) else cell)
