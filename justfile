@@ -254,7 +254,7 @@ words-start model data:
     head -n 200 {{data}}/train.jsonl > runs/words/kept.jsonl
     head -n 300 {{data}}/gsm8k.jsonl > runs/words/gsm8k.jsonl
     head -n 500 {{data}}/svamp.jsonl > runs/words/svamp.jsonl
-    python3 experiments/chat/conversations.py runs/words/shown.jsonl runs/words/conversations.jsonl --shares 50 35 15 --practice 3000 --rounds 3
+    python3 experiments/chat/conversations.py runs/words/shown.jsonl runs/words/conversations.jsonl --shares 50 35 15 --practice 3000 --rounds 3 --worked
     {{paretopo}} sft experiments/word-problems/start.toml --model {{model}} --run runs/words/start
     for of in svamp:500 kept:200 gsm8k:300; do for calls in "" "--tool-free"; do {{paretopo}} evaluate experiments/word-problems/paretopo.toml --model runs/words/start/policy --set "environment.problems={ type = 'file', path = '$PWD/runs/words/${of%:*}.jsonl', test = ${of#*:}, validation = 0 }" --set evaluation.head_skill=false $calls --out "runs/words/before-${of%:*}$calls"; done; done
 
@@ -404,7 +404,7 @@ example name *arguments:
 [group('development')]
 lint:
     cargo fmt --all --check
-    cd experiments && python3 -m doctest over_seeds.py verdicts.py line.py
+    cd experiments && python3 -m doctest over_seeds.py verdicts.py line.py math/objectives.py chat/conversations.py word-problems/report.py
     cargo clippy --locked --workspace --all-targets --features paretopo-backend-cuda/nccl -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace --exclude paretopo-backend-wgpu --exclude paretopo-backend-cuda
 

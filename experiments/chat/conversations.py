@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Word problems with programs as conversations with a Python tool, in the call format that `evaluate.toml` reads.
 
-    conversations.py PROBLEMS.jsonl OUT.jsonl [--shares 40 45 15] [--practice 0] [--rounds 1]
+    conversations.py PROBLEMS.jsonl OUT.jsonl [--shares 40 45 15] [--practice 0] [--rounds 1] [--worked]
 
 A line of PROBLEMS has `question`, `answer` and `program`. Of a problem's solutions one is drawn (seed 1) in each round: by the shares, which are
 those of answering at once, of running the program first and of running it twice. So a policy that learns from them is neither sure of itself nor
-sparing. `--practice` adds so many sums without a story, answered at once: what a policy that does without calls has to have in its head.
+sparing. `--practice` adds so many sums without a story, answered at once: what a policy that does without calls has to have in its head. With `--worked` an
+answer without a call has its sums before it, one operation a line, since a small model cannot both choose a formula and compute it in one token.
 """
-import argparse, json, random
+import argparse, ast, json, random
+from fractions import Fraction
 
 SYSTEM = (
     "Solve the problem and end with \\boxed{result}. To compute, you may write\n"
@@ -19,14 +21,48 @@ def call(code):
     text = json.dumps({"name": "python", "arguments": {"code": code}})
     return {"role": "assistant", "content": f"<tool_call>\n{text}\n</tool_call>"}
 
-def conversation(question, answer, program="", calls=0):
+SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+
+def shown(number):
+    """
+    >>> shown(Fraction(7)), shown(Fraction("2.50")), shown(Fraction(1, 3))
+    ('7', '2.5', '0.33')
+    """
+    return str(number) if number.denominator == 1 else f"{float(number):.2f}".rstrip("0").rstrip(".")
+
+def worked(program):
+    """The sums of `print(expression)`, innermost first; none where it is more than `+ - * /` of numbers.
+
+    >>> worked("print((4 * 7) + 2)")
+    '4 * 7 = 28\\n28 + 2 = 30\\n'
+    >>> worked("print(max(1, 2))"), worked("print(1 / 0)")
+    ('', '')
+    """
+    lines = []
+    def of(node):
+        match node:
+            case ast.Constant(value=int() | float() as number):
+                return Fraction(str(number))
+            case ast.BinOp(left=left, op=op, right=right):
+                left, right, sign = of(left), of(right), SIGNS[type(op)]
+                result = {"+": left.__add__, "-": left.__sub__, "*": left.__mul__, "/": left.__truediv__}[sign](right)
+                lines.append(f"{shown(left)} {sign} {shown(right)} = {shown(result)}\n")
+                return result
+        raise ValueError
+    try:
+        of(ast.parse(program.removeprefix("print"), mode="eval").body)
+    except (ValueError, KeyError, ZeroDivisionError, SyntaxError):
+        return ""
+    return "".join(lines)
+
+def conversation(question, answer, program="", calls=0, sums=""):
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
     for _ in range(calls):
         messages += [call(program), {"role": "tool", "content": answer}]
-    messages.append({"role": "assistant", "content": f"\\boxed{{{answer}}}"})
+    messages.append({"role": "assistant", "content": f"{sums}\\boxed{{{answer}}}"})
     return {"messages": messages}
 
-def practised(draw):
+def practised(draw, write_sums):
     """A sum that people do in their heads: up to 99 + 99, 99 - 99, 12 * 12, 144 / 12."""
     small, large = draw.randint(2, 12), draw.randint(2, 12)
     first, second = sorted((draw.randint(1, 99), draw.randint(1, 99)), reverse=True)
@@ -36,7 +72,8 @@ def practised(draw):
         (small, "*", large, small * large),
         (small * large, "/", small, large),
     ])
-    return conversation(f"What is {left} {sign} {right}?", str(result))
+    sums = f"{left} {sign} {right} = {result}\n" if write_sums else ""
+    return conversation(f"What is {left} {sign} {right}?", str(result), sums=sums)
 
 def main():
     parser = argparse.ArgumentParser()
@@ -45,6 +82,7 @@ def main():
     parser.add_argument("--shares", nargs=3, type=int, default=[40, 45, 15])
     parser.add_argument("--practice", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--worked", action="store_true")
     given = parser.parse_args()
     draw = random.Random(1)
     with open(given.problems) as lines:
@@ -52,11 +90,13 @@ def main():
     rows = []
     for problem in problems * given.rounds:
         calls = draw.choices([0, 1, 2], given.shares)[0]
-        rows.append(conversation(problem["question"], problem["answer"], problem["program"], calls))
-    rows += [practised(draw) for _ in range(given.practice)]
+        sums = worked(problem["program"]) if given.worked and not calls else ""
+        rows.append(conversation(problem["question"], problem["answer"], problem["program"], calls, sums))
+    rows += [practised(draw, given.worked) for _ in range(given.practice)]
     if given.practice:
         draw.shuffle(rows)
     with open(given.out, "w") as out:
         out.writelines(json.dumps(row) + "\n" for row in rows)
 
-main()
+if __name__ == "__main__":
+    main()
