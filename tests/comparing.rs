@@ -347,14 +347,21 @@ fn names_and_settings(experiment: &toml::Table) -> BTreeSet<(String, String)> {
 /// they never heard of comes to be written.
 #[test]
 fn runs_that_are_committed_are_those_of_todays_configurations() {
-    let experiments =
-        [("full", "runs"), ("stages", "runs"), ("prices", "runs"), ("tuning", "tuning_runs")];
-    for (experiment, ledger) in experiments {
-        let path = checkout("experiments/math").join(format!("{experiment}.toml"));
+    let experiments = [
+        ("math", "full", "runs"),
+        ("math", "stages", "runs"),
+        ("math", "prices", "runs"),
+        ("math", "tuning", "tuning_runs"),
+        ("qa", "full", "runs"),
+        ("qa", "tuning", "tuning_runs"),
+    ];
+    for (world, experiment, ledger) in experiments {
+        let home = checkout("experiments").join(world);
+        let path = home.join(format!("{experiment}.toml"));
         let listed: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
         let seeds = listed["seeds"].as_array().unwrap().clone();
         let listed = names_and_settings(&listed);
-        let ledger = checkout("experiments/math").join(format!("{ledger}.jsonl"));
+        let ledger = home.join(format!("{ledger}.jsonl"));
         let text = std::fs::read_to_string(ledger).unwrap();
         let mut committed = BTreeSet::new();
         for line in text.lines() {
@@ -378,6 +385,10 @@ fn runs_that_are_committed_are_those_of_todays_configurations() {
         let said = String::from_utf8_lossy(&output.stderr);
         let known: usize = said.split(' ').next().and_then(|count| count.parse().ok()).unwrap();
         // another experiment may have made some of them under another name
-        assert!(known >= committed.len(), "{experiment}: {said} of {} committed", committed.len());
+        assert!(
+            known >= committed.len(),
+            "{world}, {experiment}: {said} of {} committed",
+            committed.len()
+        );
     }
 }
