@@ -8,7 +8,7 @@ those of answering at once, of running the program first and of running it twice
 sparing. `--practice` adds so many sums without a story, answered at once: what a policy that does without calls has to have in its head. With `--worked` an
 answer without a call has its sums before it, one operation a line, since a small model cannot both choose a formula and compute it in one token.
 """
-import argparse, ast, json, random
+import argparse, ast, json, operator, random
 from fractions import Fraction
 
 SYSTEM = (
@@ -21,22 +21,26 @@ def call(code):
     text = json.dumps({"name": "python", "arguments": {"code": code}})
     return {"role": "assistant", "content": f"<tool_call>\n{text}\n</tool_call>"}
 
-SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+SIGNS = {ast.Add: ("+", operator.add), ast.Sub: ("-", operator.sub), ast.Mult: ("*", operator.mul), ast.Div: ("/", operator.truediv)}
 
 def shown(number):
-    """
-    >>> shown(Fraction(7)), shown(Fraction("2.50")), shown(Fraction(1, 3))
-    ('7', '2.5', '0.33')
-    """
-    return str(number) if number.denominator == 1 else f"{float(number):.2f}".rstrip("0").rstrip(".")
+    """As a decimal that is exact, or an error.
 
-def worked(program):
-    """The sums of `print(expression)`, innermost first; none where it is more than `+ - * /` of numbers.
+    >>> shown(Fraction(7)), shown(Fraction("2.50"))
+    ('7', '2.5')
+    """
+    text = f"{float(number):.6f}".rstrip("0").rstrip(".")
+    if Fraction(text) != number:
+        raise ValueError(f"{number} is no short decimal")
+    return text
 
-    >>> worked("print((4 * 7) + 2)")
+def worked(program, answer):
+    """The sums of `print(expression)`, innermost first; none where they are not exact, do not end with the answer or are more than `+ - * /`.
+
+    >>> worked("print((4 * 7) + 2)", "30")
     '4 * 7 = 28\\n28 + 2 = 30\\n'
-    >>> worked("print(max(1, 2))"), worked("print(1 / 0)")
-    ('', '')
+    >>> worked("print(1 / 3)", "0.333333"), worked("print(0.5 + 0.1)", "0.61"), worked("print(max(1, 2))", "2"), worked("print(1 / 0)", "0")
+    ('', '', '', '')
     """
     lines = []
     def of(node):
@@ -44,16 +48,16 @@ def worked(program):
             case ast.Constant(value=int() | float() as number):
                 return Fraction(str(number))
             case ast.BinOp(left=left, op=op, right=right):
-                left, right, sign = of(left), of(right), SIGNS[type(op)]
-                result = {"+": left.__add__, "-": left.__sub__, "*": left.__mul__, "/": left.__truediv__}[sign](right)
+                left, right, (sign, apply) = of(left), of(right), SIGNS[type(op)]
+                result = apply(left, right)
                 lines.append(f"{shown(left)} {sign} {shown(right)} = {shown(result)}\n")
                 return result
         raise ValueError
     try:
-        of(ast.parse(program.removeprefix("print"), mode="eval").body)
+        ends_right = shown(of(ast.parse(program.removeprefix("print"), mode="eval").body)) == answer
     except (ValueError, KeyError, ZeroDivisionError, SyntaxError):
         return ""
-    return "".join(lines)
+    return "".join(lines) if ends_right else ""
 
 def conversation(question, answer, program="", calls=0, sums=""):
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
@@ -90,7 +94,7 @@ def main():
     rows = []
     for problem in problems * given.rounds:
         calls = draw.choices([0, 1, 2], given.shares)[0]
-        sums = worked(problem["program"]) if given.worked and not calls else ""
+        sums = worked(problem["program"], problem["answer"]) if given.worked and not calls else ""
         rows.append(conversation(problem["question"], problem["answer"], problem["program"], calls, sums))
     rows += [practised(draw, given.worked) for _ in range(given.practice)]
     if given.practice:

@@ -43,8 +43,8 @@ def share_of_rank_1(curve):
 def shares(ledger):
     """By method, setting and seed."""
     found = {}
-    for line in pathlib.Path(ledger).read_text().splitlines():
-        line = json.loads(line)
+    for text in pathlib.Path(ledger).read_text().splitlines():
+        line = json.loads(text)
         run = line["result"]
         found[run["method"], run.get("setting"), run["seed"]] = share_of_rank_1(line["curve"])
     return found
@@ -78,7 +78,7 @@ def table(runs, ranks):
 def main():
     runs = json.loads(pathlib.Path(sys.argv[1]).read_text())["runs"]
     ranks = shares(sys.argv[2])
-    swept = {run["method"] for run in runs if run.get("setting") not in (None, "")}
+    swept = {run["method"] for run in runs if run.get("setting")}
     print("| method | settings | seeds | EM | #Tool | tokens | hypervolume [95%] | share of rank 1 | above the first | p (Holm) | visible at 80% |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for ending in ("K = 3", "K = 4"):

@@ -4,7 +4,7 @@
     report.py table PROBLEMS.jsonl,... NAME=TRAJECTORIES.jsonl[,...] ...
     report.py episodes PROBLEMS.jsonl,... NAME=TRAJECTORIES.jsonl ...
 
-A problem's steps are the operations `+ - * / //` of its `program`. Several files of one name are its seeds; a cell is
+A problem's source is the name of its file, its steps are the operations `+ - * / //` of its `program`. Several files of one name are its seeds; a cell is
 their mean, with a 95% percentile bootstrap interval over problems of what they are right in. Episodes are those of the
 problems at the places 0, 100, 200, ... of all that were played, in the order of PROBLEMS: for each name the same ones.
 """
@@ -26,8 +26,8 @@ def steps(program):
     return sum(isinstance(node, ast.BinOp) for node in ast.walk(ast.parse(program)))
 
 def read_problems(paths):
-    """By id, in the order of the files."""
-    return {row["id"]: row for path in paths.split(",") for row in rows(path)}
+    """By id, in the order of the files, whose names are the sources: data.py writes none into its rows."""
+    return {row["id"]: {**row, "source": pathlib.Path(path).stem} for path in paths.split(",") for row in rows(path)}
 
 def measured(episode):
     tokens = sum(len(segment["ids"]) for segment in episode["segments"] if segment["author"] == "model")
@@ -38,9 +38,9 @@ def by_kind(problems, paths):
     found = {}
     for path in paths.split(","):
         for episode in rows(path):
-            problem = problems[episode["task_id"]]
+            problem, seen = problems[episode["task_id"]], measured(episode)
             for count in (min(steps(problem["program"]), 4), "all"):
-                found.setdefault((problem["source"], count), {}).setdefault(problem["id"], []).append(measured(episode))
+                found.setdefault((problem["source"], count), {}).setdefault(problem["id"], []).append(seen)
     return found
 
 def table(problems, named):
@@ -50,10 +50,13 @@ def table(problems, named):
     for source, count in sorted({kind for found in kinds.values() for kind in found}, key=str):
         cells = []
         for found in kinds.values():
-            of = found.get((source, count), {})
+            of = found.get((source, count))
+            if not of:
+                cells.append("-")
+                continue
             over = lambda key: [mean([one[key] for one in seeds]) for seeds in of.values()]
-            low, high = interval(over("em"), 2_000) if of else (0, 0)
-            cells.append(f"{mean(over('em')):.3f} [{low:.3f}, {high:.3f}] / {mean(over('calls')):.2f} / {mean(over('tokens')):.1f}" if of else "-")
+            low, high = interval(over("em"), 2_000)
+            cells.append(f"{mean(over('em')):.3f} [{low:.3f}, {high:.3f}] / {mean(over('calls')):.2f} / {mean(over('tokens')):.1f}")
         size = max(len(found.get((source, count), {})) for found in kinds.values())
         print(f"| {source} | {'4 and more' if count == 4 else count} | {size} | " + " | ".join(cells) + " |")
 
