@@ -37,12 +37,19 @@ fn every_configuration_parses_and_names_its_command() {
                 };
                 let mut set = strings(experiment.get("set"));
                 set.extend(strings(method.get("set")));
-                RunConfig::parse(
-                    &std::fs::read_to_string(&config).unwrap(),
-                    &config.display().to_string(),
-                    &set,
-                )
-                .unwrap();
+                let settings = method.get("knob").and_then(|knob| knob.get("settings"));
+                let of_knob: Vec<_> = match settings.and_then(toml::Value::as_array) {
+                    Some(settings) => settings.iter().map(|of| strings(of.get("set"))).collect(),
+                    None => vec![Vec::new()],
+                };
+                for of_knob in of_knob {
+                    RunConfig::parse(
+                        &std::fs::read_to_string(&config).unwrap(),
+                        &config.display().to_string(),
+                        &[set.clone(), of_knob].concat(),
+                    )
+                    .unwrap();
+                }
             }
         } else {
             RunConfig::parse(&text, &path.display().to_string(), &[]).unwrap();
