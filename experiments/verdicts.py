@@ -30,7 +30,7 @@ def verdict(differences, corrected):
 
 def show(claims):
     """Prints the table of [(claim, rows as `routing_gains` gives them)]."""
-    print("| claim about ParetoPO | against | pairs | better by | p (Holm) | visible at 80% | verdict |")
+    print("| claim (it: ParetoPO) | against | pairs | better by | p (Holm) | visible at 80% | verdict |")
     print("|---|---|---|---|---|---|---|")
     for claim, rows in claims:
         corrected = holm([row[3] for row in rows])

@@ -36,6 +36,25 @@ def place(run):
     point = run["point"]
     return (*run["accuracy_efficiency"], point["r_length"], *([point["r_format"]] if "r_format" in point else []))
 
+def by_method(runs):
+    """{method: {seed: its runs at all settings}}."""
+    methods = {}
+    for run in runs:
+        methods.setdefault(run["method"], {}).setdefault(run["seed"], []).append(run)
+    return methods
+
+def volumes(methods):
+    """{method: {seed: hypervolume of its front}}.
+
+    >>> run = {"method": "a", "seed": 1, "accuracy_efficiency": [0.5, 0.5], "point": {"r_length": 0.5}}
+    >>> volumes(by_method([run]))
+    {'a': {1: 0.125}}
+    """
+    return {
+        method: {seed: hypervolume([place(run) for run in front]) for seed, front in seeds.items()}
+        for method, seeds in methods.items()
+    }
+
 def share_of_rank_1(curve):
     values = [value for value in curve["values"].get("estimator/rank_1", []) if value is not None]
     return mean(values[-(len(values) // 3):]) if len(values) > 2 else None
@@ -51,20 +70,15 @@ def shares(ledger):
 
 def table(runs, ranks):
     """A row for each method of these runs; hypervolumes are compared with the first's."""
-    methods = {}
-    for run in runs:
-        methods.setdefault(run["method"], {}).setdefault(run["seed"], []).append(run)
-    volumes = {
-        method: {seed: hypervolume([place(run) for run in front]) for seed, front in seeds.items()}
-        for method, seeds in methods.items()
-    }
-    against = against_first(volumes)
+    methods = by_method(runs)
+    volume = volumes(methods)
+    against = against_first(volume)
     for method, seeds in methods.items():
         its = [run for front in seeds.values() for run in front]
         of = lambda key: mean([run[key] for run in its])
         ordered = [ranks[method, run.get("setting"), run["seed"]] for run in its]
         ordered = "-" if None in ordered else f"{mean(ordered):.2f}"
-        values = list(volumes[method].values())
+        values = list(volume[method].values())
         low, high = interval(values)
         row = f"| {method} | {len(its) // len(seeds)} | {len(seeds)} | {of('em'):.3f} | {of('calls'):.2f} | {of('response_tokens'):.1f}"
         row += f" | {mean(values):.3f} [{low:.3f}, {high:.3f}] | {ordered} |"
@@ -84,8 +98,10 @@ def main():
     for ending in ("K = 3", "K = 4"):
         its = [run for run in runs if run["method"].endswith(ending)]
         # one place's hypervolume is no front's: what has one setting is beside ParetoPO's middle one
-        table([run for run in its if run["method"] in swept], ranks)
-        table([run for run in its if run["method"] not in swept or run["setting"] == MIDDLE], ranks)
+        fronts = [run for run in its if run["method"] in swept]
+        singles = [run for run in its if run["method"] not in swept or run["setting"] == MIDDLE]
+        for part in filter(None, [fronts, singles]):
+            table(part, ranks)
 
 if __name__ == "__main__":
     main()
