@@ -77,6 +77,11 @@ exp-math-stages:
 exp-math-ablations:
     {{paretopo-lean}} compare experiments/math/ablations.toml --out runs/exp-math-ablations-{{backend}}
 
+# ParetoPO with an option beside the paper's method, ten seeds
+[group('experiments')]
+exp-math-options:
+    {{paretopo-lean}} compare experiments/math/options.toml --out runs/exp-math-options-{{backend}}
+
 # What a distorted price does to each method, ten seeds
 [group('experiments')]
 exp-math-prices:
