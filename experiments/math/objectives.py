@@ -37,11 +37,20 @@ def place(run):
     return (*run["accuracy_efficiency"], point["r_length"], *([point["r_format"]] if "r_format" in point else []))
 
 def by_method(runs):
-    """{method: {seed: its runs at all settings}}."""
+    """{method: {seed: its runs at all settings}}; a seed whose front lacks one is left out.
+
+    >>> runs = [{"method": "a", "seed": seed, "setting": q} for seed, q in [(1, "x"), (1, "y"), (2, "x")]]
+    >>> {method: list(seeds) for method, seeds in by_method(runs).items()}
+    {'a': [1]}
+    """
     methods = {}
     for run in runs:
         methods.setdefault(run["method"], {}).setdefault(run["seed"], []).append(run)
-    return methods
+    settings = {method: max(map(len, seeds.values())) for method, seeds in methods.items()}
+    return {
+        method: {seed: front for seed, front in seeds.items() if len(front) == settings[method]}
+        for method, seeds in methods.items()
+    }
 
 def volumes(methods):
     """{method: {seed: hypervolume of its front}}.
