@@ -351,6 +351,7 @@ fn runs_that_are_committed_are_those_of_todays_configurations() {
         ("math", "full", "runs"),
         ("math", "stages", "runs"),
         ("math", "prices", "runs"),
+        ("math", "objectives", "objectives_runs"),
         ("math", "tuning", "tuning_runs"),
         ("qa", "full", "runs"),
         ("qa", "tuning", "tuning_runs"),
