@@ -269,7 +269,7 @@ questions-start model questions corpus:
     cargo build {{release}} --bin paretopo
     python3 experiments/real-questions/prepare.py target/release/paretopo {{questions}} {{corpus}} runs/questions
     {{paretopo}} sft experiments/real-questions/start.toml --model {{model}} --run runs/questions/start
-    for calls in "" "--tool-free"; do {{paretopo}} evaluate experiments/real-questions/paretopo.toml --model runs/questions/start/policy --set "environment.questions.path=$PWD/runs/questions/questions.jsonl" --set "tools=[{ type = 'search', passages = { type = 'corpus', path = '$PWD/runs/questions/corpus.jsonl' }, topk = 1 }]" --set evaluation.head_skill=false $calls --out "runs/questions/before$calls"; done
+    for calls in "" "--tool-free"; do {{paretopo}} evaluate experiments/real-questions/paretopo.toml --model runs/questions/start/policy --set evaluation.head_skill=false $calls --out "runs/questions/before$calls"; done
 
 # Two learning rates for each method of `exp-words-full`, on validation problems
 [group('experiments')]
@@ -417,7 +417,7 @@ example name *arguments:
 [group('development')]
 lint:
     cargo fmt --all --check
-    cd experiments && python3 -m doctest over_seeds.py verdicts.py line.py math/objectives.py chat/conversations.py real-questions/prepare.py word-problems/report.py
+    cd experiments && python3 -m doctest conversation.py over_seeds.py verdicts.py line.py math/objectives.py chat/conversations.py real-questions/prepare.py word-problems/report.py
     cargo clippy --locked --workspace --all-targets --features paretopo-backend-cuda/nccl -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace --exclude paretopo-backend-wgpu --exclude paretopo-backend-cuda
 

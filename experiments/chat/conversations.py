@@ -8,18 +8,17 @@ those of answering at once, of running the program first and of running it twice
 sparing. `--practice` adds so many sums without a story, answered at once: what a policy that does without calls has to have in its head. With `--worked` an
 answer without a call has its sums before it, one operation a line, since a small model cannot both choose a formula and compute it in one token.
 """
-import argparse, ast, json, operator, random
+import argparse, ast, json, operator, pathlib, random, sys
 from fractions import Fraction
+
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+from conversation import conversation
 
 SYSTEM = (
     "Solve the problem and end with \\boxed{result}. To compute, you may write\n"
     '<tool_call>\n{"name": "python", "arguments": {"code": "print(6 * 7)"}}\n</tool_call>\n'
     "and you will be told what it prints."
 )
-
-def call(code):
-    text = json.dumps({"name": "python", "arguments": {"code": code}})
-    return {"role": "assistant", "content": f"<tool_call>\n{text}\n</tool_call>"}
 
 SIGNS = {ast.Add: ("+", operator.add), ast.Sub: ("-", operator.sub), ast.Mult: ("*", operator.mul), ast.Div: ("/", operator.truediv)}
 
@@ -59,12 +58,8 @@ def worked(program, answer):
         return ""
     return "".join(lines) if ends_right else ""
 
-def conversation(question, answer, program="", calls=0, sums=""):
-    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
-    for _ in range(calls):
-        messages += [call(program), {"role": "tool", "content": answer}]
-    messages.append({"role": "assistant", "content": f"{sums}\\boxed{{{answer}}}"})
-    return {"messages": messages}
+def solved(question, answer, program="", calls=0, sums=""):
+    return conversation(SYSTEM, question, [("python", {"code": program}, answer)] * calls, f"{sums}\\boxed{{{answer}}}")
 
 def practised(draw, write_sums):
     """A sum that people do in their heads: up to 99 + 99, 99 - 99, 12 * 12, 144 / 12."""
@@ -77,7 +72,7 @@ def practised(draw, write_sums):
         (small * large, "/", small, large),
     ])
     sums = f"{left} {sign} {right} = {result}\n" if write_sums else ""
-    return conversation(f"What is {left} {sign} {right}?", str(result), sums=sums)
+    return solved(f"What is {left} {sign} {right}?", str(result), sums=sums)
 
 def main():
     parser = argparse.ArgumentParser()
@@ -95,7 +90,7 @@ def main():
     for problem in problems * given.rounds:
         calls = draw.choices([0, 1, 2], given.shares)[0]
         sums = worked(problem["program"], problem["answer"]) if given.worked and not calls else ""
-        rows.append(conversation(problem["question"], problem["answer"], problem["program"], calls, sums))
+        rows.append(solved(problem["question"], problem["answer"], problem["program"], calls, sums))
     rows += [practised(draw, given.worked) for _ in range(given.practice)]
     if given.practice:
         draw.shuffle(rows)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The claims of README.md with their verdicts, from what `compare` leaves of the experiments, each file named after its own.
 
-    claims.py full.json stages.json prices.json objectives.json preferences.json      (in any order; results.json is full's)
+    claims.py results.json stages.json prices.json objectives.json preferences.json      (in any order; results.json is full.toml's)
 
 A claim whose file is not given is not in the table.
 """
@@ -26,7 +26,7 @@ def volumes(results, ending, others):
 
 GAINS = verdicts.routing_gains
 CLAIMS = [
-    ("(a) with reliable `N_optimal` it gains more than GDPO and HDPO", "full", lambda it: GAINS(it, ["GDPO", "HDPO"])),
+    ("(a) with reliable `N_optimal` it gains more than GDPO and HDPO", "results", lambda it: GAINS(it, ["GDPO", "HDPO"])),
     ("(a') that is not the reward alone: it gains more than GDPO with the same reward", "stages", lambda it: GAINS(it, ["GDPO, the same reward"])),
     ("(b) each stage adds: it gains more than without", "stages", lambda it: GAINS(it, ["without stage 1", "without stage 2"])),
     ("(c) a distorted price moves its place less than that of", "prices", lambda it: rows(displacement.displacements(it["runs"]), ["GDPO", "scalarized"], -1)),
@@ -36,7 +36,6 @@ CLAIMS = [
 
 def main():
     files = {pathlib.Path(path).stem: json.loads(pathlib.Path(path).read_text()) for path in sys.argv[1:]}
-    files["full"] = files.pop("results", files.get("full"))
-    verdicts.show([(claim, list(of(files[name]))) for claim, name, of in CLAIMS if files.get(name)])
+    verdicts.show([(claim, list(of(files[name]))) for claim, name, of in CLAIMS if name in files])
 
 main()

@@ -17,7 +17,10 @@ A demonstration answers at once, searches as needed, or searches once more than 
 for one fact that a passage states in a form of its own (who directed a film, when and where one was born). What
 practice uses supports no held question.
 """
-import argparse, json, pathlib, random, re, subprocess, urllib.request
+import argparse, json, pathlib, random, re, subprocess, sys, urllib.request
+
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+from conversation import conversation
 
 SYSTEM = (
     "Answer the question in as few words as possible, as <answer>answer</answer>. To look something up, you may write\n"
@@ -101,19 +104,16 @@ def looked_up(question, searches):
         if title not in [hit for hit, _ in hits]:
             return None
         left.remove(title)
-        found.append((query, as_told(hits)))
-        read += "\n" + as_told(hits)
+        told = as_told(hits)
+        found.append((query, told))
+        read += "\n" + told
     answer = plain(question["answers"][0])
     return found if answer in ("yes", "no") or answer in plain(read) else None
 
-def conversation(question, answer, calls):
-    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
-    for query, told in calls:
-        text = json.dumps({"name": "search", "arguments": {"query": query}}, ensure_ascii=False)
-        messages.append({"role": "assistant", "content": f"<tool_call>\n{text}\n</tool_call>"})
-        messages.append({"role": "tool", "content": told})
-    messages.append({"role": "assistant", "content": f"<answer>{answer}</answer>"})
-    return {"messages": messages}
+def answered(question, answer, searches):
+    """`searches` are [(query, what is told)]."""
+    calls = [("search", {"query": query}, told) for query, told in searches]
+    return conversation(SYSTEM, question, calls, f"<answer>{answer}</answer>")
 
 DATE = r"(\d{1,2} [A-Z][a-z]+ \d{4}|[A-Z][a-z]+ \d{1,2}, \d{4})"
 FACTS = [
@@ -135,14 +135,14 @@ def practised(passages, draw):
     for title, text in passages:
         for asks, states in FACTS:
             if found := states.search(text):
-                rows.append(conversation(asks.format(title), found[1].strip(" ."), [(title, as_told([(title, text)]))]))
+                rows.append(answered(asks.format(title), found[1].strip(" ."), [(title, as_told([(title, text)]))]))
     draw.shuffle(rows)
     return rows
 
 def demonstration(question, found, shares, draw):
     way = draw.choices(["at once", "needed", "once more"], shares)[0]
     calls = {"at once": [], "needed": found, "once more": [found[0], *found]}[way]
-    return conversation(question["question"], question["answers"][0], calls)
+    return answered(question["question"], question["answers"][0], calls)
 
 def write(path, rows):
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
@@ -165,15 +165,15 @@ def main():
     questions = [question for question in read_lines(given.questions) if 0 < len(question["supporting_titles"]) <= given.hops]
     draw.shuffle(questions)
     with Searches(given.paretopo, folder / "corpus.jsonl", given.topk) as searches:
-        answered = [(question, found) for question in questions if (found := looked_up(question, searches))]
-    held, shown = answered[: given.held], answered[given.held :]
+        reached = [(question, found) for question in questions if (found := looked_up(question, searches))]
+    held, shown = reached[: given.held], reached[given.held :]
     supports = {title for question, _ in held for title in question["supporting_titles"]}
     practice = practised([(it["title"], it["text"]) for it in passages if it["title"] not in supports], draw)[: given.practice]
     rows = [demonstration(question, found, given.shares, draw) for question, found in shown * given.rounds] + practice
     draw.shuffle(rows)
-    write(folder / "questions.jsonl", [question for question, _ in answered])
+    write(folder / "questions.jsonl", [question for question, _ in reached])
     write(folder / "conversations.jsonl", rows)
-    print(f"{len(answered)} of {len(questions)} questions of at most {given.hops} passages can be answered by looking them up; {len(held)} are held")
+    print(f"{len(reached)} of {len(questions)} questions of at most {given.hops} passages can be answered by looking them up; {len(held)} are held")
     print(f"{len(rows)} conversations, {len(practice)} of them practice")
 
 if __name__ == "__main__":
