@@ -343,6 +343,14 @@ fn score_and_solve_on_the_shipped_policy() {
         (output.status.code(), String::from_utf8_lossy(&output.stdout).trim()),
         (Some(0), "7")
     );
+    // told what to prefer, without a word of it in a configuration; a policy without the tokens says so
+    let graded = checkout("models/graded-math");
+    let told = ["solve", "-q", "--preference", "0.2,0.8", "What is 3+4?", "--model"];
+    let output = paretopo(&[&told[..], &[graded.to_str().unwrap()]].concat(), folder.path(), "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = paretopo(&[&told[..], &[policy.to_str().unwrap()]].concat(), folder.path(), "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no token `<w0>`"));
     let outside =
         paretopo(&["score", policy.to_str().unwrap(), "-"], folder.path(), "{\"ids\":[5,9999]}\n");
     assert_eq!(outside.status.code(), Some(2));

@@ -102,6 +102,12 @@ mod tests {
         call_threshold(&serde_json::from_value(config).unwrap(), 8, 0.5).unwrap()
     }
 
+    #[track_caller]
+    fn asks(name: &str, settings: serde_json::Value, want: f64) {
+        let p = threshold(name, settings.clone());
+        assert!((p - want).abs() < 1e-6, "{name} {settings}: {p}, not {want}");
+    }
+
     #[test]
     fn without_normalisation_the_threshold_is_where_the_rewards_are_equal() {
         // scalarized 0.6 r_task + 0.4 r_tool: head 0.6 p + 0.4, call 0.6 + 0.4 * exp(-0.5) =
@@ -160,21 +166,70 @@ mod tests {
     }
 
     #[test]
-    fn options_of_paretopo_move_it() {
-        let of = |settings| threshold("paretopo", settings);
-        let paper = of(serde_json::json!({}));
-        for settings in [
-            serde_json::json!({ "ranking": "dominance_counts" }),
-            serde_json::json!({ "ranking": "call_classes" }),
-            serde_json::json!({ "in_rank": "crowding" }),
-            serde_json::json!({ "in_rank": "hypervolume" }),
-        ] {
-            let p = of(settings.clone());
-            assert!((0.0..=1.0).contains(&p) && (p - paper).abs() > 1e-3, "{settings}: {p}");
-        }
+    fn paretopo_asks_the_head_for_the_golden_section() {
+        // k of 4 are right in the head. None: all are one front, in which a call is worth most: the
+        // gap is -beta = -1. One to three: these are the first front of two, with a value of 2; in
+        // the second the wrong have 1 - 0.5, a call 1 + 0.5: (2 k + 0.5 (4 - k)) / 4 - 1.5 =
+        // 1.5 k / 4 - 1. All four: 2 - 1 = 1, which is 0.5 more than that. With k / 4 of mean p:
+        // 1.5 p - 1 + 0.5 p^4 = 0.5 (p^2 + p - 1) (p^2 - p + 2) = 0
+        let golden = (5.0f64.sqrt() - 1.0) / 2.0;
+        asks("paretopo", serde_json::json!({}), golden);
+        // what is subtracted from all does not matter
+        asks("paretopo", serde_json::json!({ "centering": "none" }), golden);
         // a single call, and an answer without one, bear all that they are worth
-        let turn = of(serde_json::json!({ "credit": "turn" }));
-        assert!((turn - paper).abs() < 1e-6, "{turn} {paper}");
+        asks("paretopo", serde_json::json!({ "credit": "turn" }), golden);
+    }
+
+    #[test]
+    fn what_paretopos_rankings_ask_of_the_head() {
+        // counts: -1 for k = 0, as above. A right one dominates 8 - k; all others are dominated by
+        // k, the wrong 0.5 below and a call 0.5 above that level: the gap is
+        // (k (8 - k) - (4 - k) (k + 0.5)) / 4 + k - 0.5 = 2.125 k - 1. For k = 4 it is 4 + 4 = 8,
+        // 0.5 more: 8.5 p - 1 + 0.5 p^4 = 0
+        asks("paretopo", serde_json::json!({ "ranking": "dominance_counts" }), 0.117_636);
+        // classes: for k < 4 neither dominates, and w . r alone decides: right 1, wrong 0.4, a call
+        // 0.6 + 0.4 exp(-0.5) = 0.842612. For k = 0 the gap is 0 - 1; else the call stands at
+        // (0.842612 - 0.4) / 0.6 = 0.737687 and the gap is k / 4 - 0.737687. For k = 4 it is 1:
+        // p - 0.737687 - 0.262313 (1 - p)^4 + 0.737687 p^4 = 0
+        asks("paretopo", serde_json::json!({ "ranking": "call_classes" }), 0.627_984);
+    }
+
+    #[test]
+    fn without_a_preference_in_a_rank_the_head_always_wins() {
+        // k = 0: both points are ends of the front, and each has equals, so that neither is missed
+        // in the hypervolume: the gap is 0. For each k > 0 a right one is alone in front
+        for in_rank in ["crowding", "hypervolume"] {
+            let settings = serde_json::json!({ "in_rank": in_rank });
+            assert_eq!(threshold("paretopo", settings), 0.0, "{in_rank}");
+        }
+    }
+
+    #[test]
+    fn what_scalar_rewards_ask_of_the_head() {
+        let weights = [0.6, 0.4];
+        let without = serde_json::json!({ "std_normalization": false });
+        // with the deviation: the roots of sum_k C(4, k) p^k (1 - p)^(4 - k) gap_k, from the
+        // formulas once more in another language
+        asks("scalarized", serde_json::json!({}), 0.648_670);
+        // right 0, wrong -0.6, a call -0.4 (1 - exp(-0.5)) = -0.157388: each 1 below scalarized
+        asks("chebyshev", serde_json::json!({}), 0.648_670);
+        asks("chebyshev", without.clone(), 0.737_687);
+        // the only group is the batch; of accuracy alone the head is at best as good
+        asks("reinforce_plus_plus", serde_json::json!({ "weights": weights }), 0.648_670);
+        asks("reinforce_plus_plus", serde_json::json!({}), 1.0);
+        // head p, call 1 - 0.1
+        asks("call_penalty", without, 0.9);
+        asks("call_penalty", serde_json::json!({}), 0.721_366);
+    }
+
+    #[test]
+    fn what_each_objective_by_its_own_deviation_asks_of_the_head() {
+        // from the formulas once more in another language, as above
+        asks("gdpo", serde_json::json!({}), 0.450_916);
+        // equal weights: for k = 0 accuracy is all that is lost, -1 / (0.534522 + 0.0001) =
+        // -1.870479, and efficiency all that is won, 0.393469 / (0.210318 + 0.0001) = 1.869940; the
+        // gap is -0.000539. For k = 1 it is 0.421082: 4 p (0.421082 + 0.000539) = 0.000539
+        asks("mo_grpo", serde_json::json!({}), 0.000_320);
     }
 
     #[test]

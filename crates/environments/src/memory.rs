@@ -176,5 +176,31 @@ mod tests {
             prop_assert_eq!(tries.iter().map(|tries| tries.successes).sum::<u64>() as usize, right);
             prop_assert!(tries.windows(2).all(|pair| pair[0].cost < pair[1].cost));
         }
+
+        #[test]
+        fn a_higher_rate_never_asks_for_fewer_calls(
+            outcomes in proptest::collection::vec((0u8..4, any::<bool>()), 0..40),
+            rates in (0.0f64..=1.0, 0.0f64..=1.0),
+        ) {
+            let mut memory = RunMemory::default();
+            for (calls, is_right) in &outcomes {
+                memory.record("t", f64::from(*calls), *is_right);
+            }
+            let reliable = |rate| memory.reliable_cost("t", rate);
+            // at any two rates, also where no cost is as reliable as that; `None` at all or at none
+            let (low, high) = (rates.0.min(rates.1), rates.0.max(rates.1));
+            prop_assert_eq!(reliable(low).is_none(), reliable(high).is_none());
+            prop_assert!(reliable(low) <= reliable(high));
+            prop_assert_eq!(reliable(0.0), memory.lowest_cost("t"));
+            // it is reliable, and nothing cheaper is; beyond the highest rate, as at the highest
+            let right = || memory.tries("t").iter().filter(|tries| tries.successes > 0);
+            let highest = right().map(Tries::success_rate).fold(0.0, f64::max);
+            for rate in [low, high] {
+                for tries in right().filter(|tries| Some(tries.cost) <= reliable(rate)) {
+                    let is_reliable = tries.success_rate() >= rate.min(highest);
+                    prop_assert_eq!(is_reliable, Some(tries.cost) == reliable(rate));
+                }
+            }
+        }
     }
 }

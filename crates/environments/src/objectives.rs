@@ -24,6 +24,9 @@ pub struct Scoring<'a> {
     pub cost: f64,
     /// The same by the prices that their tools are listed with, whatever was drawn.
     pub expected_cost: f64,
+    /// The least `expected_cost` of a right trajectory among those that are scored together; `None`
+    /// where none is right.
+    pub lowest_cost_of_group: Option<f64>,
     /// What the run remembers about tasks.
     pub memory: &'a RunMemory,
 }

@@ -62,10 +62,12 @@ fn score(
     memory: &mut RunMemory,
     asked: Judgements,
 ) -> Option<String> {
+    let is_right = |trajectory: &Trajectory| trajectory.success == Some(true);
     for trajectory in group.iter() {
-        let is_right = trajectory.success == Some(true);
-        memory.record(&task.id, environment.expected_cost(trajectory), is_right);
+        memory.record(&task.id, environment.expected_cost(trajectory), is_right(trajectory));
     }
+    let right = group.iter().filter(|one| is_right(one));
+    let lowest = right.map(|one| environment.expected_cost(one)).reduce(f64::min);
     let mut missing = None;
     let mut columns: Vec<Vec<f64>> = Vec::with_capacity(asked.len());
     let mut names = Vec::with_capacity(asked.len());
@@ -82,7 +84,8 @@ fn score(
                 vec![f64::NAN; group.len()]
             }
             None => {
-                let scorings = group.iter().map(|one| scoring(environment, task, one, memory));
+                let known = (lowest, &*memory);
+                let scorings = group.iter().map(|one| scoring(environment, task, one, known));
                 let value = |scoring| named.objective.score(&scoring).unwrap_or(0.0);
                 scorings.map(value).collect()
             }
@@ -102,7 +105,7 @@ fn scoring<'a>(
     environment: &'a ToolEnvironment,
     task: &'a Task,
     trajectory: &'a Trajectory,
-    memory: &'a RunMemory,
+    (lowest_cost_of_group, memory): (Option<f64>, &'a RunMemory),
 ) -> Scoring<'a> {
     Scoring {
         environment: &**environment,
@@ -110,6 +113,7 @@ fn scoring<'a>(
         trajectory,
         cost: environment.cost(trajectory),
         expected_cost: environment.expected_cost(trajectory),
+        lowest_cost_of_group,
         memory,
     }
 }

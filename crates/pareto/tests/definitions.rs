@@ -167,6 +167,24 @@ proptest! {
     }
 
     #[test]
+    fn ranks_do_not_depend_on_how_an_objective_is_measured(
+        points in any_whole(40, 4),
+        steps in vec(0.001f64..10.0, 31),
+    ) {
+        // the whole numbers up to 30 become sums of positive steps, in the same order
+        let measured = |whole: f64| steps[..=whole as usize].iter().sum::<f64>() - 100.0;
+        let others: Vec<Vec<f64>> = points
+            .iter()
+            .map(|point| {
+                let mut other = point.clone();
+                other[0] = measured(other[0]);
+                other
+            })
+            .collect();
+        prop_assert_eq!(non_dominated_ranks(&others), non_dominated_ranks(&points));
+    }
+
+    #[test]
     fn volumes_are_those_of_cells(
         (points, reference) in (1usize..=5).prop_flat_map(|objectives| {
             (whole(24, objectives, 5), vec((0u8..=2).prop_map(f64::from), objectives))

@@ -50,6 +50,7 @@ fn advantages(config: &DdcaConfig, groups: &[Group]) -> Result<Advantages, Estim
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn calls_count_as_much_as_the_pass_rate() {
@@ -73,5 +74,32 @@ mod tests {
         let unknown = Group { rewards: vec![vec![1.0]], ..Group::default() };
         let found = advantages(&DdcaConfig::default(), &[unknown]);
         assert_eq!(found, Err(EstimatorError::NoCalls("ddca")));
+    }
+
+    proptest! {
+        #[test]
+        fn of_right_rollouts_fewer_calls_never_earn_less(
+            outcomes in proptest::collection::vec(
+                ((0u8..2).prop_map(f64::from), (0u8..9).prop_map(f64::from)),
+                1..16,
+            ),
+            beta in prop_oneof![Just(0.0), 0.01f64..2.0],
+        ) {
+            let group = Group {
+                rewards: outcomes.iter().map(|(right, _)| vec![*right]).collect(),
+                calls: Some(outcomes.iter().map(|(_, calls)| *calls).collect()),
+                ..Group::default()
+            };
+            let config = DdcaConfig { beta: NonNegative::literal(beta) };
+            let values = advantages(&config, &[group]).unwrap().values.remove(0);
+            let right = || outcomes.iter().zip(&values).filter(|((right, _), _)| *right > 0.5);
+            for ((_, fewer), own) in right() {
+                for ((_, more), other) in right().filter(|((_, calls), _)| calls >= fewer) {
+                    prop_assert!(own >= other, "{values:?}");
+                    // and they earn more, if calls count at all
+                    prop_assert!(own > other || more == fewer || beta == 0.0, "{values:?}");
+                }
+            }
+        }
     }
 }

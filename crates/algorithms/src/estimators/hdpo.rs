@@ -65,6 +65,7 @@ pub(super) fn among_right(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn group(outcomes: &[(f64, f64)]) -> Group {
         Group {
@@ -102,5 +103,27 @@ mod tests {
         let unknown = Group { calls: None, ..group(&[(1.0, 0.0)]) };
         let found = advantages(&HdpoConfig::default(), &[unknown]);
         assert_eq!(found, Err(EstimatorError::NoCalls("hdpo")));
+    }
+
+    proptest! {
+        #[test]
+        fn of_right_rollouts_fewer_calls_never_earn_less(
+            outcomes in proptest::collection::vec(
+                ((0u8..2).prop_map(f64::from), (0u8..9).prop_map(f64::from)),
+                1..16,
+            ),
+            weight in prop_oneof![Just(0.0), 0.01f64..2.0],
+        ) {
+            let config = HdpoConfig { tool_weight: NonNegative::literal(weight) };
+            let values = advantages(&config, &[group(&outcomes)]).unwrap().values.remove(0);
+            let right = || outcomes.iter().zip(&values).filter(|((right, _), _)| *right > 0.5);
+            for ((_, fewer), own) in right() {
+                for ((_, more), other) in right().filter(|((_, calls), _)| calls >= fewer) {
+                    prop_assert!(own >= other, "{values:?}");
+                    // and they earn more, if calls count at all
+                    prop_assert!(own > other || more == fewer || weight == 0.0, "{values:?}");
+                }
+            }
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::comparison::report;
 use super::experiment::{Job, Plan, planned};
 use super::launching::Launcher;
 use super::ledger::Ledger;
-use super::remaining::{Times, in_words, rows_of};
+use super::remaining::{Extent, Times, in_words};
 use crate::commands::Options;
 use crate::embedded;
 use crate::output::{self, errln, outln};
@@ -73,11 +73,12 @@ pub(super) fn compare(
     let waiting: Vec<Job> = waiting.into_iter().map(|index| plan.queue[index].clone()).collect();
     let at_a_time = jobs.unwrap_or_else(|| launcher.at_a_time()).max(1);
     let started = Instant::now();
-    let times = Times::of(ledger.lines());
+    let times = times(&ledger, &plan)?;
     if !quiet {
+        let extents: Vec<Extent> = waiting.iter().map(Extent::of).collect();
         let took = match waiting.is_empty() {
             true => "nothing to wait for".to_owned(),
-            false => in_words(times.remaining(&rows_of(&waiting), at_a_time)),
+            false => in_words(times.remaining(&extents, at_a_time)),
         };
         errln!(
             "{} runs, {} to do, {at_a_time} at a time, {took}; results in {}",
@@ -107,6 +108,12 @@ pub(super) fn compare(
         errln!("done in {:.1} minutes", started.elapsed().as_secs_f64() / 60.0);
     }
     Ok(())
+}
+
+/// What the experiment's own ledger tells of how long runs take, and the one it names for it.
+fn times(ledger: &Ledger, plan: &Plan) -> Result<Times, Problem> {
+    let others = Ledger::open(plan.times.clone())?;
+    Ok(Times::of(ledger.lines().iter().chain(others.lines())))
 }
 
 /// Tables and figures of the runs that are finished; none is started.
@@ -195,20 +202,21 @@ pub(super) fn dry_run(
     out: &Path,
     set: &[String],
 ) -> Result<(), Problem> {
-    let Plan { queue, runs, .. } = planned(experiment, out, set)?;
-    let mut ledger = Ledger::open(runs)?;
-    let times = Times::of(ledger.lines());
+    let mut plan = planned(experiment, out, set)?;
+    let mut ledger = Ledger::open(plan.runs.take())?;
+    let times = times(&ledger, &plan)?;
+    let queue = plan.queue;
     let mut waiting = Vec::new();
     for job in &queue {
         let is_known = ledger.find(job)?.is_some();
         let told = if is_known { ", in the ledger" } else { "" };
         outln!("{}: {} (seed {}){told}", job.folder.display(), job.method.row(), job.seed);
         if !is_known {
-            waiting.push(job.method.row());
+            waiting.push(Extent::of(job));
         }
     }
-    if !ledger.lines().is_empty() {
-        let took = in_words(times.remaining(&waiting, 1));
+    if let Some(seconds) = times.remaining(&waiting, 1) {
+        let took = in_words(Some(seconds));
         outln!("\n{} of {} runs are to be made, {took} one at a time", waiting.len(), queue.len());
     }
     outln!("\neach run is a process of this program");
@@ -274,7 +282,7 @@ fn run_all(
             };
             let running = pool.running.swap_remove(index);
             let is_left = pool.running.iter().map(|running| &running.job).chain(&jobs);
-            let left: Vec<String> = is_left.map(|job| job.method.row()).collect();
+            let left: Vec<Extent> = is_left.map(Extent::of).collect();
             watch.finish(&running, status.code(), &left)?;
         }
     }
@@ -313,13 +321,13 @@ fn show_progress(running: &Running) {
 }
 
 impl Watch<'_> {
-    /// Reads what a run that has ended found, keeps it, and says it. `left` are the rows of those
-    /// that have not.
+    /// Reads what a run that has ended found, keeps it, and says it. `left` are those that
+    /// have not.
     fn finish(
         &mut self,
         running: &Running,
         code: Option<i32>,
-        left: &[String],
+        left: &[Extent],
     ) -> Result<(), Problem> {
         if let Some(bar) = &running.bar {
             bar.finish_and_clear();
@@ -330,7 +338,7 @@ impl Watch<'_> {
         }
         let result = self.launcher.result(job).map_err(damaged_result)?;
         let seconds = running.started.elapsed().as_secs_f64();
-        self.times.add(&job.method.row(), seconds);
+        self.times.add(Extent::of(job), seconds);
         self.ledger.append(job, &result, Some(seconds.round()))?;
         self.done += 1;
         let still = match self.times.remaining(left, self.at_a_time) {

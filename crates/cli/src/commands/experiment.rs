@@ -34,6 +34,9 @@ struct Experiment {
     /// The `results.json` of a larger experiment, whose fronts are drawn behind this one's.
     #[serde(default)]
     shown_over: Option<PathBuf>,
+    /// Another experiment's file of runs, which tells how long they take.
+    #[serde(default)]
+    times: Option<PathBuf>,
 }
 
 /// A setting and its values; a method's name gets the value behind it.
@@ -263,6 +266,8 @@ pub(super) struct Plan {
     pub(super) controls: Option<Controls>,
     /// Fronts to draw behind.
     pub(super) behind: Vec<Behind>,
+    /// Another experiment's file of runs, which tells how long they take.
+    pub(super) times: Option<PathBuf>,
 }
 
 /// What a file beside an experiment holds; without a folder that of the program.
@@ -340,6 +345,8 @@ pub(super) fn planned(
         runs: read.runs.map(|name| place(folder, &name)),
         controls,
         behind: shown.map(|shown| shown.fronts).unwrap_or_default(),
+        // the built-in experiment has no file beside it
+        times: folder.and(read.times).map(|name| place(folder, &name)),
     })
 }
 

@@ -317,6 +317,10 @@ impl RunConfig {
         let last = keys.pop().unwrap_or_default();
         let mut place = &mut root;
         for key in keys {
+            if let toml::Value::Table(table) = &mut *place {
+                // an optional section that is absent begins with the defaults; an unknown one is refused below
+                table.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            }
             let found = section(place, key);
             place = found.ok_or_else(|| wrong(format!("there is no section `{key}`")))?;
         }
@@ -549,6 +553,8 @@ fn parse_value(text: &str) -> Result<toml::Value, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use paretopo_agent::{PreferenceConfig, Told};
+    use paretopo_settings::Weights;
 
     #[test]
     fn defaults_round_trip_and_overrides_apply() {
@@ -564,6 +570,16 @@ mod tests {
         assert_eq!((changed.seed, changed.train.steps), (3, 7));
         assert_eq!(changed.estimator.name(), "grpo");
         assert_eq!(changed.policy, PolicySource::Folder { path: "x".into(), adapter: None });
+    }
+
+    #[test]
+    fn an_override_opens_an_optional_section_and_keeps_what_stands_there() {
+        let set = ["rollout.preference.weights=[0.2, 0.8]".to_owned()];
+        let told = |text: &str| RunConfig::parse(text, "", &set).unwrap().rollout.preference;
+        let weights = Weights::literal([0.2, 0.8]);
+        let wanted = |tell| Some(PreferenceConfig { tell, weights: weights.clone(), drawn: true });
+        assert_eq!(told(""), wanted(Told::Tokens));
+        assert_eq!(told("rollout.preference.tell = \"sentence\""), wanted(Told::Sentence));
     }
 
     #[test]

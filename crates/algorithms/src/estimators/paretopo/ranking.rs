@@ -135,6 +135,20 @@ mod tests {
         }
 
         #[test]
+        fn a_price_may_be_distorted_by_whatever_increases(
+            points in vectors(),
+            steps in proptest::collection::vec(0.001f64..10.0, 6),
+        ) {
+            // the six values of the second objective become six others, in the same order
+            let up_to = |place: usize| steps[..=place].iter().sum::<f64>();
+            let distorted = |value: f64| up_to((5.0 * value).round() as usize);
+            let others: Vec<Point> =
+                points.iter().map(|point| vec![point[0], distorted(point[1])]).collect();
+            prop_assert_eq!(of_fronts(&others), of_fronts(&points));
+            prop_assert_eq!(of_counts(&others), of_counts(&points));
+        }
+
+        #[test]
         fn a_class_shares_its_level(points in vectors(), seed in 0usize..3, prior in 0.0f64..3.0) {
             let calls: Vec<f64> =
                 (0..points.len()).map(|place| ((place * 7 + seed) % 3) as f64).collect();
