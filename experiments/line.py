@@ -1,4 +1,4 @@
-"""The line between never and always calling, from the levels of a controls.json (docs/results.md)."""
+"""The line between never and always calling, and the oracle router, from the levels of a controls.json (docs/results.md)."""
 
 
 def ends(levels):
@@ -25,3 +25,34 @@ def height(levels):
     (_, never), (calls, always) = ends(levels)
     slope = (always - never) / calls
     return lambda run: run["em"] - never - slope * run["calls"]
+
+
+def oracle(levels):
+    """The places of the router that sends level by level to the tool, first those that gain most for a call.
+
+    The level that gains 0.5 for one call goes before the one that gains 0.2 for one.
+
+    >>> two = [{"share": 0.5, "head_skill": 0.8, "tool_skill": 1.0, "calls": 1}, {"share": 0.5, "head_skill": 0.5, "tool_skill": 1.0, "calls": 1}]
+    >>> [(calls, round(em, 9)) for calls, em in oracle(two)]
+    [(0.0, 0.65), (0.5, 0.9), (1.0, 1.0)]
+    """
+    gain = lambda level: level["tool_skill"] - level["head_skill"]
+    rate = lambda level: gain(level) / level["calls"] if level["calls"] else float("inf")
+    sent = sorted((level for level in levels if gain(level) > 0), key=rate, reverse=True)
+    places = [ends(levels)[0]]
+    for level in sent:
+        calls, em = places[-1]
+        places.append((calls + level["share"] * level["calls"], em + level["share"] * gain(level)))
+    return places
+
+
+def em_at(corners, calls):
+    """EM along the corners of a hull, level beyond the last.
+
+    >>> em_at([(0, 0.5), (1, 0.9)], 0.5), em_at([(0, 0.5), (1, 0.9)], 2)
+    (0.7, 0.9)
+    """
+    for (left, low), (right, high) in zip(corners, corners[1:]):
+        if calls <= right:
+            return low + (high - low) * (calls - left) / (right - left)
+    return corners[-1][1]

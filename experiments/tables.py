@@ -5,16 +5,26 @@
     python3 experiments/tables.py runs/tables-math-stages/results.json experiments/math/README.md stages
     python3 experiments/math/paired.py RESULTS | python3 experiments/tables.py - experiments/math/README.md ablations
 
-A table stands between `<!-- NAME -->` and `<!-- end -->`. `fronts` has a row for each method,
-`comparisons` one for each method that the first is compared with; a third word goes before these
-names. With `-` the table is read from standard input, and the third word is its name. Numbers come
-from the file alone; a README with no place for any table is an error.
+A table stands between `<!-- NAME -->` and `<!-- end -->`:
+
+| name | a row for each |
+|---|---|
+| `fronts` | method |
+| `comparisons` | method that the first is compared with |
+| `controls` | policy that knows no better, and the oracle router |
+| `levels` | method at the middle of its knob, with a column for each level |
+
+A third word goes before these names. With `-` the table is read from standard input, and the third word is its name.
+Numbers come from the file alone; a README with no place for any table is an error.
 """
 
 import json
 import pathlib
 import re
 import sys
+
+import line
+from over_seeds import mean
 
 
 def number(value, digits=3):
@@ -31,8 +41,8 @@ def with_interval(estimate):
 
 
 def fronts(results):
-    yield "| method | settings | seeds | routing gain, IQM [95%] | of means | EM at 0.5 calls | EM at 1 call | calls at EM 0.9 | head skill at the end |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "| method | settings | seeds | routing gain, IQM [95%] | of means | EM at 0.5 calls | EM at 1 call | calls at EM 0.9 | lowest #Tool in training | head skill at the end |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for front in results["fronts"]:
         cells = [
             front["method"],
@@ -43,6 +53,7 @@ def fronts(results):
             number(front["em_at_half_a_call"]["iqm"]),
             number(front["em_at_one_call"]["iqm"]),
             number((front.get("calls_at_em_090") or {}).get("iqm"), 2),
+            number(front["lowest_calls"], 2),
             number(front["head_skill"], 2),
         ]
         yield "| " + " | ".join(str(cell) for cell in cells) + " |"
@@ -50,16 +61,49 @@ def fronts(results):
 
 def comparisons(results):
     lead = results["lead"]
-    yield f"| {lead['method']} against | pairs | difference of the routing gain | p | p (Holm) | visible at 80% |"
-    yield "|---|---|---|---|---|---|"
+    yield f"| {lead['method']} against | pairs | difference of the routing gain | P(better) | p | p (Holm) | visible at 80% |"
+    yield "|---|---|---|---|---|---|---|"
     for row in lead["against"]:
         yield (
-            f"| {row['other']} | {row['pairs']} | {row['difference']:+.3f} | {p_value(row['p_value'])}"
-            f" | {p_value(row['p_holm'])} | {number(row['visible_effect'])} |"
+            f"| {row['other']} | {row['pairs']} | {row['difference']:+.3f} | {row['probability_of_improvement']:.2f}"
+            f" | {p_value(row['p_value'])} | {p_value(row['p_holm'])} | {number(row['visible_effect'])} |"
         )
 
 
-TABLES = {"fronts": fronts, "comparisons": comparisons}
+def controls(results):
+    levels = results["frame"]["controls"]["levels"]
+    never, always = line.ends(levels)
+    oracle = line.oracle(levels)
+    half = always[0] / 2
+    yield "| control | EM | #Tool |"
+    yield "|---|---|---|"
+    for name, (calls, em) in [
+        ("never call", never),
+        ("a coin between never and always", (half, line.em_at([never, always], half))),
+        ("oracle router, as many calls", (half, line.em_at(oracle, half))),
+        ("oracle router, all that gain", oracle[-1]),
+        ("always call", always),
+    ]:
+        yield f"| {name} | {em:.3f} | {calls:.2f} |"
+
+
+def levels(results):
+    settings = {front["method"]: front["settings"] for front in results["fronts"]}
+    known = sorted({level for run in results["runs"] for level in run["levels"]}, key=int)
+    yield f"| method | {' | '.join(known)} |"
+    yield "|---" * (len(known) + 1) + "|"
+    for method, of in settings.items():
+        setting = of[len(of) // 2] if of else None
+        runs = [run for run in results["runs"] if (run["method"], run.get("setting")) == (method, setting)]
+        cells = []
+        for level in known:
+            found = [run["levels"][level] for run in runs if level in run["levels"]]
+            em, calls = (mean(values) for values in zip(*found)) if found else (None, None)
+            cells.append(f"{number(em, 2)} / {number(calls, 1)}")
+        yield f"| {method}{f' {setting}' if setting else ''} | {' | '.join(cells)} |"
+
+
+TABLES = {"fronts": fronts, "comparisons": comparisons, "controls": controls, "levels": levels}
 
 
 def tables(source, name):
@@ -68,7 +112,7 @@ def tables(source, name):
         return {name: sys.stdin.read()}
     results = json.loads(pathlib.Path(source).read_text())
     prefix = f"{name} " if name else ""
-    return {prefix + kind: "".join(line + "\n" for line in table(results)) for kind, table in TABLES.items()}
+    return {prefix + kind: "".join(row + "\n" for row in table(results)) for kind, table in TABLES.items()}
 
 
 def main():

@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn no_call_is_enough_where_the_head_is_right_at_a_rate_of_q() {
-        for attempts in [20, 60] {
+        for attempts in [20usize, 60] {
             for q in [0.25, 0.5, 0.75, 0.9] {
                 let n_optimal = NOptimal::Reliable(Share::literal(q));
                 let efficiency = ToolEfficiency { n_optimal, ..ToolEfficiency::default() };
@@ -333,7 +333,9 @@ mod tests {
     fn success_first_takes_from_the_wrong_and_leaves_the_right_ones_theirs() {
         let first = ToolEfficiency { success_first: true, ..ToolEfficiency::default() };
         let outcomes = [(false, 0), (true, 1), (false, 1), (true, 3)];
-        let found = |efficiency| rewards(efficiency, &outcomes, &mut RunMemory::default()).concat();
+        let found = |efficiency: &ToolEfficiency| {
+            rewards(efficiency, &outcomes, &mut RunMemory::default()).concat()
+        };
         // N_optimal = 1: exp(-0.5) = 0.606531, exp(-0.5 * 2) = 0.367879
         let usual = [0.0, 0.606_531, 1.0, 1.0, 0.0, 1.0, 1.0, 0.367_879];
         close(&found(&ToolEfficiency::default()), &usual);

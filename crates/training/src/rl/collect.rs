@@ -356,3 +356,73 @@ impl Collecting<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TrainConfig;
+    use paretopo_agent::RolloutConfig;
+    use paretopo_environments::Environment;
+    use paretopo_trajectory::Split;
+
+    /// Prompts are given, none are drawn.
+    struct NoTasks;
+
+    impl Environment for NoTasks {
+        fn tasks(&self, _: Split) -> &[Task] {
+            &[]
+        }
+    }
+
+    /// The episodes of groups of four, so many of each without calls.
+    fn groups_of_four(prompts: &Requested, tool_free: usize) -> Vec<RolloutRequest<'_>> {
+        let config = RunConfig {
+            train: TrainConfig { rollouts_per_prompt: 4, ..TrainConfig::default() },
+            rollout: RolloutConfig { tool_free, ..RolloutConfig::default() },
+            ..RunConfig::default()
+        };
+        let environment = ToolEnvironment {
+            environment: Box::new(NoTasks),
+            tools: Vec::new(),
+            objectives: Vec::new(),
+        };
+        requests(&config, &environment, prompts)
+    }
+
+    #[test]
+    fn the_last_rollouts_of_each_group_must_not_call_and_all_others_may() {
+        let tasks = ["a", "b", "c"].map(|id| Task { id: id.into(), ..Task::default() });
+        let prompts = Requested { tasks: tasks.to_vec(), first_prompt: 5, drawn: 8 };
+        for (tool_free, want) in [
+            (0, [false, false, false, false]),
+            (1, [false, false, false, true]),
+            (3, [false, true, true, true]),
+            (4, [true, true, true, true]),
+            // a configuration of more than a group is refused; here it is all of it
+            (9, [true, true, true, true]),
+        ] {
+            let requests = groups_of_four(&prompts, tool_free);
+            let free: Vec<bool> = requests.iter().map(|request| request.tool_free).collect();
+            assert_eq!(free, [want; 3].concat(), "{tool_free}");
+        }
+    }
+
+    #[test]
+    fn whether_it_may_call_is_all_that_tells_a_rollout_without_calls_apart() {
+        let tasks = ["a", "b", "c"].map(|id| Task { id: id.into(), ..Task::default() });
+        let prompts = Requested { tasks: tasks.to_vec(), first_prompt: 5, drawn: 8 };
+        let (usual, with) = (groups_of_four(&prompts, 0), groups_of_four(&prompts, 2));
+        for (place, (own, other)) in with.iter().zip(&usual).enumerate() {
+            // of prompt 5 the rollouts 0 to 3, and so on
+            let (prompt, sample) = (place / 4, place % 4);
+            assert_eq!(own.id, TrajectoryId::new("train", 5 + prompt as u64, sample));
+            assert_eq!((own.task, own.sample), (&prompts.tasks[prompt], sample));
+            assert_eq!(own.tool_free, sample >= 2);
+            // the same numbers are drawn as without any
+            assert_eq!((&own.id, own.seed), (&other.id, other.seed));
+            assert!(own.preference.is_empty() && !other.tool_free);
+        }
+        let seeds: std::collections::BTreeSet<u64> = with.iter().map(|one| one.seed).collect();
+        assert_eq!((usual.len(), with.len(), seeds.len()), (12, 12, 12));
+    }
+}
