@@ -15,14 +15,33 @@ def mean(values):
     return sum(values) / len(values)
 
 
-def interval(values, draws=10_000):
-    """The 95% percentile bootstrap interval of the mean.
+def iqm(values):
+    """The mean of a sorted sample without floor(n / 4) values at each end.
+
+    >>> iqm([9, 1, 2, 6])
+    4.0
+    """
+    cut = len(values) // 4
+    return mean(sorted(values)[cut:len(values) - cut])
+
+
+def better(own, others):
+    """The share of all pairs of one of `own` and one of `others` in which the first is larger, ties half.
+
+    >>> better([2, 3], [1, 3])
+    0.625
+    """
+    return mean([(a > b) + (a == b) / 2 for a in own for b in others])
+
+
+def interval(values, draws=10_000, of=mean):
+    """The 95% percentile bootstrap interval of the mean, or of what `of` makes of a sample.
 
     >>> interval([0.5, 0.5, 0.5])
     (0.5, 0.5)
     """
     generator = random.Random(1)
-    means = sorted(mean(generator.choices(values, k=len(values))) for _ in range(draws))
+    means = sorted(of(generator.choices(values, k=len(values))) for _ in range(draws))
     return means[int(0.025 * draws)], means[int(0.975 * draws)]
 
 

@@ -352,6 +352,8 @@ fn runs_that_are_committed_are_those_of_todays_configurations() {
         ("math", "stages", "runs"),
         ("math", "prices", "runs"),
         ("math", "objectives", "objectives_runs"),
+        ("math", "four_objectives", "objectives_runs"),
+        ("math", "ablations", "ablations_runs"),
         ("math", "tuning", "tuning_runs"),
         ("qa", "full", "runs"),
         ("qa", "tuning", "tuning_runs"),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fronts of three and four objectives, and how much ranks still order.
 
-    objectives.py RESULTS.json RUNS.jsonl      (what `compare` leaves of objectives.toml)
+    objectives.py RUNS.jsonl RESULTS.json ...      (what `compare` leaves of objectives.toml and of four_objectives.toml)
 
 A seed's front is its places at all settings of a method: (EM, 1 - #Tool / its limit, r_length), with r_format where
 there are four. Its hypervolume is the volume below these places and above 0, by inclusion and exclusion:
@@ -15,7 +15,7 @@ import itertools, json, math, pathlib, sys
 
 HERE = pathlib.Path(__file__).parent
 sys.path.append(str(HERE.parent))
-from over_seeds import against_first, interval, mean, visible
+from over_seeds import against_first, better, interval, iqm, mean, visible
 
 MIDDLE = "q 0.65"
 
@@ -82,28 +82,31 @@ def table(runs, ranks):
     methods = by_method(runs)
     volume = volumes(methods)
     against = against_first(volume)
+    first = next(iter(volume))
     for method, seeds in methods.items():
         its = [run for front in seeds.values() for run in front]
         of = lambda key: mean([run[key] for run in its])
         ordered = [ranks[method, run.get("setting"), run["seed"]] for run in its]
         ordered = "-" if None in ordered else f"{mean(ordered):.2f}"
         values = list(volume[method].values())
-        low, high = interval(values)
+        low, high = interval(values, of=iqm)
         row = f"| {method} | {len(its) // len(seeds)} | {len(seeds)} | {of('em'):.3f} | {of('calls'):.2f} | {of('response_tokens'):.1f}"
-        row += f" | {mean(values):.3f} [{low:.3f}, {high:.3f}] | {ordered} |"
+        row += f" | {iqm(values):.3f} [{low:.3f}, {high:.3f}] | {ordered} |"
         if method in against:
             differences, _, corrected = against[method]
-            row += f" {-mean(differences):+.3f} | {corrected:.3f} | {visible(differences):.3f} |"
+            seeds = volume[first].keys() & volume[method].keys()
+            over = better([volume[method][seed] for seed in seeds], [volume[first][seed] for seed in seeds])
+            row += f" {-mean(differences):+.3f} | {over:.2f} | {corrected:.3f} | {visible(differences):.3f} |"
         else:
-            row += " | | |"
+            row += " | | | |"
         print(row)
 
 def main():
-    runs = json.loads(pathlib.Path(sys.argv[1]).read_text())["runs"]
-    ranks = shares(sys.argv[2])
+    ranks = shares(sys.argv[1])
+    runs = [run for path in sys.argv[2:] for run in json.loads(pathlib.Path(path).read_text())["runs"]]
     swept = {run["method"] for run in runs if run.get("setting")}
-    print("| method | settings | seeds | EM | #Tool | tokens | hypervolume [95%] | share of rank 1 | above the first | p (Holm) | visible at 80% |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print("| method | settings | seeds | EM | #Tool | tokens | hypervolume, IQM [95%] | share of rank 1 | above the first | P(better) | p (Holm) | visible at 80% |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for ending in ("K = 3", "K = 4"):
         its = [run for run in runs if run["method"].endswith(ending)]
         # one place's hypervolume is no front's: what has one setting is beside ParetoPO's middle one
