@@ -90,6 +90,16 @@ exp-math-options:
 exp-math-prices:
     {{paretopo-lean}} compare experiments/math/prices.toml --out runs/exp-math-prices-{{backend}}
 
+# A price with a heavy tail, as it is and by its logarithm, ten seeds
+[group('experiments')]
+exp-math-log-prices:
+    {{paretopo-lean}} compare experiments/math/log_prices.toml --out runs/exp-math-log-prices-{{backend}}
+
+# Head skill while five methods learn when to call, five seeds
+[group('experiments')]
+exp-math-over-time:
+    {{paretopo-lean}} compare experiments/math/over_time.toml --out runs/exp-math-over-time-{{backend}}
+
 # Three and four objectives, ten seeds
 [group('experiments')]
 exp-math-objectives:
