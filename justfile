@@ -53,20 +53,18 @@ tables-math:
     #!/usr/bin/env bash
     set -euo pipefail
     tables=runs/tables-math-{{backend}} here=experiments/math
-    for experiment in full stages prices objectives four_objectives ablations options preferences; do
+    for experiment in full stages prices objectives four_objectives ablations; do
         {{paretopo-lean}} compare $here/$experiment.toml --finished --out $tables/$experiment
     done
     cp $tables/full/{results.json,front.svg,curves.svg} $here/
-    cp $tables/objectives/pairs.svg $here/objectives.svg
-    for experiment in stages prices objectives four_objectives ablations options preferences; do cp $tables/$experiment/results.json $here/$experiment.json; done
+    for experiment in stages prices objectives four_objectives ablations; do cp $tables/$experiment/results.json $here/$experiment.json; done
     put() { python3 experiments/tables.py "$1" $here/README.md "${2:-}"; }
     put $here/results.json
     put $here/stages.json stages
-    put $here/preferences.json preferences
-    for experiment in ablations options; do python3 $here/paired.py $here/$experiment.json | put - $experiment; done
+    python3 $here/paired.py $here/ablations.json | put - ablations
     python3 experiments/at_calls.py $here/results.json 0.25 0.5 0.75 1 1.25 | put - "at calls"
     python3 $here/objectives.py $here/objectives_runs.jsonl $here/{,four_}objectives.json | put - objectives
-    python3 $here/claims.py $here/{results,stages,prices,objectives,preferences}.json | put - claims
+    python3 $here/claims.py $here/{results,stages,prices,objectives}.json | put - claims
     python3 $here/displacement.py $here/prices.json | put - prices
     python3 experiments/tuning.py $here/tuning_runs.jsonl $here/controls.json | put - tuning
 

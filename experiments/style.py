@@ -2,7 +2,7 @@
 the page (crates/report/src/palette.rs, crates/view/assets/basis.js). A test holds the colours together.
 """
 
-# Okabe and Ito, without the yellow; the first is the leading method's alone.
+# Okabe and Ito, without the yellow; the first is ParetoPO's alone.
 COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000"]
 GRID = "#e8ebf0"
 AXIS = "#5d6677"

@@ -1,27 +1,27 @@
-//! The figures of `experiments/` have the page's style: a method has the same colour in all of them,
-//! the one that `paretopo_report::styles` gives it. Figures of earlier versions, whose runs are gone,
-//! name methods in a legend of circles.
+//! The figures of `experiments/` have the page's style: a method has the same colour in all of
+//! them, the one that `paretopo_report::styles` gives it. Figures of earlier versions, whose runs
+//! are gone, name methods in a legend of circles; one of an archive names its method above.
 
 use crate::checkout;
 use paretopo_report::{Style, styles};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// All figures of experiments that name methods.
+/// All figures that lie beside the results of methods.
 fn figures() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![checkout("experiments")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
             match path.is_dir() {
                 true => folders.push(path),
-                false if ["front.svg", "curves.svg"].contains(&name.as_str()) => found.push(path),
+                false if path.extension().is_some_and(|kind| kind == "svg") => found.push(path),
                 false => {}
             }
         }
     }
+    found.retain(|path| !methods(path).0.is_empty());
     found.sort();
     found
 }
@@ -30,13 +30,13 @@ fn figures() -> Vec<PathBuf> {
 fn methods(figure: &std::path::Path) -> (Vec<String>, Option<String>) {
     let results = crate::json(&figure.with_file_name("results.json"));
     let mut methods: Vec<String> = Vec::new();
-    for run in results["runs"].as_array().unwrap() {
+    for run in results["runs"].as_array().into_iter().flatten() {
         let method = run["method"].as_str().unwrap().to_owned();
         if !methods.contains(&method) {
             methods.push(method);
         }
     }
-    (methods, results["lead"].as_str().map(str::to_owned))
+    (methods, results["lead"]["method"].as_str().map(str::to_owned))
 }
 
 fn attribute<'l>(line: &'l str, name: &str) -> Option<&'l str> {
@@ -74,6 +74,29 @@ fn legend<'m>(lines: &[&str], methods: &'m [String]) -> Vec<(usize, &'m String)>
     found.collect()
 }
 
+/// The method whose archive is drawn, with the fills of what is drawn of it.
+fn archive<'l>(lines: &[&'l str]) -> Option<(&'l str, Vec<&'l str>)> {
+    let (_, method) =
+        texts(lines).into_iter().find_map(|(_, text)| text.split_once("Archive of "))?;
+    let is_drawn = |line: &&str| line.starts_with("<circle ") || is_pale(line);
+    let fills = lines.iter().copied().filter(is_drawn);
+    Some((method, fills.filter_map(|line| attribute(line, "fill")).collect()))
+}
+
+/// Whether it is what an archive dominates.
+fn is_pale(line: &str) -> bool {
+    line.starts_with("<rect ") && attribute(line, "opacity").is_some_and(|share| share != "1")
+}
+
+/// The longest method that a text begins with, perhaps with a setting behind it.
+fn named<'s>(text: &str, styled: &[(&'s String, &'s Style)]) -> Option<(&'s String, &'s Style)> {
+    let is_own = |(method, _): &&(&String, &Style)| {
+        text.strip_prefix(method.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
+    styled.iter().filter(is_own).max_by_key(|(method, _)| method.len()).copied()
+}
+
 /// What is written in three languages is one list.
 #[test]
 fn figures_of_python_and_the_page_have_the_same_colours() {
@@ -95,9 +118,19 @@ fn figures_of_python_and_the_page_have_the_same_colours() {
 }
 
 #[test]
+fn the_leading_method_is_read_as_compare_writes_it() {
+    let (methods, lead) = methods(&checkout("experiments/math/front.svg"));
+    assert_eq!((methods.len(), lead.as_deref()), (13, Some("ParetoPO")));
+}
+
+#[test]
 fn a_method_has_one_colour_in_all_figures_and_on_the_page() {
-    let mut named = BTreeMap::new();
-    for path in figures() {
+    let mut drawn = BTreeMap::new();
+    let figures = figures();
+    for kind in ["front.svg", "curves.svg", "archive.svg", "picture.svg"] {
+        assert!(figures.iter().any(|path| path.ends_with(kind)), "{kind}");
+    }
+    for path in figures {
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         let (methods, lead) = methods(&path);
@@ -109,27 +142,31 @@ fn a_method_has_one_colour_in_all_figures_and_on_the_page() {
             let place = if style.dash > 0 { "stroke" } else { "fill" };
             let found = attribute(lines[at], place).unwrap();
             assert_eq!(found, hex(style.colour), "{method} in {}", path.display());
-            named.entry(method.clone()).or_insert_with(Vec::new).push(**style);
+            drawn.entry(method.clone()).or_insert_with(Vec::new).push(**style);
             seen += 1;
         }
         // figures of today write a method's name, perhaps with its setting, in its own colour
         for (at, text) in texts(&lines) {
             let fill = attribute(lines[at], "fill").unwrap();
-            let is_own = |(method, _): &&(&String, &Style)| {
-                text.strip_prefix(method.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
-            };
-            let longest = styled.iter().filter(is_own).max_by_key(|(method, _)| method.len());
-            let Some((method, style)) = longest.filter(|_| fill != "#000000") else { continue };
+            let found = named(text, &styled).filter(|_| fill != "#000000");
+            let Some((method, style)) = found else { continue };
             assert_eq!(fill, ink(style.colour), "{text} in {}", path.display());
-            named.entry((*method).clone()).or_insert_with(Vec::new).push(**style);
+            drawn.entry(method.clone()).or_insert_with(Vec::new).push(*style);
+            seen += 1;
+        }
+        if let Some((text, fills)) = archive(&lines) {
+            let (method, style) = named(text, &styled).unwrap();
+            for fill in fills {
+                assert_eq!(fill, hex(style.colour), "{method} in {}", path.display());
+            }
+            drawn.entry(method.clone()).or_insert_with(Vec::new).push(*style);
             seen += 1;
         }
         assert!(seen > 0, "{} names no method", path.display());
     }
     // in each of three experiments
     for method in ["ParetoPO", "GDPO", "GRPO", "scalarized", "MO-GRPO"] {
-        let styles = &named[method];
+        let styles = &drawn[method];
         assert!(styles.len() >= 4 && styles.iter().all(|style| *style == styles[0]), "{method}");
     }
 }

@@ -38,6 +38,7 @@ mod layering;
 #[cfg(target_os = "linux")]
 mod mcp_servers;
 mod memory;
+mod methods;
 mod mpi;
 mod numbers;
 mod objectives;
@@ -70,6 +71,7 @@ mod serving;
 mod sessions;
 mod settings;
 mod several;
+mod soups;
 mod statistics;
 #[cfg(target_os = "linux")]
 mod streams;

@@ -43,7 +43,8 @@ pub fn soup(ingredients: &[(PathBuf, f64)], out: &Path) -> Result<(), Checkpoint
     if (total - 1.0).abs() > ROUNDING || ingredients.iter().any(|(_, weight)| !weight.is_finite()) {
         return Err(invalid(out, format!("the weights add up to {total}, not to 1")));
     }
-    if out.join("model.safetensors").exists() {
+    let checkpoint = ["model.safetensors", "model.safetensors.index.json"];
+    if checkpoint.iter().any(|file| out.join(file).exists()) {
         return Err(invalid(out, "holds a checkpoint already\nhint: choose another folder"));
     }
     let config = config_of(first)?;
@@ -123,7 +124,8 @@ fn config_of(folder: &Path) -> Result<serde_json::Value, CheckpointError> {
     Ok(value)
 }
 
-/// Copies the files of a folder but for weights.
+/// Copies the files of a folder but for weights; `config.json` says that they are f32, which is what a
+/// soup's are.
 fn copy_others(from: &Path, to: &Path) -> Result<(), CheckpointError> {
     paretopo_durable::create_folder(to)?;
     for entry in std::fs::read_dir(from).map_err(access(from))? {
@@ -131,17 +133,33 @@ fn copy_others(from: &Path, to: &Path) -> Result<(), CheckpointError> {
         let path = entry.path();
         let name = entry.file_name();
         if path.is_file() && !name.to_string_lossy().contains("safetensors") {
-            let bytes = std::fs::read(&path).map_err(access(&path))?;
+            let mut bytes = std::fs::read(&path).map_err(access(&path))?;
+            if name == "config.json" {
+                bytes = with_type_f32(&bytes).map_err(|error| invalid(&path, error))?;
+            }
             paretopo_durable::write(&to.join(name), &bytes)?;
         }
     }
     Ok(())
 }
 
+/// A `config.json` whose numbers' type, where it names one, is f32.
+fn with_type_f32(config: &[u8]) -> serde_json::Result<Vec<u8>> {
+    let mut value: serde_json::Value = serde_json::from_slice(config)?;
+    for key in ["torch_dtype", "dtype"] {
+        if let Some(named) = value.get_mut(key) {
+            *named = "float32".into();
+        }
+    }
+    Ok((serde_json::to_string_pretty(&value)? + "\n").into_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::load_tensors;
+    use half::bf16;
+    use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
     /// A folder with one tensor of these values, and a tokenizer.
     fn folder(name: &str, tensor: &str, values: &[f32], width: usize) -> PathBuf {
@@ -189,5 +207,98 @@ mod tests {
             let own = format!("paretopo-soup-{}-{name}", std::process::id());
             std::fs::remove_dir_all(std::env::temp_dir().join(own)).unwrap();
         }
+    }
+
+    /// Name, shape and values.
+    type Stored<'a> = (&'a str, &'a [usize], &'a [f32]);
+
+    /// A new folder of a test, empty but for `config.json`.
+    fn bare(test: &str, name: &str) -> PathBuf {
+        let own = format!("paretopo-soup-{}-{test}", std::process::id());
+        let folder = std::env::temp_dir().join(own).join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("config.json"), r#"{"width": 2}"#).unwrap();
+        folder
+    }
+
+    /// A safetensors file whose values are stored in f32 or bf16.
+    fn store(path: &Path, dtype: Dtype, tensors: &[Stored<'_>]) {
+        let bytes = |values: &[f32]| -> Vec<u8> {
+            match dtype {
+                Dtype::BF16 => {
+                    values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect()
+                }
+                _ => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            }
+        };
+        let bytes: Vec<Vec<u8>> = tensors.iter().map(|(_, _, values)| bytes(values)).collect();
+        let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
+            (*name, TensorView::new(dtype, shape.to_vec(), bytes).unwrap())
+        });
+        std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+    }
+
+    /// One file for each tensor, and the index that names them.
+    fn shard(folder: &Path, tensors: &[Stored<'_>]) {
+        let mut map = serde_json::Map::new();
+        for (place, tensor) in tensors.iter().enumerate() {
+            let file = format!("model-{:05}-of-{:05}.safetensors", place + 1, tensors.len());
+            store(&folder.join(&file), Dtype::F32, &[*tensor]);
+            map.insert(tensor.0.to_owned(), file.into());
+        }
+        let index = serde_json::json!({ "metadata": { "total_size": 0 }, "weight_map": map });
+        std::fs::write(folder.join("model.safetensors.index.json"), index.to_string()).unwrap();
+    }
+
+    #[test]
+    fn checkpoints_of_several_files_become_one_of_one_file() {
+        let [a, b, c] = ["a", "b", "c"].map(|name| bare("sharded", name));
+        let out = a.with_file_name("out");
+        // one file each, in another order, and both in one
+        shard(&a, &[("w", &[2, 2], &[1.0, 2.0, 3.0, 4.0]), ("v", &[2], &[4.0, 8.0])]);
+        shard(&b, &[("v", &[2], &[0.0, -8.0]), ("w", &[2, 2], &[5.0, 6.0, 7.0, 8.0])]);
+        let both: [Stored<'_>; 2] =
+            [("v", &[2], &[8.0, 0.0]), ("w", &[2, 2], &[-3.0, 2.0, 1.0, 0.0])];
+        store(&c.join("model.safetensors"), Dtype::F32, &both);
+        let ingredients = [(a.clone(), 0.5), (b, 0.25), (c, 0.25)];
+        soup(&ingredients, &out).unwrap();
+        let mixed = load_tensors(&out.join("model.safetensors")).unwrap();
+        assert_eq!(mixed.keys().collect::<Vec<_>>(), ["v", "w"]);
+        // 0.5 * 4 + 0.25 * 0 + 0.25 * 8 = 4; 0.5 * 8 - 0.25 * 8 = 2
+        assert_eq!(mixed["v"].shape, [2]);
+        assert_eq!(mixed["v"].values, [4.0, 2.0]);
+        // 0.5 + 1.25 - 0.75 = 1; 1 + 1.5 + 0.5 = 3; 1.5 + 1.75 + 0.25 = 3.5; 2 + 2 + 0 = 4
+        assert_eq!(mixed["w"].shape, [2, 2]);
+        assert_eq!(mixed["w"].values, [1.0, 3.0, 3.5, 4.0]);
+        // neither the parts nor the index that names them are copied
+        let mut names: Vec<String> = std::fs::read_dir(&out)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["config.json", "model.safetensors"]);
+        // a part that is not there is named, and nothing is written
+        std::fs::remove_file(a.join("model-00002-of-00002.safetensors")).unwrap();
+        let new = out.join("new");
+        let error = soup(&ingredients, &new).unwrap_err().to_string();
+        assert!(error.contains("model-00002-of-00002.safetensors") && !new.exists(), "{error}");
+        std::fs::remove_dir_all(a.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn what_is_stored_in_bf16_is_mixed_in_f32() {
+        let [a, b] = ["a", "b"].map(|name| bare("bf16", name));
+        let out = a.with_file_name("out");
+        // 1 + 2^-7 is the number above 1 in bf16; 0.1 is stored as 205 / 2048
+        store(&a.join("model.safetensors"), Dtype::BF16, &[("w", &[3], &[1.007_812_5, -2.5, 0.1])]);
+        store(&b.join("model.safetensors"), Dtype::F32, &[("w", &[3], &[1.0, 2.5, 0.5])]);
+        soup(&[(a.clone(), 0.5), (b, 0.5)], &out).unwrap();
+        let bytes = std::fs::read(out.join("model.safetensors")).unwrap();
+        let stored = SafeTensors::deserialize(&bytes).unwrap();
+        assert_eq!(stored.tensor("w").unwrap().dtype(), Dtype::F32);
+        // 1 + 2^-8, which bf16 does not have; 0; 205 / 4096 + 0.25 = 1229 / 4096
+        let mixed = load_tensors(&out.join("model.safetensors")).unwrap();
+        assert_eq!(mixed["w"].values, [1.003_906_25, 0.0, 1229.0 / 4096.0]);
+        std::fs::remove_dir_all(a.parent().unwrap()).unwrap();
     }
 }

@@ -357,7 +357,7 @@ pub(crate) enum Command {
         #[arg(required = true, num_args = 2.., value_name = "DIR")]
         checkpoints: Vec<PathBuf>,
         /// A weight for each, adding up to 1; equal ones when absent
-        #[arg(long, value_name = "W,..", value_delimiter = ',', allow_negative_numbers = true)]
+        #[arg(long, value_name = "W,..", value_delimiter = ',', allow_hyphen_values = true)]
         weights: Vec<f64>,
         /// The folder of the new checkpoint
         #[arg(long, value_name = "DIR")]

@@ -358,6 +358,7 @@ mod tests {
             prop_oneof![Just(BeforeFirstSuccess::Neutral), Just(BeforeFirstSuccess::FewestCalls)];
         let optimal = prop_oneof![
             Just(NOptimal::Fewest),
+            Just(NOptimal::FewestOfGroup),
             (0.0f64..=1.0).prop_map(|rate| NOptimal::Reliable(Share::literal(rate))),
         ];
         let below = prop_oneof![

@@ -2,11 +2,12 @@
 //! needed.
 
 use crate::fronts::settings_of;
-use crate::labels::spread;
 use crate::palette::{Look, Palette};
 use crate::significance::deviation;
+use crate::spread::spread;
 use crate::{RunResult, mean, row_name};
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::collections::BTreeMap;
@@ -15,6 +16,10 @@ pub(crate) type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
 /// Where a figure is drawn.
 pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// A plane that is drawn.
+pub(crate) type Chart<'a, 'b> =
+    ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// Methods that a panel has room for.
 const MOST: usize = 8;

@@ -1,26 +1,23 @@
 //! The figure of fronts: the plane of calls and accuracy, what can be had there without learning
 //! when to call, and each method's places with their staircase. Names stand beside what they name.
 
-use crate::figures::{Area, Drawn, padded};
+use crate::figures::{Chart, Drawn, padded};
 use crate::front::{Place, staircase};
+use crate::front_names::draw_names;
 use crate::fronts::{Frame, mean_places, of_each_setting, settings_of};
-use crate::labels::{Labels, Placed, Rectangle};
+use crate::marks::mark;
 use crate::palette::{Look, Palette};
 use crate::statistics::bootstrap_interval;
 use crate::{Controls, RunResult};
-use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::{
-    BLACK, Cartesian2d, ChartBuilder, ChartContext, Circle, Color, DashedLineSeries,
-    IntoDrawingArea, IntoFont, IntoTextStyle, LineSeries, PathElement, Polygon, SVGBackend, Text,
-    WHITE,
+    BLACK, ChartBuilder, Circle, Color, DashedLineSeries, IntoDrawingArea, IntoTextStyle,
+    LineSeries, Polygon, SVGBackend, Text, WHITE,
 };
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{FontStyle, RGBColor};
+use plotters::style::RGBColor;
 use serde::Deserialize;
 
-type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
-
-const GREY: RGBColor = RGBColor(95, 95, 95);
+/// Of the controls.
+pub(crate) const GREY: RGBColor = RGBColor(95, 95, 95);
 
 /// A front of another experiment, drawn pale behind this one's.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -32,12 +29,12 @@ pub struct Behind {
 }
 
 /// A method as it is drawn.
-struct Shown {
-    name: String,
-    look: Look,
-    places: Vec<Place>,
+pub(crate) struct Shown {
+    pub(crate) name: String,
+    pub(crate) look: Look,
+    pub(crate) places: Vec<Place>,
     /// Empty without a knob.
-    settings: Vec<String>,
+    pub(crate) settings: Vec<String>,
     /// Half-widths of each place's 95% intervals.
     radii: Vec<Place>,
 }
@@ -67,10 +64,10 @@ pub fn front_svg(
     svg
 }
 
-struct Figure<'a> {
-    inside: Vec<Shown>,
+pub(crate) struct Figure<'a> {
+    pub(crate) inside: Vec<Shown>,
     outside: Vec<Shown>,
-    frame: &'a Frame,
+    pub(crate) frame: &'a Frame,
     behind: &'a [Behind],
     palette: &'a Palette,
 }
@@ -111,7 +108,7 @@ impl Figure<'_> {
 }
 
 impl Place {
-    fn pair(&self) -> (f64, f64) {
+    pub(crate) fn pair(&self) -> (f64, f64) {
         (self.calls, self.em)
     }
 
@@ -167,25 +164,30 @@ fn draw(svg: &mut String, figure: &Figure<'_>) -> Drawn {
 
 /// What is attainable, between the line and the oracle.
 fn draw_controls(chart: &mut Chart<'_, '_>, controls: &Controls) -> Drawn {
-    let oracle: Vec<(f64, f64)> = controls.oracle().corners().iter().map(Place::pair).collect();
+    let oracle: Vec<(f64, f64)> = oracle_to_always(controls).iter().map(Place::pair).collect();
     let line: Vec<(f64, f64)> = controls.trivial().iter().map(Place::pair).collect();
-    let mut oracle_to_always = oracle;
-    // level until always calling: calls need not be made
-    if let Some((calls, em)) = oracle_to_always.last().copied()
-        && calls < line[1].0
-    {
-        oracle_to_always.push((line[1].0, em));
-    }
-    let region: Vec<_> = oracle_to_always.iter().chain(line.iter().rev()).copied().collect();
+    let region: Vec<_> = oracle.iter().chain(line.iter().rev()).copied().collect();
     chart.draw_series([Polygon::new(region, BLACK.mix(0.05))])?;
-    chart.draw_series(LineSeries::new(oracle_to_always, GREY.stroke_width(2)))?;
+    chart.draw_series(LineSeries::new(oracle, GREY.stroke_width(2)))?;
     chart.draw_series(DashedLineSeries::new(line.clone(), 6, 5, GREY.stroke_width(2)))?;
     chart.draw_series(line.into_iter().map(|place| Circle::new(place, 4, GREY.filled())))?;
     Ok(())
 }
 
+/// The oracle's corners; from the last one level until always calling: calls need not be made.
+pub(crate) fn oracle_to_always(controls: &Controls) -> Vec<Place> {
+    let mut corners = controls.oracle().corners().to_vec();
+    let Place { calls, .. } = controls.always();
+    if let Some(last) = corners.last().copied()
+        && last.calls < calls
+    {
+        corners.push(Place { calls, ..last });
+    }
+    corners
+}
+
 /// The corners of the staircase of places: level to the right, then up.
-fn steps(places: &[Place]) -> Vec<(f64, f64)> {
+pub(crate) fn steps(places: &[Place]) -> Vec<(f64, f64)> {
     let mut corners: Vec<(f64, f64)> = Vec::new();
     for place in staircase(places) {
         if let Some((_, em)) = corners.last().copied() {
@@ -221,100 +223,8 @@ fn draw_front(chart: &mut Chart<'_, '_>, one: &Shown) -> Drawn {
         dash => chart.draw_series(DashedLineSeries::new(steps(&one.places), dash, 3, stroke))?,
     };
     let size = if is_lead { 7 } else { 5 };
-    let mark = if dash == 0 { colour.filled() } else { colour.stroke_width(2) };
-    chart.draw_series(one.places.iter().map(|place| Circle::new(place.pair(), size, mark)))?;
+    chart.draw_series(one.places.iter().flat_map(|at| mark(&at.pair(), size, &one.look, 1.0)))?;
     Ok(())
-}
-
-/// A text, and the places that it may stand beside.
-struct Name {
-    text: String,
-    ink: RGBColor,
-    is_lead: bool,
-    anchors: Vec<(i32, i32)>,
-}
-
-/// Names beside fronts and controls, the leading method's first, so that it has the best place.
-fn draw_names(chart: &Chart<'_, '_>, figure: &Figure<'_>) -> Drawn {
-    let area = chart.plotting_area();
-    let (xs, ys) = area.get_pixel_range();
-    let mut labels = Labels::new(Rectangle::new((xs.start, ys.start), (xs.end, ys.end)));
-    let pixel = |place: &Place| chart.backend_coord(&place.pair());
-    for one in &figure.inside {
-        one.places.iter().for_each(|place| labels.mark(Rectangle::around(pixel(place), 7)));
-        let corners: Vec<_> = steps(&one.places).iter().map(|at| chart.backend_coord(at)).collect();
-        corners.windows(2).for_each(|ends| labels.mark_line(ends[0], ends[1]));
-    }
-    let mut texts: Vec<Name> = Vec::new();
-    for one in &figure.inside {
-        let anchors = one.places.iter().map(pixel).collect();
-        let Look { is_lead, .. } = one.look;
-        texts.push(Name { text: one.name.clone(), ink: one.look.ink(), is_lead, anchors });
-    }
-    if let Some(controls) = &figure.frame.controls {
-        let (line, oracle) = (controls.line(), controls.oracle());
-        for front in [&line, &oracle] {
-            let corners: Vec<_> = front.corners().iter().map(pixel).collect();
-            corners.windows(2).for_each(|ends| labels.mark_line(ends[0], ends[1]));
-        }
-        let end = controls.always().calls;
-        let along = |front: &crate::Front, shares: [f64; 3]| {
-            let at = |share: f64| Some(Place { calls: share * end, em: front.em_at(share * end)? });
-            shares.into_iter().filter_map(at).map(|place| pixel(&place)).collect::<Vec<_>>()
-        };
-        let mut control = |text: &str, anchors| {
-            texts.push(Name { text: text.into(), ink: GREY, is_lead: false, anchors });
-        };
-        control("oracle router", along(&oracle, [0.3, 0.4, 0.5]));
-        control("random router", along(&line, [0.5, 0.7, 0.15]));
-        control("never call", vec![pixel(&controls.never())]);
-        control("always call", vec![pixel(&controls.always())]);
-    }
-    let root = area.strip_coord_spec();
-    let origin = (xs.start, ys.start);
-    for Name { text, ink, is_lead, anchors } in texts {
-        let size = if is_lead { 22 } else { 16 };
-        // bold letters are wider
-        let room = if is_lead { size + 4 } else { size };
-        if let Some(placed) = labels.place(&text, room, &anchors) {
-            draw_name(&root, &text, (ink, is_lead, size), relative(placed, origin))?;
-        }
-    }
-    // where the leading method's knob stands, as far as there is room
-    for one in figure.inside.iter().filter(|one| one.look.is_lead) {
-        for (setting, place) in one.settings.iter().zip(&one.places) {
-            if let Some(placed) = labels.place_near(setting, 13, pixel(place)) {
-                let style = (one.look.ink(), false, 13);
-                draw_name(&root, setting, style, relative(placed, origin))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// As seen from the plotting area.
-fn relative(placed: Placed, (x, y): (i32, i32)) -> Placed {
-    let moved = |(left, top): (i32, i32)| (left - x, top - y);
-    Placed { at: moved(placed.at), anchor: moved(placed.anchor), ..placed }
-}
-
-fn draw_name(
-    root: &Area<'_>,
-    text: &str,
-    (colour, is_lead, size): (RGBColor, bool, i32),
-    placed: Placed,
-) -> Drawn {
-    let weight = if is_lead { FontStyle::Bold } else { FontStyle::Normal };
-    let font = ("sans-serif", size).into_font().style(weight);
-    let style = font.into_text_style(root).color(&colour).pos(Pos::new(HPos::Left, VPos::Center));
-    if placed.is_far {
-        let width = crate::labels::width_of(text, size);
-        // to the nearer end of the text
-        let is_right = placed.at.0 + width / 2 < placed.anchor.0;
-        let end = (placed.at.0 + if is_right { width + 2 } else { -3 }, placed.at.1);
-        root.draw(&PathElement::new(vec![placed.anchor, end], colour.mix(0.5)))?;
-    }
-    root.draw(&Text::new(text.to_owned(), placed.at, style))
 }
 
 #[cfg(test)]

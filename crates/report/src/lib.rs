@@ -29,26 +29,33 @@
 //! It reads what runs left, keeps the ledger of finished ones (`runs.jsonl`), and knows neither
 //! burn nor how runs are made.
 
+mod archive_figure;
 mod collapse;
 mod controls;
 mod figures;
 mod front;
 mod front_figure;
+mod front_names;
 mod front_table;
 mod fronts;
 mod interquartile;
 mod labels;
 mod ledger;
+mod lettering;
+mod marks;
 mod objective_figures;
 mod objectives;
 mod palette;
 mod phases;
+mod rectangle;
 mod results;
 mod significance;
+mod spread;
 mod statistics;
 mod table;
 mod terminal;
 
+pub use archive_figure::archive_svg;
 pub use collapse::lowest_calls;
 pub use controls::{Controls, LevelSkill};
 pub use figures::curves_svg;
@@ -60,7 +67,7 @@ pub use fronts::{
 };
 pub use interquartile::{interquartile_interval, interquartile_mean, probability_of_improvement};
 pub use ledger::{Curve, Line, append_to_ledger, read_ledger};
-pub use objective_figures::{archive_svg, pairs_svg, parallel_svg};
+pub use objective_figures::{pairs_svg, parallel_svg};
 pub use objectives::{
     Indicators, ObjectiveSummary, objectives_table, shared_names, summarise_objectives,
 };

@@ -116,10 +116,9 @@ P.DASHES = [[], [7, 4], [2, 3]];
 /// A method's colour and dashes, which the server takes from where figures have them.
 P.lookOf = (method) => P.looks.get(method) || { colour: "#969696", dash: [] };
 
-/// Keeps the looks; methods are in their order, the leading one, which has the first colour, first.
+/// Keeps the looks; methods are in their order, the leading one first.
 P.setLooks = (looks) => {
-  const leads = (look) => (look.colour === P.COLOURS[0] ? 0 : 1);
-  const sorted = [...looks].sort((a, b) => leads(a) - leads(b));
+  const sorted = [...looks].sort((a, b) => Number(b.leads) - Number(a.leads));
   P.methods = sorted.map((look) => look.method);
   const dash = (pixels) => (pixels > 0 ? [pixels, pixels] : []);
   P.looks = new Map(

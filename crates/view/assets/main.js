@@ -15,7 +15,7 @@
       else link.removeAttribute("aria-current");
     }
     P.onnews = null;
-    const { runs, folders, controls } = page.overview;
+    const { runs, folders, controls, unreadable } = page.overview;
     const fresh = P.el("div");
     const show = P.pages[name] || P.pages.overview;
     // what is drawn needs its width, so it stands in the page while it is filled
@@ -32,7 +32,7 @@
         ),
       );
     } else {
-      await show(fresh, query, runs, { folders, controls }).catch((error) =>
+      await show(fresh, query, runs, { folders, controls, unreadable }).catch((error) =>
         P.put(fresh, P.fail(error)),
       );
     }

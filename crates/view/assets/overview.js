@@ -22,7 +22,7 @@
     ill: new Map(),
   };
 
-  P.pages.overview = async (main, query, runs, { folders, controls }) => {
+  P.pages.overview = async (main, query, runs, { folders, controls, unreadable }) => {
     P.put(
       main,
       P.el(
@@ -37,6 +37,7 @@
       kept.byRow = runs.length > DRAWN;
       kept.smoothing = kept.byRow ? 10 : 1;
     }
+    P.put(main, unreadable.map((message) => P.fail({ message })));
     const illness = P.el("div", { "aria-live": "polite" });
     const table = P.el("section", { class: "card" });
     const curves = P.el("section", { class: "card" }, P.el("h2", {}, "Curves"));

@@ -1,10 +1,11 @@
 //! What a comparison left beside its runs: how its methods are called and ordered, and what can be
-//! had without learning when to call.
+//! had without learning when to call. A file that cannot be read is named on the page.
 
 use paretopo_report::{Controls, Place, Style, row_name, styles};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The part of `results.json` that the page shows; whatever else it holds is passed over.
@@ -14,7 +15,12 @@ struct Results {
     frame: Frame,
     #[serde(default)]
     runs: Vec<Named>,
-    lead: Option<String>,
+    lead: Option<Lead>,
+}
+
+#[derive(Deserialize)]
+struct Lead {
+    method: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -38,14 +44,22 @@ pub(crate) struct Experiments {
     /// The leading method of the first comparison that has one.
     lead: Option<String>,
     controls: Option<Controls>,
+    /// Of each file that cannot be read: which, why, and what to do.
+    pub(crate) unreadable: Vec<String>,
 }
 
+/// What to do about a file that cannot be read.
+const RESULTS_HINT: &str = "until it can, methods are called as in their configurations; \
+                            `paretopo compare FILE --finished --out DIR` writes it anew";
+const CONTROLS_HINT: &str = "until it can, fronts have no controls; `paretopo controls` writes it";
+
 impl Experiments {
-    /// Reads `results.json` and `controls.json` of each folder; what cannot be read is passed over.
+    /// Reads `results.json` and `controls.json` of each folder, where they are.
     pub(crate) fn of(folders: &[PathBuf]) -> Self {
         let mut found = Self::default();
         for folder in folders {
-            let results: Results = read(&folder.join("results.json")).unwrap_or_default();
+            let path = folder.join("results.json");
+            let results: Results = found.read(&path, RESULTS_HINT).unwrap_or_default();
             for run in results.runs {
                 let row = match &run.setting {
                     Some(setting) => row_name(&run.method, setting),
@@ -56,13 +70,44 @@ impl Experiments {
                 }
                 found.methods.insert(folder_name(&row), run.method);
             }
-            found.lead = found.lead.or(results.lead);
-            let beside = || read(&folder.join("controls.json"));
-            let controls = results.frame.controls.or_else(beside);
-            let is_good = |controls: &Controls| controls.check().is_ok();
-            found.controls = found.controls.or(controls.filter(is_good));
+            found.lead = found.lead.or(results.lead.map(|lead| lead.method));
+            let (path, controls) = match results.frame.controls {
+                Some(controls) => (path, Some(controls)),
+                None => {
+                    let beside = folder.join("controls.json");
+                    let controls = found.read(&beside, CONTROLS_HINT);
+                    (beside, controls)
+                }
+            };
+            let controls = controls.and_then(|controls: Controls| match controls.check() {
+                Ok(()) => Some(controls),
+                Err(reason) => {
+                    found.say(&path, &reason, CONTROLS_HINT);
+                    None
+                }
+            });
+            found.controls = found.controls.or(controls);
         }
         found
+    }
+
+    /// What a file holds; `None` without it, and where it cannot be read, which is said.
+    fn read<T: serde::de::DeserializeOwned>(&mut self, path: &Path, hint: &str) -> Option<T> {
+        let reason = match paretopo_reading::read_text(path) {
+            Ok(text) => match serde_json::from_str(&text) {
+                Ok(found) => return Some(found),
+                Err(error) => error.to_string(),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            Err(error) => error.to_string(),
+        };
+        self.say(path, &reason, hint);
+        None
+    }
+
+    fn say(&mut self, path: &Path, reason: &str, hint: &str) {
+        let path = path.display();
+        self.unreadable.push(format!("cannot read `{path}`: {reason}\nhint: {hint}"));
     }
 
     /// The method of runs whose folders have this name, their path and seed left out.
@@ -72,7 +117,7 @@ impl Experiments {
     }
 
     /// How each method looks, in the order of figures and then of `others`: `{"method": "GRPO",
-    /// "colour": "#e69f00", "dash": 0}`. It is the look that figures give it.
+    /// "colour": "#e69f00", "dash": 0, "leads": false}`. It is the look that figures give it.
     pub(crate) fn looks<'a>(&self, others: impl Iterator<Item = &'a str>) -> Vec<Value> {
         let mut methods = self.order.clone();
         for method in others {
@@ -84,7 +129,8 @@ impl Experiments {
         let look = |(method, style): (&String, &Style)| {
             let [red, green, blue] = style.colour;
             let colour = format!("#{red:02x}{green:02x}{blue:02x}");
-            json!({ "method": method, "colour": colour, "dash": style.dash })
+            let (dash, leads) = (style.dash, style.is_lead);
+            json!({ "method": method, "colour": colour, "dash": dash, "leads": leads })
         };
         methods.iter().zip(&styles).map(look).collect()
     }
@@ -101,11 +147,6 @@ impl Experiments {
             })
         })
     }
-}
-
-fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
-    let text = paretopo_reading::read_text(path).ok()?;
-    serde_json::from_str(&text).ok()
 }
 
 /// The name that a comparison gives to the folders of a row.
@@ -126,7 +167,7 @@ mod tests {
                 { "level": 0, "share": 0.5, "head_skill": 0.75, "tool_skill": 1.0, "calls": 1.0 },
                 { "level": 1, "share": 0.5, "head_skill": 0.25, "tool_skill": 1.0, "calls": 1.0 },
             ] } },
-            "lead": "ParetoPO",
+            "lead": { "method": "GDPO", "against": [] },
             "runs": [
                 { "method": "GDPO", "setting": "w 0.10", "seed": 1 },
                 { "method": "ParetoPO", "setting": null, "seed": 1 },
@@ -139,12 +180,56 @@ mod tests {
         let colours: Vec<&Value> = looks.iter().map(|look| &look["colour"]).collect();
         assert_eq!(colours, ["#0072b2", "#d55e00", "#e69f00"]);
         assert_eq!((&looks[2]["method"], &looks[2]["dash"]), (&json!("grpo"), &json!(0)));
+        let leads: Vec<&Value> = looks.iter().map(|look| &look["leads"]).collect();
+        assert_eq!(leads, [&json!(true), &json!(false), &json!(false)]);
         assert_eq!(found.method("1:runs/gdpo-w-0-10"), Some("GDPO"));
         assert_eq!((found.method("paretopo"), found.method("x")), (Some("ParetoPO"), None));
         // as in the example of `Controls::oracle`
         let controls = found.controls();
         assert_eq!(controls["oracle"], json!([[0.0, 0.5], [0.5, 0.875], [1.0, 1.0]]));
         assert_eq!(controls["line"], json!([[0.0, 0.5], [1.0, 1.0]]));
-        assert_eq!(Experiments::of(&[folder.path().join("none")]).controls(), Value::Null);
+        let none = Experiments::of(&[folder.path().join("none")]);
+        assert!(none.controls() == Value::Null && none.unreadable.is_empty());
+    }
+
+    #[test]
+    fn what_compare_has_written_is_read() {
+        let experiments = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
+        let of = |name: &str| Experiments::of(&[experiments.join(name)]);
+        let math = of("math");
+        assert_eq!(math.order[..3], ["ParetoPO", "GDPO", "scalarized"]);
+        assert_eq!(math.lead.as_deref(), Some("ParetoPO"));
+        assert_eq!(math.method("paretopo-q-0-65"), Some("ParetoPO"));
+        assert!(math.controls.is_some());
+        // the third is of a time before leads and fronts
+        for name in ["math", "qa", "math-python", "smollm2-gsm8k"] {
+            let found = of(name);
+            assert_eq!(found.unreadable, Vec::<String>::new());
+            assert!(!found.order.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).unwrap();
+            Experiments::of(&[folder.path().to_owned()]).unreadable
+        };
+        // the leading method is no name but what it is compared with, too
+        let said = write("results.json", r#"{ "lead": "ParetoPO", "runs": [] }"#);
+        let place = folder.path().join("results.json").display().to_string();
+        assert_eq!(said.len(), 1);
+        assert!(said[0].starts_with(&format!("cannot read `{place}`: ")), "{}", said[0]);
+        assert!(said[0].contains("\nhint: ") && said[0].contains("--finished"), "{}", said[0]);
+        // shares that sum up to a half
+        let said = write(
+            "controls.json",
+            r#"{ "levels": [{ "level": 0, "share": 0.5, "head_skill": 0.5, "tool_skill": 1.0,
+                              "calls": 1.0 }] }"#,
+        );
+        assert!(said.len() == 2 && said[1].contains("instead of 1"), "{said:?}");
+        let said = write("results.json", "{");
+        assert!(said.len() == 2 && said[0].contains("EOF"), "{said:?}");
     }
 }

@@ -135,18 +135,19 @@ impl View {
         let folders: Vec<String> =
             self.folders.iter().map(|folder| folder.display().to_string()).collect();
         let looks = experiments.looks(runs.iter().map(|run| run.method.as_str()));
-        let runs = json!(runs);
-        let version = format!("{:016x}", stable_hash(&runs.to_string()));
-        match seen == Some(version.as_str()) {
-            true => json!({ "version": version }),
-            false => json!({
-                "version": version,
-                "folders": folders,
-                "runs": runs,
-                "looks": looks,
-                "controls": experiments.controls(),
-            }),
+        let mut answer = json!({
+            "folders": folders,
+            "runs": runs,
+            "looks": looks,
+            "controls": experiments.controls(),
+            "unreadable": experiments.unreadable,
+        });
+        let version = format!("{:016x}", stable_hash(&answer.to_string()));
+        if seen == Some(version.as_str()) {
+            return json!({ "version": version });
         }
+        answer["version"] = json!(version);
+        answer
     }
 
     fn summary(&self, run: &Run) -> RunSummary {
@@ -363,11 +364,18 @@ mod tests {
         let version = first["version"].as_str().unwrap();
         let again = view.answer("overview", &query(&[("seen", version)])).unwrap();
         assert!(first["runs"][0]["em"] == 0.5 && again.get("runs").is_none(), "{again}");
+        assert_eq!(first["unreadable"], json!([]));
         write("{\"step\":0,\"em\":0.5}\n{\"step\":1,\"em\":0.75}\n");
         let later = view.answer("overview", &query(&[("seen", version)])).unwrap();
         assert_eq!(
             (&later["runs"][0]["em"], &later["runs"][0]["step"]),
             (&json!(0.75), &json!(2.0))
         );
+        // a file beside the runs that cannot be read is news, too
+        std::fs::write(folder.path().join("results.json"), "{").unwrap();
+        let view = View::new(vec![folder.path().to_owned()], |_| None);
+        let version = later["version"].as_str().unwrap();
+        let said = view.answer("overview", &query(&[("seen", version)])).unwrap();
+        assert!(said["unreadable"][0].as_str().is_some_and(|text| text.contains("results.json")));
     }
 }

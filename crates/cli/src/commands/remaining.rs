@@ -25,7 +25,7 @@ impl Extent {
             [_] => 1.0,
             [first, second, ..] => line.curve.step.len() as f64 * (second - first),
         };
-        Self { row: line.result.row(), steps }
+        Self { row: line.result.row().into_owned(), steps }
     }
 
     /// Of the same row, and of as many steps but for a tenth.

@@ -9,7 +9,7 @@ pub(super) fn soup(folders: &[PathBuf], weights: &[f64], out: &Path) -> Result<(
     if !weights.is_empty() && weights.len() != count {
         let found = weights.len();
         return Err(Problem::mistake(format!(
-            "{found} weights for {count} checkpoints\nhint: give one for each, or none"
+            "`--weights` has {found} for {count} checkpoints\nhint: give one for each, or none"
         )));
     }
     let weights = match weights {
