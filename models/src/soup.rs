@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(stored.tensor("w").unwrap().dtype(), Dtype::F32);
         // 1 + 2^-8, which bf16 does not have; 0; 205 / 4096 + 0.25 = 1229 / 4096
         let mixed = load_tensors(&out.join("model.safetensors")).unwrap();
-        assert_eq!(mixed["w"].values, [1.003_906_25, 0.0, 1229.0 / 4096.0]);
+        assert_eq!(mixed["w"].values, [1.0 + 1.0 / 256.0, 0.0, 1229.0 / 4096.0]);
         std::fs::remove_dir_all(a.parent().unwrap()).unwrap();
     }
 }

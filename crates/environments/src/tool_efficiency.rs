@@ -258,7 +258,7 @@ mod tests {
         let outcomes = [at(1.0), at(3.0), at(15.0), (false, vec![])];
         let settings = "alpha = 0.5\nlog_costs = true";
         // N_optimal is 1: (2 / 4)^0.5 = 0.707107, (2 / 16)^0.5 = 0.353553, a call too few (1 / 2)^0.5
-        let wanted = [1.0, 0.707_107, 0.353_553, 0.707_107];
+        let wanted = [1.0, 0.5f64.sqrt(), 0.125f64.sqrt(), 0.5f64.sqrt()];
         close(&scored_at(settings, &outcomes, &mut RunMemory::default()), &wanted);
     }
 
