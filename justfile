@@ -53,11 +53,12 @@ tables-math:
     #!/usr/bin/env bash
     set -euo pipefail
     tables=runs/tables-math-{{backend}} here=experiments/math
-    for experiment in full stages prices objectives four_objectives ablations; do
+    others="stages prices objectives four_objectives ablations"
+    for experiment in full $others; do
         {{paretopo-lean}} compare $here/$experiment.toml --finished --out $tables/$experiment
     done
     cp $tables/full/{results.json,front.svg,curves.svg} $here/
-    for experiment in stages prices objectives four_objectives ablations; do cp $tables/$experiment/results.json $here/$experiment.json; done
+    for experiment in $others; do cp $tables/$experiment/results.json $here/$experiment.json; done
     put() { python3 experiments/tables.py "$1" $here/README.md "${2:-}"; }
     put $here/results.json
     put $here/stages.json stages

@@ -4,8 +4,9 @@
 use crate::{Plain, assert_close, checkout, ids, json, plain};
 use paretopo_agent::PolicyText;
 use paretopo_models::{
-    AdapterConfig, AutoFamily, AutoModel, CausalLm, ForwardInput, SavedTensor, attach_adapter,
-    load_adapter, load_folder, load_tensors, read_config, save_adapter, to_host, write_tensors,
+    AdapterConfig, AutoFamily, AutoModel, CausalLm, ForwardInput, NamedTensor, SavedTensor,
+    attach_adapter, load_adapter, load_folder, load_tensors, read_config, save_adapter, to_host,
+    write_tensors,
 };
 use serde_json::{Value, json as value};
 use std::path::Path;
@@ -61,12 +62,10 @@ fn stacked_experts_are_the_experts() {
         stacked.push((format!("{experts}.gate_up_proj"), vec![4, 2 * 8, 16], gate_up));
         stacked.push((format!("{experts}.down_proj"), vec![4, 16, 8], down));
     }
-    let others = tensors.into_values().map(|tensor| (tensor.name, tensor.shape, tensor.values));
-    let saved = stacked.into_iter().chain(others).map(|(name, shape, values)| {
-        let values = Box::new(move || values.clone());
-        SavedTensor { name, shape, values }
-    });
-    write_tensors(&path, &saved.collect::<Vec<_>>()).unwrap();
+    let stacked =
+        stacked.into_iter().map(|(name, shape, values)| NamedTensor { name, shape, values });
+    let saved: Vec<_> = stacked.chain(tensors.into_values()).map(SavedTensor::from).collect();
+    write_tensors(&path, &saved).unwrap();
     let ids = ids(&json(&fixture("qwen3_moe").join("expected.json"))["ids"]);
     let want = logits(&load(&fixture("qwen3_moe")).unwrap(), &ids);
     assert_eq!(logits(&load(copy.path()).unwrap(), &ids), want);
@@ -84,14 +83,9 @@ fn the_text_of_a_checkpoint_with_images_is_the_model() {
     let tensors = load_tensors(&fixture("qwen3_5").join("model.safetensors")).unwrap();
     let write = |more: &[&str]| {
         let renamed = |name: &str| name.replacen("model.", "model.language_model.", 1);
-        let text = tensors.values().map(|tensor| {
-            let values = tensor.values.clone();
-            SavedTensor {
-                name: renamed(&tensor.name),
-                shape: tensor.shape.clone(),
-                values: Box::new(move || values.clone()),
-            }
-        });
+        let text = tensors
+            .values()
+            .map(|tensor| NamedTensor { name: renamed(&tensor.name), ..tensor.clone() }.into());
         let others = more.iter().map(|name| SavedTensor {
             name: name.to_string(),
             shape: vec![1],
@@ -409,15 +403,9 @@ fn adapter(changes: &[(&str, Value)], keep: impl Fn(&str) -> bool) -> tempfile::
     std::fs::write(copy.path().join("adapter_config.json"), config.to_string()).unwrap();
     let name = "adapter_model.safetensors";
     let tensors = load_tensors(&from.join(name)).unwrap();
-    let saved = tensors.into_values().filter(|tensor| keep(&tensor.name)).map(|tensor| {
-        let values = tensor.values;
-        SavedTensor {
-            name: tensor.name,
-            shape: tensor.shape,
-            values: Box::new(move || values.clone()),
-        }
-    });
-    write_tensors(&copy.path().join(name), &saved.collect::<Vec<_>>()).unwrap();
+    let kept = tensors.into_values().filter(|tensor| keep(&tensor.name));
+    let saved: Vec<SavedTensor> = kept.map(SavedTensor::from).collect();
+    write_tensors(&copy.path().join(name), &saved).unwrap();
     copy
 }
 

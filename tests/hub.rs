@@ -1,7 +1,7 @@
 //! Models and data sets by name, from a server on this machine that speaks the protocol of the
 //! Hugging Face hub.
 
-use crate::checkout;
+use crate::{checkout, write_shards};
 use sha2::Digest;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -177,31 +177,11 @@ fn sharded_policy() -> Vec<(String, Vec<u8>)> {
     {
         files.push((named(name), std::fs::read(folder.join(name)).unwrap()));
     }
-    let tensors: Vec<_> = paretopo_models::load_tensors(&folder.join("model.safetensors"))
-        .unwrap()
-        .into_values()
-        .collect();
+    let tensors = paretopo_models::load_tensors(&folder.join("model.safetensors")).unwrap();
     let scratch = tempfile::tempdir().unwrap();
-    let mut weight_map = BTreeMap::new();
-    for (shard, part) in tensors.chunks(tensors.len().div_ceil(2)).enumerate() {
-        let name = format!("model-{:05}-of-00002.safetensors", shard + 1);
-        let saved: Vec<_> = part
-            .iter()
-            .cloned()
-            .map(|tensor| paretopo_models::SavedTensor {
-                name: tensor.name,
-                shape: tensor.shape,
-                values: Box::new(move || tensor.values.clone()),
-            })
-            .collect();
-        paretopo_models::write_tensors(&scratch.path().join(&name), &saved).unwrap();
-        weight_map.extend(part.iter().map(|tensor| (tensor.name.clone(), name.clone())));
+    for name in write_shards(scratch.path(), &tensors.into_values().collect::<Vec<_>>()) {
         files.push((named(&name), std::fs::read(scratch.path().join(&name)).unwrap()));
     }
-    files.push((
-        named("model.safetensors.index.json"),
-        serde_json::json!({ "weight_map": weight_map }).to_string().into_bytes(),
-    ));
     files.push((named("README.md"), b"not needed".to_vec()));
     files
 }

@@ -41,15 +41,8 @@ fn assert_stops(output: &Output, code: i32, parts: &[&str]) {
 fn rewrite(path: &Path, change: impl Fn(&str, &mut Vec<f32>)) {
     let mut tensors: Vec<NamedTensor> = load_tensors(path).unwrap().into_values().collect();
     tensors.iter_mut().for_each(|tensor| change(&tensor.name, &mut tensor.values));
-    let saved = tensors.iter().map(|tensor| {
-        let values = tensor.values.clone();
-        SavedTensor {
-            name: tensor.name.clone(),
-            shape: tensor.shape.clone(),
-            values: Box::new(move || values.clone()),
-        }
-    });
-    write_tensors(path, &saved.collect::<Vec<_>>()).unwrap();
+    let saved: Vec<_> = tensors.into_iter().map(SavedTensor::from).collect();
+    write_tensors(path, &saved).unwrap();
 }
 
 /// The shipped policy in `folder`, with some values changed.

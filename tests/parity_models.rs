@@ -3,12 +3,13 @@
 
 use crate::{
     CASES, Plain, Tracked, assert_close, cases, checkout, ids, json, load, numbers, plain, rows_of,
+    write_shards,
 };
 use burn::tensor::backend::Backend;
 use paretopo_engine::Engine;
 use paretopo_models::{
     AutoFamily, AutoModel, CausalLm, DecodingState, ForwardInput, ModelConfig, NamedTensor,
-    SavedTensor, load_folder, load_tensors, named_parameters, save_folder, to_host,
+    load_folder, load_tensors, named_parameters, save_folder, to_host,
 };
 use paretopo_settings::{LearningRate, WeightDecay};
 use paretopo_training::{
@@ -300,38 +301,13 @@ fn a_saved_checkpoint_loads_again() {
     }
 }
 
-/// A host tensor to be written.
-fn saved(tensor: &NamedTensor) -> SavedTensor {
-    let values = tensor.values.clone();
-    SavedTensor {
-        name: tensor.name.clone(),
-        shape: tensor.shape.clone(),
-        values: Box::new(move || values.clone()),
-    }
-}
-
 #[test]
 fn half_precision_and_shards_load() {
-    use std::collections::BTreeMap;
     let (_, model) = load::<Plain>(&folder("qwen2"), &plain());
     let parameters = named_parameters(&model);
     let copy = tempfile::tempdir().unwrap();
     std::fs::copy(folder("qwen2").join("config.json"), copy.path().join("config.json")).unwrap();
-    let mut weight_map = BTreeMap::new();
-    for (shard, part) in parameters.chunks(parameters.len().div_ceil(2)).enumerate() {
-        let name = format!("model-{shard}.safetensors");
-        paretopo_models::write_tensors(
-            &copy.path().join(&name),
-            &part.iter().map(saved).collect::<Vec<_>>(),
-        )
-        .unwrap();
-        weight_map.extend(part.iter().map(|tensor| (tensor.name.clone(), name.clone())));
-    }
-    std::fs::write(
-        copy.path().join("model.safetensors.index.json"),
-        serde_json::json!({ "weight_map": weight_map }).to_string(),
-    )
-    .unwrap();
+    write_shards(copy.path(), &parameters);
     let (_, sharded) = load::<Plain>(copy.path(), &plain());
     assert_eq!(named_parameters(&sharded), parameters);
 }

@@ -10,8 +10,8 @@ use paretopo_environments::{Environment, ToolEnvironment};
 use paretopo_generation::Generators;
 use paretopo_grading::{answers_equal, extract_answer};
 use paretopo_models::{
-    AutoConfig, AutoFamily, AutoModel, CausalLm, ModelFamily, NamedTensor, Placement, SavedTensor,
-    load_folder, named_parameters, write_tensors,
+    AutoConfig, AutoFamily, AutoModel, CausalLm, ModelFamily, Placement, SavedTensor, load_folder,
+    named_parameters, write_tensors,
 };
 use paretopo_tools::{CallContext, ListedTool, Tool};
 use paretopo_trajectory::{
@@ -121,19 +121,8 @@ pub(crate) fn markov<B: Backend>(
             }
         }
     }
-    let saved = |tensor: &NamedTensor| {
-        let values = tensor.values.clone();
-        SavedTensor {
-            name: tensor.name.clone(),
-            shape: tensor.shape.clone(),
-            values: Box::new(move || values.clone()),
-        }
-    };
-    write_tensors(
-        &folder.path().join("model.safetensors"),
-        &tensors.iter().map(saved).collect::<Vec<_>>(),
-    )
-    .unwrap();
+    let saved: Vec<_> = tensors.into_iter().map(SavedTensor::from).collect();
+    write_tensors(&folder.path().join("model.safetensors"), &saved).unwrap();
     std::fs::write(folder.path().join("config.json"), serde_json::to_string(&config).unwrap())
         .unwrap();
     load_folder::<AutoFamily, B>(folder.path(), &place).unwrap().1

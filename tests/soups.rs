@@ -1,8 +1,8 @@
 //! `paretopo soup` as a person runs it: on a checkpoint of several files and one in bf16, with
 //! weights beyond its checkpoints, and where it cannot be done.
 
-use crate::{Plain, checkout, load, plain};
-use paretopo_models::{NamedTensor, SavedTensor, load_tensors, write_tensors};
+use crate::{Plain, checkout, load, plain, write_shards};
+use paretopo_models::{NamedTensor, load_tensors};
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,31 +31,10 @@ fn begun(parent: &Path, name: &str, case: &str) -> (PathBuf, BTreeMap<String, Na
     (folder, load_tensors(&fixture(case).join("model.safetensors")).unwrap())
 }
 
-fn save<'t>(path: &Path, tensors: impl Iterator<Item = &'t NamedTensor>) {
-    let saved = tensors.map(|tensor| {
-        let values = tensor.values.clone();
-        SavedTensor {
-            name: tensor.name.clone(),
-            shape: tensor.shape.clone(),
-            values: Box::new(move || values.clone()),
-        }
-    });
-    write_tensors(path, &saved.collect::<Vec<_>>()).unwrap();
-}
-
 /// A fixture whose tensors lie in two files.
 fn sharded(parent: &Path, name: &str, case: &str) {
     let (folder, tensors) = begun(parent, name, case);
-    let files = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
-    // every second one in either
-    for (place, file) in files.iter().enumerate() {
-        save(&folder.join(file), tensors.values().skip(place).step_by(2));
-    }
-    let names = tensors.keys().enumerate();
-    let map: Map<String, serde_json::Value> =
-        names.map(|(place, name)| (name.clone(), files[place % 2].into())).collect();
-    let index = json!({ "metadata": { "total_size": 0 }, "weight_map": map });
-    std::fs::write(folder.join("model.safetensors.index.json"), index.to_string()).unwrap();
+    write_shards(&folder, &tensors.into_values().collect::<Vec<_>>());
 }
 
 /// The number of bf16 that a number of f32 begins with: its upper 16 bits.

@@ -2,7 +2,11 @@
 
 use burn::backend::Autodiff;
 use burn::tensor::backend::Backend;
-use paretopo_models::{AutoConfig, AutoFamily, AutoModel, Placement, load_folder};
+use paretopo_models::{
+    AutoConfig, AutoFamily, AutoModel, NamedTensor, Placement, SavedTensor, load_folder,
+    write_tensors,
+};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The backend of all tests here, without and with autodiff.
@@ -168,4 +172,22 @@ impl Drop for Killed {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Writes a checkpoint's tensors in two files, and the index that names them; the files' names.
+pub(crate) fn write_shards(folder: &Path, tensors: &[NamedTensor]) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut weight_map = BTreeMap::new();
+    for (shard, part) in tensors.chunks(tensors.len().div_ceil(2)).enumerate() {
+        let name = format!("model-{:05}-of-00002.safetensors", shard + 1);
+        let saved: Vec<_> = part.iter().cloned().map(SavedTensor::from).collect();
+        write_tensors(&folder.join(&name), &saved).unwrap();
+        weight_map.extend(part.iter().map(|tensor| (tensor.name.clone(), name.clone())));
+        names.push(name);
+    }
+    let index = "model.safetensors.index.json";
+    let text = serde_json::json!({ "weight_map": weight_map }).to_string();
+    std::fs::write(folder.join(index), text).unwrap();
+    names.push(index.into());
+    names
 }

@@ -9,7 +9,6 @@ use crate::checkpoint::{CheckpointError, access, invalid, weight_files};
 use crate::weights::{NamedTensor, SavedTensor, WeightFiles, write_tensors};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 /// What weights may miss 1 by.
 const ROUNDING: f64 = 1e-6;
@@ -56,17 +55,7 @@ pub fn soup(ingredients: &[(PathBuf, f64)], out: &Path) -> Result<(), Checkpoint
     }
     let tensors = mixed(ingredients)?;
     copy_others(first, out)?;
-    let saved: Vec<SavedTensor> = tensors
-        .into_values()
-        .map(|tensor| {
-            let values = Rc::new(tensor.values);
-            SavedTensor {
-                name: tensor.name,
-                shape: tensor.shape,
-                values: Box::new(move || values.as_ref().clone()),
-            }
-        })
-        .collect();
+    let saved: Vec<SavedTensor> = tensors.into_values().map(SavedTensor::from).collect();
     write_tensors(&out.join("model.safetensors"), &saved)
 }
 
@@ -169,12 +158,8 @@ mod tests {
         let config = format!(r#"{{"width": {width}, "torch_dtype": "{name}"}}"#);
         std::fs::write(folder.join("config.json"), config).unwrap();
         std::fs::write(folder.join("tokenizer.json"), name).unwrap();
-        let values = values.to_vec();
-        let saved = SavedTensor {
-            name: tensor.into(),
-            shape: vec![values.len()],
-            values: Box::new(move || values.clone()),
-        };
+        let (shape, values) = (vec![values.len()], values.to_vec());
+        let saved = NamedTensor { name: tensor.into(), shape, values }.into();
         write_tensors(&folder.join("model.safetensors"), &[saved]).unwrap();
         folder
     }

@@ -184,6 +184,12 @@ pub struct SavedTensor {
     pub values: Box<dyn Fn() -> Vec<f32>>,
 }
 
+impl From<NamedTensor> for SavedTensor {
+    fn from(NamedTensor { name, shape, values }: NamedTensor) -> Self {
+        Self { name, shape, values: Box::new(move || values.clone()) }
+    }
+}
+
 impl SavedTensor {
     /// Bytes in the file.
     fn bytes(&self) -> usize {

@@ -2,6 +2,7 @@
 //! needed.
 
 use crate::fronts::settings_of;
+use crate::lettering::draw_beside;
 use crate::palette::{Look, Palette};
 use crate::significance::deviation;
 use crate::spread::spread;
@@ -9,7 +10,6 @@ use crate::{RunResult, mean, row_name};
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::collections::BTreeMap;
 
 pub(crate) type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
@@ -161,13 +161,8 @@ fn draw_panel(area: &Area<'_>, title: &str, curves: &[Curve]) -> Drawn {
     let wishes: Vec<i32> = ends.iter().map(|(_, y)| *y).collect();
     let places = spread(&wishes, 15, (heights.start, heights.end));
     for (curve, y) in curves.iter().zip(places) {
-        let ink = curve.look.ink();
-        let style = ("sans-serif", 14)
-            .into_text_style(area)
-            .color(&ink)
-            .pos(Pos::new(HPos::Left, VPos::Center));
         let at = (columns.end + 5 - left, y - top);
-        area.draw(&Text::new(curve.name.clone(), at, style))?;
+        draw_beside(area, &curve.name, 14, curve.look.ink(), at)?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Texts that have their places, drawn with the lines that lead to their marks.
+//! Texts that have their places: beside what they name, or with the lines that lead to their marks.
 
 use crate::figures::{Area, Drawn};
 use crate::labels::{End, Label, Placed};
@@ -23,4 +23,19 @@ pub(crate) fn draw_label(area: &Area<'_>, label: &Label, ink: RGBColor, placed: 
     let font = ("sans-serif", label.size).into_font().style(weight);
     let style = font.into_text_style(area).color(&ink).pos(Pos::new(end, VPos::Center));
     area.draw(&Text::new(label.text.clone(), within(placed.at), style))
+}
+
+/// Draws a text to the right of a place, at half of its height.
+pub(crate) fn draw_beside(
+    area: &Area<'_>,
+    text: &str,
+    size: i32,
+    ink: RGBColor,
+    at: Pixel,
+) -> Drawn {
+    let style = ("sans-serif", size)
+        .into_text_style(area)
+        .color(&ink)
+        .pos(Pos::new(HPos::Left, VPos::Center));
+    area.draw(&Text::new(text.to_owned(), at, style))
 }

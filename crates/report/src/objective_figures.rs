@@ -4,7 +4,7 @@
 
 use crate::figures::{Area, Chart, Drawn, padded};
 use crate::labels::{Label, Labels, width_of};
-use crate::lettering::draw_label;
+use crate::lettering::{draw_beside, draw_label};
 use crate::marks::mark;
 use crate::palette::{Look, Palette};
 use crate::rectangle::{Pixel, Rectangle};
@@ -120,10 +120,7 @@ fn draw_pair(area: &Area<'_>, (x, y): (usize, usize), drawing: &Drawing<'_>) -> 
         let place = |run: &RunResult| (run.point.values()[x], run.point.values()[y]);
         let own = drawing.runs_of(summary).flat_map(|run| mark(&place(run), 3, look, 0.35));
         chart.draw_series(own)?;
-        let (low, high) = (summary.low.values(), summary.high.values());
-        let mean = (summary.point.values()[x], summary.point.values()[y]);
-        let intervals =
-            [[(low[x], mean.1), (high[x], mean.1)], [(mean.0, low[y]), (mean.0, high[y])]];
+        let (mean, intervals) = cross(summary, (x, y));
         let stroke = look.colour.stroke_width(2);
         chart.draw_series(intervals.map(|bar| PathElement::new(bar.to_vec(), stroke)))?;
         let size = if look.is_lead { 7 } else { 5 };
@@ -132,8 +129,18 @@ fn draw_pair(area: &Area<'_>, (x, y): (usize, usize), drawing: &Drawing<'_>) -> 
     draw_names(&chart, (x, y), drawing)
 }
 
+/// A point of a panel.
+type At = (f64, f64);
+
+/// The mean of a pair of objectives, and from end to end the interval of each.
+fn cross(summary: &ObjectiveSummary, (x, y): (usize, usize)) -> (At, [[At; 2]; 2]) {
+    let (low, high) = (summary.low.values(), summary.high.values());
+    let mean = (summary.point.values()[x], summary.point.values()[y]);
+    (mean, [[(low[x], mean.1), (high[x], mean.1)], [(mean.0, low[y]), (mean.0, high[y])]])
+}
+
 /// A method's name beside one of its means, where there is room; the legend has them all.
-fn draw_names(chart: &Chart<'_, '_>, (x, y): (usize, usize), drawing: &Drawing<'_>) -> Drawn {
+fn draw_names(chart: &Chart<'_, '_>, pair: (usize, usize), drawing: &Drawing<'_>) -> Drawn {
     let (xs, ys) = chart.plotting_area().get_pixel_range();
     let mut labels = Labels::new(Rectangle::new((xs.start, ys.start), (xs.end, ys.end)));
     let pixel = |at: (f64, f64)| chart.backend_coord(&at);
@@ -144,10 +151,10 @@ fn draw_names(chart: &Chart<'_, '_>, (x, y): (usize, usize), drawing: &Drawing<'
         let mut anchors = Vec::new();
         let is_own = |row: &str| drawing.palette.method_of(row) == method;
         for (summary, _) in drawing.rows.iter().filter(|(one, _)| is_own(&one.method)) {
-            let (low, high) = (summary.low.values(), summary.high.values());
-            let mean = (summary.point.values()[x], summary.point.values()[y]);
-            labels.mark_line(pixel((low[x], mean.1)), pixel((high[x], mean.1)), owner);
-            labels.mark_line(pixel((mean.0, low[y])), pixel((mean.0, high[y])), owner);
+            let (mean, intervals) = cross(summary, pair);
+            for [from, to] in intervals {
+                labels.mark_line(pixel(from), pixel(to), owner);
+            }
             anchors.push(Rectangle::around(pixel(mean), 7));
         }
         anchors.iter().for_each(|place| labels.mark(*place, owner));
@@ -238,11 +245,7 @@ fn draw_ends(root: &Area<'_>, chart: &Chart<'_, '_>, drawing: &Drawing<'_>) -> D
     for (((summary, look), end), y) in drawing.rows.iter().zip(ends).zip(places) {
         let ink = look.ink();
         root.draw(&PathElement::new(vec![end, (columns.end + 3, y)], ink.mix(0.5)))?;
-        let style = ("sans-serif", NAME)
-            .into_text_style(root)
-            .color(&ink)
-            .pos(Pos::new(HPos::Left, VPos::Center));
-        root.draw(&Text::new(summary.method.clone(), (columns.end + 5, y), style))?;
+        draw_beside(root, &summary.method, NAME, ink, (columns.end + 5, y))?;
     }
     Ok(())
 }
@@ -270,15 +273,10 @@ fn legend_height(entries: &[(&str, Pixel)]) -> u32 {
 fn draw_legend(area: &Area<'_>, entries: &[(&str, Pixel)], palette: &Palette) -> Drawn {
     for (name, (x, y)) in entries {
         let look = palette.look(name);
-        let ink = look.ink();
-        let style = ("sans-serif", NAME)
-            .into_text_style(area)
-            .color(&ink)
-            .pos(Pos::new(HPos::Left, VPos::Center));
         for circle in mark(&(*x, *y), 5, &look, 1.0) {
             area.draw(&circle)?;
         }
-        area.draw(&Text::new((*name).to_owned(), (x + 10, *y), style))?;
+        draw_beside(area, name, NAME, look.ink(), (x + 10, *y))?;
     }
     Ok(())
 }

@@ -50,15 +50,12 @@ fn advantages(config: &DdcaConfig, groups: &[Group]) -> Result<Advantages, Estim
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::estimators::outcomes::{fewer_calls_earn_more, group, outcomes};
     use proptest::prelude::*;
 
     #[test]
     fn calls_count_as_much_as_the_pass_rate() {
-        let group = Group {
-            rewards: [1.0, 1.0, 0.0, 0.0].map(|right| vec![right]).to_vec(),
-            calls: Some(vec![0.0, 2.0, 0.0, 4.0]),
-            ..Group::default()
-        };
+        let group = group(&[(1.0, 0.0), (1.0, 2.0), (0.0, 0.0), (0.0, 4.0)]);
         let config = DdcaConfig { beta: NonNegative::literal(0.5) };
         let values = advantages(&config, &[group]).unwrap().values.remove(0);
         // r_task: +-0.5 / (0.577350 + 0.0001) = +-0.865875
@@ -79,27 +76,12 @@ mod tests {
     proptest! {
         #[test]
         fn of_right_rollouts_fewer_calls_never_earn_less(
-            outcomes in proptest::collection::vec(
-                ((0u8..2).prop_map(f64::from), (0u8..9).prop_map(f64::from)),
-                1..16,
-            ),
+            outcomes in outcomes(),
             beta in prop_oneof![Just(0.0), 0.01f64..2.0],
         ) {
-            let group = Group {
-                rewards: outcomes.iter().map(|(right, _)| vec![*right]).collect(),
-                calls: Some(outcomes.iter().map(|(_, calls)| *calls).collect()),
-                ..Group::default()
-            };
             let config = DdcaConfig { beta: NonNegative::literal(beta) };
-            let values = advantages(&config, &[group]).unwrap().values.remove(0);
-            let right = || outcomes.iter().zip(&values).filter(|((right, _), _)| *right > 0.5);
-            for ((_, fewer), own) in right() {
-                for ((_, more), other) in right().filter(|((_, calls), _)| calls >= fewer) {
-                    prop_assert!(own >= other, "{values:?}");
-                    // and they earn more, if calls count at all
-                    prop_assert!(own > other || more == fewer || beta == 0.0, "{values:?}");
-                }
-            }
+            let values = advantages(&config, &[group(&outcomes)]).unwrap().values.remove(0);
+            fewer_calls_earn_more(&outcomes, &values, beta > 0.0)?;
         }
     }
 }

@@ -65,15 +65,8 @@ pub(super) fn among_right(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::estimators::outcomes::{fewer_calls_earn_more, group, outcomes};
     use proptest::prelude::*;
-
-    fn group(outcomes: &[(f64, f64)]) -> Group {
-        Group {
-            rewards: outcomes.iter().map(|(right, _)| vec![*right]).collect(),
-            calls: Some(outcomes.iter().map(|(_, calls)| *calls).collect()),
-            ..Group::default()
-        }
-    }
 
     #[test]
     fn calls_are_compared_among_right_rollouts_alone() {
@@ -108,22 +101,12 @@ mod tests {
     proptest! {
         #[test]
         fn of_right_rollouts_fewer_calls_never_earn_less(
-            outcomes in proptest::collection::vec(
-                ((0u8..2).prop_map(f64::from), (0u8..9).prop_map(f64::from)),
-                1..16,
-            ),
+            outcomes in outcomes(),
             weight in prop_oneof![Just(0.0), 0.01f64..2.0],
         ) {
             let config = HdpoConfig { tool_weight: NonNegative::literal(weight) };
             let values = advantages(&config, &[group(&outcomes)]).unwrap().values.remove(0);
-            let right = || outcomes.iter().zip(&values).filter(|((right, _), _)| *right > 0.5);
-            for ((_, fewer), own) in right() {
-                for ((_, more), other) in right().filter(|((_, calls), _)| calls >= fewer) {
-                    prop_assert!(own >= other, "{values:?}");
-                    // and they earn more, if calls count at all
-                    prop_assert!(own > other || more == fewer || weight == 0.0, "{values:?}");
-                }
-            }
+            fewer_calls_earn_more(&outcomes, &values, weight > 0.0)?;
         }
     }
 }

@@ -21,6 +21,8 @@ mod lacking;
 mod lagrangian;
 pub mod mo_grpo;
 pub mod otc;
+#[cfg(test)]
+mod outcomes;
 pub mod paretopo;
 pub mod reinforce_plus_plus;
 mod rloo;

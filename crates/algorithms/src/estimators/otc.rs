@@ -82,6 +82,7 @@ fn tool_reward(m: f64, n: f64, c: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::estimators::outcomes::{fewer_calls_earn_more, group, outcomes, right};
     use proptest::prelude::*;
 
     #[test]
@@ -144,30 +145,21 @@ mod tests {
     proptest! {
         #[test]
         fn of_right_rollouts_the_fewest_calls_have_the_highest_reward(
-            outcomes in proptest::collection::vec(
-                ((0u8..2).prop_map(f64::from), (0u8..9).prop_map(f64::from)),
-                1..16,
-            ),
+            outcomes in outcomes(),
             smoothing in 0.5f64..20.0,
         ) {
-            let group = Group {
-                rewards: outcomes.iter().map(|(right, _)| vec![*right]).collect(),
-                calls: Some(outcomes.iter().map(|(_, calls)| *calls).collect()),
-                ..Group::default()
-            };
             // the rewards less their mean
             let config = OtcConfig { std_normalization: false, ..OtcConfig::default() };
-            let values = advantages(&config, smoothing, &[group]).unwrap().values.remove(0);
+            let groups = [group(&outcomes)];
+            let values = advantages(&config, smoothing, &groups).unwrap().values.remove(0);
             let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let right = || outcomes.iter().zip(&values).filter(|((right, _), _)| *right > 0.5);
-            let fewest = right().map(|((_, calls), _)| *calls).fold(f64::INFINITY, f64::min);
-            for ((_, calls), own) in right() {
-                prop_assert!((*own == highest) == (*calls == fewest), "{values:?}");
-                // and the more calls beyond these, the less
-                for ((_, more), other) in right().filter(|((_, other), _)| other > calls) {
-                    prop_assert!(own > other, "{more} calls: {values:?}");
-                }
+            let right = || right(&outcomes, &values);
+            let fewest = right().map(|(calls, _)| calls).fold(f64::INFINITY, f64::min);
+            for (calls, own) in right() {
+                prop_assert!((own == highest) == (calls == fewest), "{values:?}");
             }
+            // and the more calls beyond these, the less
+            fewer_calls_earn_more(&outcomes, &values, true)?;
         }
     }
 }

@@ -360,12 +360,8 @@ mod tests {
         let path = checkpoint.join(file);
         let mut tensors: Vec<NamedTensor> = load_tensors(&path).unwrap().into_values().collect();
         tensors.iter_mut().find(|tensor| tensor.name == name).unwrap().values[0] = value;
-        let saved = tensors.into_iter().map(|tensor| SavedTensor {
-            name: tensor.name,
-            shape: tensor.shape,
-            values: Box::new(move || tensor.values.clone()),
-        });
-        write_tensors(&path, &saved.collect::<Vec<_>>()).unwrap();
+        let saved: Vec<_> = tensors.into_iter().map(SavedTensor::from).collect();
+        write_tensors(&path, &saved).unwrap();
         let sums = serde_json::to_vec(&checksums(checkpoint).unwrap()).unwrap();
         fs::write(checkpoint.join(CHECKSUMS), sums).unwrap();
     }
