@@ -53,20 +53,24 @@ tables-math:
     #!/usr/bin/env bash
     set -euo pipefail
     tables=runs/tables-math-{{backend}} here=experiments/math
-    others="stages prices objectives four_objectives ablations"
-    for experiment in full $others; do
+    others="stages prices log_prices objectives four_objectives ablations options preferences"
+    for experiment in full over_time $others; do
         {{paretopo-lean}} compare $here/$experiment.toml --finished --out $tables/$experiment
     done
     cp $tables/full/{results.json,front.svg,curves.svg} $here/
+    cp $tables/over_time/curves.svg $here/over_time.svg
     for experiment in $others; do cp $tables/$experiment/results.json $here/$experiment.json; done
     put() { python3 experiments/tables.py "$1" $here/README.md "${2:-}"; }
     put $here/results.json
     put $here/stages.json stages
-    python3 $here/paired.py $here/ablations.json | put - ablations
+    put $here/preferences.json preferences
+    for changed in ablations options; do python3 $here/paired.py $here/$changed.json | put - $changed; done
     python3 experiments/at_calls.py $here/results.json 0.25 0.5 0.75 1 1.25 | put - "at calls"
     python3 $here/objectives.py $here/objectives_runs.jsonl $here/{,four_}objectives.json | put - objectives
-    python3 $here/claims.py $here/{results,stages,prices,objectives}.json | put - claims
+    python3 $here/claims.py $here/{results,stages,prices,objectives,preferences}.json | put - claims
     python3 $here/displacement.py $here/prices.json | put - prices
+    python3 $here/log_prices.py $here/log_prices.json | put - "log prices"
+    python3 $here/over_time.py $here/runs.jsonl | put - "over time"
     python3 experiments/tuning.py $here/tuning_runs.jsonl $here/controls.json | put - tuning
 
 # ParetoPO without each of its stages, and GDPO with the same reward, at five settings, ten seeds
@@ -430,7 +434,7 @@ example name *arguments:
 [group('development')]
 lint:
     cargo fmt --all --check
-    cd experiments && python3 -m doctest conversation.py over_seeds.py verdicts.py line.py math/objectives.py chat/conversations.py real-questions/prepare.py word-problems/report.py
+    cd experiments && python3 -m doctest conversation.py over_seeds.py verdicts.py line.py math/objectives.py math/over_time.py chat/conversations.py real-questions/prepare.py word-problems/report.py
     cargo clippy --locked --workspace --all-targets --features paretopo-backend-cuda/nccl -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace --exclude paretopo-backend-wgpu --exclude paretopo-backend-cuda
 
