@@ -53,7 +53,7 @@ tables-math:
     #!/usr/bin/env bash
     set -euo pipefail
     tables=runs/tables-math-{{backend}} here=experiments/math
-    others="stages prices log_prices objectives four_objectives ablations options preferences"
+    others="stages prices log_prices objectives four_objectives ablations options preferences told"
     for experiment in full over_time $others; do
         {{paretopo-lean}} compare $here/$experiment.toml --finished --out $tables/$experiment
     done
@@ -64,10 +64,11 @@ tables-math:
     put $here/results.json
     put $here/stages.json stages
     put $here/preferences.json preferences
+    put $here/told.json told
     for changed in ablations options; do python3 $here/paired.py $here/$changed.json | put - $changed; done
     python3 experiments/at_calls.py $here/results.json 0.25 0.5 0.75 1 1.25 | put - "at calls"
     python3 $here/objectives.py $here/objectives_runs.jsonl $here/{,four_}objectives.json | put - objectives
-    python3 $here/claims.py $here/{results,stages,prices,objectives,preferences}.json | put - claims
+    python3 $here/claims.py $here/{results,stages,prices,objectives,preferences,told}.json | put - claims
     python3 $here/displacement.py $here/prices.json | put - prices
     python3 $here/log_prices.py $here/log_prices.json | put - "log prices"
     python3 $here/over_time.py $here/runs.jsonl | put - "over time"
@@ -114,6 +115,11 @@ exp-math-objectives:
 exp-math-preferences:
     {{paretopo-lean}} compare experiments/math/preferences.toml --out runs/exp-math-preferences-{{backend}}
 
+# The same from a policy that heeded preferences before, ten seeds
+[group('experiments')]
+exp-math-told:
+    {{paretopo-lean}} compare experiments/math/told.toml --out runs/exp-math-told-{{backend}}
+
 # Means of the weights of two policies as places of a front, ten seeds (rewarded soups)
 [group('experiments')]
 exp-math-soups:
@@ -149,6 +155,12 @@ warm-start-math:
     {{paretopo-lean}} new graded-tokenizer models/graded-math
     RAYON_NUM_THREADS=1 {{paretopo-lean}} sft experiments/math/warm_start.toml --run runs/warm-start-math
     cp runs/warm-start-math/policy/model.safetensors models/graded-math/
+
+# Make that policy heed what it is told to prefer (about two minutes on one core)
+[group('experiments')]
+warm-start-math-told:
+    RAYON_NUM_THREADS=1 {{paretopo-lean}} sft experiments/math/told_start.toml --run runs/warm-start-math-told
+    cp runs/warm-start-math-told/policy/model.safetensors models/graded-math-told/
 
 # Math with a Python tool, the first world: ParetoPO, GRPO, OTC and scalarized with three seeds
 [group('experiments')]

@@ -351,6 +351,16 @@ fn score_and_solve_on_the_shipped_policy() {
     let output = paretopo(&[&told[..], &[policy.to_str().unwrap()]].concat(), folder.path(), "");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("no token `<w0>`"));
+    // one that has learnt to heed it computes with the tool, or in its head
+    let heeding = ["--set", "policy={ type = 'embedded', name = 'graded-math-told' }"];
+    let config = checkout("experiments/math/paretopo.toml");
+    for (preference, calls) in [("1,0", 2), ("0,1", 0)] {
+        let asked =
+            ["solve", "What is 13*7+5?", config.to_str().unwrap(), "--preference", preference];
+        let output = paretopo(&[&asked[..], &heeding[..]].concat(), folder.path(), "");
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(shown.matches("<tool_call>").count(), calls, "{preference}: {shown}");
+    }
     let outside =
         paretopo(&["score", policy.to_str().unwrap(), "-"], folder.path(), "{\"ids\":[5,9999]}\n");
     assert_eq!(outside.status.code(), Some(2));

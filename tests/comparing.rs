@@ -354,6 +354,7 @@ fn runs_that_are_committed_are_those_of_todays_configurations() {
         ("math", "log_prices", "runs"),
         ("math", "over_time", "runs"),
         ("math", "preferences", "runs"),
+        ("math", "told", "told_runs"),
         ("math", "objectives", "objectives_runs"),
         ("math", "four_objectives", "objectives_runs"),
         ("math", "ablations", "ablations_runs"),

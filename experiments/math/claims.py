@@ -32,6 +32,7 @@ CLAIMS = [
     ("(c) a distorted price moves its place less than that of", "prices", lambda it: rows(displacement.displacements(it["runs"]), ["GDPO", "scalarized"], -1)),
     ("(d) with three objectives its front holds more than that of", "objectives", lambda it: volumes(it, ", K = 3", ["GDPO", "scalarized"])),
     ("(e) one policy that is told the preference gains more than five (GDPO, both)", "preferences", lambda it: GAINS(it, ["GDPO"])),
+    ("(e') so does one that heeded preferences before (GDPO, both)", "told", lambda it: GAINS(it, ["GDPO"])),
 ]
 
 def main():

@@ -16,8 +16,13 @@ macro_rules! policy {
     };
 }
 
-const POLICIES: [(&str, &[File]); 4] =
-    [policy!("tiny-math"), policy!("graded-math"), policy!("tiny-qa"), policy!("tiny-qa-familiar")];
+const POLICIES: [(&str, &[File]); 5] = [
+    policy!("tiny-math"),
+    policy!("graded-math"),
+    policy!("graded-math-told"),
+    policy!("tiny-qa"),
+    policy!("tiny-qa-familiar"),
+];
 
 macro_rules! experiment_files {
     ($($name:literal),*) => { [$(($name, include_str!(concat!("../embedded/experiment/", $name)))),*] };

@@ -2,7 +2,8 @@
 //! or more; and drills, which grade what the head can do.
 //!
 //! All end with the right answer. A share begins with the tokens that tell a preference, drawn at
-//! random, so that a policy does not meet them for the first time when they mean something.
+//! random, so that a policy does not meet them for the first time when they mean something. Where
+//! they are heeded, they mean something already: the less right answers count, the fewer call.
 
 use super::graded::{GRADED_LEVELS, GradedProblem, generate_graded, training_problem};
 use super::problems::draw_level;
@@ -39,6 +40,10 @@ pub struct GradedDemonstrations {
     pub failing: Share,
     /// Share of demonstrations that begin with a preference.
     pub preference: Share,
+    /// Whether a preference is heeded: behind a first weight of w the calls that are needed are made
+    /// in a share w of the demonstrations, and none in the others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub heeded: bool,
 }
 
 impl Default for GradedDemonstrations {
@@ -54,6 +59,7 @@ impl Default for GradedDemonstrations {
             python: const { Share::literal(0.0) },
             failing: const { Share::literal(0.05) },
             preference: const { Share::literal(0.3) },
+            heeded: false,
         }
     }
 }
@@ -93,11 +99,18 @@ impl GradedDemonstrations {
             return Demonstration { question: problem.expression, turns };
         }
         let problem = training_problem(&mut rng, level_weights);
+        let heeded = self.heeded.then(|| self.preference(&mut rng));
+        let way = match heeded.as_ref().and_then(|preference| preference.first()) {
+            Some(weight) if rng.random_bool(f64::from(*weight) / 10.0) => NEEDED,
+            Some(_) => HEAD,
+            None => way,
+        };
         let steps = chosen_steps(&mut rng, &problem, way);
         let mut turns = self.calls(&mut rng, &steps);
         turns.push(answer_of(&problem));
-        let preference = self.preference(&mut rng);
-        Demonstration { question: preference + &problem.question, turns }
+        let preference = heeded.unwrap_or_else(|| self.preference(&mut rng));
+        let told: String = preference.into_iter().map(preference_token).collect();
+        Demonstration { question: told + &problem.question, turns }
     }
 
     /// Calls of one tool with their outputs; one that fails is made again.
@@ -121,26 +134,30 @@ impl GradedDemonstrations {
     }
 
     /// The weights of two objectives or of three, in tenths; nothing in the other demonstrations.
-    fn preference(&self, rng: &mut impl Rng) -> String {
+    fn preference(&self, rng: &mut impl Rng) -> Vec<u32> {
         if !rng.random_bool(self.preference.get()) {
-            return String::new();
+            return Vec::new();
         }
         let first = rng.random_range(0..=10);
         if rng.random_bool(0.7) {
-            return [first, 10 - first].map(preference_token).concat();
+            return vec![first, 10 - first];
         }
         let second = rng.random_range(0..=10 - first);
-        [first, second, 10 - first - second].map(preference_token).concat()
+        vec![first, second, 10 - first - second]
     }
 }
+
+/// Two of the ways, by their places in [`GradedDemonstrations::frequencies`].
+const HEAD: usize = 1;
+const NEEDED: usize = 2;
 
 /// The steps that are called for in one of the ways behind the drill: none, all, some, or all and
 /// more.
 fn chosen_steps(rng: &mut impl Rng, problem: &GradedProblem, way: usize) -> Vec<(String, i64)> {
     let steps = &problem.steps;
     match way {
-        1 => Vec::new(),
-        2 => steps.clone(),
+        HEAD => Vec::new(),
+        NEEDED => steps.clone(),
         3 => steps[..rng.random_range(0..=steps.len().saturating_sub(1))].to_vec(),
         // where nothing can be called, a call adds 0 to the answer
         _ if steps.is_empty() => vec![(format!("{}+0", problem.answer), problem.answer)],
@@ -220,12 +237,40 @@ mod tests {
         };
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         for _ in 0..200 {
-            let text = always.preference(&mut rng);
-            let tenths = text.trim_matches(['<', '>']).split("><");
-            let tenths: Vec<u32> = tenths.map(|token| token[1..].parse().unwrap()).collect();
-            assert!(tenths.len() == 2 || tenths.len() == 3, "{text}");
-            assert_eq!(tenths.iter().sum::<u32>(), 10, "{text}");
+            let tenths = always.preference(&mut rng);
+            assert!(tenths.len() == 2 || tenths.len() == 3, "{tenths:?}");
+            assert_eq!(tenths.iter().sum::<u32>(), 10, "{tenths:?}");
         }
+    }
+
+    #[test]
+    fn heeded_preferences_decide_how_often_a_tool_is_called() {
+        let heeding = GradedDemonstrations {
+            drill: NonNegative::literal(0.0),
+            preference: Share::literal(1.0),
+            failing: Share::literal(0.0),
+            heeded: true,
+            ..GradedDemonstrations::default()
+        };
+        // level 6 needs two calls
+        let mut level = [0.0; GRADED_LEVELS];
+        level[6] = 1.0;
+        let mut made: [Vec<usize>; 11] = Default::default();
+        for index in 0..4_000 {
+            let demonstration = heeding.demonstrate(1, index, &level);
+            let first = demonstration.question.find('>').unwrap();
+            let tenths: usize = demonstration.question[2..first].parse().unwrap();
+            made[tenths].push(calls(&demonstration));
+        }
+        for (tenths, calls) in made.iter().enumerate() {
+            // some 360 of each weight: a share of w is met within 4 sqrt(1/4/360) = 0.11
+            let called = calls.iter().filter(|count| **count == 2).count();
+            assert!(calls.iter().all(|count| [0, 2].contains(count)), "{tenths}: {calls:?}");
+            let share = called as f64 / calls.len() as f64;
+            assert!((share - tenths as f64 / 10.0).abs() < 0.11, "{tenths}: {share}");
+        }
+        assert!(made[0].iter().all(|count| *count == 0));
+        assert!(made[10].iter().all(|count| *count == 2));
     }
 
     #[test]

@@ -36,8 +36,8 @@ use std::path::{Path, PathBuf};
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PolicySource {
     /// A small policy inside the binary: `tiny-math` (made by `just warm-start-math-python`),
-    /// `graded-math` (`just warm-start-math`), `tiny-qa` (`just warm-start-qa`) or
-    /// `tiny-qa-familiar` (`just warm-start-qa-familiar`).
+    /// `graded-math` (`just warm-start-math`), `graded-math-told` (`just warm-start-math-told`),
+    /// `tiny-qa` (`just warm-start-qa`) or `tiny-qa-familiar` (`just warm-start-qa-familiar`).
     Embedded {
         /// Which of them.
         #[serde(default = "tiny_math")]
