@@ -35,7 +35,8 @@ pub struct SftConfig {
     pub micro_batch_tokens: usize,
     /// What is held in memory at a time.
     pub memory: MemoryConfig,
-    /// The optimiser.
+    /// The optimiser. A table in its place stands for itself: what it leaves out is as in
+    /// `train.optimizer`, without this warm-up, decay and schedule.
     pub optimizer: OptimizerConfig,
     /// Steps between checkpoints.
     #[serde(deserialize_with = "within::<1, 1_000_000_000, _, _>")]
