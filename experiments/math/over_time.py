@@ -4,8 +4,8 @@
     python3 experiments/math/over_time.py experiments/math/runs.jsonl
 
 A run that was validated on the way has `validation/head_skill` in its curve: the share of validation problems that are
-right with calls forbidden. Rows are methods, columns steps; the last is the paired difference of last and first step
-over seeds, with a 95% percentile bootstrap interval.
+right with calls forbidden, before step 0, 25 and so on. Rows are methods, columns steps; the last is the paired
+difference of last and first measurement over seeds, with a 95% percentile bootstrap interval.
 """
 
 import json
@@ -37,8 +37,8 @@ def skills(lines):
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         found = skills(map(json.loads, file))
-    steps = [25, 100, 200, 300]
-    columns = [step // 25 - 1 for step in steps]
+    steps = [0, 100, 200, 275]
+    columns = [step // 25 for step in steps]
     changes = {method: [of[-1] - of[0] for _, of in sorted(seeds.items())] for method, seeds in found.items()}
     print(f"| method | seeds | {' | '.join(f'step {step}' for step in steps)} | last minus first [95%] |")
     print("|---" * (len(steps) + 3) + "|")

@@ -27,7 +27,7 @@ const CURVES: [(&str, &str); 9] = [
     ("estimator/r_pareto", "r_pareto (stage 1)"),
     (
         "estimator/tie_right_wrong",
-        "groups in which a wrong rollout ranks no worse than a right one",
+        "groups where a wrong rollout ranks with a right one",
     ),
     ("estimator/rank_1", "share of rollouts in rank 1"),
     ("estimator/rank_2", "share of rollouts in rank 2"),
