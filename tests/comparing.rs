@@ -368,6 +368,7 @@ fn runs_that_are_committed_are_those_of_todays_configurations() {
         let path = home.join(format!("{experiment}.toml"));
         let listed: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
         let seeds = listed["seeds"].as_array().unwrap().clone();
+        let is_sweep = listed.contains_key("sweep");
         let listed = names_and_settings(&listed);
         let ledger = home.join(format!("{ledger}.jsonl"));
         let text = std::fs::read_to_string(ledger).unwrap();
@@ -380,7 +381,8 @@ fn runs_that_are_committed_are_those_of_todays_configurations() {
             let seed = run["seed"].as_i64().unwrap();
             // a sweep puts its value behind the name
             let is_listed = |(name, its): &(String, String)| {
-                its == setting && (method == name || method.starts_with(&format!("{name} ")))
+                let is_swept = is_sweep && method.starts_with(&format!("{name} "));
+                its == setting && (method == name || is_swept)
             };
             if seeds.contains(&seed.into()) && listed.iter().any(is_listed) {
                 committed.insert((method.to_owned(), setting.to_owned(), seed));

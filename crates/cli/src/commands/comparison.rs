@@ -25,10 +25,7 @@ const CURVES: [(&str, &str); 9] = [
     ("calls", "#Tool on training prompts"),
     ("validation/head_skill", "head skill: EM where no call can be made"),
     ("estimator/r_pareto", "r_pareto (stage 1)"),
-    (
-        "estimator/tie_right_wrong",
-        "groups where a wrong rollout ranks with a right one",
-    ),
+    ("estimator/tie_right_wrong", "groups where a wrong rollout ranks with a right one"),
     ("estimator/rank_1", "share of rollouts in rank 1"),
     ("estimator/rank_2", "share of rollouts in rank 2"),
     ("estimator/archive_hypervolume", "hypervolume of the archive"),
