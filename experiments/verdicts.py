@@ -8,8 +8,19 @@ from over_seeds import holm
 
 
 def routing_gains(results, others):
-    """[(other, pairs, difference, p, visible)] of the first method's front against the others', from a results.json."""
+    """[(other, pairs, difference, p, visible)] of the first method's front against the others', from a results.json.
+
+    Nothing while one of them has no two seeds in common with the first.
+
+    >>> row = {"other": "b", "pairs": 2, "difference": 0.1, "p_value": 0.5, "visible_effect": 0.3}
+    >>> routing_gains({"lead": {"against": [row]}}, ["b"])
+    [('b', 2, 0.1, 0.5, 0.3)]
+    >>> routing_gains({"lead": {"against": [row]}}, ["b", "c"])
+    []
+    """
     rows = {row["other"]: row for row in results["lead"]["against"]}
+    if not rows.keys() >= set(others):
+        return []
     keys = ("pairs", "difference", "p_value", "visible_effect")
     return [(other, *(rows[other][key] for key in keys)) for other in others]
 
@@ -33,6 +44,9 @@ def show(claims):
     print("| claim (it: ParetoPO) | against | pairs | better by | p (Holm) | visible at 80% | verdict |")
     print("|---|---|---|---|---|---|---|")
     for claim, rows in claims:
+        if not rows:
+            print(f"| {claim} | | | | | | not run yet |")
+            continue
         corrected = holm([row[3] for row in rows])
         said = f"**{verdict([row[2] for row in rows], corrected)}**"
         for (other, pairs, difference, _, seen), p in zip(rows, corrected):
