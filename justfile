@@ -446,7 +446,7 @@ example name *arguments:
 [group('development')]
 lint:
     cargo fmt --all --check
-    cd experiments && python3 -m doctest conversation.py over_seeds.py verdicts.py line.py math/objectives.py math/over_time.py chat/conversations.py real-questions/prepare.py word-problems/report.py
+    cd experiments && python3 -m doctest conversation.py over_seeds.py verdicts.py line.py math/displacement.py math/objectives.py math/over_time.py chat/conversations.py real-questions/prepare.py word-problems/report.py
     cargo clippy --locked --workspace --all-targets --features paretopo-backend-cuda/nccl -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace --exclude paretopo-backend-wgpu --exclude paretopo-backend-cuda
 

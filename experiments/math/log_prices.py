@@ -14,7 +14,7 @@ import sys
 
 HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
-from displacement import AS_IT_IS, displacements
+from displacement import AS_IT_IS, moved, places
 from over_seeds import holm, interval, mean, sign_flips, visible
 
 DRAWN, LOGARITHM = "heavy tail", "heavy tail, logarithm"
@@ -23,25 +23,17 @@ DRAWN, LOGARITHM = "heavy tail", "heavy tail, logarithm"
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         runs = json.load(file)["runs"]
-    only = lambda setting: displacements([run for run in runs if run["setting"] in (AS_IT_IS, setting)])
-    drawn, logarithm = only(DRAWN), only(LOGARITHM)
-    nearer = {}
-    for method in drawn:
-        seeds = sorted(drawn[method].keys() & logarithm[method].keys())
-        if len(seeds) > 1:
-            nearer[method] = [drawn[method][seed] - logarithm[method][seed] for seed in seeds]
+    found = {method: list(seeds.values()) for method, seeds in moved(runs).items() if len(seeds) > 1}
+    nearer = {method: [of[DRAWN] - of[LOGARITHM] for of in seeds] for method, seeds in found.items()}
     corrected = holm([sign_flips(values) for values in nearer.values()])
     print(f"| method | seeds | {AS_IT_IS} | {DRAWN} | {LOGARITHM} | moved | moved with the logarithm | nearer by [95%] | p (Holm) | visible at 80% |")
     print("|---" * 10 + "|")
     for (method, values), p in zip(nearer.items(), corrected):
-        places = []
-        for setting in (AS_IT_IS, DRAWN, LOGARITHM):
-            own = [run for run in runs if (run["method"], run["setting"]) == (method, setting)]
-            places.append(f"{mean([run['em'] for run in own]):.3f} / {mean([run['calls'] for run in own]):.2f}")
         low, high = interval(values)
-        moved = [mean(list(of[method].values())) for of in (drawn, logarithm)]
+        drawn, logarithm = (mean([of[setting] for of in found[method]]) for setting in (DRAWN, LOGARITHM))
+        cells = " | ".join(places(runs, method, (AS_IT_IS, DRAWN, LOGARITHM)))
         print(
-            f"| {method} | {len(values)} | {' | '.join(places)} | {moved[0]:.3f} | {moved[1]:.3f}"
+            f"| {method} | {len(values)} | {cells} | {drawn:.3f} | {logarithm:.3f}"
             f" | {mean(values):+.3f} [{low:+.3f}, {high:+.3f}] | {p:.3f} | {visible(values):.3f} |"
         )
 
