@@ -93,7 +93,7 @@ impl GradedDemonstrations {
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xD4);
         rng.set_stream(index);
         let way = draw_level(&mut rng, &self.frequencies());
-        if way == 0 {
+        if way == DRILL {
             let problem = generate_graded(&mut rng, &self.drill_weights.get());
             let turns = vec![answer_of(&problem)];
             return Demonstration { question: problem.expression, turns };
@@ -147,9 +147,11 @@ impl GradedDemonstrations {
     }
 }
 
-/// Two of the ways, by their places in [`GradedDemonstrations::frequencies`].
+/// The ways, by their places in [`GradedDemonstrations::frequencies`]; behind them is more than needed.
+const DRILL: usize = 0;
 const HEAD: usize = 1;
 const NEEDED: usize = 2;
+const PARTIAL: usize = 3;
 
 /// The steps that are called for in one of the ways behind the drill: none, all, some, or all and
 /// more.
@@ -158,7 +160,7 @@ fn chosen_steps(rng: &mut impl Rng, problem: &GradedProblem, way: usize) -> Vec<
     match way {
         HEAD => Vec::new(),
         NEEDED => steps.clone(),
-        3 => steps[..rng.random_range(0..=steps.len().saturating_sub(1))].to_vec(),
+        PARTIAL => steps[..rng.random_range(0..=steps.len().saturating_sub(1))].to_vec(),
         // where nothing can be called, a call adds 0 to the answer
         _ if steps.is_empty() => vec![(format!("{}+0", problem.answer), problem.answer)],
         _ => {
