@@ -54,11 +54,14 @@ tables-math:
     set -euo pipefail
     tables=runs/tables-math-{{backend}} here=experiments/math
     others="stages prices log_prices objectives four_objectives ablations options preferences told"
-    for experiment in full over_time $others; do
+    for experiment in full picture over_time $others; do
         {{paretopo-lean}} compare $here/$experiment.toml --finished --out $tables/$experiment
     done
     cp $tables/full/{results.json,front.svg,curves.svg} $here/
+    cp $tables/picture/front.svg $here/picture.svg
     cp $tables/over_time/curves.svg $here/over_time.svg
+    cp $tables/objectives/pairs.svg $here/objectives.svg
+    cp $tables/told/front.svg $here/told.svg
     for experiment in $others; do cp $tables/$experiment/results.json $here/$experiment.json; done
     put() { python3 experiments/tables.py "$1" $here/README.md "${2:-}"; }
     put $here/results.json
@@ -131,12 +134,6 @@ exp-math-soups:
 exp-math-staleness:
     {{paretopo-lean}} compare experiments/math/staleness.toml --out runs/exp-math-staleness-{{backend}}
     python3 experiments/math/paired.py runs/exp-math-staleness-{{backend}}/results.json "k = 0" "k = 1" "k = 2" "k = 8"
-
-# The picture of the README: four methods of the full experiment, from its finished runs
-[group('experiments')]
-picture-math:
-    {{paretopo-lean}} compare experiments/math/picture.toml --finished --out runs/picture-math-{{backend}}
-    cp runs/picture-math-{{backend}}/front.svg experiments/math/picture.svg
 
 # The learning rate of every math method, with equal effort, on validation problems
 [group('experiments')]
@@ -216,6 +213,7 @@ tables-qa:
     put() { python3 experiments/tables.py "$1" $here/README.md "${2:-}"; }
     put $here/results.json
     python3 experiments/at_calls.py $here/results.json 0.5 0.75 1 1.25 1.5 | put - "at calls"
+    python3 experiments/at_calls.py $here/results.json --em 0.6 0.65 0.7 0.75 | put - "at em"
     python3 $here/claims.py $here/results.json | put - claims
     python3 experiments/tuning.py $here/tuning_runs.jsonl $here/controls.json | put - tuning
 

@@ -56,3 +56,32 @@ def em_at(corners, calls):
         if calls <= right:
             return low + (high - low) * (calls - left) / (right - left)
     return corners[-1][1]
+
+
+def calls_at(corners, em):
+    """The fewest calls with that EM along the corners of a hull; None beyond the last.
+
+    >>> calls_at([(0, 0.5), (1, 1.0)], 0.75), calls_at([(0, 0.5), (1, 1.0)], 0.4), calls_at([(0, 0.5), (1, 0.9)], 0.95)
+    (0.5, 0, None)
+    """
+    if em <= corners[0][1]:
+        return corners[0][0]
+    for (left, low), (right, high) in zip(corners, corners[1:]):
+        if low < em <= high:
+            return left + (right - left) * (em - low) / (high - low)
+    return None
+
+
+def hypervolume(corners, call_limit):
+    """The union of the boxes between (0, 0) and each point (EM, 1 - calls / call_limit).
+
+    At most 4 calls: boxes of 0.5 by 1 and 0.75 by 0.5, of which the second adds 0.25 by 0.5.
+
+    >>> hypervolume([(0, 0.5), (2, 0.75)], 4)
+    0.625
+    """
+    volume = reached = 0.0
+    for calls, em in sorted(corners):
+        volume += max(0.0, em - reached) * (1 - calls / call_limit)
+        reached = max(reached, em)
+    return volume

@@ -9,10 +9,10 @@ A table stands between `<!-- NAME -->` and `<!-- end -->`:
 
 | name | a row for each |
 |---|---|
-| `fronts` | method |
+| `fronts` | method, below the line and the oracle router |
 | `comparisons` | method that the first is compared with |
 | `controls` | policy that knows no better, and the oracle router |
-| `levels` | method at the middle of its knob, with a column for each level |
+| `levels` | method at the middle of its knob, below never and always calling, with a column for each level |
 
 A third word goes before these names. With `-` the table is read from standard input, and the third word is its name.
 Numbers come from the file alone; a README with no place for any table is an error.
@@ -41,8 +41,15 @@ def with_interval(estimate):
 
 
 def fronts(results):
-    yield "| method | settings | seeds | routing gain, IQM [95%] | of means | EM at 0.5 calls | EM at 1 call | calls at EM 0.9 | lowest #Tool in training | head skill at the end |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+    yield "| method | settings | seeds | routing gain, IQM [95%] | of means | hypervolume | IGD+ | EM at 0.5 calls | EM at 1 call | calls at EM 0.9 | lowest #Tool in training | head skill at the end |"
+    yield "|---" * 12 + "|"
+    frame = results["frame"]
+    levels = frame["controls"]["levels"]
+    for name, corners, gain in [("the line, never to always", line.ends(levels), 0), ("oracle router", line.oracle(levels), 1)]:
+        volume = line.hypervolume(corners, frame["call_limit"])
+        em = [number(line.em_at(corners, calls)) for calls in (0.5, 1.0)]
+        cells = [name, "", "", number(gain), number(gain), number(volume), "", *em, number(line.calls_at(corners, 0.9), 2), "", ""]
+        yield "| " + " | ".join(str(cell) for cell in cells) + " |"
     for front in results["fronts"]:
         cells = [
             front["method"],
@@ -50,6 +57,8 @@ def fronts(results):
             front["seeds"],
             with_interval(front["routing_gain"]),
             number(front["routing_gain_of_means"]),
+            number(front["hypervolume"]["iqm"]),
+            number(front["igd_plus"]["iqm"]),
             number(front["em_at_half_a_call"]["iqm"]),
             number(front["em_at_one_call"]["iqm"]),
             number((front.get("calls_at_em_090") or {}).get("iqm"), 2),
@@ -92,6 +101,11 @@ def levels(results):
     known = sorted({level for run in results["runs"] for level in run["levels"]}, key=int)
     yield f"| method | {' | '.join(known)} |"
     yield "|---" * (len(known) + 1) + "|"
+    controls = {str(level["level"]): level for level in results["frame"]["controls"]["levels"]}
+    never = [f"{number(controls[level]['head_skill'], 2)} / 0.0" for level in known]
+    always = [f"{number(controls[level]['tool_skill'], 2)} / {number(controls[level]['calls'], 1)}" for level in known]
+    yield f"| never call | {' | '.join(never)} |"
+    yield f"| always call | {' | '.join(always)} |"
     for method, of in settings.items():
         setting = of[len(of) // 2] if of else None
         runs = [run for run in results["runs"] if (run["method"], run.get("setting")) == (method, setting)]

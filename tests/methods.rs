@@ -2,7 +2,16 @@
 //! no call: it is what the code computes, to the digits that are printed.
 
 use crate::checkout;
-use paretopo_algorithms::{EstimatorConfig, call_threshold};
+use paretopo_algorithms::{
+    EstimatorConfig, EstimatorState, Group, Progress, advantages, call_threshold,
+};
+use paretopo_environments::{
+    Environment, RunMemory, ToolEfficiency, ToolEnvironment, named_objectives, objective,
+    score_group, usual_objectives,
+};
+use paretopo_trajectory::{
+    CallRecord, CallStatus, Split, Task, ToolOutcome, Trajectory, TrajectoryId,
+};
 use serde_json::{Value, json};
 
 /// The rows of the first table of a page whose heading begins so, by cells.
@@ -85,5 +94,99 @@ fn the_thresholds_of_the_baselines_are_computed() {
         let mut estimator = meant(behind);
         estimator["type"] = name.into();
         assert_printed(printed, &estimator);
+    }
+}
+
+struct NoTasks;
+
+impl Environment for NoTasks {
+    fn tasks(&self, _: Split) -> &[Task] {
+        &[]
+    }
+}
+
+/// The reward vectors of four answers in the head, so many of them right, and four with a call that
+/// are all right. Of both a thousand were tried before; the share `p` of those in the head was right.
+fn rewards(efficiency: &ToolEfficiency, p: f64, right: usize) -> Vec<Vec<f64>> {
+    let mut objectives = usual_objectives();
+    objectives[1] = objective("tool_efficiency", efficiency.clone());
+    let environment = ToolEnvironment {
+        environment: Box::new(NoTasks),
+        tools: Vec::new(),
+        objectives: named_objectives(&objectives).unwrap(),
+    };
+    let mut memory = RunMemory::default();
+    for tried in 0..1000 {
+        memory.record("t", 0.0, f64::from(tried) < 1000.0 * p);
+        memory.record("t", 1.0, true);
+    }
+    let task = Task { id: "t".into(), answers: vec!["yes".into()], ..Task::default() };
+    let call = CallRecord::new(None, ToolOutcome::new(CallStatus::Ok, "", 0.0));
+    let played = |place: usize| Trajectory {
+        calls: vec![call.clone(); usize::from(place >= 4)],
+        answer: Some(if place < right || place >= 4 { "yes" } else { "no" }.into()),
+        ..Trajectory::empty(TrajectoryId::new("test", 0, 0), "t", 0)
+    };
+    let mut group: Vec<Trajectory> = (0..8).map(played).collect();
+    assert_eq!(score_group(&environment, &task, &mut group, &mut memory), None);
+    group.iter().map(|trajectory| trajectory.objectives.values().to_vec()).collect()
+}
+
+/// p* of ParetoPO's ranks where this objective says what `r_tool` is.
+fn threshold_of_objective(efficiency: &ToolEfficiency) -> f64 {
+    let ranks = json!({ "type": "paretopo", "switch": { "type": "fraction", "at": 0.0 } });
+    let ranks: EstimatorConfig = serde_json::from_value(ranks).unwrap();
+    let progress = Progress { step: 1, total_steps: 2, seed: 0, call_limit: 4.0 };
+    // how much better it is not to call
+    let gap = |p: f64, right: usize| -> f64 {
+        let group = Group { rewards: rewards(efficiency, p, right), ..Group::default() };
+        let mut state = EstimatorState::default();
+        let found = advantages(&ranks, &mut state, &[group], progress).unwrap().values.remove(0);
+        found[..4].iter().sum::<f64>() / 4.0 - found[4..].iter().sum::<f64>() / 4.0
+    };
+    let is_better = |p: f64| {
+        let terms = [1.0, 4.0, 6.0, 4.0, 1.0].into_iter().enumerate().map(|(right, ways)| {
+            let chance = ways * p.powi(right as i32) * (1.0 - p).powi(4 - right as i32);
+            chance * gap(p, right)
+        });
+        terms.sum::<f64>() > 0.0
+    };
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..10 {
+        let middle = 0.5 * (low + high);
+        if is_better(middle) { high = middle } else { low = middle }
+    }
+    0.5 * (low + high)
+}
+
+/// Success first, by hand: with none of four right in the head (0, 0) stands below (1, r): the gap is
+/// 1 - 2 = -1. With k of them there are three ranks, right, a call, wrong: (3 k + (4 - k)) / 4 - 2 =
+/// k / 2 - 1, which is -1 and 1 for k = 0 and 4, too. Its mean is 2 p - 1, so p* = 1/2.
+///
+/// Reliable at q: below it `N_optimal` is 1, and a sure call dominates all else; above it is 0, as it
+/// is for the fewest, which need the golden section, 0.618.
+#[test]
+fn the_thresholds_of_the_objectives_options_are_computed() {
+    let page = std::fs::read_to_string(checkout("docs/methods.md")).unwrap();
+    let page = page.split_once("The objective `tool_efficiency`").unwrap().1;
+    let (mut key, mut count) = (String::new(), 0);
+    for row in table(page, "| key | value |") {
+        if !row[0].is_empty() {
+            key = quoted(&row[0]);
+        }
+        let (_, behind) = row[3].split_once("p* ").unwrap_or_else(|| panic!("{row:?} has no p*"));
+        let printed: f64 = behind[..4].parse().unwrap();
+        let value = quoted(&row[1]).replace("= q", "= 0.75");
+        let efficiency: ToolEfficiency =
+            toml::from_str(&format!("alpha = 0.5\n{key} = {value}")).unwrap();
+        let p = threshold_of_objective(&efficiency);
+        assert!((p - printed).abs() < 0.006, "{key} = {value}: {p}, not {printed}");
+        count += 1;
+    }
+    assert_eq!(count, 8);
+    for (rate, wanted) in [("0.3", 0.618), ("0.9", 0.9)] {
+        let settings = format!("alpha = 0.5\nn_optimal = {{ reliable = {rate} }}");
+        let p = threshold_of_objective(&toml::from_str(&settings).unwrap());
+        assert!((p - wanted).abs() < 0.003, "{rate}: {p}");
     }
 }

@@ -14,7 +14,8 @@ import line
 from over_seeds import against_first, interval, mean, visible
 
 def main():
-    height = line.height(json.loads((HERE / "controls.json").read_text())["levels"])
+    levels = json.loads((HERE / "controls.json").read_text())["levels"]
+    height = line.height(levels)
     runs = json.loads(pathlib.Path(sys.argv[1]).read_text())["runs"]
     names = sys.argv[2:] or list(dict.fromkeys(run["method"] for run in runs))
     methods = {name: {run["seed"]: run for run in runs if run["method"] == name} for name in names}
@@ -23,6 +24,11 @@ def main():
     against = against_first(heights)
     print(f"| method | seeds | EM | #Tool | above the line | above {lead} [95%] | p | p (Holm) | visible at 80% |")
     print("|---|---|---|---|---|---|---|---|---|")
+    never, always = line.ends(levels)
+    calls = mean([run["calls"] for run in methods[lead].values()])
+    router = calls, line.em_at(line.oracle(levels), calls)
+    for name, (calls, em) in [("never call", never), ("always call", always), (f"oracle router, {lead}'s calls", router)]:
+        print(f"| {name} | | {em:.3f} | {calls:.2f} | {abs(height({'em': em, 'calls': calls})):+.3f} | | | | |")
     for name in [lead, *against]:
         seeds = methods[name].keys() & methods[lead].keys()
         over = lambda value: mean([value(methods[name][seed]) for seed in sorted(seeds)])

@@ -104,7 +104,7 @@ fn draw_curves(
     root.fill(&WHITE)?;
     let (above, panels) = root.split_vertically(note);
     if left_out > 0 {
-        let text = format!("{left_out} more methods are in results.json");
+        let text = format!("{left_out} more methods are not drawn");
         let style = ("sans-serif", 14).into_text_style(&above);
         above.draw(&Text::new(text, (16, 8), style))?;
     }
@@ -204,7 +204,7 @@ mod tests {
             runs.push(trained(run(&format!("other {k}"), 1, 0.5, 1.0), [0.5, 0.5]));
         }
         let svg = curves_svg(&runs, &panels, &Palette::of(&runs, &[]));
-        assert!(svg.contains("2 more methods are in results.json"));
+        assert!(svg.contains("2 more methods are not drawn"));
         assert_eq!(svg.matches("<polygon ").count(), 8);
     }
 }

@@ -26,6 +26,26 @@ pub struct Behind {
     pub method: String,
     /// The mean place of each setting.
     pub places: Vec<Place>,
+    /// Over how many seeds; 0 where that is not known.
+    #[serde(default)]
+    pub seeds: usize,
+}
+
+/// What must be known of an experiment that is drawn over a larger one, in a sentence; empty where
+/// there is none.
+pub fn part_of_larger(runs: &[RunResult], behind: &[Behind]) -> String {
+    let count = |seeds: usize| format!("{seeds} seed{}", if seeds == 1 { "" } else { "s" });
+    let mut seeds: Vec<u64> = runs.iter().map(|run| run.seed).collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    match behind.iter().map(|one| one.seeds).max() {
+        None | Some(0) => String::new(),
+        Some(most) => format!(
+            "part of a larger experiment: {} here, pale the fronts of {}",
+            count(seeds.len()),
+            count(most)
+        ),
+    }
 }
 
 /// A method as it is drawn.
@@ -59,7 +79,8 @@ pub fn front_svg(
     let (inside, outside): (Vec<Shown>, Vec<Shown>) =
         shown.into_iter().partition(|one| best(one) >= 0.5 * highest && fewest(one) <= most_calls);
     let mut svg = String::new();
-    draw(&mut svg, &Figure { inside, outside, frame, behind, palette })
+    let part = part_of_larger(runs, behind);
+    draw(&mut svg, &Figure { inside, outside, part, frame, behind, palette })
         .expect("drawing into memory does not fail");
     svg
 }
@@ -67,6 +88,8 @@ pub fn front_svg(
 pub(crate) struct Figure<'a> {
     pub(crate) inside: Vec<Shown>,
     outside: Vec<Shown>,
+    /// See [`part_of_larger`].
+    part: String,
     pub(crate) frame: &'a Frame,
     behind: &'a [Behind],
     palette: &'a Palette,
@@ -90,6 +113,16 @@ fn shown(runs: &[RunResult], method: &str, palette: &Palette) -> Shown {
 }
 
 impl Figure<'_> {
+    /// What is said below the plane, line by line.
+    fn notes(&self) -> Vec<String> {
+        let left_out = |one: &Shown| {
+            let Place { calls, em } = one.places[0];
+            format!("not shown: {}, EM {em:.2} at {calls:.2} calls", one.name)
+        };
+        let part = (!self.part.is_empty()).then(|| self.part.clone());
+        part.into_iter().chain(self.outside.iter().map(left_out)).collect()
+    }
+
     /// The ranges of calls and EM that hold all that is drawn.
     fn ranges(&self) -> (std::ops::Range<f64>, std::ops::Range<f64>) {
         let ends = |one: &Shown| {
@@ -122,7 +155,7 @@ impl Place {
 }
 
 fn draw(svg: &mut String, figure: &Figure<'_>) -> Drawn {
-    let below = 18 * figure.outside.len() as u32;
+    let below = 18 * figure.notes().len() as u32;
     let root = SVGBackend::with_string(svg, (860, 560 + below)).into_drawing_area();
     root.fill(&WHITE)?;
     let (calls, em) = figure.ranges();
@@ -152,10 +185,7 @@ fn draw(svg: &mut String, figure: &Figure<'_>) -> Drawn {
     }
     draw_names(&chart, figure)?;
     let style = ("sans-serif", 14).into_text_style(&notes);
-    for (index, one) in figure.outside.iter().enumerate() {
-        let place = one.places[0];
-        let text =
-            format!("not shown: {}, EM {:.2} at {:.2} calls", one.name, place.em, place.calls);
+    for (index, text) in figure.notes().into_iter().enumerate() {
         notes.draw(&Text::new(text, (72, 18 * index as i32), style.clone()))?;
     }
     drop(chart);
@@ -264,7 +294,7 @@ mod tests {
         ];
         let frame = Frame { baselines: ["b", "weak", "dear"].map(str::to_owned).into(), ..frame() };
         let palette = Palette::of(&runs, &frame.baselines);
-        let behind = [Behind { method: "b".into(), places: vec![runs[0].place()] }];
+        let behind = [Behind { method: "b".into(), places: vec![runs[0].place()], seeds: 20 }];
         let svg = front_svg(&runs, &frame, &behind, &palette);
         let texts = texts(&svg);
         let controls = ["oracle router", "random router", "never call", "always call"];
@@ -281,6 +311,8 @@ mod tests {
             notes,
             ["not shown: weak, EM 0.10 at 0.50 calls", "not shown: dear, EM 0.90 at 3.00 calls"]
         );
+        let part = "part of a larger experiment: 1 seed here, pale the fronts of 20 seeds";
+        assert_eq!(texts.iter().filter(|(text, ..)| text == part).count(), 1);
         // marks: two of the controls, one behind, one of b, two of a
         assert_eq!(svg.matches("<circle ").count(), 6);
         // the lead's vermilion comes behind b's blue
@@ -292,6 +324,7 @@ mod tests {
         assert!(mark("#D55E00") > mark("#0072B2") && mark("#0072B2").is_some());
         // without controls there are neither line nor oracle
         let plain = front_svg(&runs, &Frame { controls: None, ..frame }, &[], &palette);
-        assert!(!plain.contains("router") && plain.matches("<circle ").count() == 4);
+        assert!(!plain.contains("router") && !plain.contains("larger experiment"));
+        assert!(plain.matches("<circle ").count() == 4);
     }
 }

@@ -60,7 +60,7 @@ pub use collapse::lowest_calls;
 pub use controls::{Controls, LevelSkill};
 pub use figures::curves_svg;
 pub use front::{Front, Place, front_hypervolume, staircase};
-pub use front_figure::{Behind, front_svg};
+pub use front_figure::{Behind, front_svg, part_of_larger};
 pub use front_table::{against_table, controls_table, fronts_table};
 pub use fronts::{
     Against, Estimate, Frame, FrontSummary, lead_against_each, method_names, summarise_fronts,
@@ -74,7 +74,7 @@ pub use objectives::{
 pub use palette::{Palette, Style, styles};
 pub use paretopo_records::RecordError;
 pub use phases::{Phases, phases_table, read_phases};
-pub use results::{RunResult, by_preference, read_run, row_name};
+pub use results::{RunResult, by_preference, read_run, row_name, with_measured_efficiency};
 pub use significance::{holm, paired_permutation_test, seeds_for, visible_effect};
 pub use statistics::{bootstrap_interval, igd_plus, mean, pareto_front, volume_of};
 pub use table::{MethodSummary, environment_table, levels_table, summarise_methods, summary_table};

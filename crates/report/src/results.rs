@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The result of one run of one method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,6 +113,27 @@ pub fn by_preference(runs: &[RunResult]) -> Vec<RunResult> {
     runs.iter().flat_map(pieces).collect()
 }
 
+/// The runs with their efficiency as it was measured in the place of the objective `r_tool`. Where an
+/// evaluation plays each task once it knows of no cheaper right answer, and `r_tool` says no more
+/// than `r_task`.
+pub fn with_measured_efficiency(runs: &[RunResult]) -> Vec<RunResult> {
+    let measured = |run: &RunResult| {
+        let is_efficiency = |name: &String| name == "r_tool";
+        let rename = |name: &String| match is_efficiency(name) {
+            true => "1 - #Tool / limit".to_owned(),
+            false => name.clone(),
+        };
+        let names: Arc<[String]> = run.point.names().iter().map(rename).collect();
+        let pairs = run.point.names().iter().zip(run.point.values());
+        let values = pairs.map(|(name, value)| match is_efficiency(name) {
+            true => run.accuracy_efficiency[1],
+            false => *value,
+        });
+        RunResult { point: ObjectiveValues::new(&names, values.collect()), ..run.clone() }
+    };
+    runs.iter().map(measured).collect()
+}
+
 /// Reads `evaluation.json` and, if present, `metrics.jsonl`.
 ///
 /// # Errors
@@ -146,6 +168,17 @@ pub fn read_run(folder: &Path, method: &str, seed: u64) -> Result<RunResult, Rec
 mod tests {
     use super::*;
     use crate::table::tests::run;
+
+    #[test]
+    fn the_efficiency_is_the_measured_one() {
+        let names = ["r_task", "r_tool", "r_length"].map(str::to_owned).into();
+        let point = ObjectiveValues::new(&names, vec![0.5, 0.5, 0.25]);
+        // one of at most four calls: 1 - 1 / 4
+        let runs = [RunResult { accuracy_efficiency: [0.5, 0.75], point, ..run("a", 1, 0.5, 1.0) }];
+        let found = &with_measured_efficiency(&runs)[0].point;
+        assert_eq!(found.names()[..], ["r_task", "1 - #Tool / limit", "r_length"]);
+        assert_eq!(found.values(), [0.5, 0.75, 0.25]);
+    }
 
     #[test]
     fn a_policy_that_is_told_preferences_is_a_front_of_its_own() {

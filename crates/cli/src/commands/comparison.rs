@@ -12,8 +12,8 @@ use paretopo_report::{
     Against, Curve, Frame, FrontSummary, MethodSummary, ObjectiveSummary, Palette, RunResult,
     against_table, archive_svg, by_preference, controls_table, curves_svg, environment_table,
     front_picture, front_svg, fronts_table, lead_against_each, levels_table, objectives_picture,
-    objectives_table, pairs_svg, parallel_svg, shared_names, summarise_fronts, summarise_methods,
-    summarise_objectives, summary_table,
+    objectives_table, pairs_svg, parallel_svg, part_of_larger, shared_names, summarise_fronts,
+    summarise_methods, summarise_objectives, summary_table, with_measured_efficiency,
 };
 use paretopo_training::write_atomically;
 use serde::Serialize;
@@ -92,7 +92,10 @@ pub(super) fn report(results: &[RunResult], plan: &Plan, out: &Path) -> Result<(
         Some(levels_table(results)),
         environment_table(results),
     ];
-    let tables = tables.into_iter().flatten().collect::<Vec<_>>().join("\n");
+    let part = part_of_larger(results, &plan.behind);
+    let part = (!part.is_empty()).then(|| format!("{part}\n"));
+    let tables = part.into_iter().chain(tables.into_iter().flatten());
+    let tables = tables.collect::<Vec<_>>().join("\n");
     write_atomically(&out.join("results.md"), tables.as_bytes())?;
     let stored = StoredResults {
         commit: env!("PARETOPO_COMMIT"),
@@ -105,12 +108,13 @@ pub(super) fn report(results: &[RunResult], plan: &Plan, out: &Path) -> Result<(
     };
     let json = serde_json::to_vec_pretty(&stored).map_err(Problem::failure)?;
     write_atomically(&out.join("results.json"), &json)?;
-    let figures = figures(plan, results, &places, &frame, &objectives);
+    let measured = summarise_objectives(&with_measured_efficiency(results), &rows);
+    let figures = figures(plan, results, &places, &frame, &measured);
     for (name, svg) in &figures {
         write_atomically(&out.join(name), svg.as_bytes())?;
     }
     outln!("{tables}\n{}", front_picture(&methods, frame.controls.as_ref()));
-    if let Some(picture) = objectives_picture(&methods, &objectives) {
+    if let Some(picture) = objectives_picture(&methods, &measured) {
         outln!("{picture}");
     }
     let named = |(name, _): &(&str, String)| format!("{}/{name}", out.display());
@@ -120,7 +124,7 @@ pub(super) fn report(results: &[RunResult], plan: &Plan, out: &Path) -> Result<(
 }
 
 /// The figures by their files' names. `places` are the results with a policy that is told preferences
-/// in pieces.
+/// in pieces, `objectives` have the efficiency that was measured.
 fn figures(
     plan: &Plan,
     results: &[RunResult],
@@ -136,8 +140,9 @@ fn figures(
     ];
     // of two objectives the table says as much; of other methods' others nothing can be drawn
     if shared_names(results).is_some_and(|names| names.len() > 2) {
-        figures.push(("pairs.svg", pairs_svg(objectives, results, &palette)));
-        figures.push(("parallel.svg", parallel_svg(objectives, results, &palette)));
+        let results = with_measured_efficiency(results);
+        figures.push(("pairs.svg", pairs_svg(objectives, &results, &palette)));
+        figures.push(("parallel.svg", parallel_svg(objectives, &results, &palette)));
     }
     let always = ["front.svg", "curves.svg"];
     figures.retain(|(name, svg)| !svg.is_empty() || always.contains(name));
