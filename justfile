@@ -269,7 +269,7 @@ chat model problems test:
 exp-words model data:
     mkdir -p runs/words
     cat {{data}}/svamp.jsonl {{data}}/train.jsonl > runs/words/problems.jsonl
-    {{paretopo}} compare experiments/word-problems/quick.toml --jobs 1 --out runs/words/quick --set 'policy={ type = "folder", path = "{{absolute_path(model)}}" }' --set 'environment.problems.path={{justfile_directory()}}/runs/words/problems.jsonl'
+    {{paretopo}} compare experiments/word-problems/quick.toml --jobs 1 --out runs/words/quick --set workers=2 --set 'policy={ type = "folder", path = "{{absolute_path(model)}}" }' --set 'environment.problems.path={{justfile_directory()}}/runs/words/problems.jsonl'
 
 # Evaluate, train and evaluate the shipped policy with a calculator that is an MCP server (about two minutes)
 [group('experiments')]
@@ -280,15 +280,22 @@ mcp-calculator:
 # Make the policy and the problems that `exp-words-full` starts from, and say what the policy can do before: SVAMP, problems like those of its warm start, GSM8K; with calls and without. MODEL is SmolLM2-135M-Instruct
 [group('experiments')]
 words-start model data:
-    mkdir -p runs/words
-    cat {{data}}/svamp.jsonl {{data}}/train.jsonl > runs/words/problems.jsonl
-    tail -n +201 {{data}}/train.jsonl > runs/words/shown.jsonl
-    head -n 200 {{data}}/train.jsonl > runs/words/kept.jsonl
-    head -n 300 {{data}}/gsm8k.jsonl > runs/words/gsm8k.jsonl
-    head -n 500 {{data}}/svamp.jsonl > runs/words/svamp.jsonl
-    python3 experiments/chat/conversations.py runs/words/shown.jsonl runs/words/conversations.jsonl --shares 50 35 15 --practice 3000 --rounds 3 --worked
+    python3 experiments/word-problems/split.py {{data}} runs/words
+    python3 experiments/chat/conversations.py runs/words/shown.jsonl runs/words/conversations.jsonl --shares 45 20 35 --practice 3000 --rounds 3 --worked
     {{paretopo}} sft experiments/word-problems/start.toml --model {{model}} --run runs/words/start
-    for of in svamp:500 kept:200 gsm8k:300; do for calls in "" "--tool-free"; do {{paretopo}} evaluate experiments/word-problems/paretopo.toml --model runs/words/start/policy --set "environment.problems={ type = 'file', path = '$PWD/runs/words/${of%:*}.jsonl', test = ${of#*:}, validation = 0 }" --set evaluation.head_skill=false $calls --out "runs/words/before-${of%:*}$calls"; done; done
+    just backend={{backend}} words-evaluate runs/words/start/policy runs/words/before
+
+# A policy on SVAMP, on problems like those of its warm start and on GSM8K, greedily, with calls and (`-head`) without
+[private]
+words-evaluate policy out:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for of in svamp:500:120 kept:200:120 gsm8k:300:240; do
+        IFS=: read -r name count tokens <<< "$of"
+        for head in "" -head; do
+            {{paretopo}} evaluate experiments/word-problems/paretopo.toml --model {{policy}} --set "environment.problems={ type = 'file', path = '$PWD/runs/words/$name.jsonl', test = $count, validation = 0 }" --set evaluation.head_skill=false --set rollout.max_sampled_tokens=$tokens ${head:+--tool-free} --out "{{out}}-$name$head"
+        done
+    done
 
 # Whether a warm start makes MODEL (SmolLM2-135M-Instruct) answer real questions with a search tool: 150 questions that no demonstration shows, with searches and without. QUESTIONS has "question", "answers" and "supporting_titles", CORPUS "id", "title" and "text"
 [group('experiments')]
@@ -301,12 +308,12 @@ questions-start model questions corpus:
 # Two learning rates for each method of `exp-words-full`, on validation problems
 [group('experiments')]
 tune-words:
-    {{paretopo}} compare experiments/word-problems/tuning.toml --jobs 1 --out runs/words/tuning
+    {{paretopo}} compare experiments/word-problems/tuning.toml --jobs 2 --out runs/words/tuning
 
 # Five methods, three seeds, 60 steps, from the policy of `words-start`; goes on from experiments/word-problems/runs.jsonl
 [group('experiments')]
 exp-words-full:
-    {{paretopo}} compare experiments/word-problems/full.toml --jobs 1 --out runs/words/full
+    {{paretopo}} compare experiments/word-problems/full.toml --jobs 2 --out runs/words/full
 
 # Train an adapter on SmolLM2-135M-Instruct in its own chat format, with a calculator that is an MCP server, for a few steps; the same 100 problems before and after
 [group('experiments')]
@@ -444,7 +451,7 @@ example name *arguments:
 [group('development')]
 lint:
     cargo fmt --all --check
-    cd experiments && python3 -m doctest conversation.py over_seeds.py verdicts.py line.py math/displacement.py math/objectives.py math/over_time.py chat/conversations.py real-questions/prepare.py word-problems/report.py
+    cd experiments && python3 -m doctest conversation.py over_seeds.py verdicts.py line.py math/displacement.py math/objectives.py math/over_time.py chat/conversations.py real-questions/prepare.py word-problems/report.py word-problems/split.py
     cargo clippy --locked --workspace --all-targets --features paretopo-backend-cuda/nccl -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace --exclude paretopo-backend-wgpu --exclude paretopo-backend-cuda
 

@@ -11,8 +11,9 @@ answer without a call has its sums before it, one operation a line, since a smal
 import argparse, ast, json, operator, pathlib, random, sys
 from fractions import Fraction
 
-sys.path.append(str(pathlib.Path(__file__).parents[1]))
+sys.path += [str(pathlib.Path(__file__).parents[1]), str(pathlib.Path(__file__).parents[1] / "word-problems")]
 from conversation import conversation
+from data import value
 
 SYSTEM = (
     "Solve the problem and end with \\boxed{result}. To compute, you may write\n"
@@ -58,8 +59,19 @@ def worked(program, answer):
         return ""
     return "".join(lines) if ends_right else ""
 
+def printed(program, answer):
+    """What the tool says of `print(expression)`; of another program the answer.
+
+    >>> printed("print(14 / 2)", "7"), printed("print(3 * 4)", "12"), printed("x = 2\\nprint(x)", "2")
+    ('7.0', '12', '2')
+    """
+    try:
+        return str(value(program.removeprefix("print")))
+    except (ValueError, SyntaxError, ZeroDivisionError):
+        return answer
+
 def solved(question, answer, program="", calls=0, sums=""):
-    return conversation(SYSTEM, question, [("python", {"code": program}, answer)] * calls, f"{sums}\\boxed{{{answer}}}")
+    return conversation(SYSTEM, question, [("python", {"code": program}, printed(program, answer))] * calls, f"{sums}\\boxed{{{answer}}}")
 
 def practised(draw, write_sums):
     """A sum that people do in their heads: up to 99 + 99, 99 - 99, 12 * 12, 144 / 12."""

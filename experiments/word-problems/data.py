@@ -162,4 +162,5 @@ def main():
         print(f"{arguments.out / name}: {len(kept)} of {count} problems; of the others the program does not give the answer")
 
 
-main()
+if __name__ == "__main__":
+    main()

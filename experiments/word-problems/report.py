@@ -3,10 +3,16 @@
 
     report.py table PROBLEMS.jsonl,... NAME=TRAJECTORIES.jsonl[,...] ...
     report.py episodes PROBLEMS.jsonl,... NAME=TRAJECTORIES.jsonl ...
+    report.py controls PROBLEMS.jsonl head=TRAJECTORIES.jsonl tool=TRAJECTORIES.jsonl[,...]
+    report.py cost NAME=RUN[,...] ...
 
 A problem's source is the name of its file, its steps are the operations `+ - * / //` of its `program`. Several files of one name are its seeds; a cell is
 their mean, with a 95% percentile bootstrap interval over problems of what they are right in. Episodes are those of the
 problems at the places 0, 100, 200, ... of all that were played, in the order of PROBLEMS: for each name the same ones.
+
+`controls` writes what `controls = "controls.json"` reads (docs/results.md): by level what the starting policy is right in
+without a call, and what a policy that pays for none is right in with one or more. `cost` sums the seconds of a run's steps, also
+of those before an interruption.
 """
 import ast, json, pathlib, sys
 
@@ -16,7 +22,7 @@ from over_seeds import interval, mean
 EVERY = 100
 
 def rows(path):
-    return [json.loads(line) for line in pathlib.Path(path).read_text().splitlines() if line]
+    return [json.loads(line) for line in pathlib.Path(path).read_text().split("\n") if line]
 
 def steps(program):
     """
@@ -72,9 +78,53 @@ def episodes(problems, named):
             said = "right" if episode["success"] else f"wrong, it is {problem['answer']}"
             print(f"**{task}** ({said}): {problem['question']}\n\n```text\n{episode['response'].strip()}\n```\n")
 
+def levels(problems, head, tool):
+    """
+    >>> problems = {"a": {"level": 10}, "b": {"level": 10}, "c": {"level": 20}, "d": {"level": 20}}
+    >>> played = lambda task, success, calls: {"task_id": task, "success": success, "calls": [{}] * calls, "segments": []}
+    >>> head = [played(task, task == "a", 0) for task in "abcd"]
+    >>> tool = [played("a", True, 1), played("b", True, 2), played("c", False, 1), played("d", True, 0)]
+    >>> for level in levels(problems, head, tool): print(level)
+    {'level': 10, 'share': 0.5, 'head_skill': 0.5, 'tool_skill': 1.0, 'calls': 1.5}
+    {'level': 20, 'share': 0.5, 'head_skill': 0.0, 'tool_skill': 0.0, 'calls': 1.0}
+    """
+    of = lambda played: [(problems[one["task_id"]]["level"], measured(one)) for one in played]
+    head, tool = of(head), [(level, one) for level, one in of(tool) if one["calls"]]
+    for level in sorted({level for level, _ in head}):
+        own = [one for at, one in head if at == level]
+        called = [one for at, one in tool if at == level]
+        if not called:
+            sys.exit(f"no episode of level {level} calls: `tool` must be a policy that does")
+        skill = lambda episodes: mean([one["em"] for one in episodes])
+        calls = mean([one["calls"] for one in called])
+        yield {"level": level, "share": len(own) / len(head), "head_skill": skill(own), "tool_skill": skill(called), "calls": calls}
+
+def controls(problems, named):
+    played = {name: [one for path in paths.split(",") for one in rows(path)] for name, paths in named.items()}
+    source = f"head: {named['head']}, calls forbidden; tool: the episodes of {named['tool']} that call"
+    print(json.dumps({"source": source, "levels": list(levels(problems, played["head"], played["tool"]))}, indent=1))
+
+def cost(named):
+    print("| method | runs | steps | hours a run | seconds a step | of these rollouts | tokens/s sampled | tokens/s trained | MiB at most |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name, paths in named.items():
+        runs = [rows(pathlib.Path(path) / "metrics.jsonl") for path in paths.split(",")]
+        steps = [step for run in runs for step in run]
+        over = lambda key: mean([step[key] for step in steps])
+        seconds = over("rollout/seconds") + over("update/seconds")
+        most = max(step["peak_memory_mib"] for step in steps)
+        print(
+            f"| {name} | {len(runs)} | {len(steps)} | {seconds * len(steps) / len(runs) / 3600:.2f} | {seconds:.1f} | {over('rollout/seconds'):.1f}"
+            f" | {over('rollout/tokens_per_second'):.0f} | {over('update/tokens_per_second'):.0f} | {most:.0f} |"
+        )
+
 def main():
-    what, paths, *named = sys.argv[1:]
-    {"table": table, "episodes": episodes}[what](read_problems(paths), dict(name.split("=", 1) for name in named))
+    what, *words = sys.argv[1:]
+    if what == "cost":
+        return cost(dict(name.split("=", 1) for name in words))
+    paths, *named = words
+    told = {"table": table, "episodes": episodes, "controls": controls}[what]
+    told(read_problems(paths), dict(name.split("=", 1) for name in named))
 
 if __name__ == "__main__":
     main()

@@ -110,7 +110,12 @@ impl<'a> TurnLoop<'a> {
         let partner = context.environment.partner();
         let reply_turn = partner.as_ref().map(|_| context.text.reply_turn(&config.syntax));
         let reply_turn = reply_turn.transpose()?;
-        let call = forbids.then(|| context.text.beginning_of_calls(&protocol)).transpose()?;
+        let told = || {
+            let openings = requests.iter().flat_map(|one| context.environment.opening(one.task));
+            openings.map(|message| message.content).collect::<Vec<_>>().join("\n")
+        };
+        let call =
+            forbids.then(|| context.text.beginning_of_calls(&protocol, &told())).transpose()?;
         let row = |(key, request): (usize, &RolloutRequest<'_>)| {
             let ids = prompts[key].clone();
             let limits = Limits::of(context.environment.budget(request.task), config);

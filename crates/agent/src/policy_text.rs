@@ -5,13 +5,19 @@ use paretopo_chat::{
     ChatError, ChatTemplate, ChatTurns, Conversation, ReplyTurn, Tokenizer, ToolSyntax,
 };
 use paretopo_environments::ToolEnvironment;
-use paretopo_generation::{ForbiddenText, SamplingConfig, sampling_of};
+use paretopo_generation::{ForbiddenText, SamplingConfig, forbidden_beginning, sampling_of};
 use paretopo_tools::ListedTool;
 use paretopo_trajectory::{Role, Task, TokenId, ToolSpec};
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// How an answer may be marked.
+const ANSWERS: [&str; 2] = ["<answer>", "\\boxed{"];
+
+/// What thoughts before an answer begin and end with.
+const THOUGHTS: [&str; 2] = ["<think>", "</think>"];
 
 /// What a policy needs to read and write text.
 #[derive(Debug)]
@@ -25,7 +31,7 @@ pub struct PolicyText {
     /// `generation_config.json`, if there is one, and where it is.
     generation: Option<(PathBuf, serde_json::Value)>,
     /// What begins a call, by its text.
-    calls: Mutex<HashMap<&'static str, Arc<ForbiddenText>>>,
+    calls: Mutex<HashMap<String, Arc<ForbiddenText>>>,
     /// The turns of the tools that were asked for last.
     turns: Mutex<Option<Derived>>,
 }
@@ -141,8 +147,10 @@ impl PolicyText {
         self.end_ids.iter().map(|id| self.tokenizer.decode(&[*id])).collect()
     }
 
-    /// What begins a call, and which tokens spell it: for rows that must not begin one. It is made
-    /// once from the vocabulary.
+    /// What begins a call, and which tokens spell it: for rows that must not begin one. `told` is what
+    /// the policy is told: answers are marked as it says, or in any known way where it says none.
+    /// Where no token spells the beginning whole, [`forbidden_beginning`] says what is left out. It is
+    /// made once from the vocabulary.
     ///
     /// # Errors
     /// When a token cannot be decoded, none would be left to draw, or calls begin in no way of
@@ -150,6 +158,7 @@ impl PolicyText {
     pub(crate) fn beginning_of_calls(
         &self,
         protocol: &Protocol,
+        told: &str,
     ) -> Result<Arc<ForbiddenText>, ChatError> {
         let Some(open) = protocol.open_string() else {
             return Err(ChatError::Turns(
@@ -158,16 +167,28 @@ impl PolicyText {
                     .into(),
             ));
         };
+        let mut allowed: Vec<&str> =
+            ANSWERS.into_iter().filter(|mark| told.contains(mark)).collect();
+        if allowed.is_empty() {
+            allowed.extend(ANSWERS);
+        }
+        allowed.extend(THOUGHTS.into_iter().filter(|mark| self.template.writes(mark)));
+        let key = format!("{open} {}", allowed.join(" "));
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = calls.get(open) {
+        if let Some(known) = calls.get(&key) {
             return Ok(known.clone());
         }
+        // a turn may always end
+        let spelled_by = |id: TokenId| match self.end_ids.contains(&id) {
+            true => Ok(String::new()),
+            false => self.tokenizer.decode(&[id]),
+        };
         let ids = 0..self.tokenizer.vocab_size() as TokenId;
-        let spelled: Vec<String> =
-            ids.map(|id| self.tokenizer.decode(&[id])).collect::<Result<_, _>>()?;
+        let spelled: Vec<String> = ids.map(spelled_by).collect::<Result<_, _>>()?;
+        let beginning = forbidden_beginning(open, &spelled, &allowed);
         let refused = |reason: &str| ChatError::Tokenizer(reason.to_owned());
-        let found = Arc::new(ForbiddenText::new(open, spelled).map_err(refused)?);
-        calls.insert(open, found.clone());
+        let found = Arc::new(ForbiddenText::new(beginning, spelled.clone()).map_err(refused)?);
+        calls.insert(key, found.clone());
         Ok(found)
     }
 

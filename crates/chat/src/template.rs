@@ -220,6 +220,11 @@ impl ChatTemplate {
         &self.file
     }
 
+    /// Whether it writes this text itself, in one of its templates.
+    pub fn writes(&self, text: &str) -> bool {
+        self.source.templates.values().any(|template| template.contains(text))
+    }
+
     /// Whether nothing in a rendered text can be read: there are but spaces, characters without
     /// width and the tokens for beginning, end, padding and the unknown.
     pub fn is_blank(&self, text: &str) -> bool {

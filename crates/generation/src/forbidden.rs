@@ -91,6 +91,35 @@ impl ForbiddenText {
     }
 }
 
+/// What to forbid so that `text` is not written: all of it where a token spells it whole, else its
+/// shortest beginning that begins none of `allowed`.
+///
+/// Who is refused but the last of several tokens has written the others by then, and stands in a
+/// text that it never learnt to go on with: that would measure no answer of its own.
+///
+/// ```
+/// use paretopo_generation::forbidden_beginning;
+///
+/// let pieces = ["<", "tool", "_call", ">", "answer"].map(str::to_owned);
+/// // behind `<` an answer may follow, behind `<t` none
+/// assert_eq!(forbidden_beginning("<tool_call>", &pieces, &["<answer>"]), "<t");
+/// assert_eq!(forbidden_beginning("<tool_call>", &pieces, &["\\boxed{"]), "<");
+/// let whole = ["<tool_call>", "<"].map(str::to_owned);
+/// assert_eq!(forbidden_beginning("<tool_call>", &whole, &["\\boxed{"]), "<tool_call>");
+/// ```
+pub fn forbidden_beginning<'t>(text: &'t str, vocabulary: &[String], allowed: &[&str]) -> &'t str {
+    if vocabulary.iter().any(|token| token.contains(text)) {
+        return text;
+    }
+    let shared = |other: &&str| {
+        let pairs = text.char_indices().zip(other.chars());
+        pairs.take_while(|((_, own), other)| own == other).count()
+    };
+    let longest = allowed.iter().map(shared).max().unwrap_or(0);
+    let end = text.char_indices().nth(longest + 1).map_or(text.len(), |(place, _)| place);
+    &text[..end]
+}
+
 /// For each number of first bytes, 0 to all but one, the longest proper end that begins the text.
 fn fallbacks(text: &[u8]) -> Vec<usize> {
     let mut fallback = vec![0; text.len().max(2)];
@@ -118,6 +147,19 @@ mod tests {
         assert!(ForbiddenText::new("", two()).is_err());
         assert!(ForbiddenText::new("<", ["<", "<<"].map(str::to_owned)).is_err());
         assert!(ForbiddenText::new("<>", two()).is_ok());
+    }
+
+    #[test]
+    fn what_an_answer_begins_with_is_not_forbidden() {
+        let pieces = ["<", "call"].map(str::to_owned);
+        let of = |text, allowed: &[&str]| forbidden_beginning(text, &pieces, allowed).to_owned();
+        assert_eq!(of("<call>", &[]), "<");
+        // `<c` begins both, `<ca` the call alone
+        assert_eq!(of("<call>", &["<answer>", "<code>"]), "<ca");
+        // it begins an answer itself
+        assert_eq!(of("<c", &["<code>"]), "<c");
+        // whole characters
+        assert_eq!(of("\u{300c}call", &[]), "\u{300c}");
     }
 
     proptest! {

@@ -35,7 +35,7 @@ mod point;
 mod sampling;
 
 pub use checkpoint_sampling::sampling_of;
-pub use forbidden::{ForbiddenText, Written};
+pub use forbidden::{ForbiddenText, Written, forbidden_beginning};
 pub use generator::{
     Drawn, Event, GenerationError, GenerationSettings, GenerationStatistics, Generator, Generators,
     Recorded, Row, RowKey,
