@@ -167,12 +167,7 @@ impl PolicyText {
                     .into(),
             ));
         };
-        let mut allowed: Vec<&str> =
-            ANSWERS.into_iter().filter(|mark| told.contains(mark)).collect();
-        if allowed.is_empty() {
-            allowed.extend(ANSWERS);
-        }
-        allowed.extend(THOUGHTS.into_iter().filter(|mark| self.template.writes(mark)));
+        let allowed = allowed_marks(told, |mark| self.template.writes(mark));
         let key = format!("{open} {}", allowed.join(" "));
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = calls.get(&key) {
@@ -279,6 +274,17 @@ impl PolicyText {
     }
 }
 
+/// What a turn without a call may begin with: answers marked as it is told, or in any known way where
+/// nothing is said; and thoughts, if the template writes their marks.
+fn allowed_marks(told: &str, writes: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let mut allowed: Vec<&str> = ANSWERS.into_iter().filter(|mark| told.contains(mark)).collect();
+    if allowed.is_empty() {
+        allowed.extend(ANSWERS);
+    }
+    allowed.extend(THOUGHTS.into_iter().filter(|mark| writes(mark)));
+    allowed
+}
+
 /// A JSON file; `None` if there is none.
 fn optional_json(path: &Path, what: &'static str) -> Result<Option<serde_json::Value>, ChatError> {
     let text = match paretopo_reading::read_text(path) {
@@ -317,6 +323,44 @@ fn end_ids_of(value: &serde_json::Value) -> Result<Vec<TokenId>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use paretopo_chat::InTurn;
+    use paretopo_generation::Written;
+    use serde_json::json;
+
+    #[test]
+    fn a_call_that_several_tokens_spell_is_forbidden_from_its_beginning_on_and_an_end_never() {
+        let folder = tempfile::tempdir().unwrap();
+        let vocabulary =
+            json!({ "<": 0, "tool": 1, "_call>": 2, "answer>": 3, "<|end|>": 4, "?": 5 });
+        let tokenizer = json!({
+            "version": "1.0",
+            "added_tokens": [{ "id": 4, "content": "<|end|>", "single_word": false, "lstrip": false,
+                "rstrip": false, "normalized": false, "special": true }],
+            "model": { "type": "WordLevel", "vocab": vocabulary, "unk_token": "?" },
+        });
+        let config = json!({ "eos_token": "<|end|>", "chat_template": "{{ messages }}" });
+        for (name, value) in [("tokenizer.json", tokenizer), ("tokenizer_config.json", config)] {
+            std::fs::write(folder.path().join(name), value.to_string()).unwrap();
+        }
+        let text = PolicyText::from_folder(folder.path()).unwrap();
+        let protocol = Protocol::InTurn(InTurn::Hermes);
+        let forbidden = |told: &str| text.beginning_of_calls(&protocol, told).unwrap();
+        let start = Written::default();
+        let boxed = forbidden("End with \\boxed{result}.");
+        assert_eq!(boxed.completing(start), [0]);
+        // behind `<` an answer may follow
+        let tagged = forbidden("Write <answer> and </answer>.");
+        assert!(tagged.completing(start).is_empty());
+        assert_eq!(tagged.completing(tagged.behind(start, 0)), [1]);
+    }
+
+    #[test]
+    fn answers_are_marked_as_is_told_and_thoughts_as_the_template_writes_them() {
+        assert_eq!(allowed_marks("end with \\boxed{result}", |_| false), ["\\boxed{"]);
+        assert_eq!(allowed_marks("What is 2 + 3?", |_| false), ["<answer>", "\\boxed{"]);
+        let thinks = |mark: &str| mark == "<think>";
+        assert_eq!(allowed_marks("in <answer> tags", thinks), ["<answer>", "<think>"]);
+    }
 
     #[test]
     fn a_model_that_reads_images_has_its_end_in_its_texts_part() {
