@@ -297,7 +297,7 @@ words-evaluate policy out:
         done
     done
 
-# Whether a warm start makes MODEL (SmolLM2-135M-Instruct) answer real questions with a search tool: 150 questions that no demonstration shows, with searches and without. QUESTIONS has "question", "answers" and "supporting_titles", CORPUS "id", "title" and "text"
+# Whether a warm start makes MODEL (SmolLM2-135M-Instruct) answer real questions with a search tool: 100 questions that no demonstration shows, with searches and without. QUESTIONS has "question", "answers" and "supporting_titles", CORPUS "id", "title" and "text"
 [group('experiments')]
 questions-start model questions corpus:
     cargo build {{release}} --bin paretopo

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Real multi-hop questions with a real corpus, as tasks for `train` and as conversations with a search tool for `sft`.
 
-    prepare.py PARETOPO QUESTIONS.jsonl CORPUS.jsonl FOLDER [--characters 400] [--topk 1] [--hops 2] [--held 200] [--practice 1500] [--rounds 3]
+    prepare.py PARETOPO QUESTIONS.jsonl CORPUS.jsonl FOLDER [--characters 400] [--topk 1] [--hops 2] [--held 120] [--practice 1500] [--rounds 3]
 
 QUESTIONS has `question`, `answers` and `supporting_titles`, CORPUS has `id`, `title` and `text`. FOLDER gets
 
     corpus.jsonl         the passages, cut at the end of a sentence to at most --characters
-    questions.jsonl      what can be answered by looking up at most --hops passages; the first --held are shown to no policy
+    questions.jsonl      what can be answered by looking up at most --hops passages; the first --held are shown to no policy, and none of
+                         them is answered by yes or no, of which one alone is right in half
     conversations.jsonl  demonstrations for the others, and practice
 
 A question can be answered by looking things up if the title of each supporting passage stands in what has been read
@@ -94,6 +95,13 @@ def as_told(hits):
     """As the search tool shows them."""
     return "\n".join(f"Doc {place}(Title: {title}) {text}" for place, (title, text) in enumerate(hits, 1)) or "No passage found."
 
+def is_yes_or_no(question):
+    """
+    >>> is_yes_or_no({"answers": ["No"]}), is_yes_or_no({"answers": ["Norway"]})
+    (True, False)
+    """
+    return plain(question["answers"][0]) in ("yes", "no")
+
 def looked_up(question, searches):
     """[(query, what is told)] that lead to the answer, or None."""
     read, left, found = question["question"], list(question["supporting_titles"]), []
@@ -107,8 +115,7 @@ def looked_up(question, searches):
         told = as_told(hits)
         found.append((query, told))
         read += "\n" + told
-    answer = plain(question["answers"][0])
-    return found if answer in ("yes", "no") or answer in plain(read) else None
+    return found if is_yes_or_no(question) or plain(question["answers"][0]) in plain(read) else None
 
 def answered(question, answer, searches):
     """`searches` are [(query, what is told)]."""
@@ -154,7 +161,7 @@ def main():
     parser = argparse.ArgumentParser()
     for name in ("paretopo", "questions", "corpus", "folder"):
         parser.add_argument(name)
-    for name, default in [("characters", 400), ("topk", 1), ("hops", 2), ("held", 200), ("practice", 1500), ("rounds", 3)]:
+    for name, default in [("characters", 400), ("topk", 1), ("hops", 2), ("held", 120), ("practice", 1500), ("rounds", 3)]:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--shares", nargs=3, type=int, default=[45, 35, 20])
     given = parser.parse_args()
@@ -166,12 +173,13 @@ def main():
     draw.shuffle(questions)
     with Searches(given.paretopo, folder / "corpus.jsonl", given.topk) as searches:
         reached = [(question, found) for question in questions if (found := looked_up(question, searches))]
-    held, shown = reached[: given.held], reached[given.held :]
+    held = [one for one in reached if not is_yes_or_no(one[0])][: given.held]
+    shown = [one for one in reached if one not in held]
     supports = {title for question, _ in held for title in question["supporting_titles"]}
     practice = practised([(it["title"], it["text"]) for it in passages if it["title"] not in supports], draw)[: given.practice]
     rows = [demonstration(question, found, given.shares, draw) for question, found in shown * given.rounds] + practice
     draw.shuffle(rows)
-    write(folder / "questions.jsonl", [question for question, _ in reached])
+    write(folder / "questions.jsonl", [question for question, _ in held + shown])
     write(folder / "conversations.jsonl", rows)
     print(f"{len(reached)} of {len(questions)} questions of at most {given.hops} passages can be answered by looking them up; {len(held)} are held")
     print(f"{len(rows)} conversations, {len(practice)} of them practice")
