@@ -267,9 +267,8 @@ chat model problems test:
 # Twenty steps of ParetoPO on a warm-started chat model (`just chat` leaves one in runs/chat/sft/policy), before and after on 500 problems of SVAMP; under half an hour on two cores. DATA is the folder that experiments/word-problems/data.py makes
 [group('experiments')]
 exp-words model data:
-    mkdir -p runs/words
-    cat {{data}}/svamp.jsonl {{data}}/train.jsonl > runs/words/problems.jsonl
-    {{paretopo}} compare experiments/word-problems/quick.toml --jobs 1 --out runs/words/quick --set workers=2 --set 'policy={ type = "folder", path = "{{absolute_path(model)}}" }' --set 'environment.problems.path={{justfile_directory()}}/runs/words/problems.jsonl'
+    python3 experiments/word-problems/split.py {{data}} runs/words
+    {{paretopo}} compare experiments/word-problems/quick.toml --jobs 1 --out runs/words/quick --set workers=2 --set 'policy={ type = "folder", path = "{{absolute_path(model)}}" }' --set 'environment.problems={ type = "file", path = "{{justfile_directory()}}/runs/words/problems.jsonl", test = 500, validation = 200 }'
 
 # Evaluate, train and evaluate the shipped policy with a calculator that is an MCP server (about two minutes)
 [group('experiments')]
