@@ -26,9 +26,12 @@ fn figures() -> Vec<PathBuf> {
     found
 }
 
-/// The methods of an experiment, in the order of its results, and the one that leads.
+/// The methods of an experiment, in the order of its results, and the one that leads. Its results have
+/// the figure's name, or else are those of its folder.
 fn methods(figure: &std::path::Path) -> (Vec<String>, Option<String>) {
-    let results = crate::json(&figure.with_file_name("results.json"));
+    let own = figure.with_extension("json");
+    let results = if own.exists() { own } else { figure.with_file_name("results.json") };
+    let results = crate::json(&results);
     let mut methods: Vec<String> = Vec::new();
     for run in results["runs"].as_array().into_iter().flatten() {
         let method = run["method"].as_str().unwrap().to_owned();
@@ -139,8 +142,10 @@ fn a_method_has_one_colour_in_all_figures_and_on_the_page() {
         let mut seen = 0;
         for (at, method) in legend(&lines, &methods) {
             let (_, style) = styled.iter().find(|(own, _)| *own == method).unwrap();
-            let place = if style.dash > 0 { "stroke" } else { "fill" };
-            let found = attribute(lines[at], place).unwrap();
+            // rings, or what fills them
+            let order = if style.dash > 0 { ["stroke", "fill"] } else { ["fill", "stroke"] };
+            let paints = order.into_iter().filter_map(|place| attribute(lines[at], place));
+            let found = paints.into_iter().find(|paint| *paint != "none").unwrap();
             assert_eq!(found, hex(style.colour), "{method} in {}", path.display());
             drawn.entry(method.clone()).or_insert_with(Vec::new).push(**style);
             seen += 1;
