@@ -2,9 +2,7 @@
 //! no call: it is what the code computes, to the digits that are printed.
 
 use crate::checkout;
-use paretopo_algorithms::{
-    EstimatorConfig, EstimatorState, Group, Progress, advantages, call_threshold,
-};
+use paretopo_algorithms::{EstimatorConfig, call_threshold, call_threshold_where};
 use paretopo_environments::{
     Environment, RunMemory, ToolEfficiency, ToolEnvironment, named_objectives, objective,
     score_group, usual_objectives,
@@ -134,29 +132,8 @@ fn rewards(efficiency: &ToolEfficiency, p: f64, right: usize) -> Vec<Vec<f64>> {
 
 /// p* of ParetoPO's ranks where this objective says what `r_tool` is.
 fn threshold_of_objective(efficiency: &ToolEfficiency) -> f64 {
-    let ranks = json!({ "type": "paretopo", "switch": { "type": "fraction", "at": 0.0 } });
-    let ranks: EstimatorConfig = serde_json::from_value(ranks).unwrap();
-    let progress = Progress { step: 1, total_steps: 2, seed: 0, call_limit: 4.0 };
-    // how much better it is not to call
-    let gap = |p: f64, right: usize| -> f64 {
-        let group = Group { rewards: rewards(efficiency, p, right), ..Group::default() };
-        let mut state = EstimatorState::default();
-        let found = advantages(&ranks, &mut state, &[group], progress).unwrap().values.remove(0);
-        found[..4].iter().sum::<f64>() / 4.0 - found[4..].iter().sum::<f64>() / 4.0
-    };
-    let is_better = |p: f64| {
-        let terms = [1.0, 4.0, 6.0, 4.0, 1.0].into_iter().enumerate().map(|(right, ways)| {
-            let chance = ways * p.powi(right as i32) * (1.0 - p).powi(4 - right as i32);
-            chance * gap(p, right)
-        });
-        terms.sum::<f64>() > 0.0
-    };
-    let (mut low, mut high) = (0.0, 1.0);
-    for _ in 0..10 {
-        let middle = 0.5 * (low + high);
-        if is_better(middle) { high = middle } else { low = middle }
-    }
-    0.5 * (low + high)
+    let ranks: EstimatorConfig = serde_json::from_value(json!({ "type": "paretopo" })).unwrap();
+    call_threshold_where(&ranks, 8, |p, right| rewards(efficiency, p, right)).unwrap()
 }
 
 /// Success first, by hand: with none of four right in the head (0, 0) stands below (1, r): the gap is

@@ -19,6 +19,7 @@ four at most, and one more if an operation is beyond what `conversations.py --pr
 import ast, collections, hashlib, json, pathlib, re, sys
 
 from data import value
+from report import rows
 
 KEPT, DRAWN, TRANSFER = 200, 160, 300
 
@@ -83,8 +84,7 @@ def take(groups, count):
     return taken
 
 def read(path):
-    rows = [json.loads(line) for line in path.read_text().split("\n") if line]
-    return [{**row, "level": level(row["program"])} for row in rows]
+    return [{**row, "level": level(row["program"])} for row in rows(path)]
 
 def main():
     data, out = map(pathlib.Path, sys.argv[1:])
@@ -95,11 +95,11 @@ def main():
     transfer = take(groups(read(data / "gsm8k.jsonl")), TRANSFER)
     out.mkdir(parents=True, exist_ok=True)
     parts = {"shown": [row for group in rest for row in group], "kept": kept, "drawn": drawn, "svamp": tests, "gsm8k": transfer}
-    for name, rows in {**parts, "problems": tests + kept + drawn}.items():
-        (out / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for name, rows in parts.items():
-        levels = sorted(collections.Counter(row["level"] for row in rows).items())
-        print(f"{name}: {len(rows)} problems, by level {', '.join(f'{level}: {count}' for level, count in levels)}")
+    for name, part in {**parts, "problems": tests + kept + drawn}.items():
+        (out / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    for name, part in parts.items():
+        levels = sorted(collections.Counter(row["level"] for row in part).items())
+        print(f"{name}: {len(part)} problems, by level {', '.join(f'{level}: {count}' for level, count in levels)}")
 
 if __name__ == "__main__":
     main()

@@ -182,7 +182,7 @@ impl PolicyText {
         let spelled: Vec<String> = ids.map(spelled_by).collect::<Result<_, _>>()?;
         let beginning = forbidden_beginning(open, &spelled, &allowed);
         let refused = |reason: &str| ChatError::Tokenizer(reason.to_owned());
-        let found = Arc::new(ForbiddenText::new(beginning, spelled.clone()).map_err(refused)?);
+        let found = Arc::new(ForbiddenText::new(beginning, spelled).map_err(refused)?);
         calls.insert(key, found.clone());
         Ok(found)
     }

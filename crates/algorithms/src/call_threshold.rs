@@ -28,6 +28,26 @@ pub fn call_threshold(
     alpha: f64,
 ) -> Result<f64, EstimatorError> {
     let heads = (size / 2).max(1);
+    call_threshold_where(config, size, |_, right| {
+        let head = |index: usize| vec![f64::from(u8::from(index < right)), 1.0];
+        let mut rewards: Vec<Vec<f64>> = (0..heads).map(head).collect();
+        rewards.resize(2 * heads, vec![1.0, (-alpha).exp()]);
+        rewards
+    })
+}
+
+/// The same where the rewards are those of one's own objective: `rewards(p, k)` has the reward vectors
+/// of the `size / 2` answers in the head, of which the first `k` are right, and then of as many that
+/// called. `p` is how often an answer in the head was right before.
+///
+/// # Errors
+/// As [`call_threshold`].
+pub fn call_threshold_where(
+    config: &EstimatorConfig,
+    size: usize,
+    rewards: impl Fn(f64, usize) -> Vec<Vec<f64>>,
+) -> Result<f64, EstimatorError> {
+    let heads = (size / 2).max(1);
     let progress = Progress { step: 999, total_steps: 1000, seed: 0, call_limit: CALL_LIMIT };
     let mut settled = EstimatorState::default();
     for step in 0..999 {
@@ -39,17 +59,13 @@ pub fn call_threshold(
         };
         advantages(config, &mut settled, &[all_is_had], Progress { step, ..progress })?;
     }
-    // for each k the mean advantage in the head less that with a call
-    let mut gaps = Vec::with_capacity(heads + 1);
-    for right in 0..=heads {
-        let mut rewards: Vec<Vec<f64>> =
-            (0..heads).map(|index| vec![f64::from(u8::from(index < right)), 1.0]).collect();
-        rewards.resize(2 * heads, vec![1.0, (-alpha).exp()]);
+    // the mean advantage in the head less that with a call
+    let gap = |p: f64, right: usize| -> Result<f64, EstimatorError> {
         let calls = [vec![0.0; heads], vec![1.0; heads]].concat();
         let turn_costs = [vec![vec![0.0]; heads], vec![vec![1.0, 0.0]; heads]].concat();
         let group = Group {
             prompt: String::new(),
-            rewards,
+            rewards: rewards(p, right),
             calls: Some(calls),
             turn_costs: Some(turn_costs),
             lacks: Vec::new(),
@@ -58,27 +74,28 @@ pub fn call_threshold(
         let mut state = settled.clone();
         let values = of_first_turns(advantages(config, &mut state, &[group], progress)?);
         let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
-        gaps.push(mean(&values[..heads]) - mean(&values[heads..]));
-    }
-    let expected = |p: f64| -> f64 {
+        Ok(mean(&values[..heads]) - mean(&values[heads..]))
+    };
+    let expected = |p: f64| -> Result<f64, EstimatorError> {
         let mut choose = 1.0;
         let mut sum = 0.0;
-        for (right, gap) in gaps.iter().enumerate() {
-            sum += choose * p.powi(right as i32) * (1.0 - p).powi((heads - right) as i32) * gap;
+        for right in 0..=heads {
+            let chance = choose * p.powi(right as i32) * (1.0 - p).powi((heads - right) as i32);
+            sum += chance * gap(p, right)?;
             choose *= (heads - right) as f64 / (right + 1) as f64;
         }
-        sum
+        Ok(sum)
     };
     let (mut low, mut high) = (0.0, 1.0);
-    if expected(0.0) >= 0.0 {
+    if expected(0.0)? >= 0.0 {
         return Ok(0.0);
     }
-    if expected(1.0) <= 0.0 {
+    if expected(1.0)? <= 0.0 {
         return Ok(1.0);
     }
     for _ in 0..50 {
         let middle = 0.5 * (low + high);
-        if expected(middle) < 0.0 { low = middle } else { high = middle }
+        if expected(middle)? < 0.0 { low = middle } else { high = middle }
     }
     Ok(low)
 }

@@ -9,7 +9,7 @@ mod call_threshold;
 pub mod estimators;
 pub mod losses;
 
-pub use call_threshold::call_threshold;
+pub use call_threshold::{call_threshold, call_threshold_where};
 pub use estimators::{
     Advantages, AnyEstimator, Estimator, EstimatorConfig, EstimatorError, EstimatorState,
     Estimators, Group, Progress, advantages, estimator, observe_validation, register_estimator,

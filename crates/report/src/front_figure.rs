@@ -15,6 +15,7 @@ use plotters::prelude::{
 };
 use plotters::style::RGBColor;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 /// Of the controls.
 pub(crate) const GREY: RGBColor = RGBColor(95, 95, 95);
@@ -35,9 +36,7 @@ pub struct Behind {
 /// there is none.
 pub fn part_of_larger(runs: &[RunResult], behind: &[Behind]) -> String {
     let count = |seeds: usize| format!("{seeds} seed{}", if seeds == 1 { "" } else { "s" });
-    let mut seeds: Vec<u64> = runs.iter().map(|run| run.seed).collect();
-    seeds.sort_unstable();
-    seeds.dedup();
+    let seeds: BTreeSet<u64> = runs.iter().map(|run| run.seed).collect();
     match behind.iter().map(|one| one.seeds).max() {
         None | Some(0) => String::new(),
         Some(most) => format!(

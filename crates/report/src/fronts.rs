@@ -214,6 +214,8 @@ pub fn summarise_fronts(runs: &[RunResult], frame: &Frame) -> Vec<FrontSummary> 
     let strongest = (0..names.len())
         .filter(|index| frame.baselines.contains(&names[*index]) && !numbers[*index].is_empty())
         .max_by(|a, b| strength(a).total_cmp(&strength(b)));
+    let points: Vec<[f64; 2]> = runs.iter().map(|run| frame.point(run.place())).collect();
+    let targets = pareto_front(&points);
     let mut summaries: Vec<FrontSummary> = Vec::new();
     for (index, name) in names.iter().enumerate() {
         let fronts = seed_fronts(runs, name);
@@ -223,24 +225,26 @@ pub fn summarise_fronts(runs: &[RunResult], frame: &Frame) -> Vec<FrontSummary> 
         let rival = strongest.filter(|other| *other != index);
         let comparison =
             rival.and_then(|other| against(&numbers[index], &numbers[other], &names[other]));
-        summaries
-            .push(FrontSummary { against_strongest: comparison, ..summary(runs, name, frame) });
+        summaries.push(FrontSummary {
+            against_strongest: comparison,
+            ..summary(runs, name, frame, &targets)
+        });
     }
     correct(summaries.iter_mut().filter_map(|summary| summary.against_strongest.as_mut()));
     summaries
 }
 
-fn summary(runs: &[RunResult], method: &str, frame: &Frame) -> FrontSummary {
+/// `targets` are the undominated points of all runs.
+fn summary(runs: &[RunResult], method: &str, frame: &Frame, targets: &[[f64; 2]]) -> FrontSummary {
     let fronts = seed_fronts(runs, method);
     let hulls: Vec<Front> =
         fronts.iter().map(|front| Front::of(&frame.with_trivial(&front.places))).collect();
     let gain = |front: &SeedFront| frame.controls.as_ref()?.routing_gain(&front.places);
     let volume =
         |front: &SeedFront| front_hypervolume(&frame.with_trivial(&front.places), frame.call_limit);
-    let target = pareto_front(&runs.iter().map(|run| frame.point(run.place())).collect::<Vec<_>>());
     let distance = |front: &SeedFront| {
         let places = frame.with_trivial(&front.places).into_iter();
-        igd_plus(&places.map(|place| frame.point(place)).collect::<Vec<_>>(), &target)
+        igd_plus(&places.map(|place| frame.point(place)).collect::<Vec<_>>(), targets)
     };
     let own = || runs.iter().filter(|run| run.method == method);
     let places = mean_places(runs, method);

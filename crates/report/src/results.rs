@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 /// The result of one run of one method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,18 +117,14 @@ pub fn by_preference(runs: &[RunResult]) -> Vec<RunResult> {
 /// than `r_task`.
 pub fn with_measured_efficiency(runs: &[RunResult]) -> Vec<RunResult> {
     let measured = |run: &RunResult| {
-        let is_efficiency = |name: &String| name == "r_tool";
-        let rename = |name: &String| match is_efficiency(name) {
-            true => "1 - #Tool / limit".to_owned(),
-            false => name.clone(),
-        };
-        let names: Arc<[String]> = run.point.names().iter().map(rename).collect();
         let pairs = run.point.names().iter().zip(run.point.values());
-        let values = pairs.map(|(name, value)| match is_efficiency(name) {
-            true => run.accuracy_efficiency[1],
-            false => *value,
-        });
-        RunResult { point: ObjectiveValues::new(&names, values.collect()), ..run.clone() }
+        let (names, values): (Vec<String>, Vec<f64>) = pairs
+            .map(|(name, value)| match name.as_str() {
+                "r_tool" => ("1 - #Tool / limit".to_owned(), run.accuracy_efficiency[1]),
+                _ => (name.clone(), *value),
+            })
+            .unzip();
+        RunResult { point: ObjectiveValues::new(&names.into(), values), ..run.clone() }
     };
     runs.iter().map(measured).collect()
 }

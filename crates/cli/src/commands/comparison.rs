@@ -108,8 +108,10 @@ pub(super) fn report(results: &[RunResult], plan: &Plan, out: &Path) -> Result<(
     };
     let json = serde_json::to_vec_pretty(&stored).map_err(Problem::failure)?;
     write_atomically(&out.join("results.json"), &json)?;
-    let measured = summarise_objectives(&with_measured_efficiency(results), &rows);
-    let figures = figures(plan, results, &places, &frame, &measured);
+    let measured_runs = with_measured_efficiency(results);
+    let measured = summarise_objectives(&measured_runs, &rows);
+    let mut figures = figures(plan, results, &places, &frame);
+    figures.extend(objective_figures(&measured, &measured_runs, &frame));
     for (name, svg) in &figures {
         write_atomically(&out.join(name), svg.as_bytes())?;
     }
@@ -124,13 +126,12 @@ pub(super) fn report(results: &[RunResult], plan: &Plan, out: &Path) -> Result<(
 }
 
 /// The figures by their files' names. `places` are the results with a policy that is told preferences
-/// in pieces, `objectives` have the efficiency that was measured.
+/// in pieces.
 fn figures(
     plan: &Plan,
     results: &[RunResult],
     places: &[RunResult],
     frame: &Frame,
-    objectives: &[ObjectiveSummary],
 ) -> Vec<(&'static str, String)> {
     let palette = Palette::of(results, &frame.baselines);
     let mut figures = vec![
@@ -138,14 +139,26 @@ fn figures(
         ("curves.svg", curves(results, &palette)),
         ("archive.svg", archive(plan, results, &palette)),
     ];
-    // of two objectives the table says as much; of other methods' others nothing can be drawn
-    if shared_names(results).is_some_and(|names| names.len() > 2) {
-        let results = with_measured_efficiency(results);
-        figures.push(("pairs.svg", pairs_svg(objectives, &results, &palette)));
-        figures.push(("parallel.svg", parallel_svg(objectives, &results, &palette)));
-    }
     let always = ["front.svg", "curves.svg"];
     figures.retain(|(name, svg)| !svg.is_empty() || always.contains(name));
+    figures
+}
+
+/// Those of more than two objectives: of two the table says as much, of other methods' others nothing
+/// can be drawn.
+fn objective_figures(
+    objectives: &[ObjectiveSummary],
+    results: &[RunResult],
+    frame: &Frame,
+) -> Vec<(&'static str, String)> {
+    if shared_names(results).is_none_or(|names| names.len() <= 2) {
+        return Vec::new();
+    }
+    let palette = Palette::of(results, &frame.baselines);
+    let pairs = pairs_svg(objectives, results, &palette);
+    let parallel = parallel_svg(objectives, results, &palette);
+    let mut figures = vec![("pairs.svg", pairs), ("parallel.svg", parallel)];
+    figures.retain(|(_, svg)| !svg.is_empty());
     figures
 }
 
